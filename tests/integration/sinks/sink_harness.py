@@ -332,7 +332,12 @@ class SinkHarness:
         **more: Any,  # noqa: ANN401 - the fields of a suspension
     ) -> None:
         """Suspend records of our brand, as for a reply of İYS with ``code``."""
-        scope = {"account": "ada", "channel": channel, "status": status, "now": self.clock()}
+        scope: dict[str, Any] = {
+            "account": "ada",
+            "channel": channel,
+            "status": status,
+            "now": self.clock(),
+        }
         async with self.ledger.transaction() as connection:
             await suspensions.stop(connection, ACTIVE, code=code, reason="", **scope | more)
 

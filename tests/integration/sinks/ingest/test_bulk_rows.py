@@ -94,7 +94,7 @@ _DATES = st.sampled_from(
         NOW + timedelta(minutes=2),
     ]
 )
-"""The last lies ahead of the ledger's clock, as another's honest clock may."""
+"""The last is ahead of the ledger's clock, as the correct clock of another may be."""
 _RECIPIENTS = st.integers(0, 40).map(lambda n: f"+905550000{n:03d}")
 _ALIKE = st.builds(
     an_event,

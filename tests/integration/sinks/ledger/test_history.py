@@ -34,8 +34,8 @@ AN_ANCHOR = (
 EDIT = """UPDATE movements SET status = 'RET' WHERE shard = 0 AND place = 3"""
 
 
-def anchorer(ledger: Ledger, file: Path | None) -> AnchorWriter:
-    """Return who anchors the ledger's chains."""
+def anchor_writer(ledger: Ledger, file: Path | None) -> AnchorWriter:
+    """Return a writer of anchors of the ledger's chains."""
     return AnchorWriter(
         ledger=ledger,
         topic_messages=TopicMessages(Codec(), Topics()),
@@ -47,10 +47,10 @@ def anchorer(ledger: Ledger, file: Path | None) -> AnchorWriter:
 
 @pytest.fixture
 async def file(ledger: Ledger, tmp_path: Path) -> Path:
-    """Give the file that six facts on one chain are anchored in, and have two more after them."""
+    """Give the anchor file of a chain of six facts, to which two more are appended after it."""
     file = tmp_path / "evidence" / "anchors.jsonl"
     await written(ledger, *(f"act/{number}" for number in range(6)))
-    assert await anchorer(ledger, file).anchor() == 1
+    assert await anchor_writer(ledger, file).anchor() == 1
     await written(ledger, "act/6", 'act/"7"')
     return file
 
@@ -74,7 +74,7 @@ async def tampered(ledger: Ledger, *statements: str) -> None:
 
 
 async def rewritten(connection: Connection) -> None:
-    """Write every link of the first chain anew, as one can who knows how it is reckoned."""
+    """Rewrite every link of the first chain, as anybody can who knows how it is computed."""
     link = verify.first_link(0)
     rows = await connection.execute(
         """SELECT place, kind, customer_id, key, event_id, status, source, data::text AS data,
@@ -92,7 +92,7 @@ async def rewritten(connection: Connection) -> None:
 
 
 async def faults(ledger: Ledger, file: Path) -> list[Fault]:
-    """Return what verifying finds."""
+    """Return the faults that verification finds."""
     return list((await verify.verify(ledger, verify.read_anchors(file))).faults)
 
 
@@ -166,7 +166,7 @@ async def test_concurrent_writers_link_each_row_once(ledger: Ledger):
 
 
 async def written(ledger: Ledger, *sources: str) -> None:
-    """Append facts of these sources, in one transaction that takes its time."""
+    """Append facts of these sources, in one transaction that lets others run."""
     async with ledger.transaction() as connection:
         now = datetime.now(UTC)
         await append.append(connection, [an_act(source, now) for source in sources], now=now)
@@ -174,7 +174,7 @@ async def written(ledger: Ledger, *sources: str) -> None:
 
 
 def an_act(source: str, now: datetime) -> Movement:
-    """Return a fact that may come twice, in words that a careless writer would change."""
+    """Return a fact that may be repeated, with text that careless serialization would change."""
     return Movement(
         kind="act",
         customer_id="acme",
@@ -193,8 +193,8 @@ async def test_anchors_go_to_topic_and_file_once(
     file: Path,
 ):
     """A chain that has not grown gets no anchor, and a file that lost lines gets them again."""
-    assert await anchorer(ledger, file).anchor() == 1
-    assert await anchorer(ledger, file).anchor() == 0
+    assert await anchor_writer(ledger, file).anchor() == 1
+    assert await anchor_writer(ledger, file).anchor() == 0
     rows = await ledger.fetch(
         "SELECT key, value FROM outbox WHERE topic = 'ledger-anchors' ORDER BY id"
     )
@@ -205,7 +205,7 @@ async def test_anchors_go_to_topic_and_file_once(
     ]
     assert [one.place for one in filed] == [6, 8]
     cut_off(file)
-    await anchorer(ledger, file).anchor()
+    await anchor_writer(ledger, file).anchor()
     assert verify.read_anchors(file) == (filed[0], filed[1])
 
 

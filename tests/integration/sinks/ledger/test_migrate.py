@@ -57,6 +57,6 @@ async def test_migrate_ledger_of_a_later_release_is_refused(database_url: str, f
 
 @pytest.mark.usefixtures("folder")
 async def test_migrate_two_processes_apply_each_file_once(database_url: str):
-    """Whoever comes second waits for the lock, and finds nothing to do."""
+    """The second waits for the lock, and finds nothing to do."""
     applied = await asyncio.gather(migrate(database_url), migrate(database_url))
     assert sorted(applied) == [(), ("0001_table", "0002_column")]

@@ -30,7 +30,7 @@ LANE = {
     "account": "ada",
     "address": "192.0.2.1",
 }
-ASKED = [
+QUERIES = [
     ("consents", "work", {"status": "RET"}),
     ("consents", "work", {"status": "ONAY"}),
     ("consents", "claim", {"status": "ONAY"}),
@@ -68,15 +68,17 @@ def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
 
 
 async def plan_of(ledger: SinkFixture, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
-    """Return how PostgreSQL would answer a statement."""
-    asked = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
-    return await explained(ledger, asked, {**LANE, **more})
+    """Return PostgreSQL's plan of a statement."""
+    explain = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
+    return await explained(ledger, explain, {**LANE, **more})
 
 
-async def explained(ledger: SinkFixture, asked: bytes, values: dict[str, Any] | None = None) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+async def explained(
+    ledger: SinkFixture, explain: bytes, values: dict[str, Any] | None = None
+) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
     """Return the plan that an EXPLAIN gives."""
     async with ledger.ledger.transaction() as connection:
-        rows = await connection.execute(asked, values)
+        rows = await connection.execute(explain, values)
         row = await rows.fetchone()
         assert row is not None
         return row["QUERY PLAN"][0]["Plan"]
@@ -88,7 +90,7 @@ async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
     """
     async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
         await ledger.add_pending(database_url, 1000)
-        for file, name, more in ASKED:
+        for file, name, more in QUERIES:
             plan = await plan_of(ledger, file, name, more)
             assert "consents" not in scanned(plan), (file, name)
         assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
@@ -124,14 +126,14 @@ async def test_bulk_statements_join_rows_without_nested_scans(database_url: str,
         statements("consents")[name],
     )
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
-        asked = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
-        kinds = [node["Node Type"] for node in nodes(await explained(ledger, asked))]
+        explain = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
+        kinds = [node["Node Type"] for node in nodes(await explained(ledger, explain))]
         assert kinds.count("Function Scan") == 1, kinds
 
 
 async def test_items_of_a_submission_are_found_by_primary_key(database_url: str):
     """Not by the index of open items, though none was open when the table was last analyzed."""
-    asked = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
+    explain = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         async with ledger.ledger.session() as connection:
             await connection.execute(
@@ -142,6 +144,6 @@ async def test_items_of_a_submission_are_found_by_primary_key(database_url: str)
             )
             await connection.execute("ANALYZE submission_items")
         for name in ("items", "settle-items", "settle"):
-            used = indexes(await plan_of(ledger, "submissions", name, asked))
+            used = indexes(await plan_of(ledger, "submissions", name, explain))
             assert "submission_items_pkey" in used, name
             assert "submission_items_open" not in used, name

@@ -189,7 +189,7 @@ async def test_ledger_grants_the_slots_of_the_policy(ledger: Ledger):
     for number in range(1, 31):
         if number == 15:  # the sixth to the eighth were answered, the ninth was not used
             there = [(6, began + 0.2), (8, began), (7, began + 0.1), (9, -math.inf), (1, -math.inf)]
-            there += [(2, began + 9), (3, began)]  # their places were given away; one was late
+            there += [(2, began + 9), (3, began)]  # their slots were taken by others; one was late
             pacer._there = list(there)
             for one, at in there:
                 state = pace.arrived(state, one, at - began)

@@ -13,13 +13,13 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.ledger.test_history import an_act, anchorer
+from tests.integration.sinks.ledger.test_history import an_act, anchor_writer
 from tests.integration.sinks.sink_harness import Izin
 
 pytestmark = pytest.mark.database
 
 Run = Callable[..., Awaitable[tuple[int, str]]]
-ANNOUNCER = TopicMessages(Codec(), Topics())
+MESSAGES = TopicMessages(Codec(), Topics())
 JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
 LATER = datetime(2036, 2, 15, tzinfo=UTC)
 """When January's ten years are over and February's are not."""
@@ -52,26 +52,26 @@ async def file(ledger: Ledger, tmp_path: Path) -> Path:
     await written(ledger, 2, "3")
     await written(ledger, 3, "4", "5")
     file = tmp_path / "anchors.jsonl"
-    await anchorer(ledger, file).anchor()
+    await anchor_writer(ledger, file).anchor()
     return file
 
 
 async def faults(ledger: Ledger, file: Path) -> list[str]:
-    """Return what verifying finds."""
+    """Return the faults that verification finds."""
     found = await verify.verify(ledger, verify.read_anchors(file))
     return [one.what for one in found.faults]
 
 
 async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger, file: Path):
     """It starts from the last link of what was dropped, once that is anchored outside."""
-    (gone,) = await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
+    (gone,) = await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
     assert gone.month == JANUARY
     kept = [one.month for one in await retention.months(ledger)]
     assert kept == [FEBRUARY, MARCH, LATER.date().replace(day=1)]
     assert await faults(ledger, file) == [
         "rows up to this place were dropped, and no anchor says so"
     ]
-    await anchorer(ledger, file).anchor()
+    await anchor_writer(ledger, file).anchor()
     found = await verify.verify(ledger, verify.read_anchors(file))
     assert (found.rows, found.faults) == (4, ())
     assert await acts_on(ledger, JANUARY) == [
@@ -83,8 +83,8 @@ async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger,
 
 async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: Path):
     """Later months are verified as before."""
-    await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)
-    await anchorer(ledger, file).anchor()
+    await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
+    await anchor_writer(ledger, file).anchor()
     async with ledger.session() as connection:
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
@@ -98,11 +98,11 @@ async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
     now = datetime.now(UTC)
     await retention.hold(ledger, "another", key=None, reason="court", now=now)
     number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
-    assert await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER) == ()
+    assert await retention.drop(ledger, MESSAGES, by="ada", now=LATER) == ()
     assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
     assert await retention.lift(ledger, number, now=now)
     assert not await retention.lift(ledger, number, now=now)
-    assert [one.month for one in await retention.drop(ledger, ANNOUNCER, by="ada", now=LATER)] == [
+    assert [one.month for one in await retention.drop(ledger, MESSAGES, by="ada", now=LATER)] == [
         JANUARY
     ]
 
@@ -135,7 +135,7 @@ async def test_month_is_kept_for_three_years_at_least(ledger: Ledger):
 
 
 async def test_retention_dropped_month_is_written_again(ledger: Ledger):
-    """A fact that comes after its month went makes the month again, and stops no writer."""
+    """A fact of a dropped month creates the month again, and stops no writer."""
     await written(ledger, 1, "1")
     await ledger.fetch("SELECT drop_month('2026-01-01', '2026-02-01')")
     await written(ledger, 1, "2")

@@ -72,7 +72,7 @@ async def test_history_is_append_only(harness: SinkHarness, statement: str):
 
 
 async def test_recreated_topic_is_noticed(ledger: Ledger):
-    """Its offsets are others', though its name is the same."""
+    """It has other offsets under the same name."""
     await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="first")
     with pytest.raises(RecreatedTopicError):
         await offsets.positions(ledger, "decisions", [0], cluster_id="one", topic_id="second")

@@ -164,7 +164,7 @@ async def written(
             for _ in range(2):
                 await save_results(tools, submission, answers, request_id="r-1")
         except (IllegalChangeError, IllegalTransitionError) as error:
-            # Not every row that is made up here is one that the ledger lets come about.
+            # The database refuses some of the generated rows.
             return dict.fromkeys(TABLES, str(error))
         (row,) = await ledger.fetch(WRITTEN, {"mark": f"%/+90555{mark}%"})
         items = await ledger.fetch(

@@ -18,7 +18,7 @@ async def test_original_success_of_repeated_batch_permits_nothing(
     event = onay(minutes=60)
     await harness.register_onay()
     harness.iys.citizen("RET")
-    # A new ledger that knows none of it: the brand is loaded anew.
+    # A new ledger, into which the brand is loaded again.
     await harness.forget()
     harness.advance(timedelta(days=8))  # no pull shows it any more
     harness.iys.brand(activatedAt=None)

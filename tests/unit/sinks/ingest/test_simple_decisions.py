@@ -38,8 +38,8 @@ _EVENTS = st.builds(
 
 
 def decisions(events: Sequence[ConsentEvent], *, stateful: bool) -> list[bytes]:
-    """Return the decisions on ``events`` of a key; each on its own where nothing is stateful, as
-    a ledger that is ahead of its topic meets them.
+    """Return the decisions on ``events`` of a key; each on its own unless ``stateful``,
+    as a ledger that is ahead of its topic reads them.
     """
     values, state = [], None
     for offset, event in enumerate(events):

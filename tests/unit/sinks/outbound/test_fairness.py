@@ -16,7 +16,7 @@ def a_lane(
 
 
 def served(lanes: list[Lane], turns: int) -> list[Lane]:
-    """Return who is served if all lanes always have work."""
+    """Return the lanes of so many turns, if all always have work."""
     shares = FairShares()
     found = [shares.take(lanes, NOON) for _ in range(turns)]
     return [one for one in found if one is not None]

@@ -52,7 +52,7 @@ VALUES = {
 
 
 def errors_at_iys(item: dict[str, Any], now: datetime) -> list[str]:
-    """Return the codes with which the simulator refuses what ``item`` says."""
+    """Return the codes with which the simulator refuses ``item``."""
     found = read_consent(
         item, ValidationContext.at(int(now.timestamp()), to_turkish(ACTIVATED_AT), Settings())
     )

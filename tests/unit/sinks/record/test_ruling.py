@@ -1,4 +1,4 @@
-"""What a row becomes by a decision, by a movement of İYS and by the result of an item."""
+"""What a row becomes by a decision and by a movement of İYS."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.lifecycle import State
 from izin.consent.obligation import Action, Registered
+from izin.consent.ordering import decide
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Statement
 from izin.sinks.record.brand import Brand
@@ -34,8 +35,6 @@ ACTIVE = Brand(
 
 def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
     """Return the row after the decision on an event with these fields."""
-    from izin.consent.ordering import decide  # noqa: PLC0415 - the law's own, used here alone
-
     decision = decide(None, a_claim(**overrides))
     return apply.decided(entry, a_decision_record(decision), NOW)
 

@@ -19,7 +19,7 @@ KEY = ConsentKey.parse(f"100001/MESAJ/BIREYSEL/{PHONE}")
 
 
 def assigned_states(source: str) -> list[int]:
-    """Return the lines of ``source`` that give a row a state by keyword."""
+    """Return the lines of ``source`` that assign a state by keyword."""
     return [
         node.lineno
         for node in ast.walk(ast.parse(source))
@@ -59,7 +59,7 @@ def test_guard_of_the_database_is_generated_from_the_table():
 
 
 def test_no_state_is_assigned_outside_transitions():
-    """Only ``record.transitions`` gives a row a state."""
+    """Only ``record.transitions`` assigns a state to a row."""
     found = {
         path.relative_to(SINKS).as_posix()
         for path in SINKS.rglob("*.py")
