@@ -30,7 +30,7 @@ class LedgerState:
     desired: str
     registered: str
     state: str
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def compare(
             found.add(
                 key,
                 f"desired {status}, İYS holds {at_iys or 'nothing'}, "
-                f"state {ours.state} ({ours.why})",
+                f"state {ours.state} ({ours.reason})",
             )
         else:
             found.final_states[final] += 1

@@ -68,7 +68,7 @@ class LedgerView:
                 desired=row.desired_status or "",
                 registered=row.registered,
                 state=row.state,
-                why=row.reason or "",
+                reason=row.reason or "",
             )
             async for row in reads.register(self._ledger)
         }

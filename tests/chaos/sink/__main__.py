@@ -22,8 +22,8 @@ from benchmarks.results import RunReport, publish
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.campaign import RESTARTS, WEIGHTS, SinkCampaign
-from tests.chaos.sink.processes import running_simulator
 from tests.chaos.sink.verdict import SinkVerdict
+from tests.support.simulator import running_simulator
 
 app = typer.Typer(add_completion=False, help="Faults on the sinks, and what came of them.")
 

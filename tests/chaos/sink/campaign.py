@@ -1,4 +1,4 @@
-"""Faults on the sinks while recipients opt in and out, until everything has settled."""
+"""Faults on the sinks while recipients go on opting in and out, until everything has settled."""
 
 import asyncio
 import random
@@ -22,15 +22,11 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
-from tests.chaos.sink.processes import (
-    LEASE,
-    DecisionSource,
-    SimulatorControl,
-    SinkProcesses,
-    a_phone,
-)
-from tests.chaos.sink.verdict import SinkVerdict, verdict_of
-from tests.integration.sinks.house import ACTIVE
+from tests.chaos.sink.decision_source import DecisionSource
+from tests.chaos.sink.verdict import SinkVerdict, judge
+from tests.integration.sinks.sink_harness import ACTIVE, a_phone
+from tests.support.simulator import SimulatorAdmin
+from tests.support.sink_processes import LEASE, SinkProcesses
 
 RESULT_DELAY = 1.0
 _PAUSE = (0.1, 0.9)
@@ -81,7 +77,7 @@ class SinkCampaign:
 
     settings: KafkaSettings
     database_url: str
-    simulator: SimulatorControl
+    simulator: SimulatorAdmin
     log: Path
     keys: int
     seed: int
@@ -108,10 +104,17 @@ class SinkCampaign:
         self._thaws: set[asyncio.Task[None]] = set()
 
     async def run(self, faults: int) -> SinkVerdict:
-        """Inject so many faults, let everything settle, and compare."""
+        """Inject so many faults, let everything settle, and judge."""
         await migrate(self.database_url)
         ensure_topics(self.settings)
-        self.simulator.configure(result_delay=RESULT_DELAY)
+        self.simulator.configure(
+            requestsPerSecond=10,
+            requestWindow="sliding",
+            tokenLimit=10,
+            statusLimit=1000,
+            resultDelay=RESULT_DELAY,
+            hiddenWindow=0,
+        )
         settings = LedgerSettings(database_url=SecretStr(self.database_url))
         began = time.monotonic()
         async with Ledger(settings, owner=1) as ledger:
@@ -128,7 +131,7 @@ class SinkCampaign:
             finally:
                 await asyncio.gather(*self._thaws)
                 self._sinks.end()
-            return await verdict_of(self.settings, ledger, self.simulator, self._source)
+            return await judge(self.settings, ledger, self.simulator, self._source)
 
     async def _publish_events(self, *, until: float) -> None:
         """Publish events for a moment, and on until the instant (monotonic seconds)."""
@@ -205,6 +208,6 @@ class SinkCampaign:
             read = await reads.ingested(ledger)
             if any(read.get((topic, number), 0) < end for number, end in ends.items()):
                 return False
-            # Rescues and İYS's events would go to the order stage, which does not run here.
+            # Rescues and İYS's own events would go to the order stage, which is not here.
             return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
         return False

@@ -11,8 +11,8 @@ from izin.demo.compare import LedgerState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import SinkCampaign
-from tests.chaos.sink.processes import running_simulator
 from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
+from tests.support.simulator import running_simulator
 
 FAULTS = 14
 

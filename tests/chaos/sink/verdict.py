@@ -1,4 +1,4 @@
-"""Compare register, ledger and topics after all faults, key by key."""
+"""What register, ledger and topics must agree on after every fault, key by key."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
-from tests.chaos.sink.processes import DecisionSource, SimulatorControl
+from tests.chaos.sink.decision_source import DecisionSource
+from tests.support.simulator import SimulatorAdmin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SinkVerdict:
-    """The result of a campaign."""
+    """What came of a campaign."""
 
     keys: int
     movements: int
@@ -31,8 +32,8 @@ class SinkVerdict:
     """What no rule explains; none: every promise was kept."""
 
 
-async def verdict_of(
-    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorControl, source: DecisionSource
+async def judge(
+    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorAdmin, source: DecisionSource
 ) -> SinkVerdict:
     """Compare İYS's register, the ledger and the topics with what was decided."""
     movements = list(simulator.rows("movements"))

@@ -33,14 +33,9 @@ from izin.iys import (
 )
 from izin.runtime.settings import IysSettings
 from tests.integration.iys.conftest import a_client
-from tests.integration.iys.simulator_admin import (
-    BRAND,
-    IYS_CODE,
-    PHONE,
-    SimulatorAdmin,
-    an_item,
-    now,
-)
+from tests.integration.iys.consent_items import BRAND, an_item, now
+from tests.support.builders import PHONE
+from tests.support.simulator import IYS_CODE, SimulatorAdmin
 
 OTHER = "+905550000002"
 KEY = (Channel.MESAJ, RecipientType.BIREYSEL, PHONE)
@@ -146,7 +141,7 @@ async def test_batch_with_invalid_items_is_refused_whole_naming_them(
 
     assert {refusal.index for refusal in caught.value.refusals} == {1}
     assert "+9012" not in str(caught.value)
-    assert admin.movements() == []
+    assert list(admin.rows("movements")) == []
 
 
 async def test_statuses_list_only_opt_ins(client: IysClient):

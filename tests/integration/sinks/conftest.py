@@ -1,13 +1,16 @@
-"""A migrated ledger, the twin with a brand, and the sinks over both."""
+"""A migrated ledger, the simulator with a brand, and the sinks over both."""
 
+import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import httpx
 import pytest
+from click.testing import Result
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from izin.console.cli import app
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -15,45 +18,32 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.house import IYS_CODE, PASSWORD, USERNAME, Clock, House, Turns, Twin
-from tests.support.builders import BRAND
+from tests.integration.sinks.sink_harness import Clock, InterruptiblePacer, Izin, SinkHarness
+from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 
 @pytest.fixture
-def twin(simulator: str) -> Iterator[Twin]:
+def iys(simulator: SimulatorAdmin) -> SimulatorAdmin:
     """Give the simulator, emptied, with one account and one brand, and no limit of calls."""
-    with httpx.Client(base_url=f"{simulator}/__simulator__", trust_env=False) as admin:
-        twin = Twin(admin)
-        twin.order("reset", everything=True)
-        twin.order(
-            "settings",
-            requestsPerSecond=0,
-            tokenLimit=0,
-            statusLimit=1000,
-            resultDelay=300,
-            hiddenWindow=0,
-            pushHttpsRequired=False,
-        )
-        twin.order("accounts", username=USERNAME, password=PASSWORD, iysCode=IYS_CODE)
-        twin.order(
-            "brands",
-            brandCode=BRAND,
-            iysCode=IYS_CODE,
-            name="Örnek",
-            activatedAt="2020-01-01 00:00:00",
-        )
-        yield twin
+    simulator.configure(
+        requestsPerSecond=0,
+        tokenLimit=0,
+        statusLimit=1000,
+        resultDelay=300,
+        hiddenWindow=0,
+        pushHttpsRequired=False,
+    )
+    return simulator
 
 
 @pytest.fixture
-def iys_settings(simulator: str) -> IysSettings:
+def iys_settings(simulator: SimulatorAdmin) -> IysSettings:
     """Give settings that lead to the simulator."""
     return IysSettings(
-        base_url=simulator,
+        base_url=simulator.address,
         username=USERNAME,
         password=SecretStr(PASSWORD),
         timeout=timedelta(seconds=5),
@@ -76,20 +66,19 @@ async def ledger(ledger_settings: LedgerSettings) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
-async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncIterator[House]:
+async def harness(
+    ledger: Ledger, iys: SimulatorAdmin, iys_settings: IysSettings
+) -> AsyncIterator[SinkHarness]:
     """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
     settings = KafkaSettings(topic_prefix="", partitions=1)
-    codec = Codec()
-    clock = Clock()
-    pacer = LedgerPacer(ledger, Pace(rate=500), address="test")
+    codec, clock = Codec(), Clock()
+    pacer = InterruptiblePacer(ledger, Pace(rate=500), address="test")
     await pacer.begin()
-    auth = TokenAuth(
-        iys_settings, LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
-    )
-    turns = Turns(pacer)
+    store = LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
+    auth = TokenAuth(iys_settings, store)
     unforeseen: list[str] = []
-    # What rests, rests until a test has time pass.
-    async with IysClient(iys_settings, auth=auth, pacer=turns, clock=clock.seconds_ahead) as client:
+    # A circuit that is open stays open until a test advances the clock.
+    async with IysClient(iys_settings, auth=auth, pacer=pacer, clock=clock.seconds_ahead) as client:
         context = OutboundContext(
             ledger=ledger,
             client=client,
@@ -101,17 +90,31 @@ async def house(ledger: Ledger, twin: Twin, iys_settings: IysSettings) -> AsyncI
             ),
             unforeseen=unforeseen.append,
         )
-        house = House(
+        harness = SinkHarness(
             context=context,
             codec=codec,
-            twin=twin,
+            iys=iys,
             settings=settings,
             clock=clock,
-            turns=turns,
+            pacer=pacer,
             unforeseen=unforeseen,
         )
-        await house.brand()
-        yield house
+        await harness.brand()
+        yield harness
+
+
+@pytest.fixture
+def izin(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Izin:
+    """Give a function that runs a command on this test's ledger and returns its result."""
+    given = {"DATABASE_URL": database_url, "IYS_USERNAME": "ada", "IYS_PASSWORD": "fake"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    async def run(*words: object) -> Result:
+        arguments = [str(word) for word in words]
+        return await asyncio.to_thread(CliRunner().invoke, app, arguments, catch_exceptions=False)
+
+    return run
 
 
 @pytest.fixture

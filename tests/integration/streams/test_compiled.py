@@ -17,8 +17,8 @@ SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 TESTS = (
     "tests/contract/schemas/test_fast.py",
     "tests/contract/schemas/test_partitioning.py",
-    "tests/integration/sinks/test_both_ways.py",
-    "tests/integration/sinks/test_successes.py",
+    "tests/integration/sinks/ingest/test_bulk_rows.py",
+    "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/test_packing.py",

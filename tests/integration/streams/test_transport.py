@@ -1,4 +1,4 @@
-"""The transport delivers every committed record once, in order, and detects gaps."""
+"""The transport hands over every committed record once, in order, and sees a hole as a hole."""
 
 import asyncio
 import importlib
@@ -52,7 +52,7 @@ def test_consumer_offers_no_offset_to_commit() -> None:
 
 @pytest.mark.parametrize(("held", "wait"), [({}, 500), ({"tp": "fetched"}, fetching.PARTIAL_WAIT)])
 def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wait: int) -> None:
-    """While a busy partition is processed, a fetch of idle ones must not delay its next."""
+    """While a busy partition is worked on, a fetch of the quiet ones must not hold up its next."""
     asked = [(1, FetchRequest(500, 1, 1 << 20, 1, [("quiet", [(0, 7, 1 << 20)])]))]
     fetcher = SimpleNamespace(_get_actions_per_node=lambda _: (asked, "others"), _records=held)
     fetching.shorten_waits(fetcher)
@@ -88,8 +88,10 @@ class BatchReader:
 
 
 @asynccontextmanager
-async def reading(settings: KafkaSettings) -> AsyncIterator[BatchReader]:
-    place = TopicPartition(settings.topics.events.name, 0)
+async def consuming(
+    settings: KafkaSettings, *places: TopicPartition
+) -> AsyncIterator[AIOKafkaConsumer]:
+    """Give a consumer of partitions from their beginning."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",
@@ -98,17 +100,26 @@ async def reading(settings: KafkaSettings) -> AsyncIterator[BatchReader]:
     )
     await consumer.start()
     try:
-        consumer.assign([place])
-        await consumer.seek_to_beginning(place)
-        yield BatchReader(consumer, place)
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        yield consumer
     finally:
         await consumer.stop()
+
+
+@asynccontextmanager
+async def reading(settings: KafkaSettings) -> AsyncIterator[BatchReader]:
+    """Give the fetch of the first partition of the bulk lane."""
+    place = TopicPartition(settings.topics.events.name, 0)
+    async with consuming(settings, place) as consumer:
+        yield BatchReader(consumer, place)
 
 
 class TransactionWriter:
     """Writes to one partition in transactions that end well or not."""
 
     def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
         self._topic = settings.topics.events.name
         self._producer: Producer = kafka.producer(
             settings, **{"transactional.id": f"{settings.topic_prefix}writer"}
@@ -126,41 +137,39 @@ class TransactionWriter:
             self._producer.commit_transaction(10)
 
 
+@pytest.fixture
+def writer(make_settings: Callable[[int], KafkaSettings]) -> TransactionWriter:
+    """Give a writer to a topic of one partition."""
+    return TransactionWriter(make_settings(1))
+
+
 def values(batches: list[RecordBatch]) -> list[str]:
     return [record.value.decode() for batch in batches for record in batch.records]
 
 
 def contiguous(batches: list[RecordBatch]) -> bool:
-    """Return whether each batch begins where the one before ended."""
+    """Tell whether each batch begins where the one before ended."""
     ends = [0, *(one.next_offset for one in batches)]
     return all(one.start == end for one, end in zip(batches, ends, strict=False))
 
 
 @pytest.mark.broker
-async def test_markers_and_aborted_records_are_no_holes(
-    make_settings: Callable[[int], KafkaSettings],
-) -> None:
-    """Committed records come once and in order, without gaps."""
-    settings = make_settings(1)
-    writer = TransactionWriter(settings)
+async def test_markers_and_aborted_records_are_no_holes(writer: TransactionWriter) -> None:
+    """Committed records come once and in order; what lies between them is complete, and empty."""
     for number in range(30):
         writer.write(f"kept-{number}", f"kept-{number}b")
         writer.write("dropped", abort=True)
-    async with reading(settings) as reader:
+    async with reading(writer.settings) as reader:
         batches = await reader.read(60)
     assert values(batches) == [f"kept-{n}{b}" for n in range(30) for b in ("", "b")]
     assert contiguous(batches)
 
 
 @pytest.mark.broker
-async def test_fetch_of_aborted_records_leaves_no_hole(
-    make_settings: Callable[[int], KafkaSettings],
-) -> None:
+async def test_fetch_of_aborted_records_leaves_no_hole(writer: TransactionWriter) -> None:
     """A fetch of aborted records alone moves the position, and the next batch accounts for it."""
-    settings = make_settings(1)
-    writer = TransactionWriter(settings)
     writer.write("first")
-    async with reading(settings) as reader:
+    async with reading(writer.settings) as reader:
         (first,) = await reader.read(1)
         for _ in range(3):
             writer.write(*["dropped"] * 100, abort=True)
@@ -186,11 +195,7 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
         producer.produce(topic, value=f"{number}", partition=number % 2)
     assert producer.flush(10) == 0
     places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.bootstrap_servers)
-    await consumer.start()
-    try:
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
+    async with consuming(settings, *places) as consumer:
         async with asyncio.timeout(20):
             while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
                 await asyncio.sleep(0.01)
@@ -199,8 +204,6 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
             await thread._fetch_records(consumer, places, timeout=1, max_records=40)
             for _ in range(2)
         ]
-    finally:
-        await consumer.stop()
     assert [[len(one.value.records) for (one,) in each.values()] for each in found] == [[30], [30]]
     assert {*found[0], *found[1]} == places
 
@@ -213,16 +216,8 @@ async def test_topics_that_go_ahead_are_delivered_first(
     bulk, express = settings.topics.events.name, settings.topics.express.name
     monkeypatch.setattr(BatchConsumerThread, "ahead", frozenset({express}))
     TransactionWriter(settings).write(*(f"bulk-{number}" for number in range(500)))
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.bootstrap_servers,
-        isolation_level="read_committed",
-        fetch_max_wait_ms=50,
-    )
-    await consumer.start()
-    try:
-        places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
-        consumer.assign(places)
-        await consumer.seek_to_beginning(*places)
+    places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
+    async with consuming(settings, *places) as consumer:
         reader = BatchReader(consumer, TopicPartition(bulk, 0))
         await reader.read(1)  # the bulk is fetched, and most of it held back
         producer = kafka.producer(settings)
@@ -232,39 +227,29 @@ async def test_topics_that_go_ahead_are_delivered_first(
             while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka tells nobody
                 await asyncio.sleep(0.01)
         found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
-    finally:
-        await consumer.stop()
     assert [place.topic for place in found] == [express, bulk]
 
 
 @pytest.mark.broker
-async def test_seek_shows_as_a_hole(
-    make_settings: Callable[[int], KafkaSettings],
-) -> None:
+async def test_seek_shows_as_a_hole(writer: TransactionWriter) -> None:
     """A seek past records makes a batch that begins after the last one ended."""
-    settings = make_settings(1)
-    writer = TransactionWriter(settings)
     writer.write(*(f"value-{number}" for number in range(10)))
-    async with reading(settings) as reader:
+    async with reading(writer.settings) as reader:
         reader.consumer.seek(reader.place, 4)
         (batch,) = await reader.read(6)
     assert batch.start == 4
 
 
 @pytest.mark.broker
-async def test_records_removed_by_retention_are_a_hole(
-    make_settings: Callable[[int], KafkaSettings],
-) -> None:
-    """A reader reset to the remaining records does not report deleted ones as read."""
-    settings = make_settings(1)
-    writer = TransactionWriter(settings)
+async def test_records_removed_by_retention_are_a_hole(writer: TransactionWriter) -> None:
+    """A reader thrown back to what is left does not claim to have seen what is gone."""
     writer.write("first")
-    async with reading(settings) as reader:
+    async with reading(writer.settings) as reader:
         (first,) = await reader.read(1)
         reader.consumer.pause(reader.place)
         writer.write(*(f"value-{number}" for number in range(10)))
-        place = Place(settings.topics.events.name, 0, 8)
-        admin = kafka.admin(settings)
+        place = Place(writer.settings.topics.events.name, 0, 8)
+        admin = kafka.admin(writer.settings)
         admin.delete_records([place])[place].result(10)
         reader.consumer.resume(reader.place)
         (second,) = await reader.read(4)

@@ -1,0 +1,188 @@
+"""What citizens do at İYS is registered, and nothing of ours is submitted over it."""
+
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import pytest
+
+from izin.consent.model import Channel
+from izin.iys.client import IysClient
+from izin.iys.wire_format.consents import MovementPage, Stream
+from izin.iys.wire_format.json_reader import to_turkish
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    SinkHarness,
+    a_phone,
+    given_at,
+    minutes_ago,
+    ret,
+)
+from tests.support.builders import PHONE, an_iys_event, an_iys_origin
+
+pytestmark = pytest.mark.database
+
+
+async def test_due_opt_in_after_pulled_newer_opt_out_is_not_submitted(harness: SinkHarness):
+    """The pull has registered the citizen's opt-out, whose decision is not ingested yet."""
+    await harness.ingest(given_at(harness.clock(), notice_version="1"))
+    harness.iys.advance(3)
+    harness.iys.citizen(
+        "RET", PHONE, source="IYS_AHS_HAT_KAPATMA", consentDate="2026-01-05 10:00:00"
+    )
+    await harness.pull(Stream.IYS)
+    assert await harness.columns("registered", "desired_status") == ("RET", "ONAY")
+    await harness.bulk()
+    await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
+
+
+@pytest.mark.parametrize("kind", ["single", "batch"])
+async def test_lost_opt_in_after_pulled_opt_out_is_parked_for_reconsent(
+    harness: SinkHarness, kind: str
+):
+    """An opt-in that is not attested is not sent again over a citizen's opt-out."""
+    harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
+    harness.advance(timedelta(minutes=1))
+    await harness.ingest(given_at(harness.clock() - A_SECOND))
+    if kind == "single":
+        await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=50))
+        harness.iys.inject_fault("addV2", drop="before")
+        assert await harness.scheduler.last_hour()
+    else:
+        await harness.lose_batch()
+    assert (await harness.row()).state == "unknown"
+    await harness.pull_and_ingest(Stream.IYS)
+    assert await harness.columns("registered", "registered_source", "desired_status") == (
+        "RET",
+        "IYS_WEB",
+        "ONAY",
+    )
+    for _ in range(3):
+        await harness.recover(A_SECOND * 10)
+        await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert await harness.columns("state", "reason", "may_send") == ("parked", "reconsent", False)
+
+
+async def test_throttled_opt_in_after_pushed_opt_out_is_not_sent_again(harness: SinkHarness):
+    """The opt-out was pushed while the call waited for its slot, and İYS answered busy."""
+    harness.iys.citizen("RET", consentDate="2026-01-05 10:00:00")
+    harness.advance(timedelta(minutes=1))
+    at = harness.clock() - A_SECOND
+    await harness.ingest(given_at(at))
+    opt_out = an_iys_event(
+        event_id="no",
+        consent_date=datetime(2026, 1, 5, 7, tzinfo=UTC),
+        iys=an_iys_origin(creation_date=at - timedelta(minutes=1)),
+    )
+    harness.pacer.meanwhile = partial(harness.ingest, opt_out)
+    harness.iys.inject_fault("batchV2", status=400, code="H123")
+    assert await harness.bulk()
+    assert (await harness.row()).registered == "RET"
+    harness.advance(timedelta(minutes=1))
+    assert not await harness.bulk()
+    await harness.settle()
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).may_send is False
+
+
+@pytest.mark.parametrize("by", ["person", "iys"])
+async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
+    harness: SinkHarness, by: str
+):
+    """İYS leaves out of a page what a partner may not read, and the cursor moves on."""
+    await harness.register_onay()
+    await harness.pull()
+    rights = {"ARAMA": "write", "EPOSTA": "write"}
+    harness.iys.brand(rights=rights)
+    if by == "person":
+        await harness.set_rights((Channel.ARAMA, Channel.EPOSTA))
+    else:
+        await harness.suspend("H353", channel="MESAJ")
+    harness.iys.citizen("RET")
+    harness.iys.citizen("ONAY", a_phone(2), type="ARAMA", source="IYS_WEB_YENI")
+    harness.advance(timedelta(minutes=1))
+    harness.iys.citizen("ONAY", a_phone(3), type="ARAMA", source="IYS_WEB_YENI")
+    await harness.pull_and_ingest()
+    harness.iys.brand(rights={**rights, "MESAJ": "write"})
+    if by == "person":
+        await harness.set_rights(tuple(Channel))
+    else:
+        await harness.resume("MESAJ", "ONAY")
+    await harness.run(harness.pull_and_ingest, times=3, every=timedelta(minutes=15))
+    assert harness.iys.register()[PHONE] == "RET"
+    assert await harness.columns("registered", "may_send") == ("RET", False)
+
+
+async def test_opt_out_beyond_pull_window_closes_permission_or_alerts(
+    harness: SinkHarness,
+):
+    """The brand was not pulled for eight days, and İYS shows seven."""
+    await harness.register_onay()
+    harness.advance(timedelta(hours=1))
+    await harness.pull()
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(days=8))
+    await harness.pull_and_ingest()
+    await harness.run(harness.pull_and_ingest, harness.query, times=5, every=timedelta(minutes=15))
+    assert (await harness.row()).may_send is False or await harness.monitor.check()
+
+
+async def test_stream_not_pulled_for_a_week_alerts(harness: SinkHarness):
+    """İYS refuses the cursor, or gives no right to read."""
+    await harness.register_onay()
+    await harness.pull()
+    harness.iys.inject_fault("changes", status=422, code="H506", times=None)
+    await harness.run(harness.pull, times=7, every=timedelta(days=1))
+    assert await harness.monitor.check()
+
+
+async def test_old_opt_in_of_other_writer_does_not_undo_newer_opt_out(
+    harness: SinkHarness,
+):
+    """İYS had nothing to withdraw; then the portal writes an opt-in that was given before."""
+    await harness.ingest(ret(minutes=30))
+    assert await harness.opt_out()
+    assert (await harness.row()).state == "not_needed"
+    harness.advance(A_SECOND * 5)
+    older = to_turkish(minutes_ago(120))
+    harness.iys.other_writer("ONAY", consentDate=older, source="HS_WEB")
+    await harness.pull_and_ingest(Stream.HS)
+    steps = (harness.opt_out, harness.query, harness.pull_and_ingest)
+    await harness.run(*steps, times=5, every=timedelta(minutes=15))
+    assert (await harness.row()).desired_status == "RET"
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_merchant_record_without_source_does_not_stop_the_page(harness: SinkHarness):
+    """It needs neither date nor source, and the opt-out after it on the page is registered."""
+    await harness.register_onay()
+    harness.iys.other_writer("ONAY", a_phone(7), type="ARAMA", recipientType="TACIR")
+    harness.advance(timedelta(minutes=1))
+    given_on = to_turkish(minutes_ago(1))
+    harness.iys.other_writer("RET", consentDate=given_on, source="HS_WEB")
+    await harness.pull_and_ingest()
+    assert (await harness.row()).registered == "RET"
+
+
+async def test_unchanged_cursor_ends_the_pull(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """The last page is registered, and not pulled again and again."""
+    await harness.register_onay()
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(minutes=1))
+    pages = [await harness.context.client.changes(ACTIVE.path, Stream.IYS, None)]
+    (last,) = pages
+    assert last is not None
+
+    async def the_same(*_: object) -> MovementPage:
+        pages.append(last)
+        assert len(pages) < 5, "the same page again and again"
+        return last
+
+    monkeypatch.setattr(IysClient, "changes", the_same)
+    await harness.pull_and_ingest(Stream.IYS)
+    assert (await harness.row()).registered == "RET"

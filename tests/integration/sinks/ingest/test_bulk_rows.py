@@ -1,0 +1,260 @@
+"""What is written from a decision's bytes equals what is written from its values.
+
+Rows of new keys are written in bulk from templates; known keys take the fast path.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import Consent, ConsentEvent, DecisionKind
+from izin.consent.ordering import decide
+from izin.local import create_database, drop_database
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
+
+pytestmark = pytest.mark.database
+
+_MARKS = count(1)
+"""Each example has keys of its own in the ledgers that all share."""
+
+CODEC = Codec()
+NOW = NOON + timedelta(minutes=5)
+LOADING = replace(ACTIVE, brand_code=100_002, activated_at=None, loading_deadline=NOW)
+BRANDS = (ACTIVE, LOADING)
+TOPIC = "consent-decisions"
+
+
+@contextmanager
+def two_ledgers(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give two ledgers, one for each path."""
+    names = [f"way_{secrets.token_hex(6)}" for _ in range(2)]
+    one, other = (create_database(postgres, name) for name in names)
+    asyncio.run(prepared(one))
+    asyncio.run(prepared(other))
+    yield one, other
+    for name in names:
+        drop_database(postgres, name)
+
+
+@pytest.fixture(scope="module")
+def urls(postgres: str) -> Iterator[tuple[str, str]]:
+    """Give the ledgers of all tests here."""
+    with two_ledgers(postgres) as found:
+        yield found
+
+
+async def prepared(url: str) -> None:
+    """Make an empty ledger with two brands at ``url``."""
+    await migrate(url)
+    async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
+        for brand in BRANDS:
+            await brands.upsert(ledger, TopicMessages(CODEC, Topics()), brand, now=NOW)
+
+
+def ingester(ledger: Ledger) -> Ingester:
+    """Return an ingester whose clock does not move."""
+    return Ingester(
+        ledger=ledger,
+        topic_messages=TopicMessages(CODEC, Topics()),
+        codec=CODEC,
+        settings=KafkaSettings(),
+        clock=lambda: NOW,
+        wait=timedelta(0),
+    )
+
+
+_DATES = st.sampled_from(
+    [
+        NOON,
+        NOON - timedelta(seconds=1),
+        NOON + timedelta(milliseconds=250),
+        NOON - timedelta(days=10),
+        NOON - timedelta(days=400),
+        NOW + timedelta(minutes=2),
+    ]
+)
+"""The last is ahead of the ledger's clock, as the correct clock of another may be."""
+_RECIPIENTS = st.integers(0, 40).map(lambda n: f"+905550000{n:03d}")
+_ALIKE = st.builds(
+    an_event,
+    event_id=st.integers(0, 10**9).map(str),
+    recipient=_RECIPIENTS,
+    consent_date=_DATES,
+    received_at=st.sampled_from([NOON, NOON + timedelta(minutes=20)]),
+    notice_version=st.just("2026-1"),
+    origin_ref=st.sampled_from([None, "", "row-1", 'a "b"\\c\t']),
+)
+"""Events of which many share a template, as most do."""
+_VARIED = st.builds(
+    an_event,
+    event_id=st.sampled_from(["1", "2", "3", "0b5ba28e-1c9f-4dd8-9d6c-0d6f8d1b7e11", "9" * 70]),
+    status=st.sampled_from(["ONAY", "ONAY", "RET"]),
+    source=st.sampled_from(["HS_WEB", "HS_WEB", "HS_KARAR", "HS_FIZIKSEL_ORTAM", None]),
+    recipient=_RECIPIENTS,
+    recipient_type=st.sampled_from(["BIREYSEL", "BIREYSEL", "TACIR"]),
+    brand_code=st.sampled_from([100_001, 100_001, 100_002, 999_999]),
+    consent_date=_DATES | st.none(),
+    received_at=st.sampled_from([NOON, NOON + timedelta(seconds=2), NOON + timedelta(minutes=20)]),
+    origin=st.sampled_from(["crm", "web"]),
+    origin_ref=st.sampled_from([None, "row-1", "r" * 80]),
+    notice_version=st.sampled_from([None, "2026-1"]),
+    import_id=st.sampled_from([None, None, "f00"]),
+    retailer_code=st.sampled_from([None, None, None, 11111111]),
+    iys=st.sampled_from([None, None, None, an_iys_origin()]),
+    customer_id=st.sampled_from(["acme", "acme", 'a"b\\']),
+)
+
+
+def decisions_on(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
+    """Return the decisions on ``events``, which concern keys of ``mark`` alone."""
+    states: dict[str, Consent] = {}
+    values = []
+    for offset, event in enumerate(events):
+        own = replace(event, recipient=event.recipient[:4] + mark + event.recipient[-3:])
+        admitted = admit(own, appended_at=NOON + timedelta(hours=1))
+        if isinstance(admitted, RefusedEvent):
+            continue
+        decision = decide(states.get(str(admitted.key)), admitted)
+        states[str(admitted.key)] = decision.consent
+        if decision.kind is not DecisionKind.DUPLICATE:
+            record = a_decision_record(decision, topic=mark, offset=offset)
+            values.append(CODEC.encode("Decision", record))
+    return values
+
+
+WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents AS c
+        WHERE c.key LIKE %(mark)s) AS consents,
+    (SELECT json_agg(to_jsonb(m) - '{shard,place,link}'::text[]
+        ORDER BY m.key, m.kind, m.occurred_at, m.decision, m.source)
+        FROM movements AS m WHERE m.key LIKE %(mark)s) AS movements,
+    (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o
+        WHERE o.key LIKE %(mark)s) AS outbox"""
+
+
+REGISTERED = """UPDATE consents AS c SET action = 'nothing', attempts = 1, lease_owner = NULL,
+    state = (ARRAY['accepted', 'not_needed', 'awaiting_result', 'parked', 'retryable'])[given.n],
+    registered = (ARRAY['ONAY', 'RET', 'UNKNOWN', 'NOT_ONAY', 'ONAY'])[given.n],
+    registered_source = (ARRAY['HS_WEB', 'IYS_WEB', NULL, NULL, 'HS_WEB'])[given.n],
+    registered_at = %(at)s, registered_consent_date = %(at)s, onay_open = given.n = 3,
+    verified_by = 'batch', verified_at = %(at)s
+FROM (SELECT key, 1 + abs(hashtext(right(key, 3))) %% 5 AS n
+    FROM consents WHERE key LIKE %(mark)s) AS given
+WHERE c.key = given.key"""
+"""What İYS may have registered of each key, by the last digits of its recipient."""
+
+
+async def register(ledger: Ledger, mark: str) -> None:
+    """Register every key of ``mark``, in one state or another."""
+    async with ledger.transaction() as connection:
+        # The transitions to these states are tested elsewhere.
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        values = {"mark": f"%/+905{mark}%", "at": NOON - timedelta(seconds=1)}
+        await connection.execute(REGISTERED, values)
+
+
+async def written(
+    url: str, values: Sequence[bytes], sizes: Sequence[int], mark: str, *, fast: bool
+) -> Any:  # noqa: ANN401  # rows
+    """Ingest ``values`` in batches of ``sizes``; return all that was written of them."""
+    async with AsyncExitStack() as stack:
+        settings_ = LedgerSettings(database_url=SecretStr(url))
+        ledger = await stack.enter_async_context(Ledger(settings_, owner=1))
+        its_ingester = ingester(ledger)
+        known = await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
+        reads = await its_ingester.read(values)
+        if not fast:
+            reads = [read._replace(fields=None) for read in reads]
+        place, offset = 0, known[0]
+        half = len(reads) // 2
+        while place < len(reads):
+            size = sizes[place % len(sizes)]
+            if place < half <= place + size:
+                await register(ledger, mark)
+            batch = reads[place : place + size]
+            await its_ingester.store(TOPIC, "t", batch, {0: (offset, offset + len(batch))})
+            place, offset = place + len(batch), offset + len(batch)
+        (row,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
+        return row
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(_ALIKE | _ALIKE | _VARIED, min_size=1, max_size=60),
+    st.lists(st.integers(1, 60), min_size=1),
+)
+def test_fast_path_writes_the_same_as_general_path(
+    urls: tuple[str, str], events: list[ConsentEvent], sizes: list[int]
+) -> None:
+    """Rows, history and messages are equal for any events and batch sizes, and for keys that are
+    new, due or registered.
+    """
+    mark = f"{next(_MARKS):06d}"
+    values = decisions_on(events, mark)
+    one, other = urls
+    found = asyncio.run(written(one, values, sizes, mark, fast=True))
+    expected = asyncio.run(written(other, values, sizes, mark, fast=False))
+    for table in ("consents", "movements", "outbox"):
+        assert found[table] == expected[table], table
+
+
+def a_read(**fields: object) -> IncomingDecision:
+    """Return the decision on the first event of a key, as the topic has it."""
+    (value,) = decisions_on([an_event(**fields)], "000000")
+    return DecisionReader(CODEC).read(value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"status": "RET"},
+        {"recipient_type": "TACIR"},
+        {"notice_version": "2026-1", "origin_ref": "row-1", "evidence": {"a": "b"}},
+    ],
+)
+def test_usual_decision_takes_fast_path(fields: dict[str, object]) -> None:
+    """Events of our publishers are usually simple."""
+    assert a_read(**fields).fields is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"iys": an_iys_origin(), "origin": "iys", "source": "IYS_WEB", "status": "RET"},
+        {"retailer_code": 11111111},
+        {"event_id": "9" * 70},
+        {"origin_ref": "r" * 80},
+        {"source": None, "status": "RET"},
+    ],
+)
+def test_unusual_decision_takes_general_path(fields: dict[str, object]) -> None:
+    """Each condition of the fast path can fail."""
+    assert a_read(**fields).fields is None
+
+
+def test_decision_cut_from_bytes_equals_decoded_decision() -> None:
+    """The offsets of the bytes give what the codec reads."""
+    read = a_read(origin_ref="row-1")
+    whole = DecisionReader(CODEC)._read(read.value)
+    assert read._replace(fields=None) == whole

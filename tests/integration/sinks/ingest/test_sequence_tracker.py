@@ -1,0 +1,133 @@
+"""Missing events, from both lanes on a real broker into the ledger, and to people."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.records import event_to_avro
+from izin.sinks.ingest.sequence_tracker import SequenceTracker, TrackedLane
+from izin.sinks.ledger import sequences
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.sequences import GRACE
+from izin.sinks.record.errors import ConcurrentChangeError
+from tests.support.builders import an_event
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+CODEC = Codec()
+
+
+def publish(settings: KafkaSettings, topic: str, *numbers: int, partition: int = 0) -> None:
+    """Publish an event of each number, of one origin."""
+    producer = kafka.producer(settings)
+    for number in numbers:
+        event = an_event(event_id=f"event-{number}", origin="crm", sequence=number)
+        producer.produce(
+            topic, CODEC.encode("ConsentEvent", event_to_avro(event)), partition=partition
+        )
+    assert producer.flush(20) == 0
+
+
+@pytest.fixture
+def make_tracker(ledger: Ledger, kafka_settings: KafkaSettings) -> Callable[[str], SequenceTracker]:
+    """Give a maker of trackers of a lane, on a clock that is ahead of every grace period."""
+
+    def make(topic: str) -> SequenceTracker:
+        return SequenceTracker(
+            ledger=ledger,
+            codec=CODEC,
+            settings=kafka_settings,
+            topic=topic,
+            clock=lambda: datetime.now(UTC) + 2 * GRACE,
+            wait=timedelta(seconds=0.2),
+        )
+
+    return make
+
+
+async def read_to_end(tracker: SequenceTracker, records: int) -> TrackedLane:
+    """Return the lane, read to its end, after so many records."""
+    lane = await tracker.open()
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < records or lane._reader.at_end != {0, 1}:
+            seen += await lane.step(timedelta(seconds=0.2))
+    assert seen == records
+    return lane
+
+
+async def until_read(lane: TrackedLane) -> None:
+    """Step until a record came."""
+    async with asyncio.timeout(20):
+        while not await lane.step(timedelta(seconds=0.2)):
+            pass
+
+
+async def test_missing_numbers_are_listed_until_they_arrive(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_tracker: Callable[[str], SequenceTracker]
+):
+    """Numbers of one origin on two lanes and partitions: a replay changes nothing, and a late
+    number closes its gap.
+    """
+    topics = kafka_settings.topics
+    bulk, express = topics.events.name, topics.express.name
+    publish(kafka_settings, bulk, 1, 2, 7, 4)
+    publish(kafka_settings, bulk, 8, 4, partition=1)
+    publish(kafka_settings, express, 3)
+    await (await read_to_end(make_tracker(bulk), 6)).close()
+    assert await sequences.missing(ledger, topics) == ()  # the other lane may hold it
+    await (await read_to_end(make_tracker(express), 1)).close()
+    (one,) = await sequences.missing(ledger, topics)
+    assert (one.customer_id, one.origin) == ("acme", "crm")
+    assert (one.gaps, one.numbers, one.first_number, one.given_up) == (1, 2, 5, 0)
+    assert datetime.now(UTC) - timedelta(minutes=2) < one.since < datetime.now(UTC)
+    assert await sequences.missing(ledger, topics, grace=3 * GRACE) == ()
+
+    await ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
+    await (await read_to_end(make_tracker(bulk), 6)).close()
+    assert await sequences.missing(ledger, topics) == (one,)
+
+    publish(kafka_settings, express, 5, partition=1)
+    lane = await read_to_end(make_tracker(express), 2)
+    (left,) = await sequences.missing(ledger, topics)
+    assert left == replace(one, numbers=1, first_number=6)
+    assert await sequences.close(ledger, "acme", "web", until=9, dry=False) == 0
+    assert await sequences.close(ledger, "acme", "crm", until=5, dry=False) == 0
+    assert await sequences.close(ledger, "acme", "crm", until=9, dry=True) == 1
+    publish(kafka_settings, express, 6)
+    await until_read(lane)
+    await lane.close()
+    assert await sequences.missing(ledger, topics) == ()
+
+
+async def test_close_gives_up_missing_numbers_up_to_the_given_one(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_tracker: Callable[[str], SequenceTracker]
+):
+    """A person may state that numbers were never assigned."""
+    topics = kafka_settings.topics
+    publish(kafka_settings, topics.events.name, 1, 10)
+    for topic, records in ((topics.events.name, 2), (topics.express.name, 0)):
+        await (await read_to_end(make_tracker(topic), records)).close()
+    assert await sequences.close(ledger, "acme", "crm", until=6, dry=False) == 5
+    (one,) = await sequences.missing(ledger, topics)
+    assert (one.first_number, one.numbers) == (7, 3)
+
+
+async def test_second_tracker_of_a_lane_is_refused(
+    kafka_settings: KafkaSettings, make_tracker: Callable[[str], SequenceTracker]
+):
+    """Offsets are updated by compare-and-set, so that a second reader changes nothing."""
+    topic = kafka_settings.topics.events.name
+    publish(kafka_settings, topic, 1)
+    first, second = [await make_tracker(topic).open() for _ in range(2)]
+    await until_read(first)
+    with pytest.raises(ConcurrentChangeError):
+        await until_read(second)
+    await first.close()
+    await second.close()

@@ -1,0 +1,149 @@
+"""What is due, parked and unknown is found by indexes, however many keys are settled."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from benchmarks.sink.fixture import SinkFixture, sink_fixture
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.ledger.db.queries import statements
+
+pytestmark = pytest.mark.database
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+LANE = {
+    "brand_code": 100001,
+    "channel": "MESAJ",
+    "recipient_type": "BIREYSEL",
+    "registered": ["ONAY", "UNKNOWN"],
+    "now": NOW,
+    "until": NOW + timedelta(hours=1),
+    "size": 1000,
+    "most": 51,
+    "overdue": False,
+    "reason": None,
+    "after": "",
+    "ours": 0,
+    "account": "ada",
+    "address": "192.0.2.1",
+}
+QUERIES = [
+    ("consents", "work", {"status": "RET"}),
+    ("consents", "work", {"status": "ONAY"}),
+    ("consents", "claim", {"status": "ONAY"}),
+    ("consents", "opt-outs-waiting", {}),
+    ("consents", "claim-unknown", {}),
+    ("consents", "claim-last-hour", {}),
+    ("consents", "claim-expired", {}),
+    ("consents", "claim-to-query", {}),
+    ("consents", "to-ask", {}),
+    ("consents", "claim-parked", {}),
+    ("deadlines", "margins", {}),
+    ("deadlines", "kept-opt-outs", {}),
+    ("reads", "lag", {}),
+    ("reads", "backlog", {}),
+    ("reads", "parked", {}),
+    ("reads", "keys-of", {"recipient": "+905550000001"}),
+]
+
+
+def nodes(plan: Any) -> Iterator[Any]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Yield the steps of a plan."""
+    yield plan
+    for one in plan.get("Plans", []):
+        yield from nodes(one)
+
+
+def scanned(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the tables that a plan reads from end to end."""
+    return {node["Relation Name"] for node in nodes(plan) if node["Node Type"] == "Seq Scan"}
+
+
+def indexes(plan: Any) -> set[str]:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the indexes that a plan looks into."""
+    return {node["Index Name"] for node in nodes(plan) if "Index Name" in node}
+
+
+async def plan_of(ledger: SinkFixture, file: str, name: str, more: dict[str, Any]) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return PostgreSQL's plan of a statement."""
+    explain = b"EXPLAIN (FORMAT JSON) " + statements(file)[name].encode()
+    return await explained(ledger, explain, {**LANE, **more})
+
+
+async def explained(
+    ledger: SinkFixture, explain: bytes, values: dict[str, Any] | None = None
+) -> Any:  # noqa: ANN401  # PostgreSQL's JSON
+    """Return the plan that an EXPLAIN gives."""
+    async with ledger.ledger.transaction() as connection:
+        rows = await connection.execute(explain, values)
+        row = await rows.fetchone()
+        assert row is not None
+        return row["QUERY PLAN"][0]["Plan"]
+
+
+async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
+    """Of a million keys nearly all are settled: each query finds its rows by an index, and the
+    check detects one that does not.
+    """
+    async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
+        await ledger.add_pending(database_url, 1000)
+        for file, name, more in QUERIES:
+            plan = await plan_of(ledger, file, name, more)
+            assert "consents" not in scanned(plan), (file, name)
+        assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
+
+
+async def test_history_of_a_key_is_found_by_index(database_url: str):
+    """In every month's partition; and breaches, without a scan."""
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        await ledger.ingest(ledger.decisions(20_000))
+        async with ledger.ledger.session() as connection:
+            await connection.execute("ANALYZE movements")
+        for file, name, more in (
+            ("reads", "history", {"keys": ["100001/MESAJ/BIREYSEL/+905550000000"]}),
+            ("movements", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),
+            ("movements", "decisions-of", {"keys": ["x"]}),
+            ("deadlines", "breaches", {}),
+        ):
+            plan = await plan_of(ledger, file, name, more)
+            assert not {one for one in scanned(plan) if one.startswith("movements")}, name
+        everything = await plan_of(
+            ledger, "movements", "month", {"first": datetime.now(UTC).date().replace(day=1)}
+        )
+        assert {one for one in scanned(everything) if one.startswith("movements")}
+
+
+@pytest.mark.parametrize("name", ["save", "await-result", "settle-alike"])
+async def test_bulk_statements_join_rows_without_nested_scans(database_url: str, name: str):
+    """A generic plan expects few rows, and to join each with each takes half a second."""
+    numbers: dict[str, str] = {}
+    statement = re.sub(
+        r"%\((\w+)\)s",
+        lambda found: numbers.setdefault(found[1], f"${len(numbers) + 1}"),
+        statements("consents")[name],
+    )
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        explain = b"EXPLAIN (FORMAT JSON, GENERIC_PLAN) " + statement.encode()
+        kinds = [node["Node Type"] for node in nodes(await explained(ledger, explain))]
+        assert kinds.count("Function Scan") == 1, kinds
+
+
+async def test_items_of_a_submission_are_found_by_primary_key(database_url: str):
+    """Not by the index of open items, though none was open when the table was last analyzed."""
+    explain = {"id": 7, "state": "accepted", "code": None, "places": [0, 1, 2]}
+    async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
+        async with ledger.ledger.session() as connection:
+            await connection.execute(
+                "INSERT INTO submission_items (submission_id, index, customer_id, key, event_id,"
+                " status, attempt, origin, state)"
+                " SELECT n / 1000, n % 1000, 'acme', 'key-' || n, 'event-' || n, 'ONAY', 1, 'crm',"
+                " 'accepted' FROM generate_series(1, 100000) AS n"
+            )
+            await connection.execute("ANALYZE submission_items")
+        for name in ("items", "settle-items", "settle"):
+            used = indexes(await plan_of(ledger, "submissions", name, explain))
+            assert "submission_items_pkey" in used, name
+            assert "submission_items_open" not in used, name

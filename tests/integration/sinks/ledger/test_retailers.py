@@ -1,0 +1,83 @@
+"""Retailers of a consent: submitted with it, or parked with a remedy, never dropped."""
+
+import pytest
+
+from izin.sinks.ledger import reads, retailers
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
+from tests.support.builders import BRAND, PHONE
+
+pytestmark = pytest.mark.database
+ONE, OTHER = 10_000_001, 10_000_002
+
+
+async def differences(harness: SinkHarness) -> list[tuple[object, object]]:
+    """Return the registered and the desired retailers, where they differ."""
+    found = await retailers.differences(harness.ledger, BRAND)
+    return [(one.registered_access, one.desired_access) for one in found]
+
+
+async def register(harness: SinkHarness, *access: int) -> None:
+    """Register an opt-in with these retailers at İYS."""
+    harness.iys.brand(retailers=[ONE, OTHER])
+    await harness.register(onay(minutes=60, retailer_access=access or None))
+
+
+async def test_retailers_registered_with_consent_are_no_difference(harness: SinkHarness):
+    """İYS saved them with the consent."""
+    await register(harness, ONE)
+    assert await differences(harness) == []
+    await harness.ingest(onay(minutes=30, retailer_access=(ONE,)))
+    assert (await harness.row()).state == "not_needed"
+    assert await differences(harness) == []
+
+
+async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkHarness):
+    """The consent is settled, its retailers wait until a person requeues them."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER, ONE)))
+    assert await harness.columns("state", "may_send") == ("not_needed", True)
+    assert not await harness.bulk()
+    assert await differences(harness) == [([ONE], [ONE, OTHER])]
+    (parked,) = await reads.parked(harness.ledger)
+    assert (parked.reason, parked.keys) == (retailers.DIFFERENCE, 1)
+    assert (await reads.lag(harness.ledger, now=harness.clock())).parked == 1
+    assert await harness.requeue(retailers.DIFFERENCE) == 1
+    assert await differences(harness) == []
+    assert await reads.parked(harness.ledger) == ()
+    facts = (await reads.history(harness.ledger, PHONE)).facts
+    (act,) = [one for one in facts if one.kind == "act"]
+    assert (act.data["retailer_access"], act.data["by"]) == ([ONE, OTHER], "ada")
+
+
+async def test_retailers_of_consent_of_other_writer_are_a_difference(harness: SinkHarness):
+    """None was submitted by us, so the retailer of the event is a difference."""
+    await register(harness)
+    await harness.ingest(onay(minutes=30, retailer_code=ONE))
+    (found,) = await retailers.differences(harness.ledger, BRAND)
+    assert (found.registered_code, found.desired_code, found.desired_access) == (None, ONE, None)
+
+
+async def test_event_with_registered_retailers_ends_the_difference(harness: SinkHarness):
+    """Nothing is left for a person."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER,)))
+    await harness.ingest(onay(minutes=20, retailer_access=(ONE,)))
+    assert await differences(harness) == []
+
+
+async def test_opt_out_ends_the_difference_of_retailers(harness: SinkHarness):
+    """A later consent carries its own retailers."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30, retailer_access=(OTHER,)))
+    await harness.ingest(ret(minutes=20))
+    assert await harness.opt_out()
+    assert await differences(harness) == []
+    await harness.register(onay(minutes=10, retailer_access=(OTHER,)))
+    assert await differences(harness) == []
+
+
+async def test_event_without_retailers_is_no_difference(harness: SinkHarness):
+    """What İYS holds stays as it is."""
+    await register(harness, ONE)
+    await harness.ingest(onay(minutes=30), onay(a_phone(2), minutes=30))
+    assert await differences(harness) == []

@@ -1,0 +1,210 @@
+"""History is kept as long as it must be, and is dropped without breaking its chains."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history import append, retention, verify
+from izin.sinks.record.errors import LedgerFaultError
+from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.ledger.test_history import an_act, anchor_writer
+from tests.integration.sinks.sink_harness import Izin
+
+pytestmark = pytest.mark.database
+
+Run = Callable[..., Awaitable[tuple[int, str]]]
+MESSAGES = TopicMessages(Codec(), Topics())
+JANUARY, FEBRUARY, MARCH = (date(2026, month, 1) for month in (1, 2, 3))
+LATER = datetime(2036, 2, 15, tzinfo=UTC)
+"""When January's ten years are over and February's are not."""
+KEY = "100001/MESAJ/BIREYSEL/+905550000003"
+
+
+async def written(
+    ledger: Ledger, month: int, *sources: str, year: int = 2026, key: str = "x"
+) -> None:
+    """Record facts in a month."""
+    now = datetime(year, month, 10, tzinfo=UTC)
+    async with ledger.transaction() as connection:
+        facts = [replace(an_act(one, now), key=key) for one in sources]
+        await append.append(connection, facts, now=now)
+
+
+async def acts_on(ledger: Ledger, month: date) -> list[dict[str, str]]:
+    """Return the acts of people on a month, from the history."""
+    rows = await ledger.fetch(
+        "SELECT data FROM movements WHERE key = %(key)s ORDER BY recorded_at",
+        {"key": f"retention/{month:%Y-%m}"},
+    )
+    return [row["data"] for row in rows]
+
+
+@pytest.fixture
+async def file(ledger: Ledger, tmp_path: Path) -> Path:
+    """Give the file in which three months of history are anchored."""
+    await written(ledger, 1, "1", "2")
+    await written(ledger, 2, "3")
+    await written(ledger, 3, "4", "5")
+    file = tmp_path / "anchors.jsonl"
+    await anchor_writer(ledger, file).anchor()
+    return file
+
+
+async def faults(ledger: Ledger, file: Path) -> list[str]:
+    """Return the faults that verification finds."""
+    found = await verify.verify(ledger, verify.read_anchors(file))
+    return [one.what for one in found.faults]
+
+
+async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger, file: Path):
+    """It starts from the last link of what was dropped, once that is anchored outside."""
+    (gone,) = await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
+    assert gone.month == JANUARY
+    kept = [one.month for one in await retention.months(ledger)]
+    assert kept == [FEBRUARY, MARCH, LATER.date().replace(day=1)]
+    assert await faults(ledger, file) == [
+        "rows up to this place were dropped, and no anchor says so"
+    ]
+    await anchor_writer(ledger, file).anchor()
+    found = await verify.verify(ledger, verify.read_anchors(file))
+    assert (found.rows, found.faults) == (4, ())
+    assert await acts_on(ledger, JANUARY) == [
+        {"dropped": "2026-01-01", "kept until": "2036-02-01", "by": "ada"}
+    ]
+    await written(ledger, 3, "6")
+    assert await faults(ledger, file) == []
+
+
+async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: Path):
+    """Later months are verified as before."""
+    await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
+    await anchor_writer(ledger, file).anchor()
+    async with ledger.session() as connection:
+        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
+        await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
+        await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
+    assert await faults(ledger, file) == ["the row was changed, moved or put in"]
+
+
+@pytest.mark.usefixtures("file")
+async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
+    """A hold of a key keeps its months; one of another customer keeps nothing."""
+    now = datetime.now(UTC)
+    await retention.hold(ledger, "another", key=None, reason="court", now=now)
+    number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
+    assert await retention.drop(ledger, MESSAGES, by="ada", now=LATER) == ()
+    assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
+    assert await retention.release(ledger, number, now=now)
+    assert not await retention.release(ledger, number, now=now)
+    assert [one.month for one in await retention.drop(ledger, MESSAGES, by="ada", now=LATER)] == [
+        JANUARY
+    ]
+
+
+@pytest.mark.usefixtures("file")
+async def test_month_is_not_dropped_before_an_earlier_one(ledger: Ledger):
+    """The database refuses it too."""
+    sooner, now = date(2029, 3, 1), datetime.now(UTC)
+    assert await retention.retain(ledger, FEBRUARY, until=sooner, by="ada", now=now)
+    assert not await retention.retain(ledger, date(2020, 1, 1), until=sooner, by="ada", now=now)
+    assert await retention.expired(ledger, today=date(2030, 1, 1)) == ()
+    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+        await ledger.fetch("SELECT drop_month('2026-02-01', now())")
+
+
+@pytest.mark.usefixtures("file")
+async def test_month_is_kept_for_three_years_at_least(ledger: Ledger):
+    """The database refuses less, and to drop the current month."""
+    now = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
+    with pytest.raises(LedgerFaultError, match="movement_months_three_years"):
+        await retention.retain(ledger, JANUARY, until=date(2029, 1, 31), by="ada", now=now)
+    with pytest.raises(LedgerFaultError, match="movements_append_only"):
+        await ledger.fetch("SELECT drop_month('2026-01-01', %(now)s)", {"now": now})
+    january = (await retention.months(ledger))[0]
+    assert january.least == date(2029, 2, 1)
+    assert january.kept_by is None
+    gone = replace(january, retain_until=date(2026, 1, 1))
+    assert not gone.may_go(now.date())
+    assert gone.may_go(date(2026, 2, 1))
+
+
+async def test_retention_dropped_month_is_written_again(ledger: Ledger):
+    """A fact of a dropped month creates the month again, and stops no writer."""
+    await written(ledger, 1, "1")
+    await ledger.fetch("SELECT drop_month('2026-01-01', '2026-02-01')")
+    await written(ledger, 1, "2")
+    (january,) = await retention.months(ledger)
+    assert january.retain_until >= january.least
+
+
+@pytest.fixture
+def run(izin: Izin) -> Run:
+    """Give the command: words in, exit code and output out."""
+
+    async def run(*words: str) -> tuple[int, str]:
+        result = await izin("retention", *words)
+        return result.exit_code, result.output
+
+    return run
+
+
+@pytest.mark.usefixtures("file")
+async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
+    """The change is recorded with a name, and never below the legal minimum."""
+    code, output = await run("set", "2026-01", "2030-01-01")
+    assert (code, "2036-02-01 -> 2030-01-01" in output, "--yes" in output) == (0, True, True)
+    assert (await retention.months(ledger))[0].retain_until == date(2036, 2, 1)
+    code, output = await run("set", "2026-01", "2029-01-31", "--yes")
+    assert (code, "m.13" in output, "2029-02-01 at least" in output) == (3, True, True)
+    assert (await run("set", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
+    assert (await run("set", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
+    assert "already" in (await run("set", "2026-01", "2040-01-01"))[1]
+    assert await acts_on(ledger, JANUARY) == [
+        {"kept until": "2030-01-01", "before": "2036-02-01", "by": "ada"},
+        {"kept until": "2040-01-01", "before": "2030-01-01", "by": "cem"},
+    ]
+    january = (await retention.months(ledger))[0]
+    assert (january.retain_until, january.kept_by) == (date(2040, 1, 1), "cem")
+    assert (await run("set", "2026-1", "2040-01-01"))[0] == 3
+    assert (await run("set", "2020-01", "2040-01-01"))[0] == 3
+
+
+async def test_hold_of_unknown_customer_or_key_is_refused(ledger: Ledger, run: Run):
+    """A key may be written in any form."""
+    await written(ledger, 1, "1", key=KEY)
+    written_otherwise = "100001/MESAJ/BIREYSEL/0555 000 00 03"
+    code, output = await run("hold", "acme", "--reason", "court", "--key", written_otherwise)
+    assert (code, KEY in output) == (0, True)
+    assert (await run("hold", "acme", "--reason", "court"))[0] == 0
+    assert [one.key for one in await retention.holds(ledger)] == [KEY, None]
+    code, output = await run("hold", "nobody", "--reason", "court")
+    assert (code, "no customer nobody" in output) == (3, True)
+    for stranger in ("0555 000 00 09", f"{KEY}9", "ada"):
+        assert (await run("hold", "acme", "--reason", "court", "--key", stranger))[0] == 3
+    assert (await run("hold", "acme", "--reason", " "))[0] == 2
+    assert len(await retention.holds(ledger)) == 2
+
+
+async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
+    """Without it, the command shows what would be dropped."""
+    await written(ledger, 1, "1", year=2020, key=KEY)
+    await written(ledger, 2, "2", year=2020)
+    assert (await run("set", "2020-01", "2023-02-01", "--yes"))[0] == 0
+    assert (await run("hold", "acme", "--reason", "court", "--key", KEY))[0] == 0
+    code, output = await run("holds", "--output", "json")
+    assert (code, "court" in output) == (0, True)
+    assert "nothing can be dropped" in (await run("drop"))[1]
+    assert (await run("release", "1"))[0] == 0
+    assert (await run("release", "1"))[0] != 0
+    assert "1 months of history would be dropped" in (await run("drop"))[1]
+    assert (await retention.months(ledger))[0].month == date(2020, 1, 1)
+    assert "are dropped" in (await run("drop", "--by", "ada", "--yes"))[1]
+    code, output = await run("list", "--output", "json")
+    assert (code, "2020-01" in output, "2020-02" in output) == (0, False, True)
+    assert [one["by"] for one in await acts_on(ledger, date(2020, 1, 1))][1:] == ["ada"]

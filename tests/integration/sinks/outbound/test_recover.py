@@ -1,0 +1,277 @@
+"""Whatever is interrupted is recovered: nothing is lost, and nothing is sent twice."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from izin.consent.obligation import Registered
+from izin.iys import CircuitState
+from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
+from izin.sinks.ledger import claims, offsets, reads, submissions
+from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.submission import BATCH, SINGLE
+from tests.integration.sinks.sink_harness import ACTIVE, TOPIC, SinkHarness, a_phone, onay, ret
+from tests.support.builders import PHONE
+
+pytestmark = pytest.mark.database
+
+
+async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -> None:
+    """Store the intent to submit, as a worker does that is killed before the call."""
+    # Two movements of a key are a second apart.
+    harness.advance(timedelta(seconds=1))
+    dead = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    async with harness.ledger.transaction() as connection:
+        first, now = await harness.row(recipients[0]), harness.clock()
+        values = {
+            "brand_code": first.brand_code,
+            "channel": first.channel,
+            "status": first.desired_status,
+            "registered": list(Registered),
+            "now": now,
+            "overdue": False,
+            "size": len(recipients),
+        }
+        found = await claims.select_rows(connection, "claim", values)
+        assert {one.recipient for one in found} == set(recipients)
+        changes = UnitOfWork(harness.context.topic_messages, now=now)
+        await claims.claim(connection, changes, ACTIVE, found, kind=kind, lease_owner=dead)
+        await changes.write(connection)
+
+
+async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
+    """The lock of a dead worker is free, so that nobody waits for its lease."""
+    await harness.ingest_opt_out()
+    await store_intent(harness, [PHONE], SINGLE)
+    assert not await harness.opt_out()
+    assert await harness.recover_now()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.movements() == ["ONAY", "RET"]
+
+
+async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
+    """Its lock is held."""
+    await harness.ingest(onay())
+    async with harness.ledger.session() as connection:
+        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+        await store_intent(harness, [PHONE], BATCH)
+        assert not await harness.recover_now()
+
+
+async def test_saved_add_without_reply_is_not_sent_twice(harness: SinkHarness):
+    """İYS is queried, and shows that it saved the record."""
+    await harness.lose_opt_out("after")
+    assert await harness.recover()
+    assert await harness.columns("state", "registered") == ("accepted", "RET")
+    assert harness.iys.movements() == ["ONAY", "RET"]
+    assert (harness.iys.calls("addV2"), harness.iys.calls("status")) == (1, 1)
+
+
+@pytest.mark.parametrize("asked", [200, 429])
+async def test_add_that_never_arrived_is_sent_again(harness: SinkHarness, asked: int):
+    """İYS does not show it, or refuses the query: the same body goes again."""
+    await harness.lose_opt_out()
+    if asked != 200:
+        harness.iys.inject_fault("status", status=asked, code="H086")
+    assert await harness.recover()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.movements() == ["ONAY", "RET"]
+
+
+async def test_lost_opt_out_whose_query_is_refused_is_sent_again(harness: SinkHarness):
+    """Repeated queries would cost reputation. The reply to the second submission shows what
+    suspends the brand.
+    """
+    await harness.lose_opt_out()
+    harness.iys.inject_fault("status", status=403, code="H353")
+    harness.iys.inject_fault("addV2", status=403, code="H521")
+    assert await harness.recover()
+    (suspension,) = await harness.suspensions()
+    assert (suspension.code, (await harness.row()).state) == ("H521", "retryable")
+    assert not await harness.recover()
+    assert harness.iys.calls("status") == 1
+    assert await harness.opt_out()
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_lost_opt_out_waits_while_iys_cannot_be_queried(harness: SinkHarness):
+    """The query is repeated later, and then the opt-out is sent."""
+    await harness.lose_opt_out()
+    harness.iys.inject_fault("status", status=503, code="H192")
+    assert await harness.recover()
+    assert (await harness.row()).state == "unknown"
+    assert not await harness.recover_now()
+    assert await harness.recover()
+    assert (await harness.row()).state == "accepted"
+
+
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_lease_is_checked_when_the_slot_opens(harness: SinkHarness, *, is_taken: bool):
+    """A worker that waited until its lease ended renews it, or leaves the call to whoever
+    recovered it; either way it is sent once.
+    """
+    await harness.ingest_opt_out()
+
+    async def wait_long() -> None:
+        harness.advance(timedelta(seconds=61))
+        if is_taken:
+            assert await other.recover()
+
+    other = harness.other_worker()
+    harness.pacer.meanwhile = wait_long
+    waited = len(harness.pacer.classes)
+    assert await harness.opt_out()
+    if not is_taken:
+        # The slot is used: if it were returned, workers could wait for one another for ever.
+        assert len(harness.pacer.classes) == waited + 1
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.movements() == ["ONAY", "RET"]
+    assert harness.iys.calls("addV2") == 1
+
+
+async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
+    """Nobody recovers what it is about to send."""
+    await harness.ingest_opt_out()
+    other = harness.other_worker()
+
+    async def wait_long() -> None:
+        for _ in range(5):
+            harness.advance(timedelta(seconds=40))
+            await harness.context.leases.renew(
+                harness.ledger, harness.context.lease_owner, harness.clock()
+            )
+            assert not await other.recover()
+
+    harness.pacer.meanwhile = wait_long
+    async with harness.ledger.session() as connection:
+        alive = {"owner": int(harness.ledger.owner)}
+        await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
+        assert await harness.opt_out()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.movements() == ["ONAY", "RET"]
+    await harness.context.leases.renew(harness.ledger, harness.context.lease_owner, harness.clock())
+    rows = await harness.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
+    assert not rows
+
+
+async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
+    """Its call is lost, and the submission stays with whoever recovered it."""
+    await harness.ingest_opt_out()
+    await store_intent(harness, [PHONE], SINGLE)
+    zombie = LeaseOwner(owner="8", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    async with harness.ledger.transaction() as connection:
+        rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
+        lost = await submissions.with_items(connection, rows[-1], ACTIVE)
+        await submissions.mark_unknown(
+            connection, lost, next_poll_at=harness.clock(), lease_owner=zombie
+        )
+        await submissions.poll_later(
+            connection, lost, next_poll_at=harness.clock(), lease_owner=zombie
+        )
+        assert (
+            await submissions.renew(connection, lost, now=harness.clock(), lease_owner=zombie)
+            is None
+        )
+        with pytest.raises(ConcurrentChangeError):
+            await submissions.resend(connection, lost, now=harness.clock(), lease_owner=zombie)
+    rows = await harness.ledger.fetch("SELECT state, lease_owner FROM submissions ORDER BY id")
+    assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", "7")
+
+
+async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness):
+    """The same list is sent again, and saved items succeed with their first request."""
+    people = await harness.ingest_for(onay, range(3))
+    await harness.lose_batch("after")
+    assert set(await harness.states_of(people)) == {"unknown"}
+    assert await harness.recover()
+    assert await harness.settle()
+    assert set(await harness.states_of(people)) == {"accepted"}
+    assert [len(harness.iys.movements(person)) for person in people] == [1, 1, 1]
+
+
+async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
+    """Its status is queried only."""
+    await harness.ingest(onay(minutes=10))
+    await harness.lose_batch()
+    await harness.ingest(ret(minutes=5))
+    assert await harness.recover()
+    assert await harness.columns("onay_open", "registered", "state") == (
+        False,
+        "NONE",
+        "not_needed",
+    )
+    assert harness.iys.movements() == []
+
+
+async def test_open_circuit_stops_claims_and_opt_outs_go_first(harness: SinkHarness):
+    """An outage costs attempts, and no record is sent again and again."""
+    await harness.register_onay(a_phone(99))
+    harness.iys.inject_fault("batchV2", drop="before", times=20)
+    people = await harness.ingest_for(onay, range(30))
+    one_by_one = replace(harness.scheduler, batch_size=1)
+    while await one_by_one.bulk():
+        pass
+    assert harness.iys.calls("batchV2") == 1 + CircuitBreakerPolicy().opens_after
+    assert harness.context.client.circuit_state("add_batch") is CircuitState.OPEN
+    states = await harness.states_of(people)
+    assert states.count("pending") == 30 - CircuitBreakerPolicy().opens_after
+    await harness.ingest(ret(a_phone(99)))
+    assert await harness.opt_out()
+    assert harness.iys.register() == {a_phone(99): "RET"}
+
+
+async def test_repeated_result_changes_nothing(harness: SinkHarness):
+    """The same results are polled twice."""
+    await harness.ingest(onay())
+    await harness.bulk()
+    await harness.settle()
+    before = await harness.outcomes()
+    await harness.ledger.fetch(
+        "UPDATE submissions SET state = 'awaiting_result', next_poll_at = now() RETURNING id"
+    )
+    await harness.poller.settle()
+    assert await harness.outcomes() == before
+
+
+async def test_rewound_decisions_change_nothing(harness: SinkHarness):
+    """Rows, history and outbox stay as they were."""
+    reads = await harness.ingest(onay(), ret(), onay(a_phone(2)))
+    before = await row_counts(harness)
+    await harness.ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
+    await harness.ingester.store(TOPIC, "topic", reads, {0: (0, harness.offset)})
+    assert await row_counts(harness) == before
+
+
+async def test_second_ingester_is_refused(harness: SinkHarness):
+    """Offsets are updated by compare-and-set, so that a late reader changes nothing."""
+    reads = await harness.ingest(onay())
+    before = await row_counts(harness)
+    with pytest.raises(ConcurrentChangeError):
+        await harness.ingester.store(TOPIC, "topic", reads, {0: (0, 1)})
+    assert await row_counts(harness) == before
+    found = await offsets.positions(
+        harness.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic"
+    )
+    assert found == {0: 1}
+
+
+async def test_record_of_unknown_brand_is_parked_until_it_is_known(harness: SinkHarness):
+    """Nothing is dropped."""
+    await harness.ingest(onay(brand_code=999_999))
+    (kept,) = (await reads.history(harness.ledger, PHONE)).entries
+    assert (kept.brand_code, kept.state, kept.reason) == (999_999, "parked", "unknown-brand")
+    await harness.brand(replace(ACTIVE, brand_code=999_999))
+    (kept,) = (await reads.history(harness.ledger, PHONE)).entries
+    assert (kept.state, kept.due_at is None) == ("pending", False)
+
+
+async def row_counts(harness: SinkHarness) -> list[tuple[int, int, int]]:
+    """Return how many rows ingesting has written, and how many consents are pending."""
+    rows = await harness.ledger.fetch(
+        """SELECT (SELECT count(*) FROM movements) AS m, (SELECT count(*) FROM outbox) AS o,
+        (SELECT count(*) FROM consents WHERE state = 'pending') AS c"""
+    )
+    return [(row["m"], row["o"], row["c"]) for row in rows]

@@ -1,0 +1,95 @@
+"""Of a query that İYS refuses, the bad recipient is found and all others are answered."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from izin.consent.obligation import Action
+from izin.sinks.outbound.status_query import SINGLES
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
+
+pytestmark = pytest.mark.database
+
+PEOPLE = [a_phone(number) for number in range(SINGLES + 10)]
+BAD = "+90555"
+"""No phone number for İYS; it is in the ledger as if İYS had a newer rule."""
+UNNAMED = "Ada@example.com"
+"""No phone number either, and İYS names it in lower case: no recipient of the ledger."""
+
+
+async def make_bad(harness: SinkHarness, recipient: str, bad: str = BAD) -> None:
+    """Make a recipient one that İYS refuses."""
+    await harness.ledger.fetch(
+        "UPDATE consents SET recipient = %(bad)s WHERE recipient = %(recipient)s RETURNING key",
+        {"bad": bad, "recipient": recipient},
+    )
+
+
+async def to_query(harness: SinkHarness, people: Sequence[str] = PEOPLE) -> None:
+    """Ingest opt-ins that İYS has already, and whose status is to be queried."""
+    for person in people:
+        harness.iys.citizen("ONAY", person, source="IYS_WEB_YENI")
+    await harness.ingest(*(onay(person) for person in people))
+    for state, action in (("in_flight", "send"), ("unknown", "query")):
+        await harness.set_columns(state=state, action=action, attempts=1)
+
+
+@pytest.mark.parametrize("place", [0, 13, len(PEOPLE) - 1])
+@pytest.mark.parametrize("recipient", [BAD, UNNAMED])
+async def test_bad_recipient_of_a_query_is_parked_alone(
+    harness: SinkHarness, place: int, recipient: str
+):
+    """It is parked with İYS's code, and all others are answered in the same step."""
+    await to_query(harness)
+    await make_bad(harness, PEOPLE[place], recipient)
+    assert await harness.query()
+    found = await harness.states_of(PEOPLE)
+    assert (found.pop(place), set(found)) == ("parked", {"accepted"})
+    row = await harness.row(PEOPLE[place])
+    assert (row.reason, row.code) == ("question-refused", "H121")
+    assert not await harness.query()
+    await harness.requeue(row.reason)
+    assert (await harness.row(PEOPLE[place])).state == "pending"
+
+
+async def test_query_refused_without_recipient_is_halved(harness: SinkHarness):
+    """Each half is queried, and all are answered."""
+    await to_query(harness)
+    harness.iys.inject_fault("statuses", status=422, code="H464")
+    assert await harness.query()
+    assert set(await harness.states_of(PEOPLE)) == {"accepted"}
+    assert harness.iys.calls("statuses") == 3
+
+
+async def test_query_refused_for_every_recipient_is_given_up(harness: SinkHarness):
+    """Each refusal counts against the address: after two single queries the rest waits, and
+    nobody is parked for it.
+    """
+    await to_query(harness)
+    harness.iys.inject_fault("statuses", status=422, code="H117", times=1000)
+    assert await harness.query()
+    assert harness.iys.calls("statuses") < SINGLES
+    assert harness.iys.calls("status") == 2
+    assert sorted(set(await harness.states_of(PEOPLE))) == ["accepted", "unknown"]
+    assert not await harness.query()
+
+
+async def test_few_recipients_are_queried_one_by_one(harness: SinkHarness):
+    """A bad one does not delay the others."""
+    people = PEOPLE[:3]
+    await to_query(harness, people)
+    await make_bad(harness, people[0])
+    assert await harness.query()
+    assert await harness.states_of(people) == ["parked", "accepted", "accepted"]
+
+
+async def test_opt_out_whose_query_is_refused_delays_no_other(harness: SinkHarness):
+    """It is submitted without a query, and İYS's reply decides."""
+    await harness.ingest(*(ret(person) for person in PEOPLE))
+    await make_bad(harness, PEOPLE[3])
+    while await harness.opt_out():
+        pass
+    found = await harness.states_of(PEOPLE)
+    assert (found.pop(3), set(found)) == ("refused", {"not_needed"})
+    assert (await harness.row(PEOPLE[3])).action is Action.RESCUE
+    assert harness.iys.calls("addV2") == 1

@@ -1,0 +1,445 @@
+"""The sinks over a ledger and the İYS simulator, put together as the worker does, step by step."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from click.testing import Result
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import Consent, ConsentEvent, DecisionKind
+from izin.consent.ordering import decide
+from izin.iys import CallClass, Pace, Slot
+from izin.iys.wire_format.consents import Stream
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.records import event_from_avro
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger import brands, offsets, suspensions
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.ledger.unit_of_work import lock
+from izin.sinks.monitor.deadlines import DeadlineMonitor
+from izin.sinks.outbound.batch_results import BatchResultPoller
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.recover import SubmissionRecovery
+from izin.sinks.outbound.schedule import Scheduler
+from izin.sinks.outbound.send import Sender
+from izin.sinks.outbound.status_query import StatusQuerier
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import Message
+from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.suspension import Suspension
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
+from tests.support.simulator import IYS_CODE, SimulatorAdmin
+
+RESULT_DELAY = timedelta(seconds=300)
+A_SECOND = timedelta(seconds=1)
+A_MINUTE = timedelta(minutes=1)
+ACTIVE = Brand(
+    brand_code=BRAND,
+    iys_code=IYS_CODE,
+    customer_id=CUSTOMER,
+    name="Örnek",
+    activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+)
+TOPIC = "consent-decisions"
+
+Izin = Callable[..., Awaitable[Result]]
+"""Runs a command of the console."""
+
+
+class Clock:
+    """The real time, and as much as a test has advanced it."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Return the instant on the clock of the sinks."""
+        return datetime.now(UTC) + self.ahead
+
+    def seconds_ahead(self) -> float:
+        """Return how far a test has advanced the clock, in seconds."""
+        return self.ahead.total_seconds()
+
+
+class InterruptiblePacer(LedgerPacer):
+    """The ledger's pacer; a test may have something happen while a call waits for its slot."""
+
+    def __init__(self, ledger: Ledger, pace: Pace, *, address: str) -> None:
+        super().__init__(ledger, pace, address=address)
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.classes: list[CallClass] = []
+
+    async def wait(self, call_class: CallClass, operation: str) -> Slot:
+        """Return the slot of a call, after what happens meanwhile, once."""
+        slot = await super().wait(call_class, operation)
+        self.classes.append(call_class)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return slot
+
+
+@dataclass
+class InMemoryTopic:
+    """A publisher that acknowledges every message and keeps it."""
+
+    messages: list[Message] = field(default_factory=list)
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        """Keep messages."""
+        self.messages += messages
+
+
+@dataclass(kw_only=True)
+class SinkHarness:
+    """The sinks over one ledger and one simulator, whose brand both know."""
+
+    context: OutboundContext
+    codec: Codec
+    iys: SimulatorAdmin
+    settings: KafkaSettings
+    clock: Clock
+    pacer: InterruptiblePacer
+    unforeseen: list[str]
+    """The codes of field errors that İYS found and admission did not."""
+    states: dict[str, Consent] = field(default_factory=dict)
+    offset: int = 0
+
+    def advance(self, time: timedelta, *, at_iys: bool = True) -> None:
+        """Advance the clock of the sinks, and İYS's unless it is late."""
+        self.clock.ahead += time
+        if at_iys:
+            self.iys.advance(time.total_seconds())
+
+    def start_second(self) -> None:
+        """Advance the clocks to the beginning of a second."""
+        self.advance(A_SECOND - timedelta(microseconds=self.clock().microsecond))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return self.context.ledger
+
+    @property
+    def sender(self) -> Sender:
+        """The sender of submissions."""
+        return Sender(context=self.context, result_delay=RESULT_DELAY)
+
+    @property
+    def querier(self) -> StatusQuerier:
+        """What queries the status of recipients."""
+        return StatusQuerier(context=self.context)
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The scheduler of submissions, a second after whatever was submitted."""
+        self.advance(A_SECOND)
+        return Scheduler(
+            context=self.context, sender=self.sender, querier=self.querier, batch_size=1000
+        )
+
+    @property
+    def poller(self) -> BatchResultPoller:
+        """The poller of batch results."""
+        return BatchResultPoller(context=self.context, result_delay=RESULT_DELAY)
+
+    @property
+    def monitor(self) -> DeadlineMonitor:
+        """A new monitor of deadlines."""
+        return DeadlineMonitor(ledger=self.ledger, clock=self.clock, interval=A_MINUTE)
+
+    @property
+    def ingester(self) -> Ingester:
+        """The ingester of decisions."""
+        return Ingester(
+            ledger=self.ledger,
+            topic_messages=self.context.topic_messages,
+            codec=self.codec,
+            settings=self.settings,
+            clock=self.context.clock,
+            wait=timedelta(seconds=0.2),
+        )
+
+    def become(self, account: str | None, address: str | None) -> None:
+        """Let these sinks be those of an account, behind an address."""
+        owner = replace(self.context.lease_owner, account=account, address=address)
+        self.context = replace(self.context, lease_owner=owner)
+
+    def other_worker(self) -> SubmissionRecovery:
+        """Return the recovery of another process."""
+        owner = replace(self.context.lease_owner, owner="7")
+        context = replace(self.context, lease_owner=owner)
+        sender = replace(self.sender, context=context)
+        return SubmissionRecovery(context=context, sender=sender, result_delay=RESULT_DELAY)
+
+    async def opt_out(self) -> bool:
+        """Submit what the opt-out lane has due."""
+        return bool(await self.scheduler.opt_out())
+
+    async def bulk(self) -> bool:
+        """Submit what the bulk lane has due."""
+        return bool(await self.scheduler.bulk())
+
+    async def query(self) -> bool:
+        """Query the status of what is to be queried."""
+        return bool(await self.querier.query_due())
+
+    async def settle(self) -> bool:
+        """Poll batch results once İYS has processed what was submitted."""
+        self.advance(RESULT_DELAY + A_SECOND)
+        return bool(await self.poller.settle())
+
+    async def recover(self, after: timedelta = RESULT_DELAY * 2) -> bool:
+        """Recover submissions without a reply, after so long a time."""
+        self.advance(after)
+        recovery = SubmissionRecovery(
+            context=self.context, sender=self.sender, result_delay=RESULT_DELAY
+        )
+        return bool(await recovery.recover())
+
+    async def recover_now(self) -> bool:
+        """Recover submissions whose process has died."""
+        return await self.recover(timedelta(0))
+
+    async def run(
+        self, *steps: Callable[[], Awaitable[object]], times: int, every: timedelta
+    ) -> None:
+        """Take ``steps`` repeatedly, each time after ``every``."""
+        for _ in range(times):
+            self.advance(every)
+            for step in steps:
+                await step()
+
+    def decided(self, *events: ConsentEvent) -> list[IncomingDecision]:
+        """Return the decisions on ``events``, as the order stage writes them."""
+        reads = []
+        for event in events:
+            admitted = admit(event, appended_at=self.clock())
+            assert not isinstance(admitted, RefusedEvent), admitted.violations
+            decision = decide(self.states.get(str(admitted.key)), admitted)
+            self.states[str(admitted.key)] = decision.consent
+            if decision.kind is DecisionKind.DUPLICATE:
+                continue
+            record = a_decision_record(decision, offset=self.offset)
+            reads.append(DecisionReader(self.codec).read(self.codec.encode("Decision", record)))
+            self.offset += 1
+        return reads
+
+    async def ingest(self, *events: ConsentEvent) -> list[IncomingDecision]:
+        """Ingest the decisions on ``events``, and return them."""
+        before = self.offset
+        reads = self.decided(*events)
+        await offsets.positions(self.ledger, TOPIC, [0], cluster_id="cluster", topic_id="topic")
+        await self.ingester.store(TOPIC, "topic", reads, {0: (before, self.offset)})
+        return reads
+
+    async def ingest_for(
+        self, event: Callable[[str], ConsentEvent], numbers: Iterable[int]
+    ) -> list[str]:
+        """Ingest an ``event`` of each recipient with these numbers; return the recipients."""
+        recipients = [a_phone(number) for number in numbers]
+        await self.ingest(*map(event, recipients))
+        return recipients
+
+    async def ingest_each(self, events: Iterable[ConsentEvent]) -> None:
+        """Ingest the decisions on ``events`` one by one."""
+        for event in events:
+            await self.ingest(event)
+
+    async def pull(self, *streams: Stream) -> list[ConsentEvent]:
+        """Pull streams, two seconds later; return the events that are published."""
+        self.advance(A_SECOND * 2)  # İYS shows what is a second old
+        topic = InMemoryTopic()
+        puller = Puller(context=self.context, publisher=topic, interval=timedelta(0))  # type: ignore[arg-type]
+        brand = await self.brand()
+        for stream in streams or tuple(Stream):
+            await puller.pull_stream(brand, stream, force=True)
+        found = [self.codec.decode("ConsentEvent", one.value) for one in topic.messages]
+        return [event_from_avro(one) for one in found]
+
+    async def pull_and_ingest(self, *streams: Stream) -> None:
+        """Pull streams, and ingest the decisions on what they bring."""
+        await self.ingest_each(await self.pull(*streams))
+
+    async def row(self, recipient: str = PHONE) -> ConsentRow:
+        """Return the row of a recipient."""
+        key = str(a_key(recipient=recipient))
+        async with self.ledger.transaction() as connection:
+            return (await lock(connection, [key]))[key]
+
+    async def columns(self, *names: str, recipient: str = PHONE) -> tuple[Any, ...]:
+        """Return these columns of a recipient's row."""
+        row = await self.row(recipient)
+        return tuple(getattr(row, name) for name in names)
+
+    async def states_of(self, recipients: Iterable[str]) -> list[str]:
+        """Return the states of recipients' rows, in order."""
+        return [(await self.row(one)).state for one in recipients]
+
+    async def set_columns(self, **values: object) -> None:
+        """Write columns of every row, as no code of the sinks does."""
+        changes = ", ".join(f"{name} = %({name})s" for name in values)
+        await self.ledger.fetch(f"UPDATE consents SET {changes} RETURNING key", values)
+
+    async def outbox(self, topic: str, schema: str) -> list[dict[str, Any]]:
+        """Return the records in the outbox for topics that match ``topic``, in order."""
+        rows = await self.ledger.fetch(
+            "SELECT value FROM outbox WHERE topic LIKE %(topic)s ORDER BY id", {"topic": topic}
+        )
+        return [self.codec.decode(schema, row["value"]) for row in rows]
+
+    async def outcomes(self) -> list[str]:
+        """Return the outcomes in the outbox, in order."""
+        return [one["outcome"] for one in await self.outbox("%consent-outcomes", "Outcome")]
+
+    async def permissions(self, recipient: str = PHONE) -> list[bool]:
+        """Return the permissions of a recipient in the outbox, in order."""
+        found = await self.outbox("%permissions", "Permission")
+        return [one["may_send"] for one in found if one["recipient"] == recipient]
+
+    async def published(self) -> list[ConsentEvent]:
+        """Return the consent events in the outbox, in order."""
+        found = await self.outbox("%consent-events%", "ConsentEvent")
+        return [event_from_avro(one) for one in found]
+
+    async def brand(self, brand: Brand = ACTIVE) -> Brand:
+        """Add or change a brand."""
+        return await brands.upsert(
+            self.ledger, self.context.topic_messages, brand, now=self.context.clock()
+        )
+
+    async def requeue(self, reason: str | None = None) -> int:
+        """Requeue the parked records of our brand; return how many."""
+        messages, now = self.context.topic_messages, self.clock()
+        return await brands.requeue(self.ledger, messages, BRAND, by="ada", now=now, reason=reason)
+
+    async def suspensions(self) -> tuple[Suspension, ...]:
+        """Return what is suspended."""
+        return await suspensions.every(self.ledger)
+
+    async def suspend(
+        self,
+        code: str,
+        channel: str = "*",
+        status: str = "*",
+        **more: Any,  # noqa: ANN401 - the fields of a suspension
+    ) -> None:
+        """Suspend records of our brand, as for a reply of İYS with ``code``."""
+        scope: dict[str, Any] = {
+            "account": "ada",
+            "channel": channel,
+            "status": status,
+            "now": self.clock(),
+        }
+        async with self.ledger.transaction() as connection:
+            await suspensions.suspend(connection, ACTIVE, code=code, reason="", **scope | more)
+
+    async def resume(self, channel: str, status: str) -> None:
+        """Resume records of our brand, as if İYS had taken one of them."""
+        async with self.ledger.transaction() as connection:
+            await suspensions.resume(connection, BRAND, channel, status, account="ada")
+
+    async def set_rights(self, channels: Collection[Any]) -> None:
+        """Let a person say which channels our brand may write."""
+        await suspensions.set_rights(self.ledger, BRAND, channels, by="ada", now=self.clock())
+
+    async def brand_in_loading(self) -> None:
+        """Make our brand one that is not activated, so that old consents are submitted."""
+        await self.ledger.fetch("UPDATE brands SET activated_at = NULL RETURNING brand_code")
+
+    async def forget(self) -> None:
+        """Empty the ledger but for its brands, as a new one is that knows nothing of a key."""
+        async with self.ledger.transaction() as connection:
+            for table in ("submission_items", "submissions", "consents", "outbox", "kafka_offsets"):
+                await connection.execute(f"DELETE FROM {table}")
+        self.states.clear()
+        self.offset = 0
+
+    async def register(self, *events: ConsentEvent) -> None:
+        """Register opt-ins at İYS by batch."""
+        await self.ingest(*events)
+        assert await self.bulk()
+        assert await self.settle()
+        assert set(await self.states_of(one.recipient for one in events)) == {"accepted"}
+
+    async def register_onay(self, recipient: str = PHONE) -> None:
+        """Register an opt-in of an hour ago at İYS, by batch."""
+        await self.register(onay(recipient, minutes=60))
+
+    async def ingest_opt_out(self, *others: ConsentEvent) -> None:
+        """Ingest the opt-out of a recipient whose opt-in is registered, and ``others``."""
+        await self.register_onay()
+        await self.ingest(ret(PHONE), *others)
+
+    async def lose_opt_out(self, drop: str = "before") -> None:
+        """Submit the opt-out of a registered recipient by a call that gets no reply."""
+        await self.ingest_opt_out()
+        self.iys.inject_fault("addV2", drop=drop)
+        assert await self.opt_out()
+        assert (await self.row()).state == "unknown"
+
+    async def lose_batch(self, drop: str = "before") -> None:
+        """Submit what is due in bulk by a call that gets no reply."""
+        self.iys.inject_fault("batchV2", drop=drop)
+        assert await self.bulk()
+
+    async def refuse_opt_out(self, status: int, code: str, *others: ConsentEvent) -> None:
+        """Submit the opt-out of a registered recipient, which İYS refuses."""
+        await self.ingest_opt_out(*others)
+        self.iys.inject_fault("addV2", status=status, code=code)
+        assert await self.opt_out()
+
+
+def a_phone(number: int) -> str:
+    """Return an obviously fake mobile number."""
+    return f"+9055500{number:05d}"
+
+
+def minutes_ago(minutes: int = 5) -> datetime:
+    """Return an instant that is certainly past at İYS, in whole seconds."""
+    return (datetime.now(UTC) - timedelta(minutes=minutes)).replace(microsecond=0)
+
+
+def onay(recipient: str = PHONE, *, minutes: int = 10, **more: object) -> ConsentEvent:
+    """Return an opt-in given some minutes ago."""
+    return _given("ONAY", recipient, minutes, more)
+
+
+def ret(recipient: str = PHONE, *, minutes: int = 5, **more: object) -> ConsentEvent:
+    """Return an opt-out given some minutes ago."""
+    return _given("RET", recipient, minutes, more)
+
+
+def _given(status: str, recipient: str, minutes: int, more: dict[str, object]) -> ConsentEvent:
+    at = minutes_ago(minutes)
+    fields: dict[str, object] = {
+        "event_id": f"{status.lower()}-{recipient}-{minutes}",
+        "status": status,
+        "recipient": recipient,
+        "consent_date": at,
+        "received_at": at + timedelta(seconds=2),
+    }
+    return an_event(**fields | more)
+
+
+def given_at(at: datetime, **more: object) -> ConsentEvent:
+    """Return an opt-in given and received at ``at``."""
+    fields: dict[str, object] = {"event_id": "fresh", "consent_date": at, "received_at": at}
+    return an_event(**fields | more)
+
+
+async def until(true: Callable[[], Any], *, within: float = 20) -> None:
+    """Return when ``true()`` holds (or what it awaits); fail after ``within`` seconds."""
+    async with asyncio.timeout(within):
+        while True:
+            held = true()
+            if await held if asyncio.iscoroutine(held) else held:
+                return
+            await asyncio.sleep(0.02)

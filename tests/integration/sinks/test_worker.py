@@ -1,0 +1,285 @@
+"""The worker on a real Kafka: decisions, the outbox, push and pull."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from izin.iys.wire_format.consents import Stream
+from izin.local import free_port
+from izin.runtime.kafka import consumer
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
+from izin.schemas.codec import Codec
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.ingest import ingester
+from izin.sinks.ingest.decision_reader import IncomingDecision
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.sinks.publish.publisher import Publisher
+from izin.sinks.record.messages import TopicMessages
+from izin.sinks.worker import serve
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
+from tests.support.builders import BRAND, PHONE
+from tests.support.simulator import SimulatorAdmin
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+PUSH = ("iys", "fake-password")
+
+
+def consume(
+    settings: KafkaSettings, topic: str, record: str, count: int
+) -> list[dict[str, object]]:
+    """Return the first ``count`` records of a topic; fail if they do not come."""
+    client = consumer(settings, f"test-{time.time_ns()}")
+    client.subscribe([topic])
+    found: list[dict[str, object]] = []
+    give_up_at = time.monotonic() + 20
+    while len(found) < count:
+        assert time.monotonic() < give_up_at, f"{len(found)} of {count} records of {topic}"
+        message = client.poll(0.2)
+        if message is not None and message.error() is None:
+            found.append(Codec().decode(record, message.value() or b""))
+    client.close()
+    return found
+
+
+def publish(settings: KafkaSettings, *decisions: IncomingDecision) -> None:
+    """Write decisions to the topic, as the order stage does."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for read in decisions:
+        producer.produce(settings.topics.decisions.name, key=read.key.encode(), value=read.value)
+    producer.flush(10)
+
+
+async def test_ingester_starts_from_the_offsets_of_the_ledger(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """What is read once is not read again, by any reader."""
+    decisions = harness.decided(onay(), onay(a_phone(2)), ret())
+    publish(kafka_settings, *decisions)
+    ingester = replace(harness.ingester, settings=kafka_settings)
+    reader = await ingester.open()
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < 3:
+            seen += await reader.step(timedelta(seconds=0.5))
+    await reader.close()
+    assert (await harness.row()).desired_status == "RET"
+    again = await ingester.open()
+    assert await again.step(timedelta(seconds=0.5)) == 0
+    await again.close()
+
+
+async def test_outbox_is_delivered_in_order_and_emptied(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """Outcomes of a key arrive in their order."""
+    messages = TopicMessages(harness.codec, kafka_settings.topics)
+    harness.context = replace(harness.context, topic_messages=messages)
+    await harness.ingest_opt_out()
+    await harness.opt_out()
+    await harness.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
+    relay = OutboxRelay(
+        ledger=harness.ledger,
+        settings=kafka_settings,
+        notifications=Notifications(),
+        clock=harness.clock,
+        wait=timedelta(seconds=1),
+    )
+    client = await relay.open()
+    assert await relay.deliver(client)
+    assert not await relay.deliver(client)
+    outcomes = consume(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
+    assert [(one["status"], one["outcome"]) for one in outcomes] == [
+        ("ONAY", "accepted"),
+        ("RET", "accepted"),
+    ]
+    permissions = consume(kafka_settings, kafka_settings.topics.permissions.name, "Permission", 3)
+    assert [one["may_send"] for one in permissions] == [False, True, False]
+    history = await reads.history(harness.ledger, PHONE)
+    assert "delivery" in {fact.kind for fact in history.facts}
+
+
+async def test_pull_publishes_movements_of_citizens_only(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """A citizen's RET is published; the ONAY that we submitted is only verified."""
+    await harness.register_onay()
+    harness.iys.citizen("RET")
+    async with Publisher(kafka_settings) as publisher:
+        puller = Puller(
+            context=replace(
+                harness.context, topic_messages=TopicMessages(harness.codec, kafka_settings.topics)
+            ),
+            publisher=publisher,
+            interval=timedelta(0),
+        )
+        brand = await harness.brand()
+        harness.iys.advance(2)
+        assert await puller.pull_stream(brand, Stream.IYS, force=True)
+        assert await puller.pull_stream(brand, Stream.HS, force=True)
+    published = consume(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
+    assert [(one["status"], one["origin"]) for one in published] == [("RET", "iys")]
+    assert await harness.columns("registered", "may_send") == ("RET", False)
+    rows = await harness.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
+    assert all(row["after"] for row in rows)
+
+
+async def test_refused_pull_waits_for_its_interval(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """A closed subscription needs a person, and each call counts against the address. Other
+    failures are retried at once.
+    """
+    turn = timedelta(minutes=15)
+    await harness.brand()
+    async with Publisher(kafka_settings) as publisher:
+        puller = Puller(context=harness.context, publisher=publisher, interval=turn)
+        harness.iys.inject_fault("changes", status=503, times=2)
+        await puller.pull()
+        harness.iys.inject_fault("changes", status=403, code="H521", times=2)
+        await puller.pull()
+        assert harness.iys.calls("changes") == 4
+        await puller.pull()
+        assert harness.iys.calls("changes") == 4
+        harness.advance(turn)
+        await puller.pull()
+        assert harness.iys.calls("changes") == 6
+
+
+@asynccontextmanager
+async def a_worker(
+    kafka_settings: KafkaSettings, ledger_settings: LedgerSettings, iys: IysSettings
+) -> AsyncIterator[str]:
+    """Run a whole sink worker and give its address."""
+    port = free_port()
+    sink = SinkSettings(
+        port=port,
+        push_url=f"http://127.0.0.1:{port}/iys/push",
+        push_username=PUSH[0],
+        push_password=SecretStr(PUSH[1]),
+        pull_interval=timedelta(seconds=1),
+        poll_interval=timedelta(seconds=0.5),
+    )
+    stopping = asyncio.Event()
+    worker = asyncio.create_task(
+        serve(kafka_settings, ledger_settings, iys, sink, Codec(), stopping=stopping)
+    )
+    address = f"http://127.0.0.1:{port}"
+
+    async def healthy() -> bool:
+        assert not worker.done(), worker.exception()
+        async with httpx.AsyncClient(trust_env=False) as client:
+            try:
+                return (await client.get(f"{address}/health")).is_success
+            except httpx.TransportError:
+                return False
+
+    await until(healthy)
+    try:
+        yield address
+    finally:
+        stopping.set()
+        await worker
+
+
+async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 - fixtures
+    harness: SinkHarness,
+    ledger: Ledger,
+    ledger_settings: LedgerSettings,
+    kafka_settings: KafkaSettings,
+    iys_settings: IysSettings,
+    iys: SimulatorAdmin,
+):
+    """Everything together: an ONAY and a RET by Kafka, a citizen's RET by push, a prompt end."""
+    iys.post("settings", resultDelay=0.2)
+    # The harness has published its brand to a topic without this test's prefix.
+    await ledger.fetch("DELETE FROM outbox RETURNING id")
+    quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
+    async with a_worker(kafka_settings, ledger_settings, quick) as address:
+        publish(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
+        await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
+
+        async def settled() -> bool:
+            return (await harness.row()).state == "accepted"
+
+        await until(settled)
+        began = time.monotonic()
+        publish(kafka_settings, *harness.decided(ret()))
+        await until(lambda: iys.register()[PHONE] == "RET")
+        assert time.monotonic() - began < 3
+        iys.citizen("RET", a_phone(2))
+        express = kafka_settings.topics.express.name
+        published = await asyncio.to_thread(consume, kafka_settings, express, "ConsentEvent", 1)
+        assert [(one["recipient"], one["status"]) for one in published] == [(a_phone(2), "RET")]
+
+        async def drained() -> bool:
+            return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
+
+        await until(drained)
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            metrics = (await client.get("/metrics")).text
+            assert "izin_pushed_movements_total 1.0" in metrics
+            assert "izin_forecast_lost_keys 0.0" in metrics
+            unauthenticated = await client.post("/iys/push", json={"list": []})
+            assert unauthenticated.status_code == 401
+            wrong = await client.post("/iys/push", content=b"[", auth=PUSH)
+            assert wrong.status_code == 400
+            unknown_brand = await client.post(
+                "/iys/push",
+                json={"list": [a_movement(brandCode=BRAND + 1)]},
+                auth=PUSH,
+            )
+            assert (unknown_brand.status_code, unknown_brand.json()["error"]) == (
+                400,
+                "list[0].brandCode: no brand of ours",
+            )
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+
+
+def a_movement(**overrides: object) -> dict[str, object]:
+    """Return a movement as İYS pushes it."""
+    return {
+        "iysCode": BRAND,
+        "brandCode": BRAND,
+        "consentDate": "2026-03-02 12:00:00",
+        "creationDate": "2026-03-02 12:00:00",
+        "source": "IYS_WEB",
+        "recipient": PHONE,
+        "recipientType": "BIREYSEL",
+        "status": "RET",
+        "type": "MESAJ",
+        "transactionId": "0" * 64,
+        **overrides,
+    }
+
+
+async def test_ingester_reads_small_batches_of_known_keys(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Known keys are locked one by one, and an opt-out must not wait for seconds."""
+    monkeypatch.setattr(ingester, "BATCH", 6)
+    monkeypatch.setattr(ingester, "FEW", 2)
+    recipients = [a_phone(number) for number in range(40)]
+    await harness.ingest(*(onay(one) for one in recipients))
+    publish(kafka_settings, *harness.decided(*(ret(one) for one in recipients)))
+    reader = await replace(harness.ingester, settings=kafka_settings).open()
+    batches: list[int] = []
+    give_up_at = time.monotonic() + 20
+    while sum(batches) < len(recipients):
+        assert time.monotonic() < give_up_at
+        batches += [count] if (count := await reader.step(timedelta(seconds=0.2))) else []
+    await reader.close()
+    assert batches[0] > ingester.FEW
+    assert max(batches[1:]) <= ingester.FEW

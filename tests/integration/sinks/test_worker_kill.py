@@ -1,0 +1,72 @@
+"""A sink worker is killed amid its work; the next one completes it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
+from tests.integration.sinks.test_worker import publish
+from tests.support.simulator import SimulatorAdmin
+from tests.support.sink_processes import SinkProcesses
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+RECIPIENTS = [a_phone(number) for number in range(400)]
+
+
+@pytest.mark.parametrize("kills", [4])
+async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR0917 - fixtures
+    harness: SinkHarness,
+    ledger: Ledger,
+    database_url: str,
+    kafka_settings: KafkaSettings,
+    tmp_path: Path,
+    iys: SimulatorAdmin,
+    kills: int,
+):
+    """Killed again and again, the sinks end with what İYS must hold, each movement once."""
+    iys.post("settings", resultDelay=0.2)
+    await ledger.fetch("DELETE FROM outbox RETURNING id")
+    publish(kafka_settings, *harness.decided(*(onay(recipient) for recipient in RECIPIENTS)))
+    withdrawn = RECIPIENTS[::4]
+    processes = SinkProcesses(
+        count=1,
+        settings=kafka_settings,
+        database_url=database_url,
+        simulator=iys,
+        log=tmp_path / "sinks.log",
+        result_delay=0.2,
+        environment={"IYS_REQUESTS_PER_SECOND": "100"},
+    )
+
+    async def is_settled() -> bool:
+        lag = await reads.lag(ledger, now=datetime.now(UTC))
+        return (
+            lag.is_settled
+            and all(iys.register().get(one) in (None, "RET") for one in withdrawn)
+            and len(iys.register()) >= len(RECIPIENTS) - len(withdrawn)
+        )
+
+    try:
+        for kill in range(kills):
+            processes.start()
+            if kill == 1:
+                publish(kafka_settings, *harness.decided(*(ret(one) for one in withdrawn)))
+            goal = min(len(RECIPIENTS), (kill + 1) * 20)
+            await until(lambda goal=goal: len(iys.register()) >= goal, within=40)
+            processes.kill(0)
+        processes.start()
+        await until(is_settled, within=60)
+    finally:
+        processes.end()
+    assert processes.running[0].returncode == 0
+    register = iys.register()
+    for recipient in RECIPIENTS:
+        assert iys.movements(recipient) in (["ONAY"], ["ONAY", "RET"], []), recipient
+        if recipient not in withdrawn:
+            assert register[recipient] == "ONAY"
+        assert (await harness.row(recipient)).state in {"accepted", "not_needed"}

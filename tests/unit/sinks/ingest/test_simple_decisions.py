@@ -1,0 +1,111 @@
+"""A row is changed by a simple decision's bytes as by its values."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import Consent, ConsentEvent
+from izin.consent.ordering import decide
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.record import apply
+from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
+
+CODEC = Codec()
+READER = DecisionReader(CODEC)
+FAST = DecisionApplier(READER)
+
+_SECONDS = st.integers(-2, 2).map(lambda seconds: NOON + timedelta(seconds=seconds))
+_EVENTS = st.builds(
+    an_event,
+    event_id=st.sampled_from(["1", "2", "3", "4"]),
+    status=st.sampled_from(["ONAY", "RET"]),
+    source=st.sampled_from(["HS_WEB", "HS_FIZIKSEL_ORTAM"]),
+    consent_date=_SECONDS,
+    received_at=st.sampled_from([NOON + timedelta(minutes=1), NOON + timedelta(minutes=20)]),
+    origin=st.sampled_from(["crm", "web"]),
+    origin_ref=st.sampled_from([None, "row-1"]),
+    notice_version=st.sampled_from([None, "2026-1"]),
+    import_id=st.sampled_from([None, "f00"]),
+    retailer_code=st.sampled_from([None, None, None, 11111111]),
+    iys=st.sampled_from([None, None, None, an_iys_origin()]),
+)
+
+
+def decisions(events: Sequence[ConsentEvent], *, stateful: bool) -> list[bytes]:
+    """Return the decisions on ``events`` of a key; each on its own unless ``stateful``,
+    as a ledger that is ahead of its topic reads them.
+    """
+    values, state = [], None
+    for offset, event in enumerate(events):
+        admitted = admit(event, appended_at=NOON + timedelta(hours=1))
+        if isinstance(admitted, RefusedEvent):
+            continue
+        known: Consent | None = state if stateful else None
+        decision = decide(known, admitted)
+        state = decision.consent
+        values.append(CODEC.encode("Decision", a_decision_record(decision, offset=offset)))
+    return values
+
+
+SETTLED = {
+    "customer_id": "another",
+    "attested": True,
+    "registrable": False,
+    "state": "retryable",
+    "action": "send",
+    "reason": "x",
+    "code": "H124",
+    "attempts": 3,
+    "next_attempt_at": NOON,
+    "lease_owner": "1",
+    "lease_until": NOON,
+}
+"""What may have become of a row meanwhile."""
+
+
+@given(st.lists(st.tuples(_EVENTS, st.booleans()), min_size=1, max_size=8), st.booleans())
+def test_fast_apply_equals_general_apply(
+    events: list[tuple[ConsentEvent, bool]], stateful: bool
+) -> None:
+    """Decision by decision, whichever is newer."""
+    one = other = None
+    values = decisions([event for event, _ in events], stateful=stateful)
+    for value, (_, settled) in zip(values, events, strict=False):
+        one = FAST.decided(one, READER.read(value), NOON)
+        other = apply.decided(other, READER.decode(value), NOON)
+        assert one == other
+        if settled:
+            one, other = one.replace(**SETTLED), other.replace(**SETTLED)
+
+
+class CountingReader:
+    """Decodes, and counts how often."""
+
+    def __init__(self) -> None:
+        self.decoded = 0
+
+    def decode(self, value: bytes) -> dict[str, Any]:
+        """Return the Decision that ``value`` frames."""
+        self.decoded += 1
+        return READER.decode(value)
+
+
+def test_fast_apply_decodes_a_template_once() -> None:
+    """Only the first decision of a template is decoded, whatever number follows."""
+    reader = CountingReader()
+    fast = DecisionApplier(reader)  # type: ignore[arg-type]
+    earlier = [
+        an_event(event_id=str(n), consent_date=NOON - timedelta(seconds=n)) for n in range(5)
+    ]
+    values = decisions(earlier, stateful=False)
+    entry = None
+    for value in values:
+        entry = fast.decided(entry, READER.read(value), NOON)
+    assert len(values) == len(earlier)
+    assert reader.decoded == 1

@@ -1,0 +1,125 @@
+"""The figures of the metrics page."""
+
+from dataclasses import fields
+from datetime import timedelta
+
+from izin.consent.forecast import DueGroup, forecast
+from izin.consent.model import Status
+from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.rate_limits import Address
+from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.sequences import Missing
+from izin.sinks.monitor.metrics import Metrics
+from tests.support.builders import NOON
+
+NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
+
+
+def shown(*backlog: DueGroup) -> list[str]:
+    """Return the page of a ledger with ``backlog``, submitted at one record a second."""
+    metrics = Metrics()
+    metrics.show(NOTHING, forecast(backlog, now=NOON, records_per_second=1))
+    return metrics.page().decode().splitlines()
+
+
+def test_forecast_shows_late_and_lost_keys():
+    """Before they are late or lost."""
+    in_a_minute = NOON + timedelta(minutes=1)
+    too_many = DueGroup(status=Status.ONAY, due_at=NOON, expires_at=in_a_minute, count=100)
+    page = shown(too_many)
+    assert "izin_forecast_late_keys 100.0" in page
+    assert "izin_forecast_lost_keys 40.0" in page
+
+
+def test_suspended_keys_are_shown_by_lane():
+    """The figure returns to zero when the suspension ends."""
+    metrics = Metrics()
+    group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
+    metrics.show_suspended([group, group])
+    page = metrics.page().decode().splitlines()
+    assert 'izin_suspended_keys{lane="opt-outs"} 6.0' in page
+    assert 'izin_suspended_keys{lane="consents"} 0.0' in page
+    metrics.show_suspended([])
+    assert 'izin_suspended_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
+
+
+def test_deadlines_and_rate_limits_are_shown():
+    """Backlog, the oldest, the margin, the stages, and the calls that are left."""
+    metrics = Metrics()
+    margin = Margin(
+        customer_id="acme",
+        brand_code=100001,
+        channel="MESAJ",
+        status="RET",
+        keys=3,
+        missed=1,
+        past_95=0,
+        past_80=2,
+        past_50=0,
+        due_soon=2,
+        parked=0,
+        unknown=0,
+        first_due_at=NOON - timedelta(minutes=1),
+        oldest_at=NOON - timedelta(hours=1),
+    )
+    metrics.show_deadlines([margin], now=NOON)
+    address = Address(
+        address="one",
+        factor=0.5,
+        paused_until=NOON,
+        token_calls=4,
+        token_silent_until=None,
+        status_calls=400,
+        calls=100,
+        failures=25,
+    )
+    metrics.show_rate_limits([address])
+    page = metrics.page().decode().splitlines()
+    for line in (
+        'izin_backlog_keys{brand="100001",lane="opt-outs"} 3.0',
+        'izin_backlog_oldest_seconds{lane="opt-outs"} 3600.0',
+        'izin_deadline_margin_seconds{lane="opt-outs"} -60.0',
+        'izin_deadline_keys{lane="opt-outs",passed="missed"} 1.0',
+        'izin_deadline_keys{lane="opt-outs",passed="80"} 2.0',
+        'izin_rate_limit_left{address="one",limit="status-calls-of-the-hour"} 600.0',
+        'izin_rate_limit_left{address="one",limit="token-calls-of-the-hour"} 6.0',
+        'izin_rate_limit_left{address="one",limit="success-of-the-day"} 0.75',
+    ):
+        assert line in page
+    metrics.show_deadlines([], now=NOON)
+    assert "izin_backlog_keys{" not in metrics.page().decode()
+
+
+def test_forecast_of_empty_backlog_is_zero():
+    """There is no alert on an empty ledger."""
+    page = shown()
+    assert "izin_forecast_late_keys 0.0" in page
+    assert "izin_forecast_lost_keys 0.0" in page
+
+
+def test_sequence_gaps_are_shown_until_closed():
+    """A gap that closed leaves no figure behind."""
+    metrics = Metrics()
+    gap = Missing(
+        customer_id="acme",
+        origin="crm",
+        gaps=2,
+        numbers=7,
+        first_number=41,
+        since=NOON,
+        given_up=0,
+    )
+    metrics.show_missing([gap])
+    page = metrics.page().decode().splitlines()
+    assert 'izin_sequence_gaps{customer="acme",origin="crm"} 2.0' in page
+    assert 'izin_sequence_missing_events{customer="acme",origin="crm"} 7.0' in page
+    metrics.show_missing([])
+    assert "acme" not in metrics.page().decode()
+
+
+def test_unforeseen_field_error_is_counted_by_code():
+    """Admission finds every error of a field, so one that reaches İYS is an error of ours."""
+    metrics = Metrics()
+    metrics.unforeseen("H121")
+    page = metrics.page().decode().splitlines()
+    assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page

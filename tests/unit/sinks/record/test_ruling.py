@@ -1,0 +1,195 @@
+"""What a row becomes by a decision and by a movement of İYS."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.lifecycle import State
+from izin.consent.obligation import Action, Registered
+from izin.consent.ordering import decide
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.apply import Observation
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.request_body import body_of, item_of, items_of
+from izin.sinks.record.row import ConsentRow
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_decision_record,
+    a_key,
+    an_admitted_event,
+    an_iys_origin,
+)
+
+NOW = NOON + timedelta(minutes=10)
+ACTIVE = Brand(
+    brand_code=BRAND,
+    iys_code=BRAND,
+    customer_id=CUSTOMER,
+    name="Örnek",
+    activated_at=datetime(2020, 1, 1, tzinfo=UTC),
+)
+
+
+def decided(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
+    """Return the row after the decision on an event with these fields."""
+    decision = decide(None, an_admitted_event(**overrides))
+    return apply.decided(entry, a_decision_record(decision), NOW)
+
+
+def an_entry(**columns: object) -> ConsentRow:
+    """Return the row of an opt-in that is due."""
+    return ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.replace(**columns)
+
+
+def in_flight_row(**overrides: object) -> ConsentRow:
+    """Return a row whose submission has no reply yet."""
+    entry = ruling.rule_row(decided(**overrides), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    ret = entry.desired_status == "RET"
+    return entry.replace(
+        state=State.IN_FLIGHT, action=Action.NOTHING, attempts=1, onay_open=not ret, ret_open=ret
+    )
+
+
+def shown(value: Registered, minutes: int = 0, **fields: object) -> Observation:
+    """Return what İYS shows some minutes after noon."""
+    statement = Observation(
+        value=value,
+        creation_date=NOON + timedelta(minutes=minutes),
+        transaction_id="0" * 64,
+        verified_at=NOW,
+        verified_by="pull",
+    )
+    return replace(statement, **fields)
+
+
+def test_event_dated_ahead_waits_for_the_clock():
+    """Correct clocks differ, and İYS takes no date ahead of its own (H162)."""
+    at = NOW + timedelta(minutes=1)
+    entry = decided().replace(desired_at=at)
+    ruled = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (ruled.action, ruled.next_attempt_at) == ("send", at)
+    then = ruling.rule_row(entry, ACTIVE, at, calendar=TURKEY_CALENDAR).row
+    assert (then.action, then.next_attempt_at) == ("send", None)
+
+
+def test_first_opt_in_is_due_and_has_its_terms():
+    """The term runs from the consent; nothing may be sent yet."""
+    entry = an_entry()
+    assert (entry.state, entry.action, entry.registered) == ("pending", "send", "UNKNOWN")
+    assert entry.due_at is not None
+    assert entry.expires_at is not None
+    assert entry.due_at < entry.expires_at
+
+
+def test_record_of_unknown_brand_is_parked():
+    """Nothing can be submitted, and nothing is dropped."""
+    entry = ruling.rule_row(decided(), None, NOW, calendar=TURKEY_CALENDAR).row
+    assert (entry.state, entry.reason) == ("parked", ruling.UNKNOWN_BRAND)
+
+
+def test_older_decision_moves_only_the_latest_instants():
+    """A stale RET is kept for permissions, and changes nothing that is due."""
+    entry = an_entry()
+    earlier = NOON - timedelta(days=1)
+    after = decided(entry, event_id="old", status="RET", consent_date=earlier)
+    assert after.desired_event_id == entry.desired_event_id
+    assert after.latest_ret_at == earlier
+
+
+def test_event_of_iys_is_registered():
+    """The decision on a pushed RET has what İYS holds: nothing is due."""
+    entry = decided(
+        event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin()
+    )
+    after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
+
+
+def test_movement_with_greatest_creation_date_is_registered():
+    """Whatever order movements come in, the last one of İYS's clock counts."""
+    ret, onay = shown(Registered.RET, minutes=2), shown(Registered.ONAY, minutes=1)
+    one = apply.observed(apply.observed(an_entry(), ret), onay)
+    other = apply.observed(apply.observed(an_entry(), onay), ret)
+    assert one.registered == other.registered == "RET"
+
+
+def test_opt_out_is_registered_within_the_same_second():
+    """İYS's clock has no finer resolution, and an opt-out is never undone by accident."""
+    ret, onay = shown(Registered.RET), shown(Registered.ONAY)
+    assert apply.observed(apply.observed(an_entry(), ret), onay).registered == "RET"
+    assert apply.observed(apply.observed(an_entry(), onay), ret).registered == "RET"
+
+
+def test_reply_outranks_an_earlier_query():
+    """The query has our clock and the reply İYS's: they cannot be compared."""
+    asked = apply.observed(
+        an_entry(), shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+    )
+    after = apply.observed(asked, shown(Registered.RET, minutes=4, is_answer=True))
+    assert after.registered == "RET"
+
+
+def test_movement_completes_a_queried_value():
+    """The multiple query has no dates; the movement that is pulled later does."""
+    asked = apply.observed(
+        an_entry(), shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+    )
+    after = apply.observed(asked, shown(Registered.ONAY, minutes=1, consent_date=NOON))
+    assert (after.registered_consent_date, after.registered_at) == (
+        NOON,
+        NOON + timedelta(minutes=5),
+    )
+
+
+def test_row_in_flight_keeps_its_state():
+    """Nothing is ruled while a call is out, whatever is observed meanwhile."""
+    entry = apply.observed(in_flight_row(), shown(Registered.ONAY))
+    assert ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.state == "in_flight"
+
+
+def test_opt_out_is_retried_within_a_minute():
+    """An opt-out never waits as long as bulk does."""
+    ret = in_flight_row(status="RET").replace(attempts=30)
+    onay = in_flight_row().replace(attempts=30)
+    assert ruling.retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
+    assert ruling.retry(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+
+
+def test_stored_request_body_round_trips():
+    """The items are read back, so that the same body is sent again."""
+    entry = an_entry(retailer_code=55550127, retailer_access=(55550127,))
+    item = item_of(entry)
+    assert items_of(body_of([item])) == (item,)
+    assert item.consent_date == NOON
+    assert item.recipient == PHONE == a_key().recipient
+
+
+def test_row_replace_equals_dataclasses_replace():
+    """``ConsentRow.replace`` is only faster."""
+    entry = an_entry()
+    assert entry.replace(state=State.PARKED, reason="x") == replace(
+        entry, state=State.PARKED, reason="x"
+    )
+    assert entry.state == "pending"
+
+
+def test_absence_from_a_query_keeps_a_known_opt_out():
+    """The multiple query shows only ONAY: absence after a citizen's RET is that RET, and an older
+    consent of ours must not be sent over it.
+    """
+    ret = shown(Registered.RET, minutes=5, source="IYS_WEB")
+    known = apply.observed(an_entry(), ret)
+    absence = shown(
+        Registered.NOT_ONAY,
+        minutes=9,
+        transaction_id=None,
+        verified_at=NOW + timedelta(minutes=1),
+        verified_by="statuses",
+    )
+    asked = apply.observed(known, absence)
+    assert asked.registered_state == known.registered_state
+    assert (asked.verified_by, asked.verified_at) == ("statuses", absence.verified_at)
+    assert ruling.rule_row(asked, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row.action == "query"
