@@ -62,12 +62,12 @@ def running_simulator(folder: Path) -> Iterator[SimulatorControl]:
 
 @dataclass(kw_only=True)
 class SimulatorControl:
-    """The admin API of a running simulator."""
+    """The admin interface of a running simulator."""
 
     address: str
 
     def post(self, what: str, **fields: object) -> None:
-        """Post to the admin API; fail if that is refused."""
+        """Post to the admin interface; fail if that is refused."""
         answer = httpx.post(f"{self._admin}/{what}", json=fields, timeout=30, trust_env=False)
         assert answer.is_success, answer.text
 
@@ -76,18 +76,18 @@ class SimulatorControl:
         httpx.delete(f"{self._admin}/faults", timeout=30, trust_env=False)
 
     def rows(self, what: str) -> Iterator[dict[str, Any]]:
-        """Yield the records of the simulator: its ``register`` or its ``movements``."""
+        """Yield what the simulator holds: its ``register`` or its ``movements``."""
         answer = httpx.get(f"{self._admin}/{what}", timeout=60, trust_env=False)
         yield from map(json.loads, answer.text.splitlines())
 
     def requests(self) -> dict[str, Any]:
-        """Return the simulator's counts of its calls."""
+        """Return what the simulator counted of its calls."""
         url = f"{self._admin}/requests"
         found: dict[str, Any] = httpx.get(url, timeout=30, trust_env=False).json()
         return found
 
     def configure(self, *, result_delay: float) -> None:
-        """Configure the simulator: our account and brand, İYS's limits, and a shorter delay."""
+        """Give the simulator our account and brand, and İYS's limits with a shorter delay."""
         self.post("reset", everything=True)
         self.post(
             "settings",
@@ -114,7 +114,7 @@ class SimulatorControl:
 
 @dataclass(kw_only=True)
 class DecisionSource:
-    """A minimal order stage: its decisions, written to its topic."""
+    """The order stage in a few lines: what it would have decided, written to its topic."""
 
     settings: KafkaSettings
     states: dict[str, Consent] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class DecisionSource:
     )
 
     def publish(self, *events: tuple[str, str]) -> None:
-        """Publish opt-ins or opt-outs, each a minute after the last event of its recipient."""
+        """Have recipients opt in or out, each a minute after their last event."""
         producer = kafka.producer(self.settings)
         for recipient, status in events:
             number = self.events[recipient] = self.events.get(recipient, 0) + 1
@@ -179,12 +179,12 @@ class SinkProcesses:
         self.frozen.discard(number)
 
     def freeze(self, number: int) -> None:
-        """Freeze one at any point."""
+        """Freeze one amid whatever it does."""
         self.running[number].send_signal(signal.SIGSTOP)
         self.frozen.add(number)
 
     def thaw(self, number: int) -> None:
-        """Resume one, whose leases have ended if it was frozen for long."""
+        """Let one go on, as a zombie if it was frozen for long."""
         if number in self.frozen:
             self.running[number].send_signal(signal.SIGCONT)
             self.frozen.discard(number)
