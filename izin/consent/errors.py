@@ -47,7 +47,7 @@ class IllegalTransitionError(OurError):
 
 
 class OutsideCalendarError(OurError):
-    """A year whose holidays the calendar does not know; no term is counted in it."""
+    """A year that the calendar does not cover; no term is counted in it."""
 
     def __init__(self, year: int, *, first: int, last: int) -> None:
         super().__init__(

@@ -4,8 +4,8 @@ An obligation is (key, desired event). It is one table, :data:`TRANSITIONS`: eve
 goes through it (``sinks.record.transitions``), the guard of the ledger's database is generated from
 it, and so is the picture in the documentation. What is not in it is an error that changes nothing.
 
-Nothing is dropped: what İYS does not take is ``refused``, ``expired``, or ``parked`` for a person.
-A call without an answer leaves its obligation ``unknown``, never failed: İYS may have saved the
+Nothing is dropped: a record that İYS refuses is ``refused``, ``expired``, or ``parked``.
+A call without a response leaves its obligation ``unknown``, never failed: İYS may have saved the
 record, so its status is queried before anything is sent again. When a newer event changes what is
 desired, a new obligation begins in the same row.
 """

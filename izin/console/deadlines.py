@@ -146,7 +146,7 @@ def breaches(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
 
 def in_words(ahead: Forecast, suspended: int) -> str:
-    """Return what becomes of the backlog, and how much of it is suspended, in a sentence."""
+    """Return the forecast of the backlog, and its suspended share, in a sentence."""
     if not suspended:
         return _forecast(ahead)
     see = "izin brands suspensions, izin brands list"
@@ -164,7 +164,7 @@ def _forecast(ahead: Forecast) -> str:
 
 
 async def _look(ledger: Ledger, pace: float) -> tuple[tuple[Margin, ...], Forecast, int]:
-    """Return what is not settled, what becomes of it, and how much of it is suspended."""
+    """Return the unsettled records, their forecast, and their suspended share."""
     now = datetime.now(UTC)
     margins = await ledger_deadlines.margins(ledger, now=now)
     backlog = await reads.backlog(ledger)

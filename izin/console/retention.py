@@ -47,7 +47,7 @@ _HOLDS = ("id", "customer_id", "key", "reason", "since")
 
 @app.command("list")
 def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List the months of history, until when each is kept, and which legal holds prolong it."""
+    """List the months of history, with the end of retention and the legal holds of each."""
     with exit_on_error():
         found = run_on_ledger(retention.months)
     _print_months(found, output)
@@ -63,7 +63,7 @@ def set_(
         bool, typer.Option("--yes", help="Shorten it. Without it that is only printed.")
     ] = False,
 ) -> None:
-    """Set until when a month is kept; the default is ten years.
+    """Set the end of retention of a month; the default is ten years.
 
     No month may be dropped sooner than three years after its end (Yönetmelik m.13). Who ordered it
     is written to the history. Exit code 3 if there is no such month, or the day is too soon.

@@ -25,7 +25,7 @@ class FinalState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
-    """What the ledger says of a key."""
+    """The ledger's record of a key."""
 
     desired: str
     registered: str
@@ -64,7 +64,7 @@ def compare(
     """Return how each key ended, and the unexplained differences. All arguments are by key.
 
     ``desired`` is the status in ``desired-consents``, ``register`` the one at İYS, ``permitted``
-    what ``permissions`` says.
+    the state in ``permissions``.
     """
     found = Comparison()
     for key in sorted(desired.keys() | ledger.keys() | register.keys()):

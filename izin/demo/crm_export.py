@@ -1,4 +1,4 @@
-"""Write a consent export as a Turkish CRM writes it, and what is true of it; nothing is real.
+"""Write a made-up consent export as a Turkish CRM does, and return the expected results.
 
 The same seed, instant and brands give the same bytes. There are two brands: one is active at İYS,
 so most of its consents are fresh and some too old; the other is in first loading, with consents
@@ -75,7 +75,7 @@ class Generator:
         self._events: list[tuple[float, CrmRow]] = []
 
     def generate(self) -> tuple[list[list[str]], ExportTruth]:
-        """Return the rows in the order of the file, and what is true of them."""
+        """Return the rows in the order of the file, and the expected results."""
         rows = self._plan.rows
         duplicates, old, bad = (
             round(rows * share) for share in (DUPLICATES, OUT_OF_ORDER, INVALID)
@@ -211,7 +211,7 @@ class Generator:
 
 
 def write(path: Path, plan: ExportPlan) -> ExportTruth:
-    """Write the export of ``plan`` and return what is true of it."""
+    """Write the export of ``plan`` and return the expected results."""
     rows, truth = Generator(plan).generate()
     lines = [DELIMITER.join(row) for row in (list(HEADER), *rows)]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The demo's view of the ledger and of how far our processes are."""
+"""The demo's view of the ledger and of the progress of our processes."""
 
 import asyncio
 import secrets
@@ -59,7 +59,7 @@ class LedgerView:
         return sum(one.keys for one in self._runner.run(reads.counts(self._ledger)))
 
     def states(self) -> dict[str, LedgerState]:
-        """Return what the ledger says of every key."""
+        """Return the ledger's record of every key."""
         return self._runner.run(self._states())
 
     async def _states(self) -> dict[str, LedgerState]:

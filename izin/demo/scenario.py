@@ -116,7 +116,7 @@ class Scenario:
             _wait(lambda: self._stack.is_up, "each worker is up again")
 
     def write_export(self, path: Path, rows: int) -> crm_export.ExportTruth:
-        """Write the CRM export and return what is true of it."""
+        """Write the CRM export and return the expected results."""
         plan = crm_export.ExportPlan(
             rows=rows,
             seed=self._seed,

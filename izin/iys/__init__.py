@@ -1,4 +1,4 @@
-"""A client of İYS: its methods as typed calls, its answers as verdicts, its limits as arithmetic.
+"""A client of İYS: its methods as typed calls, its responses as verdicts, its limits as arithmetic.
 
 client       one method for each call of İYS
 transport    HTTP, pacing and circuit breakers

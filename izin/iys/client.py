@@ -1,8 +1,8 @@
 """The client of İYS: one method for each of its calls (reference 2.1-2.9).
 
 Every method returns a typed value or raises a CallError. Only the V2 methods are used to add
-consents: sending an identical body again returns the first answer without a second effect. How İYS
-says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
+consents: sending an identical body again returns the first response without a second effect. How
+İYS says "no record" is not documented, so 404, 204, an empty body and ``{}`` all become None.
 """
 
 import time

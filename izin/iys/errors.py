@@ -1,4 +1,4 @@
-"""The errors of calls to İYS: the type says who has to act, ``retry_after`` says when.
+"""The errors of calls to İYS: the type shows who has to act, ``retry_after`` when.
 
 IysError                        (izin.consent.errors)
 └── CallError                   a call to İYS did not succeed
@@ -39,8 +39,8 @@ class Actor(StrEnum):
 class CallError(IysError):
     """A call to İYS did not succeed.
 
-    ``retry_after`` is how long to wait; None if İYS did not say. ``refusals`` are the entries of
-    its error envelope, empty without an answer.
+    ``retry_after`` is how long to wait; None if İYS did not send it. ``refusals`` are the entries
+    of its error envelope, empty without an answer.
     """
 
     who_acts: ClassVar[Actor]

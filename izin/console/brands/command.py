@@ -170,7 +170,7 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
 @app.command()
 def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Print everything known of a brand: terms, route, subscription, rights, unsettled records.
+    """Print all data of a brand: terms, route, subscription, rights, unsettled records.
 
     Times are Turkish. Exit code 1 if anything needs a person.
     """

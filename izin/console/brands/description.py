@@ -1,4 +1,4 @@
-"""What is known of a brand, and what a change of it would affect, in words for people: pure."""
+"""Describe a brand, and the effect of a change to it, in words for people: pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ def changes(known: Brand, brand: Brand) -> list[str]:
 def described(
     brand: Brand, suspensions: Iterable[Suspension], counts: Iterable[Count], *, now: datetime
 ) -> list[tuple[str, str, str]]:
-    """Return what is known of a brand: a row a field, its value, and a warning or nothing."""
+    """Return one row for each field of a brand: its value, and a warning or nothing."""
     used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
     limit = "" if brand.consent_limit is None else f" of {brand.consent_limit:,}"
     queried = (

@@ -1,5 +1,4 @@
-"""``izin brands rights``: for which channels a brand has the right to write at İYS, as a person
-says.
+"""``izin brands rights``: set for which channels a brand has the right to write at İYS.
 
 Records of the other channels are not sent, for İYS would refuse them (H353) and count each refusal
 against our address.

@@ -154,7 +154,7 @@ def _iys() -> Iterator[Finding]:
 
 
 def of_iys(url: str, status: int) -> Finding:
-    """Return what the status of a call without a token says."""
+    """Return the finding from the status of a call without a token."""
     match status:
         case httpx.codes.UNAUTHORIZED:
             return ok("iys", f"{url} answers")

@@ -1,4 +1,4 @@
-"""Consumer lag: how many records of a topic are unread, and since when the oldest waits.
+"""Consumer lag: how many records of a topic are unread, and how long the oldest waits.
 
 The count is of offsets, of which transaction markers take some, so it is approximate. Whether
 anything waits, and since when, is exact: the first record behind the reader is read.

@@ -19,7 +19,7 @@ _TOKEN_LIFETIME = timedelta(hours=2)
 
 
 def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
-    """Yield what becomes of ``backlog`` at ``pace`` records a second, the worst first."""
+    """Yield the forecast of ``backlog`` at ``pace`` records a second, the worst first."""
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
     if ahead.lost:
         yield wrong(

@@ -1,1 +1,1 @@
-"""``izin explain``: everything that is known of one recipient."""
+"""``izin explain``: all records of one recipient."""

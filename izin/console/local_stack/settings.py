@@ -37,7 +37,7 @@ class Delays:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleBrand:
-    """A brand as both the simulator and the ledger must know it."""
+    """A brand of the simulator and the ledger."""
 
     brand_code: int
     iys_code: int

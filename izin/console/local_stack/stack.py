@@ -1,7 +1,7 @@
 """The local stack on one machine: real servers, the simulator of İYS, and our processes.
 
-``izin up`` keeps it running and ``izin demo`` runs on it. It starts empty each time, for the
-simulator keeps nothing: servers of the caller's own, named in the environment, get a fresh topic
+``izin up`` keeps it running and ``izin demo`` runs on it. It starts empty each time, because the
+simulator stores nothing: servers of the caller's own, named in the environment, get a fresh topic
 prefix and a fresh database. İYS's delays are shortened on both sides.
 """
 
