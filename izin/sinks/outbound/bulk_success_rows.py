@@ -5,7 +5,7 @@ Without I/O, so that mypyc can compile it.
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -18,16 +18,6 @@ from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.outcome import Outcome, outcome_id
 from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Submission
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from izin.iys.wire_format.consents import Receipt
-    from izin.sinks.ledger.row_templates import MessageTemplate
-    from izin.sinks.record.item_result import ItemResult
-    from izin.sinks.record.row import ConsentRow
-    from izin.sinks.record.submission import Item, Submission
 
 OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
 OWN_OF_OUTCOME = (

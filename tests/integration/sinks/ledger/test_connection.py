@@ -69,4 +69,4 @@ async def test_worker_names_cause_after_waiting_for_its_server(
 )
 async def test_malformed_url_is_not_quoted(url: str):
     """Cut in the wrong place, a password would be shown as a host."""
-    assert "DATABASE_URL is no PostgreSQL URL" in await error_of(url)
+    assert "DATABASE_URL is not a PostgreSQL URL" in await error_of(url)

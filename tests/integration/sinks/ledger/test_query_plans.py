@@ -31,18 +31,18 @@ LANE = {
     "address": "192.0.2.1",
 }
 QUERIES = [
-    ("consents", "work", {"status": "RET"}),
-    ("consents", "work", {"status": "ONAY"}),
+    ("consents", "claimable-channels", {"status": "RET"}),
+    ("consents", "claimable-channels", {"status": "ONAY"}),
     ("consents", "claim", {"status": "ONAY"}),
     ("consents", "opt-outs-waiting", {}),
     ("consents", "claim-unknown", {}),
     ("consents", "claim-last-hour", {}),
     ("consents", "claim-expired", {}),
     ("consents", "claim-to-query", {}),
-    ("consents", "to-ask", {}),
+    ("consents", "to-query", {}),
     ("consents", "claim-parked", {}),
     ("deadlines", "margins", {}),
-    ("deadlines", "kept-opt-outs", {}),
+    ("deadlines", "suspended-opt-outs", {}),
     ("reads", "lag", {}),
     ("reads", "backlog", {}),
     ("reads", "parked", {}),
@@ -116,7 +116,7 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
         assert {one for one in scanned(everything) if one.startswith("movements")}
 
 
-@pytest.mark.parametrize("name", ["save", "await-result", "settle-alike"])
+@pytest.mark.parametrize("name", ["save", "await-result", "settle-bulk"])
 async def test_bulk_statements_join_rows_without_nested_scans(database_url: str, name: str):
     """A generic plan expects few rows, and to join each with each takes half a second."""
     numbers: dict[str, str] = {}

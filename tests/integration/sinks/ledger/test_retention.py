@@ -89,7 +89,7 @@ async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: 
         await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
         await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
         await connection.execute("ALTER TABLE movements ENABLE TRIGGER movements_append_only")
-    assert await faults(ledger, file) == ["the row was changed, moved or put in"]
+    assert await faults(ledger, file) == ["the row was changed, moved or inserted"]
 
 
 @pytest.mark.usefixtures("file")

@@ -163,7 +163,7 @@ async def test_backlog_is_grouped_by_deadline_and_suspension(harness: SinkHarnes
     found = await reads.backlog(harness.ledger)
     assert {(one.status, one.count) for one in found.ready} >= {(Status.RET, 1)}
     assert sum(one.count for one in found.ready if one.status is Status.ONAY) == 3
-    assert not found.held
+    assert not found.suspended
     earliest = min(one.due_at for one in found.ready if one.status is Status.ONAY)
     assert earliest == due_at(opt_ins[-1].consent_date, ACTIVE.clock)
     await harness.suspend("H525", status="ONAY")
@@ -171,11 +171,11 @@ async def test_backlog_is_grouped_by_deadline_and_suspension(harness: SinkHarnes
     assert [(one.status, one.expires_at, one.count) for one in found.ready] == [
         (Status.RET, None, 1)
     ]
-    assert sum(one.count for one in found.held) == 3
+    assert sum(one.count for one in found.suspended) == 3
     await harness.brand(replace(ACTIVE, status="stopped"))
     found = await reads.backlog(harness.ledger)
     assert not found.ready
-    assert sum(one.count for one in found.held) == 4
+    assert sum(one.count for one in found.suspended) == 4
 
 
 async def test_columns_of_code_and_table_are_equal(harness: SinkHarness):

@@ -164,10 +164,10 @@ async def test_returned_right_wakes_both_lanes(harness: SinkHarness):
     wakes = notifications.Notifications()
     listening = asyncio.create_task(wakes.listen(harness.ledger))
     lanes = (notifications.OPT_OUTS, notifications.BULK)
-    await until(lambda: all(wakes.heard(lane) for lane in lanes))
-    before = [wakes.heard(lane) for lane in lanes]
+    await until(lambda: all(wakes.count(lane) for lane in lanes))
+    before = [wakes.count(lane) for lane in lanes]
     await harness.set_rights(tuple(Channel))
-    await until(lambda: [wakes.heard(lane) for lane in lanes] == [one + 1 for one in before])
+    await until(lambda: [wakes.count(lane) for lane in lanes] == [one + 1 for one in before])
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening

@@ -261,10 +261,10 @@ async def test_second_ingester_is_refused(harness: SinkHarness):
 async def test_record_of_unknown_brand_is_parked_until_it_is_known(harness: SinkHarness):
     """Nothing is dropped."""
     await harness.ingest(onay(brand_code=999_999))
-    (kept,) = (await reads.history(harness.ledger, PHONE)).entries
+    (kept,) = (await reads.history(harness.ledger, PHONE)).rows
     assert (kept.brand_code, kept.state, kept.reason) == (999_999, "parked", "unknown-brand")
     await harness.brand(replace(ACTIVE, brand_code=999_999))
-    (kept,) = (await reads.history(harness.ledger, PHONE)).entries
+    (kept,) = (await reads.history(harness.ledger, PHONE)).rows
     assert (kept.state, kept.due_at is None) == ("pending", False)
 
 

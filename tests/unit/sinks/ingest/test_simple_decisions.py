@@ -77,7 +77,7 @@ def test_fast_apply_equals_general_apply(
     one = other = None
     values = decisions([event for event, _ in events], stateful=stateful)
     for value, (_, settled) in zip(values, events, strict=False):
-        one = FAST.decided(one, READER.read(value), NOON)
+        one = FAST.apply(one, READER.read(value), NOON)
         other = apply.decided(other, READER.decode(value), NOON)
         assert one == other
         if settled:
@@ -106,6 +106,6 @@ def test_fast_apply_decodes_a_template_once() -> None:
     values = decisions(earlier, stateful=False)
     entry = None
     for value in values:
-        entry = fast.decided(entry, READER.read(value), NOON)
+        entry = fast.apply(entry, READER.read(value), NOON)
     assert len(values) == len(earlier)
     assert reader.decoded == 1

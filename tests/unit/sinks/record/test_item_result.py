@@ -143,7 +143,7 @@ def test_every_code_keeps_an_opt_out_due(code: str):
     entry = in_flight_row(status="RET").replace(registered="ONAY")
     answer = ItemResult(verdict=classify(code), code=code)
     after = apply_result(entry, an_item(entry), answer).ruled
-    ending = (after.entry.state, after.entry.action)
+    ending = (after.row.state, after.row.action)
     if code in {"H175", "H486"} and (code == "H175" or entry.desired_source == "HS_KARAR"):
         assert ending == ("not_needed", "nothing")
     else:
@@ -153,11 +153,11 @@ def test_every_code_keeps_an_opt_out_due(code: str):
             ("refused", "rescue"),
             ("parked", "nothing"),
         }
-    assert (after.rescue is not None) == (after.entry.action == "rescue")
+    assert (after.rescue is not None) == (after.row.action == "rescue")
     saved = entry.replace(desired_origin=ruling.RESCUE)
     again = apply_result(saved, an_item(saved), answer).ruled
     assert again.rescue is None
-    assert again.entry.state != "refused"
+    assert again.row.state != "refused"
 
 
 @pytest.mark.parametrize("code", CORE_CODES)
