@@ -10,7 +10,7 @@ from typing import get_args, get_origin
 from pydantic import TypeAdapter
 from pydantic_settings import BaseSettings
 
-from izin.consent import lifecycle
+from izin.consent import transitions
 from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.verdicts import VERDICTS, Verdict
@@ -49,13 +49,13 @@ def pages() -> Mapping[str, str]:
 
 
 _SCHEMA = "izin/sinks/ledger/migrations/0001_schema.sql"
-_GUARD = "        -- Generated from izin.consent.lifecycle: "
+_GUARD = "        -- Generated from izin.consent.transitions: "
 """Before the words begin and end, around the condition of the trigger that guards transitions."""
 
 _LIFECYCLE = """{note}
 # Lifecycle of an obligation
 
-The states of what is due to İYS for one key, from the table in `izin.consent.lifecycle`. A
+The states of what is due to İYS for one key, from the table in `izin.consent.transitions`. A
 transition that is not shown is an error and changes nothing. The ledger's database refuses it too:
 the condition of its trigger (`{schema}`) is generated from
 the same table.
@@ -215,14 +215,14 @@ def _default(value: object) -> str:
 
 
 def _lifecycle() -> str:
-    return _LIFECYCLE.format(note=_NOTE, schema=_SCHEMA, diagram=lifecycle.diagram())
+    return _LIFECYCLE.format(note=_NOTE, schema=_SCHEMA, diagram=transitions.diagram())
 
 
 def _schema() -> str:
     """Return the ledger's schema with the guard that the lifecycle has today."""
     before, _, rest = (ROOT / _SCHEMA).read_text(encoding="utf-8").partition(f"{_GUARD}begin\n")
     _, end, after = rest.partition(f"{_GUARD}end\n")
-    guard = indent(lifecycle.guard(), " " * 8)
+    guard = indent(transitions.guard(), " " * 8)
     return f"{before}{_GUARD}begin\n{guard}{end}{after}"
 
 

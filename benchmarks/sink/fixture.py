@@ -12,9 +12,9 @@ import psycopg
 from pydantic import SecretStr
 
 from izin.consent.admission import RefusedEvent, admit
+from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.ordering import decide
-from izin.consent.terms import BrandTerms, due_and_expiry
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro

@@ -4,8 +4,8 @@ Pure code: no I/O, no clock, no environment. Instants are arguments, so a replay
 gives the same decisions.
 
     model, enums     the values                  admission        which events are admitted
-    ordering         the greatest event wins     obligation       the action that is due at İYS
-    terms            three business days         lifecycle        the states of an obligation
+    ordering         the greatest event wins     next_action      the action that is due at İYS
+    due_dates        three business days         transitions      the states of an obligation
     attestation      certainly new consents      message_classes  which messages need a consent
     may_send         may a message be sent?      forecast         which backlog will be late
     violations       what is wrong, in English and Turkish
@@ -16,8 +16,8 @@ gives the same decisions.
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
+from izin.consent.due_dates import BrandTerms, due_at, expires_at
 from izin.consent.emails import read_email
-from izin.consent.lifecycle import after
 from izin.consent.model import (
     AdmittedEvent,
     Channel,
@@ -29,10 +29,10 @@ from izin.consent.model import (
     Source,
     Status,
 )
-from izin.consent.obligation import Action, Desired, Registered, RegisteredState, Ruling, rule
+from izin.consent.next_action import Action, Desired, Registered, RegisteredState, Ruling, rule
 from izin.consent.ordering import decide, merge
 from izin.consent.phones import read_phone
-from izin.consent.terms import BrandTerms, due_at, expires_at
+from izin.consent.transitions import after
 from izin.consent.violations import Violation, violation
 
 __all__ = [

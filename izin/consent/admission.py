@@ -16,7 +16,7 @@
 
 Nothing here reads a clock: dates are compared with ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be depends on the brand's activation, and is decided by
-:mod:`izin.consent.terms`.
+:mod:`izin.consent.due_dates`.
 """
 
 from dataclasses import dataclass, replace
@@ -119,9 +119,7 @@ def _source_of_ours(
         faults.append(violation("status", "H408"))
     if source is Source.HS_2015 and _is_otherwise_dated(event, key, status):
         faults.append(violation("consent_date", "H155"))
-    if source is None:
-        return event.source or None
-    return source
+    return event.source or None if source is None else source
 
 
 def _is_otherwise_dated(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:

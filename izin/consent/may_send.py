@@ -20,7 +20,7 @@ from typing import assert_never
 
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
-from izin.consent.obligation import Registered, RegisteredState
+from izin.consent.next_action import Registered, RegisteredState
 
 
 class PermissionReason(StrEnum):

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
-from izin.consent.terms import TURKEY
 from izin.console.terminal.arguments import BrandArgument
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
-from izin.consent.terms import TURKEY
 from izin.consent.violations import Violation
 from izin.console.terminal.arguments import TimeOfDayOption
 from izin.console.terminal.output import (
@@ -21,7 +21,7 @@ from izin.console.terminal.output import (
 )
 from izin.producers.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.names import Field
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, RefusedRecord, read, validate
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published

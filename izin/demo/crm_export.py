@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from izin.consent.terms import TURKEY
+from izin.consent.due_dates import TURKEY
 from izin.demo.crm_notation import CHANNEL_SHARES, DATES, DELIMITER, HEADER, CrmRow, Notation
 
 FIRST_DATE = datetime(2015, 5, 1, tzinfo=TURKEY)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from izin.consent.terms import TURKEY
+from izin.consent.due_dates import TURKEY
 from izin.console.local_stack.settings import ACTIVE, LOADING
 from izin.console.local_stack.stack import LocalStack
 from izin.demo import crm_export, signups

@@ -39,10 +39,10 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
-from izin.sinks.monitor.deadlines import DeadlineMonitor
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.monitor.subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.outbox_relay import OutboxRelay

@@ -18,7 +18,7 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.owned_partition import OwnedPartition
+from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState

@@ -7,7 +7,7 @@ from datetime import datetime
 from izin.consent.model import Channel
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger.reads import Count
-from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, Suspension
 

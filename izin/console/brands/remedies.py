@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from izin.consent.model import Channel, Status
-from izin.consent.obligation import ActionReason
+from izin.consent.next_action import ActionReason
 from izin.sinks.ledger import retailers
 from izin.sinks.record import ruling
 from izin.sinks.record.suspension import EVERY, Suspension

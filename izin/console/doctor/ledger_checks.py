@@ -11,7 +11,7 @@ from izin.console.terminal.output import turkish
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
-from izin.sinks.monitor.subscriptions import warnings_of
+from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)

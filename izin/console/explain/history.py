@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.may_send import PermissionReason
-from izin.consent.obligation import ActionReason
+from izin.consent.next_action import ActionReason
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.suspension import EVERY, Suspension
 
 HISTORY = ("when (Turkey)", "what", "details")

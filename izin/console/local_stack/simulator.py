@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import httpx
 
-from izin.consent.terms import TURKEY
+from izin.consent.due_dates import TURKEY
 from izin.console.local_stack.settings import ExampleBrand, StackCredentials
 from izin.local import LocalError
 

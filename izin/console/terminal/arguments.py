@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import SourceError
 from izin.consent.phones import read_phone
-from izin.consent.terms import TURKEY
 
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""

@@ -22,8 +22,8 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.text import Text
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.errors import IzinError, SourceError
-from izin.consent.terms import TURKEY
 from izin.console.terminal.tables import print_table
 from izin.runtime.settings import KafkaSettings
 

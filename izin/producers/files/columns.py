@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from izin.consent.errors import SourceError
-from izin.producers.mapping.names import Field, field_of, fold
+from izin.producers.mapping.field_names import Field, field_of, fold
 from izin.runtime.observe import mask_text
 
 _KNOWN_NAMES = (

@@ -29,7 +29,7 @@ from izin.producers.files.delimited import (
 )
 from izin.producers.files.report import ReportFile, RowOutcome
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.names import Field
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,

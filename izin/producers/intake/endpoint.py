@@ -38,7 +38,7 @@ from izin.producers.intake.metrics import IntakeMetrics
 from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
 from izin.producers.intake.request_body import InputRecord, read_body
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.names import Field
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,

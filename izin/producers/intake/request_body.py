@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from izin.consent.model import DateBasis
 from izin.consent.violations import Violation
 from izin.producers.intake.problems import IntakeProblem
-from izin.producers.mapping.names import JSON_NAMES, Field, field_of, fold
+from izin.producers.mapping.field_names import JSON_NAMES, Field, field_of, fold
 from izin.producers.mapping.violations import printable, violation
 
 Name = TypeVar("Name", bound=str)

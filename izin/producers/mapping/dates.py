@@ -17,8 +17,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
+from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
-from izin.consent.terms import TURKEY
 from izin.consent.violations import Violation
 
 _FIELD = "consent_date"

@@ -14,13 +14,13 @@ from types import MappingProxyType
 from typing import assert_never
 
 from izin.consent.admission import RefusedEvent, admit
+from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
-from izin.consent.terms import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.violations import Violation
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
-from izin.producers.mapping import names
+from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
-from izin.producers.mapping.names import Field
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.violations import violation
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -150,15 +150,15 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return ``values`` as a record; an empty field is the same as an absent one."""
     found = {name: text for name, value in values.items() if (text := value.strip())}
     faults: list[Violation] = []
-    channel = names.channel_of(found.get(Field.TYPE, ""))
-    status = names.status_of(found.get(Field.STATUS, ""))
+    channel = field_names.channel_of(found.get(Field.TYPE, ""))
+    status = field_names.status_of(found.get(Field.STATUS, ""))
     return MappedRecord(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
-        recipient_type=names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
+        recipient_type=field_names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
         recipient=_recipient(found, channel, faults),
         status=status,
-        source=names.source_of(found.get(Field.SOURCE, "")),
+        source=field_names.source_of(found.get(Field.SOURCE, "")),
         consent_date=_date(found, rules, status, faults),
         sequence=_number(found, Field.SEQUENCE, faults, _LARGEST_LONG),
         retailer_code=_number(found, Field.RETAILER_CODE, faults),
@@ -215,8 +215,10 @@ def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> 
 
 def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
     """Return all violations, without the law's for fields that could not be read."""
-    unread = {names.fold(one.field) for one in ours}
-    return (*ours, *(one for one in law if names.fold(one.field) not in unread)) if ours else law
+    unread = {field_names.fold(one.field) for one in ours}
+    return (
+        (*ours, *(one for one in law if field_names.fold(one.field) not in unread)) if ours else law
+    )
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:

@@ -28,7 +28,7 @@ from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.iys_movements import event_of, key_of, observation_of
-from izin.sinks.record.transitions import first_row
+from izin.sinks.record.state_change import first_row
 
 _SQL = statements("stream_progress")
 

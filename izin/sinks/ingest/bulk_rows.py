@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from izin.consent.business_days import Calendar
-from izin.consent.lifecycle import State
+from izin.consent.due_dates import due_and_expiry
 from izin.consent.model import Status
-from izin.consent.obligation import Action
-from izin.consent.terms import due_and_expiry
+from izin.consent.next_action import Action
+from izin.consent.transitions import State
 from izin.schemas.fast.writer import EPOCH
 from izin.sinks.ingest.decision_reader import (
     DecisionReader,

@@ -31,9 +31,9 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.row import ConsentRow
 
 BATCH = 8000
 """The most decisions in a transaction; with fewer available, it does not wait for more."""

@@ -18,7 +18,7 @@ from izin.sinks.ingest.decision_reader import (
     is_prompt,
 )
 from izin.sinks.record import apply
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 _SHARED = (
     "customer_id",

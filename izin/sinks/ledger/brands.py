@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.business_days import Calendar
-from izin.consent.lifecycle import Event, State
 from izin.consent.model import Status
+from izin.consent.transitions import Event, State
 from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -18,11 +18,11 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.state_change import transition
 from izin.sinks.record.suspension import EVERY
-from izin.sinks.record.transitions import transition
 
 QUOTA_SPENT = "quota-spent"
 _CHUNK = 1000

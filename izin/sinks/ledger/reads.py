@@ -13,7 +13,7 @@ from izin.consent.model import Status
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import decision_columns
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 _PAGE = 5000
 _SQL = statements("reads")

@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 
-from izin.consent.lifecycle import SETTLED, State
 from izin.consent.model import Status
-from izin.consent.obligation import Registered
+from izin.consent.next_action import Registered
+from izin.consent.transitions import SETTLED, State
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 DIFFERENCE = "retailer-access"
 """The reason for which such consents are parked."""

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from izin.sinks.ledger import outbox
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.record.columns import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
+from izin.sinks.record.column_lists import NULL_IN_NEW, OWN_OF_NEW, SHARED_BY_NEW, TYPES
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message
-from izin.sinks.record.row import ConsentRow
 
 NEW_ROW: bytes = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
 """The start of a new row of ``consents``, before its own columns."""

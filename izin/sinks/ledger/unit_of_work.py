@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, LiteralString
 
-from izin.consent.lifecycle import State
 from izin.consent.model import ConsentEvent, ConsentKey, Status
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
+from izin.consent.transitions import State
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, copy
@@ -20,10 +20,10 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.outbox import row_of
+from izin.sinks.record.consent_row import ConsentRow, to_json
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.row import ConsentRow, to_json
 from izin.sinks.record.ruling import RuledRow
 
 _CONSENTS = statements("consents")

@@ -17,9 +17,9 @@ from operator import itemgetter
 import orjson
 from psycopg.rows import args_row
 
-from izin.consent.lifecycle import State
+from izin.consent.due_dates import due_and_expiry
 from izin.consent.model import Status
-from izin.consent.terms import due_and_expiry
+from izin.consent.transitions import State
 from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
@@ -36,9 +36,9 @@ from izin.sinks.outbound.bulk_success_rows import (
     settled_rows,
 )
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record.columns import DECIDED
+from izin.sinks.record.column_lists import DECIDED
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult, apply_result
-from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Settled, Submission
 
 FEW = 2

@@ -14,9 +14,9 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.row_templates import MessageTemplate
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.outcome import Outcome, outcome_id
-from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item, Submission
 
 OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.consent.lifecycle import Event, State
 from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
+from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -29,10 +29,10 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply, ruling
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.state_change import transition
 from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
-from izin.sinks.record.transitions import transition
 
 _QUERIED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}

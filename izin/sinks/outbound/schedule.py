@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.consent.model import Status
-from izin.consent.obligation import Registered
+from izin.consent.next_action import Registered
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.rate_limit.reputation import Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -22,7 +22,7 @@ from izin.sinks.outbound.fairness import FairShares, Lane
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record import ruling
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
 QUERY_FIRST_OVER = 1

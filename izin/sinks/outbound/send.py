@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from izin.consent.lifecycle import Event, State
 from izin.consent.model import ConsentKey
+from izin.consent.transitions import Event, State
 from izin.iys.errors import (
     CallError,
     OutcomeUnknownError,
@@ -30,8 +30,8 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
+from izin.sinks.record.state_change import transition
 from izin.sinks.record.submission import BATCH, Item, Submission
-from izin.sinks.record.transitions import transition
 
 _BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 

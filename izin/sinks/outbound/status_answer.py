@@ -8,9 +8,9 @@ parked after six queries.
 from datetime import datetime, timedelta
 
 from izin.consent.business_days import Calendar
-from izin.consent.lifecycle import State
 from izin.consent.model import ConsentEvent, Status
-from izin.consent.obligation import Action, Registered
+from izin.consent.next_action import Action, Registered
+from izin.consent.transitions import State
 from izin.iys.wire_format.consents import IysMovement, RegisterRecord, Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
@@ -18,8 +18,8 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
 from izin.sinks.record.iys_movements import event_of
-from izin.sinks.record.row import ConsentRow, is_of_citizens
 
 _MOST_QUERIES = 6
 """After so many queries without a settling answer a record is parked."""

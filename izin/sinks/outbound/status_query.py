@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.obligation import Action, Registered
+from izin.consent.next_action import Action, Registered
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -29,7 +29,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""

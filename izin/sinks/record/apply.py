@@ -11,10 +11,10 @@ from typing import Any
 
 from izin.consent.attestation import attested
 from izin.consent.model import Consent, ConsentEvent, Status
-from izin.consent.obligation import Action, Registered
+from izin.consent.next_action import Action, Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.sinks.record.row import ConsentRow
-from izin.sinks.record.transitions import begin, first_row
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.state_change import begin, first_row
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 

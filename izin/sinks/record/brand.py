@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from izin.consent.due_dates import BrandTerms
 from izin.consent.making import maker
-from izin.consent.terms import BrandTerms
 from izin.iys.wire_format.consents import BrandPath
 
 _clock = maker(BrandTerms)

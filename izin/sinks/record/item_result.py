@@ -10,14 +10,15 @@ from typing import NamedTuple, assert_never
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentKey, Source, Status
-from izin.consent.obligation import Action, Registered
+from izin.consent.next_action import Action, Registered
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.retry import retry
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
@@ -189,7 +190,7 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
     )
     if ruled.row.action is Action.SEND:
         # İYS accepted it and still shows another status: retry with backoff, not in a loop.
-        ruled = RuledRow(row=ruling.retry(ruled.row, case.now, "register-stands-otherwise", None))
+        ruled = RuledRow(row=retry(ruled.row, case.now, "register-stands-otherwise", None))
     return AppliedResult(ruled=ruled, item_state="accepted")
 
 
@@ -228,7 +229,7 @@ def _retried(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:
     result, now = case.result, case.now
     ruled = ruling.rule_row(row, case.brand, now, calendar=case.calendar, answered=True)
     if ruled.row.action is Action.SEND:
-        ruled = RuledRow(row=ruling.retry(row, now, reason, result.code, result.retry_after))
+        ruled = RuledRow(row=retry(row, now, reason, result.code, result.retry_after))
     return AppliedResult(
         ruled=ruled, item_state="withdrawn", suspension=scope_of(row.channel, result)
     )

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
-from izin.consent.obligation import Registered
+from izin.consent.next_action import Registered
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand

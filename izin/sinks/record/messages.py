@@ -12,18 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.enums import RECIPIENT_TYPES, STATUSES
-from izin.consent.lifecycle import CLOSED, SETTLED, WAITING, State
 from izin.consent.making import maker
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
+from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.row import ConsentRow
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})

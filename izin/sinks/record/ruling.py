@@ -10,16 +10,15 @@ from typing import assert_never
 from uuid import UUID, uuid5
 
 from izin.consent.business_days import Calendar
+from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.enums import STATUSES
-from izin.consent.lifecycle import CLOSED, OPEN, Event, State
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
-from izin.consent.obligation import Action, ActionReason, rule
-from izin.consent.terms import BrandTerms, due_and_expiry
-from izin.runtime.backoff import Backoff
+from izin.consent.next_action import Action, ActionReason, rule
+from izin.consent.transitions import CLOSED, OPEN, Event, State
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import ConsentRow
-from izin.sinks.record.transitions import transition
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.state_change import transition
 
 UNKNOWN_BRAND = "unknown-brand"
 RESCUED = "rescued"
@@ -28,8 +27,6 @@ RESCUE = "rescue"
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
 _A_SECOND = timedelta(seconds=1)
 _IN_FLIGHT = frozenset({State.IN_FLIGHT, State.AWAITING_RESULT})
-_BACKOFF = Backoff(timedelta(seconds=5), timedelta(minutes=15))
-_URGENT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,24 +234,3 @@ def _settle(row: ConsentRow, reason: str, *, submitted: bool) -> ConsentRow:
         return row.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
     event = Event.ACCEPT if submitted and row.state in OPEN else Event.SETTLE
     return transition(row, event, action=Action.NOTHING, reason=reason, next_attempt_at=None)
-
-
-def retry(
-    row: ConsentRow,
-    now: datetime,
-    reason: str,
-    code: str | None,
-    retry_after: timedelta | None = None,
-) -> ConsentRow:
-    """Return the row, due again after a backoff: seconds for an opt-out, minutes otherwise."""
-    backoff = _URGENT_BACKOFF if row.desired_status == Status.RET else _BACKOFF
-    return transition(
-        row,
-        Event.RETRY,
-        action=Action.SEND,
-        reason=reason,
-        code=code,
-        next_attempt_at=now + backoff.after(row.attempts, at_least=retry_after),
-        lease_owner=None,
-        lease_until=None,
-    )

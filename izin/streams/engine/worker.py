@@ -30,7 +30,7 @@ from izin.streams.errors import (
 from izin.streams.guard import SourceRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
-from izin.streams.ownership.owned_partition import OwnedPartition
+from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState, PartitionState
 

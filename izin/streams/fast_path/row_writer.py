@@ -108,6 +108,4 @@ def instant_bytes(microseconds: int) -> bytes:
 
 
 def _or_null(microseconds: int | None) -> bytes:
-    if microseconds is None:
-        return _NULL
-    return _SOME + instant_bytes(microseconds)
+    return _NULL if microseconds is None else _SOME + instant_bytes(microseconds)

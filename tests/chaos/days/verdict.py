@@ -8,8 +8,8 @@ from iys_simulator.state import SimulatorState
 from iys_simulator.store.movements import Movement
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.due_dates import BrandTerms, due_at
 from izin.consent.model import Consent
-from izin.consent.terms import BrandTerms, due_at
 from izin.iys.wire_format.json_reader import from_turkish
 from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.agreement import differences

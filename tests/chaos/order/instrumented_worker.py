@@ -10,7 +10,7 @@ from typing import Any
 
 from izin.runtime import kafka
 from izin.streams.__main__ import main
-from izin.streams.ownership.owned_partition import OwnedPartition
+from izin.streams.ownership.partition_transaction import OwnedPartition
 from tests.chaos.order.fault_points import FaultPoint, FaultTrigger
 
 TRIGGER = "IZIN_CHAOS_TRIGGER"

@@ -19,8 +19,8 @@ from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.row import ConsentRow
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
 

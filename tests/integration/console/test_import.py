@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.consent.terms import TURKEY
+from izin.consent.due_dates import TURKEY
 from izin.console.read_topic import TopicRecord, read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

@@ -23,7 +23,7 @@ from izin.sinks.ledger import brands, offsets, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.monitor.deadlines import DeadlineMonitor
+from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.recover import SubmissionRecovery
@@ -31,8 +31,8 @@ from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message
-from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.suspension import Suspension
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
 from tests.support.simulator import IYS_CODE, SimulatorAdmin

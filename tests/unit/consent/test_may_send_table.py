@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from izin.consent.may_send import Permission, PermissionReason, may_send
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
-from izin.consent.obligation import Registered, RegisteredState
+from izin.consent.next_action import Registered, RegisteredState
 from tests.support.builders import NOON
 
 RETS = {

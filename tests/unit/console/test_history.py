@@ -19,7 +19,7 @@ from izin.console.explain.history import (
 from izin.iys.verdicts import Verdict
 from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.suspension import Suspension
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
-from izin.producers.mapping.names import JSON_NAMES, field_of
+from izin.producers.mapping.field_names import JSON_NAMES, field_of
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import FakePublisher
 

@@ -6,9 +6,9 @@ import pytest
 
 from izin.consent.model import Channel, DateBasis, RecipientType, Source, Status
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
-from izin.producers.mapping import names
+from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.names import Field
+from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import (
     AcceptedRecord,
     EventOrigin,
@@ -77,12 +77,12 @@ def codes(found: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
 )
 def test_headers_are_read(header: str, field: Field | None):
     """Turkish and English, with or without diacritics, and no fuzzy matching."""
-    assert names.field_of(header) is field
+    assert field_names.field_of(header) is field
 
 
 def test_every_field_has_its_own_name():
     """So that an error that names a field can be followed."""
-    assert all(names.field_of(one) is one for one in Field)
+    assert all(field_names.field_of(one) is one for one in Field)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_every_field_has_its_own_name():
 )
 def test_status_names_are_read(text: str, status: str):
     """An unknown value is passed on as it is."""
-    assert names.status_of(text) == status
+    assert field_names.status_of(text) == status
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_status_names_are_read(text: str, status: str):
 )
 def test_channel_names_are_read(text: str, channel: str):
     """What CRMs call the three channels."""
-    assert names.channel_of(text) == channel
+    assert field_names.channel_of(text) == channel
 
 
 def test_recipient_types_and_sources_are_read():
     """A missing type means BIREYSEL, as at İYS; a missing source stays missing."""
-    assert names.recipient_type_of("") == RecipientType.BIREYSEL
-    assert names.recipient_type_of("TACİR") == RecipientType.TACIR
-    assert names.source_of("") is None
-    assert names.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
-    assert names.source_of("HS_UZAY") == "HS_UZAY"
+    assert field_names.recipient_type_of("") == RecipientType.BIREYSEL
+    assert field_names.recipient_type_of("TACİR") == RecipientType.TACIR
+    assert field_names.source_of("") is None
+    assert field_names.source_of("Çağrı Merkezi") == Source.HS_CAGRI_MERKEZI
+    assert field_names.source_of("HS_UZAY") == "HS_UZAY"
 
 
 def test_valid_record_is_accepted(directory: BrandDirectory):

@@ -1,7 +1,7 @@
 -- The ledger: what each key should have at İYS, what İYS holds, what is still due, and everything that happened.
 --
 -- All instants are timestamptz. ONAY (opt-in), RET (opt-out), channels and recipient types are İYS's own values, states
--- are those of izin.consent.lifecycle. Tables of facts carry customer_id.
+-- are those of izin.consent.transitions. Tables of facts carry customer_id.
 
 
 -- Brands and suspensions ----------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ END $$;
 -- obligation may become due again and be parked or expire in one update, so those two steps count as one transition.
 CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
     WHEN (
-        -- Generated from izin.consent.lifecycle: begin
+        -- Generated from izin.consent.transitions: begin
         CASE
             WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id
                     OR OLD.desired_status IS DISTINCT FROM NEW.desired_status
@@ -183,7 +183,7 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
                 'expired not_needed',
                 'not_needed expired', 'not_needed parked', 'not_needed pending')
         END
-        -- Generated from izin.consent.lifecycle: end
+        -- Generated from izin.consent.transitions: end
     )
     EXECUTE FUNCTION refuse_transition();
 

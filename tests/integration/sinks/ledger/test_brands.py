@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from izin.sinks.inbound.push import BrandCache, Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ledger import brands
-from izin.sinks.monitor.subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, RESULT_DELAY, SinkHarness, onay
 from tests.support.builders import PHONE
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME

@@ -9,9 +9,9 @@ import pytest
 from pydantic import SecretStr
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.lifecycle import WRITTEN_CHANGES, State
+from izin.consent.due_dates import TURKEY, due_at, expires_at
 from izin.consent.model import Status
-from izin.consent.terms import TURKEY, due_at, expires_at
+from izin.consent.transitions import WRITTEN_CHANGES, State
 from izin.iys import Pace
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.tokens.token_store import AccessToken, TokenState
@@ -19,7 +19,7 @@ from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.record.columns import TYPES
+from izin.sinks.record.column_lists import TYPES
 from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,

@@ -11,7 +11,7 @@ from izin.consent.model import Channel
 from izin.sinks.ledger import brands, deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
-from izin.sinks.monitor.deadlines import SUSPENDED
+from izin.sinks.monitor.alerts import SUSPENDED
 from izin.sinks.record.suspension import NO_RIGHT
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE

@@ -25,12 +25,12 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound import bulk_success
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import IllegalChangeError
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import item_of
-from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.ingest.test_bulk_rows import CODEC, WRITTEN, two_ledgers
 from tests.integration.sinks.sink_harness import ACTIVE

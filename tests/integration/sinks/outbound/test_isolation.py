@@ -7,14 +7,14 @@ from functools import partial
 
 import pytest
 
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
 from izin.iys.wire_format.consents import RegisterRecord
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.transitions import first_row
+from izin.sinks.record.state_change import first_row
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,

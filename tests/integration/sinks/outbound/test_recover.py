@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.obligation import Registered
+from izin.consent.next_action import Registered
 from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
 from tests.integration.sinks.sink_harness import A_SECOND, SinkHarness, ret
 from tests.support.builders import PHONE
 

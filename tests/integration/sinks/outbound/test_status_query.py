@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
 from izin.sinks.outbound.status_query import SINGLES
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.lifecycle import State
-from izin.consent.obligation import Action
+from izin.consent.next_action import Action
+from izin.consent.transitions import State
 from izin.sinks.ledger.unit_of_work import is_breach
 from tests.unit.sinks.record.test_ruling import NOW, in_flight_row
 

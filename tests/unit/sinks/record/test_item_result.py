@@ -8,8 +8,8 @@ from izin.consent.business_days import TURKEY_CALENDAR
 from izin.iys.verdicts import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import item_result, ruling
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import AppliedResult, ItemResult, scope_of
-from izin.sinks.record.row import ConsentRow
 from izin.sinks.record.submission import Item
 from tests.support.builders import NOON
 from tests.support.iys_codes import CORE_CODES

@@ -22,7 +22,7 @@ from iys_simulator.settings import Settings
 from izin.consent.admission import FIRST_DATE, SKEW, RefusedEvent, admit
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.model import ConsentEvent, Status
-from izin.consent.obligation import Registered
+from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
 from izin.iys.verdicts import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import to_turkish

@@ -4,14 +4,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from izin.consent.business_days import TURKEY_CALENDAR
-from izin.consent.lifecycle import State
-from izin.consent.obligation import Action, Registered
+from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
+from izin.consent.transitions import State
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.request_body import body_of, item_of, items_of
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.retry import retry
 from tests.support.builders import (
     BRAND,
     CUSTOMER,
@@ -154,8 +155,8 @@ def test_opt_out_is_retried_within_a_minute():
     """An opt-out never waits as long as bulk does."""
     ret = in_flight_row(status="RET").replace(attempts=30)
     onay = in_flight_row().replace(attempts=30)
-    assert ruling.retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
-    assert ruling.retry(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
+    assert retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=1)
+    assert retry(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
 
 
 def test_stored_request_body_round_trips():

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.claimed_row import ClaimedRow
-from izin.sinks.record.row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 _SQL_TYPES = {
     "str": "text",

@@ -5,7 +5,8 @@ from itertools import product
 import pytest
 
 from izin.consent.errors import IllegalTransitionError
-from izin.consent.lifecycle import (
+from izin.consent.model import Status
+from izin.consent.transitions import (
     BEGINNING,
     CLOSED,
     FIRST_STATES,
@@ -20,7 +21,6 @@ from izin.consent.lifecycle import (
     diagram,
     guard,
 )
-from izin.consent.model import Status
 
 
 def test_every_state_is_reached_and_every_event_used():

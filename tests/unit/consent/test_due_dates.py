@@ -5,15 +5,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from izin.consent.business_days import Calendar
+from izin.consent.due_dates import TURKEY, BrandTerms, due_and_expiry, due_at, expires_at
 from izin.consent.errors import NaiveInstantError, OutsideCalendarError
 from izin.consent.model import Status
-from izin.consent.terms import (
-    TURKEY,
-    BrandTerms,
-    due_and_expiry,
-    due_at,
-    expires_at,
-)
 from tests.unit.consent.public_holidays import TERMS
 
 ACTIVE = BrandTerms(activated_at=datetime(2025, 1, 1, tzinfo=UTC))

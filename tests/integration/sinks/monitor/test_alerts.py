@@ -13,7 +13,7 @@ from izin.iys import CircuitState
 from izin.runtime.observe import _mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.monitor.deadlines import Alert
+from izin.sinks.monitor.alerts import Alert
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, a_phone, onay, ret
 from tests.support.builders import BRAND, PHONE
 

@@ -19,9 +19,9 @@ from functools import cache
 from typing import NamedTuple
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
+from izin.consent.due_dates import BrandTerms, expires_at
 from izin.consent.enums import TextEnum
 from izin.consent.model import OriginRank, Status, aware
-from izin.consent.terms import BrandTerms, expires_at
 
 
 class Registered(TextEnum):

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from izin.consent.attestation import ATTESTED_WITHIN, attested
 from izin.consent.business_days import Calendar
+from izin.consent.due_dates import BrandTerms
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import OriginRank, Status
-from izin.consent.obligation import (
+from izin.consent.next_action import (
     TABLE,
     Action,
     ActionReason,
@@ -20,7 +21,6 @@ from izin.consent.obligation import (
     Ruling,
     rule,
 )
-from izin.consent.terms import BrandTerms
 from tests.support.builders import NOON, an_event, an_iys_origin
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))

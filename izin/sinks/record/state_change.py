@@ -1,4 +1,4 @@
-"""The only place where the state of a row changes, by the table of ``consent.lifecycle``.
+"""The only place where the state of a row changes, by the table of ``consent.transitions``.
 
 SQL that changes states in bulk (claims, receipts, templates) is held to the same table by the
 database's guard.
@@ -7,9 +7,9 @@ database's guard.
 from datetime import datetime
 from typing import Any
 
-from izin.consent.lifecycle import BEGINNING, Event, State, after
 from izin.consent.model import ConsentKey
-from izin.sinks.record.row import ConsentRow
+from izin.consent.transitions import BEGINNING, Event, State, after
+from izin.sinks.record.consent_row import ConsentRow
 
 
 def transition(row: ConsentRow, event: Event, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each

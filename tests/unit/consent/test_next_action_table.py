@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from itertools import product
 from typing import NamedTuple
 
+from izin.consent.due_dates import BrandTerms
 from izin.consent.model import OriginRank, Status
-from izin.consent.obligation import Action, Desired, Registered, RegisteredState, rule
-from izin.consent.terms import BrandTerms
+from izin.consent.next_action import Action, Desired, Registered, RegisteredState, rule
 from tests.support.builders import NOON
 
 ACTIVE = BrandTerms(activated_at=NOON - timedelta(days=365))

@@ -14,10 +14,10 @@ from typing import Any
 import orjson
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.consent.lifecycle import State
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
-from izin.consent.obligation import Action, Desired, Registered, RegisteredState
+from izin.consent.next_action import Action, Desired, Registered, RegisteredState
+from izin.consent.transitions import State
 
 _key = maker(ConsentKey)
 _desired = maker(Desired)

@@ -9,9 +9,9 @@ import pytest
 
 import izin.sinks
 from izin.consent.errors import IllegalTransitionError
-from izin.consent.lifecycle import BEGINNING, TRANSITIONS, Event, State, guard
 from izin.consent.model import ConsentKey
-from izin.sinks.record.transitions import begin, first_row, transition
+from izin.consent.transitions import BEGINNING, TRANSITIONS, Event, State, guard
+from izin.sinks.record.state_change import begin, first_row, transition
 from tests.support.builders import NOON, PHONE
 
 SINKS = Path(izin.sinks.__file__).parent
@@ -59,13 +59,13 @@ def test_guard_of_the_database_is_generated_from_the_table():
 
 
 def test_no_state_is_assigned_outside_transitions():
-    """Only ``record.transitions`` assigns a state to a row."""
+    """Only ``record.state_change`` assigns a state to a row."""
     found = {
         path.relative_to(SINKS).as_posix()
         for path in SINKS.rglob("*.py")
         if assigned_states(path.read_text("utf-8"))
     }
-    assert found == {"record/transitions.py"}
+    assert found == {"record/state_change.py"}
 
 
 def test_assigned_state_is_found():
