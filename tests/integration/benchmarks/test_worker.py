@@ -23,7 +23,7 @@ def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
     assert names == [
         f"{output}, {how}"
         for how in ("idle, bulk lane", "idle, express lane", "under the backlog, express lane")
-        for output in ("consents", "consent-opt-outs")
+        for output in ("desired-consents", "consent-opt-outs")
     ]
     for one in found.data["latencies"]:
         assert one["probes"] >= 20
