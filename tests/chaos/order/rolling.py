@@ -87,9 +87,9 @@ def longest_wait(settings: KafkaSettings, since: float) -> float:
     """Return the longest time from the append of an event to the making of its decision."""
     codec, topics = Codec(), settings.topics
     appended = {
-        source.coordinates: source.timestamp
+        event.coordinates: event.timestamp
         for lane in (topics.events, topics.express)
-        for source in map(source, committed_records(settings, lane.name))
+        for event in map(source, committed_records(settings, lane.name))
     }
     waits = [0.0]
     for message in committed_records(settings, topics.decisions.name):
