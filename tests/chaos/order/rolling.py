@@ -9,7 +9,7 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.runs import PARTITIONS, broken_promises, running_campaign, verdict_as_json
-from tests.support.order_verdict import OrderVerdict, committed_records, examine, source
+from tests.support.order_verdict import OrderVerdict, committed_records, examine
 from tests.support.order_workers import all_held, until
 
 _OWNED_WITHIN = 180.0
@@ -87,9 +87,9 @@ def longest_wait(settings: KafkaSettings, since: float) -> float:
     """Return the longest time from the append of an event to the making of its decision."""
     codec, topics = Codec(), settings.topics
     appended = {
-        event.coordinates: event.timestamp
+        (event.topic(), event.partition(), event.offset()): event.timestamp()[1]
         for lane in (topics.events, topics.express)
-        for event in map(source, committed_records(settings, lane.name))
+        for event in committed_records(settings, lane.name)
     }
     waits = [0.0]
     for message in committed_records(settings, topics.decisions.name):

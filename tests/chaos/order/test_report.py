@@ -7,9 +7,14 @@ import pytest
 
 from benchmarks.bars import bars_of
 from benchmarks.results import publish
+from izin.consent.ordering import decide
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.chaos.order import rolling as rolling_restarts
 from tests.chaos.order.__main__ import report
-from tests.chaos.order.rolling import RollingRestarts
+from tests.chaos.order.rolling import RollingRestarts, longest_wait
 from tests.chaos.order.runs import OrderRun
+from tests.support.builders import a_decision_record, an_admitted_event
 from tests.support.order_verdict import OrderVerdict
 
 
@@ -62,3 +67,31 @@ def test_a_campaign_with_a_broken_promise_is_short(
     assert publish(found, bars=bars, results=tmp_path / "result.json") == bool(short)
     lines = capsys.readouterr().out.splitlines()[-len(bars) :]
     assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short
+
+
+class CommittedMessage:
+    """A record with the methods of a `Message` that `longest_wait` reads."""
+
+    def __init__(self, topic: str, offset: int, *, at: int, value: bytes = b"") -> None:
+        self.topic, self.partition, self.offset = (lambda: topic), (lambda: 0), (lambda: offset)
+        self.timestamp, self.value = (lambda: (0, at)), (lambda: value)
+
+
+def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = KafkaSettings()
+    events, decisions = settings.topics.events.name, settings.topics.decisions.name
+
+    def decided(offset: int, *, at: int) -> CommittedMessage:
+        decision = decide(None, an_admitted_event())
+        record = a_decision_record(decision, topic=events, offset=offset)
+        return CommittedMessage(decisions, offset, at=at, value=Codec().encode("Decision", record))
+
+    records = {
+        events: [CommittedMessage(events, n, at=at) for n, at in enumerate((500, 2_000, 3_000))],
+        decisions: [decided(0, at=9_000), decided(1, at=4_500), decided(2, at=3_100)],
+    }
+    monkeypatch.setattr(
+        rolling_restarts, "committed_records", lambda _, topic: records.get(topic, [])
+    )
+
+    assert longest_wait(settings, since=1.0) == 2.5
