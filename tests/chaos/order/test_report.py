@@ -78,6 +78,7 @@ class CommittedMessage:
 
 
 def test_longest_wait_is_from_append_to_decision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event appended before the workers started does not count."""
     settings = KafkaSettings()
     events, decisions = settings.topics.events.name, settings.topics.decisions.name
 
