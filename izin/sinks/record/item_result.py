@@ -178,7 +178,7 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
     if case.result.is_original:
         # The receipt is of an earlier save: query İYS for what it holds now.
         return AppliedResult(
-            ruled=RuledRow(row=ruling.query(row, "told-before", None)), item_state="accepted"
+            ruled=RuledRow(row=ruling.query(row, "saved-before", None)), item_state="accepted"
         )
     ruled = ruling.rule_row(
         _registered(row, case).replace(code=None),

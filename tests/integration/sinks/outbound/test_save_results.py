@@ -60,5 +60,5 @@ async def test_original_success_permits_nothing_before_a_query(harness: SinkHarn
     assert await harness.bulk()
     assert await harness.settle()
     columns = await harness.columns("action", "reason", "may_send")
-    assert columns == ("query", "told-before", False)
+    assert columns == ("query", "saved-before", False)
     assert await harness.permissions() == [False]
