@@ -32,7 +32,6 @@ KINDS = (DICT, MEMORY, ROCKSDB)
 HOME = "bench/consents"
 
 _BATCH = 1000
-_MB = 1_000_000
 _TIMED_SHARE = 10
 """Speeds are timed over a tenth of the keys whose size is measured."""
 _PAGES = Path("/proc/self/statm")
