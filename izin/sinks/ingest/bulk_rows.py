@@ -4,7 +4,7 @@ What is due for a new key follows from the fields that its decision shares with 
 template key) and from its term. So the general path (``record.apply``, ``record.ruling``) runs once
 a template, and every further row is the template with its own key, event and instants. A decision
 from which more follows (an outcome, a rescue, a status query) is left to the general path;
-``tests/integration/sinks/test_both_ways.py`` holds both paths equal.
+``tests/integration/sinks/ingest/test_bulk_rows.py`` holds both paths equal.
 """
 
 import struct

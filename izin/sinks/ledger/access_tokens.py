@@ -24,7 +24,7 @@ _SQL = statements("access_tokens")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerTokenStore:
-    """Implements ``iys.token_store.TokenStore``."""
+    """Implements ``iys.tokens.token_store.TokenStore``."""
 
     ledger: Ledger
     account: str

@@ -66,7 +66,7 @@ async def codes(ledger: Ledger, address: str) -> tuple[tuple[str, str, int], ...
 
 
 class LedgerPacer:
-    """Implements ``iys.pacing.Pacer`` over the ledger."""
+    """Implements ``iys.rate_limit.pace.Pacer`` over the ledger."""
 
     def __init__(  # noqa: PLR0913 - the address, its policies, and clock and counter as arguments
         self,

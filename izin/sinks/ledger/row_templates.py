@@ -2,7 +2,7 @@
 
 Ingest and settling compute one example by the general path (``record.ruling``,
 ``record.item_result``, ``record.messages``) and write all rows that differ from it only in columns
-and fields of their own. What may differ is listed in ``record.columns`` and
+and fields of their own. What may differ is listed in ``record.column_lists`` and
 ``outbound.bulk_success_rows``; tests compare templates with the general path.
 """
 

@@ -4,7 +4,7 @@ Nearly every result of İYS is "saved", to an ONAY of a key without earlier stat
 an opt-out. The effects (the obligation ends, the permission, the outcome) differ from item to item
 in a few fields alone. So the general path (``record.item_result``) settles one of them, and the
 others are written as that one with fields of their own. Items of any other kind are left to the
-general path; ``tests/integration/sinks/test_successes.py`` holds both paths equal.
+general path; ``tests/integration/sinks/outbound/test_bulk_success.py`` holds both paths equal.
 """
 
 import asyncio

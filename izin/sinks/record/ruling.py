@@ -1,6 +1,6 @@
 """Rule a row: what is due to İYS now, and in which state the obligation is.
 
-Pure: takes a row and an instant, returns a row. ``consent.obligation`` decides the action; this
+Pure: takes a row and an instant, returns a row. ``consent.next_action`` decides the action; this
 module turns it into a state of the obligation.
 """
 

@@ -1,6 +1,6 @@
 """All that is used of aiokafka's fetcher beyond its public interface.
 
-``transport.RELIES_ON`` lists the names; a test checks each.
+``engine.transport.RELIES_ON`` lists the names; a test checks each.
 """
 
 import asyncio

@@ -191,7 +191,7 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
 -- Eligibility ---------------------------------------------------------------------------------------------------------
 
 -- Each rule is written once. PostgreSQL inlines these functions into the statements that call them, so that indexes and
--- plans are those of the written-out condition (tests/integration/sinks/ledger/test_plans.py).
+-- plans are those of the written-out condition (tests/integration/sinks/ledger/test_query_plans.py).
 
 -- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
 -- clock and would give both one transaction id. A RET may overtake an unsettled ONAY of its key, never another RET.
