@@ -19,7 +19,7 @@ from izin.sinks.record.request_body import body_of, item_of
 from izin.sinks.record.submission import Item, Submission
 
 _SQL = statements("submissions")
-_CONSENTS = statements("consents")
+_CLAIMS = statements("claims")
 
 
 async def select_rows(
@@ -27,7 +27,7 @@ async def select_rows(
 ) -> Sequence[ClaimedRow]:
     """Return the rows that ``query`` claims, locked until the transaction ends."""
     async with connection.cursor(binary=True, row_factory=args_row(ClaimedRow)) as cursor:
-        return await (await cursor.execute(_CONSENTS[query], values)).fetchall()
+        return await (await cursor.execute(_CLAIMS[query], values)).fetchall()
 
 
 async def claim(  # noqa: PLR0913 - what is submitted, how, and by whom
@@ -46,7 +46,7 @@ async def claim(  # noqa: PLR0913 - what is submitted, how, and by whom
     """
     values = {"places": [one.ctid for one in rows], "now": changes.now}
     claimed, (content, items) = await while_waiting(
-        connection.execute(_CONSENTS["claim-rows"], values), _items(rows)
+        connection.execute(_CLAIMS["claim-rows"], values), _items(rows)
     )
     if claimed.rowcount != len(rows):
         raise ConcurrentChangeError("a row was changed by another process")

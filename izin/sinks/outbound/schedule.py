@@ -36,7 +36,7 @@ BATCH_OVER = 50
 _LAST_HOUR = timedelta(hours=1)
 _RECHECK = timedelta(minutes=1)
 _ALL = tuple(str(value) for value in Registered)
-_SQL = statements("consents")
+_SQL = statements("claims")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

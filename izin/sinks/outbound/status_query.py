@@ -43,7 +43,7 @@ _REFUSED = timedelta(minutes=15)
 """After an error that a person must correct: each failed call counts against our address."""
 _NEED_SINGLE_QUERY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """Where the multiple query adds nothing: NOT_ONAY may be a RET, and a RET has no date there."""
-_SQL = statements("consents")
+_SQL = statements("claims")
 
 _log = get_logger(__name__)
 

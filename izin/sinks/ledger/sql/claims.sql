@@ -1,0 +1,111 @@
+-- name: claimable-channels
+-- The brands and channels with records to submit, and when the first of each is due; without those whose suspension
+-- allows no try yet.
+SELECT b.customer_id, b.brand_code, lane.channel, first.due_at
+FROM brands AS b
+CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
+CROSS JOIN LATERAL (
+        SELECT c.due_at FROM consents AS c
+        WHERE c.brand_code = b.brand_code AND c.channel = lane.channel
+            AND c.desired_status = %(status)s AND is_sendable(c, %(now)s)
+        ORDER BY c.due_at LIMIT 1
+    ) AS first
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM suspensions AS s
+        WHERE s.brand_code = b.brand_code AND covers(s, lane.channel, %(status)s)
+            AND is_closed(s, %(now)s)
+    )
+ORDER BY b.brand_code, lane.channel
+
+-- name: claim
+-- Claim records of one brand, channel and status that may be submitted now, the earliest due first; rows that another
+-- process has locked are skipped. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two
+-- movements of a key are a second apart, for within one second İYS gives both one transaction id. Records past their
+-- third business day by the strict reading are submitted separately, so that İYS's reading of it affects no others.
+SELECT c.ctid::text, {claimed:c}
+FROM consents AS c
+WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
+    AND c.registered = ANY(%(registered)s) AND is_sendable(c, %(now)s)
+    AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(overdue)s)
+ORDER BY c.due_at
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: opt-outs-waiting
+-- How many opt-outs of a brand and channel wait, by what is registered; counted up to a maximum.
+SELECT
+    (SELECT count(*) FROM (
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND c.registered = 'ONAY' AND is_sendable(c, %(now)s)
+        LIMIT %(most)s) AS a) AS of_onay,
+    (SELECT count(*) FROM (
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
+        LIMIT %(most)s) AS u) AS of_unknown
+
+-- name: claim-unknown
+-- Claim opt-outs of which is not known whether İYS holds anything: the status is queried before they are submitted.
+SELECT * FROM consents AS c
+WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+    AND c.recipient_type = %(recipient_type)s AND c.registered = 'UNKNOWN' AND NOT c.onay_open
+    AND is_sendable(c, %(now)s)
+ORDER BY c.due_at
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: claim-last-hour
+-- Claim ONAYs whose term ends within the hour: submitted one by one, for the result of a batch would come too late.
+SELECT c.ctid::text, {claimed:c}
+FROM consents AS c
+JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+    AND is_served_by(b, %(account)s, %(address)s)
+WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s AND is_sendable(c, %(now)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM suspensions AS s
+        WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'ONAY') AND is_closed(s, %(now)s))
+ORDER BY c.expires_at, c.key
+LIMIT %(size)s
+FOR UPDATE OF c SKIP LOCKED
+
+-- name: claim-rows
+-- Put rows that this transaction has claimed in flight. They are found by ctid, which stays valid while they are
+-- locked. Neither permission nor outcome depends on this.
+UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, attempts = attempts + 1,
+    next_attempt_at = NULL, lease_owner = NULL, lease_until = NULL, last_exchange_at = %(now)s, updated_at = %(now)s,
+    onay_open = onay_open OR desired_status = 'ONAY', ret_open = ret_open OR desired_status = 'RET'
+WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
+
+-- name: claim-expired
+-- Claim ONAYs whose term has ended before they were submitted: they expire, and a new consent is needed.
+SELECT * FROM consents
+WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at < %(now)s
+    AND NOT onay_open
+ORDER BY expires_at, key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: to-query
+-- How many records must be queried, in groups that one call can query, opt-outs first. Brands whose account or provider
+-- is suspended are left out until the next try.
+SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
+FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+    AND is_served_by(b, %(account)s, %(address)s)
+WHERE is_queryable(c, %(now)s)
+    AND NOT EXISTS (
+        SELECT 1 FROM suspensions AS s
+        WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'
+            AND s.recheck_at > %(now)s)
+GROUP BY c.brand_code, c.channel, c.recipient_type
+ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
+
+-- name: claim-to-query
+-- Claim records whose status must be queried, of one brand, channel and recipient type.
+SELECT * FROM consents AS c
+WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
+    AND is_queryable(c, %(now)s)
+ORDER BY next_attempt_at NULLS FIRST, key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
