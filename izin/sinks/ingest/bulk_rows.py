@@ -7,7 +7,6 @@ from which more follows (an outcome, a rescue, a status query) is left to the ge
 ``tests/integration/sinks/ingest/test_bulk_rows.py`` holds both paths equal.
 """
 
-import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -31,8 +30,6 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
-_size = struct.Struct(">i").pack
-_packed = struct.Struct(">iq").pack
 
 
 class NewRowTemplate(NamedTuple):
@@ -98,13 +95,13 @@ class NewRowBuilder:
         if template is None:
             return None
         key, reference = decision.key.encode(), fields.origin_ref
-        key = _size(len(key)) + key
+        key = copy_format.size(len(key)) + key
         consent = (
             NEW_ROW,
             key,
-            _size(len(fields.recipient)),
+            copy_format.size(len(fields.recipient)),
             fields.recipient,
-            _size(len(fields.event_id)),
+            copy_format.size(len(fields.event_id)),
             fields.event_id,
             copy_format.text(reference),
             _instant(fields.effective),
@@ -115,8 +112,8 @@ class NewRowBuilder:
             due,
             template.columns,
         )
-        value = b"".join((template.start, fields.address, template.end))
-        return b"".join(consent), template.message.row(key, value)
+        message = template.message.row_around(key, template.start, fields.address, template.end)
+        return b"".join(consent), message
 
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
@@ -152,11 +149,7 @@ class NewRowBuilder:
 
 
 def _instant(milliseconds: int | None) -> bytes:
-    return (
-        copy_format.NULL
-        if milliseconds is None
-        else _packed(8, milliseconds * 1000 - copy_format.EPOCH)
-    )
+    return copy_format.instant(None if milliseconds is None else milliseconds * 1000)
 
 
 _RET = b"\6RET"
