@@ -7,12 +7,14 @@
 - An ONAY is admitted only without violations. One dated up to five minutes ahead of its receipt
   (clocks differ) counts from its receipt; further ahead it is refused (H162). One without a date is
   refused (H112), except a merchant's: date and source are optional on a TACIR's first record, so it
-  counts from its receipt.
+  counts from its receipt. No ONAY counts from later than the broker's first append of it, for the
+  clock of an endpoint must not put it behind an opt-out that came later.
 - An event from İYS is a fact and is not validated like ours: its sources are open, its dates may be
   old or missing, and its ``creation_date`` is the instant that counts. An ONAY that a provider
   wrote (stream HS) counts from its consent date if that is earlier: uploaded late, it overrides no
-  opt-out given in between. A RET on an address that İYS holds misspelt applies to the correct one;
-  an ONAY on it does not.
+  opt-out given in between. An ONAY that İYS dates more than five minutes ahead counts from its
+  receipt: a strict bound would reorder İYS's own RET and ONAY where clocks differ. A RET on an
+  address that İYS holds misspelt applies to the correct one; an ONAY on it does not.
 
 Nothing here reads a clock: dates are compared with ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be depends on the brand's activation, and is decided by
@@ -65,8 +67,8 @@ class RefusedEvent:
 def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | RefusedEvent:
     """Return ``event`` as admitted, or refused with every violation.
 
-    ``appended_at`` is the broker's append time. It replaces a ``received_at`` that is missing or
-    ahead of it: otherwise such an event could win over every later opt-out.
+    ``appended_at`` is the broker's first append time. It replaces a ``received_at`` that is missing
+    or ahead of it: otherwise such an event could win over every later opt-out.
     """
     faults: list[Violation] = []
     status = read_status(event, faults)
@@ -76,11 +78,15 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
     received_at = event.received_at
     if received_at is None or _is_ahead(received_at, appended_at):
         received_at = aware("appended_at", appended_at)
+    # The latest instant from which the event may count.
+    bound = min(received_at, appended_at) if status is Status.ONAY else received_at
     source: str | None
     basis: str
     if event.iys is None:
         source = _source_of_ours(event, key, status, faults)
-        effective_at, basis = _date_of_ours(event, key, status, received_at, faults)
+        effective_at, basis = _date_of_ours(event, key, status, bound, faults)
+        if basis == DateBasis.RECEIVED:
+            received_at = bound
     else:
         source = event.source
         effective_at, basis = event.iys.creation_date, event.date_basis
@@ -88,6 +94,8 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
         if status is Status.ONAY and event.iys.stream == "HS" and stated is not None:
             # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
             effective_at = min(effective_at, stated)
+        if status is Status.ONAY and _is_ahead(effective_at, bound):
+            effective_at = received_at = bound
         if status is Status.ONAY and key is not None and is_misspelt(event, key.recipient):
             faults.append(violation("recipient", "IZIN-IYS-RECIPIENT"))
     if key is None or status is None or (faults and status is Status.ONAY):

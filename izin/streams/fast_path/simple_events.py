@@ -2,9 +2,9 @@
 
 An event is *simple* if no special case of the law applies: it comes from one of our systems, its
 words and its recipient are canonical, it is dated, not before the law began and not after it was
-received, no retailer is involved, and its record has the canonical key. It is decided here where
-its instant alone decides (its key has no state, or the event is later than it, or earlier than what
-is known of its own status), and where it is the very event that the state has.
+received or appended, no retailer is involved, and its record has the canonical key. It is decided
+here where its instant alone decides (its key has no state, or the event is later than it, or
+earlier than what is known of its own status), and where it is the very event that the state has.
 
 Everything else is left to the general path, ``consent.admission`` and ``consent.ordering``, which
 makes the same bytes of a simple event. A test folds the same events both ways.
@@ -113,6 +113,7 @@ class SimpleEventReader:
             or consent_date is None
             or received_at is None
             or not _FIRST <= consent_date <= received_at <= record.timestamp + _SKEW
+            or consent_date > record.timestamp
         ):
             return None
         key_fields = value[customer:recipient]

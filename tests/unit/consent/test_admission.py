@@ -177,6 +177,36 @@ def test_onay_within_the_skew_counts_from_its_receipt():
     assert codes(refused(beyond)) == [("consent_date", "H162")]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(seconds=1), SKEW])
+def test_onay_never_counts_from_later_than_its_append(ahead: timedelta):
+    """An endpoint whose clock is ahead does not put it behind an opt-out that came later."""
+    late = APPENDED + ahead
+    result = admitted(an_event(consent_date=late, received_at=late))
+    assert result.effective_at == APPENDED
+    assert (result.event.received_at, result.event.date_basis) == (APPENDED, DateBasis.RECEIVED)
+    again = admit(result.event, appended_at=APPENDED + timedelta(days=1))
+    assert again == result
+    merchants = admitted(
+        an_event(recipient_type="TACIR", consent_date=None, source=None, received_at=late)
+    )
+    assert (merchants.effective_at, merchants.event.received_at) == (APPENDED, APPENDED)
+    ret = admitted(an_event(status="RET", consent_date=late, received_at=late))
+    assert (ret.effective_at, ret.event.received_at) == (late.replace(microsecond=0), late)
+
+
+def test_onay_dated_before_its_append_keeps_its_receipt():
+    """Only what decides is bounded: a clock that is a little ahead changes no event."""
+    event = an_event(received_at=APPENDED + SKEW)
+    assert admitted(event).event is event
+
+
+def test_onay_ahead_of_its_append_beyond_the_skew_is_refused():
+    """The endpoint's clock and the stated date may not add up to more than clocks may differ."""
+    late = APPENDED + SKEW
+    event = an_event(consent_date=late + timedelta(seconds=1), received_at=late)
+    assert codes(refused(event)) == [("consent_date", "H162")]
+
+
 def test_effective_instants_are_whole_seconds_in_utc():
     """İYS's clock has whole seconds, and states are in UTC."""
     turkish = timezone(timedelta(hours=3))
@@ -287,6 +317,29 @@ def test_late_provider_upload_counts_from_its_consent_date():
     assert admitted(ahead).effective_at == NOON
     citizens = an_iys_event(status="ONAY", consent_date=said, iys=an_iys_origin(creation_date=NOON))
     assert admitted(citizens).effective_at == NOON
+
+
+@pytest.mark.parametrize("path", ["push", "pull"])
+def test_onay_that_iys_dates_in_the_future_counts_from_its_receipt(path: str):
+    """It would outrank every later opt-out; a RET takes effect at once, whatever its date."""
+    future = NOON + timedelta(days=30)
+    origin = an_iys_origin(path=path, creation_date=future)
+    result = admitted(an_iys_event(status="ONAY", received_at=NOON, iys=origin))
+    assert (result.effective_at, result.event.received_at) == (NOON, NOON)
+    assert result.event.iys == origin
+    assert admit(result.event, appended_at=future) == result
+    unreceived = admitted(an_iys_event(status="ONAY", received_at=None, iys=origin))
+    assert unreceived.effective_at == APPENDED.replace(microsecond=0)
+    assert admitted(an_iys_event(received_at=NOON, iys=origin)).effective_at == future
+
+
+def test_onay_that_iys_dates_within_the_skew_keeps_its_order():
+    """İYS's own RET and ONAY of one minute must not change places where clocks differ."""
+    created = NOON + SKEW
+    result = admitted(
+        an_iys_event(status="ONAY", received_at=NOON, iys=an_iys_origin(creation_date=created))
+    )
+    assert result.effective_at == created
 
 
 def test_iys_event_needs_no_consent_date():
