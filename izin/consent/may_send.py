@@ -5,9 +5,9 @@ The check fails closed. Permission requires an ONAY registered at İYS that we h
 fresh, and that is newer than the latest RET known to us; what we only *want* registered permits
 nothing. A desired RET denies at once, whatever İYS shows.
 
-Merchants (TACIR) need no prior consent (6563 m.6/2), but their opt-out binds (m.6/6): for them
-NONE, proved by a dated reply of İYS, permits too. NOT_ONAY does not prove NONE, for it may hide a
-RET.
+Merchants (TACIR) need no prior consent (6563 m.6/2), but their opt-out binds, and the address must
+stand in İYS so that a refusal can be checked before sending: one that İYS does not have is to be
+registered first.
 
 An opt-out concerns commercial messages. Information that promotes nothing may be sent whatever is
 registered or desired, without querying İYS (m.6/5): see :mod:`izin.consent.message_classes`.
@@ -27,7 +27,8 @@ class PermissionReason(StrEnum):
     """Why a message may, or may not, be sent."""
 
     REGISTERED_ONAY = "registered-onay"
-    TACIR_WITHOUT_RECORD = "tacir-without-record"
+    REGISTER_FIRST = "register-first"
+    """A merchant whom İYS does not have: no consent is needed, but the registration is."""
     EXEMPT = "exempt"
     """Not a commercial message: it needs no consent, and no opt-out applies to it."""
     DESIRED_RET = "desired-ret"
@@ -69,26 +70,26 @@ def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fa
         case Registered.RET:
             return _denied(PermissionReason.REGISTERED_RET)
         case Registered.ONAY:
-            permitted = PermissionReason.REGISTERED_ONAY
+            pass
         case Registered.NONE if recipient_type is RecipientType.TACIR:
-            permitted = PermissionReason.TACIR_WITHOUT_RECORD
+            return _denied(PermissionReason.REGISTER_FIRST)
         case Registered.NONE | Registered.NOT_ONAY | Registered.UNKNOWN:
             return _denied(PermissionReason.NOT_REGISTERED)
         case _:
             assert_never(registered.value)
-    if not verified or (registered.value is Registered.NONE and registered.creation_date is None):
+    if not verified:
         return _denied(PermissionReason.NOT_VERIFIED)
     if not fresh:
         return _denied(PermissionReason.STALE)
     if latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
         return _denied(PermissionReason.NOT_NEWER_THAN_RET)
-    return Permission(may_send=True, reason=permitted)
+    return Permission(may_send=True, reason=PermissionReason.REGISTERED_ONAY)
 
 
 def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:
     """Whether the registered ONAY was given after the latest RET; the same second is not after."""
     given_at = registered.stated_at
-    return registered.value is Registered.ONAY and given_at is not None and given_at > latest_ret_at
+    return given_at is not None and given_at > latest_ret_at
 
 
 def _denied(reason: PermissionReason) -> Permission:

@@ -35,7 +35,7 @@ _WAITING = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
-    PermissionReason.TACIR_WITHOUT_RECORD: "a TACIR (merchant) who never opted out",
+    PermissionReason.REGISTER_FIRST: "a TACIR (merchant) whom İYS does not have: register first",
     PermissionReason.EXEMPT: "information that needs no consent",
     PermissionReason.DESIRED_RET: "the recipient opted out",
     PermissionReason.REGISTERED_RET: "İYS holds an opt-out",

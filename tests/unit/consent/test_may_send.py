@@ -77,21 +77,16 @@ def test_instant_of_the_act_is_compared_not_of_its_upload():
     assert ask(registered=at_iys, latest_ret_at=NOON)[0]
 
 
-def test_merchant_without_a_record_is_permitted():
-    """6563 m.6/2, m.6/6: no consent is needed, but an opt-out binds."""
+def test_merchant_whom_iys_does_not_have_is_registered_first():
+    """6563 m.6/2: no consent is needed, but a refusal must be found at İYS before sending."""
     tacir = RecipientType.TACIR
-    assert ask(recipient_type=tacir, registered=NOWHERE, desired=None) == (
-        True,
-        PermissionReason.TACIR_WITHOUT_RECORD,
-    )
-    assert not ask(recipient_type=tacir, registered=NOWHERE, verified=False)[0]
-    assert not ask(recipient_type=tacir, registered=NOWHERE, fresh=False)[0]
-    undated = RegisteredState(value=Registered.NONE)
-    assert ask(recipient_type=tacir, registered=undated) == (False, PermissionReason.NOT_VERIFIED)
-    assert not ask(recipient_type=tacir, registered=NOWHERE, latest_ret_at=EARLIER)[0]
-    assert not ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[0]
+    for verified, fresh in product([True, False], repeat=2):
+        answer = ask(recipient_type=tacir, registered=NOWHERE, verified=verified, fresh=fresh)
+        assert answer == (False, PermissionReason.REGISTER_FIRST)
+    assert ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[1] == "desired-ret"
+    assert ask(recipient_type=tacir) == (True, PermissionReason.REGISTERED_ONAY)
     hidden = RegisteredState(value=Registered.NOT_ONAY)
-    assert not ask(recipient_type=tacir, registered=hidden)[0]
+    assert ask(recipient_type=tacir, registered=hidden) == (False, "not-registered")
 
 
 @given(
@@ -123,7 +118,7 @@ def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives
         assert verified
         assert fresh
         assert desired is not Status.RET
-        assert registered.value is Registered.ONAY or recipient_type is RecipientType.TACIR
+        assert registered.value is Registered.ONAY
         assert latest_ret_at is None or latest_ret_at < NOON
 
 

@@ -79,8 +79,8 @@ def oracle(question: Question) -> tuple[bool, str]:
     promotes = question.message in {"commercial", "greeting", "satisfaction-survey"}
     no_record = question.registered == "NONE"
     merchant = question.recipient == "TACIR"
-    later_than_every_no = question.latest_ret == "never" or (
-        question.registered == "ONAY" and question.dated and question.latest_ret == "before"
+    later_than_every_ret = question.latest_ret == "never" or (
+        question.dated and question.latest_ret == "before"
     )
     return next(
         (allowed, reason)
@@ -89,12 +89,11 @@ def oracle(question: Question) -> tuple[bool, str]:
             (question.desired == "RET", False, "desired-ret"),
             (question.registered == "RET", False, "registered-ret"),
             (question.registered in {"NOT_ONAY", "UNKNOWN"}, False, "not-registered"),
-            (no_record and not merchant, False, "not-registered"),
+            (no_record and merchant, False, "register-first"),
+            (no_record, False, "not-registered"),
             (not question.verified, False, "not-verified"),
-            (no_record and not question.dated, False, "not-verified"),
             (not question.fresh, False, "stale"),
-            (not later_than_every_no, False, "not-newer-than-ret"),
-            (no_record, True, "tacir-without-record"),
+            (not later_than_every_ret, False, "not-newer-than-ret"),
             (True, True, "registered-onay"),
         )
         if holds
