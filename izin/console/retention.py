@@ -65,8 +65,9 @@ def set_(
 ) -> None:
     """Set the end of retention of a month; the default is ten years.
 
-    No month may be dropped sooner than three years after its end (Yönetmelik m.13). Who ordered it
-    is written to the history. Exit code 3 if there is no such month, or the day is too soon.
+    No month may be dropped sooner (6563 m.11/3), nor while a consent in it stands or ended less
+    than three years ago (Yönetmelik m.13). Who ordered it is written to the history. Exit code 3 if
+    there is no such month, or the day is too soon.
     """
     last = until.date()
     with exit_on_error():
@@ -76,8 +77,8 @@ def set_(
             raise SourceError(f"there is no history of {month}; see: izin retention list")
         if last < known.least:
             raise SourceError(
-                f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (Yönetmelik "
-                f"m.13), those of {month} until {known.least} at least"
+                f"{last} is too soon: records are kept for {YEARS_AT_LEAST} years (6563 m.11/3), "
+                f"those of {month} until {known.least} at least"
             )
         change = f"{month}: kept until {known.retain_until} -> {last}"
         if last == known.retain_until:
@@ -142,6 +143,8 @@ def drop(
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Drop the months whose time has passed, oldest first; never the current one.
+
+    A month stays while a consent in it stands, or ended less than three years ago.
 
     The last links of the hash chain are kept and anchored, and izin ledger verify continues from
     them once the anchors are published. Who dropped a month is written to the remaining history.

@@ -2,9 +2,10 @@
 
 A month is dropped whole, and months in order, so that every chain keeps its end: the last link that
 is dropped is stored, anchored outside like any head, and verifying starts from there. A month under
-a legal hold keeps those after it. Records must be kept for three years after a consent has ended
-(Yönetmelik m.13); nobody knows when it ends, so months are retained for ten. Who changed the
-retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
+a legal hold keeps those after it. Records are kept until the later of ten years after the act (6563
+m.11/3) and three years after the consent ended (Yönetmelik m.13): a month goes once ten years have
+passed and no key in it has a consent that stands or ended less than three years ago. Who changed
+the retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from datetime import date, datetime, timedelta
 from itertools import takewhile
 from typing import Any, Self
 
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
@@ -21,8 +22,10 @@ from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
 
-YEARS_AT_LEAST = 3
-"""How long a record must be kept by law (Yönetmelik m.13)."""
+YEARS_AT_LEAST = 10
+"""How long a record must be kept after the act (6563 m.11/3)."""
+YEARS_AFTER_THE_END = 3
+"""How long a record must be kept after the consent ended (Yönetmelik m.13)."""
 _NO_CUSTOMER = ""
 """The customer of movements that concern the history of all customers."""
 _LONGEST_MONTH = timedelta(days=31)
@@ -82,7 +85,21 @@ async def months(ledger: Ledger) -> tuple[Month, ...]:
 
 async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
     """Return the months that may be dropped: the oldest, up to the first that is retained."""
-    return tuple(takewhile(lambda one: one.may_go(today), await months(ledger)))
+    found = []
+    async with ledger.session() as connection:
+        for month in takewhile(lambda one: one.may_go(today), await months(ledger)):
+            if await _is_needed(connection, month, today):
+                break
+            found.append(month)
+    return tuple(found)
+
+
+async def _is_needed(connection: Connection, month: Month, today: date) -> bool:
+    """Whether a consent in ``month`` stands, or ended less than three years ago."""
+    ended = today.replace(day=1, year=today.year - YEARS_AFTER_THE_END)
+    values = {"month": month.month, "ended": ended}
+    row = await (await connection.execute(_SQL["is-needed"], values)).fetchone()
+    return row is not None
 
 
 async def drop(
@@ -100,7 +117,8 @@ async def drop(
             # Checked again under the lock: a legal hold may have been added meanwhile.
             rows = await (await connection.execute(_SQL["months"])).fetchall()
             first = Month.from_row(rows[0])
-            if not first.may_go(now.date()):
+            is_needed = await _is_needed(connection, first, now.date())
+            if not first.may_go(now.date()) or is_needed:
                 break
             values = {"month": first.month, "now": now}
             cuts = await (await connection.execute(_SQL["cut"], values)).fetchall()

@@ -309,12 +309,12 @@ CREATE TRIGGER anchors_append_only BEFORE UPDATE OR DELETE ON anchors
 CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- One month (UTC) of history. Records are kept for at least three years (Yönetmelik m.13) without exception.
+-- One month (UTC) of history. Records are kept for at least ten years after the act (6563 m.11/3) without exception.
 CREATE TABLE movement_months (
     month        date PRIMARY KEY CHECK (extract(day FROM month) = 1),
     retain_until date NOT NULL,
     dropped_at   timestamptz,
-    CONSTRAINT movement_months_three_years CHECK (retain_until >= month + interval '3 years 1 month')
+    CONSTRAINT movement_months_ten_years CHECK (retain_until >= month + interval '10 years 1 month')
 );
 
 -- Create the partition of the month of a day, retained for ten years. It is attached and not created in place, so that

@@ -16,6 +16,17 @@ SELECT m.month, m.retain_until,
         ORDER BY f.recorded_at DESC, f.occurred_at DESC LIMIT 1) AS kept_by
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
+-- name: is-needed
+-- A row where a key in a month of history has a consent that stands, or that ended after a day.
+SELECT 1 FROM consents AS c
+WHERE (c.desired_status = 'ONAY' OR c.registered = 'ONAY' OR c.latest_ret_at >= %(ended)s)
+    AND EXISTS (
+        SELECT 1 FROM movements AS f
+        WHERE hashtextextended(f.key, 0) = hashtextextended(c.key, 0) AND f.key = c.key
+            AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+            AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC')
+LIMIT 1
+
 -- name: retain
 -- Change how long a month is retained; returns the day before the change.
 UPDATE movement_months AS m SET retain_until = %(until)s

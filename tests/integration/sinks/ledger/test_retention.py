@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append, retention, verify
+from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.record import apply
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ledger.test_history import an_act, anchor_writer
 from tests.integration.sinks.sink_harness import Izin
+from tests.support.builders import a_decision_record, an_admitted_event
 
 pytestmark = pytest.mark.database
 
@@ -110,28 +114,55 @@ async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
 @pytest.mark.usefixtures("file")
 async def test_month_is_not_dropped_before_an_earlier_one(ledger: Ledger):
     """The database refuses it too."""
-    sooner, now = date(2029, 3, 1), datetime.now(UTC)
-    assert await retention.retain(ledger, FEBRUARY, until=sooner, by="ada", now=now)
-    assert not await retention.retain(ledger, date(2020, 1, 1), until=sooner, by="ada", now=now)
-    assert await retention.expired(ledger, today=date(2030, 1, 1)) == ()
+    later, now = date(2040, 3, 1), datetime.now(UTC)
+    assert await retention.retain(ledger, JANUARY, until=later, by="ada", now=now)
+    assert not await retention.retain(ledger, date(2020, 1, 1), until=later, by="ada", now=now)
+    assert await retention.expired(ledger, today=date(2038, 1, 1)) == ()
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
         await ledger.fetch("SELECT drop_month('2026-02-01', now())")
 
 
 @pytest.mark.usefixtures("file")
-async def test_month_is_kept_for_three_years_at_least(ledger: Ledger):
+async def test_month_is_kept_for_ten_years_at_least(ledger: Ledger):
     """The database refuses less, and to drop the current month."""
     now = datetime(2026, 1, 31, 23, 59, tzinfo=UTC)
-    with pytest.raises(LedgerFaultError, match="movement_months_three_years"):
-        await retention.retain(ledger, JANUARY, until=date(2029, 1, 31), by="ada", now=now)
+    with pytest.raises(LedgerFaultError, match="movement_months_ten_years"):
+        await retention.retain(ledger, JANUARY, until=date(2036, 1, 31), by="ada", now=now)
     with pytest.raises(LedgerFaultError, match="movements_append_only"):
         await ledger.fetch("SELECT drop_month('2026-01-01', %(now)s)", {"now": now})
     january = (await retention.months(ledger))[0]
-    assert january.least == date(2029, 2, 1)
+    assert january.least == date(2036, 2, 1)
     assert january.kept_by is None
     gone = replace(january, retain_until=date(2026, 1, 1))
     assert not gone.may_go(now.date())
     assert gone.may_go(date(2026, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("status", "given_at", "is_kept"),
+    [
+        ("ONAY", datetime(2026, 1, 5, tzinfo=UTC), True),
+        ("RET", datetime(2034, 6, 1, tzinfo=UTC), True),
+        ("RET", datetime(2027, 6, 1, tzinfo=UTC), False),
+    ],
+)
+async def test_month_is_kept_while_a_consent_in_it_may_be_asked_for(
+    ledger: Ledger, status: str, given_at: datetime, is_kept: bool
+):
+    """Ten years after the act are not enough where the consent stands, or ended lately."""
+    await written(ledger, 1, "1", key=KEY)
+    event = an_admitted_event(status=status, recipient="+905550000003")
+    row = apply.decided(None, a_decision_record(decide(None, event)), LATER)
+    if status == "RET":
+        row = row.replace(latest_ret_at=given_at)
+    async with ledger.transaction() as connection:
+        changes = UnitOfWork(MESSAGES, now=LATER)
+        changes.put(None, row)
+        await changes.write(connection)
+    expired = await retention.expired(ledger, today=LATER.date())
+    dropped = await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
+    assert [one.month for one in expired] == ([] if is_kept else [JANUARY])
+    assert dropped == expired
 
 
 async def test_retention_dropped_month_is_written_again(ledger: Ledger):
@@ -157,20 +188,20 @@ def run(izin: Izin) -> Run:
 @pytest.mark.usefixtures("file")
 async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
     """The change is recorded with a name, and never below the legal minimum."""
-    code, output = await run("set", "2026-01", "2030-01-01")
-    assert (code, "2036-02-01 -> 2030-01-01" in output, "--yes" in output) == (0, True, True)
-    assert (await retention.months(ledger))[0].retain_until == date(2036, 2, 1)
-    code, output = await run("set", "2026-01", "2029-01-31", "--yes")
-    assert (code, "m.13" in output, "2029-02-01 at least" in output) == (3, True, True)
-    assert (await run("set", "2026-01", "2030-01-01", "--by", "ada", "--yes"))[0] == 0
     assert (await run("set", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
     assert "already" in (await run("set", "2026-01", "2040-01-01"))[1]
+    code, output = await run("set", "2026-01", "2038-01-01")
+    assert (code, "2040-01-01 -> 2038-01-01" in output, "--yes" in output) == (0, True, True)
+    assert (await retention.months(ledger))[0].retain_until == date(2040, 1, 1)
+    code, output = await run("set", "2026-01", "2036-01-31", "--yes")
+    assert (code, "m.11/3" in output, "2036-02-01 at least" in output) == (3, True, True)
+    assert (await run("set", "2026-01", "2038-01-01", "--by", "ada", "--yes"))[0] == 0
     assert await acts_on(ledger, JANUARY) == [
-        {"kept until": "2030-01-01", "before": "2036-02-01", "by": "ada"},
-        {"kept until": "2040-01-01", "before": "2030-01-01", "by": "cem"},
+        {"kept until": "2040-01-01", "before": "2036-02-01", "by": "cem"},
+        {"kept until": "2038-01-01", "before": "2040-01-01", "by": "ada"},
     ]
     january = (await retention.months(ledger))[0]
-    assert (january.retain_until, january.kept_by) == (date(2040, 1, 1), "cem")
+    assert (january.retain_until, january.kept_by) == (date(2038, 1, 1), "ada")
     assert (await run("set", "2026-1", "2040-01-01"))[0] == 3
     assert (await run("set", "2020-01", "2040-01-01"))[0] == 3
 
@@ -193,9 +224,8 @@ async def test_hold_of_unknown_customer_or_key_is_refused(ledger: Ledger, run: R
 
 async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
     """Without it, the command shows what would be dropped."""
-    await written(ledger, 1, "1", year=2020, key=KEY)
+    await written(ledger, 1, "1", year=2015, key=KEY)
     await written(ledger, 2, "2", year=2020)
-    assert (await run("set", "2020-01", "2023-02-01", "--yes"))[0] == 0
     assert (await run("hold", "acme", "--reason", "court", "--key", KEY))[0] == 0
     code, output = await run("holds", "--output", "json")
     assert (code, "court" in output) == (0, True)
@@ -203,8 +233,8 @@ async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
     assert (await run("release", "1"))[0] == 0
     assert (await run("release", "1"))[0] != 0
     assert "1 months of history would be dropped" in (await run("drop"))[1]
-    assert (await retention.months(ledger))[0].month == date(2020, 1, 1)
+    assert (await retention.months(ledger))[0].month == date(2015, 1, 1)
     assert "are dropped" in (await run("drop", "--by", "ada", "--yes"))[1]
     code, output = await run("list", "--output", "json")
-    assert (code, "2020-01" in output, "2020-02" in output) == (0, False, True)
-    assert [one["by"] for one in await acts_on(ledger, date(2020, 1, 1))][1:] == ["ada"]
+    assert (code, "2015-01" in output, "2020-02" in output) == (0, False, True)
+    assert [one["by"] for one in await acts_on(ledger, date(2015, 1, 1))] == ["ada"]
