@@ -33,7 +33,7 @@ from izin.iys.wire_format.consents import (
     SerializedItems,
     Stream,
 )
-from izin.iys.wire_format.json_reader import JsonReader, items_in, lower_case_email, readers
+from izin.iys.wire_format.json_reader import JsonReader, lower_case_email, readers
 from izin.runtime.settings import IysSettings
 
 T = TypeVar("T")
@@ -150,7 +150,7 @@ class IysClient:
                 name="batch_result",
                 call_class=call_class,
             ),
-            lambda answer: tuple(map(BatchItemResult.read, items_in(answer or []))),
+            lambda answer: BatchItemResult.read_all(answer or []),
         )
 
     async def status(

@@ -10,6 +10,7 @@ import pytest
 from izin.consent import violations as law
 from izin.iys.verdicts import VERDICTS, Verdict
 from izin.producers.mapping import violations as producers
+from izin.sinks.record import unreadable
 from izin.streams import guard
 from tests.support.iys_codes import CORE_CODES, NOT_A_VIOLATION, OF_A_RECORD
 
@@ -19,6 +20,7 @@ TABLES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "the law": law.REASONS,
     "the producers": producers.REASONS,
     "the order stage": guard.REASONS,
+    "the sinks": unreadable.REASONS,
 }
 NAMED = {code for table in TABLES.values() for code in table}
 

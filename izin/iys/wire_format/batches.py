@@ -81,6 +81,26 @@ class BatchItemResult(NamedTuple):
                 assert_never(self.status)
 
     @classmethod
+    def read_all(cls, value: object) -> tuple[BatchItemResult, ...]:
+        """Return the results in a response, those that can be read.
+
+        One of which only the item can be read is a failure without a code: İYS is then queried.
+
+        Raises:
+            UnreadableError: ``value`` is not a list.
+        """
+        found = (cls._read_or_name(item) for item in items_in(value))
+        return tuple(one for one in found if one is not None)
+
+    @classmethod
+    def _read_or_name(cls, value: object) -> BatchItemResult | None:
+        try:
+            return cls.read(value)
+        except UnreadableError:
+            name = value.get("subRequestId") if isinstance(value, dict) else None
+            return cls(name, ItemStatus.FAILURE) if _is_clean(name) else None
+
+    @classmethod
     def read(cls, value: object) -> BatchItemResult:
         """Return the result in ``value``, an item of the response."""
         found = _saved(value)

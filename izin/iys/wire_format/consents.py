@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from izin.consent.model import Channel, RecipientType, Source, Status, aware
-from izin.iys.wire_format.json_reader import JsonReader, to_turkish
+from izin.iys.wire_format.json_reader import JsonReader, UnreadableItem, read_each, to_turkish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +166,10 @@ class MovementPage:
 
     after: str
     movements: tuple[IysMovement, ...]
+    unreadable: tuple[UnreadableItem, ...] = ()
 
     @classmethod
     def read(cls, reader: JsonReader) -> MovementPage:
         """Return the page in a response."""
-        return cls(
-            after=reader.text("after"),
-            movements=tuple(IysMovement.read(item) for item in reader.each("list")),
-        )
+        movements, unreadable = read_each(reader.raw("list") or [], IysMovement.read)
+        return cls(after=reader.text("after"), movements=movements, unreadable=unreadable)

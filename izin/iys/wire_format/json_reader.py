@@ -8,10 +8,10 @@ without summer time) on the wire and UTC inside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import orjson
 
@@ -40,9 +40,9 @@ def from_turkish(text: str) -> datetime:
     try:
         # The text names no zone.
         local = datetime.strptime(text.strip()[:19], _FORMAT).replace(tzinfo=TURKISH_TIME)
-    except ValueError:
+        return local.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first hours of year 1 lie before it in UTC
         raise UnreadableError("a date that is not YYYY-MM-DD HH:mm:ss") from None
-    return local.astimezone(UTC)
 
 
 def parse_json(body: bytes) -> object:
@@ -175,6 +175,31 @@ def items_in(value: object) -> list[object]:
 def readers(value: object) -> Iterator[JsonReader]:
     """Return the objects in a JSON list; raises UnreadableError if ``value`` is not a list."""
     return (JsonReader(item) for item in items_in(value))
+
+
+class UnreadableItem(NamedTuple):
+    """An item of a list that cannot be read, as İYS wrote it; its neighbours are read."""
+
+    raw: bytes
+    """Its JSON."""
+    error: str
+
+
+def read_each(
+    value: object, read: Callable[[JsonReader], T]
+) -> tuple[tuple[T, ...], tuple[UnreadableItem, ...]]:
+    """Return what ``read`` makes of the objects in a JSON list, and the items it cannot read.
+
+    Raises:
+        UnreadableError: ``value`` is not a list.
+    """
+    found, unreadable = [], []
+    for item in items_in(value):
+        try:
+            found.append(read(JsonReader(item)))
+        except UnreadableError as error:
+            unreadable.append(UnreadableItem(orjson.dumps(item), str(error)))
+    return tuple(found), tuple(unreadable)
 
 
 def lower_case_email(recipient: str) -> str:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from izin.iys.wire_format.consents import IysMovement
-from izin.iys.wire_format.json_reader import JsonReader, parse_json
+from izin.iys.wire_format.json_reader import (
+    JsonReader,
+    UnreadableItem,
+    parse_json,
+    read_each,
+)
 
 TEST_CODE: Final = 121212
 TEST_RECIPIENT: Final = "pushtest@iys.org.tr"
@@ -20,11 +25,12 @@ class Push:
 
     movements: tuple[IysMovement, ...]
     tests: int
+    unreadable: tuple[UnreadableItem, ...] = ()
 
     @property
     def is_test(self) -> bool:
         """Whether İYS only tested the connection."""
-        return self.tests > 0 and not self.movements
+        return self.tests > 0 and not (self.movements or self.unreadable)
 
 
 def is_test(movement: IysMovement) -> bool:
@@ -40,8 +46,9 @@ def parse_push(body: bytes) -> Push:
     """Return the push in the body of a request.
 
     Raises:
-        UnreadableError: any part of ``body`` cannot be read; nothing of it counts then.
+        UnreadableError: ``body`` has no list of movements.
     """
-    found = [IysMovement.read(item) for item in JsonReader(parse_json(body)).each("list")]
+    items = JsonReader(parse_json(body)).raw("list") or []
+    found, unreadable = read_each(items, IysMovement.read)
     movements = tuple(movement for movement in found if not is_test(movement))
-    return Push(movements=movements, tests=len(found) - len(movements))
+    return Push(movements=movements, tests=len(found) - len(movements), unreadable=unreadable)

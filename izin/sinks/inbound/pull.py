@@ -1,9 +1,10 @@
 """Pull both of İYS's streams page by page: IYS has what citizens did, HS what providers wrote.
 
 Movements are published and acknowledged before the cursor advances, so that a crash repeats a page
-and loses none. The cursor advances in the transaction of the rows of its page. An HS movement that
-results from a submission of ours only verifies it; one of another writer (İYS's portal, another
-integrator) is published too.
+and loses none. One that cannot be read becomes a dead letter, with an alert, for it may be an
+opt-out; the others of its page are not held up. The cursor advances in the transaction of the rows
+of its page. An HS movement that results from a submission of ours only verifies it; one of another
+writer (İYS's portal, another integrator) is published too.
 
 İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
 every consent of the brand that is registered at İYS is queried instead (reference 2.7).
@@ -18,6 +19,7 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError
 from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.runtime.observe import get_logger
+from izin.sinks.inbound.unreadable_items import report_unreadable
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
@@ -97,7 +99,7 @@ class Puller:
                     # Wait for the interval: each failed call counts against our address.
                     await self._store(brand, stream, row["after"], row["after"], [])
                 return came
-            if page is None or not page.movements:
+            if page is None or not (page.movements or page.unreadable):
                 last_pulled_at = row["last_pulled_at"]
                 if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
                     _log.critical("stream gap exceeded what iys shows", **where)
@@ -117,7 +119,9 @@ class Puller:
     async def _publish(
         self, brand: Brand, stream: Stream, page: MovementPage
     ) -> list[_ReadMovement]:
-        at = self.context.clock()
+        at, messages = self.context.clock(), self.context.topic_messages
+        source = f"iys/pull/{stream}/{brand.brand_code}"
+        report_unreadable(page.unreadable, source)
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
@@ -134,12 +138,9 @@ class Puller:
             for place, (event, key) in enumerate(keyed)
         ]
         await self.publisher.publish(
-            [
-                self.context.topic_messages.event(one.event, one.key, at)
-                for one in seen
-                if not one.is_ours
-            ]
-            + [self.context.topic_messages.unkeyed(event, at) for event, key in read if key is None]
+            [messages.event(one.event, one.key, at) for one in seen if not one.is_ours]
+            + [messages.unkeyed(event, at) for event, key in read if key is None]
+            + [messages.unreadable(item, source, at) for item in page.unreadable]
         )
         return seen
 

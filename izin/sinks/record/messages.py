@@ -16,10 +16,12 @@ from izin.consent.making import maker
 from izin.consent.may_send import may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
+from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic, Topics
+from izin.sinks.record import unreadable
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -197,6 +199,13 @@ class TopicMessages:
         return self._message(
             topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
         )
+
+    def unreadable(self, item: UnreadableItem, source: str, now: datetime) -> Message:
+        """Return the dead letter of an ``item`` that İYS showed at ``source``."""
+        value = unreadable.dead_letter(item, source, now)
+        digest = str(value["value_sha256"])
+        topic = self.topics.dead_letters
+        return self._message(topic, digest, "", value, digest, now)
 
     def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
         self,

@@ -110,6 +110,8 @@ class SinkHarness:
     unforeseen: list[str]
     """The codes of field errors that İYS found and admission did not."""
     states: dict[str, Consent] = field(default_factory=dict)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    """What pulls could not read."""
     offset: int = 0
 
     def advance(self, time: timedelta, *, at_iys: bool = True) -> None:
@@ -261,8 +263,17 @@ class SinkHarness:
         brand = await self.brand()
         for stream in streams or tuple(Stream):
             await puller.pull_stream(brand, stream, force=True)
-        found = [self.codec.decode("ConsentEvent", one.value) for one in topic.messages]
-        return [event_from_avro(one) for one in found]
+        lost = self.settings.topics.dead_letters.name
+        self.dead_letters += [
+            self.codec.decode("DeadLetter", one.value)
+            for one in topic.messages
+            if one.topic == lost
+        ]
+        return [
+            event_from_avro(self.codec.decode("ConsentEvent", one.value))
+            for one in topic.messages
+            if one.topic != lost
+        ]
 
     async def pull_and_ingest(self, *streams: Stream) -> None:
         """Pull streams, and ingest the decisions on what they bring."""

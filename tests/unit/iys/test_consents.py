@@ -202,6 +202,27 @@ def test_item_of_an_unknown_status_is_unreadable():
         BatchItemResult.read({"subRequestId": "s", "status": "maybe"})
 
 
+def test_result_that_cannot_be_read_hides_no_other():
+    """One that names its item is a failure without a code: İYS is queried about it."""
+    broken = {"subRequestId": "s-2", "status": "maybe"}
+    found = BatchItemResult.read_all([broken, _SAVED, {"status": "success"}, 7])
+    assert [(one.sub_request_id, one.verdict) for one in found] == [
+        ("s-2", Verdict.UNKNOWN),
+        ("s-1", Verdict.SUCCESS),
+    ]
+    with pytest.raises(UnreadableError):
+        BatchItemResult.read_all({"subRequestId": "s-1"})
+
+
+def test_page_has_every_movement_that_can_be_read():
+    """The others are handed over as İYS wrote them."""
+    page = MovementPage.read(
+        JsonReader({"after": "x", "list": [a_movement(), a_movement(creationDate="today")]})
+    )
+    assert (page.after, len(page.movements), len(page.unreadable)) == ("x", 1, 1)
+    assert b"today" in page.unreadable[0].raw
+
+
 def test_movement_of_an_unknown_source_is_read():
     """İYS adds sources without notice."""
     movement = IysMovement.read(JsonReader(a_movement(source="IYS_TOMORROW")))

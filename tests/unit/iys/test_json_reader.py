@@ -27,7 +27,9 @@ def test_instant_of_any_zone_becomes_whole_turkish_seconds():
     assert to_turkish(instant) == "2026-07-01 09:00:00"
 
 
-@pytest.mark.parametrize("text", ["", "2026-15-01 00:00:00", "01.02.2026", "2026-02-01"])
+@pytest.mark.parametrize(
+    "text", ["", "2026-15-01 00:00:00", "01.02.2026", "2026-02-01", "0001-01-01 00:00:00"]
+)
 def test_text_that_is_no_date_is_unreadable(text: str):
     """A wrong date from İYS is an error."""
     with pytest.raises(UnreadableError):

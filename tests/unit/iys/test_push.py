@@ -21,7 +21,7 @@ TEST = {
 REAL = {**TEST, "iysCode": 100001, "brandCode": "100001", "recipient": "ada@example.com"}
 
 
-def a_body(*movements: dict[str, object]) -> bytes:
+def a_body(*movements: object) -> bytes:
     return json.dumps({"list": movements}).encode()
 
 
@@ -61,8 +61,20 @@ def test_empty_push_is_no_test():
     assert (push.movements, push.is_test) == ((), False)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": [{"iysCode": 1}]}'])
+@pytest.mark.parametrize(
+    "unreadable", [{"iysCode": 1}, {**REAL, "creationDate": "0001-01-01 00:00:00"}, 7]
+)
+def test_movement_that_cannot_be_read_hides_no_other(unreadable: object):
+    """It is handed over as İYS wrote it, and its neighbours are read."""
+    push = parse_push(a_body(REAL, unreadable, TEST))
+    assert [one.recipient for one in push.movements] == ["ada@example.com"]
+    ((raw, error),) = push.unreadable
+    assert (json.loads(raw), bool(error)) == (unreadable, True)
+    assert not parse_push(a_body(TEST, unreadable)).is_test
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"list": 7}'])
 def test_body_that_is_no_push_is_unreadable(body: bytes):
-    """An unreadable push is refused as a whole, and pull brings it."""
+    """It is refused as a whole, and pull brings it."""
     with pytest.raises(UnreadableError):
         parse_push(body)

@@ -1,14 +1,16 @@
 """What citizens do at İYS is registered, and nothing of ours is submitted over it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import pytest
+from structlog.typing import EventDict
 
 from izin.consent.model import Channel
 from izin.iys.client import IysClient
-from izin.iys.wire_format.consents import MovementPage, Stream
-from izin.iys.wire_format.json_reader import to_turkish
+from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
+from izin.iys.wire_format.json_reader import UnreadableItem, to_turkish
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -165,6 +167,37 @@ async def test_merchant_record_without_source_does_not_stop_the_page(harness: Si
     harness.iys.other_writer("RET", consentDate=given_on, source="HS_WEB")
     await harness.pull_and_ingest()
     assert (await harness.row()).registered == "RET"
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_movement_that_cannot_be_read_does_not_stop_the_stream(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, logged: list[EventDict], beside: bool
+):
+    """It is a dead letter, with an alert; its neighbours are registered, and the cursor moves."""
+    await harness.register_onay()
+    changes = IysClient.changes
+    item = UnreadableItem(b'{"recipient": 7}', "creationDate is missing")
+
+    async def with_one_more(
+        client: IysClient, path: BrandPath, stream: Stream, after: str | None
+    ) -> MovementPage | None:
+        page = await changes(client, path, stream, after)
+        if page is None or not page.movements:
+            return page
+        return replace(page, movements=page.movements if beside else (), unreadable=(item,))
+
+    monkeypatch.setattr(IysClient, "changes", with_one_more)
+    harness.iys.citizen("RET")
+    harness.advance(timedelta(minutes=1))
+    for _ in range(2):
+        await harness.pull_and_ingest(Stream.IYS)
+    assert (await harness.row()).registered == ("RET" if beside else "ONAY")
+    (letter,) = harness.dead_letters
+    assert (letter["topic"], letter["value"]) == ("iys/pull/IYS/100001", item.raw)
+    assert [one["code"] for one in letter["violations"]] == ["IZIN-UNREADABLE-MOVEMENT"]
+    assert [one["event"] for one in logged if one["log_level"] == "critical"] == [
+        "movement unreadable"
+    ]
 
 
 async def test_unchanged_cursor_ends_the_pull(
