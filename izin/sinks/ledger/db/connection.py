@@ -12,7 +12,7 @@ from typing import Any, LiteralString, Self, TypeVar
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -21,6 +21,14 @@ from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.limits import (
+    CONNECT_TIMEOUT,
+    NETWORK,
+    NO_URL,
+    cut_after,
+    parts_of,
+    server_limits,
+)
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     IllegalChangeError,
@@ -39,14 +47,8 @@ _CONCURRENT = frozenset({"submission_items_open", "consents_pkey"})
 """Unique constraints that fail only where another process did the same at the same time."""
 LOCK_CLASS = 29_541
 """The advisory locks of living processes; the object is the process's number."""
-_CONNECT_TIMEOUT = 10.0
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
-_NO_URL = (
-    "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name; in a "
-    "password write %40 for @ and %2F for /"
-)
-
 _log = get_logger(__name__)
 
 
@@ -58,13 +60,19 @@ class Ledger:
         self._owner = owner
         self.calendar: Calendar = settings.calendar
         """The calendar of the terms in it."""
+        self._transaction_limit = settings.transaction_limit.total_seconds()
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             min_size=1,
             max_size=settings.pool_size,
-            kwargs={"row_factory": dict_row, "autocommit": False},
+            kwargs={
+                "row_factory": dict_row,
+                "autocommit": False,
+                "options": server_limits(self._url, settings),
+                **NETWORK,
+            },
             connection_class=psycopg.AsyncConnection[DictRow],
-            timeout=_CONNECT_TIMEOUT,
+            timeout=CONNECT_TIMEOUT,
             open=False,
             name="ledger",
         )
@@ -77,7 +85,7 @@ class Ledger:
     async def __aenter__(self) -> Self:
         try:
             with _translating():
-                await self._pool.open(wait=True, timeout=_CONNECT_TIMEOUT)
+                await self._pool.open(wait=True, timeout=CONNECT_TIMEOUT)
         except LedgerUnavailableError:
             # The pool retries silently and hides the cause.
             await reach(self._url)
@@ -96,15 +104,19 @@ class Ledger:
     async def transaction(self) -> AsyncIterator[Connection]:
         """Provide a connection whose changes are committed together, or not at all.
 
+        After the limit of the settings the connection is cut: neither a silent network nor a server
+        that hangs may hold a worker for ever.
+
         Raises:
-            LedgerUnavailableError: PostgreSQL cannot be reached, or is restarting.
+            LedgerUnavailableError: PostgreSQL cannot be reached, does not answer, or is restarting.
             ConcurrentChangeError: another process changed the same rows first.
             IllegalChangeError: the database refused a transition.
             LedgerFaultError: any other error of PostgreSQL; errors of psycopg are never raised.
         """
         with _translating():
             async with self._pool.connection() as connection:
-                yield connection
+                with cut_after(connection, self._transaction_limit):
+                    yield connection
 
     async def fetch(
         self, query: LiteralString, values: Mapping[str, Any] | None = None
@@ -118,7 +130,7 @@ class Ledger:
         """Provide a connection outside the pool that commits each statement and may wait long."""
         with _translating():
             async with await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, row_factory=dict_row
+                self._url, autocommit=True, row_factory=dict_row, **NETWORK
             ) as connection:
                 yield connection
 
@@ -146,8 +158,9 @@ class Ledger:
             )
             alive.set()
             while True:
-                await connection.execute("SELECT 1")
-                await asyncio.sleep(_CONNECT_TIMEOUT)
+                with cut_after(connection, CONNECT_TIMEOUT):
+                    await connection.execute("SELECT 1")
+                await asyncio.sleep(CONNECT_TIMEOUT)
 
 
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:
@@ -184,15 +197,11 @@ async def reach(url: str) -> None:
     Raises:
         LedgerUnavailableError: with the message of the server.
     """
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        # Its message would quote the URL, and the password in it.
-        raise LedgerUnavailableError(_NO_URL) from error
+    parts = parts_of(url)
     if any("@" in str(parts.get(name, "")) for name in _AFTER_THE_PASSWORD):
-        raise LedgerUnavailableError(_NO_URL)
+        raise LedgerUnavailableError(NO_URL)
     try:
-        timeout = parts.get("connect_timeout") or round(_CONNECT_TIMEOUT)
+        timeout = parts.get("connect_timeout") or round(CONNECT_TIMEOUT)
         connection = await psycopg.AsyncConnection.connect(
             make_conninfo(url, connect_timeout=timeout)
         )
@@ -224,6 +233,8 @@ def translate(error: psycopg.Error) -> IzinError:
             return ConcurrentChangeError(fault)
         case errors.UniqueViolation() if constraint in _CONCURRENT:
             return ConcurrentChangeError(fault)
+        case errors.QueryCanceled() | errors.IdleInTransactionSessionTimeout():
+            return LedgerUnavailableError(f"PostgreSQL ended what took too long ({fault})")
         case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
             return LedgerUnavailableError(
                 f"PostgreSQL cannot be reached ({fault}); is it running, and is DATABASE_URL right?"

@@ -15,8 +15,7 @@ END: Final = b"\xff\xff"
 EPOCH: Final = 946_684_800_000_000
 """2000-01-01, from which PostgreSQL counts, in microseconds since 1970."""
 
-size: Final = struct.Struct(">i").pack
-"""The size of a column, before its bytes."""
+_size = struct.Struct(">i").pack
 _instant = struct.Struct(">iq").pack
 _small = struct.Struct(">ih").pack
 _integer = struct.Struct(">ii").pack
@@ -24,7 +23,7 @@ _integer = struct.Struct(">ii").pack
 
 def text(value: bytes | None) -> bytes:
     """Return a column of text (UTF-8), JSON or bytes."""
-    return NULL if value is None else size(len(value)) + value
+    return NULL if value is None else _size(len(value)) + value
 
 
 def word(value: str | None) -> bytes:

@@ -1,6 +1,8 @@
 """The error of an unreachable ledger has the server's reason, at once, and no secret."""
 
 import time
+from datetime import timedelta
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -11,7 +13,8 @@ from izin.console.terminal.ledger_session import open_ledger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import connection
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from tests.support.proxy import proxy_to
 
 pytestmark = pytest.mark.database
 
@@ -51,7 +54,7 @@ async def test_worker_names_cause_after_waiting_for_its_server(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
     """The error is the server's, and not that the pool timed out."""
-    monkeypatch.setattr(connection, "_CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT", 1.0)
     wrong = SecretStr(make_conninfo(database_url, password=PASSWORD))
     with pytest.raises(LedgerUnavailableError, match="password authentication failed"):
         async with Ledger(LedgerSettings(database_url=wrong), owner=1):
@@ -70,3 +73,53 @@ async def test_worker_names_cause_after_waiting_for_its_server(
 async def test_malformed_url_is_not_quoted(url: str):
     """Cut in the wrong place, a password would be shown as a host."""
     assert "DATABASE_URL is not a PostgreSQL URL" in await error_of(url)
+
+
+def limited(url: str, seconds: float, **parts: object) -> Ledger:
+    """Return a ledger whose transactions may take so long."""
+    settings = LedgerSettings(
+        database_url=SecretStr(make_conninfo(url, **parts)),
+        transaction_limit=timedelta(seconds=seconds),
+    )
+    return Ledger(settings, owner=1)
+
+
+async def test_silent_network_holds_up_no_worker(database_url: str):
+    """The transaction ends with an error, and the next one works as soon as the network does."""
+    parts = psycopg.conninfo.conninfo_to_dict(database_url)
+    async with (
+        proxy_to(str(parts["host"]), int(parts["port"])) as proxy,
+        limited(database_url, 1, host="127.0.0.1", port=proxy.port) as ledger,
+    ):
+        assert await ledger.fetch("SELECT 1 AS one") == [{"one": 1}]
+        proxy.silence()
+        with pytest.raises(LedgerUnavailableError):
+            await ledger.fetch("SELECT 2 AS two")
+        proxy.resume()
+        assert await ledger.fetch("SELECT 3 AS three") == [{"three": 3}]
+
+
+@pytest.mark.parametrize(
+    ("statement", "error"),
+    [
+        ("SELECT pg_sleep(30)", LedgerUnavailableError),
+        ("SELECT pg_advisory_xact_lock(4711)", ConcurrentChangeError),
+    ],
+)
+async def test_server_ends_what_hangs_there(
+    database_url: str, statement: LiteralString, error: type[Exception]
+):
+    """A statement without an end, and a lock that is never freed, each with its own reason."""
+    async with limited(database_url, 4) as ledger, ledger.session() as other:
+        await other.execute("SELECT pg_advisory_lock(4711)")
+        with pytest.raises(error):
+            await ledger.fetch(statement)
+        assert await ledger.fetch("SELECT 1 AS one") == [{"one": 1}]
+
+
+async def test_limits_of_the_server_are_set_beside_the_options_of_the_url(database_url: str):
+    """Whoever gives options of their own keeps them."""
+    async with limited(database_url, 8, options="-c search_path=elsewhere") as ledger:
+        names = ("search_path", "statement_timeout", "lock_timeout")
+        shown = [(await ledger.fetch(f"SHOW {name}"))[0][name] for name in names]  # type: ignore[arg-type]  # fixed names
+    assert shown == ["elsewhere", "6s", "2s"]
