@@ -47,6 +47,8 @@ class RegisteredState:
     source: str | None = None
     from_iys: bool = False
     """Whether the citizen wrote it at İYS (stream ``IYS``), not a provider (stream ``HS``)."""
+    verified: bool = True
+    """Whether we observed it at İYS; else an event claims it, and only a RET is believed."""
 
     def __post_init__(self) -> None:
         if self.creation_date is not None:
@@ -230,6 +232,13 @@ def _ret_settled(case: Case) -> Ruling:
     return _ruling(Action.NOTHING, ActionReason.SETTLED)
 
 
+def _our_ret_against_ret(case: Case) -> Ruling:
+    """Rule on a RET of ours where İYS holds one: settled once that was observed, for what an event
+    merely claims would keep ours from being registered.
+    """
+    return _ret_settled(case) if case.registered.verified else _ASK
+
+
 def _iys_ret_against_onay(case: Case) -> Ruling:
     """Rule on a RET from İYS under an ONAY: rescued if a provider wrote that ONAY later."""
     registered = case.registered
@@ -251,7 +260,7 @@ TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Rul
     (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay,
     (Status.ONAY, OriginRank.OURS, Registered.UNKNOWN): _our_onay,
     (Status.RET, OriginRank.OURS, Registered.ONAY): _our_ret_against_onay,
-    (Status.RET, OriginRank.OURS, Registered.RET): _ret_settled,
+    (Status.RET, OriginRank.OURS, Registered.RET): _our_ret_against_ret,
     (Status.RET, OriginRank.OURS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.OURS, Registered.NOT_ONAY): _ret_settled,
     (Status.RET, OriginRank.OURS, Registered.UNKNOWN): _our_ret_unknown,

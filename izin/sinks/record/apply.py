@@ -5,10 +5,11 @@ Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from izin.consent.admission import SKEW
 from izin.consent.attestation import attested
 from izin.consent.model import Consent, ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
@@ -28,7 +29,8 @@ class Observation:
     consent_date: datetime | None = None
     source: str | None = None
     transaction_id: str | None = None
-    verified_at: datetime
+    verified_at: datetime | None
+    """When we observed it; None: an event claims it, and we did not."""
     is_answer: bool = False
     """İYS's result for our own submission: newer than any earlier query, whatever the clocks show.
     """
@@ -39,8 +41,10 @@ class Observation:
 def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
     """Return the row after ``decision`` (an Avro Decision), before it is ruled.
 
-    The newest event in the law's order is desired; an older one only moves the latest instants. An
-    event from İYS is an observation as well.
+    The newest event in the law's order is desired; an older one only moves the latest instants.
+    What an event says of İYS is no observation, for whoever may write the topic could write it: the
+    sink observes İYS itself, in what it pulls, queries and is answered. An ONAY that is claimed
+    opens nothing. A RET that is claimed closes at once, and is verified before it settles anything.
     """
     consent = consent_from_avro(decision["consent"])
     event = event_from_avro(decision["event"])
@@ -53,18 +57,17 @@ def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) 
     )
     if is_outranked(row, consent.order):
         row = _desiring(row, consent, event)
-    at_iys = event.iys
-    if at_iys is not None and event.status in set(Status):
+    if event.iys is not None and event.status == Status.RET:
         row = observed(
             row,
             Observation(
-                value=Registered(event.status),
-                creation_date=at_iys.creation_date,
+                value=Registered.RET,
+                creation_date=event.iys.creation_date,
                 consent_date=event.consent_date,
                 source=event.source,
-                transaction_id=at_iys.transaction_id,
-                verified_at=at_iys.observed_at or now,
-                verified_by=at_iys.path,
+                transaction_id=event.iys.transaction_id,
+                verified_at=None,
+                verified_by=event.iys.path,
             ),
         )
     return row
@@ -119,9 +122,15 @@ def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> boo
 def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     """Return the row after ``observation``; an older one changes nothing.
 
-    Details of an observation that was known without them are filled in.
+    Details of an observation that was known without them are filled in. An ONAY that İYS dates in
+    the future counts from when it was observed: else it would outrank every later RET.
     """
-    known_at = row.registered_at or _NEVER
+    seen_at, known_at = observation.verified_at, row.registered_at or _NEVER
+    if seen_at is None:
+        if observation.creation_date <= known_at:
+            return row
+    elif observation.value is Registered.ONAY and observation.creation_date - seen_at > SKEW:
+        observation = replace(observation, creation_date=seen_at)
     detailed = observation.transaction_id is not None
     # The result of a query has the time of our clock, a movement that of İYS's clock.
     queried = row.registered_transaction_id is None and row.registered_at is not None

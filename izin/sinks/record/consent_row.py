@@ -160,6 +160,7 @@ class ConsentRow:
             consent_date=self.registered_consent_date,
             source=self.registered_source,
             from_iys=is_of_citizens(self.registered_source),
+            verified=self.registered != Registered.RET or self.verified_at is not None,
         )
 
     def is_of(self, event_id: str | None, status: str | None) -> bool:

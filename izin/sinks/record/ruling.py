@@ -25,6 +25,7 @@ RESCUED = "rescued"
 RESCUE = "rescue"
 """The origin of events that rescue an opt-out."""
 _RESCUES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e02")
+_OBSERVED_WITHIN = timedelta(seconds=5)
 _A_SECOND = timedelta(seconds=1)
 _IN_FLIGHT = frozenset({State.IN_FLIGHT, State.AWAITING_RESULT})
 
@@ -92,7 +93,7 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argumen
         case Action.QUERY:
             if observing and row.action is Action.SEND:
                 return _ruled_row(row=_due(row, Action.WAIT, reason))
-            return _ruled_row(row=row if observing else _due(row, Action.QUERY, reason))
+            return _ruled_row(row=row if observing else _to_query(row, ruling.reason, now))
         case Action.RESCUE:
             return rescue(row, now)
         case Action.PARK:
@@ -204,6 +205,14 @@ def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
     if row_due.action is Action.SEND and at is not None and at > now:
         # Honest clocks differ, and İYS accepts no date ahead of its own (H162).
         return row_due.replace(next_attempt_at=at)
+    return row_due
+
+
+def _to_query(row: ConsentRow, reason: ActionReason, now: datetime) -> ConsentRow:
+    row_due = _due(row, Action.QUERY, str(reason))
+    if reason is ActionReason.ORIGINATED_AT_IYS:
+        # What was pulled is observed in a moment, and need not be queried.
+        return row_due.replace(next_attempt_at=now + _OBSERVED_WITHIN)
     return row_due
 
 

@@ -3,14 +3,18 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from izin.consent.admission import SKEW
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import body_of, item_of, items_of
 from izin.sinks.record.retry import retry
 from tests.support.builders import (
@@ -25,6 +29,7 @@ from tests.support.builders import (
 )
 
 NOW = NOON + timedelta(minutes=10)
+MESSAGES = TopicMessages(Codec(), Topics())
 ACTIVE = Brand(
     brand_code=BRAND,
     iys_code=BRAND,
@@ -100,13 +105,55 @@ def test_older_decision_moves_only_the_latest_instants():
     assert after.latest_ret_at == earlier
 
 
-def test_event_of_iys_is_registered():
-    """The decision on a pushed RET has what İYS holds: nothing is due."""
-    entry = decided(
-        event_id="iys", status="RET", source="IYS_WEB", origin="iys", iys=an_iys_origin()
+def claimed(entry: ConsentRow | None = None, **overrides: object) -> ConsentRow:
+    """Return the row after an event that says it comes from İYS, in a topic."""
+    iys = an_iys_origin(path="push", creation_date=NOON)
+    event = {"event_id": "iys", "source": "IYS_WEB", "origin": "iys", "iys": iys}
+    after = decided(entry, **event | overrides)
+    return ruling.rule_row(after, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+
+
+def test_onay_that_an_event_claims_opens_nothing():
+    """Whoever writes the topic could claim it: İYS is queried first."""
+    after = claimed(status="ONAY")
+    assert (after.registered, after.verified_at) == ("UNKNOWN", None)
+    assert (after.action, after.reason) == ("query", "originated-at-iys")
+    assert after.next_attempt_at is not None
+    assert after.next_attempt_at > NOW
+    permission = MESSAGES.permission(None, after, NOW)
+    assert permission is not None
+    assert not permission[0].may_send
+
+
+def test_ret_that_an_event_claims_closes_and_settles_nothing():
+    """No ONAY is sent over it unattested; and ours is sent unless İYS itself shows it."""
+    after = claimed(status="RET")
+    assert (after.registered, after.verified_at, after.state) == ("RET", None, "not_needed")
+    onay = decided(after, event_id="later", consent_date=NOON + timedelta(minutes=1))
+    parked = ruling.rule_row(onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (parked.state, parked.reason) == ("parked", "reconsent")
+    ours = decided(after, event_id="ours", status="RET", consent_date=NOON + timedelta(minutes=1))
+    asked = ruling.rule_row(ours, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (asked.action, asked.reason) == ("query", "originated-at-iys")
+    seen = apply.observed(ours, shown(Registered.RET))
+    settled = ruling.rule_row(seen, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (seen.verified_at, settled.state) == (NOW, "not_needed")
+    assert claimed(seen, event_id="again", status="RET").verified_at == NOW
+
+
+def test_observed_onay_from_the_future_outranks_no_later_ret():
+    """A provider's clock, or İYS's, may be wrong by a year; it counts from when we saw it."""
+    ahead = shown(Registered.ONAY, creation_date=NOW + timedelta(days=365))
+    held = apply.observed(an_entry(), ahead)
+    assert (held.registered, held.registered_at) == ("ONAY", NOW)
+    later = shown(
+        Registered.RET,
+        creation_date=NOW + timedelta(seconds=1),
+        verified_at=NOW + timedelta(seconds=2),
     )
-    after = ruling.rule_row(entry, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (after.registered, after.state, after.verified_by) == ("RET", "not_needed", "push")
+    assert apply.observed(held, later).registered == "RET"
+    close = shown(Registered.ONAY, creation_date=NOW + SKEW)
+    assert apply.observed(an_entry(), close).registered_at == NOW + SKEW
 
 
 def test_movement_with_greatest_creation_date_is_registered():
