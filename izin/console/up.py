@@ -92,8 +92,8 @@ def _panel(stack: LocalStack) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
-        f"sink       {stack.url('sink')}/health",
-        f"order      {stack.url('order')}/health",
+        f"sink       {stack.url('sink')}/health/ready",
+        f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",
         f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",

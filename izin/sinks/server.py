@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.forecast import forecast
+from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.settings import SinkSettings
 from izin.schemas.topics import Topics
 from izin.sinks.inbound.push import PushReceiver
@@ -26,17 +27,23 @@ def app(  # noqa: PLR0913 - what is shown, and the clock and rate for it
     metrics: Metrics,
     receiver: PushReceiver,
     topics: Topics,
+    broker: BrokerWatch,
     *,
     clock: Callable[[], datetime],
     records_per_second: float,
 ) -> Starlette:
     """Return the application; ``records_per_second`` is what İYS's limits let us submit."""
 
-    async def health(_: Request) -> Response:
+    async def live(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_: Request) -> Response:
         try:
             await ledger.fetch("SELECT 1 AS ok")
         except LedgerUnavailableError as error:
             return JSONResponse({"status": "unavailable", "ledger": str(error)}, 503)
+        if not broker.is_reachable:
+            return JSONResponse({"status": "unavailable", "kafka": "does not answer"}, 503)
         return JSONResponse({"status": "ok"})
 
     async def page(_: Request) -> Response:
@@ -56,7 +63,8 @@ def app(  # noqa: PLR0913 - what is shown, and the clock and rate for it
 
     return Starlette(
         routes=[
-            Route("/health", health),
+            Route("/health/live", live),
+            Route("/health/ready", ready),
             Route("/metrics", page),
             Route("/iys/push", push, methods=["POST"]),
         ]

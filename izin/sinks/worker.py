@@ -23,6 +23,7 @@ from izin.consent.forecast import records_per_second
 from izin.iys.client import IysClient
 from izin.iys.rate_limit.pace import Pace
 from izin.iys.tokens.token_auth import TokenAuth
+from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
@@ -132,6 +133,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             brands=BrandCache(ledger),
             credentials=credentials,
             metrics=metrics,
+            broker=BrokerWatch(kafka),
         )
         await _run(parts, stopping)
 
@@ -149,6 +151,7 @@ class _Parts:
     brands: BrandCache
     credentials: Credentials | None
     metrics: Metrics
+    broker: BrokerWatch
     notifications: Notifications = field(default_factory=Notifications)
 
 
@@ -164,7 +167,7 @@ def _http_server(parts: _Parts) -> uvicorn.Server:
     rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
     ledger, topics = parts.context.ledger, parts.kafka.topics
     application = server.app(
-        ledger, parts.metrics, receiver, topics, clock=now, records_per_second=rate
+        ledger, parts.metrics, receiver, topics, parts.broker, clock=now, records_per_second=rate
     )
     return server.server(parts.sink, application)
 
@@ -177,6 +180,7 @@ def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], A
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
         "live": lambda: ledger.live(alive),
+        "broker watch": parts.broker.run,
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,

@@ -56,7 +56,7 @@ def ports(given: Papers) -> Iterator[str]:
                 yield f"{name}: {outside} is not the port of `izin up`"
         if is_ours(service) and listened:
             probe = _PROBE.search(service["healthcheck"]["test"][-1])
-            path = "/__simulator__/health" if name == "simulator" else "/health"
+            path = "/__simulator__/health" if name == "simulator" else "/health/ready"
             if probe is None or int(probe[1]) not in listened or probe[2] != path:
                 yield f"{name}: the health check asks elsewhere"
 

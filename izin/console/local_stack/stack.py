@@ -99,7 +99,7 @@ class LocalStack:
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
         parts: tuple[Part, ...] = ("order", "sink", "intake")
-        return all(answers(f"{self.url(part)}/health") for part in parts)
+        return all(answers(f"{self.url(part)}/health/ready") for part in parts)
 
     def check(self) -> None:
         """Raise LocalError if a server of this stack has ended."""
@@ -218,7 +218,7 @@ class LocalStack:
         )
         self.supervisor.start_together(
             *(
-                self._command(name, module, ready=f"{self.url(part)}/health")
+                self._command(name, module, ready=f"{self.url(part)}/health/ready")
                 for name, module, part in workers
             ),
             keep_up=True,

@@ -117,7 +117,11 @@ class Intake:
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
-    async def health(self, _request: Request) -> Response:
+    async def live(self, _request: Request) -> Response:
+        """Respond with 200: the process works."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, _request: Request) -> Response:
         """Respond with 200 if events can be published now, else 503."""
         reachable = await asyncio.to_thread(self._publisher.is_reachable)
         state = "ok" if reachable else "kafka is not reachable"
@@ -237,7 +241,8 @@ def intake_app(intake: Intake) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/consents", intake.post, methods=["POST"]),
-            Route("/health", intake.health),
+            Route("/health/live", intake.live),
+            Route("/health/ready", intake.ready),
             Route("/metrics", intake.show_metrics),
         ],
         exception_handlers={HTTPException: _not_found},

@@ -78,7 +78,7 @@ def client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client
 
 def _is_healthy(client: httpx.Client) -> bool:
     try:
-        return client.get("/health").status_code == 200
+        return client.get("/health/ready").status_code == 200
     except httpx.TransportError:
         return False
 

@@ -181,7 +181,7 @@ async def a_worker(
         assert not worker.done(), worker.exception()
         async with httpx.AsyncClient(trust_env=False) as client:
             try:
-                return (await client.get(f"{address}/health")).is_success
+                return (await client.get(f"{address}/health/ready")).is_success
             except httpx.TransportError:
                 return False
 

@@ -378,12 +378,12 @@ async def test_intake_without_tokens_is_disabled(make_client: Callable[..., http
 
 
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
-    """503 with Retry-After, never 202; /health reports it too."""
+    """503 with Retry-After, never 202; /health/ready reports it too."""
     fake.is_away = True
     answer = await post(client, an_iys_origin())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
-    assert (await client.get("/health")).status_code == 503
+    assert (await client.get("/health/ready")).status_code == 503
 
 
 async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
@@ -398,7 +398,7 @@ async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakeP
 async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
     """An unknown path names the endpoint."""
     await post(client, an_iys_origin())
-    assert (await client.get("/health")).json() == {"status": "ok"}
+    assert (await client.get("/health/ready")).json() == {"status": "ok"}
     metrics = (await client.get("/metrics")).text
     assert 'izin_intake_requests_total{status="202"} 1.0' in metrics
     assert 'izin_intake_records_total{outcome="published"} 1.0' in metrics

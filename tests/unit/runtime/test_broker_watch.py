@@ -1,0 +1,83 @@
+"""Kafka's silence is noticed in time, and said once."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+from structlog.testing import capture_logs
+
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.settings import KafkaSettings
+
+
+class SilentAdmin:
+    """An admin client whose broker answers as long as `is_up`."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+
+    def list_topics(self, **_: object) -> None:
+        if not self.is_up:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+class Clock:
+    """A clock that is moved."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def admin() -> SilentAdmin:
+    """Return a broker that answers."""
+    return SilentAdmin()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return the clock of the watch."""
+    return Clock()
+
+
+@pytest.fixture
+def watch(admin: SilentAdmin, clock: Clock) -> BrokerWatch:
+    """Return the watch under test."""
+    watch = BrokerWatch(KafkaSettings(client_log_level=0), clock)
+    watch._admin = admin  # type: ignore[assignment]  # the stand-in
+    return watch
+
+
+async def test_broker_that_answers_is_reachable(watch: BrokerWatch, clock: Clock) -> None:
+    """However long it has been asked, and nothing is logged."""
+    with capture_logs() as logs:
+        for _ in range(10):
+            clock.now += 2
+            await watch.ask()
+            assert watch.is_reachable
+    assert logs == []
+
+
+async def test_silence_is_noticed_and_logged_once(
+    watch: BrokerWatch, admin: SilentAdmin, clock: Clock
+) -> None:
+    """A lost request is no outage; ten minutes are two log events, not ten thousand."""
+    admin.is_up = False
+    with capture_logs() as logs:
+        clock.now += 4
+        await watch.ask()
+        assert watch.is_reachable
+        for _ in range(300):
+            clock.now += 2
+            await watch.ask()
+        assert not watch.is_reachable
+        admin.is_up = True
+        await watch.ask()
+        assert watch.is_reachable
+        await watch.ask()
+    assert [(one["event"], one["log_level"]) for one in logs] == [
+        ("kafka unreachable", "error"),
+        ("kafka reachable again", "warning"),
+    ]
+    assert logs[1]["seconds"] == 604
