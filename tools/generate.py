@@ -26,6 +26,7 @@ from izin.runtime.settings import (
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
+from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_offsets import offset_modules
@@ -88,7 +89,12 @@ never final, and a person must act.
 {read}
 """
 
-_NAMING = {"the producers": ours.REASONS, "the law": law.REASONS, "the order stage": guard.REASONS}
+_NAMING = {
+    "the producers": ours.REASONS,
+    "the law": law.REASONS,
+    "the order stage": guard.REASONS,
+    "the sinks": unreadable.REASONS,
+}
 
 _MESSAGES = """{note}
 # Classes of messages
@@ -105,9 +111,9 @@ advertising it is commercial. Without a class a message is commercial.
 _TOPICS = """{note}
 # Topics
 
-From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Keyed topics
-carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that murmur2
-gives it.
+From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Topics of P
+partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
+murmur2 gives it; `order-positions` has a record for each partition number, on that partition.
 
 | topic | record | partitions | written by | settings | dead letters |
 |---|---|---|---|---|---|
@@ -258,7 +264,7 @@ def _topic(topic: Topic) -> str:
     return _row(
         f"`{topic.name}`",
         topic.record,
-        "P" if topic.keyed else "1",
+        "P" if topic.is_partitioned else "1",
         topic.owner,
         config,
         f"`{topic.dead_letters}`" if topic.dead_letters else "",

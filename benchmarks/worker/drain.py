@@ -1,6 +1,6 @@
-"""Measure how fast a worker drains its lanes, from the offsets that it commits.
+"""Measure how fast a worker drains its lanes, from the positions that it stores.
 
-The clock starts when a tenth is committed, so that start-up and joining the group do not count, and
+The clock starts when a tenth is decided, so that start-up and joining the group do not count, and
 stops when everything is.
 """
 
@@ -8,25 +8,21 @@ from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
-from confluent_kafka import KafkaException, TopicPartition
-
 from benchmarks.order.timer import TrialResult, time_trial
-from benchmarks.worker.order_worker import group_of, order_worker
+from benchmarks.worker.order_worker import order_worker
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.streams.ownership.positions import DecidedOffsets
 
-_TIMEOUT = 15.0
 
-
-def drain(
-    settings: KafkaSettings, folder: Path, *, events: int, app: str, limit: timedelta
-) -> TrialResult:
-    """Run a worker of the group ``app`` until it has decided all ``events`` of the bulk lane.
+def drain(settings: KafkaSettings, folder: Path, *, events: int, limit: timedelta) -> TrialResult:
+    """Run a worker until it has decided all ``events`` of the bulk lane.
 
     Raises TrialError.
     """
-    worker = order_worker(settings, folder, app=app)
-    watched = DrainProgress(settings, settings.topics.events.name, group_of(settings, app))
+    worker = order_worker(settings, folder)
+    watched = DrainProgress(settings)
     try:
         worker.start()
         return time_trial([worker], watched.poll, events=events, limit=limit, what="input")
@@ -36,32 +32,29 @@ def drain(
 
 
 class DrainProgress:
-    """The progress of a group on ``topic``; to be closed."""
+    """The progress on the bulk lane; to be closed."""
 
-    def __init__(self, settings: KafkaSettings, topic: str, group: str) -> None:
-        self._ends: Mapping[int, int] = kafka.committed_ends(settings, topic)
-        self._places = [TopicPartition(topic, number) for number in self._ends]
-        self._reader = kafka.consumer(settings, group)
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._lane = settings.topics.events.name
+        self._ends: Mapping[int, int] = kafka.committed_ends(settings, self._lane)
+        self._decided = DecidedOffsets(settings, Codec())
         self._total = sum(self._ends.values())
 
     @property
     def share(self) -> float:
-        """The share that is committed, if the coordinator responds; raises KafkaException."""
-        try:
-            found = self._reader.committed(self._places, _TIMEOUT)
-        except KafkaException as error:
-            if not kafka.is_transient(error):
-                raise
-            found = []  # a new group has no coordinator for a moment
-        # The end may be behind a transaction marker, which no committed offset has to pass.
-        done = sum(min(max(0, one.offset), self._ends[one.partition]) for one in found)
+        """The share that is decided; raises BrokerError."""
+        offsets = self._decided.read()
+        # The end may be behind a transaction marker, which no position has to pass.
+        done = sum(
+            min(offsets.get((self._lane, number), 0), end) for number, end in self._ends.items()
+        )
         return done / self._total if self._total else 1.0
 
     def poll(self) -> tuple[bool, float]:
-        """Return whether all is committed, and the share that is."""
+        """Return whether all is decided, and the share that is."""
         share = self.share
         return share >= 1, share
 
     def close(self) -> None:
         """Close the client."""
-        self._reader.close()
+        self._decided.close()

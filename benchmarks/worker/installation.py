@@ -37,6 +37,14 @@ def recreate_topics(settings: KafkaSettings) -> None:
     ensure_topics(settings)
 
 
+def recreate_positions(settings: KafkaSettings) -> None:
+    """Delete and create the topic of positions, so that all events are decided again; raises
+    KafkaException.
+    """
+    delete_topics(settings, {settings.topics.positions.name})
+    ensure_topics(settings)
+
+
 def _created(bootstrap_servers: str, partitions: int) -> KafkaSettings:
     settings = KafkaSettings(
         bootstrap_servers=bootstrap_servers,

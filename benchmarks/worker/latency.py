@@ -21,7 +21,7 @@ from benchmarks.order.dataset import Dataset, DatasetShape
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import installation
-from benchmarks.worker.order_worker import group_of, order_worker
+from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -127,7 +127,7 @@ def measure(
             worker.kill()
             on_progress("publishing the backlog")
             publish(Dataset(shape, codec), settings)
-            drain = DrainProgress(settings, bulk, group_of(settings))
+            drain = DrainProgress(settings)
             worker.start()
             worker.wait_ready()
             on_progress("draining")

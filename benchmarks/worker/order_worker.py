@@ -8,17 +8,11 @@ from benchmarks import ROOT
 from izin.local import Child, Command, free_port
 from izin.runtime.settings import KafkaSettings, StateKind
 
-APP = "bench"
 _WITHIN = timedelta(minutes=5)
 
 
-def group_of(settings: KafkaSettings, app: str = APP) -> str:
-    """Return the consumer group of the workers of ``app``."""
-    return f"{settings.topic_prefix}{app}-order"
-
-
 def order_worker(
-    settings: KafkaSettings, folder: Path, *, app: str = APP, state: StateKind = StateKind.MEMORY
+    settings: KafkaSettings, folder: Path, *, state: StateKind = StateKind.MEMORY
 ) -> Child:
     """Return a worker, not yet started; it is ready when it owns every partition."""
     port = free_port()
@@ -27,7 +21,7 @@ def order_worker(
         "IZIN_TOPIC_PREFIX": settings.topic_prefix,
         "IZIN_PARTITIONS": settings.partitions,
         "IZIN_KAFKA_LOG_LEVEL": settings.client_log_level,
-        "IZIN_APP_ID": app,
+        "IZIN_APP_ID": "bench",
         "IZIN_INSTANCE_ID": "bench",
         "IZIN_STREAM_PORT": port,
         "IZIN_STATE": state,
@@ -40,7 +34,7 @@ def order_worker(
             argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.streams"),
             folder=ROOT,
             log=folder / "worker.log",
-            ready=f"http://127.0.0.1:{port}/health",
+            ready=f"http://127.0.0.1:{port}/health/ready",
             ready_within=_WITHIN,
         )
     )

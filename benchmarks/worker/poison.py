@@ -166,9 +166,7 @@ def measure(  # noqa: PLR0913 - what a comparison is made of
         for name, finished in results.items():
             settings = lanes[name]
             on_progress(f"trial {trial}: {name}")
-            finished.append(
-                drain(settings, folder, events=shape.events, app=f"trial-{trial}", limit=limit)
-            )
+            finished.append(drain(settings, folder, events=shape.events, limit=limit))
             count = _dead_letters(settings)
             if count != expected[name]:
                 raise TrialError(f"{count} dead letters of {expected[name]} poisoned records")

@@ -21,7 +21,7 @@ from benchmarks.order.timer import TrialResult
 from benchmarks.order.verify_output import OutputDigest, digest_rows, read_rows
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
-from benchmarks.worker.installation import installation, recreate_topics
+from benchmarks.worker.installation import installation, recreate_positions, recreate_topics
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -99,8 +99,9 @@ def measure(
         on_progress(name)
         if name == EMPTY:
             recreate_topics(settings)
-        app = name.replace(" ", "-")
-        result = drain(settings, folder, events=shape.events, app=app, limit=limit)
+        elif name == EXISTING:
+            recreate_positions(settings)
+        result = drain(settings, folder, events=shape.events, limit=limit)
         on_progress(f"{name}: reading back")
         passes.append(ReplayPass(name=name, result=result, output=_output(settings)))
     return passes

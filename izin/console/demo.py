@@ -77,7 +77,8 @@ def _run(
             f"{stack.delays.result.total_seconds():g} s (İYS: 300), pull hides "
             f"{stack.delays.hidden.total_seconds():g} s (İYS: 3600)"
         )
-        with LedgerView(stack.environment["DATABASE_URL"], stack.kafka_settings) as ledger:
+        url = stack.environment["DATABASE_URL"]
+        with LedgerView(url, stack.kafka_settings, encoder) as ledger:
             scenario = Scenario(stack, encoder, ledger, stages, seed=seed)
             killer = Killer(stack.supervisor, window=_KILLS_WITHIN_SECONDS, seed=time.time_ns())
             run = scenario.run(export, rows, killer if chaos else None)

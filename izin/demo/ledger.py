@@ -12,26 +12,26 @@ from confluent_kafka.admin import OffsetSpec
 
 from izin.demo.compare import LedgerState
 from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.streams.engine.app import group_of
+from izin.streams.ownership.positions import DecidedOffsets
 
 _TIMEOUT = 15.0
 
 
 class LedgerView:
-    """Reads consumer groups and ledger, and changes nothing; a context manager."""
+    """Reads positions and ledger, and changes nothing; a context manager."""
 
-    def __init__(self, url: str, settings: KafkaSettings) -> None:
+    def __init__(self, url: str, settings: KafkaSettings, codec: Codec) -> None:
         self._settings = settings
         self._ledger = Ledger(
             LedgerSettings.model_validate({"DATABASE_URL": url, "IZIN_DATABASE_POOL_SIZE": 2}),
             owner=secrets.randbelow(2**31 - 1) + 1,
         )
         self._runner = asyncio.Runner()
-        # Never subscribes: it reads the committed offsets of the order workers.
-        self._offsets = kafka.consumer(settings, group_of(settings, StreamSettings()))
+        self._decided = DecidedOffsets(settings, codec)
         self._admin = kafka.admin(settings)
 
     def events(self) -> int:
@@ -41,10 +41,7 @@ class LedgerView:
     def behind(self) -> int:
         """Return how many events are not ordered yet, and decisions not in the ledger."""
         lanes = self._lanes()
-        ordered = {
-            (one.topic, one.partition): max(one.offset, 0)
-            for one in self._offsets.committed(lanes, _TIMEOUT)
-        }
+        ordered = self._decided.read()
         ingested = self._runner.run(reads.ingested(self._ledger))
         done = {**ingested, **ordered}  # the ledger stores offsets of the lanes too
         ends = self._ends([*lanes, *self._partitions(self._settings.topics.decisions.name)])
@@ -103,6 +100,6 @@ class LedgerView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._offsets.close()
+        self._decided.close()
         self._runner.run(self._ledger.__aexit__(kind, error, trace))
         self._runner.close()

@@ -55,6 +55,12 @@ class LedgerSettings(_Group):
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     pool_size: int = Field(8, ge=1, validation_alias="IZIN_DATABASE_POOL_SIZE")
+    transaction_limit: timedelta = Field(
+        timedelta(minutes=2),
+        ge=timedelta(seconds=1),
+        validation_alias="IZIN_DATABASE_TRANSACTION_LIMIT",
+    )
+    """How long a transaction may take. Then its connection is cut, and the work done again."""
     extra_closed_days: tuple[date, ...] = Field((), validation_alias="IZIN_EXTRA_CLOSED_DAYS")
     """Days that are no business days besides the public holidays, such as administrative leave:
     ``["2026-05-25"]``. The same for every process; a term that was counted before keeps its end
@@ -146,11 +152,11 @@ class StreamSettings(_Group):
     """Static membership: a worker that restarts with the same id keeps its partitions."""
     host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
-    """Where ``/health`` and ``/metrics`` are served."""
+    """Where ``/health/live``, ``/health/ready`` and ``/metrics`` are served."""
     max_poll_records: int = Field(3000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
     dead_letter_share: float = Field(0.2, ge=0, le=1, validation_alias="IZIN_DEAD_LETTER_SHARE")
-    """The fraction of the latest records that may be dead letters before the worker stops; 1:
-    never."""
+    """The fraction of a partition's latest records on which our own code may fail before its
+    opt-ins wait for a person; 1: any."""
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
     """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
     memory and restores only what it missed."""

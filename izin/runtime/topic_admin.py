@@ -25,7 +25,7 @@ from izin.schemas.topics import Topic
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
     """Return how many partitions ``topic`` must have: ``IZIN_PARTITIONS`` if keyed, else 1."""
-    return settings.partitions if topic.keyed else 1
+    return settings.partitions if topic.is_partitioned else 1
 
 
 def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ RECORDS = (
     "Outcome",
     "Brand",
     "Anchor",
+    "Positions",
 )
 """In the order in which they may name each other."""
 

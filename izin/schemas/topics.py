@@ -25,6 +25,14 @@ _OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_RET
 _STATE = MappingProxyType({"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)})
 _EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
+_POSITIONS = MappingProxyType(
+    {
+        "cleanup.policy": "compact",
+        # An active segment is never compacted, and each batch writes a record.
+        "segment.ms": str(60 * 60 * 1000),
+        "segment.bytes": str(16 * 1024 * 1024),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +41,8 @@ class Topic:
 
     name: str
     record: str
-    keyed: bool
-    """Whether the key is canonical and the partition murmur2 of it, over all ``partitions``."""
+    is_partitioned: bool
+    """Whether it has all ``partitions``, one for each part of the keys; else it has one."""
     config: Mapping[str, str]
     owner: str
     """The layers that write it."""
@@ -51,9 +59,9 @@ class Topics:
         self.dead_letters = Topic(
             name=dlq,
             record="DeadLetter",
-            keyed=False,
+            is_partitioned=False,
             config=_OUTPUT,
-            owner="streams",
+            owner="streams, sinks",
             dead_letters=None,
         )
         self.events = self._topic("consent-events", "ConsentEvent", _INPUT, "producers", dlq)
@@ -62,13 +70,14 @@ class Topics:
         )
         self.desired_consents = self._topic("desired-consents", "Consent", _STATE, "streams")
         self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
+        self.positions = self._topic("order-positions", "Positions", _POSITIONS, "streams")
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
         self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")
         self.outcomes = self._topic("consent-outcomes", "Outcome", _OUTPUT, "sinks")
         self.brands = Topic(
             name=f"{prefix}brands",
             record="Brand",
-            keyed=False,
+            is_partitioned=False,
             config=_LATEST,
             owner="sinks",
             dead_letters=None,
@@ -77,7 +86,7 @@ class Topics:
         self.anchors = Topic(
             name=f"{prefix}ledger-anchors",
             record="Anchor",
-            keyed=False,
+            is_partitioned=False,
             config=_EVIDENCE,
             owner="sinks",
             dead_letters=None,
@@ -94,7 +103,7 @@ class Topics:
         return Topic(
             name=f"{self.prefix}{name}",
             record=record,
-            keyed=True,
+            is_partitioned=True,
             config=config,
             owner=owner,
             dead_letters=dead_letters,
@@ -106,6 +115,7 @@ class Topics:
             self.express,
             self.desired_consents,
             self.decisions,
+            self.positions,
             self.opt_outs,
             self.permissions,
             self.outcomes,

@@ -1,15 +1,16 @@
-"""How many records may become dead letters before the fault is taken for ours.
+"""How many records our own code may fail on before the fault is taken for ours.
 
-After a bad deploy every record may look like poison, and a worker that goes on would empty the
-topic into the dead letters. So the share of suspect dead letters among the latest records is
-bounded; beyond it the worker stops before it commits, and a person looks.
+After a bad deploy every record of a source may look like poison, and a worker that goes on would
+empty the topic into the dead letters. So among the latest records of a partition the share of
+poison is bounded, source by source; beyond it the opt-ins (ONAY) of that partition wait for a
+person, and its opt-outs (RET) go on.
 
-A refused opt-in (ONAY) is not suspect: it is its source's fault, and no source may stop the
-opt-outs of the others by sending rubbish. Every other dead letter is suspect, an opt-out (RET) that
-cannot be read above all.
+What a source did wrong does not count: a refused event, bytes that nobody can read. No source may
+stop the opt-outs, or the opt-ins, of the others by sending rubbish.
 """
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -34,24 +35,27 @@ BUDGET = DeadLetterBudget()
 
 
 class LatestRecords:
-    """Counts, batch by batch, how many of the latest records became suspect dead letters."""
+    """Counts, batch by batch, how many of a partition's latest records are suspect, by source."""
 
     def __init__(self, budget: DeadLetterBudget) -> None:
         self._budget = budget
-        self._batches: deque[tuple[int, int]] = deque()
-        self.suspects = 0
+        self._batches: deque[tuple[Mapping[str, int], int]] = deque()
+        self.suspects: Counter[str] = Counter()
         self.records = 0
 
-    def would_exceed(self, suspects: int, records: int) -> bool:
-        """Return whether a batch of ``records``, so many of them ``suspects``, is one too many."""
-        return self._budget.is_exceeded(self.suspects + suspects, self.records + records)
+    def exceeded_by(self, suspects: Mapping[str, int], records: int) -> str | None:
+        """Return the source whose suspects a batch of ``records`` would make too many, if any."""
+        for source, count in suspects.items():
+            if self._budget.is_exceeded(self.suspects[source] + count, self.records + records):
+                return source
+        return None
 
-    def add(self, suspects: int, records: int) -> None:
+    def add(self, suspects: Mapping[str, int], records: int) -> None:
         """Count a batch, and drop the oldest ones that the window does not need."""
         self._batches.append((suspects, records))
-        self.suspects += suspects
+        self.suspects.update(suspects)
         self.records += records
         while self.records - self._batches[0][1] >= self._budget.window:
             old_suspects, old_records = self._batches.popleft()
-            self.suspects -= old_suspects
+            self.suspects.subtract(old_suspects)
             self.records -= old_records

@@ -1,33 +1,33 @@
-"""What stops the order stage: faults of this installation, for a source's become dead letters.
+"""What holds back a partition: faults of this installation, for a source's become dead letters.
 
 OurError
-├── SkippedRecordsError   records between two batches were not seen: stop, and read again
-├── LostPartitionError    a partition could not be acquired or kept: another worker acquires it too
-├── SplitLanesError       both lanes of a partition number must belong to one worker
+├── SkippedRecordsError   a batch does not begin where the last one ended: read again
+├── PositionAheadError    an input topic ends before what was decided of it
 ├── StateError            the state, or the topic it is read from, cannot be used
-└── DeadLetterBudgetError too many records are about to become dead letters
+├── DeadLetterBudgetError our own code fails on too many records: opt-ins wait
+└── SplitLanesError       both lanes of a partition number must belong to one worker: it stops
 """
 
 from izin.consent.errors import OurError
 
 
 class SkippedRecordsError(OurError):
-    """A batch begins behind the place where the last one ended."""
+    """A batch does not begin where the last one ended."""
 
     def __init__(self, topic: str, partition: int, expected: int, found: int) -> None:
         super().__init__(
             f"{topic}[{partition}]: expected offset {expected}, got a batch from {found}; "
-            "the worker stops and reads again from its committed offsets"
+            "it is read again from there, after the topic's id was checked"
         )
 
 
-class LostPartitionError(OurError):
-    """A partition could not be acquired or kept in a bounded number of attempts."""
+class PositionAheadError(OurError):
+    """An input topic ends before what was decided of it."""
 
-    def __init__(self, partition: int, attempts: int) -> None:
+    def __init__(self, topic: str, partition: int, decided: int, end: int) -> None:
         super().__init__(
-            f"partition {partition} was lost {attempts} times in a row; "
-            "is another installation running with the same IZIN_APP_ID?"
+            f"{topic}[{partition}] ends at offset {end}, and is decided up to {decided}: a broker "
+            "that lags, or an unclean leader election that lost records; the partition waits"
         )
 
 
@@ -42,13 +42,15 @@ class SplitLanesError(OurError):
 
 
 class DeadLetterBudgetError(OurError):
-    """More records than the budget allows would become dead letters; nothing was committed."""
+    """Our own code fails on more records of a source than the budget allows."""
 
-    def __init__(self, topic: str, partition: int, suspects: int, records: int) -> None:
+    def __init__(
+        self, topic: str, partition: int, source: str, suspects: int, records: int
+    ) -> None:
         super().__init__(
-            f"{topic}[{partition}]: {suspects} of the latest {records} records would become dead "
-            "letters; nothing of this batch was committed. If the last deploy is at fault, take it "
-            "back; if the records are, set IZIN_DEAD_LETTER_SHARE higher (1: no bound) and start"
+            f"{topic}[{partition}]: {suspects} of the latest {records} records are of {source} and "
+            "would become dead letters; none did. If the last deploy is at fault, take it back; if "
+            "the records are, set IZIN_DEAD_LETTER_SHARE higher (1: no bound); then restart"
         )
 
 

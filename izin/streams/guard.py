@@ -77,10 +77,8 @@ class DeadLetter:
     lost_ret: bool = False
     """Whether it was an opt-out (RET): a person must act."""
 
-    @property
-    def is_suspect(self) -> bool:
-        """Whether it may be our own fault, or must not happen whosever fault it is."""
-        return self.lost_ret or self.reason != REFUSED
+    suspect: str = ""
+    """Where the fault may be ours: the source of the event, its customer and origin."""
 
 
 REFUSED = "refused"
@@ -117,7 +115,7 @@ class Guard:
         try:
             admitted = admit(event, appended_at=appended_at(record))
         except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
-            return poison(error, is_ret=_is_ret(event))
+            return poison(error, event)
         if isinstance(admitted, RefusedEvent):
             return DeadLetter(
                 reason=REFUSED, violations=admitted.violations, lost_ret=_is_ret(event)
@@ -127,6 +125,10 @@ class Guard:
 
 def _is_ret(event: ConsentEvent) -> bool:
     return event.status.strip().upper() == Status.RET
+
+
+def _source(event: ConsentEvent) -> str:
+    return f"{event.customer_id}/{event.origin}"
 
 
 def appended_at(record: SourceRecord) -> datetime:
@@ -174,11 +176,11 @@ def _copied_headers(record: SourceRecord) -> list[dict[str, Any]]:
     return copied
 
 
-def poison(error: Exception, *, is_ret: bool) -> DeadLetter:
-    """Return the dead letter of a record on which our own code raised ``error``."""
+def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
+    """Return the dead letter of ``event``, on which our own code raised ``error``."""
     # Only its type: a message may contain the recipient.
     letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
-    return replace(letter, lost_ret=is_ret)
+    return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
@@ -186,7 +188,7 @@ def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
     letter = _dead_letter(
         "IZIN-REPARTITIONED-TWICE", "key", "have all topics the same number of partitions?"
     )
-    return replace(letter, lost_ret=admitted.status is Status.RET)
+    return replace(letter, lost_ret=admitted.status is Status.RET, suspect=_source(admitted.event))
 
 
 def _dead_letter(code: str, field: str, detail: str) -> DeadLetter:

@@ -9,9 +9,8 @@ A key belongs to the partition that murmur2 gives it. A record found elsewhere (
 its own way) is repartitioned once, marked by a header; a marked one that is still in the wrong
 partition is a dead letter.
 
-A record whose outputs are larger than a Kafka record may be would stop its partition for ever. A
-RET among them loses its evidence (the input topic has it) and takes effect; what is still too large
-is poison.
+A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
+among them loses its evidence (the input topic has it) and takes effect; an ONAY is poison.
 """
 
 from collections.abc import Iterable
@@ -42,13 +41,7 @@ from izin.streams.guard import (
     poison,
     repartitioned_twice,
 )
-from izin.streams.ownership.effects import (
-    DEAD_LETTER,
-    Effects,
-    OutputRecord,
-    output_record,
-    size,
-)
+from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record, size
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
 
@@ -78,10 +71,8 @@ class OrderStage:
         self._simple_events = SimpleEventReader(codec)
         self._rows = RowWriter(codec)
         self._decisions = DecisionWriter(codec.header("Decision"))
-        self._decision_headers, self._row_headers = (
-            HeaderWriter("Decision"),
-            HeaderWriter("Consent"),
-        )
+        self._decision_headers = HeaderWriter("Decision")
+        self._row_headers = HeaderWriter("Consent")
         self._event_header = codec.header("ConsentEvent")
         self._row_header = codec.header("Consent")
 
@@ -103,6 +94,20 @@ class OrderStage:
                 is_done = False
             if not is_done:
                 self._fold_general(effects, record, partition, state)
+        return effects
+
+    def fold_opt_outs(
+        self, partition: int, records: Iterable[SourceRecord], state: PartitionState
+    ) -> Effects:
+        """Return the effects of the opt-outs (RET) among ``records`` alone.
+
+        A fold of all of them may follow: it finds these decided.
+        """
+        effects = Effects()
+        for record in records:
+            checked = self._guard.admit(record)
+            if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
+                self._fold_admitted(effects, record, checked, partition, state)
         return effects
 
     def _fold_fast(
@@ -174,7 +179,17 @@ class OrderStage:
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
             self._dead_letter(effects, record, checked)
-            return
+        else:
+            self._fold_admitted(effects, record, checked, partition, state)
+
+    def _fold_admitted(
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        checked: AdmittedRecord,
+        partition: int,
+        state: PartitionState,
+    ) -> None:
         admitted = checked.admitted
         key = admitted.key.encode()
         packed = effects.changes.get(key) or state.packed(key)
@@ -184,8 +199,7 @@ class OrderStage:
             else:
                 self._decide(effects, record, checked, key, packed, state.packing)
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
-            letter = poison(error, is_ret=admitted.status is Status.RET)
-            self._dead_letter(effects, record, letter)
+            self._dead_letter(effects, record, poison(error, admitted.event))
 
     def _decide(  # noqa: PLR0913, PLR0917  # an event, its record, and the state of its key
         self,
@@ -266,7 +280,8 @@ class OrderStage:
 
     def _dead_letter(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
         effects.counts[DEAD_LETTER + letter.reason] += 1
-        effects.suspects += letter.is_suspect
+        if letter.suspect:
+            effects.suspects[letter.suspect] += 1
         # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
         if letter.lost_ret or record.topic == self._topics.express.name:
             effects.alarms.append((record.topic, record.partition, record.offset))

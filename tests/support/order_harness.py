@@ -1,5 +1,6 @@
 """The order stage under test: records, their effects, and a partition on a real broker."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -139,6 +140,10 @@ class OrderHarness:
         state = MemoryState() if state is None else state
         return OwnedPartition(0, clients=clients, codec=self.codec, state=state)
 
+    def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
+        """Commit `effects` of the bulk lane."""
+        asyncio.run(owner.commit(effects, topic=self.events, next_offset=next_offset))
+
     def effects(self, *consents: Consent) -> Effects:
         """Return effects that write a row and an opt-out of each of `consents`."""
         effects = Effects()
@@ -154,6 +159,12 @@ class OrderHarness:
         producer = kafka.producer(self.settings)
         producer.produce(self.rows_topic, value=value, key=key, partition=0)
         assert producer.flush(10) == 0
+
+    def write_open(self, owner: OwnedPartition, row: bytes) -> None:
+        """Write a row in a transaction of `owner` that it does not end."""
+        owner.write(Effects(writes=[OutputRecord(self.rows_topic, 0, KEY, row, [])]))
+        assert owner._acquisition is not None
+        assert owner._acquisition.producer.flush(10) == 0
 
     def publish(self, count: int) -> None:
         """Write so many events to partition 0."""

@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.streams.guard import appended_at
 from izin.streams.order import REPARTITIONED
+from izin.streams.ownership.positions import DecidedOffsets
 
 Coordinates = tuple[str, int, int]
 
@@ -63,25 +65,16 @@ def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
         consumer.close()
 
 
-def backlog(settings: KafkaSettings, group: str) -> dict[str, int]:
-    """Return the number of uncommitted offsets of each partition."""
-    consumer = kafka.consumer(settings, group)
+def backlog(settings: KafkaSettings) -> dict[str, int]:
+    """Return the number of undecided offsets of each partition."""
     topics = settings.topics
-    try:
-        lanes = [
-            TopicPartition(lane.name, number)
-            for lane in (topics.events, topics.express)
-            for number in range(settings.partitions)
-        ]
-        left: Counter[str] = Counter()
-        for lane in consumer.committed(lanes, timeout=10):
-            first, end = consumer.get_watermark_offsets(
-                TopicPartition(lane.topic, lane.partition), timeout=10
-            )
-            left[f"{lane.topic}[{lane.partition}]"] = end - max(lane.offset, first)
-        return +left
-    finally:
-        consumer.close()
+    with closing(DecidedOffsets(settings, Codec())) as decided:
+        offsets = decided.read()
+    left: Counter[str] = Counter()
+    for lane in (topics.events.name, topics.express.name):
+        for number, end in kafka.committed_ends(settings, lane).items():
+            left[f"{lane}[{number}]"] = end - offsets.get((lane, number), 0)
+    return +left
 
 
 @dataclass(kw_only=True)

@@ -89,7 +89,7 @@ class Worker:
     def health(self) -> dict[str, Any]:
         """Return its health report; empty if it does not respond."""
         try:
-            url = f"http://127.0.0.1:{self._port}/health"
+            url = f"http://127.0.0.1:{self._port}/health/ready"
             with urllib.request.urlopen(url, timeout=1) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -21,11 +22,12 @@ from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka, topic_admin
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings, StreamSettings
+from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
+from izin.streams.ownership.positions import DecidedOffsets
 
 T = TypeVar("T")
 
@@ -60,9 +62,11 @@ def _topics() -> Iterator[Finding]:
 
 def _order() -> Iterator[Finding]:
     settings = kafka_settings()
-    group = f"{settings.topic_prefix}{StreamSettings().app_id}-order"
+    # The positions first: events that come meanwhile are then undecided, not decided before.
+    with closing(DecidedOffsets(settings, codec(settings))) as decided:
+        offsets = decided.read()
     lanes = [
-        consumer_lag.unread(settings, lane, consumer_lag.committed(settings, group, lane))
+        consumer_lag.unread(settings, lane, offsets)
         for lane in (settings.topics.express, settings.topics.events)
     ]
     yield lag_checks.of_unread(lag_checks.ORDER, lanes, now=datetime.now(UTC))

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka, topic_admin
@@ -63,15 +62,6 @@ def unread(
     return Unread(records=count, oldest_at=datetime.fromtimestamp(min(written) / 1000, UTC))
 
 
-def committed(settings: KafkaSettings, group: str, topic: Topic) -> Mapping[TopicAndPartition, int]:
-    """Return the offsets of ``group`` in ``topic``, where it has any; raises BrokerError."""
-    count = topic_admin.partitions_of(topic, settings)
-    with _reading(settings, group) as client:
-        asked = [TopicPartition(topic.name, number) for number in range(count)]
-        answer = _committed(client, asked)
-    return {(one.topic, one.partition): one.offset for one in answer if one.offset >= 0}
-
-
 def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
     """Return how many dead letters were written since then, at most 10,000; raises BrokerError."""
     topic = settings.topics.dead_letters
@@ -94,17 +84,6 @@ def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
             else:
                 count += 1
     return count
-
-
-# While the group's coordinator is elected, brokers answer that it is another.
-@retry(
-    retry=retry_if_exception(kafka.is_transient),
-    stop=stop_after_delay(_TIMEOUT),
-    wait=wait_fixed(_POLL),
-    reraise=True,
-)
-def _committed(client: Consumer, asked: list[TopicPartition]) -> list[TopicPartition]:
-    return client.committed(asked, timeout=_TIMEOUT)
 
 
 @contextmanager

@@ -36,7 +36,7 @@ SINK = WorkerReading(
 ORDER = WorkerReading(
     check="order",
     records="events",
-    compared="the order group's offsets with the ends of both lanes",
+    compared="the order stage's positions with the ends of both lanes",
     remedy="is an order worker running (izin order), and what does its log say?",
 )
 

@@ -7,6 +7,7 @@ from which more follows (an outcome, a rescue, a status query) is left to the ge
 ``tests/integration/sinks/ingest/test_bulk_rows.py`` holds both paths equal.
 """
 
+import struct
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -30,6 +31,8 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
+_size = struct.Struct(">i").pack
+_packed = struct.Struct(">iq").pack
 
 
 class NewRowTemplate(NamedTuple):
@@ -95,13 +98,13 @@ class NewRowBuilder:
         if template is None:
             return None
         key, reference = decision.key.encode(), fields.origin_ref
-        key = copy_format.size(len(key)) + key
+        key = _size(len(key)) + key
         consent = (
             NEW_ROW,
             key,
-            copy_format.size(len(fields.recipient)),
+            _size(len(fields.recipient)),
             fields.recipient,
-            copy_format.size(len(fields.event_id)),
+            _size(len(fields.event_id)),
             fields.event_id,
             copy_format.text(reference),
             _instant(fields.effective),
@@ -112,8 +115,8 @@ class NewRowBuilder:
             due,
             template.columns,
         )
-        message = template.message.row_around(key, template.start, fields.address, template.end)
-        return b"".join(consent), message
+        value = b"".join((template.start, fields.address, template.end))
+        return b"".join(consent), template.message.row(key, value)
 
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
@@ -149,7 +152,11 @@ class NewRowBuilder:
 
 
 def _instant(milliseconds: int | None) -> bytes:
-    return copy_format.instant(None if milliseconds is None else milliseconds * 1000)
+    return (
+        copy_format.NULL
+        if milliseconds is None
+        else _packed(8, milliseconds * 1000 - copy_format.EPOCH)
+    )
 
 
 _RET = b"\6RET"

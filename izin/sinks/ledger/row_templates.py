@@ -53,13 +53,6 @@ class MessageTemplate:
         self._at = copy_format.moment(at)
         self._end = copy_format.text(headers) + self._at
 
-    def row_around(self, key: bytes, before: bytes, own: bytes, after: bytes) -> bytes:
-        """Return the row of a message under ``key`` (a column) whose value is ``before``, ``own``
-        and ``after``, without a copy of the value.
-        """
-        size = copy_format.size(len(before) + len(own) + len(after))
-        return b"".join((self._start, key, size, before, own, after, self._end))
-
     def row(self, key: bytes, value: bytes, identity: str = "") -> bytes:
         """Return the row of a message with ``value`` under ``key`` (a column)."""
         end = self._end

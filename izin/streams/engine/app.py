@@ -18,6 +18,7 @@ from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from prometheus_client import generate_latest
 
+from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
@@ -40,7 +41,10 @@ EXIT_FAULT = 71
 _DEFAULT_FOLDER = "worker"
 """Of a worker without an instance id; a second one on the machine finds it locked."""
 _BUFFERED_BATCHES = 2
-_FETCH_BYTES = 1 << 20
+_BUFFERED_BYTES = 64 << 20
+"""What of a worker's fetched records may wait to be decided: a batch for each lane it owns."""
+_OFFSETS_PUBLISHED_EVERY = 5.0
+"""Seconds between two commits of the group's offsets, which lag tools alone read."""
 
 _log = get_logger(__name__)
 
@@ -93,7 +97,6 @@ def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
 
 def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
     """Return the app of one order worker; run it with :func:`run`."""
-    transport.register(ahead=[kafka.topics.express.name])
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
     name = streams.instance_id
     app = _App(
@@ -105,7 +108,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         broker_max_poll_records=streams.max_poll_records,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=name,
-        consumer_max_fetch_size=_FETCH_BYTES,
+        consumer_max_fetch_size=min(1 << 20, _BUFFERED_BYTES // (2 * kafka.partitions)),
         stream_buffer_maxsize=_BUFFERED_BATCHES,
         # A rebalance that waited for a batch in hand, which may wait for its broker, would block
         # the whole group. The batch is dropped, or committed and not decided again.
@@ -132,9 +135,11 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         new_state=states(streams, group),
         budget=DeadLetterBudget(share=streams.dead_letter_share),
     )
+    transport.register(worker.gate, ahead=[kafka.topics.express.name])
+    broker = BrokerWatch(kafka)
     _order_lanes(app, worker, kafka)
-    _serve(app, worker, kafka)
-    _watch(app, worker)
+    _serve(app, worker, broker, kafka)
+    _watch(app, worker, broker)
     return app
 
 
@@ -167,14 +172,7 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
 
     async def order(stream: Any, lane: str) -> None:  # noqa: ANN401  # Faust's stream
         async for event in stream.events():
-            try:
-                await worker.handle(lane, event.message.partition, event.value)
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                # Faust acknowledges the message of an agent that raises: exit before it can.
-                _exit_at_once("batch failed")
-                raise
+            worker.dispatch(lane, event.message.partition, event.value)
 
     @app.agent(app.topic(express, value_type=None, key_type=None), name="express")
     async def order_express(stream: Any) -> None:  # noqa: ANN401  # Faust's stream
@@ -185,8 +183,10 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
         await order(stream, bulk)
 
 
-def _serve(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
-    """Serve ``/health`` (503 until every assigned partition is caught up) and ``/metrics``."""
+def _serve(app: faust.App, worker: OrderWorker, broker: BrokerWatch, kafka: KafkaSettings) -> None:
+    """Serve ``/health/live``, ``/health/ready`` (503 until every assigned partition is caught up,
+    and while Kafka does not answer) and ``/metrics``.
+    """
     lanes = {"bulk": kafka.topics.events.name, "express": kafka.topics.express.name}
 
     def end_of(topic: str, partition: int) -> int | None:
@@ -198,19 +198,29 @@ def _serve(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> None:
 
     metrics = WorkerMetrics(worker, lanes, end_of)
 
-    @app.page("/health")
-    async def health(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
-        ready, assigned = sorted(worker.ready), sorted(worker.assigned)
-        body = {"ready": ready, "assigned": assigned, "keys": worker.keys}
-        return web.json(body, status=200 if assigned and ready == assigned else 503)
+    @app.page("/health/live")
+    async def live(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        return web.json({"status": "ok"})
+
+    @app.page("/health/ready")
+    async def ready(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
+        acquired, assigned = sorted(worker.ready), sorted(worker.assigned)
+        body = {
+            "ready": acquired,
+            "assigned": assigned,
+            "keys": worker.keys,
+            "kafka": broker.is_reachable,
+        }
+        is_ready = bool(assigned) and acquired == assigned and broker.is_reachable
+        return web.json(body, status=200 if is_ready else 503)
 
     @app.page("/metrics")
     async def metrics_page(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
         return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
 
 
-def _watch(app: faust.App, worker: OrderWorker) -> None:
-    """Run the watchdogs as long as the app runs, and release the partitions at its end."""
+def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch) -> None:
+    """Run the watches as long as the app runs, and release the partitions at its end."""
     watchdogs = (
         Watchdog(),
         Watchdog(
@@ -225,6 +235,14 @@ def _watch(app: faust.App, worker: OrderWorker) -> None:
         for watchdog in watchdogs:
             watchdog.start()
         await asyncio.gather(*(watchdog.beat() for watchdog in watchdogs))
+
+    @app.task
+    async def watch_kafka(_app: faust.App) -> None:
+        await asyncio.gather(worker.watch_topics(), broker.run())
+
+    @app.timer(_OFFSETS_PUBLISHED_EVERY)
+    async def publish_offsets(_app: faust.App) -> None:
+        await app.consumer.publish_offsets(worker.decided)
 
     @app.on_before_shutdown.connect
     async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal

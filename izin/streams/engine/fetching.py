@@ -40,14 +40,20 @@ def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes n
     fetcher._get_actions_per_node = with_short_waits  # noqa: SLF001  # the same
 
 
-async def fetched_within(consumer: Any, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
-    """Wait until a fetch brought anything, at most ``limit`` seconds; False if none did."""
+async def fetched_or_set(consumer: Any, event: asyncio.Event, limit: float) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Wait until a fetch brought anything or ``event`` is set, at most ``limit`` seconds; False if
+    neither happened.
+    """
     fetcher = consumer._fetcher  # noqa: SLF001  # aiokafka has no public way
     with consumer._subscription.fetch_context():  # noqa: SLF001  # the same
         waiter = fetcher._create_fetch_waiter()  # noqa: SLF001  # the same
-        done, _ = await asyncio.wait([waiter], timeout=limit)
-    if not done:
+        changed = asyncio.ensure_future(event.wait())
+        done, _ = await asyncio.wait(
+            (waiter, changed), timeout=limit, return_when=asyncio.FIRST_COMPLETED
+        )
+    changed.cancel()
+    if waiter in done:
+        waiter.result()
+    else:
         waiter.cancel()
-        return False
-    waiter.result()
-    return not fetcher._closed  # noqa: SLF001  # the same
+    return bool(done) and not fetcher._closed  # noqa: SLF001  # the same

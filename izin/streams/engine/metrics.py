@@ -90,6 +90,7 @@ class WorkerMetrics(Collector):
         for name, value, documentation in (
             ("partitions_ready", len(worker.ready), "Partitions acquired and caught up."),
             ("partitions_assigned", len(worker.assigned), "Partitions the group gave this worker."),
+            ("partitions_paused", len(worker.paused), "Of these, ones whose opt-ins wait."),
             ("keys", worker.keys, "Consents in the state."),
             ("state_bytes", worker.state_bytes, "Their size, roughly, in memory or on disk."),
         ):

@@ -6,9 +6,9 @@ one fetch brought for one partition arrives as one message whose value is a :cla
 agent then handles thousands of records a step, and Faust keeps what it is good at: assignment,
 rebalance, lifecycle.
 
-Offsets are the agent's business: they ride in its own Kafka transaction, so this consumer offers
-Faust nothing to commit. After a rebalance Faust seeks to the group's committed offsets, which are
-the transaction's.
+Offsets are the worker's business: they ride in its own Kafka transactions, so this consumer offers
+Faust nothing to commit, and reads from nowhere that Faust says. A lane is fetched once the worker
+has opened the ``gate`` for it, at the offset that it then seeks (see ``gate``).
 
 One fetch is in flight to a broker at a time, and aiokafka leaves out of it the partitions whose
 records are fetched and not yet delivered. Where only quiet partitions are left, such a fetch would
@@ -23,27 +23,31 @@ sees any skipped record.
 
 Register once, before the app is made, then use the scheme ``batch://``::
 
-    transport.register()
+    transport.register(gate)
     app = faust.App(..., broker="batch://127.0.0.1:9092", topic_disable_leader=True)
 
 What this relies on inside Faust and aiokafka is listed in ``RELIES_ON``; a test checks each, so
 that an upgrade that moves one fails there and not in production.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
+from izin.runtime.observe import get_logger
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
-    fetched_within,
+    fetched_or_set,
     positions,
     shorten_waits,
 )
+from izin.streams.engine.gate import Gate, Lane
 from izin.streams.guard import SourceRecord
 
 SCHEME = "batch"
@@ -55,6 +59,8 @@ RELIES_ON = (
     "faust.transport.drivers.aiokafka:Consumer._to_message",
     "faust.transport.consumer:Consumer._new_offset",
     "faust.transport.consumer:Consumer._add_gap",
+    "faust.transport.consumer:Consumer.perform_seek",
+    "faust.transport.consumer:Consumer._drain_messages",
     "aiokafka.consumer.fetcher:Fetcher.fetched_records",
     "aiokafka.consumer.fetcher:Fetcher._create_fetch_waiter",
     "aiokafka.consumer.fetcher:Fetcher._get_actions_per_node",
@@ -63,6 +69,9 @@ RELIES_ON = (
     "aiokafka.consumer.subscription_state:SubscriptionState.wait_for_assignment",
     "aiokafka.consumer.subscription_state:TopicPartitionState.position",
 )
+
+
+_log = get_logger(__name__)
 
 
 class RecordBatch(NamedTuple):
@@ -74,11 +83,15 @@ class RecordBatch(NamedTuple):
     """Where the next fetch will read."""
     records: Sequence[SourceRecord]
     """Never empty."""
+    opening: int = 0
+    """Of its lane at the gate, under which it was fetched."""
 
 
 class BatchConsumerThread(driver.AIOKafkaConsumerThread):
     """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
+    gate: Gate
+    """Which lanes may be fetched; :func:`register` sets it."""
     ahead: frozenset[str] = frozenset()
     """The topics whose records are delivered before any other's: see :func:`register`."""
     _fetcher: Any = None
@@ -88,6 +101,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         super().__init__(*args, **kwargs)
         self._empty: dict[Any, tuple[int, int]] = {}
         """Consumed offsets without a record for us, from and to: markers, aborted, compacted."""
+        self._gate_changed = asyncio.Event()
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
         consumer = super()._create_worker_consumer(transport)
@@ -108,8 +122,11 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         if fetcher is not self._fetcher:
             shorten_waits(fetcher)
             self._fetcher = fetcher
+            loop = asyncio.get_running_loop()
+            self.gate.on_change = lambda: loop.call_soon_threadsafe(self._gate_changed.set)
+        self._gate_changed.clear()
         batches = await self._deliver(consumer, active_partitions, max_records)
-        if not batches and timeout and await fetched_within(consumer, timeout):
+        if not batches and timeout and await fetched_or_set(consumer, self._gate_changed, timeout):
             batches = await self._deliver(consumer, active_partitions, max_records)
         return batches
 
@@ -122,32 +139,43 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
         """Return batches of what was fetched already: of all topics that go ahead, and of one
         partition of the others, so that neither waits for the other and no batch is a fraction.
         """
+        self._seek(consumer)
+        openings = self.gate.openings(active_partitions)
         batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
-        first = {tp for tp in active_partitions if tp.topic in self.ahead}
+        first = {tp: opening for tp, opening in openings.items() if tp[0] in self.ahead}
         if first:
             batches |= await self._batches(consumer, first, max_records)
         fetched = consumer._fetcher._records  # noqa: SLF001  # the oldest fetch first
-        for tp in [tp for tp in fetched if tp in active_partitions and tp not in first]:
-            batches |= await self._batches(consumer, {tp}, max_records)
+        for tp in [tp for tp in fetched if tp in openings and tp not in first]:
+            batches |= await self._batches(consumer, {tp: openings[tp]}, max_records)
             if tp in batches:
                 break
         return batches
 
+    def _seek(self, consumer: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+        """Go to where lanes that were opened meanwhile are to be read from."""
+        for lane, offset in self.gate.take_seeks().items():
+            try:
+                consumer.seek(TopicPartition(*lane), offset)
+            except IllegalStateError:
+                continue  # it was assigned elsewhere, and the worker is about to learn it
+            self._empty.pop(lane, None)
+
     async def _batches(
         self,
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
-        partitions: AbstractSet[Any],
+        openings: Mapping[Any, int],
         max_records: int | None,
     ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
-        """Return batches of what was fetched of ``partitions``. Nothing is awaited between the two
-        reads of the positions, so they differ by what was consumed and by no seek.
+        """Return batches of what was fetched of the partitions of ``openings``. Nothing is awaited
+        between the two reads of the positions, so they differ by what was consumed and by no seek.
         """
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
         before = positions(consumer)
         fetched = await super()._fetch_records(
-            consumer, partitions, timeout=0, max_records=max_records
+            consumer, openings.keys(), timeout=0, max_records=max_records
         )
         after = positions(consumer)
         batches = {}
@@ -161,17 +189,49 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
             if empty is not None and empty[1] == start:
                 start = empty[0]
             if records:
-                batches[tp] = [_batch_record(tp, records, start, end)]
+                batches[tp] = [_batch_record(tp, records, start, end, openings[tp])]
             elif start is not None and end is not None:
                 self._empty[tp] = start, end
         return batches
+
+    async def publish_offsets(self, offsets: Mapping[Lane, int]) -> None:
+        """Commit ``offsets`` to the group. Nothing reads them, so a failure has no consequence."""
+        await self.call_thread(self._publish_offsets, self._ensure_consumer(), offsets)
+
+    async def _publish_offsets(self, consumer: Any, offsets: Mapping[Lane, int]) -> None:  # noqa: ANN401  # aiokafka publishes no types
+        try:
+            await consumer.commit({TopicPartition(*lane): at for lane, at in offsets.items()})
+        except KafkaError as error:
+            _log.debug("group offsets not committed", error=type(error).__name__)
+
+
+class _AnyOffset(dict[Any, Any]):
+    """Faust's offsets read so far, by which it drops what was read before: here the worker does."""
+
+    def __getitem__(self, tp: Any) -> None:  # noqa: ANN401  # Faust's TP
+        """Return None: nothing was read."""
+
+    def __setitem__(self, tp: Any, offset: Any) -> None:  # noqa: ANN401  # the same
+        """Keep nothing."""
 
 
 class BatchConsumer(driver.Consumer):
     """A consumer of batches that leaves offsets to whoever processes them."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # the driver is untyped
+        super().__init__(*args, **kwargs)
+        self._read_offset = _AnyOffset()
+
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def perform_seek(self) -> None:
+        """Seek nowhere: the gate has the offsets."""
+
+    async def publish_offsets(self, offsets: Mapping[Lane, int]) -> None:
+        """Commit ``offsets`` to the group, for lag tools alone."""
+        if offsets:
+            await self._thread.publish_offsets(offsets)
 
     async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:  # noqa: ANN401  # Faust's TP
         """Keep no gaps: they serve only to find what to commit."""
@@ -189,12 +249,14 @@ class Transport(driver.Transport):
     Consumer = BatchConsumer
 
 
-def register(*, ahead: Iterable[str] = ()) -> None:
-    """Make ``batch://`` a broker scheme of Faust; repeating it changes nothing.
+def register(gate: Gate, *, ahead: Iterable[str] = ()) -> None:
+    """Make ``batch://`` a broker scheme of Faust.
 
-    Records of the topics ``ahead`` are delivered before what was fetched of any other, so they
-    never wait for more than the batches that Faust has already. Holds for all apps of the process.
+    Only lanes that are open at ``gate`` are fetched. Records of the topics ``ahead`` are delivered
+    before what was fetched of any other, so they never wait for more than the batches that Faust
+    has already. Holds for all apps of the process.
     """
+    BatchConsumerThread.gate = gate
     BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
 
@@ -204,6 +266,7 @@ def _batch_record(
     records: Sequence[Any],
     start: int | None,
     end: int | None,
+    opening: int,
 ) -> ConsumerRecord[None, RecordBatch]:
     first, last = records[0], records[-1]
     # Without a position the first record is where the batch starts: a marker before it may look
@@ -218,7 +281,7 @@ def _batch_record(
         timestamp_type=last.timestamp_type,
         headers=(),
         key=None,
-        value=RecordBatch(begun, following, records),
+        value=RecordBatch(begun, following, records, opening),
         checksum=None,
         serialized_key_size=0,
         serialized_value_size=0,

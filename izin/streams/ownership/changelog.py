@@ -8,34 +8,21 @@ threads switch often meanwhile, and few rows are applied at once.
 
 import sys
 import threading
-from collections.abc import Sequence
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Message
 
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
-from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.errors import StateError
 from izin.streams.fast_path.row_reader import RowReader
+from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.state.packing import Facts
 from izin.streams.state.state import PartitionState
 
-_TIMEOUT = 20.0
-_ROWS_AT_ONCE = 1000
-_AHEAD_KB = 4096
 _SWITCH_INTERVAL = 0.0005
-_WAIT = 0.05
-"""How long librdkafka waits for a full batch, even at the end of the topic."""
 
 _log = get_logger(__name__)
 
@@ -77,62 +64,32 @@ class Changelog:
 
     def read(self, state: PartitionState, topic: str, end: int) -> None:
         """Bring ``state`` up to the offset ``end``; raises KafkaException and StateError."""
-        reader = kafka.consumer(
-            self._settings,
-            f"{self._group}-state",
-            **{
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                # Only an empty fetch shows the end, and the broker holds it back for so long.
-                "fetch.wait.max.ms": 10,
-                # Many partitions are read at once, and each would fetch 64 MB ahead.
-                "queued.max.messages.kbytes": _AHEAD_KB,
-                # Else it would fetch no further for a second once it is so far ahead.
-                "fetch.queue.backoff.ms": 5,
-            },
-        )
+        reader = BoundedReader(self._settings, f"{self._group}-state", topic)
         try:
             with _frequent_switching:
-                start = state.position or OFFSET_BEGINNING
-                reader.assign([TopicPartition(topic, self._number, start)])
-                idle = 0.0
-                while state.position < end:
-                    messages = reader.consume(_ROWS_AT_ONCE, _WAIT)
-                    idle = 0.0 if messages else idle + _WAIT
-                    if idle >= _TIMEOUT:
-                        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-                    self._apply(state, topic, reader, messages)
+                try:
+                    self._apply(reader, state, end)
+                except OffsetGoneError:
+                    _log.warning(
+                        "state discarded",
+                        partition=self._number,
+                        why="its position is gone from the topic",
+                    )
+                    state.clear()
+                    self._apply(reader, state, end)
         finally:
             reader.close()
 
-    def _apply(
-        self, state: PartitionState, topic: str, reader: Consumer, messages: Sequence[Message]
-    ) -> None:
-        """Apply the rows of ``messages``; start over if the state's position is gone."""
-        rows: dict[bytes, bytes | None] = {}
-        position = state.position
-        for message in messages:
-            error = message.error()
-            if error is None:
-                offset = message.offset() or 0
-                facts = self._row(message.value(), offset)
-                rows[message.key() or b""] = facts and state.packing.pack_facts(*facts)
-                position = offset + 1
-            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
-                # Transaction markers and compaction leave offsets that no record has.
-                position = max(position, message.offset() or 0)
-            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the same
-                _log.warning(
-                    "state discarded",
-                    partition=self._number,
-                    why="its position is gone from the topic",
-                )
-                state.clear()
-                rows, position = {}, 0
-                reader.assign([TopicPartition(topic, self._number, OFFSET_BEGINNING)])
-            else:
-                raise KafkaException(error)
-        state.apply(rows, position)
+    def _apply(self, reader: BoundedReader, state: PartitionState, end: int) -> None:
+        """Apply the rows from the state's position up to ``end``."""
+        number = self._number
+        for messages in reader.read({number: state.position}, {number: end}):
+            rows = {one.key() or b"": self._packed(state, one) for one in messages}
+            state.apply(rows, reader.positions[number])
+
+    def _packed(self, state: PartitionState, message: Message) -> bytes | None:
+        facts = self._row(message.value(), message.offset() or 0)
+        return facts and state.packing.pack_facts(*facts)
 
     def _row(self, value: bytes | None, offset: int) -> Facts | None:
         if value is None:

@@ -41,8 +41,8 @@ class Effects:
     counts: Counter[str] = field(default_factory=Counter)
     """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned`` and
     ``opt-outs``."""
-    suspects: int = 0
-    """Dead letters that may be our own fault: see :mod:`izin.streams.budget`."""
+    suspects: Counter[str] = field(default_factory=Counter)
+    """Dead letters that may be our own fault, by source: see :mod:`izin.streams.budget`."""
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
     express lane, including unreadable ones."""

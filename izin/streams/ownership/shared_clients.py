@@ -3,25 +3,19 @@
 Requests are repeated while a leader moves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Producer,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.streams.ownership.positions import Positions
 
-_TIMEOUT = 20.0
-_FLUSH_TIMEOUT = 6.0
-_LEADER_WITHIN = 20.0
+_TIMEOUT = 10.0
+_FLUSH_TIMEOUT = 2.0
+_LEADER_WITHIN = 10.0
 _LEADER_WAIT = 0.1
 
 
@@ -50,44 +44,38 @@ class SharedClients:
         self.settings = settings
         self.group = group
         self.admin: AdminClient = kafka.admin(settings)
-        self.offsets: Consumer = kafka.consumer(settings, group)
-        """Never subscribes: it reads the group's offsets and lends its metadata to the
-        transactions."""
         self.repartition_producer: Producer = kafka.producer(settings)
         """Repartitions records outside every transaction: another partition must not decide their
         fate."""
 
     @_while_leaders_move
-    def earliest(self, places: Sequence[TopicPartition]) -> dict[str, int]:
-        """Return the first offset of each of ``places`` by topic; raises KafkaException."""
-        futures = self.admin.list_offsets(
-            dict.fromkeys(places, OffsetSpec.earliest()), request_timeout=_TIMEOUT
-        )
-        return {place.topic: future.result().offset for place, future in futures.items()}
-
-    @_while_leaders_move
-    def committed(
-        self, lanes: Sequence[TopicPartition], marked: TopicPartition, mark: int
-    ) -> Sequence[TopicPartition]:
-        """Return the group's offsets in ``lanes`` from a coordinator that knows ``mark``.
-
-        Raises KafkaException.
+    def bounds(self, places: Sequence[TopicPartition]) -> Mapping[str, tuple[int, int]]:
+        """Return the first offset and the end of each of ``places`` by topic; raises
+        KafkaException.
         """
-        *found, seen = self.offsets.committed([*lanes, marked], _TIMEOUT)
-        for place in (*found, seen):
-            if place.error is not None:
-                raise KafkaException(place.error)
-        if seen.offset < mark:
-            raise KafkaException(KafkaError(KafkaError.NOT_COORDINATOR))
-        return found
+        earliest, latest = (
+            self.admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT)
+            for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
+        )
+        return {
+            place.topic: (earliest[place].result().offset, latest[place].result().offset)
+            for place in places
+        }
 
-    def identity(self, topic: str) -> str:
-        """Return the ids of the cluster and the topic; raises KafkaException."""
+    def origin(self) -> Positions:
+        """Return the ids of the cluster and the topics, at the offset 0; raises KafkaException."""
+        topics = self.settings.topics
+        names = [topics.events.name, topics.express.name, topics.desired_consents.name]
         cluster = self.admin.describe_cluster(request_timeout=_TIMEOUT)
-        described = self.admin.describe_topics(TopicCollection([topic]), request_timeout=_TIMEOUT)
-        return f"{cluster.result().cluster_id}/{described[topic].result().topic_id}"
+        described = self.admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT)
+        events, express, desired = (str(described[name].result().topic_id) for name in names)
+        return Positions(
+            cluster_id=cluster.result().cluster_id,
+            events_topic_id=events,
+            express_topic_id=express,
+            desired_consents_topic_id=desired,
+        )
 
     def close(self) -> None:
         """Close the clients."""
         self.repartition_producer.flush(_FLUSH_TIMEOUT)
-        self.offsets.close()

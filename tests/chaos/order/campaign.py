@@ -130,18 +130,14 @@ class OrderCampaign:
 
     def _is_drained(self) -> bool:
         try:
-            return not backlog(self.settings, self._group)
+            return not backlog(self.settings)
         except KafkaException:
             return False
-
-    @property
-    def _group(self) -> str:
-        return f"{self.settings.topic_prefix}izin-order"
 
     def _left(self) -> str:
         """Return the number of undecided events, and the health of each worker."""
         try:
-            left = f"{backlog(self.settings, self._group)}"
+            left = f"{backlog(self.settings)}"
         except KafkaException as error:
             left = f"unknown, {error}"
         frozen = [worker.name for worker in self._frozen]

@@ -22,16 +22,17 @@ class FaultPoint(StrEnum):
     """A step of a batch, or of an acquisition, at which it may be interrupted."""
 
     FENCED = "fenced"
-    """The transactional id is ours; nothing is read yet."""
-    OFFSETS_READ = "offsets read"
+    """The transactional id is ours; the marks are not set yet."""
+    MARKED = "marked"
+    """The marks are set; nothing is read yet."""
     CATCHING_UP = "catching up"
     """Before each batch of rows that is read back."""
+    POSITIONS_READ = "positions read"
     REPARTITIONING = "repartitioning"
     REPARTITIONED = "repartitioned"
-    """A record stands in its own partition now, and the offset has not passed the old one."""
+    """A record stands in its own partition now, and the position has not passed the old one."""
     BEGUN = "begun"
     PRODUCED = "produced"
-    OFFSETS_SENT = "offsets sent"
     COMMITTING = "committing"
     """A moment after the commit was asked for: it may or may not have happened."""
     COMMITTED = "committed"
@@ -40,7 +41,12 @@ class FaultPoint(StrEnum):
     """The state is changed, and the batch not acknowledged."""
 
 
-ACQUIRING = (FaultPoint.FENCED, FaultPoint.OFFSETS_READ, FaultPoint.CATCHING_UP)
+ACQUIRING = (
+    FaultPoint.FENCED,
+    FaultPoint.MARKED,
+    FaultPoint.CATCHING_UP,
+    FaultPoint.POSITIONS_READ,
+)
 RARE = (FaultPoint.REPARTITIONING, FaultPoint.REPARTITIONED)
 """Passed only where a producer keyed a record its own way."""
 

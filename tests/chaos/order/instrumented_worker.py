@@ -23,11 +23,12 @@ _OF_TRANSACTIONS = {
     "init_transactions": FaultPoint.FENCED,
     "begin_transaction": FaultPoint.BEGUN,
     "produce": FaultPoint.PRODUCED,
-    "send_offsets_to_transaction": FaultPoint.OFFSETS_SENT,
+    "abort_transaction": FaultPoint.MARKED,
     "commit_transaction": FaultPoint.COMMITTED,
 }
-_OF_REPARTITIONING = {"produce": FaultPoint.REPARTITIONING, "flush": FaultPoint.REPARTITIONED}
-_OF_OFFSETS = {"committed": FaultPoint.OFFSETS_READ}
+_OF_REPARTITIONING = {"produce": FaultPoint.REPARTITIONING, "poll": FaultPoint.REPARTITIONED}
+_POSITIONS, _STATE = "-positions", "-state"
+"""What ends the group of the reader of positions, and of rows."""
 
 
 class InstrumentedClient:
@@ -82,12 +83,13 @@ def instrument(trigger: FaultTrigger) -> None:
 
     def consumer(settings: Any, group: str, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
         client = new_consumer(settings, group, **overrides)
-        if group.endswith("-state"):
+        if group.endswith(_STATE):
             return InstrumentedReader(client, trigger, {})
-        return InstrumentedClient(client, trigger, _OF_OFFSETS)
+        points = {"consume": FaultPoint.POSITIONS_READ} if group.endswith(_POSITIONS) else {}
+        return InstrumentedClient(client, trigger, points)
 
-    def committed(owned: OwnedPartition, *args: Any, **keywords: Any) -> None:  # noqa: ANN401  # handed on
-        commit(owned, *args, **keywords)
+    async def committed(owned: OwnedPartition, *args: Any, **keywords: Any) -> None:  # noqa: ANN401  # handed on
+        await commit(owned, *args, **keywords)
         trigger.reach(FaultPoint.APPLIED)
 
     patched: list[tuple[object, str, Callable[..., object]]] = [

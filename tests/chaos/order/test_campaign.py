@@ -11,17 +11,17 @@ from tests.chaos.order.runs import planned, run_with_faults
 
 SEED = 20260302
 PLAN = (
-    (OrderFault.FREEZE_AT_POINT, FaultPoint.OFFSETS_SENT),
+    (OrderFault.FREEZE_AT_POINT, FaultPoint.PRODUCED),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTED),
     (OrderFault.TERM, None),
-    (OrderFault.KILL_AT_POINT, FaultPoint.OFFSETS_SENT),
+    (OrderFault.KILL_AT_POINT, FaultPoint.MARKED),
     (OrderFault.KILL, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTING),
     (OrderFault.KILL_AT_POINT, FaultPoint.APPLIED),
     (OrderFault.BROKER_KILL, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.PRODUCED),
     (OrderFault.FREEZE, None),
-    (OrderFault.KILL_AT_POINT, FaultPoint.OFFSETS_READ),
+    (OrderFault.KILL_AT_POINT, FaultPoint.POSITIONS_READ),
     (OrderFault.KILL, None),
 )
 """Which worker each hits, and when, follows from the seed."""

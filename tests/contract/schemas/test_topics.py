@@ -58,7 +58,7 @@ def test_both_lanes_and_the_state_are_keyed() -> None:
     """Their partition numbers must mean the same keys."""
     table = Topics()
     keyed = (table.events, table.express, table.desired_consents, table.decisions, table.opt_outs)
-    assert all(one.keyed for one in keyed)
+    assert all(one.is_partitioned for one in keyed)
     assert table.desired_consents.config["cleanup.policy"] == "compact"
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
 
-from izin.runtime.kafka import consumer, producer
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.streams.ownership.positions import Positions, key_of
 from tests.integration.console.conftest import Izin
 from tests.support.topic_settings import set_of_topic
 
@@ -142,9 +142,16 @@ def test_doctor_finds_idle_workers_and_dead_letters(
             " VALUES (%s, %s, 'c', 't', 1)",
             [(names.decisions.name, number) for number in (0, 1)],
         )
-    group = consumer(topics, f"{topics.topic_prefix}izin-order")
-    group.commit(offsets=[TopicPartition(names.express.name, 0, 1)], asynchronous=False)
-    group.close()
+    positions = Positions(
+        cluster_id="c",
+        events_topic_id="t",
+        express_topic_id="t",
+        desired_consents_topic_id="t",
+        express_offset=1,
+    )
+    value = positions.encode(Codec())
+    writer.produce(names.positions.name, key=key_of(0), value=value, partition=0)
+    assert writer.flush(20) == 0
     by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "no decisions wait to be read"
     assert by_check["order"]["what"] == "no events wait to be read"

@@ -12,8 +12,9 @@ from tests.support.order_workers import Worker
 
 @pytest.fixture
 def harness(make_settings: Callable[[int], KafkaSettings]) -> Iterator[OrderHarness]:
-    """Yield topics of one partition."""
+    """Yield topics of one partition, with ten events to decide."""
     harness = OrderHarness(make_settings(1))
+    harness.publish(10)
     yield harness
     harness.close()
 

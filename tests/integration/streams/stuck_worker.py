@@ -9,7 +9,7 @@ from unittest import mock
 
 from izin.streams.__main__ import main
 from izin.streams.engine.transport import BatchConsumerThread
-from izin.streams.engine.worker import OrderWorker
+from izin.streams.ownership.partition_transaction import OwnedPartition
 
 _fetch = BatchConsumerThread._fetch_records
 
@@ -24,7 +24,7 @@ async def fetch(self: BatchConsumerThread, *args: object, **kwargs: object) -> o
     return folded
 
 
-async def handle(*_: object) -> None:
+async def commit(*_: object, **__: object) -> None:
     """Wait for ever."""
     await asyncio.Event().wait()
 
@@ -32,6 +32,6 @@ async def handle(*_: object) -> None:
 if __name__ == "__main__":
     with (
         mock.patch.object(BatchConsumerThread, "_fetch_records", fetch),
-        mock.patch.object(OrderWorker, "handle", handle),
+        mock.patch.object(OwnedPartition, "commit", commit),
     ):
         main()

@@ -64,13 +64,13 @@ def test_commit_moves_the_position_behind_its_rows(
     owner = harness.owner(make_state())
     owner.acquire()
     begun = owner.state.position
-    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     assert owner.state.position == begun + 2
-    owner.commit(harness.effects(), topic=harness.events, next_offset=3)
-    owner.commit(harness.effects(RET), topic=harness.events, next_offset=4)
+    harness.commit(owner, harness.effects(), next_offset=3)
+    harness.commit(owner, harness.effects(RET), next_offset=4)
     assert owner.state.position == begun + 4
     owner.acquire()
-    owner.commit(harness.effects(an_onay(3)), topic=harness.events, next_offset=5)
+    harness.commit(owner, harness.effects(an_onay(3)), next_offset=5)
     assert (read, len(owner.state)) == ([], 3)
 
 
@@ -80,11 +80,11 @@ def test_kept_folder_reads_back_only_other_owners_rows(
     """A worker that starts over its own folder reads what others wrote, and nothing else."""
     owner = harness.owner(RocksFolder(tmp_path).state(0))
     owner.acquire()
-    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     owner.state.close()
     other = harness.owner()
     other.acquire()
-    other.commit(harness.effects(RET), topic=harness.events, next_offset=3)
+    harness.commit(other, harness.effects(RET), next_offset=3)
     row = other.state.position - 1
     read.clear()
     back = harness.owner(RocksFolder(tmp_path).state(0))
@@ -99,14 +99,11 @@ def test_aborted_batch_leaves_no_hole(
     """Rows of a transaction that came to nothing are passed over once the partition is taken."""
     owner = harness.owner(make_state())
     owner.acquire()
-    assert owner._producer is not None
-    owner._producer.begin_transaction()
-    owner._producer.produce(harness.rows_topic, key=KEY, value=b"never", partition=0)
-    owner._producer.flush(10)
+    harness.write_open(owner, b"never")
     owner.acquire()
     begun = owner.state.position
-    assert (len(owner.state), owner._next_row) == (0, begun)
-    owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
+    assert len(owner.state) == 0
+    harness.commit(owner, harness.effects(ONAY), next_offset=1)
     assert (owner.state.position, read) == (begun + 1, [])
 
 
@@ -121,16 +118,15 @@ def test_key_erased_while_owned_is_forgotten(
     owner = harness.owner(make_state())
     owner.acquire()
     if not early:
-        owner.commit(harness.effects(ONAY), topic=harness.events, next_offset=1)
-        owner.generation = 7
+        harness.commit(owner, harness.effects(ONAY), next_offset=1)
     harness.write_row(None)
     stood = owner.state.position
-    owner.commit(harness.effects(an_onay(2), an_onay(3)), topic=harness.events, next_offset=3)
-    assert (owner.state.position, owner.generation) == (stood, None)
+    harness.commit(owner, harness.effects(an_onay(2), an_onay(3)), next_offset=3)
+    assert (owner.state.position, owner.is_acquired) == (stood, False)
     assert [one["event"] for one in logged] == ["foreign row found in desired-consents"]
     owner.acquire()
     assert (consent_of(owner.state, KEY), len(owner.state)) == (None, 2)
-    owner.commit(harness.effects(RET), topic=harness.events, next_offset=4)
+    harness.commit(owner, harness.effects(RET), next_offset=4)
     assert owner.state.position == harness.end() - 1
 
 
@@ -145,9 +141,9 @@ settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2]
 harness = OrderHarness(settings)
 owner = harness.owner(RocksFolder(Path(sys.argv[3])).state(0))
 owner.acquire()
-owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
 RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-owner.commit(harness.effects(RET, an_onay(3)), topic=harness.events, next_offset=4)
+harness.commit(owner, harness.effects(RET, an_onay(3)), next_offset=4)
 """
 
 
@@ -185,7 +181,7 @@ def test_recreated_topic_is_read_from_its_beginning(
     state = make_state()
     owner = harness.owner(state)
     owner.acquire()
-    owner.commit(harness.effects(ONAY, an_onay(2)), topic=harness.events, next_offset=2)
+    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     admin = kafka.admin(harness.settings)
     admin.delete_topics([harness.rows_topic])[harness.rows_topic].result(10)
     until(
@@ -198,7 +194,7 @@ def test_recreated_topic_is_read_from_its_beginning(
     other = harness.owner()
     other.acquire()
     rows = [an_onay(number) for number in range(3, 8)]
-    other.commit(harness.effects(*rows), topic=harness.events, next_offset=9)
+    harness.commit(other, harness.effects(*rows), next_offset=9)
     successor = harness.owner(state)
     successor.acquire()
     assert (consent_of(state, KEY), len(state)) == (None, len(rows))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
 from aiokafka.protocol.fetch import FetchRequest, FetchRequest_v4
 from confluent_kafka import Producer
 from confluent_kafka import TopicPartition as Place
@@ -18,6 +19,7 @@ from faust.transport.drivers import TRANSPORTS
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine import app, fetching, transport
+from izin.streams.engine.gate import Gate
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread, RecordBatch
 
 
@@ -38,8 +40,8 @@ def test_private_name_that_moved_is_found() -> None:
 
 def test_transport_registered_twice_is_unchanged() -> None:
     """The scheme leads to the transport, however often it is registered."""
-    transport.register()
-    transport.register()
+    transport.register(Gate())
+    transport.register(Gate())
     assert TRANSPORTS.by_name(transport.SCHEME) is transport.Transport
 
 
@@ -64,11 +66,15 @@ def test_fetch_that_leaves_out_partitions_waits_briefly(held: dict[str, str], wa
 class BatchReader:
     """The transport's fetch over a real consumer, without Faust around it."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, *places: TopicPartition) -> None:
         self.consumer = consumer
-        self.place = place
+        self.place = places[0]
+        self.gate = Gate()
+        self.opening = self.gate.open(dict.fromkeys(places, 0))
         self._thread = BatchConsumerThread.__new__(BatchConsumerThread)
+        self._thread.gate = self.gate
         self._thread._empty = {}
+        self._thread._gate_changed = asyncio.Event()
         self._thread.consumer = SimpleNamespace(flow_active=True)
 
     async def fetch(self, timeout: float = 1.0) -> RecordBatch | None:  # noqa: ASYNC109  # the driver's
@@ -199,7 +205,7 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
         async with asyncio.timeout(20):
             while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
                 await asyncio.sleep(0.01)
-        thread = BatchReader(consumer, TopicPartition(topic, 0))._thread
+        thread = BatchReader(consumer, *places)._thread
         found = [
             await thread._fetch_records(consumer, places, timeout=1, max_records=40)
             for _ in range(2)
@@ -218,7 +224,7 @@ async def test_topics_that_go_ahead_are_delivered_first(
     TransactionWriter(settings).write(*(f"bulk-{number}" for number in range(500)))
     places = {TopicPartition(bulk, 0), TopicPartition(express, 0)}
     async with consuming(settings, *places) as consumer:
-        reader = BatchReader(consumer, TopicPartition(bulk, 0))
+        reader = BatchReader(consumer, TopicPartition(bulk, 0), TopicPartition(express, 0))
         await reader.read(1)  # the bulk is fetched, and most of it held back
         producer = kafka.producer(settings)
         producer.produce(express, value="opt-out", partition=0)
@@ -235,9 +241,84 @@ async def test_seek_shows_as_a_hole(writer: TransactionWriter) -> None:
     """A seek past records makes a batch that begins after the last one ended."""
     writer.write(*(f"value-{number}" for number in range(10)))
     async with reading(writer.settings) as reader:
+        await reader.fetch(0)
         reader.consumer.seek(reader.place, 4)
         (batch,) = await reader.read(6)
     assert batch.start == 4
+
+
+@pytest.mark.broker
+async def test_opened_lane_is_read_from_its_offset(writer: TransactionWriter) -> None:
+    """What was fetched before is told apart by its opening, and a closed lane is not fetched."""
+    writer.write(*(f"value-{number}" for number in range(10)))
+    async with reading(writer.settings) as reader:
+        (first,) = await reader.read(10)
+        reader.gate.close([reader.place])
+        assert await reader.fetch(0.05) is None
+        again = reader.gate.open({reader.place: 3})
+        (second,) = await reader.read(7)
+    assert (first.start, first.opening) == (0, reader.opening)
+    assert (second.start, second.next_offset, second.opening) == (3, 11, again)
+
+
+@pytest.mark.broker
+async def test_held_lane_is_fetched_once_it_is_released(writer: TransactionWriter) -> None:
+    """A fetch that waits goes on at once, and the lane where it stopped."""
+    writer.write("first")
+    async with reading(writer.settings) as reader:
+        await reader.read(1)
+        writer.write("second")
+        reader.gate.hold(reader.place)
+        assert await reader.fetch(0.2) is None
+        waiting = asyncio.create_task(reader.fetch(20))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        reader.gate.release(reader.place)
+        async with asyncio.timeout(10):
+            batch = await waiting
+    assert batch is not None
+    assert values([batch]) == ["second"]
+    assert batch.opening == reader.opening
+
+
+async def test_lane_assigned_elsewhere_is_not_sought() -> None:
+    """The seek comes to nothing: the worker learns of the assignment and closes the lane."""
+
+    class Unassigned:
+        def seek(self, *_: object) -> None:
+            raise IllegalStateError("no current assignment")
+
+    reader = BatchReader(Unassigned(), TopicPartition("events", 0))  # type: ignore[arg-type]  # only seeks
+    reader._thread._seek(reader.consumer)
+    assert reader.gate.take_seeks() == {}
+
+
+async def test_group_offsets_that_are_refused_are_of_no_consequence() -> None:
+    """They are for lag tools alone; a rebalance refuses them."""
+    asked: list[object] = []
+
+    class Rebalancing:
+        async def commit(self, offsets: object) -> None:
+            asked.append(offsets)
+            raise CommitFailedError
+
+    thread = BatchConsumerThread.__new__(BatchConsumerThread)
+    await thread._publish_offsets(Rebalancing(), {("events", 0): 7})
+    assert asked == [{TopicPartition("events", 0): 7}]
+
+
+async def test_no_offsets_are_not_committed() -> None:
+    """Aiokafka refuses an empty commit, and a worker without partitions has none."""
+    consumer = BatchConsumer.__new__(BatchConsumer)
+    consumer._thread = None
+    await consumer.publish_offsets({})
+
+
+async def test_faust_finds_no_offset_read_before() -> None:
+    """A batch that is read again is not dropped, as Faust drops what it thinks it has seen."""
+    offsets = transport._AnyOffset()
+    offsets["lane"] = 7
+    assert offsets["lane"] is None
 
 
 @pytest.mark.broker
@@ -267,5 +348,5 @@ def test_batch_without_position_covers_only_its_records(
     records: list[Any] = [
         SimpleNamespace(offset=offset, timestamp=0, timestamp_type=0) for offset in (10, 12)
     ]
-    batch = transport._batch_record(TopicPartition("events", 0), records, start, end).value
+    batch = transport._batch_record(TopicPartition("events", 0), records, start, end, 1).value
     assert (batch.start, batch.next_offset) == expected

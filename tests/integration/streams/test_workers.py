@@ -42,8 +42,7 @@ def test_partitions_follow_workers_that_join_and_leave(
         return all_held([second], 6)
 
     until(taken_over, within=30, what="successor")
-    group = f"{settings.topic_prefix}izin-order"
-    until(lambda: not backlog(settings, group), within=30, what="end of the backlog")
+    until(lambda: not backlog(settings), within=30, what="end of the backlog")
     assert second.end() == 0
     verdict = examine(settings, CODEC)
     assert verdict.faultless, str(verdict)

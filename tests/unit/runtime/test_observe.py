@@ -200,7 +200,13 @@ def test_log_level_is_respected(
 def test_metric_names_have_our_prefix() -> None:
     """One prefix, each name once."""
     idle = SimpleNamespace(
-        counts=Counter(), ready=(), assigned=(), keys=0, state_bytes=0, commit_seconds=0.0
+        counts=Counter(),
+        ready=(),
+        assigned=(),
+        paused=(),
+        keys=0,
+        state_bytes=0,
+        commit_seconds=0.0,
     )
     metrics = WorkerMetrics(cast("Any", idle), {}, lambda *_: None)
     names = [one.name for one in metrics.collect()]

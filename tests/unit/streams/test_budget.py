@@ -32,18 +32,26 @@ def test_records_before_the_window_are_dropped() -> None:
     """Long good days do not hide a bad deploy, and old poison is forgiven."""
     latest = LatestRecords(BUDGET)
     for _ in range(100):
-        latest.add(0, 500)
+        latest.add({}, 500)
     assert latest.records == 1000
-    assert latest.would_exceed(301, 500)
-    latest.add(150, 500)
-    latest.add(0, 500)
-    latest.add(0, 500)
-    assert (latest.suspects, latest.records) == (0, 1000)
+    assert latest.exceeded_by({"acme/web": 301}, 500) == "acme/web"
+    latest.add({"acme/web": 150}, 500)
+    latest.add({}, 500)
+    latest.add({}, 500)
+    assert (+latest.suspects, latest.records) == ({}, 1000)
+
+
+def test_sources_are_counted_one_by_one() -> None:
+    """Ten sources with a few poison records each are no bad deploy."""
+    latest = LatestRecords(BUDGET)
+    latest.add({"acme/web": 90, "acme/crm": 90}, 100)
+    assert latest.exceeded_by({"acme/web": 9, "acme/crm": 9}, 20) is None
+    assert latest.exceeded_by({"acme/web": 9, "acme/crm": 10}, 20) == "acme/crm"
 
 
 def test_batch_wider_than_the_window_counts_whole() -> None:
     """The window is never empty."""
     latest = LatestRecords(BUDGET)
-    latest.add(0, 10)
-    latest.add(7, 5000)
-    assert (latest.suspects, latest.records) == (7, 5000)
+    latest.add({}, 10)
+    latest.add({"acme/web": 7}, 5000)
+    assert (latest.suspects["acme/web"], latest.records) == (7, 5000)

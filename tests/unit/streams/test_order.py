@@ -13,7 +13,6 @@ from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.streams import order
-from izin.streams.engine.worker import undecided
 from izin.streams.guard import APPENDED_AT
 from izin.streams.order import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects
@@ -311,11 +310,3 @@ def _many(count: int, *, seed: int) -> list[ConsentEvent]:
         )
         for number in range(count)
     ]
-
-
-def test_decided_records_are_left_out() -> None:
-    """Records below the committed offset are dropped, the others stay in order."""
-    records = records_of(*_many(5, seed=3))
-    assert undecided(records, 0) is records
-    assert [one.offset for one in undecided(records, 3)] == [3, 4]
-    assert not undecided(records, 9)

@@ -1,5 +1,6 @@
 """The beginning of a partition is requested from its leader, and leaders change."""
 
+from collections.abc import Mapping
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
@@ -32,11 +33,11 @@ class AdminWithOldLeader:
         self.looked.append(topic)
 
 
-def begins(code: int) -> tuple[dict[str, int], AdminWithOldLeader]:
+def bounds(code: int) -> tuple[Mapping[str, tuple[int, int]], AdminWithOldLeader]:
     clients = SharedClients(KafkaSettings(client_log_level=0), "group")
     clients.admin = admin = AdminWithOldLeader(code)
     try:
-        return clients.earliest([PLACE]), admin
+        return clients.bounds([PLACE]), admin
     finally:
         clients.close()
 
@@ -52,13 +53,13 @@ def begins(code: int) -> tuple[dict[str, int], AdminWithOldLeader]:
         KafkaError._NOENT,
     ],
 )
-def test_earliest_offsets_with_a_moved_leader_are_retried(code: int) -> None:
+def test_bounds_with_a_moved_leader_are_retried(code: int) -> None:
     """A broker that leads again under a later epoch is found, not refused until a restart."""
-    found, admin = begins(code)
-    assert (found, admin.looked) == ({"desired-consents": 7}, ["desired-consents"])
+    found, admin = bounds(code)
+    assert (found, admin.looked) == ({"desired-consents": (7, 7)}, ["desired-consents"])
 
 
-def test_earliest_offsets_of_a_missing_topic_raise_at_once() -> None:
+def test_bounds_of_a_missing_topic_raise_at_once() -> None:
     """A topic that is not there will not come for being looked at."""
     with pytest.raises(KafkaException):
-        begins(KafkaError.UNKNOWN_TOPIC_OR_PART)
+        bounds(KafkaError.UNKNOWN_TOPIC_OR_PART)

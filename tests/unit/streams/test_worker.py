@@ -1,8 +1,9 @@
-"""Which batches a worker decides, which it drops, and what stops it."""
+"""Which batches a worker decides, which it drops, and what holds back a partition."""
 
 import asyncio
 import gc
-from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,23 +12,22 @@ from confluent_kafka import KafkaError, KafkaException
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
+from izin.consent.model import AdmittedEvent, Consent, Decision, Status
+from izin.consent.ordering import decide
+from izin.runtime.backoff import Backoff
 from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.streams import order as order_module
 from izin.streams.engine import app as app_module
+from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.transport import RecordBatch
-from izin.streams.engine.worker import MAX_ATTEMPTS, OrderWorker
-from izin.streams.errors import (
-    DeadLetterBudgetError,
-    LostPartitionError,
-    SkippedRecordsError,
-    SplitLanesError,
-    StateError,
-)
+from izin.streams.engine.worker import OrderWorker
+from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
-from tests.support.order_harness import CODEC, EXPRESS, TOPIC, a_record, fetched
+from tests.support.order_harness import CODEC, EXPRESS, TOPIC, TOPICS, a_record, fetched
 
 
 class PartitionWithoutBroker:
@@ -36,36 +36,48 @@ class PartitionWithoutBroker:
     def __init__(self, number: int, **_: object) -> None:
         self.number = number
         self.state = MemoryState()
-        self.lock = asyncio.Lock()
-        self.generation: int | None = None
-        self.next_offsets: dict[str, int] = defaultdict(int)
+        self.next_offsets = {TOPIC: 0, EXPRESS: 0}
+        self.is_acquired = False
         self.acquired = 0
         self.released = 0
         self.written: list[OutputRecord] = []
         self.committed: list[tuple[str, int, Effects]] = []
         self.faults: list[Exception] = []
-        self.while_acquiring: Any = lambda: None
-        self.while_committing: Any = lambda: None
+        self.while_acquiring: Callable[[], object] = lambda: None
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
+        self.after_commit: Callable[[], object] = lambda: None
 
     def acquire(self) -> None:
         self.acquired += 1
         self.while_acquiring()
+        self.is_acquired = True
 
     def release(self) -> None:
-        self.released += 1
-        self.generation = None
+        self.released += self.is_acquired
+        self.is_acquired = False
 
     def write(self, effects: Effects) -> None:
         self.written.extend(effects.writes)
         effects.writes.clear()
 
-    def commit(self, effects: Effects, *, topic: str, next_offset: int) -> None:
+    async def commit(
+        self,
+        effects: Effects,
+        *,
+        topic: str,
+        next_offset: int,
+        is_assigned: Callable[[], bool],
+    ) -> None:
+        await self.may_commit.wait()
         if self.faults:
             raise self.faults.pop(0)
+        assert is_assigned()
+        self.write(effects)
         self.state.apply(effects.changes, next_offset)
         self.next_offsets[topic] = next_offset
         self.committed.append((topic, next_offset, effects))
-        self.while_committing()
+        self.after_commit()
 
 
 def fenced() -> KafkaException:
@@ -73,18 +85,24 @@ def fenced() -> KafkaException:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> OrderWorker:
+async def worker(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OrderWorker]:
     """Return a worker whose partitions need no broker."""
     monkeypatch.setattr(worker_module, "OwnedPartition", PartitionWithoutBroker)
+    clients = SimpleNamespace(close=lambda: None, origin=lambda: "one cluster")
+    monkeypatch.setattr(worker_module, "SharedClients", lambda *_: clients)
     monkeypatch.setattr(
-        worker_module, "SharedClients", lambda *_: SimpleNamespace(close=lambda: None)
+        processor_module, "_BACKOFF", Backoff(timedelta(milliseconds=1), timedelta(milliseconds=1))
     )
     # One partition of a topic: every key belongs to it.
-    return OrderWorker(settings=KafkaSettings(partitions=1), group="group", codec=CODEC)
+    worker = OrderWorker(settings=KafkaSettings(partitions=1), group="group", codec=CODEC)
+    yield worker
+    for number in worker._processors:
+        owned(worker, number).may_commit.set()
+    await worker.close()
 
 
 def owned(worker: OrderWorker, number: int = 0) -> Any:  # noqa: ANN401  # the stand-in above
-    return worker._owned(number)
+    return worker._processor(number).owned
 
 
 def a_batch(start: int = 0, count: int = 1, *, next_offset: int | None = None) -> RecordBatch:
@@ -95,16 +113,45 @@ def a_batch(start: int = 0, count: int = 1, *, next_offset: int | None = None) -
     return RecordBatch(start, next_offset or start + count, records)
 
 
-async def settled(worker: OrderWorker) -> None:
-    await asyncio.gather(*worker._tasks)
+async def until(effect: Callable[[], object]) -> None:
+    """Return once the effect is there."""
+    async with asyncio.timeout(20):
+        while not effect():  # noqa: ASYNC110  # what is looked at sets no event
+            await asyncio.sleep(0.001)
+
+
+async def acquired(worker: OrderWorker, *numbers: int) -> None:
+    """Assign partitions, and return once they are ready."""
+    await worker.assign(numbers, numbers)
+    await until(lambda: worker.ready == set(numbers))
+
+
+def give(worker: OrderWorker, batch: RecordBatch, lane: str = TOPIC, number: int = 0) -> None:
+    """Hand over `batch` as one that was fetched just now."""
+    opening = worker._processor(number)._opening
+    worker.dispatch(lane, number, batch._replace(opening=opening))
+
+
+async def decided(
+    worker: OrderWorker, batch: RecordBatch, lane: str = TOPIC, number: int = 0
+) -> None:
+    """Hand over `batch`, and return once it is committed."""
+    give(worker, batch, lane, number)
+    partition = owned(worker, number)
+    await until(lambda: partition.next_offsets[lane] >= batch.next_offset)
 
 
 async def test_assigned_partition_is_acquired_before_its_first_batch(worker: OrderWorker) -> None:
     """What was assigned becomes ready without waiting for records."""
     await worker.assign([0, 1], [0, 1])
     assert (worker.assigned, worker.ready) == ({0, 1}, frozenset())
-    await settled(worker)
-    assert worker.ready == {0, 1}
+    await until(lambda: worker.ready == {0, 1})
+    assert worker.gate.openings([(TOPIC, 0), (EXPRESS, 1), (TOPIC, 2)]) == {}
+    worker.gate.take_seeks()
+    assert set(worker.gate.openings([(TOPIC, 0), (EXPRESS, 1), (TOPIC, 2)])) == {
+        (TOPIC, 0),
+        (EXPRESS, 1),
+    }
 
 
 async def test_split_lanes_raise(worker: OrderWorker) -> None:
@@ -114,44 +161,103 @@ async def test_split_lanes_raise(worker: OrderWorker) -> None:
     assert worker.assigned == frozenset()
 
 
-async def test_batch_handled_twice_is_committed_once(worker: OrderWorker) -> None:
-    """The same batch again, as after a rebalance, is below the committed offset: dropped."""
-    await worker.assign([0], [0])
-    await worker.handle(TOPIC, 0, a_batch(0, 3, next_offset=4))
-    await worker.handle(TOPIC, 0, a_batch(0, 3, next_offset=4))
+async def test_batch_is_committed_once_and_its_lane_goes_on(worker: OrderWorker) -> None:
+    """What is written is what was decided, and the next fetch begins behind it."""
+    await acquired(worker, 0)
+    await decided(worker, a_batch(0, 3, next_offset=4))
     ((topic, next_offset, effects),) = owned(worker).committed
     assert (topic, next_offset) == (TOPIC, 4)
     assert owned(worker).written
     assert not effects.writes
     assert (worker.counts["batches"], worker.counts["records"]) == (1, 3)
+    assert worker.decided == {(TOPIC, 0): 4, (EXPRESS, 0): 0}
+    assert worker.next_offset(TOPIC, 0) == 4
 
 
-async def test_records_below_the_committed_offset_are_dropped(worker: OrderWorker) -> None:
-    """Of a batch that overlaps what was decided, only the rest is decided."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    owned(worker).next_offsets[TOPIC] = 2
-    await worker.handle(TOPIC, 0, a_batch(0, 5))
-    assert worker.counts["records"] == 3
-    assert owned(worker).next_offsets[TOPIC] == 5
-
-
-async def test_hole_before_a_batch_raises(worker: OrderWorker) -> None:
-    """Records that nobody processed are never skipped."""
-    await worker.assign([0], [0])
-    await worker.handle(TOPIC, 0, a_batch(0, 2))
-    with pytest.raises(SkippedRecordsError, match="expected offset 2, got a batch from 4"):
-        await worker.handle(TOPIC, 0, a_batch(4, 2))
+@pytest.mark.parametrize("start", [1, 4])
+async def test_batch_that_does_not_follow_is_read_again(worker: OrderWorker, start: int) -> None:
+    """Neither records that nobody processed are skipped, nor those of a topic created anew taken
+    for decided: the partition is acquired again, and its lane read from its position.
+    """
+    await acquired(worker, 0)
+    await decided(worker, a_batch(0, 2))
+    worker.gate.take_seeks()
+    with capture_logs() as logs:
+        give(worker, a_batch(start, 2))
+        await until(lambda: owned(worker).acquired == 2 and worker.ready == {0})
     assert len(owned(worker).committed) == 1
+    assert worker.gate.take_seeks() == {(TOPIC, 0): 2, (EXPRESS, 0): 0}
+    (log,) = [one for one in logs if one["log_level"] == "critical"]
+    assert f"expected offset 2, got a batch from {start}" in log["error"]
+
+
+async def test_batch_fetched_before_the_acquisition_is_dropped(worker: OrderWorker) -> None:
+    """It was read from another offset, perhaps of another topic."""
+    await acquired(worker, 0)
+    worker.dispatch(TOPIC, 0, a_batch(0, 2)._replace(opening=99))
+    worker.dispatch(TOPIC, 7, a_batch(0, 2))
+    await decided(worker, a_batch(0, 1))
+    assert len(owned(worker).committed) == 1
+
+
+async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
+    """An opt-out waits for the batch in hand, and not for the next."""
+    await acquired(worker, 0)
+    partition = owned(worker)
+    partition.may_commit.clear()
+    give(worker, a_batch(0, 1))
+    await until(lambda: partition.written)
+    give(worker, a_batch(1, 1))
+    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
+    give(worker, RecordBatch(0, 1, express), EXPRESS)
+    partition.may_commit.set()
+    await until(lambda: len(partition.committed) == 3)
+    assert [topic for topic, *_ in partition.committed] == [TOPIC, EXPRESS, TOPIC]
+
+
+async def test_lane_with_a_waiting_batch_is_not_fetched(worker: OrderWorker) -> None:
+    """A partition that waits for its broker holds a batch and not the topic; others go on."""
+    await acquired(worker, 0, 1)
+    worker.gate.take_seeks()
+    partition, lanes = owned(worker), [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
+    partition.may_commit.clear()
+    give(worker, a_batch(0, 1))
+    await until(lambda: partition.written)
+    assert set(worker.gate.openings(lanes)) == set(lanes)
+    give(worker, a_batch(1, 1))
+    assert set(worker.gate.openings(lanes)) == {(EXPRESS, 0), (TOPIC, 1)}
+    partition.may_commit.set()
+    await until(lambda: len(partition.committed) == 2)
+    assert set(worker.gate.openings(lanes)) == set(lanes)
+
+
+async def test_stuck_partition_holds_back_no_other(worker: OrderWorker) -> None:
+    """One commit that never ends, and one acquisition: the third partition decides."""
+    hanging = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang() -> None:
+        asyncio.run_coroutine_threadsafe(hanging.wait(), loop).result(30)
+
+    owned(worker, 1).while_acquiring = hang
+    await worker.assign([0, 1, 2], [0, 1, 2])
+    await until(lambda: worker.ready == {0, 2})
+    owned(worker, 0).may_commit.clear()
+    give(worker, a_batch(0, 1))
+    for start in range(5):
+        await decided(worker, a_batch(start, 1), number=2)
+    assert (owned(worker, 0).committed, worker.ready) == ([], {0, 2})
+    hanging.set()
+    await until(lambda: worker.ready == {0, 1, 2})
 
 
 async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
     """Each of the express lane needs a person; of the bulk lane a batch with any is one warning."""
-    await worker.assign([0], [0])
+    await acquired(worker, 0)
     for lane in (EXPRESS, TOPIC):
         rubbish = [fetched(topic=lane, offset=offset, value=b"rubbish") for offset in (0, 1)]
         with capture_logs() as logs:
-            await worker.handle(lane, 0, RecordBatch(0, 2, rubbish))
+            await decided(worker, RecordBatch(0, 2, rubbish), lane)
         found = [(one["log_level"], one.get("offset"), one.get("count")) for one in logs]
         if lane == EXPRESS:
             assert found == [("critical", 0, None), ("critical", 1, None)]
@@ -159,62 +265,132 @@ async def test_dead_letters_are_logged_by_lane(worker: OrderWorker) -> None:
             assert found == [("warning", None, 2)]
             assert logs[0]["reasons"] == {"undecodable": 2}
     with capture_logs() as logs:
-        await worker.handle(TOPIC, 0, a_batch(2))
+        await decided(worker, a_batch(2))
     assert logs == []
 
 
-async def test_too_many_dead_letters_raise_before_the_commit(worker: OrderWorker) -> None:
-    """After a bad deploy the topic must not be emptied into the dead letters."""
-    await worker.assign([0], [0])
-    await worker.handle(TOPIC, 0, a_batch(0, 300))
-    rubbish = [fetched(offset=offset, value=b"rubbish") for offset in range(300, 450)]
-    with pytest.raises(DeadLetterBudgetError, match="150 of the latest 450") as raised:
-        await worker.handle(TOPIC, 0, RecordBatch(300, 450, rubbish))
-    assert "IZIN_DEAD_LETTER_SHARE" in str(raised.value)
-    assert owned(worker).next_offsets[TOPIC] == 300
+@pytest.fixture
+def bad_deploy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let our own code fail on every ONAY."""
+
+    def fail(current: Consent | None, admitted: AdmittedEvent) -> Decision:
+        if admitted.status is Status.ONAY:
+            raise ZeroDivisionError
+        return decide(current, admitted)
+
+    monkeypatch.setattr(order_module, "decide", fail)
+    monkeypatch.setattr(order_module, "decide_simple", fail)
 
 
-async def test_refused_events_of_a_source_do_not_raise(worker: OrderWorker) -> None:
-    """A refused ONAY is its source's fault; the opt-outs of the others go on."""
-    await worker.assign([0], [0])
-    refused = [a_record(an_event(source="HS_NOWHERE"), offset=offset) for offset in range(300)]
-    await worker.handle(TOPIC, 0, RecordBatch(0, 300, refused))
+def mixed(start: int, count: int) -> RecordBatch:
+    """Return a batch whose every hundredth record is an opt-out."""
+    return RecordBatch(
+        start,
+        start + count,
+        [
+            a_record(
+                an_event(
+                    event_id=f"event-{offset}",
+                    recipient=f"+9055500{offset:05d}",
+                    status="ONAY" if offset % 100 else "RET",
+                ),
+                offset=offset,
+            )
+            for offset in range(start, start + count)
+        ],
+    )
+
+
+async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
+    worker: OrderWorker, bad_deploy: None
+) -> None:
+    """The topic is not emptied into the dead letters: the position stays, opt-outs go on, on this
+    partition and on every other.
+    """
+    await acquired(worker, 0, 1)
+    partition = owned(worker)
+    with capture_logs() as logs:
+        give(worker, mixed(0, 300))
+        await until(lambda: worker.paused == {0})
+    (log,) = [one for one in logs if one["event"] == "opt-ins paused"]
+    assert "of the latest 300 records are of acme/web" in log["error"]
+    assert "IZIN_DEAD_LETTER_SHARE" in log["error"]
+    assert worker.gate.take_seeks()[TOPIC, 0] == 0
+    for start in (0, 300):
+        give(worker, mixed(start, 300))
+        await until(lambda start=start: len(partition.committed) == start // 300 + 1)
+    assert partition.next_offsets[TOPIC] == 0
+    assert {one.topic for one in partition.written} >= {TOPICS.opt_outs.name}
+    assert TOPICS.dead_letters.name not in {one.topic for one in partition.written}
+    assert worker.counts["opt-outs"] == 6
+    assert worker.counts["dead:poison"] == 0
+    rets = [a_record(an_event(event_id="express", status="RET"), topic=EXPRESS, offset=0)]
+    await decided(worker, RecordBatch(0, 1, rets), EXPRESS)
+    assert worker.counts["opt-outs"] == 7
+
+
+async def test_opt_ins_go_on_with_the_next_assignment(
+    worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited is decided by a release that can; what was decided stays so."""
+    await acquired(worker, 0)
+    give(worker, mixed(0, 300))
+    await until(lambda: worker.paused == {0})
+    give(worker, mixed(0, 300))
+    await until(lambda: owned(worker).committed)
+    monkeypatch.setattr(order_module, "decide", decide)
+    await acquired(worker, 0)
+    await until(lambda: worker.paused == frozenset() and worker.ready == {0})
+    await decided(worker, mixed(0, 300))
+    assert worker.counts["opt-outs"] == 3
+    assert worker.counts["Apply"] == 300
+    assert len(owned(worker).state) == 300
+
+
+@pytest.mark.parametrize("value", [b"rubbish", b"\xc3\x01" + b"\x07" * 8, None])
+async def test_undecodable_records_pause_nothing(worker: OrderWorker, value: bytes | None) -> None:
+    """Whoever sends rubbish stops neither the opt-outs nor the opt-ins of others."""
+    await acquired(worker, 0)
+    rubbish = [fetched(offset=offset, value=value) for offset in range(300)]
+    await decided(worker, RecordBatch(0, 300, rubbish))
+    await decided(worker, a_batch(300, 1))
+    assert (worker.paused, worker.counts["Apply"]) == (frozenset(), 1)
+
+
+@pytest.mark.parametrize(
+    "fault", [{"source": "HS_NOWHERE"}, {"status": "RET", "recipient": "nobody"}]
+)
+async def test_refused_events_of_a_source_pause_nothing(
+    worker: OrderWorker, fault: dict[str, str]
+) -> None:
+    """A refused event is its source's fault; those of the others go on."""
+    await acquired(worker, 0)
+    refused = [a_record(an_event(**fault), offset=offset) for offset in range(300)]
+    await decided(worker, RecordBatch(0, 300, refused))
     assert worker.counts["dead:refused"] == 300
+    assert worker.paused == frozenset()
 
 
-async def test_lost_partition_is_acquired_again_for_its_batch(worker: OrderWorker) -> None:
-    """After any abort of a transaction the partition is acquired again, then decided."""
-    await worker.assign([0], [0])
-    await settled(worker)
+async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> None:
+    """After any abort of a transaction the partition is acquired again, at its position."""
+    await acquired(worker, 0)
     owned(worker).faults = [fenced(), fenced()]
-    await worker.handle(TOPIC, 0, a_batch())
-    assert owned(worker).acquired == 3
+    for count in (2, 3):
+        give(worker, a_batch())
+        await until(lambda count=count: owned(worker).acquired == count and worker.ready == {0})
+    await decided(worker, a_batch())
     assert len(owned(worker).committed) == 1
     assert worker.counts["aborted"] == 2
 
 
-async def test_commit_that_succeeded_after_all_is_not_repeated(worker: OrderWorker) -> None:
-    """A time-out may hide a commit: the committed offset, read again, shows it."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    partition = owned(worker)
-    partition.faults = [fenced()]
-    partition.while_acquiring = lambda: partition.next_offsets.update({TOPIC: 1})
-    await worker.handle(TOPIC, 0, a_batch())
-    assert not partition.committed
-
-
 async def test_partition_released_by_a_commit_is_acquired_again(worker: OrderWorker) -> None:
-    """A partition with something to read back is not left until its next batch, nor is the batch
-    decided twice.
-    """
-    await worker.assign([0], [0])
-    await settled(worker)
+    """A partition with something to read back is not left until its next batch."""
+    await acquired(worker, 0)
     partition = owned(worker)
-    partition.while_committing = partition.release
-    await worker.handle(TOPIC, 0, a_batch())
-    assert (partition.acquired, len(partition.committed)) == (2, 1)
-    assert worker.ready == {0}
+    partition.after_commit = partition.release
+    await decided(worker, a_batch())
+    await until(lambda: partition.acquired == 2 and worker.ready == {0})
+    assert len(partition.committed) == 1
 
 
 async def test_state_of_a_revoked_partition_is_closed(worker: OrderWorker) -> None:
@@ -222,165 +398,185 @@ async def test_state_of_a_revoked_partition_is_closed(worker: OrderWorker) -> No
     closed: list[int] = []
     for number in (0, 1, 2):
         owned(worker, number).state.close = lambda number=number: closed.append(number)
-    await worker.assign([0, 1, 2], [0, 1, 2])
-    await settled(worker)
-    await worker.assign([1, 2], [1, 2])
-    await settled(worker)
+    await acquired(worker, 0, 1, 2)
+    await acquired(worker, 1, 2)
+    await until(lambda: closed)
     assert closed == [0]
     await worker.close()
-    assert sorted(closed[1:]) == [0, 1, 2]
+    assert sorted(closed[1:]) == [1, 2]
 
 
 async def test_state_of_a_returned_partition_stays_open(worker: OrderWorker) -> None:
     """Closing waits for the batch in hand, and is left undone if the partition is ours again."""
     closed: list[int] = []
+    await acquired(worker, 0)
     partition = owned(worker)
     partition.state.close = lambda: closed.append(0)
+    partition.may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: partition.written)
+    await worker.assign([], [])
     await worker.assign([0], [0])
-    await settled(worker)
-    async with partition.lock:
-        await worker.assign([1], [1])
-        await asyncio.sleep(0)
-        await worker.assign([0, 1], [0, 1])
-    await settled(worker)
+    partition.faults = [fenced()]
+    partition.may_commit.set()
+    await until(lambda: partition.acquired == 2 and worker.ready == {0})
     assert not closed
-    assert worker.ready == {0, 1}
 
 
-async def test_partition_lost_again_and_again_raises(worker: OrderWorker) -> None:
-    """Lost again and again, the partition stops the worker instead of spinning."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    owned(worker).faults = [fenced()] * 50
-    with pytest.raises(LostPartitionError):
-        await worker.handle(TOPIC, 0, a_batch())
-    assert 50 - len(owned(worker).faults) == MAX_ATTEMPTS
-
-
-async def test_fault_other_than_the_brokers_is_raised(worker: OrderWorker) -> None:
-    """A state that cannot be honoured is not tried again."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    owned(worker).faults = [StateError("no state of ours")]
-    with pytest.raises(StateError):
-        await worker.handle(TOPIC, 0, a_batch())
-
-
-async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
-    """A batch that waited during a rebalance is fetched again by the new owner."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    partition = owned(worker)
-    async with partition.lock:
-        waiting = asyncio.create_task(worker.handle(TOPIC, 0, a_batch()))
-        await asyncio.sleep(0)
-        await worker.assign([0], [0])
-    await waiting
-    assert not partition.committed
-
-
-async def test_batch_of_a_revoked_partition_is_dropped(worker: OrderWorker) -> None:
-    """What is no longer ours is neither acquired nor decided, and was let go."""
-    await worker.assign([0], [0])
-    await settled(worker)
-    await worker.assign([1], [1])
-    await worker.handle(TOPIC, 0, a_batch())
-    partition = owned(worker)
-    assert (partition.acquired, partition.released, partition.committed) == (1, 1, [])
-
-
-async def test_acquisition_overtaken_by_an_assignment_is_released(worker: OrderWorker) -> None:
-    """A partition acquired while it was revoked is not kept, to avoid needless fencing."""
-    partition = owned(worker)
-    partition.while_acquiring = lambda: setattr(worker, "generation", worker.generation + 1)
-    await worker.assign([0], [0])
-    await settled(worker)
-    assert (partition.acquired, partition.released) == (1, 1)
-    assert worker.ready == frozenset()
-
-
-async def test_partition_revoked_while_waiting_is_not_acquired(worker: OrderWorker) -> None:
-    """A preparation still in line when the partition goes elsewhere does not fence its owner."""
-    partition = owned(worker)
-    async with partition.lock:
-        await worker.assign([0], [0])
-        await asyncio.sleep(0)
-        await worker.assign([1], [1])
-    await settled(worker)
-    assert partition.acquired == 0
-
-
-async def test_failed_acquisition_is_retried_without_a_batch(worker: OrderWorker) -> None:
-    """An idle partition becomes ready too once its broker is back, without a new record."""
-    trouble = [fenced(), fenced()]
+@pytest.mark.parametrize(
+    ("fault", "alarm_after", "is_reported"),
+    [
+        (fenced(), 10.0, False),
+        (fenced(), 0.0, True),
+        (StateError("a newer law"), 10.0, True),
+        (ZeroDivisionError("a bug"), 10.0, True),
+    ],
+)
+async def test_partition_that_fails_is_retried_and_reported(
+    worker: OrderWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    alarm_after: float,
+    is_reported: bool,
+) -> None:
+    """A person is called once: for what lasts, and at once for what no retry can mend."""
+    monkeypatch.setattr(processor_module, "ALARM_AFTER", alarm_after)
+    failures = 8
 
     def stumble() -> None:
-        if trouble:
-            raise trouble.pop()
+        if partition.acquired <= failures:
+            raise fault
 
-    owned(worker).while_acquiring = stumble
-    await worker.assign([0], [0])
-    await settled(worker)
-    assert owned(worker).acquired == 3
-    assert worker.ready == {0}
+    partition = owned(worker)
+    partition.while_acquiring = stumble
+    with capture_logs() as logs:
+        await acquired(worker, 0)
+        await decided(worker, a_batch())
+    events = [one["event"] for one in logs]
+    assert events.count("partition held back") == events.count("partition resumed") == is_reported
+    assert partition.acquired == failures + 1
 
 
 async def test_failed_acquisition_ends_with_its_assignment(worker: OrderWorker) -> None:
     """What was given away meanwhile is not tried again."""
 
     def stumble() -> None:
-        worker.generation += 1
         raise fenced()
 
     owned(worker).while_acquiring = stumble
     await worker.assign([0], [0])
-    await settled(worker)
-    assert owned(worker).acquired == 1
+    await until(lambda: owned(worker).acquired)
+    await acquired(worker, 1)
+    tried = owned(worker).acquired
+    await decided(worker, a_batch(), number=1)
+    assert owned(worker).acquired == tried
 
 
-async def test_unusable_state_is_logged_and_raised_by_the_batch(worker: OrderWorker) -> None:
-    """The preparation survives it; the first batch stops the worker."""
+async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> None:
+    """A batch that waited during a rebalance is fetched again by the new owner."""
+    await acquired(worker, 0)
+    partition = owned(worker)
+    partition.may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: partition.written)
+    give(worker, a_batch(1))
+    await worker.assign([1], [1])
+    partition.faults = [fenced()]
+    partition.may_commit.set()
+    await until(lambda: partition.released)
+    give(worker, a_batch())
+    await acquired(worker, 1)
+    assert (partition.acquired, partition.committed) == (1, [])
 
-    def refuse() -> None:
-        raise StateError("decided by a newer law")
 
-    owned(worker).while_acquiring = refuse
+async def test_acquisition_overtaken_by_an_assignment_is_released(worker: OrderWorker) -> None:
+    """A partition acquired while it was revoked is not kept, to avoid needless fencing."""
+    partition = owned(worker)
+    partition.while_acquiring = lambda: worker._processor(0).assign(None)
     await worker.assign([0], [0])
-    await settled(worker)
-    with pytest.raises(StateError):
-        await worker.handle(TOPIC, 0, a_batch())
+    await until(lambda: partition.released)
+    assert (partition.acquired, worker.ready) == (1, frozenset())
+
+
+async def test_partition_revoked_while_waiting_is_not_acquired(worker: OrderWorker) -> None:
+    """An acquisition still in line when the partition goes elsewhere does not fence its owner."""
+    partition = owned(worker)
+    await worker.assign([0], [0])
+    await worker.assign([1], [1])
+    await until(lambda: worker.ready == {1})
+    assert partition.acquired == 0
+
+
+async def test_topic_created_anew_is_noticed(worker: OrderWorker) -> None:
+    """The consumer would go on in the new topic at the old offset."""
+    ids = ["first"]
+    worker._clients.origin = lambda: ids[0]  # type: ignore[assignment,return-value]
+    await acquired(worker, 0)
+    await worker.check_topics()
+    await worker.check_topics()
+    assert owned(worker).acquired == 1
+    ids[0] = "second"
+    await worker.check_topics()
+    await until(lambda: owned(worker).acquired == 2 and worker.ready == {0})
+
+
+async def test_topic_ids_that_cannot_be_read_change_nothing(worker: OrderWorker) -> None:
+    """A broker that is away says nothing of its topics."""
+
+    def away() -> None:
+        raise fenced()
+
+    await acquired(worker, 0)
+    worker._clients.origin = away  # type: ignore[assignment,return-value]
+    await worker.check_topics()
+    assert (owned(worker).acquired, worker.ready) == (1, {0})
 
 
 async def test_batch_of_a_closed_worker_is_dropped(worker: OrderWorker) -> None:
     """A batch that comes while the worker ends is dropped, not half done."""
-    await worker.assign([0], [0])
-    await settled(worker)
+    await acquired(worker, 0)
     await worker.close()
-    await worker.handle(TOPIC, 0, a_batch())
+    give(worker, a_batch())
+    await asyncio.sleep(0.01)
     partition = owned(worker)
     assert (partition.committed, partition.released, worker.ready) == ([], 1, frozenset())
 
 
 async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     """A partition is not taken from under a commit."""
-    await worker.assign([0], [0])
-    await settled(worker)
+    await acquired(worker, 0)
     partition = owned(worker)
-    async with partition.lock:
-        closing = asyncio.create_task(worker.close())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert partition.released == 0
+    partition.may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: partition.written)
+    closing = asyncio.create_task(worker.close())
+    await asyncio.sleep(0.01)
+    assert (partition.released, closing.done()) == (0, False)
+    partition.faults = [fenced()]
+    partition.may_commit.set()
     await closing
     assert partition.released == 1
 
 
+async def test_closing_does_not_wait_for_a_partition_that_is_stuck(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker ends in time though a broker does not answer."""
+    monkeypatch.setattr(worker_module, "_CLOSED_WITHIN", 0.01)
+    await acquired(worker, 0)
+    owned(worker).may_commit.clear()
+    give(worker, a_batch())
+    await until(lambda: owned(worker).written)
+    with capture_logs() as logs:
+        await worker.close()
+    assert [one["event"] for one in logs] == ["partitions not released in time"]
+
+
 async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     """Decisions by kind, dead letters by reason, and what is held, under fixed names."""
-    await worker.assign([0], [0])
-    await settled(worker)
+    await acquired(worker, 0)
     records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
-    await worker.handle(TOPIC, 0, RecordBatch(0, 2, records))
+    await decided(worker, RecordBatch(0, 2, records))
     ends = {"express": 7}
     lanes = {"bulk": TOPIC, "express": "express", "other": "other"}
     metrics = WorkerMetrics(worker, lanes, lambda topic, _: ends.get(topic, 5))
@@ -395,6 +591,7 @@ async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
         "izin_order_acquisitions_total 1.0",
         "izin_order_partitions_ready 1.0",
         "izin_order_partitions_assigned 1.0",
+        "izin_order_partitions_paused 0.0",
         "izin_order_keys 1.0",
         "izin_order_batch_records_count 1.0",
         "izin_order_batch_records_sum 2.0",

@@ -1,0 +1,278 @@
+"""One partition number of a worker: its batches decided one after the other, its faults its own.
+
+Each assignment has a generation. A partition is decided upon only while it was acquired under the
+current one; whatever aborts a transaction, and whatever else goes wrong, makes it be acquired
+again, as often as it takes and as long as it is assigned. Meanwhile it alone is held back: nothing
+more of it is fetched, and every other partition of the worker goes on.
+
+Where our own code fails on too many records, the opt-ins (ONAY) of the lane wait for a person: its
+position stays, and of what comes the opt-outs (RET) alone are decided. The law knows no order of
+arrival, so whatever is decided later gives the same state.
+
+A batch begins exactly where the last one ended, or the partition is acquired again: its topic may
+have been created anew, or may have lost records, which the acquisition finds out.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from confluent_kafka import KafkaException
+
+from izin.consent.errors import OurError
+from izin.runtime.backoff import Backoff
+from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.observe import get_logger
+from izin.streams.budget import LatestRecords
+from izin.streams.engine.gate import Gate, Lane
+from izin.streams.engine.transport import RecordBatch
+from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
+from izin.streams.order import OrderStage
+from izin.streams.ownership.effects import DEAD_LETTER, Effects
+from izin.streams.ownership.partition_transaction import OwnedPartition
+
+ALARM_AFTER = 10.0
+"""Seconds of failures before a person is called; what no retry can mend calls at once."""
+_BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
+_FOLDED_AT_ONCE = 250
+"""Records whose outputs are sent while the next are folded, and after which others have a turn."""
+
+_log = get_logger(__name__)
+
+
+class PartitionProcessor:
+    """Acquires a partition number whenever it is assigned, and decides its batches."""
+
+    def __init__(  # noqa: PLR0913  # what it owns, and what it shares with the others
+        self,
+        owned: OwnedPartition,
+        *,
+        lanes: Sequence[str],
+        stage: OrderStage,
+        gate: Gate,
+        acquiring: asyncio.Semaphore,
+        latest: LatestRecords,
+        counts: Counter[str],
+    ) -> None:
+        self.owned = owned
+        self.commit_seconds = 0.0
+        self._stage = stage
+        self._gate = gate
+        self._acquiring = acquiring
+        self._latest = latest
+        self._counts = counts
+        self._lanes: Sequence[Lane] = [(lane, owned.number) for lane in lanes]
+        """The most urgent first."""
+        self._waiting: Mapping[str, deque[RecordBatch]] = {lane: deque() for lane in lanes}
+        self._opening = 0
+        """At the gate; 0: it is closed."""
+        self._generation: int | None = None
+        self._serving: int | None = None
+        self._is_closing = False
+        self._changed = asyncio.Event()
+        self._failures = 0
+        self._failing_since = 0.0
+        self._is_reported = False
+        self._scanned: dict[str, int] = {}
+        """Of lanes whose opt-ins wait: the offset below which all opt-outs are decided."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether batches are decided as they come."""
+        return self._opening > 0 and self._serving == self._generation
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether opt-ins wait for a person."""
+        return bool(self._scanned)
+
+    def assign(self, generation: int | None) -> None:
+        """Serve ``generation``; None: the partition is another worker's."""
+        self._generation = generation
+        self._changed.set()
+
+    def close(self) -> None:
+        """End :meth:`run` after the batch in hand."""
+        self._is_closing = True
+        self.assign(None)
+
+    def add(self, lane: str, batch: RecordBatch) -> None:
+        """Decide ``batch`` in its turn, unless it was fetched before the partition was acquired."""
+        if batch.opening == self._opening:
+            self._waiting[lane].append(batch)
+            self._gate.hold((lane, self.owned.number))
+            self._changed.set()
+
+    async def run(self) -> None:
+        """Serve one generation after the other until closed."""
+        while not self._is_closing:
+            if self._generation is None:
+                await self._until_changed()
+            else:
+                await self._serve(self._generation)
+                await in_daemon_thread(self._close_state, name="close-state")
+
+    def _close_state(self) -> None:
+        """Release the state's folder, unless the partition came back at once."""
+        if self._generation is None:
+            self.owned.state.close()
+
+    async def _until_changed(self, limit: float | None = None) -> None:
+        """Wait for a batch or an assignment, at most ``limit`` seconds."""
+        self._changed.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), limit)
+
+    async def _serve(self, generation: int) -> None:
+        """Acquire and decide for as long as ``generation`` is the current one."""
+        self._serving = generation
+        self._note_success()
+        self._scanned.clear()
+        try:
+            while self._generation == generation:
+                try:
+                    await self._acquire(generation)
+                    await self._decide(generation)
+                except Exception as error:  # noqa: BLE001  # held back alone, whatever it is
+                    self._lose()
+                    self._report(error)
+                    await self._pause(generation)
+        finally:
+            self._lose()
+
+    async def _acquire(self, generation: int) -> None:
+        self._lose()
+        async with self._acquiring:
+            if self._generation != generation:  # to acquire it now would fence its new owner
+                return
+            await in_daemon_thread(self.owned.acquire, name=f"acquire-{self.owned.number}")
+        if self._generation == generation:
+            offsets = {**self.owned.next_offsets, **self._scanned}
+            self._opening = self._gate.open({lane: offsets[lane[0]] for lane in self._lanes})
+            self._counts["acquisitions"] += 1
+
+    def _lose(self) -> None:
+        """Close the gate and drop what waits: it is read again."""
+        self._gate.close(self._lanes)
+        self._opening = 0
+        for batches in self._waiting.values():
+            batches.clear()
+        self.owned.release()
+
+    async def _pause(self, generation: int) -> None:
+        """Wait before the next attempt, or until another generation begins."""
+        limit = time.monotonic() + _BACKOFF.after(self._failures).total_seconds()
+        while self._generation == generation and (left := limit - time.monotonic()) > 0:
+            await self._until_changed(left)
+
+    async def _decide(self, generation: int) -> None:
+        """Decide batches until another generation begins, or the partition must be read back."""
+        while self._generation == generation and self.owned.is_acquired:
+            found = self._next()
+            if found is None:
+                await self._until_changed()
+            else:
+                await self._decide_batch(generation, *found)
+
+    def _next(self) -> tuple[str, RecordBatch] | None:
+        """Return the next batch and its lane; more of the lane may be fetched meanwhile."""
+        for lane in self._lanes:
+            waiting = self._waiting[lane[0]]
+            if waiting:
+                batch = waiting.popleft()
+                if not waiting:
+                    self._gate.release(lane)
+                return lane[0], batch
+        return None
+
+    async def _decide_batch(self, generation: int, topic: str, batch: RecordBatch) -> None:
+        owned, position = self.owned, self.owned.next_offsets[topic]
+        expected = self._scanned.get(topic, position)
+        if batch.start != expected:
+            raise SkippedRecordsError(topic, owned.number, expected, batch.start)
+        if topic in self._scanned:
+            effects = self._stage.fold_opt_outs(owned.number, batch.records, owned.state)
+        else:
+            effects, position = await self._fold(topic, batch), batch.next_offset
+        began = time.perf_counter()
+        await owned.commit(
+            effects,
+            topic=topic,
+            next_offset=position,
+            is_assigned=lambda: self._generation == generation,
+        )
+        self.commit_seconds += time.perf_counter() - began
+        if topic in self._scanned:
+            self._scanned[topic] = batch.next_offset
+        self._count(effects, topic, len(batch.records))
+
+    async def _fold(self, topic: str, batch: RecordBatch) -> Effects:
+        """Fold ``batch`` and send what it gives; raises DeadLetterBudgetError."""
+        owned, records, effects = self.owned, batch.records, Effects()
+        for start in range(0, len(records), _FOLDED_AT_ONCE):
+            some = records[start : start + _FOLDED_AT_ONCE]
+            self._stage.fold(owned.number, some, owned.state, effects)
+            source = self._latest.exceeded_by(effects.suspects, len(records))
+            if source is not None:
+                self._scanned[topic] = owned.next_offsets[topic]
+                suspects = self._latest.suspects[source] + effects.suspects[source]
+                seen = self._latest.records + len(records)
+                raise DeadLetterBudgetError(topic, owned.number, source, suspects, seen)
+            owned.write(effects)
+            await asyncio.sleep(0)
+        return effects
+
+    def _count(self, effects: Effects, topic: str, records: int) -> None:
+        self._note_success()
+        self._latest.add(effects.suspects, records)
+        self._counts.update(effects.counts)
+        self._counts["batches"] += 1
+        self._counts["records"] += records
+        for lane, partition, offset in effects.alarms:
+            _log.critical(
+                "opt-out dead-lettered",
+                remedy="izin dead-letters lists what is, or may be, an opt-out (RET)",
+                topic=lane,
+                partition=partition,
+                offset=offset,
+            )
+        reasons = {
+            name.removeprefix(DEAD_LETTER): count
+            for name, count in effects.counts.items()
+            if name.startswith(DEAD_LETTER)
+        }
+        others = sum(reasons.values()) - len(effects.alarms)
+        if others:
+            _log.warning("records dead-lettered", topic=topic, count=others, reasons=reasons)
+
+    def _note_success(self) -> None:
+        if self._is_reported:
+            _log.warning("partition resumed", partition=self.owned.number)
+        self._failures, self._is_reported = 0, False
+
+    def _report(self, error: Exception) -> None:
+        """Log a failure; a person is called for what lasts, and for what no retry can mend."""
+        number, now = self.owned.number, time.monotonic()
+        self._failures += 1
+        if self._failures == 1:
+            self._failing_since = now
+        if isinstance(error, DeadLetterBudgetError):
+            effect = "its opt-ins wait; its opt-outs and the other partitions go on"
+            _log.critical("opt-ins paused", partition=number, error=str(error), effect=effect)
+            return
+        is_passing = isinstance(error, KafkaException)
+        if isinstance(error, KafkaException):
+            self._counts["aborted"] += 1
+            _log.warning("transaction aborted", partition=number, error=error.args[0].str())
+        if not self._is_reported and not (is_passing and now - self._failing_since < ALARM_AFTER):
+            self._is_reported = True
+            _log.critical(
+                "partition held back",
+                partition=number,
+                error=str(error),
+                effect="its records wait, opt-outs too; the other partitions go on",
+                exc_info=not isinstance(error, KafkaException | OurError),
+            )

@@ -1,0 +1,103 @@
+"""What happens to one partition, or to the broker, stops no worker and no other partition."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from tests.chaos.order.brokers import BrokerCluster
+from tests.support.order_harness import CODEC
+from tests.support.order_traffic import Traffic
+from tests.support.order_verdict import backlog, examine
+from tests.support.order_workers import Worker, all_held, until
+
+pytestmark = pytest.mark.broker
+PARTITIONS = 4
+STUCK = 2
+
+
+@pytest.fixture
+def hanging(
+    make_settings: Callable[[int], KafkaSettings],
+) -> Iterator[tuple[KafkaSettings, Producer]]:
+    """Yield topics, and a transaction in a partition of ``desired-consents`` that hangs."""
+    settings = make_settings(PARTITIONS)
+    producer = kafka.producer(
+        settings,
+        **{
+            "transactional.id": f"{settings.topic_prefix}hanging",
+            "transaction.timeout.ms": 300_000,
+        },
+    )
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(settings.topics.desired_consents.name, key=b"x", partition=STUCK)
+    assert producer.flush(20) == 0
+    yield settings, producer
+    producer.abort_transaction(20)
+
+
+@pytest.mark.timeout(120)
+def test_hanging_transaction_holds_back_its_partition_alone(
+    hanging: tuple[KafkaSettings, Producer],
+    start_worker: Callable[[str, KafkaSettings], Worker],
+) -> None:
+    """The others are decided, the worker lives, and the partition comes back by itself."""
+    settings, producer = hanging
+    traffic = Traffic(settings, CODEC, seed=7, recipients=100)
+    traffic.publish(300)
+    worker = start_worker("one", settings)
+    others = set(range(PARTITIONS)) - {STUCK}
+    until(lambda: set(worker.health()["ready"]) == others, within=30, what="other partitions")
+
+    def only_the_stuck_one_waits() -> bool:
+        return {name[name.index("[") :] for name in backlog(settings)} == {f"[{STUCK}]"}
+
+    until(only_the_stuck_one_waits, within=30, what="decisions of the others")
+    traffic.publish(300)
+    until(
+        lambda: "partition held back" in worker.log.read_text(encoding="utf-8"),
+        within=80,
+        what="alert",
+    )
+    until(only_the_stuck_one_waits, within=30, what="further decisions of the others")
+    assert worker.process.poll() is None
+    producer.abort_transaction(20)
+    producer.begin_transaction()
+    until(lambda: all_held([worker], PARTITIONS), within=60, what="owner of the stuck partition")
+    until(lambda: not backlog(settings), within=30, what="end of the backlog")
+    assert worker.end() == 0
+
+
+@pytest.mark.timeout(200)
+def test_restarted_broker_is_worked_with_again(tmp_path: Path) -> None:
+    """A single broker that goes and comes back, by SIGTERM and by kill: no worker ends, and
+    every event is decided once.
+    """
+    with BrokerCluster(tmp_path, 1) as cluster:
+        settings = KafkaSettings(
+            bootstrap_servers=cluster.bootstrap_servers, partitions=2, replication_factor=1
+        )
+        ensure_topics(settings)
+        traffic = Traffic(settings, CODEC, seed=11, recipients=50)
+        traffic.publish(200)
+        worker = Worker("one", settings, tmp_path / "worker.log")
+        try:
+            until(lambda: all_held([worker], 2), within=40, what="owner")
+            until(lambda: not backlog(settings), within=30, what="first decisions")
+            (broker,) = cluster.brokers.values()
+            for stop in (broker.stop, broker.kill):
+                stop()
+                broker.start()
+                traffic.publish(100)
+                until(lambda: not backlog(settings), within=30, what="decisions after the restart")
+                assert worker.process.poll() is None
+            assert worker.end() == 0
+        finally:
+            worker.kill()
+        verdict = examine(settings, CODEC)
+    assert verdict.faultless, str(verdict)
