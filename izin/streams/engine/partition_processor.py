@@ -29,6 +29,7 @@ from izin.runtime.observe import get_logger
 from izin.streams.budget import LatestRecords
 from izin.streams.engine.gate import Gate, Lane
 from izin.streams.engine.transport import RecordBatch
+from izin.streams.engine.turns import Turn, Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
@@ -54,6 +55,7 @@ class PartitionProcessor:
         stage: OrderStage,
         gate: Gate,
         acquiring: asyncio.Semaphore,
+        turns: Turns,
         latest: LatestRecords,
         counts: Counter[str],
     ) -> None:
@@ -73,6 +75,7 @@ class PartitionProcessor:
         self._serving: int | None = None
         self._is_closing = False
         self._changed = asyncio.Event()
+        self._turn = Turn(turns, self._changed.set)
         self._failures = 0
         self._failing_since = 0.0
         self._is_reported = False
@@ -160,6 +163,7 @@ class PartitionProcessor:
         self._opening = 0
         for batches in self._waiting.values():
             batches.clear()
+        self._turn.give_back()
         self.owned.release()
 
     async def _pause(self, generation: int) -> None:
@@ -178,10 +182,15 @@ class PartitionProcessor:
                 await self._decide_batch(generation, *found)
 
     def _next(self) -> tuple[str, RecordBatch] | None:
-        """Return the next batch and its lane; more of the lane may be fetched meanwhile."""
-        for lane in self._lanes:
+        """Return the next batch and its lane; more of the lane may be fetched meanwhile.
+
+        The most urgent lane goes first, and takes no turn.
+        """
+        for place, lane in enumerate(self._lanes):
             waiting = self._waiting[lane[0]]
-            if waiting:
+            if waiting and place > 0:
+                self._turn.want()
+            if waiting and (place == 0 or self._turn.is_mine):
                 batch = waiting.popleft()
                 if not waiting:
                     self._gate.release(lane)
@@ -197,6 +206,8 @@ class PartitionProcessor:
             effects = self._stage.fold_opt_outs(owned.number, batch.records, owned.state)
         else:
             effects, position = await self._fold(topic, batch), batch.next_offset
+        if topic != self._lanes[0][0]:
+            self._turn.give_back()
         began = time.perf_counter()
         await owned.commit(
             effects,

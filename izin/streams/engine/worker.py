@@ -18,6 +18,7 @@ from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.streams.engine.gate import Gate, Lane
 from izin.streams.engine.partition_processor import PartitionProcessor
 from izin.streams.engine.transport import RecordBatch
+from izin.streams.engine.turns import Turns
 from izin.streams.errors import SplitLanesError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.partition_transaction import OwnedPartition
@@ -62,6 +63,7 @@ class OrderWorker:
             topics=settings.topics, partitions=settings.partitions, codec=codec
         )
         self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
+        self._turns = Turns()
         self._processors: dict[int, PartitionProcessor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._origin: Positions | None = None
@@ -147,6 +149,7 @@ class OrderWorker:
                 stage=self._stage,
                 gate=self.gate,
                 acquiring=self._acquiring,
+                turns=self._turns,
                 latest=LatestRecords(self._budget),
                 counts=self.counts,
             )
