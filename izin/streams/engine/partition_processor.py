@@ -41,6 +41,10 @@ _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 _FOLDED_AT_ONCE = 250
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
 
+_TURN_LIMIT = 0.25
+"""Seconds of a commit after which other partitions fold their bulk: until then, the less the broker
+has to do at once the sooner it answers, and one that does not answer holds up nobody else."""
+
 _log = get_logger(__name__)
 
 
@@ -206,15 +210,19 @@ class PartitionProcessor:
             effects = self._stage.fold_opt_outs(owned.number, batch.records, owned.state)
         else:
             effects, position = await self._fold(topic, batch), batch.next_offset
+        began = time.perf_counter()
+        late = asyncio.get_running_loop().call_later(_TURN_LIMIT, self._turn.give_back)
+        try:
+            await owned.commit(
+                effects,
+                topic=topic,
+                next_offset=position,
+                is_assigned=lambda: self._generation == generation,
+            )
+        finally:
+            late.cancel()
         if topic != self._lanes[0][0]:
             self._turn.give_back()
-        began = time.perf_counter()
-        await owned.commit(
-            effects,
-            topic=topic,
-            next_offset=position,
-            is_assigned=lambda: self._generation == generation,
-        )
         self.commit_seconds += time.perf_counter() - began
         if topic in self._scanned:
             self._scanned[topic] = batch.next_offset

@@ -1,4 +1,4 @@
-"""Whose bulk is folded next: one partition's at a time, in the order of asking.
+"""Whose bulk is decided next: one partition's at a time, in the order of asking.
 
 Folding keeps the event loop busy. Were the batches of all partitions folded side by side, each
 would take as long as all of them, and an opt-out waits for the batch in hand of its partition. What

@@ -215,6 +215,19 @@ async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     assert [topic for topic, *_ in partition.committed] == [TOPIC, EXPRESS, TOPIC]
 
 
+async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
+    """While another partition's bulk is folded, only bulk waits, and has its turn afterwards."""
+    await acquired(worker, 0)
+    worker._turns.ask(lambda: None)
+    give(worker, a_batch(0, 1))
+    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
+    await decided(worker, RecordBatch(0, 1, express), EXPRESS)
+    assert [topic for topic, *_ in owned(worker).committed] == [EXPRESS]
+    worker._turns.end()
+    await until(lambda: len(owned(worker).committed) == 2)
+    await decided(worker, a_batch(1, 1))
+
+
 async def test_lane_with_a_waiting_batch_is_not_fetched(worker: OrderWorker) -> None:
     """A partition that waits for its broker holds a batch and not the topic; others go on."""
     await acquired(worker, 0, 1)
