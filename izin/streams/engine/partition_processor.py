@@ -124,8 +124,11 @@ class PartitionProcessor:
 
     def _close_state(self) -> None:
         """Release the state's folder, unless the partition came back at once."""
-        if self._generation is None:
-            self.owned.state.close()
+        try:
+            if self._generation is None:
+                self.owned.state.close()
+        except Exception:  # noqa: BLE001  # the partition is served again when it comes back
+            _log.critical("state not closed", partition=self.owned.number, exc_info=True)
 
     async def _until_changed(self, limit: float | None = None) -> None:
         """Wait for a batch or an assignment, at most ``limit`` seconds."""
@@ -136,7 +139,7 @@ class PartitionProcessor:
     async def _serve(self, generation: int) -> None:
         """Acquire and decide for as long as ``generation`` is the current one."""
         self._serving = generation
-        self._note_success()
+        self._failures, self._is_reported = 0, False
         self._scanned.clear()
         try:
             while self._generation == generation:

@@ -22,7 +22,6 @@ from izin.streams.engine.turns import Turns
 from izin.streams.errors import SplitLanesError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import Positions
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState, PartitionState
 
@@ -66,7 +65,6 @@ class OrderWorker:
         self._turns = Turns()
         self._processors: dict[int, PartitionProcessor] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._origin: Positions | None = None
 
     @property
     def ready(self) -> frozenset[int]:
@@ -166,14 +164,13 @@ class OrderWorker:
             await self.check_topics()
 
     async def check_topics(self) -> None:
-        """Begin a generation if a topic was created anew since the last call."""
+        """Begin a generation if a topic was created anew since a partition was acquired."""
         try:
             origin = await in_daemon_thread(self._clients.origin, name="topic-ids")
         except KafkaException as error:
             _log.debug("topic ids not read", error=error.args[0].str())
             return
-        before, self._origin = self._origin, origin
-        if before is not None and before != origin:
+        if any(one.owned.origin not in {None, origin} for one in self._processors.values()):
             _log.critical("topic recreated", effect="every partition is acquired again")
             self._begin(self.assigned)
 

@@ -90,6 +90,11 @@ class OwnedPartition:
         """Whether it may be decided upon."""
         return self._acquisition is not None
 
+    @property
+    def origin(self) -> Positions | None:
+        """The ids of the cluster and of the topics under which it was acquired; None: it is not."""
+        return None if self._acquisition is None else self._acquisition.origin
+
     def acquire(self) -> None:
         """Acquire the partition: fence, catch up, read positions. Blocks: run it in a thread.
 

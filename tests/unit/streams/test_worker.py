@@ -38,6 +38,7 @@ class PartitionWithoutBroker:
         self.state = MemoryState()
         self.next_offsets = {TOPIC: 0, EXPRESS: 0}
         self.is_acquired = False
+        self.origin: str | None = None
         self.acquired = 0
         self.released = 0
         self.written: list[OutputRecord] = []
@@ -522,15 +523,29 @@ async def test_partition_revoked_while_waiting_is_not_acquired(worker: OrderWork
 
 async def test_topic_created_anew_is_noticed(worker: OrderWorker) -> None:
     """The consumer would go on in the new topic at the old offset."""
-    ids = ["first"]
-    worker._clients.origin = lambda: ids[0]  # type: ignore[assignment,return-value]
-    await acquired(worker, 0)
+    worker._clients.origin = lambda: "first"  # type: ignore[assignment,return-value]
     await worker.check_topics()
+    await acquired(worker, 0)
+    owned(worker).origin = "first"
     await worker.check_topics()
     assert owned(worker).acquired == 1
-    ids[0] = "second"
+    worker._clients.origin = lambda: "second"  # type: ignore[assignment,return-value]
     await worker.check_topics()
     await until(lambda: owned(worker).acquired == 2 and worker.ready == {0})
+
+
+async def test_state_that_cannot_be_closed_is_logged(worker: OrderWorker) -> None:
+    """The partition is served again when it comes back."""
+
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    owned(worker).state.close = fail
+    await acquired(worker, 0)
+    with capture_logs() as logs:
+        await acquired(worker, 1)
+        await until(lambda: [one for one in logs if one["event"] == "state not closed"])
+    await acquired(worker, 0, 1)
 
 
 async def test_topic_ids_that_cannot_be_read_change_nothing(worker: OrderWorker) -> None:
