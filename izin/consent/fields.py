@@ -1,7 +1,8 @@
 """The fields of an event, read one by one; *every* violation is reported (H110 to H122 …).
 
 Values are compared exactly, then without case and surrounding space; the Turkish dotted capital I
-counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS.
+counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS. A NUL
+(U+0000) belongs to no text and is taken out; in a recipient it is reported, for it may hide more.
 
 A RET from İYS is read more leniently: an address that we would refuse still names a record of İYS,
 and the opt-out must not be lost.
@@ -95,7 +96,7 @@ def is_misspelt(event: ConsentEvent, recipient: str) -> bool:
 
 
 def _folded(text: str) -> str:
-    return text.strip().replace("İ", "I").replace("ı", "i").upper()
+    return text.replace("\0", "").strip().replace("İ", "I").replace("ı", "i").upper()
 
 
 _MISSING: Mapping[str, str] = {"status": "H110", "type": "H111"}
@@ -121,6 +122,9 @@ def _recipient_type(event: ConsentEvent, faults: list[Violation]) -> RecipientTy
 
 def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violation]) -> str | None:
     text = event.recipient
+    if "\0" in text:
+        faults.append(violation("recipient", "IZIN-NUL"))
+        text = text.replace("\0", "")
     if channel is None:
         found = _either(text)
     else:

@@ -134,6 +134,10 @@ _OURS: Mapping[str, tuple[str, str]] = {
         "a spreadsheet made the number a decimal and may have lost digits; export it as text",
         "Tablo programı numarayı ondalık sayıya çevirmiş; sütunu metin yapıp yeniden aktarın.",
     ),
+    "IZIN-NUL": (
+        "the text has a NUL character (U+0000)",
+        "Alanda geçersiz bir karakter (NUL) var; temizleyip yeniden gönderin.",
+    ),
     "IZIN-IYS-RECIPIENT": (
         "İYS holds this ONAY on a misspelt address; it opens nothing for the right one",
         "İYS'deki bu onay hatalı yazılmış bir adreste; doğru adres için izin sayılmaz.",

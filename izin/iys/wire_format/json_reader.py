@@ -86,7 +86,7 @@ class JsonReader:
         return _present(name, self.text_or_none(name))
 
     def text_or_none(self, name: str) -> str | None:
-        """Return the text of ``name``, or its number as text; None if absent."""
+        """Return the text of ``name`` without NUL, or its number as text; None if absent."""
         value = self.raw(name)
         match value:
             case None:
@@ -94,7 +94,7 @@ class JsonReader:
             case bool():
                 return str(value).lower()
             case str() | int() | float():
-                return str(value).strip() or None
+                return str(value).replace("\0", "").strip() or None
             case _:
                 raise UnreadableError(f"{name} is a {type(value).__name__}, not a text")
 

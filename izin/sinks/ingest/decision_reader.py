@@ -116,8 +116,12 @@ class DecisionReader:
         return self._read(value)
 
     def decode(self, value: bytes) -> dict[str, Any]:
-        """Return the Decision record in ``value``; raises UndecodableError."""
-        return self._codec.decode("Decision", value)
+        """Return the Decision record in ``value``; raises UndecodableError.
+
+        PostgreSQL's texts have no NUL (U+0000), so it is taken out of those of the record.
+        """
+        decision: dict[str, Any] = _without_nul(self._codec.decode("Decision", value))
+        return decision
 
     def history_bytes(self, value: bytes) -> bytes:
         """Return the decision in the framing in which the history stores it."""
@@ -199,6 +203,9 @@ def _simple_fields(data: bytes, consent: int, head: bytes) -> SimpleFields | Non
         or identity[0] >= _A_BYTE
         or data[recipient_type] >= _A_BYTE
         or (data[e_origin] and data[e_origin + 1] >= _A_BYTE)
+        or _NULL in address
+        or _NULL in identity
+        or _NULL in data[e_origin + 1 : origin_ref]
     ):
         return None
     return SimpleFields(
@@ -224,6 +231,15 @@ def _simple_fields(data: bytes, consent: int, head: bytes) -> SimpleFields | Non
         latest_onay,
         latest_ret,
     )
+
+
+def _without_nul(value: Any) -> Any:  # noqa: ANN401  # whatever Avro has
+    """Return a decoded ``value`` without a NUL in any of its texts."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(one) for name, one in value.items()}
+    return [_without_nul(one) for one in value] if isinstance(value, list) else value
 
 
 def _check(schemas: Mapping[str, Any]) -> None:

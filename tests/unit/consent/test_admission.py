@@ -207,6 +207,18 @@ def test_onay_ahead_of_its_append_beyond_the_skew_is_refused():
     assert codes(refused(event)) == [("consent_date", "H162")]
 
 
+def test_nul_in_a_recipient_flags_a_ret_and_refuses_an_onay():
+    """The opt-out takes effect for the recipient that is left; a source must mend an opt-in."""
+    spoilt = {"recipient": f"\0{PHONE[:5]}\0{PHONE[5:]}", "type": "MES\0AJ", "status": "R\0ET"}
+    result = admitted(an_event(**spoilt))
+    assert (result.key.recipient, result.status) == (PHONE, Status.RET)
+    assert codes(result) == [("recipient", "IZIN-NUL")]
+    assert not result.registrable
+    assert codes(refused(an_event(**spoilt | {"status": "ONAY"}))) == [("recipient", "IZIN-NUL")]
+    nothing = refused(an_event(status="RET", recipient="\0"))
+    assert ("recipient", "H114") in codes(nothing) or ("recipient", "H121") in codes(nothing)
+
+
 def test_effective_instants_are_whole_seconds_in_utc():
     """İYS's clock has whole seconds, and states are in UTC."""
     turkish = timezone(timedelta(hours=3))
