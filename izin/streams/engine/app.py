@@ -11,6 +11,7 @@ that comes back what it had, with its former address; so to Faust a worker's add
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, assert_never
 
 import faust
@@ -242,7 +243,9 @@ def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch) -> None:
 
     @app.timer(_OFFSETS_PUBLISHED_EVERY)
     async def publish_offsets(_app: faust.App) -> None:
-        await app.consumer.publish_offsets(worker.decided)
+        if not app.rebalancing:
+            with suppress(Exception):  # Faust would end the worker, and lag tools alone are served
+                await app.consumer.publish_offsets(worker.decided)
 
     @app.on_before_shutdown.connect
     async def closing(_app: faust.App, **_: Any) -> None:  # noqa: ANN401  # Faust's signal

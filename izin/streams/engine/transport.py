@@ -51,6 +51,8 @@ from izin.streams.engine.gate import Gate, Lane
 from izin.streams.guard import SourceRecord
 
 SCHEME = "batch"
+_PUBLISHED_WITHIN = 1.0
+"""Seconds: a commit that waits for a rebalance would keep the consumer from ending."""
 
 RELIES_ON = (
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
@@ -200,8 +202,9 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _publish_offsets(self, consumer: Any, offsets: Mapping[Lane, int]) -> None:  # noqa: ANN401  # aiokafka publishes no types
         try:
-            await consumer.commit({TopicPartition(*lane): at for lane, at in offsets.items()})
-        except KafkaError as error:
+            async with asyncio.timeout(_PUBLISHED_WITHIN):
+                await consumer.commit({TopicPartition(*lane): at for lane, at in offsets.items()})
+        except (KafkaError, TimeoutError) as error:
             _log.debug("group offsets not committed", error=type(error).__name__)
 
 

@@ -27,7 +27,7 @@ from izin.streams.state.state import MemoryState, PartitionState
 
 _ACQUIRED_AT_ONCE = 16
 """An acquisition mostly waits for the broker."""
-_CLOSED_WITHIN = 3.0
+_CLOSED_WITHIN = 2.0
 """Seconds for the batches in hand when the worker ends."""
 _CHECK_INTERVAL = 10.0
 """Seconds between two looks at the topics' ids."""
@@ -185,4 +185,4 @@ class OrderWorker:
             if late:
                 names = sorted(task.get_name() for task in late)
                 _log.warning("partitions not released in time", tasks=names)
-        await asyncio.to_thread(self._clients.close)
+        await in_daemon_thread(self._clients.close, name="close-clients")

@@ -14,7 +14,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.streams.ownership.positions import Positions
 
 _TIMEOUT = 10.0
-_FLUSH_TIMEOUT = 2.0
+_FLUSH_TIMEOUT = 0.5
 _LEADER_WITHIN = 10.0
 _LEADER_WAIT = 0.1
 

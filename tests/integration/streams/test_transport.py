@@ -307,6 +307,18 @@ async def test_group_offsets_that_are_refused_are_of_no_consequence() -> None:
     assert asked == [{TopicPartition("events", 0): 7}]
 
 
+async def test_group_offsets_that_wait_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker ends in time though its group rebalances."""
+
+    class Waiting:
+        async def commit(self, _: object) -> None:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(transport, "_PUBLISHED_WITHIN", 0.01)
+    thread = BatchConsumerThread.__new__(BatchConsumerThread)
+    await thread._publish_offsets(Waiting(), {("events", 0): 7})
+
+
 async def test_no_offsets_are_not_committed() -> None:
     """Aiokafka refuses an empty commit, and a worker without partitions has none."""
     consumer = BatchConsumer.__new__(BatchConsumer)
