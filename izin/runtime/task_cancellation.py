@@ -1,7 +1,7 @@
 """Cancellation of asyncio tasks that waits until they have ended."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _RETRY_AFTER = 1.0
 
@@ -17,3 +17,16 @@ async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_RETRY_AFTER)
+
+
+async def drain(
+    ending: Collection[asyncio.Task[None]],
+    background: Collection[asyncio.Task[None]],
+    *,
+    within: float,
+) -> None:
+    """Cancel ``background``; let ``ending`` finish ``within`` seconds, then cancel it too."""
+    for task in background:
+        task.cancel()
+    await asyncio.wait(ending, timeout=within)
+    await cancel_all([*ending, *background])

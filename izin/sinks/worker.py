@@ -27,7 +27,7 @@ from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.task_cancellation import drain
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
@@ -250,7 +250,7 @@ async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
     finally:
         stopping.set()
         http_server.should_exit = True
-        await _drain([*outbound, http], background)
+        await drain([*outbound, http], background, within=_DRAIN)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:
@@ -274,14 +274,6 @@ async def _first(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-async def _drain(ending: list[asyncio.Task[None]], background: list[asyncio.Task[None]]) -> None:
-    """Cancel ``background``; let ``ending`` finish within ``_DRAIN`` seconds, then cancel it."""
-    for task in background:
-        task.cancel()
-    await asyncio.wait(ending, timeout=_DRAIN)
-    await cancel_all([*ending, *background])
 
 
 def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
