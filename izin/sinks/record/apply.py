@@ -11,7 +11,7 @@ from typing import Any
 
 from izin.consent.admission import SKEW
 from izin.consent.attestation import attested
-from izin.consent.model import Consent, ConsentEvent, Status
+from izin.consent.model import Consent, ConsentEvent, IysOrigin, Status
 from izin.consent.next_action import Action, Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.sinks.record.consent_row import ConsentRow
@@ -37,6 +37,21 @@ class Observation:
     verified_by: str
     """The path by which it came: add, batch, status, statuses, pull, push or daily."""
 
+    @classmethod
+    def of(
+        cls, event: ConsentEvent, at_iys: IysOrigin, *, verified_at: datetime | None
+    ) -> "Observation":
+        """Return what ``event``, which has ``at_iys``, shows; its status is ONAY or RET."""
+        return cls(
+            value=Registered(event.status),
+            creation_date=at_iys.creation_date,
+            consent_date=event.consent_date,
+            source=event.source,
+            transaction_id=at_iys.transaction_id,
+            verified_at=verified_at,
+            verified_by=at_iys.path,
+        )
+
 
 def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) -> ConsentRow:
     """Return the row after ``decision`` (an Avro Decision), before it is ruled.
@@ -58,18 +73,7 @@ def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) 
     if is_outranked(row, consent.order):
         row = _desiring(row, consent, event)
     if event.iys is not None and event.status == Status.RET:
-        row = observed(
-            row,
-            Observation(
-                value=Registered.RET,
-                creation_date=event.iys.creation_date,
-                consent_date=event.consent_date,
-                source=event.source,
-                transaction_id=event.iys.transaction_id,
-                verified_at=None,
-                verified_by=event.iys.path,
-            ),
-        )
+        row = observed(row, Observation.of(event, event.iys, verified_at=None))
     return row
 
 

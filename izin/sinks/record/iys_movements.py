@@ -9,7 +9,6 @@ from uuid import UUID, uuid5
 
 from izin.consent.fields import is_misspelt, read_key
 from izin.consent.model import ConsentEvent, ConsentKey, DateBasis, IysOrigin, Status
-from izin.consent.next_action import Registered
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
@@ -62,12 +61,5 @@ def observation_of(event: ConsentEvent, key: ConsentKey) -> Observation | None:
         return None
     if event.status == Status.ONAY and is_misspelt(event, key.recipient):
         return None
-    return Observation(
-        value=Registered(event.status),
-        creation_date=at_iys.creation_date,
-        consent_date=event.consent_date,
-        source=event.source,
-        transaction_id=at_iys.transaction_id,
-        verified_at=at_iys.observed_at or at_iys.creation_date,
-        verified_by=at_iys.path,
-    )
+    verified_at = at_iys.observed_at or at_iys.creation_date
+    return Observation.of(event, at_iys, verified_at=verified_at)
