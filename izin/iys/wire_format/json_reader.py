@@ -142,10 +142,6 @@ class JsonReader:
         value = self.raw(name)
         return None if value is None else JsonReader(value)
 
-    def each(self, name: str) -> Iterator[JsonReader]:
-        """Return the objects in the list of ``name``; empty if absent."""
-        return readers(self.raw(name) or [])
-
     def texts(self, name: str) -> tuple[str, ...]:
         """Return the texts in the list of ``name``; empty if absent."""
         value = self.raw(name) or []
