@@ -5,7 +5,7 @@ closed when it is lost. Faust's own pauses would not do: a rebalance, or a buffe
 resumes what was paused. While a lane has a batch that waits to be decided it is held, so that a
 partition which is slow, or which waits for its broker, keeps a few batches and not the topic.
 
-Each opening has a number, which its batches carry: one that was fetched before is told apart.
+Each opening has a number, which its batches carry: a batch fetched before it is recognised.
 """
 
 import threading

@@ -129,7 +129,7 @@ def test_decided_offsets_are_those_of_every_partition(harness: OrderHarness) -> 
 def test_former_leader_is_waited_for(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broker that lags behind tells an end of the past; the partition waits for the other."""
+    """A broker that lags behind returns an end of the past; the partition waits for the other."""
     decided_to(harness, 10)
     owner = harness.owner()
     real = owner._clients.bounds

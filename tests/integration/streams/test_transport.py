@@ -203,7 +203,7 @@ async def test_batch_is_the_whole_fetch_of_one_partition(
     places = {TopicPartition(topic, 0), TopicPartition(topic, 1)}
     async with consuming(settings, *places) as consumer:
         async with asyncio.timeout(20):
-            while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka tells nobody
+            while len(consumer._fetcher._records) < 2:  # noqa: ASYNC110  # aiokafka has no event for it
                 await asyncio.sleep(0.01)
         thread = BatchReader(consumer, *places)._thread
         found = [
@@ -230,7 +230,7 @@ async def test_topics_that_go_ahead_are_delivered_first(
         producer.produce(express, value="opt-out", partition=0)
         assert producer.flush(10) == 0
         async with asyncio.timeout(20):
-            while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka tells nobody
+            while TopicPartition(express, 0) not in consumer._fetcher._records:  # noqa: ASYNC110  # aiokafka has no event for it
                 await asyncio.sleep(0.01)
         found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
     assert [place.topic for place in found] == [express, bulk]
@@ -249,7 +249,7 @@ async def test_seek_shows_as_a_hole(writer: TransactionWriter) -> None:
 
 @pytest.mark.broker
 async def test_opened_lane_is_read_from_its_offset(writer: TransactionWriter) -> None:
-    """What was fetched before is told apart by its opening, and a closed lane is not fetched."""
+    """What was fetched before is recognised by its opening, and a closed lane is not fetched."""
     writer.write(*(f"value-{number}" for number in range(10)))
     async with reading(writer.settings) as reader:
         (first,) = await reader.read(10)

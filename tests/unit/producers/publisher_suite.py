@@ -50,8 +50,8 @@ class PublisherSuite:
         """Set where it is missing, unchanged where it is given."""
         publisher.publish(an_event(received_at=None), a_key()).result(SOON)
         publisher.publish(an_event(received_at=NOON), a_key()).result(SOON)
-        stamped = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
-        assert stamped == [NOON + timedelta(hours=1), NOON]
+        received = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
+        assert received == [NOON + timedelta(hours=1), NOON]
 
     def test_unreadable_recipient_gets_a_stable_opaque_key(
         self, publisher: EventPublisher, written: Written

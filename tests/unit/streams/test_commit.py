@@ -60,7 +60,7 @@ async def test_commit_of_a_lost_partition_is_given_up(
 
 
 async def test_pauses_are_bounded() -> None:
-    """Whoever waits for what never comes is told so."""
+    """Whoever waits for what never comes gets an error."""
     pauses, count = Pauses(0.01), 0
     with pytest.raises(KafkaException):  # noqa: PT012  # which of them raises is a matter of time
         while count < 1000:

@@ -19,7 +19,7 @@ def test_lane_is_fetched_from_its_opening_to_its_end() -> None:
 
 
 def test_lane_opened_again_has_another_number() -> None:
-    """Batches of the first opening are told apart from those of the second."""
+    """Batches of the first opening are distinguished from those of the second."""
     gate = Gate()
     first = gate.open({A: 7})
     second = gate.open({A: 3})
