@@ -78,7 +78,7 @@ class Server(ABC):
             self._child.start()
             self._child.wait_ready()
             self._initialize()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started is stopped
             self.stop()
             raise
         self._on_progress(f"{self.name} answers on {self.address}")

@@ -70,7 +70,7 @@ class LocalServers:
             with ThreadPoolExecutor(max(1, len(starts))) as pool:
                 for started in [pool.submit(start) for start in starts]:
                     started.result()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started is stopped
             self.stop()
             raise
 

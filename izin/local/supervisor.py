@@ -89,7 +89,7 @@ class Supervisor:
                             ready, up_since=time.monotonic()
                         )
                         self._ensure_watch()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started is stopped
             for child in reversed(waiting):
                 child.stop()
             raise

@@ -109,7 +109,7 @@ class LocalStack:
         """Start everything; return when each part answers. Raises LocalError, after stopping."""
         try:
             self._start()
-        except BaseException:
+        except BaseException:  # also Ctrl-C: what was started is stopped
             self.stop()
             raise
 

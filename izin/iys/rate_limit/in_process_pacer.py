@@ -69,7 +69,7 @@ class InProcessPacer:
                 slot = await self._slot()
                 if not self._queue.grant(slot):
                     self._state = self._pace.arrived(self._state, slot.number)
-        except BaseException as error:
+        except BaseException as error:  # also a cancellation: whoever waits is woken
             self._queue.fail(error)
             if not isinstance(error, Exception):
                 raise

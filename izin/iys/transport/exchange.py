@@ -146,8 +146,7 @@ class Exchange:
             else:
                 breakers.answered(name)
             raise
-        except BaseException:
-            # Cancelled, or the ledger cannot be reached: that shows nothing about İYS.
+        except BaseException:  # cancelled, or no ledger: that shows nothing about İYS
             breakers.abandoned(name)
             raise
         breakers.answered(name)
