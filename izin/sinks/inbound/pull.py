@@ -19,7 +19,7 @@ from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.errors import CallError
 from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.runtime.observe import get_logger
-from izin.sinks.inbound.unreadable_items import report_unreadable
+from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
@@ -121,7 +121,7 @@ class Puller:
     ) -> list[_ReadMovement]:
         at, messages = self.context.clock(), self.context.topic_messages
         source = f"iys/pull/{stream}/{brand.brand_code}"
-        report_unreadable(page.unreadable, source)
+        unreadable = unreadable_messages(page.unreadable, source, messages, at)
         events = [event_of(one, brand, stream, path="pull", at=at) for one in page.movements]
         read = [(event, key_of(event)) for event in events]
         keyed = [(event, key) for event, key in read if key is not None]
@@ -140,7 +140,7 @@ class Puller:
         await self.publisher.publish(
             [messages.event(one.event, one.key, at) for one in seen if not one.is_ours]
             + [messages.unkeyed(event, at) for event, key in read if key is None]
-            + [messages.unreadable(item, source, at) for item in page.unreadable]
+            + unreadable
         )
         return seen
 

@@ -24,7 +24,7 @@ from izin.iys.wire_format.consents import Stream
 from izin.iys.wire_format.push import parse_push
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.unreadable_items import report_unreadable
+from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.publish.publisher import Publisher
@@ -130,11 +130,7 @@ class PushReceiver:
                     if key is None
                     else self.topic_messages.event(event, key, at)
                 )
-            source = "iys/push"
-            report_unreadable(push.unreadable, source)
-            messages += [
-                self.topic_messages.unreadable(item, source, at) for item in push.unreadable
-            ]
+            messages += unreadable_messages(push.unreadable, "iys/push", self.topic_messages, at)
             await self.publisher.publish(messages)
         except (StreamUnavailableError, LedgerUnavailableError) as error:
             _log.warning("push failed", error=str(error))

@@ -1,15 +1,19 @@
-"""The alert about what İYS showed and nobody can read."""
+"""What İYS showed and nobody can read: an alert and a dead letter for each."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
+from izin.sinks.record.messages import Message, TopicMessages
 
 _log = get_logger(__name__)
 
 
-def report_unreadable(items: Sequence[UnreadableItem], source: str) -> None:
-    """Log each of ``items``, without its content: it is personal data."""
+def unreadable_messages(
+    items: Sequence[UnreadableItem], source: str, topic_messages: TopicMessages, at: datetime
+) -> list[Message]:
+    """Return the dead letters of ``items``; log each without its content: it is personal data."""
     for item in items:
         _log.critical(
             "movement unreadable",
@@ -17,3 +21,4 @@ def report_unreadable(items: Sequence[UnreadableItem], source: str) -> None:
             error=item.error,
             remedy="it may be an opt-out: izin dead-letters has it as İYS wrote it",
         )
+    return [topic_messages.unreadable(item, source, at) for item in items]
