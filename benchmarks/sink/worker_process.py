@@ -20,13 +20,13 @@ from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.worker import now
 
 
 async def main() -> None:
@@ -48,7 +48,7 @@ async def main() -> None:
                 ledger=ledger,
                 client=client,
                 topic_messages=TopicMessages(Codec(), Topics()),
-                clock=now,
+                clock=ledger.clock.now,
                 pacer=pacer,
                 lease_owner=LeaseOwner(
                     owner=ledger.owner,
@@ -60,7 +60,7 @@ async def main() -> None:
                 unforeseen=metrics.unforeseen,
             )
             beside = [
-                asyncio.create_task(keep_running("live", lambda: ledger.live(alive))),
+                asyncio.create_task(keep_running("live", lambda: live(ledger, alive))),
                 asyncio.create_task(keep_running("listen", lambda: notifications.listen(ledger))),
             ]
             await alive.wait()
@@ -73,7 +73,7 @@ async def main() -> None:
             for task in beside:
                 task.cancel()
             async with ledger.transaction() as connection:
-                await submissions.release(connection, owner=ledger.owner, now=now())
+                await submissions.release(connection, owner=ledger.owner, now=ledger.clock.now())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import uvicorn
 import uvloop
@@ -39,6 +39,7 @@ from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
@@ -113,12 +114,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         )
         await pacer.begin()
         tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
-        auth = TokenAuth(iys, tokens)
+        auth = TokenAuth(iys, tokens, now=ledger.clock.now)
         context = OutboundContext(
             ledger=ledger,
             client=await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer)),
             topic_messages=TopicMessages(codec, kafka.topics),
-            clock=now,
+            clock=ledger.clock.now,
             pacer=pacer,
             lease_owner=_lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
@@ -161,37 +162,42 @@ def _http_server(parts: _Parts) -> uvicorn.Server:
         brands=parts.brands,
         publisher=parts.publisher,
         topic_messages=parts.context.topic_messages,
-        clock=now,
+        clock=parts.context.clock,
         count=parts.metrics.pushed.inc,
     )
     rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
     ledger, topics = parts.context.ledger, parts.kafka.topics
     application = server.app(
-        ledger, parts.metrics, receiver, topics, parts.broker, clock=now, records_per_second=rate
+        ledger,
+        parts.metrics,
+        receiver,
+        topics,
+        parts.broker,
+        clock=parts.context.clock,
+        records_per_second=rate,
     )
     return server.server(parts.sink, application)
 
 
-def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Return what runs beside the outbound loops, by name; it sets ``alive``."""
+def _background(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs beside the outbound loops, by name."""
     kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
-    ledger, topic_messages = context.ledger, context.topic_messages
+    ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
     puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
-        "live": lambda: ledger.live(alive),
         "broker watch": parts.broker.run,
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,
             codec=codec,
             settings=kafka,
-            clock=now,
+            clock=clock,
             wait=_POLL_WAIT,
         ).run,
         **{
             f"sequences of {lane}": SequenceTracker(
-                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=now, wait=_POLL_WAIT
+                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=clock, wait=_POLL_WAIT
             ).run
             for lane, name in (
                 ("bulk", kafka.topics.events.name),
@@ -202,18 +208,18 @@ def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], A
             ledger=ledger,
             settings=kafka,
             notifications=parts.notifications,
-            clock=now,
+            clock=clock,
             wait=sink.poll_interval,
         ).run,
         "anchors": AnchorWriter(
             ledger=ledger,
             topic_messages=topic_messages,
             file=sink.anchor_file,
-            clock=now,
+            clock=clock,
             interval=sink.anchor_interval,
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
-        "deadlines": DeadlineMonitor(ledger=ledger, clock=now, interval=_DEADLINE_INTERVAL).run,
+        "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
         "pull": lambda: puller.run(sink.poll_interval),
     }
     if sink.push_url is not None and parts.credentials is not None:
@@ -230,12 +236,14 @@ def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], A
 async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
     """Run every loop and the HTTP server until ``stopping`` is set, then drain and release."""
     ledger, alive = parts.context.ledger, asyncio.Event()
-    background = [
-        asyncio.create_task(keep_running(name, work), name=name)
-        for name, work in _background(parts, alive).items()
-    ]
-    # Submissions made before others see that this process is alive would be recovered by them.
+    living = keep_running("live", lambda: live(ledger, alive))
+    background = [asyncio.create_task(living, name="live")]
+    # Until others see that this process is alive, they would take over whatever it begins.
     await _first(alive, stopping)
+    background += [
+        asyncio.create_task(keep_running(name, work), name=name)
+        for name, work in _background(parts).items()
+    ]
     outbound = [
         asyncio.create_task(loop, name=name)
         for name, loop in outbound_loops(
@@ -254,7 +262,7 @@ async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:
-                await submissions.release(connection, owner=ledger.owner, now=now())
+                await submissions.release(connection, owner=ledger.owner, now=parts.context.clock())
 
 
 async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -286,8 +294,3 @@ def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner
         account=iys.username,
         address=iys.egress_address,
     )
-
-
-def now() -> datetime:
-    """Return the current instant."""
-    return datetime.now(UTC)

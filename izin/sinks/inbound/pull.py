@@ -12,7 +12,7 @@ every consent of the brand that is registered at İYS is queried instead (refere
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from izin.consent.model import ConsentEvent, ConsentKey
@@ -21,6 +21,7 @@ from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger import brands, stream_progress, submissions
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
@@ -57,9 +58,11 @@ class Puller:
     async def run(self, poll_interval: timedelta) -> None:
         """Pull until cancelled, in one process of an account and address at a time."""
         rest = min(self.interval, max(poll_interval, self.interval / 10))
-        async with self.context.ledger.sole(self.context.lease_owner.sole("pull")):
+        context = self.context
+        async with sole(context.ledger, context.lease_owner.sole("pull")) as ledger:
+            owner = replace(self, context=replace(context, ledger=ledger))
             while True:
-                await self.pull()
+                await owner.pull()
                 await asyncio.sleep(rest.total_seconds())
 
     async def pull(self) -> bool:

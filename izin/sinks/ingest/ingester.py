@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -27,6 +27,7 @@ from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
@@ -66,9 +67,10 @@ class Ingester:
 
     async def run(self) -> None:
         """Ingest until cancelled, in one process at a time."""
-        async with self.ledger.sole("ingest"):
+        async with sole(self.ledger, "ingest") as ledger:
+            owner = replace(self, ledger=ledger)
             while True:
-                reader = await self.open()
+                reader = await owner.open()
                 try:
                     await reader.run(self.wait)
                 except ConcurrentChangeError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import offsets, sequences
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.sequences import Origin
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.sequence_gaps import Run, runs
@@ -42,9 +43,10 @@ class SequenceTracker:
 
     async def run(self) -> None:
         """Track until cancelled, in one process at a time."""
-        async with self.ledger.sole(f"follow {self.topic}"):
+        async with sole(self.ledger, f"follow {self.topic}") as ledger:
+            owner = replace(self, ledger=ledger)
             while True:
-                lane = await self.open()
+                lane = await owner.open()
                 try:
                     while True:
                         await lane.step(self.wait)

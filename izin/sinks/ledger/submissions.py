@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg.rows import args_row
 
-from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
@@ -148,7 +148,6 @@ async def unanswered(
     values = {
         "kinds": list(kinds),
         "now": now,
-        "lock_class": LOCK_CLASS,
         "owner": lease_owner.owner,
         **lease_owner.who,
     }

@@ -14,6 +14,7 @@ from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.deadlines import Margin, SuspendedOptOuts
 from izin.sinks.ledger.stream_progress import StreamProgress
 
@@ -51,9 +52,11 @@ class DeadlineMonitor:
 
     async def run(self) -> None:
         """Check until cancelled."""
-        async with self.ledger.sole("watch"):
+        async with sole(self.ledger, "watch") as ledger:
             while True:
-                await self.check()
+                async with ledger.transaction():
+                    # It only reads: whoever has lost the lease finds out here.
+                    await self.check()
                 await asyncio.sleep(self.interval.total_seconds())
 
     async def check(self) -> tuple[Alert, ...]:

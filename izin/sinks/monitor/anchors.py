@@ -8,12 +8,13 @@ change the ledger should not be able to change both copies.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
@@ -34,9 +35,10 @@ class AnchorWriter:
 
     async def run(self) -> None:
         """Anchor until cancelled."""
-        async with self.ledger.sole("anchor"):
+        async with sole(self.ledger, "anchor") as ledger:
+            owner = replace(self, ledger=ledger)
             while True:
-                await self.anchor()
+                await owner.anchor()
                 await asyncio.sleep(self.interval.total_seconds())
 
     async def anchor(self) -> int:

@@ -6,13 +6,14 @@ for.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import SubscriptionStatus
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
@@ -34,9 +35,11 @@ class SubscriptionMonitor:
 
     async def run(self) -> None:
         """Query until cancelled, in one process of an account at a time."""
-        async with self.context.ledger.sole(self.context.lease_owner.sole("survey")):
+        context = self.context
+        async with sole(context.ledger, context.lease_owner.sole("survey")) as ledger:
+            owner = replace(self, context=replace(context, ledger=ledger))
             while True:
-                await self.refresh()
+                await owner.refresh()
                 await asyncio.sleep(_INTERVAL.total_seconds())
 
     async def refresh(self, *, every: timedelta = EVERY) -> dict[int, str]:

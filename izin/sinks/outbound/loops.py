@@ -25,12 +25,14 @@ from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
+    FencedError,
     LedgerUnavailableError,
     StreamUnavailableError,
 )
 
 RETRIED = (
     ConcurrentChangeError,
+    FencedError,
     LedgerUnavailableError,
     StreamUnavailableError,
     RegistryError,

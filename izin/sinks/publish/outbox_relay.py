@@ -9,7 +9,7 @@ same ids.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -46,11 +47,12 @@ class OutboxRelay:
 
     async def run(self) -> None:
         """Deliver until cancelled, in one process at a time."""
-        async with self.ledger.sole("deliver"):
-            client = await asyncio.to_thread(self._open)
+        async with sole(self.ledger, "deliver") as ledger:
+            owner = replace(self, ledger=ledger)
+            client = await owner.open()
             while True:
                 seen = self.notifications.count(notifications.OUTBOX)
-                if not await self.deliver(client):
+                if not await owner.deliver(client):
                     await self.notifications.wait(notifications.OUTBOX, seen, self.wait)
 
     async def open(self) -> Producer:

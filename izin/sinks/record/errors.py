@@ -7,6 +7,7 @@ OurError
 ├── MigrationError           the ledger's schema does not fit this release
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
 ├── ConcurrentChangeError    another process was first: read again and repeat the step
+├── FencedError              another process has taken over the work of this one: start over
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
 └── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: retry later
 SourceError
@@ -41,6 +42,13 @@ class MigrationError(OurError):
 
 class ConcurrentChangeError(OurError):
     """Another process changed the same rows or offsets first."""
+
+
+class FencedError(OurError):
+    """Another process has taken over the lease of this work; nothing was written."""
+
+    def __init__(self, work: str) -> None:
+        super().__init__(f"another process has taken over the work {work!r}")
 
 
 class UnreadablePushError(SourceError):

@@ -30,8 +30,9 @@ from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
-from izin.sinks.ledger.db.connection import LOCK_CLASS, Connection, Ledger
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.notifications import NAMES, Notifications
+from izin.sinks.ledger.db.processes import enter
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import outbound_loops
@@ -99,9 +100,9 @@ class TimedLedger(Ledger):
         self._time = time
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def _transaction(self) -> AsyncIterator[Connection]:
         """Yield a connection with the instant of the virtual clock."""
-        async with super().transaction() as connection:
+        async with super()._transaction() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
 
@@ -238,7 +239,7 @@ class VirtualSinks:
         async with AsyncExitStack() as stack:
             ledger = await stack.enter_async_context(self.ledger())
             living = await stack.enter_async_context(ledger.session())
-            await living.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, int(ledger.owner)])
+            await enter(living, ledger.owner)
             pacer = LedgerPacer(ledger, Pace(), address=ADDRESS, clock=loop.time)
             await pacer.begin()
             store = LedgerTokenStore(ledger=ledger, account=USERNAME, address=ADDRESS)

@@ -1,4 +1,4 @@
-"""A sink worker is killed amid its work; the next one completes it."""
+"""A sink worker is killed or frozen amid its work; another one completes it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,3 +70,47 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR
         if recipient not in withdrawn:
             assert register[recipient] == "ONAY"
         assert (await harness.row(recipient)).state in {"accepted", "not_needed"}
+
+
+async def test_worker_beside_a_frozen_one_goes_on(  # noqa: PLR0917 - fixtures
+    harness: SinkHarness,
+    ledger: Ledger,
+    database_url: str,
+    kafka_settings: KafkaSettings,
+    tmp_path: Path,
+    iys: SimulatorAdmin,
+):
+    """What only one process does, and what it had claimed, passes to the other; the frozen one
+    wakes, and sends and writes nothing twice.
+    """
+    iys.post("settings", resultDelay=0.2)
+    await ledger.fetch("DELETE FROM outbox RETURNING id")
+    processes = SinkProcesses(
+        count=1,
+        settings=kafka_settings,
+        database_url=database_url,
+        simulator=iys,
+        log=tmp_path / "sinks.log",
+        result_delay=0.2,
+        environment={"IYS_REQUESTS_PER_SECOND": "100"},
+    )
+
+    async def is_settled() -> bool:
+        lag = await reads.lag(ledger, now=datetime.now(UTC))
+        return lag.is_settled and set(iys.register().values()) == {"RET"}
+
+    try:
+        publish(kafka_settings, *harness.decided(*(onay(one) for one in RECIPIENTS)))
+        processes.start()
+        await until(lambda: len(iys.register()) == len(RECIPIENTS), within=60)
+        processes.count = 2
+        processes.start()
+        processes.freeze(0)
+        publish(kafka_settings, *harness.decided(*(ret(one) for one in RECIPIENTS)))
+        await until(is_settled, within=60)
+        processes.thaw(0)
+    finally:
+        processes.end()
+    assert [one.returncode for one in processes.running.values()] == [0, 0]
+    for recipient in RECIPIENTS:
+        assert iys.movements(recipient) == ["ONAY", "RET"], recipient

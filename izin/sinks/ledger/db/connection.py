@@ -1,12 +1,13 @@
 """Connections to the ledger: a pool, transactions, and the translation of PostgreSQL's errors.
 
-Errors are recognised by class and constraint, never by text. A living process has an advisory lock
-on its number, so that its work is claimed at once when it was killed, and not when a lease expires.
+Errors are recognised by class and constraint, never by text. Every session carries the number of
+its process as its name, so that all of them can be ended together (``ledger.db.processes``).
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from copy import copy as shallow_copy
 from types import TracebackType
 from typing import Any, LiteralString, Self, TypeVar
 
@@ -21,6 +22,7 @@ from izin.consent.errors import IzinError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.clock import LedgerClock
 from izin.sinks.ledger.db.limits import (
     CONNECT_TIMEOUT,
     NETWORK,
@@ -29,8 +31,10 @@ from izin.sinks.ledger.db.limits import (
     parts_of,
     server_limits,
 )
+from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
+    FencedError,
     IllegalChangeError,
     LedgerFaultError,
     LedgerUnavailableError,
@@ -45,10 +49,9 @@ LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
 _CONCURRENT = frozenset({"submission_items_open", "consents_pkey"})
 """Unique constraints that fail only where another process did the same at the same time."""
-LOCK_CLASS = 29_541
-"""The advisory locks of living processes; the object is the process's number."""
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
+_SQL = statements("processes")
 _log = get_logger(__name__)
 
 
@@ -60,7 +63,11 @@ class Ledger:
         self._owner = owner
         self.calendar: Calendar = settings.calendar
         """The calendar of the terms in it."""
+        self.clock = LedgerClock()
+        """The clock of the database, as far as this process has read it."""
+        self._lease: Mapping[str, str | int] | None = None
         self._transaction_limit = settings.transaction_limit.total_seconds()
+        self._session = {**NETWORK, "application_name": f"izin-{owner}"}
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._url,
             min_size=1,
@@ -69,7 +76,7 @@ class Ledger:
                 "row_factory": dict_row,
                 "autocommit": False,
                 "options": server_limits(self._url, settings),
-                **NETWORK,
+                **self._session,
             },
             connection_class=psycopg.AsyncConnection[DictRow],
             timeout=CONNECT_TIMEOUT,
@@ -81,6 +88,12 @@ class Ledger:
     def owner(self) -> str:
         """This process's number, as leases carry it."""
         return str(self._owner)
+
+    def owning(self, work: str, epoch: int) -> Self:
+        """Return this ledger as the owner of a lease writes to it: each transaction checks it."""
+        ledger = shallow_copy(self)
+        ledger._lease = {"name": work, "epoch": epoch}  # noqa: SLF001  # of this very class
+        return ledger
 
     async def __aenter__(self) -> Self:
         try:
@@ -111,56 +124,44 @@ class Ledger:
             LedgerUnavailableError: PostgreSQL cannot be reached, does not answer, or is restarting.
             ConcurrentChangeError: another process changed the same rows first.
             IllegalChangeError: the database refused a transition.
+            FencedError: another process has taken over the lease of this work.
             LedgerFaultError: any other error of PostgreSQL; errors of psycopg are never raised.
         """
-        with _translating():
-            async with self._pool.connection() as connection:
-                with cut_after(connection, self._transaction_limit):
-                    yield connection
+        async with self._transaction() as connection:
+            if self._lease is not None:
+                await _check(connection, self._lease)
+            yield connection
 
     async def fetch(
         self, query: LiteralString, values: Mapping[str, Any] | None = None
     ) -> list[DictRow]:
-        """Return the rows of one query, in a transaction of its own."""
-        async with self.transaction() as connection:
+        """Return the rows of one query, in a transaction of its own.
+
+        It reads: no lease is checked, for that would write.
+        """
+        async with self._transaction() as connection:
             return await (await connection.execute(query, values)).fetchall()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        with _translating():
+            async with self._pool.connection() as connection:
+                with cut_after(connection, self._transaction_limit):
+                    yield connection
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
         """Provide a connection outside the pool that commits each statement and may wait long."""
         with _translating():
             async with await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, row_factory=dict_row, **NETWORK
+                self._url, autocommit=True, row_factory=dict_row, **self._session
             ) as connection:
                 yield connection
 
-    @asynccontextmanager
-    async def sole(self, name: str) -> AsyncIterator[Connection]:
-        """Wait until this process is the only one to do ``name``; it is while the context lasts.
 
-        The database frees the name when the connection ends, even if the process was killed.
-        """
-        async with self.session() as connection:
-            await connection.execute(
-                "SELECT pg_advisory_lock(hashtext('izin.sole'), hashtext(%(name)s))", {"name": name}
-            )
-            yield connection
-
-    async def live(self, alive: asyncio.Event) -> None:
-        """Hold the lock that shows that this process lives, until cancelled or disconnected.
-
-        ``alive`` is set as soon as others can see the lock.
-        """
-        async with self.session() as connection:
-            await connection.execute(
-                "SELECT pg_advisory_lock(%(class)s, %(owner)s)",
-                {"class": LOCK_CLASS, "owner": self._owner},
-            )
-            alive.set()
-            while True:
-                with cut_after(connection, CONNECT_TIMEOUT):
-                    await connection.execute("SELECT 1")
-                await asyncio.sleep(CONNECT_TIMEOUT)
+async def _check(connection: Connection, lease: Mapping[str, str | int]) -> None:
+    if await (await connection.execute(_SQL["check"], lease)).fetchone() is None:
+        raise FencedError(str(lease["name"]))
 
 
 async def copy(connection: Connection, statement: LiteralString, chunks: Iterable[bytes]) -> None:

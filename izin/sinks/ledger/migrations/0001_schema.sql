@@ -565,6 +565,34 @@ CREATE TABLE rate_limit_hours (
 );
 
 
+-- Processes and leases ------------------------------------------------------------------------------------------------
+
+-- A process of the sinks, and how often it has shown that it makes progress. Others fence one that is silent: it may be
+-- frozen, or its host powered off.
+CREATE TABLE processes (
+    owner text PRIMARY KEY,
+    beats bigint NOT NULL
+);
+
+-- The lease of a piece of work that one process does at a time. The epoch rises with every owner, and each transaction
+-- of an owner begins with a check of its epoch. The constraint on both makes the epoch a key column: the share lock of
+-- such a check makes a rise of the epoch wait, and delays nothing else.
+CREATE TABLE leases (
+    name  text PRIMARY KEY,
+    owner text NOT NULL,
+    epoch bigint NOT NULL,
+    UNIQUE (name, epoch)
+);
+
+-- Whether a process lives: it has the advisory lock on its number, as long as its session lasts.
+CREATE FUNCTION is_alive(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
+            AND l.objid::bigint = is_alive.owner::bigint)
+$$;
+
+
 -- Kafka: offsets, outbox, sequences -----------------------------------------------------------------------------------
 
 -- How far one partition has been consumed, moved only by compare-and-set in the transaction of the rows it brought.

@@ -64,10 +64,8 @@ FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
-    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s OR s.lease_owner <> %(owner)s AND NOT EXISTS (
-        SELECT 1 FROM pg_locks AS l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2
-            AND l.classid::bigint = %(lock_class)s AND l.objid::bigint = s.lease_owner::bigint))
+    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
+        OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
 ORDER BY EXISTS (
         SELECT 1 FROM submission_items AS i
         WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'RET') DESC, s.id

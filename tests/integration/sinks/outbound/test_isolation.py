@@ -12,6 +12,7 @@ from izin.iys.wire_format.consents import RegisterRecord
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.pull import Puller
+from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.state_change import first_row
@@ -42,7 +43,7 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
         interval=timedelta(seconds=1),
     )
     other = replace(harness.context.lease_owner, address="one")
-    async with harness.ledger.sole(other.sole("pull")):
+    async with sole(harness.ledger, other.sole("pull")):
         task = asyncio.create_task(puller.run(SinkSettings().poll_interval))
         await until(lambda: harness.iys.calls("changes") > 0)
         task.cancel()

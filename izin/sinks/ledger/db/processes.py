@@ -1,0 +1,96 @@
+"""The processes that share a ledger: each shows that it lives, and a silent one is fenced.
+
+A process holds an advisory lock while its session lasts, so a killed one is noticed at once. A
+frozen one, or one whose host was powered off, keeps its sessions, and with them its row locks, for
+hours: its heartbeat stops, and another process ends its sessions. What it had claimed is then free,
+and what it writes when it wakes is refused (``ledger.db.leases``).
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.limits import CONNECT_TIMEOUT, cut_after
+from izin.sinks.ledger.db.queries import statements
+
+HEARTBEAT = 2.0
+"""Seconds between two heartbeats."""
+SILENCE = 10.0
+"""After so many seconds without a heartbeat a process is fenced."""
+_SQL = statements("processes")
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Silence:
+    """Which of the other processes have shown no progress for too long.
+
+    Only what this process has watched itself counts, by its own monotonic clock: no two clocks are
+    compared. Where it has not watched for a while (it was frozen, or the database was away, so that
+    no process could show anything), it starts over.
+    """
+
+    after: float = SILENCE
+    longest_gap: float = 2 * HEARTBEAT
+    _watched_at: float = -inf
+    _beats: dict[str, int] = field(default_factory=dict)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def of(self, beats: Mapping[str, int], now: float) -> list[str]:
+        """Return the processes that are silent, given the ``beats`` of all others at ``now``."""
+        if now - self._watched_at > self.longest_gap:
+            self._beats.clear()
+        self._watched_at = now
+        self._since = {
+            owner: self._since[owner] if self._beats.get(owner) == count else now
+            for owner, count in beats.items()
+        }
+        self._beats = dict(beats)
+        return [owner for owner, since in self._since.items() if now - since >= self.after]
+
+
+async def live(
+    ledger: Ledger, alive: asyncio.Event, *, heartbeat: float = HEARTBEAT, silence: float = SILENCE
+) -> None:
+    """Show that this process lives, and fence silent ones, until cancelled or disconnected.
+
+    ``alive`` is set as soon as others can see this process.
+    """
+    watch = Silence(silence, 2 * heartbeat)
+    owner = {"owner": ledger.owner}
+    async with ledger.session() as connection:
+        await enter(connection, ledger.owner)
+        while True:
+            with cut_after(connection, CONNECT_TIMEOUT):
+                asked_at = time.monotonic()
+                row = await (await connection.execute(_SQL["beat"], owner)).fetchone()
+                if row is not None:
+                    ledger.clock.read(asked_at, row["read_at"], time.monotonic())
+                alive.set()
+                found = await (await connection.execute(_SQL["others"], owner)).fetchall()
+                beats = {one["owner"]: one["beats"] for one in found}
+                for silent in watch.of(beats, time.monotonic()):
+                    await _fence(connection, silent, beats[silent])
+            await asyncio.sleep(heartbeat)
+
+
+async def enter(connection: Connection, owner: str) -> None:
+    """Show others that the process ``owner`` lives, as long as this session lasts."""
+    await connection.execute(_SQL["enter"], {"owner": owner})
+
+
+async def _fence(connection: Connection, owner: str, beats: int) -> None:
+    forgotten = {"owner": owner, "beats": beats}
+    if await (await connection.execute(_SQL["forget"], forgotten)).fetchone() is not None:
+        _log.critical("silent process fenced", process=owner)
+        await end_sessions(connection, owner)
+
+
+async def end_sessions(connection: Connection, owner: str) -> None:
+    """End every session of the process ``owner``, and with them the locks that it holds."""
+    await connection.execute(_SQL["fence"], {"owner": owner})

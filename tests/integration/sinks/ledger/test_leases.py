@@ -1,0 +1,196 @@
+"""Work of one process at a time passes on when its owner is gone or frozen, and never before."""
+
+import asyncio
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TextIO
+
+import pytest
+
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.processes import live
+from izin.sinks.record.errors import FencedError, LedgerUnavailableError
+from tests.integration.sinks.sink_harness import until
+
+pytestmark = pytest.mark.database
+
+FROZEN = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pydantic import SecretStr
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.db.processes import live
+from izin.sinks.record.errors import FencedError, LedgerUnavailableError
+
+async def main():
+    settings = LedgerSettings(database_url=SecretStr(sys.argv[1]))
+    async with Ledger(settings, owner=7) as ledger:
+        alive = asyncio.Event()
+        living = asyncio.create_task(live(ledger, alive, heartbeat=0.2))
+        await alive.wait()
+        async with sole(ledger, "work") as owner:
+            async with owner.transaction() as connection:
+                await connection.execute("INSERT INTO worked VALUES ('before')")
+            try:
+                async with owner.transaction() as connection:
+                    await connection.execute("UPDATE worked SET what = 'held'")
+                    async with connection.cursor() as cursor:
+                        async with cursor.copy("COPY worked FROM STDIN") as copy:
+                            await copy.write_row(["copied"])
+                            print("amid copy", flush=True)
+                            await asyncio.to_thread(sys.stdin.readline)
+            except LedgerUnavailableError:
+                print("cut", flush=True)
+            try:
+                async with owner.transaction() as connection:
+                    await connection.execute("INSERT INTO worked VALUES ('after')")
+            except FencedError:
+                print("fenced", flush=True)
+        living.cancel()
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def process(settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Give the ledger of one more process, which lives."""
+    async with Ledger(settings, owner=secrets.randbelow(2**30) + 100) as ledger:
+        alive = asyncio.Event()
+        living = asyncio.create_task(live(ledger, alive, heartbeat=0.2, silence=1.0))
+        await alive.wait()
+        try:
+            yield ledger
+        finally:
+            living.cancel()
+            await asyncio.gather(living, return_exceptions=True)
+
+
+async def said(output: TextIO, line: str) -> None:
+    """Wait until the process has printed ``line``, amid its log."""
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(output.readline) != f"{line}\n":
+            assert not output.closed
+
+
+async def test_owner_frozen_amid_copy_is_fenced(database_url: str, ledger_settings: LedgerSettings):
+    """Its row locks would last through every time-out; when it wakes, it writes nothing."""
+    async with process(ledger_settings) as ledger:
+        async with ledger.transaction() as connection:
+            await connection.execute("CREATE TABLE worked (what text)")
+        frozen = subprocess.Popen(  # noqa: ASYNC220  # our own interpreter
+            [sys.executable, "-c", FROZEN, database_url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert frozen.stdout is not None
+        assert frozen.stdin is not None
+        try:
+            await said(frozen.stdout, "amid copy")
+            frozen.send_signal(signal.SIGSTOP)
+            async with asyncio.timeout(60), sole(ledger, "work") as owner:
+                async with owner.transaction() as connection:
+                    await connection.execute("UPDATE worked SET what = 'taken over'")
+                frozen.send_signal(signal.SIGCONT)
+                frozen.stdin.write("\n")
+                frozen.stdin.flush()
+                await said(frozen.stdout, "cut")
+                await said(frozen.stdout, "fenced")
+                rows = await ledger.fetch("SELECT what FROM worked")
+                assert [row["what"] for row in rows] == ["taken over"]
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+            frozen.kill()
+            frozen.communicate()
+
+
+async def test_lease_of_a_living_process_is_not_taken(ledger_settings: LedgerSettings):
+    """It is taken at once when the process has ended."""
+    async with process(ledger_settings) as other:
+        async with process(ledger_settings) as first, sole(first, "work") as owner:
+            waiting = asyncio.create_task(sole(other, "work").__aenter__())
+            # So many of its heartbeats that a silent process would be fenced.
+            await until(lambda: _has_beaten(other, first, 15), within=60)
+            assert not waiting.done()
+            async with owner.transaction() as connection:
+                await connection.execute("SELECT 1")
+        async with asyncio.timeout(60):
+            taken = await waiting
+        async with taken.transaction() as connection:
+            await connection.execute("SELECT 1")
+
+
+async def test_owner_that_lost_its_session_is_fenced_without_a_silence(
+    ledger_settings: LedgerSettings,
+):
+    """The session that shows that it lives was cut: others take over, and it starts over."""
+    async with (
+        process(ledger_settings) as other,
+        Ledger(ledger_settings, owner=8) as ledger,
+        sole(ledger, "work") as owner,
+        asyncio.timeout(60),
+        sole(other, "work"),
+    ):
+        with pytest.raises((FencedError, LedgerUnavailableError)):
+            async with owner.transaction() as connection:
+                await connection.execute("SELECT 1")
+        with pytest.raises(FencedError):
+            async with owner.transaction() as connection:
+                await connection.execute("SELECT 1")
+
+
+async def test_a_process_takes_its_own_lease_again(ledger: Ledger):
+    """After an error it starts over; what it left behind is fenced."""
+    async with sole(ledger, "work") as before:
+        pass
+    async with sole(ledger, "work") as again, again.transaction() as connection:
+        await connection.execute("SELECT 1")
+    with pytest.raises(FencedError):
+        async with before.transaction():
+            pass
+
+
+async def test_takeover_waits_for_the_transaction_of_the_owner(ledger: Ledger):
+    """A transaction that has checked its epoch is whole before the next owner begins."""
+    async with sole(ledger, "work") as owner:
+        async with owner.transaction():
+            taking = asyncio.create_task(sole(ledger, "work").__aenter__())
+            await until(lambda: _waits(ledger), within=60)
+            assert not taking.done()
+        await taking
+
+
+async def test_ledger_clock_is_that_of_the_database(ledger: Ledger):
+    """Whatever the clock of this host shows."""
+    assert abs((await _database_now(ledger)) - ledger.clock.now().timestamp()) < 60
+    ledger.clock.read(0.0, 0.0, 0.0)
+    ahead = asyncio.Event()
+    living = asyncio.create_task(live(ledger, ahead))
+    await ahead.wait()
+    assert abs((await _database_now(ledger)) - ledger.clock.now().timestamp()) < 60
+    living.cancel()
+    await asyncio.gather(living, return_exceptions=True)
+
+
+async def _has_beaten(ledger: Ledger, of: Ledger, times: int) -> bool:
+    rows = await ledger.fetch("SELECT beats FROM processes WHERE owner = %(o)s", {"o": of.owner})
+    return int(rows[0]["beats"]) >= times
+
+
+async def _waits(ledger: Ledger) -> bool:
+    rows = await ledger.fetch("SELECT count(*) AS n FROM pg_locks WHERE NOT granted")
+    return bool(rows[0]["n"])
+
+
+async def _database_now(ledger: Ledger) -> float:
+    (row,) = await ledger.fetch("SELECT extract(epoch FROM clock_timestamp())::float8 AS at")
+    return float(row["at"])
