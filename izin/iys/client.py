@@ -84,8 +84,8 @@ class IysClient:
     ) -> Receipt:
         """Register one consent synchronously (V2).
 
-        Opt-outs are sent first unless ``call_class`` says otherwise. ``permit`` is awaited when the
-        call's slot comes.
+        Opt-outs are sent first unless ``call_class`` says otherwise. ``permit`` is awaited just
+        before the call is written, at each attempt.
 
         Raises:
             WithheldError: ``permit`` returned False; nothing was sent.

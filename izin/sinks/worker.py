@@ -54,6 +54,8 @@ from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
+_CALL_MARGIN = 1.25
+"""So many times its timeout a call may be on its way: İYS may have it when we have given it up."""
 _DEADLINE_INTERVAL = timedelta(minutes=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 
@@ -290,7 +292,7 @@ def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner
     return LeaseOwner(
         owner=owner,
         lease=sink.lease,
-        call_within=iys.timeout,
+        call_within=_CALL_MARGIN * iys.timeout,
         account=iys.username,
         address=iys.egress_address,
     )

@@ -81,7 +81,7 @@ class Call:
     call_class: CallClass = CallClass.SWEEP
     nothing: frozenset[HTTPStatus] = frozenset()
     permit: Callable[[], Awaitable[bool]] | None = None
-    """Awaited just before the call is sent; False withholds it."""
+    """Awaited just before each attempt is written; False withholds it."""
 
 
 class Exchange:
@@ -109,7 +109,7 @@ class Exchange:
             auth=auth,
             # Connecting times out first, so that it can be distinguished from a lost answer.
             timeout=httpx.Timeout(deadline, connect=deadline / 2, pool=deadline / 2),
-            transport=PacedTransport(inner, pacer, deadline),
+            transport=PacedTransport(inner, pacer, deadline, clock),
         )
 
     async def open(self) -> None:

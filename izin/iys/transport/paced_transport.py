@@ -1,11 +1,12 @@
 """An httpx transport that sends each request in a time slot, with one deadline for the whole.
 
-A request is granted its slot slightly ahead, prepared meanwhile, and sent when the slot begins. It
-counts as sent when its last byte is written, and as arrived when it is answered.
+A request is granted its slot slightly ahead, prepared meanwhile, and sent when the slot begins.
+Once the connection stands and nothing is written yet, its permit is asked for. It counts as
+sent when its last byte is written, and as arrived when it is answered.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx
@@ -22,6 +23,10 @@ OPERATION: Final = "operation"
 PERMIT: Final = "permit"
 """The keys of a request's extensions: its class, its operation, and who permits it."""
 TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
+PERMITTED_FOR: Final = 0.1
+"""Seconds for which a permit holds: one that is older when the request could be written, for this
+process was paused or the slot was far, is asked for again.
+"""
 NO_ANSWER: Final = "no-answer"
 """The result of a call that was not answered."""
 _READY: Final = "http11.send_request_headers.started"
@@ -38,42 +43,56 @@ class PacedTransport(httpx.AsyncBaseTransport):
     httpx limits each read by itself; here the whole exchange has one deadline.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, pacer: Pacer, deadline: float) -> None:
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        pacer: Pacer,
+        deadline: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._inner = inner
         self._is_traced = isinstance(inner, httpx.AsyncHTTPTransport)
         self._pacer = pacer
         self._deadline = deadline
+        self._clock = clock
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send ``request`` in its slot and return the response.
 
         Raises:
             WithheldError: its ``permit`` returned False; nothing was sent.
+            httpx.ConnectTimeout: the deadline passed before anything was written.
             httpx.ReadTimeout: no complete response within the deadline.
         """
         operation = request.extensions.get(OPERATION, TOKEN)
         slot = await self._slot(request, operation)
+        is_written = False
 
         async def trace(event: str, _info: Mapping[str, object]) -> None:
-            nonlocal slot
+            nonlocal slot, is_written
             if event == _READY:
-                await self._pacer.until(slot)
+                await self._begin(request, slot)
+                is_written = True
             elif event == _SENT:
                 slot = self._pacer.left(slot)
 
         request.extensions["trace"] = trace
-        if not self._is_traced:
-            await self._pacer.until(slot)
         try:
             async with asyncio.timeout(self._deadline):
+                if not self._is_traced:
+                    await trace(_READY, {})
                 response = await self._inner.handle_async_request(request)
                 # A response that begins shows that the request has arrived.
                 self._pacer.arrived(slot)
                 body = await response.aread()
+        except WithheldError:
+            self._pacer.arrived(slot)
+            raise
         except TimeoutError:
             self._pacer.answered(operation, NO_ANSWER, failed=False)
             message = f"no complete response within {self._deadline} s"
-            raise httpx.ReadTimeout(message, request=request) from None
+            late = httpx.ReadTimeout if is_written else httpx.ConnectTimeout
+            raise late(message, request=request) from None
         except httpx.HTTPError:
             self._pacer.answered(operation, NO_ANSWER, failed=False)
             raise
@@ -92,12 +111,19 @@ class PacedTransport(httpx.AsyncBaseTransport):
     async def _slot(self, request: httpx.Request, operation: str) -> Slot:
         """Return the slot in which ``request`` may be sent."""
         urgency = request.extensions.get(CALL_CLASS, CallClass.RET)
-        permit = request.extensions.get(PERMIT)
         while True:
             slot = await self._pacer.wait(urgency, operation)
-            if permit is not None and not await permit():
-                self._pacer.arrived(slot)
-                raise WithheldError("the call was withheld while it waited for its slot")
-            # The permit, or this process, may have taken too long.
+            # This process may have been paused.
             if not self._pacer.is_over(slot):
                 return slot
+
+    async def _begin(self, request: httpx.Request, slot: Slot) -> None:
+        """Return when ``request`` may be written, at once; raises WithheldError."""
+        permit = request.extensions.get(PERMIT)
+        while True:
+            if permit is not None and not await permit():
+                raise WithheldError("the call was withheld before it was written")
+            permitted_at = self._clock()
+            await self._pacer.until(slot)
+            if permit is None or self._clock() - permitted_at <= PERMITTED_FOR:
+                return

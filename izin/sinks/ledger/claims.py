@@ -114,5 +114,4 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
         items=renumbered,
         intended_at=now,
         refusals=refusals,
-        lease_until=now + lease_owner.lease,
     )

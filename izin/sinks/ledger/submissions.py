@@ -12,12 +12,13 @@ from typing import Any
 
 from psycopg.rows import args_row
 
+from izin.consent.model import ConsentKey
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.submission import Item, Settled, Submission
+from izin.sinks.record.submission import CallCheck, Item, Settled, Submission
 
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
@@ -31,12 +32,8 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
     *,
     now: datetime,
     next_poll_at: datetime,
-) -> None:
-    """Store İYS's acknowledgement of a batch.
-
-    Raises:
-        ConcurrentChangeError: the batch is not in flight any more.
-    """
+) -> bool:
+    """Store İYS's acknowledgement of a batch; False: it is not in flight any more."""
     values = {
         "id": submission.id,
         "request_id": request_id,
@@ -45,19 +42,41 @@ async def acknowledge(  # noqa: PLR0913 - İYS's acknowledgement of a batch
         "next_poll_at": next_poll_at,
     }
     if await (await connection.execute(_SQL["acknowledge"], values)).fetchone() is None:
-        raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
+        return False
     awaiting = {
         "keys": [item.key for item in submission.items],
         "event_ids": [item.event_id for item in submission.items],
         "now": now,
     }
     await connection.execute(_CONSENTS["await-result"], awaiting)
+    return True
 
 
 async def open_places(connection: Connection, submission: Submission) -> frozenset[int]:
     """Return the places of the items that are not settled yet."""
     found = await (await connection.execute(_SQL["items"], {"id": submission.id})).fetchall()
     return frozenset(row["index"] for row in found)
+
+
+async def withdrawn_places(connection: Connection, submission: Submission) -> frozenset[int]:
+    """Return the places of the items that were given up without an answer."""
+    values = {"id": submission.id}
+    found = await (await connection.execute(_SQL["withdrawn-items"], values)).fetchall()
+    return frozenset(row["index"] for row in found)
+
+
+async def opt_ins_of_unknown_outcome(
+    connection: Connection, keys: Sequence[str], *, since: datetime
+) -> frozenset[str]:
+    """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
+    it may have been written, and could be on its way after ``since``.
+    """
+    if not keys:
+        return frozenset()
+    values = {"keys": keys, "since": since}
+    query = _SQL["opt-ins-of-unknown-outcome"]
+    found = await (await connection.execute(query, values)).fetchall()
+    return frozenset(row["key"] for row in found)
 
 
 async def settle(
@@ -98,23 +117,52 @@ async def mark_unknown(
     connection: Connection,
     submission: Submission,
     *,
+    now: datetime,
     next_poll_at: datetime,
     lease_owner: LeaseOwner,
-) -> None:
-    """Record that no answer came, unless another process has claimed the submission meanwhile."""
-    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
-    await connection.execute(_SQL["mark-unknown"], values)
+) -> bool:
+    """Record that no answer came; False: another process has claimed the submission meanwhile."""
+    values = {
+        "id": submission.id,
+        "now": now,
+        "next_poll_at": next_poll_at,
+        "owner": lease_owner.owner,
+    }
+    return await (await connection.execute(_SQL["mark-unknown"], values)).fetchone() is not None
 
 
-async def renew(
+async def check(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
-) -> Submission | None:
-    """Return the submission with a new lease, before it is sent; None: another process has it."""
-    until = now + lease_owner.lease
-    values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
-    if await (await connection.execute(_SQL["renew"], values)).fetchone() is None:
-        return None
-    return replace(submission, lease_until=until)
+) -> CallCheck | None:
+    """Renew the lease of a submission whose call is about to be written, and return what may have
+    changed since it was stored; None: another process has claimed it.
+
+    Where nothing may have, the call is noted, as by :func:`call`.
+    """
+    first = submission.items[0]
+    values = {
+        "id": submission.id,
+        "owner": lease_owner.owner,
+        "now": now,
+        "lease_until": now + lease_owner.lease,
+        "call_until": now + lease_owner.call_within,
+        "channel": ConsentKey.parse(first.key).channel,
+        "status": first.status,
+    }
+    async with connection.cursor(row_factory=args_row(CallCheck)) as cursor:
+        return await (await cursor.execute(_SQL["check"], values)).fetchone()
+
+
+async def call(
+    connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
+) -> None:
+    """Note that a call of the submission is written now, and by when it is over."""
+    values = {
+        "id": submission.id,
+        "owner": lease_owner.owner,
+        "call_until": now + lease_owner.call_within,
+    }
+    await connection.execute(_SQL["call"], values)
 
 
 async def renew_all(
@@ -171,11 +219,14 @@ async def resend(
     Raises:
         ConcurrentChangeError: it is settled, or another process has it by now.
     """
-    until = now + lease_owner.lease
-    values = {"id": submission.id, "owner": lease_owner.owner, "lease_until": until}
+    values = {
+        "id": submission.id,
+        "owner": lease_owner.owner,
+        "lease_until": now + lease_owner.lease,
+    }
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
-    return replace(submission, sends=submission.sends + 1, lease_until=until)
+    return replace(submission, sends=submission.sends + 1)
 
 
 async def release(connection: Connection, *, owner: str, now: datetime) -> None:
@@ -213,7 +264,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
         polls=row["polls"],
         sends=row["sends"],
         refusals=row["refusals"],
-        lease_until=row["lease_until"],
+        was_called=row["call_until"] is not None,
     )
 
 
@@ -229,4 +280,4 @@ async def _claim(
         return None
     lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
     await connection.execute(_SQL["lease"], lease)
-    return {**row, "lease_until": lease["lease_until"]}
+    return row

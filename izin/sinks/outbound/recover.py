@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.consent.model import Channel, RecipientType, Status
-from izin.consent.next_action import Action
-from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger import brands, claims, submissions, suspensions
+from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.call_check import is_wanted
+from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.resubmit import resubmit
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.state_change import transition
 from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
 
 _QUERIED_AT_ONCE = 20
@@ -68,6 +68,10 @@ class SubmissionRecovery:
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
             is_suspended = await _is_suspended(connection, submission)
+        if not submission.was_called:
+            # Nothing of it was ever sent: what may not be any more is left out before the call.
+            await self.sender.submit(submission)
+            return True
         with self.context.leases.renewing([submission]):
             await self._settle(submission, now, is_suspended=is_suspended)
         return True
@@ -80,12 +84,7 @@ class SubmissionRecovery:
         async with self.context.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = UnitOfWork(self.context.topic_messages, now=now)
-            for item in submission.items:
-                entry = entries[item.key]
-                if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
-                    entries[item.key] = changes.put(
-                        entry, transition(entry, Event.LOSE, reason="no-answer")
-                    )
+            entries = lose_unanswered(changes, submission, entries)
             wanted = [
                 item
                 for item in submission.items
@@ -106,7 +105,9 @@ class SubmissionRecovery:
                 await self._resend(submission)
             return
         if wanted:
-            part = await self._split_off(submission, wanted)
+            (part,) = await resubmit(
+                self.context, submission, [wanted], refusals=submission.refusals
+            )
             await self.sender.submit(part)
         await self._query(submission, [item for item in submission.items if item not in wanted])
 
@@ -138,18 +139,8 @@ class SubmissionRecovery:
         return True
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
-        """Whether the item would be submitted now, had it not been before."""
-        if not entry.is_of(item.event_id, item.status):
-            return False
-        now = self.context.clock()
-        ruled = ruling.rule_row(
-            apply.answered_row(entry, item.status, now),
-            submission.brand,
-            now,
-            calendar=self.context.ledger.calendar,
-            answered=True,
-        )
-        return ruled.row.action is Action.SEND
+        now, calendar = self.context.clock(), self.context.ledger.calendar
+        return is_wanted(entry, item, submission.brand, now, calendar=calendar)
 
     async def _resend(self, submission: Submission) -> None:
         now, lease_owner = self.context.clock(), self.context.lease_owner
@@ -177,26 +168,6 @@ class SubmissionRecovery:
         )
         answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
         await save_results(self.context, submission, {item.place: answer})
-
-    async def _split_off(self, submission: Submission, wanted: Sequence[Item]) -> Submission:
-        """Move what is still desired to a submission of its own, each item byte for byte."""
-        now = self.context.clock()
-        bodies = submission.content
-        async with self.context.ledger.transaction() as connection:
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            await submissions.withdraw(connection, submission, wanted, now=now)
-            part = await claims.intend(
-                connection,
-                changes,
-                submission.brand,
-                wanted,
-                [bodies[item.place] for item in wanted],
-                kind=submission.kind,
-                lease_owner=self.context.lease_owner,
-                refusals=submission.refusals,
-            )
-            await changes.write(connection)
-        return part
 
     async def _query(self, submission: Submission, items: Sequence[Item]) -> None:
         """Settle items that must not be sent again by their status, once İYS can show it."""

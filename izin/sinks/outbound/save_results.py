@@ -4,7 +4,7 @@ All in one transaction, so that a process that is killed here has settled all of
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,8 +17,9 @@ from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
 from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
-from izin.sinks.record.submission import SINGLE, Settled, Submission
+from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
 _WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
 """Verdicts on the record itself: they show that İYS accepts records of the brand and channel."""
@@ -46,12 +47,8 @@ async def save_results(
             still_open = await submissions.open_places(connection, submission)
             others = [item for item in others if item.place in still_open]
         changes = UnitOfWork(context.topic_messages, now=now)
-        applied_by_place: dict[int, AppliedResult] = {}
-        for turn, item in enumerate(others):
-            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Let pushes in, which share this event loop.
-                await asyncio.sleep(0)
-            applied_by_place[item.place] = apply_result(
+        applied_by_place = {
+            item.place: apply_result(
                 entries[item.key],
                 item,
                 answers[item.place],
@@ -59,6 +56,9 @@ async def save_results(
                 now,
                 calendar=context.ledger.calendar,
             )
+            async for item in _with_pauses(others)
+        }
+        applied_by_place = await after_opt_outs(connection, others, applied_by_place, now)
         settled = [
             Settled(place, applied.item_state, answers[place].code)
             for place, applied in applied_by_place.items()
@@ -67,9 +67,13 @@ async def save_results(
             connection, submission, [*alike.settled, *settled], now=now
         )
         await alike.write(connection, changes, counted)
-        for turn, item in enumerate(others):
-            if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-                await asyncio.sleep(0)
+        late = [
+            item
+            for item in items
+            if item.place not in counted and answers[item.place].verdict is Verdict.SUCCESS
+        ]
+        await after_late_call(connection, changes, submission, late, now)
+        async for item in _with_pauses(others):
             if item.place in counted:
                 applied = applied_by_place[item.place]
                 entries[item.key] = changes.apply(entries[item.key], applied.ruled)
@@ -82,6 +86,14 @@ async def save_results(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
         await changes.write(connection)
+
+
+async def _with_pauses(items: Sequence[Item]) -> AsyncIterator[Item]:
+    """Yield ``items``, and let pushes in meanwhile, which share this event loop."""
+    for turn, item in enumerate(items):
+        if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+        yield item
 
 
 async def _update_suspensions(  # noqa: PLR0913 - what was submitted, by whom, with which result

@@ -6,12 +6,9 @@ at once, in halves after a second refusal, so that one bad record does not delay
 an answer the submission's outcome is unknown.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from izin.consent.model import ConsentKey
-from izin.consent.transitions import Event, State
 from izin.iys.errors import (
     CallError,
     OutcomeUnknownError,
@@ -21,17 +18,16 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
-from izin.iys.wire_format.batches import AcceptedBatch
 from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger import claims, submissions, suspensions
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound.call_check import CallPermit
+from izin.sinks.outbound.call_outcome import mark_accepted, mark_unknown
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
-from izin.sinks.record.state_change import transition
-from izin.sinks.record.submission import BATCH, Item, Submission
+from izin.sinks.record.submission import Submission
 
 _BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 
@@ -55,48 +51,39 @@ class Sender:
         waiting = [submission]
         while waiting:
             one = waiting.pop()
+            permit = CallPermit(self.context, one)
             try:
                 with self.context.leases.renewing([one, *waiting]):
                     match one.kind:
                         case "single":
-                            await self._single(one)
+                            await self._single(one, permit)
                         case _:
-                            waiting += await self._batch(one, call_class)
+                            waiting += await self._batch(one, permit, call_class)
             except WithheldError:
-                _log.warning("submission lease lost", submission=one.id)
+                waiting += await self._withheld(one, permit)
 
-    def _permit(self, submission: Submission) -> Callable[[], Awaitable[bool]]:
-        """Return the check, made just before a call is sent, that we still own the submission.
+    async def _withheld(self, submission: Submission, permit: CallPermit) -> list[Submission]:
+        """Leave out what must not be sent any more; return a submission of the others.
 
-        A lease that is about to expire after the wait for a slot is renewed then; the check fails
-        where another process has claimed the submission. The slot is not given back, for then all
-        processes could wait for each other.
+        One that may have been sent before is not changed: İYS is asked about it.
         """
-        lease_owner = self.context.lease_owner
+        if not permit.changed:
+            _log.warning("submission lease lost", submission=submission.id)
+            return []
+        if permit.was_called:
+            await mark_unknown(self.context, submission, None, wait=timedelta(0))
+            return []
+        return await rebuild(self.context, submission, permit.changed)
 
-        async def is_ours() -> bool:
-            now = self.context.clock()
-            if lease_owner.may_send(submission, now):
-                return True
-            async with self.context.ledger.transaction() as connection:
-                renewed = await submissions.renew(
-                    connection, submission, now=now, lease_owner=lease_owner
-                )
-            return renewed is not None and lease_owner.may_send(renewed, self.context.clock())
-
-        return is_ours
-
-    async def _single(self, submission: Submission) -> None:
+    async def _single(self, submission: Submission, permit: CallPermit) -> None:
         (body,) = submission.content
         (item,) = submission.items
         try:
-            receipt = await self.context.client.add(
-                submission.brand.path, body, permit=self._permit(submission)
-            )
+            receipt = await self.context.client.add(submission.brand.path, body, permit=permit)
         except WithheldError:
             raise
         except (OutcomeUnknownError, UnreadableError) as error:
-            await self._mark_unknown(submission, error)
+            await mark_unknown(self.context, submission, error)
         except CallError as error:
             self._report_refusal(submission, error)
             await save_results(self.context, submission, {item.place: _answer_of(error)})
@@ -107,24 +94,27 @@ class Sender:
             )
             await save_results(self.context, submission, {item.place: answer})
 
-    async def _batch(self, submission: Submission, call_class: CallClass) -> list[Submission]:
+    async def _batch(
+        self, submission: Submission, permit: CallPermit, call_class: CallClass
+    ) -> list[Submission]:
         urgent = any(item.status == "RET" for item in submission.items)
         try:
             batch = await self.context.client.add_batch(
                 submission.brand.path,
                 SerializedItems(submission.body, len(submission.items)),
                 call_class=CallClass.RET if urgent else call_class,
-                permit=self._permit(submission),
+                permit=permit,
             )
         except WithheldError:
             raise
         except (OutcomeUnknownError, UnreadableError) as error:
-            await self._mark_unknown(submission, error)
+            await mark_unknown(self.context, submission, error)
         except CallError as error:
             self._report_refusal(submission, error)
             return await self._settle_refusal(submission, error)
         else:
-            await self._mark_accepted(submission, batch)
+            results_at = self.context.clock() + self.result_delay
+            await mark_accepted(self.context, submission, batch, results_at=results_at)
         return []
 
     def _report_refusal(self, submission: Submission, error: CallError) -> None:
@@ -138,45 +128,6 @@ class Sender:
                 submission=submission.id,
                 brand=submission.brand.brand_code,
             )
-
-    async def _mark_accepted(self, submission: Submission, batch: AcceptedBatch) -> None:
-        now = self.context.clock()
-        if len(batch.sub_request_ids) != len(submission.items):
-            # A receipt with another number of items does not prove what İYS accepted.
-            await self._mark_unknown(submission, None)
-            return
-        async with self.context.ledger.transaction() as connection:
-            await submissions.acknowledge(
-                connection,
-                submission,
-                batch.request_id,
-                batch.sub_request_ids,
-                now=now,
-                next_poll_at=now + self.result_delay,
-            )
-            first = submission.items[0]
-            channel = ConsentKey.parse(first.key).channel
-            account = self.context.lease_owner.account
-            code = submission.brand.brand_code
-            await suspensions.resume(connection, code, channel, first.status, account=account)
-
-    async def _mark_unknown(self, submission: Submission, error: CallError | None) -> None:
-        now = self.context.clock()
-        _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
-        async with self.context.ledger.transaction() as connection:
-            entries = await lock(connection, (item.key for item in submission.items))
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            await submissions.mark_unknown(
-                connection,
-                submission,
-                next_poll_at=now + _BACKOFF.after(submission.sends),
-                lease_owner=self.context.lease_owner,
-            )
-            for item in submission.items:
-                entry = entries[item.key]
-                if entry.is_of(item.event_id, item.status) and entry.state is State.IN_FLIGHT:
-                    changes.put(entry, transition(entry, Event.LOSE, reason="no-answer"))
-            await changes.write(connection)
 
     async def _settle_refusal(self, submission: Submission, error: CallError) -> list[Submission]:
         """Settle the items that a refusal of the batch names; return submissions of the others."""
@@ -204,33 +155,12 @@ class Sender:
         halves = not named or submission.refusals > 0
         middle = (len(rest) + 1) // 2
         parts = [rest[:middle], rest[middle:]] if halves else [rest]
-        return await self._resubmit(submission, [part for part in parts if part])
-
-    async def _resubmit(
-        self, submission: Submission, parts: Sequence[Sequence[Item]]
-    ) -> list[Submission]:
-        """Move the items that were not at fault to submissions of their own; return these."""
-        now = self.context.clock()
-        bodies = submission.content
-        async with self.context.ledger.transaction() as connection:
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            moved = [item for part in parts for item in part]
-            await submissions.withdraw(connection, submission, moved, now=now)
-            resubmitted = [
-                await claims.intend(
-                    connection,
-                    changes,
-                    submission.brand,
-                    part,
-                    [bodies[item.place] for item in part],
-                    kind=BATCH,
-                    lease_owner=self.context.lease_owner,
-                    refusals=submission.refusals + 1,
-                )
-                for part in parts
-            ]
-            await changes.write(connection)
-        return resubmitted
+        return await resubmit(
+            self.context,
+            submission,
+            [part for part in parts if part],
+            refusals=submission.refusals + 1,
+        )
 
 
 def _answer_of(error: CallError) -> ItemResult:

@@ -163,9 +163,12 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
 
 def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once no submission of this status is unanswered any more."""
-    if status == Status.RET:
-        return row.replace(ret_open=False, last_exchange_at=now)
-    return row.replace(onay_open=False, last_exchange_at=now)
+    return uncalled_row(row, status).replace(last_exchange_at=now)
+
+
+def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:
+    """Return the row once a submission of this status was given up before any call."""
+    return row.replace(ret_open=False) if status == Status.RET else row.replace(onay_open=False)
 
 
 def latest(one: datetime | None, other: datetime | None) -> datetime | None:

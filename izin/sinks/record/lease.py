@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-from izin.sinks.record.submission import Submission
+from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +12,7 @@ class LeaseOwner:
     owner: str
     lease: timedelta
     call_within: timedelta
-    """The timeout of a call; shorter than the lease."""
+    """How long a call may be on its way; shorter than the lease."""
     account: str = ""
     address: str = ""
     """Its account and egress address: it passes over the brands of others."""
@@ -31,8 +29,3 @@ class LeaseOwner:
         ever.
         """
         return f"{work} {self.account} {self.address}"
-
-    def may_send(self, submission: Submission, now: datetime) -> bool:
-        """Return whether a call that starts now ends within the lease of the submission."""
-        until = submission.lease_until
-        return until is not None and now + self.call_within <= until

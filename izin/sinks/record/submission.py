@@ -48,8 +48,8 @@ class Submission:
     polls: int = 0
     sends: int = 1
     refusals: int = 0
-    lease_until: datetime | None = None
-    """Until when no other process claims it; None once the call is over."""
+    was_called: bool = False
+    """Whether a call of it may have been written, as far as known when it was claimed."""
 
     @property
     def content(self) -> tuple[ConsentItem, ...]:
@@ -59,6 +59,17 @@ class Submission:
     def is_older(self, receipt: Receipt | None) -> bool:
         """Whether a receipt is certainly of a save before this submission."""
         return receipt is not None and receipt.creation_date < self.intended_at - SKEW
+
+
+class CallCheck(NamedTuple):
+    """What may have changed between a submission and its call."""
+
+    was_called: bool
+    """Whether an earlier call of it may have been written."""
+    is_open: bool
+    """Whether the brand may still submit such records."""
+    doubtful: Sequence[int]
+    """The places of the items that may no longer be due."""
 
 
 class Settled(NamedTuple):

@@ -12,6 +12,7 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.iys import CallClass, Pace, Slot
+from izin.iys.transport.paced_transport import TOKEN
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -74,16 +75,29 @@ class InterruptiblePacer(LedgerPacer):
     def __init__(self, ledger: Ledger, pace: Pace, *, address: str) -> None:
         super().__init__(ledger, pace, address=address)
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.at_slot: Callable[[], Awaitable[object]] | None = None
+        """What happens between the check of a call and its slot, once."""
         self.classes: list[CallClass] = []
+        self._operation = TOKEN
 
     async def wait(self, call_class: CallClass, operation: str) -> Slot:
         """Return the slot of a call, after what happens meanwhile, once."""
         slot = await super().wait(call_class, operation)
         self.classes.append(call_class)
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile is not None:
-            await meanwhile()
+        self._operation = operation
+        if operation != TOKEN:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile is not None:
+                await meanwhile()
         return slot
+
+    async def until(self, slot: Slot) -> None:
+        """Wait for the slot of a call, after what happens there, once."""
+        if self._operation != TOKEN:
+            at_slot, self.at_slot = self.at_slot, None
+            if at_slot is not None:
+                await at_slot()
+        await super().until(slot)
 
 
 @dataclass
@@ -173,6 +187,11 @@ class SinkHarness:
         """Let these sinks be those of an account, behind an address."""
         owner = replace(self.context.lease_owner, account=account, address=address)
         self.context = replace(self.context, lease_owner=owner)
+
+    def become_process(self, owner: str) -> None:
+        """Let these sinks be those of another process."""
+        lease_owner = replace(self.context.lease_owner, owner=owner)
+        self.context = replace(self.context, lease_owner=lease_owner)
 
     def other_worker(self) -> SubmissionRecovery:
         """Return the recovery of another process."""

@@ -393,6 +393,7 @@ CREATE TABLE submissions (
         CHECK (state IN ('intent', 'awaiting_result', 'unknown', 'settled')),
     lease_owner     text,
     lease_until     timestamptz,
+    call_until      timestamptz,
     request_id      text,
     intended_at     timestamptz NOT NULL,
     answered_at     timestamptz,
@@ -404,6 +405,9 @@ CREATE TABLE submissions (
     code            text,
     sub_request_ids text[]
 );
+COMMENT ON COLUMN submissions.call_until IS
+    'Until when a call that may have been written can still be on its way: from then on İYS is asked about it. NULL: '
+    'no call was ever written, and what has changed meanwhile may be left out.';
 COMMENT ON COLUMN submissions.sub_request_ids IS
     'The ids that İYS gave the items, in the order of the body, valid as long as request_id is. One list here is '
     'written once; ids on the items would be an update of each of a thousand rows.';

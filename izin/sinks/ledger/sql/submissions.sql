@@ -15,6 +15,16 @@ COPY submission_items (submission_id, index, customer_id, key, event_id, status,
 SELECT index, customer_id, key, event_id, status, consent_date, source, attempt, origin, origin_ref
 FROM submission_items WHERE submission_id = %(id)s AND state = 'open' ORDER BY index
 
+-- name: withdrawn-items
+-- The items of a submission that were given up without an answer.
+SELECT index FROM submission_items WHERE submission_id = %(id)s AND state = 'withdrawn' AND code IS NULL
+
+-- name: opt-ins-of-unknown-outcome
+-- The keys of which an opt-in was given up without an answer, though a call of it may have been written.
+SELECT DISTINCT i.key FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+WHERE i.key = ANY(%(keys)s) AND i.status = 'ONAY' AND i.state = 'withdrawn' AND i.code IS NULL
+    AND s.call_until > %(since)s
+
 -- name: acknowledge
 -- İYS has acknowledged a batch: store its request id and the ids of its items. No row: it was not in flight.
 UPDATE submissions SET state = 'awaiting_result', request_id = %(request_id)s,
@@ -41,15 +51,39 @@ RETURNING id
 -- name: mark-unknown
 -- No answer came to a call: the submission is to be recovered. A process that was paused and resumes late changes
 -- nothing that another process has claimed meanwhile.
-UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s
+UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s,
+    call_until = least(call_until, %(now)s)
 WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
 RETURNING id
 
--- name: renew
--- Extend the lease of a submission that waited long for its slot. No row: another process has claimed it.
-UPDATE submissions SET lease_until = %(lease_until)s
-WHERE id = %(id)s AND lease_owner = %(owner)s AND state IN ('intent', 'unknown')
-RETURNING id
+-- name: check
+-- Just before a call is written: extend the lease, and note by when the call is over, unless the brand may not submit any
+-- more or items may have changed: an opt-in that is no longer desired, is over its term, or beside which İYS shows a RET;
+-- an opt-out in whose place an opt-in is desired. No row: another process has claimed the submission.
+UPDATE submissions AS s SET lease_until = %(lease_until)s,
+    call_until = CASE WHEN f.is_open AND f.doubtful IS NULL THEN %(call_until)s ELSE s.call_until END
+FROM (
+    SELECT q.id, q.call_until IS NOT NULL AS was_called,
+        b.status = 'active' AND NOT EXISTS (
+            SELECT 1 FROM suspensions AS p
+            WHERE p.brand_code = q.brand_code AND covers(p, %(channel)s, %(status)s) AND p.recheck_at IS NULL
+        ) AS is_open,
+        (
+            SELECT array_agg(i.index) FROM submission_items AS i JOIN consents AS c USING (key)
+            WHERE i.submission_id = q.id AND i.state = 'open' AND (
+                c.desired_status IS DISTINCT FROM i.status
+                OR i.status = 'ONAY' AND (c.desired_event_id <> i.event_id OR c.registered = 'RET'
+                    OR coalesce(c.expires_at < %(now)s, false)))
+        ) AS doubtful
+    FROM submissions AS q JOIN brands AS b USING (brand_code)
+    WHERE q.id = %(id)s
+) AS f
+WHERE s.id = f.id AND s.lease_owner = %(owner)s AND s.state IN ('intent', 'unknown')
+RETURNING f.was_called, f.is_open, coalesce(f.doubtful, '{}') AS doubtful
+
+-- name: call
+-- A call is written now: note by when it is over.
+UPDATE submissions SET call_until = %(call_until)s WHERE id = %(id)s AND lease_owner = %(owner)s
 
 -- name: renew-all
 -- Extend the leases of the submissions that a living process is sending or polling.
@@ -58,7 +92,8 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
--- advisory lock of the process (held as long as it lives) is free.
+-- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
+-- for; an opt-out is asked about and repeated at once, which harms nothing.
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
@@ -66,6 +101,9 @@ WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
+    AND (s.call_until IS NULL OR s.call_until <= %(now)s OR NOT EXISTS (
+        SELECT 1 FROM submission_items AS i
+        WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'ONAY'))
 ORDER BY EXISTS (
         SELECT 1 FROM submission_items AS i
         WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'RET') DESC, s.id

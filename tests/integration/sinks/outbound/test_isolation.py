@@ -148,7 +148,7 @@ async def test_opt_out_with_event_id_of_its_opt_in_is_submitted(harness: SinkHar
     opt_in = given_at(minutes_ago(30), event_id="form-7")
     opt_out = replace(opt_in, status="RET", consent_date=minutes_ago(5), received_at=minutes_ago(5))
     await harness.ingest(opt_in)
-    harness.pacer.meanwhile = partial(harness.ingest, opt_out)
+    harness.pacer.at_slot = partial(harness.ingest, opt_out)
     assert await harness.bulk()
     steps = (harness.opt_out, harness.settle, harness.query)
     await harness.run(*steps, times=3, every=timedelta(0))

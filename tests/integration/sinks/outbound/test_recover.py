@@ -166,13 +166,17 @@ async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
         rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
         lost = await submissions.with_items(connection, rows[-1], ACTIVE)
         await submissions.mark_unknown(
-            connection, lost, next_poll_at=harness.clock(), lease_owner=zombie
+            connection,
+            lost,
+            now=harness.clock(),
+            next_poll_at=harness.clock(),
+            lease_owner=zombie,
         )
         await submissions.poll_later(
             connection, lost, next_poll_at=harness.clock(), lease_owner=zombie
         )
         assert (
-            await submissions.renew(connection, lost, now=harness.clock(), lease_owner=zombie)
+            await submissions.check(connection, lost, now=harness.clock(), lease_owner=zombie)
             is None
         )
         with pytest.raises(ConcurrentChangeError):

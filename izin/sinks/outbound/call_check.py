@@ -1,0 +1,76 @@
+"""Just before a call to İYS is written, check that all of it may still be sent.
+
+A submission may wait for its slot while a recipient opts out, a term ends, an operator stops the
+brand, or another process claims it. What the check finds is at most a moment old when the call is
+written (``iys.transport.paced_transport``). A call that is on its way cannot be recalled.
+"""
+
+from datetime import datetime
+
+from izin.consent.business_days import Calendar
+from izin.consent.next_action import Action
+from izin.sinks.ledger import submissions
+from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.unit_of_work import lock
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.submission import Item, Submission
+
+
+class CallPermit:
+    """The permit of a submission's call; calling it makes the check."""
+
+    def __init__(self, context: OutboundContext, submission: Submission) -> None:
+        self._context = context
+        self._submission = submission
+        self.changed: tuple[Item, ...] = ()
+        """Where the call was withheld: the items that must not be sent now. None: another process
+        has claimed the submission.
+        """
+        self.was_called = False
+        """Whether an earlier call of the submission may have been written."""
+
+    async def __call__(self) -> bool:
+        """Return whether the call may be written now."""
+        context, submission = self._context, self._submission
+        now, lease_owner = context.clock(), context.lease_owner
+        async with context.ledger.transaction() as connection:
+            found = await submissions.check(
+                connection, submission, now=now, lease_owner=lease_owner
+            )
+            if found is None:
+                self.changed = ()
+                return False
+            self.was_called = found.was_called
+            if not found.is_open:
+                self.changed = submission.items
+            elif found.doubtful:
+                doubtful = [item for item in submission.items if item.place in found.doubtful]
+                self.changed = await self._unwanted(connection, doubtful, now)
+            if found.is_open and found.doubtful and not self.changed:
+                await submissions.call(connection, submission, now=now, lease_owner=lease_owner)
+        return found.is_open and not self.changed
+
+    async def _unwanted(
+        self, connection: Connection, items: list[Item], now: datetime
+    ) -> tuple[Item, ...]:
+        rows = await lock(connection, (item.key for item in items))
+        brand, calendar = self._submission.brand, self._context.ledger.calendar
+        return tuple(
+            item
+            for item in items
+            if not is_wanted(rows[item.key], item, brand, now, calendar=calendar)
+        )
+
+
+def is_wanted(
+    row: ConsentRow, item: Item, brand: Brand, now: datetime, *, calendar: Calendar
+) -> bool:
+    """Whether ``item`` would be submitted now, had it not been before."""
+    if not row.is_of(item.event_id, item.status):
+        return False
+    answered = apply.answered_row(row, item.status, now)
+    ruled = ruling.rule_row(answered, brand, now, calendar=calendar, answered=True)
+    return ruled.row.action is Action.SEND

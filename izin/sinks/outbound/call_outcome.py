@@ -1,0 +1,97 @@
+"""Store the outcome of a call as a whole: accepted, or unknown.
+
+Where another process has taken the submission over meanwhile, its items were asked about while this
+call was on its way: what was given up is read back.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from izin.consent.model import ConsentKey
+from izin.consent.transitions import Event, State
+from izin.iys.errors import CallError
+from izin.iys.wire_format.batches import AcceptedBatch
+from izin.runtime.backoff import Backoff
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import submissions, suspensions
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.read_back import after_late_call
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.state_change import transition
+from izin.sinks.record.submission import Submission
+
+_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
+
+_log = get_logger(__name__)
+
+
+async def mark_accepted(
+    context: OutboundContext, submission: Submission, batch: AcceptedBatch, *, results_at: datetime
+) -> None:
+    """Store that İYS has accepted a batch, whose results it has at ``results_at``."""
+    now = context.clock()
+    if len(batch.sub_request_ids) != len(submission.items):
+        # A receipt with another number of items does not prove what İYS accepted.
+        await mark_unknown(context, submission, None)
+        return
+    async with context.ledger.transaction() as connection:
+        changes = UnitOfWork(context.topic_messages, now=now)
+        if not await submissions.acknowledge(
+            connection,
+            submission,
+            batch.request_id,
+            batch.sub_request_ids,
+            now=now,
+            next_poll_at=results_at,
+        ):
+            await after_late_call(connection, changes, submission, submission.items, results_at)
+        first = submission.items[0]
+        await suspensions.resume(
+            connection,
+            submission.brand.brand_code,
+            ConsentKey.parse(first.key).channel,
+            first.status,
+            account=context.lease_owner.account,
+        )
+        await changes.write(connection)
+
+
+async def mark_unknown(
+    context: OutboundContext,
+    submission: Submission,
+    error: CallError | None,
+    *,
+    wait: timedelta | None = None,
+) -> None:
+    """Store that the outcome of a call is not known; it is recovered after ``wait``."""
+    now = context.clock()
+    wait = _BACKOFF.after(submission.sends) if wait is None else wait
+    _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
+    async with context.ledger.transaction() as connection:
+        rows = await lock(connection, (item.key for item in submission.items))
+        changes = UnitOfWork(context.topic_messages, now=now)
+        is_ours = await submissions.mark_unknown(
+            connection,
+            submission,
+            now=now,
+            next_poll_at=now + wait,
+            lease_owner=context.lease_owner,
+        )
+        if is_ours:
+            lose_unanswered(changes, submission, rows)
+        else:
+            await after_late_call(connection, changes, submission, submission.items, now + wait)
+        await changes.write(connection)
+
+
+def lose_unanswered(
+    changes: UnitOfWork, submission: Submission, rows: Mapping[str, ConsentRow]
+) -> dict[str, ConsentRow]:
+    """Return ``rows``; those that await the answer to ``submission`` are of unknown outcome now."""
+    after = dict(rows)
+    for item in submission.items:
+        row = rows[item.key]
+        if row.is_of(item.event_id, item.status) and row.state is State.IN_FLIGHT:
+            after[item.key] = changes.put(row, transition(row, Event.LOSE, reason="no-answer"))
+    return after

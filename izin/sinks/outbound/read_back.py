@@ -1,0 +1,86 @@
+"""Read the status of a key back where an opt-in may reach İYS after the opt-out that replaced it.
+
+A call on its way cannot be recalled, and İYS may process it after our timeout; a process frozen
+just before it writes a call writes it when it wakes. İYS refuses an opt-in with an older date
+(H178), but not after a line was closed with an old one. So İYS is asked once more: after an opt-out
+beside which the outcome of an opt-in was never known, and after a call that was over too late.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from izin.consent.model import Status
+from izin.consent.next_action import Action
+from izin.consent.transitions import State
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import submissions
+from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.item_result import AppliedResult
+from izin.sinks.record.submission import Item, Submission
+
+READ_BACK = "read-back"
+"""The reason of a query whose answer is expected to change nothing."""
+_UNKNOWN_SINCE = timedelta(hours=1)
+_AFTER = timedelta(minutes=1)
+_SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+_log = get_logger(__name__)
+
+
+async def after_opt_outs(
+    connection: Connection,
+    items: Collection[Item],
+    applied_by_place: Mapping[int, AppliedResult],
+    now: datetime,
+) -> dict[int, AppliedResult]:
+    """Return the results of ``items``; the settled opt-outs beside which an opt-in may still be on
+    its way are to be read back.
+    """
+    keys = [item.key for item in items if item.status == Status.RET]
+    doubtful = await submissions.opt_ins_of_unknown_outcome(
+        connection, keys, since=now - _UNKNOWN_SINCE
+    )
+    results = dict(applied_by_place)
+    for item in items:
+        applied = results[item.place]
+        if item.key in doubtful and _is_settled_opt_out(applied.ruled.row):
+            row = _to_read_back(applied.ruled.row, now + _AFTER)
+            results[item.place] = replace(applied, ruled=replace(applied.ruled, row=row))
+    return results
+
+
+async def after_late_call(
+    connection: Connection,
+    changes: UnitOfWork,
+    submission: Submission,
+    items: Collection[Item],
+    at: datetime,
+) -> None:
+    """Have those keys read back ``at`` an instant whose opt-ins of ``items`` were given up, by this
+    process or another one, before a call of them was over.
+    """
+    opt_ins = [item for item in items if item.status == Status.ONAY]
+    if not opt_ins:
+        return
+    withdrawn = await submissions.withdrawn_places(connection, submission)
+    keys = [item.key for item in opt_ins if item.place in withdrawn]
+    for row in (await lock(connection, keys)).values():
+        if _is_settled_opt_out(row):
+            _log.critical("opt-in sent after its opt-out", submission=submission.id)
+            changes.put(row, _to_read_back(row, at))
+
+
+def _is_settled_opt_out(row: ConsentRow) -> bool:
+    return (
+        row.desired_status == Status.RET
+        and row.state in _SETTLED
+        and row.action is Action.NOTHING
+        and not row.is_open
+    )
+
+
+def _to_read_back(row: ConsentRow, at: datetime) -> ConsentRow:
+    return row.replace(action=Action.QUERY, reason=READ_BACK, next_attempt_at=at)

@@ -1,0 +1,91 @@
+"""Submit again what is left of a submission that İYS refused, or that was not sent as it stood."""
+
+from collections.abc import Sequence
+
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import claims, submissions
+from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.submission import Item, Submission
+
+_log = get_logger(__name__)
+
+
+async def resubmit(
+    context: OutboundContext,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    *,
+    refusals: int,
+) -> list[Submission]:
+    """Move each part to a submission of its own, each item byte for byte; return these.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    async with context.ledger.transaction() as connection:
+        changes = UnitOfWork(context.topic_messages, now=context.clock())
+        found = await _move(connection, changes, context, submission, parts, refusals)
+        await changes.write(connection)
+    return found
+
+
+async def rebuild(
+    context: OutboundContext, submission: Submission, without: Sequence[Item]
+) -> list[Submission]:
+    """Leave out some items of a submission that was never sent, and rule their rows again; return
+    the submission of the others, if any.
+
+    Raises:
+        ConcurrentChangeError: another process has claimed the submission and settled one of them.
+    """
+    _log.info("submission rebuilt", submission=submission.id, without=len(without))
+    now = context.clock()
+    async with context.ledger.transaction() as connection:
+        rows = await lock(connection, (item.key for item in without))
+        changes = UnitOfWork(context.topic_messages, now=now)
+        for item in without:
+            row = rows[item.key]
+            ruled = ruling.rule_row(
+                apply.uncalled_row(row, item.status),
+                submission.brand,
+                now,
+                calendar=context.ledger.calendar,
+                answered=row.is_of(item.event_id, item.status),
+            )
+            changes.apply(row, ruled)
+        await submissions.withdraw(connection, submission, without, now=now)
+        rest = [item for item in submission.items if item not in without]
+        parts = [rest] if rest else []
+        found = await _move(connection, changes, context, submission, parts, submission.refusals)
+        await changes.write(connection)
+    return found
+
+
+async def _move(  # noqa: PLR0913, PLR0917 - what is moved, by whom, and in which transaction
+    connection: Connection,
+    changes: UnitOfWork,
+    context: OutboundContext,
+    submission: Submission,
+    parts: Sequence[Sequence[Item]],
+    refusals: int,
+) -> list[Submission]:
+    moved = [item for part in parts for item in part]
+    if moved:
+        await submissions.withdraw(connection, submission, moved, now=changes.now)
+    bodies = submission.content
+    return [
+        await claims.intend(
+            connection,
+            changes,
+            submission.brand,
+            part,
+            [bodies[item.place] for item in part],
+            kind=submission.kind,
+            lease_owner=context.lease_owner,
+            refusals=refusals,
+        )
+        for part in parts
+    ]

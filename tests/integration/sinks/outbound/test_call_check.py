@@ -1,0 +1,231 @@
+"""What has changed while a call waited is not sent: the check just before it is written."""
+
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from izin.consent.model import Channel
+from izin.consent.next_action import Action
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    SinkHarness,
+    given_at,
+    onay,
+    ret,
+)
+from tests.support.builders import PHONE
+
+pytestmark = pytest.mark.database
+
+
+class Killed(BaseException):
+    """The end of a process, between the check and the call."""
+
+
+async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHarness):
+    """The batch is rebuilt without it; the others are sent."""
+    people = await harness.ingest_for(onay, range(3))
+    harness.pacer.meanwhile = partial(harness.ingest, ret(people[1]))
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 1
+    assert await harness.settle()
+    assert set(harness.iys.register()) == {people[0], people[2]}
+    while await harness.opt_out():
+        pass
+    assert harness.iys.movements(people[1]) == []
+    assert await harness.states_of(people) == ["accepted", "not_needed", "accepted"]
+
+
+async def test_opt_out_settled_while_its_opt_in_waits_is_the_last(harness: SinkHarness):
+    """İYS would take the opt-in, for a line that is closed may have an old date there."""
+    await harness.ingest(onay())
+
+    async def opt_out() -> None:
+        await harness.ingest(ret())
+        assert await harness.opt_out()
+
+    harness.pacer.meanwhile = opt_out
+    assert await harness.bulk()
+    while await harness.opt_out():
+        pass
+    assert harness.iys.calls("batchV2") == 0
+    assert await harness.columns("state", "onay_open", "may_send") == ("not_needed", False, False)
+
+
+async def test_opt_out_while_a_single_opt_in_waits_is_sent_alone(harness: SinkHarness):
+    """Nothing is left of the submission."""
+    await harness.ingest(given_at(harness.clock() - A_SECOND))
+    await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
+    harness.pacer.meanwhile = partial(harness.ingest, ret(minutes=0))
+    assert await harness.scheduler.last_hour()
+    assert harness.iys.calls("addV2") == 0
+    rows = await harness.ledger.fetch("SELECT state FROM submissions")
+    assert [row["state"] for row in rows] == ["settled"]
+
+
+@pytest.mark.parametrize("how", ["stopped", "no right"])
+async def test_brand_closed_while_a_batch_waits_sends_nothing(harness: SinkHarness, how: str):
+    """Its records wait, and are sent once it is open again."""
+    await harness.ingest(onay())
+
+    async def close() -> None:
+        if how == "stopped":
+            await harness.brand(replace(ACTIVE, status="stopped"))
+        else:
+            await harness.set_rights([Channel.EPOSTA])
+
+    harness.pacer.meanwhile = close
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 0
+    assert (await harness.row()).state == "retryable"
+    assert not await harness.bulk()
+    await harness.brand()
+    await harness.set_rights(list(Channel))
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 1
+
+
+async def test_opt_in_whose_term_ends_while_it_waits_is_not_sent(harness: SinkHarness):
+    """A new consent is needed."""
+    await harness.ingest(onay())
+
+    async def end() -> None:
+        await harness.set_columns(expires_at=harness.clock() - A_SECOND)
+
+    harness.pacer.meanwhile = end
+    assert await harness.bulk()
+    # The term is computed again from the consent itself, which is still within it.
+    assert await harness.columns("state", "registered") == ("awaiting_result", "UNKNOWN")
+
+
+async def test_newer_opt_out_does_not_hold_up_the_one_that_waits(harness: SinkHarness):
+    """Whichever of them İYS gets, it is an opt-out."""
+    await harness.ingest_opt_out()
+    harness.pacer.meanwhile = partial(harness.ingest, ret(minutes=1))
+    assert await harness.opt_out()
+    assert harness.iys.calls("addV2") == 1
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_newer_opt_in_replaces_the_opt_out_that_waits(harness: SinkHarness):
+    """The recipient has consented again, before İYS heard of the opt-out."""
+    await harness.ingest_opt_out()
+    harness.pacer.meanwhile = partial(harness.ingest, onay(minutes=1))
+    assert await harness.opt_out()
+    assert harness.iys.calls("addV2") == 0
+    assert harness.iys.register() == {PHONE: "ONAY"}
+    assert await harness.columns("desired_status", "ret_open") == ("ONAY", False)
+
+
+async def test_check_that_is_too_old_is_made_again(harness: SinkHarness):
+    """The process is paused between the check and the beginning of its slot."""
+    await harness.ingest(onay())
+
+    async def pause() -> None:
+        harness.advance(A_SECOND)
+        await harness.ingest(ret())
+
+    harness.pacer.at_slot = pause
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 0
+
+
+async def test_call_that_may_have_been_sent_is_not_rebuilt(harness: SinkHarness):
+    """Its connection broke after İYS got it: İYS is asked, and shows the opt-in beside an opt-out
+    that is newer.
+    """
+    people = await harness.ingest_for(onay, range(2))
+    await harness.lose_batch("after")
+    other = harness.other_worker()
+    harness.pacer.meanwhile = partial(harness.ingest, ret(people[0]))
+    harness.advance(timedelta(minutes=20))
+    assert await other.recover()
+    assert harness.iys.calls("batchV2") == 1
+    rows = await harness.ledger.fetch("SELECT state FROM submissions")
+    assert [row["state"] for row in rows] == ["unknown"]
+    while await harness.recover() or await harness.opt_out() or await harness.settle():
+        pass
+    assert harness.iys.register() == {people[0]: "RET", people[1]: "ONAY"}
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+async def test_call_of_a_dead_worker_is_over_before_its_opt_in_is_asked_about(
+    harness: SinkHarness, status: str
+):
+    """Until then İYS may still process it; an opt-out is repeated at once."""
+    await (harness.ingest(onay()) if status == "ONAY" else harness.ingest_opt_out())
+    harness.become_process("7")
+
+    async def die() -> None:
+        raise Killed
+
+    harness.pacer.at_slot = die
+    with pytest.raises(Killed):
+        await (harness.bulk() if status == "ONAY" else harness.opt_out())
+    harness.become_process(harness.ledger.owner)
+    assert await harness.recover_now() is (status == "RET")
+    if status == "ONAY":
+        assert not await harness.recover(timedelta(seconds=3))
+        assert await harness.recover(timedelta(seconds=3))
+        assert await harness.settle()
+    assert harness.iys.movements()[-1] == status
+
+
+@pytest.mark.parametrize("kind", ["single", "batch"])
+@pytest.mark.parametrize("ends", ["answered", "lost"])
+async def test_opt_in_sent_after_its_opt_out_is_read_back(
+    harness: SinkHarness, kind: str, ends: str
+):
+    """A process was frozen before it wrote the call: İYS saves the opt-in after the opt-out."""
+    await harness.ingest(given_at(harness.clock() - A_SECOND))
+    if kind == "single":
+        await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
+    zombie = harness.context
+
+    async def freeze() -> None:
+        ahead = harness.clock.ahead
+        harness.become_process("9")
+        await harness.ingest(ret(minutes=0))
+        harness.advance(timedelta(minutes=30))
+        while await harness.recover() or await harness.opt_out():
+            pass
+        assert await harness.columns("state", "onay_open") == ("not_needed", False)
+        # The process finds no time passed: it was frozen after it had looked.
+        harness.context, harness.clock.ahead = zombie, ahead
+
+    harness.pacer.at_slot = freeze
+    if ends == "lost":
+        harness.iys.inject_fault("addV2" if kind == "single" else "batchV2", drop="after")
+    if kind == "single":
+        assert await harness.scheduler.last_hour()
+    else:
+        assert await harness.bulk()
+    harness.advance(timedelta(hours=1))
+    assert harness.iys.register() == {PHONE: "ONAY"}
+    assert (await harness.row()).action is Action.QUERY
+    while await harness.query() or await harness.opt_out():
+        pass
+    assert harness.iys.register() == {PHONE: "RET"}
+    assert (await harness.row()).state == "accepted"
+
+
+async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(harness: SinkHarness):
+    """İYS may process the opt-in after our timeout, and after it was asked."""
+    await harness.register(onay(minutes=60))
+    await harness.forget()
+    await harness.ingest(onay(minutes=50))
+    await harness.lose_batch("before")
+    await harness.ingest(ret())
+    while await harness.recover():
+        pass
+    assert await harness.opt_out()
+    assert await harness.columns("state", "action", "registered") == ("accepted", "query", "RET")
+    assert not await harness.query()
+    harness.advance(A_SECOND * 30)
+    harness.iys.citizen("ONAY", source="IYS_WEB_YENI")
+    harness.advance(timedelta(minutes=2))
+    assert await harness.query()
+    assert (await harness.row()).registered == "ONAY"
