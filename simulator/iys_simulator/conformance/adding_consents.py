@@ -5,6 +5,7 @@ from typing import Final
 
 from iys_simulator.conformance import endpoints as ep
 from iys_simulator.conformance.builders import (
+    FULL_WIDTH_PHONE,
     advance_clock,
     citizen_change,
     consent,
@@ -38,6 +39,8 @@ FIELD_ERRORS: Final[tuple[Row, ...]] = (
     ("source reserved for İYS", {"source": "IYS_WEB"}, "H119", "source"),
     ("invalid e-mail address", {"type": "EPOSTA", "recipient": "a@b"}, "H120", "recipient"),
     ("invalid phone number", {"recipient": "05550000001"}, "H121", "recipient"),
+    ("phone number after a space", {"recipient": " +905550000001"}, "H121", "recipient"),
+    ("phone number in other digits", {"recipient": FULL_WIDTH_PHONE}, "H121", "recipient"),
     ("neither phone nor e-mail, without a type", {"type": OMITTED, "recipient": "x"}, "H122", None),
     ("phone number too long", {"recipient": "9055436100000000"}, "H160", "recipient"),
     ("too many retailers", {"retailerAccess": [1] * 3001}, "H126", "retailerAccess"),

@@ -14,6 +14,7 @@ from iys_simulator.conformance.case import (
 )
 
 CONSENTS = "/sps/$iysCode/brands/$brandCode/consents"
+FULL_WIDTH_PHONE = "+\uff19\uff10" + "\uff15" * 3 + "\uff10" * 7
 
 
 def consent(**changed: object) -> dict[str, object]:

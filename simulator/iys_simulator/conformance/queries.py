@@ -5,6 +5,7 @@ from typing import Final
 
 from iys_simulator.conformance import endpoints as ep
 from iys_simulator.conformance.builders import (
+    FULL_WIDTH_PHONE,
     advance_clock,
     change_settings,
     citizen_change,
@@ -28,6 +29,8 @@ ADDRESS_FIELDS: Final = (
     ("missing recipient or address", {"recipient": OMITTED}, "H114", "recipient"),
     ("invalid e-mail address", {"type": "EPOSTA", "recipient": "a@b"}, "H120", "recipient"),
     ("invalid phone number", {"recipient": "05550000001"}, "H121", "recipient"),
+    ("phone number after a space", {"recipient": " +905550000001"}, "H121", "recipient"),
+    ("phone number in other digits", {"recipient": FULL_WIDTH_PHONE}, "H121", "recipient"),
     ("phone number too long", {"recipient": "+905555555555555"}, "H166", "recipient"),
 )
 """Errors of a body that names one consent."""

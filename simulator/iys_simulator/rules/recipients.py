@@ -15,8 +15,11 @@ PHONE_LENGTH = 15
 
 # İYS's own pattern is not published; this follows what its documents say about it.
 _EMAIL = re.compile(
-    r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}", re.ASCII
+    r"(?=.{6,265}\Z)[a-z0-9._+-]+@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}",
+    re.ASCII | re.IGNORECASE,
 )
+# E.164 as İYS means it: no spaces, no brackets, ASCII digits. phonenumbers would accept all these.
+_E164 = re.compile(r"\+[1-9]\d+", re.ASCII)
 # A Turkish number, or one with a zero too many: İYS accepts the latter, although no citizen can
 # ever look it up.
 _TURKISH_PHONE = re.compile(r"\+900?[2-58]\d{9}", re.ASCII)
@@ -24,16 +27,16 @@ _TURKISH_PHONE = re.compile(r"\+900?[2-58]\d{9}", re.ASCII)
 
 def is_email(value: object) -> bool:
     """Return whether İYS accepts `value` as an e-mail address."""
-    return isinstance(value, str) and _EMAIL.fullmatch(value.lower()) is not None
+    return isinstance(value, str) and _EMAIL.fullmatch(value) is not None
 
 
 def is_phone(value: object, *, is_strict: bool = False) -> bool:
     """Return whether İYS accepts `value` as a phone number.
 
-    It must be possible in E.164; a Turkish number is checked by its digits. With `is_strict` the
-    numbering plan must use it too (switch `phoneCheck`).
+    It must be written and possible in E.164; a Turkish number is checked by its digits. With
+    `is_strict` the numbering plan must use it too (switch `phoneCheck`).
     """
-    if not isinstance(value, str) or len(value) > PHONE_LENGTH:
+    if not isinstance(value, str) or len(value) > PHONE_LENGTH or not _E164.fullmatch(value):
         return False
     if is_strict:
         return _is_valid(value)

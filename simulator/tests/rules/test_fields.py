@@ -6,6 +6,8 @@ from iys_simulator.rules.business_days import acceptance_window
 from simulator_harness.client import SimulatorHarness, codes
 
 TODAY = "2026-09-17 11:00:00"
+_ARABIC = "+\u0669\u0660" + "\u0665" * 3 + "\u0660" * 7
+_FULL_WIDTH = "+\uff19\uff10" + "\uff15" * 3 + "\uff10" * 7
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,15 @@ TODAY = "2026-09-17 11:00:00"
         ({"recipient": "905546789898"}, ["H121"], "recipient"),
         ({"recipient": "+05543213232"}, ["H121"], "recipient"),
         ({"recipient": "+90533"}, ["H121"], "recipient"),
+        ({"recipient": _ARABIC}, ["H121"], "recipient"),
+        ({"recipient": _FULL_WIDTH}, ["H121"], "recipient"),
+        ({"recipient": "\uff0b905550000001"}, ["H121"], "recipient"),
+        ({"recipient": " +905550000001"}, ["H121"], "recipient"),
+        ({"recipient": "+905550000001 "}, ["H121"], "recipient"),
+        ({"recipient": "+905550000001\n"}, ["H121"], "recipient"),
+        ({"recipient": "+44 2079460018"}, ["H121"], "recipient"),
+        ({"recipient": "+44-2079460018"}, ["H121"], "recipient"),
+        ({"type": "EPOSTA", "recipient": "\u212a@example.com"}, ["H120"], "recipient"),
         ({"recipient": "9055436100000000"}, ["H160", "H121"], "recipient"),
         ({"type": "KARGO", "recipient": "x"}, ["H117", "H122"], "type"),
         ({"consentDate": "2026-09-16T10:00:00"}, ["H158"], "consentDate"),
@@ -70,6 +81,19 @@ async def test_possible_numbers_are_stored_as_sent(iys: SimulatorHarness, recipi
     answer = await iys.add(recipient=recipient)
     assert answer.status_code == 200
     assert next(iter(iys.state.register_of(660101).movements())).recipient == recipient
+
+
+@pytest.mark.parametrize("check", ["possible", "valid"])
+@pytest.mark.parametrize("recipient", [" +905321234567", "+\uff1905321234567", "+90 5321234567"])
+async def test_phone_outside_e164_is_refused_by_each_check(
+    iys: SimulatorHarness, check: str, recipient: str
+):
+    """H121 in adds, batches and queries: nothing is trimmed, and digits are ASCII."""
+    iys.set(phone_check=check)
+    asked = {"type": "MESAJ", "recipientType": "BIREYSEL", "recipient": recipient}
+    batch = await iys.batch(iys.consent(), iys.consent(recipient=recipient))
+    query = await iys.http.post(f"{iys.path}/consents/status", json=asked)
+    assert codes(await iys.add(recipient=recipient)) == codes(batch) == codes(query) == ["H121"]
 
 
 async def test_all_errors_of_an_item_are_reported(iys: SimulatorHarness):
