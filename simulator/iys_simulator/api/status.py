@@ -47,7 +47,7 @@ async def show_status(state: SimulatorState, call: Call) -> Response:
         collector = state.retailers.find(call.brand, code)
         if collector is not None:
             item["retailerTitle"] = collector.title
-    item["retailerAccessCount"] = len(register.access.of(key, with_collector=False))
+    item["retailerAccessCount"] = len(register.access.of(key))
     return json_response(item)
 
 

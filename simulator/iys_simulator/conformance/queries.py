@@ -63,7 +63,8 @@ def _of_one_status() -> Iterator[Case]:
     yield request_case(
         ep.STATUS, "a consent", success(200, record), save_consent(), body=consent_key()
     )
-    taken = success(200, {"retailerCode": "$retailer", "retailerTitle": ...})
+    collector = {"retailerCode": "$retailer", "retailerTitle": ..., "retailerAccessCount": 1}
+    taken = success(200, collector)
     by_retailer = save_consent(retailerCode="$retailer")
     yield request_case(
         ep.STATUS, "consent collected by a retailer", taken, by_retailer, body=consent_key()

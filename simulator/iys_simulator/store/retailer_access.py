@@ -21,12 +21,9 @@ class RetailerAccess:
         rows = self._database.rows("access_of", *self._columns(key))
         return next((retailer for retailer, is_collector in rows if is_collector), None)
 
-    def of(self, key: ConsentKey, *, with_collector: bool = True) -> list[int]:
-        """Return the retailers that may use the key's consent."""
-        rows = self._database.rows("access_of", *self._columns(key))
-        return sorted(
-            {retailer for retailer, is_collector in rows if with_collector or not is_collector}
-        )
+    def of(self, key: ConsentKey) -> list[int]:
+        """Return the retailers that may use the key's consent, including its collector."""
+        return sorted({row[0] for row in self._database.rows("access_of", *self._columns(key))})
 
     def count(self, retailer: int) -> int:
         """Return how many consents the retailer may use."""

@@ -180,6 +180,19 @@ async def test_access_to_nothing_is_refused(iys: SimulatorHarness):
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
+async def test_collecting_retailer_counts_as_having_access(iys: SimulatorHarness):
+    """A consent's number of retailers is the length of its access list, collector included."""
+    iys.replace_brand(retailers=frozenset([11111111, 22222222]))
+    for number, access in enumerate([..., [22222222], [11111111]]):
+        recipient = f"+90555000000{number}"
+        await iys.add(recipient=recipient, retailerCode=11111111, retailerAccess=access)
+        asked = {**CONSENT, "recipient": recipient}
+        listed = await iys.http.post(f"{iys.path}/consent/retailers/access/list", json=asked)
+        status = (await iys.http.post(f"{iys.path}/consents/status", json=asked)).json()
+        assert status["retailerCode"] == 11111111
+        assert status["retailerAccessCount"] == listed.json()["pagination"]["totalCount"] > 0
+
+
     [
         ({"type": ...}, ["H111"]),
         ({"type": "SMS"}, ["H117"]),
