@@ -24,8 +24,8 @@ class AccountsAdmin:
         self._state = state
 
     async def add_account(self, request: Request) -> Response:
-        """Add or replace an account with the subscription of its service provider."""
-        body = await read_body(request)
+        """Add an account with the subscription of its service provider, or change what it names."""
+        body = self._account_body(await read_body(request))
         account = Account(
             username=body.text("username"),
             password=body.text("password"),
@@ -45,22 +45,28 @@ class AccountsAdmin:
         return json_response({"username": account.username, "iysCode": account.iys_code}, 201)
 
     async def add_brand(self, request: Request) -> Response:
-        """Add or replace a brand."""
-        brand = _brand(await read_body(request))
+        """Add a brand, or change what the body names of it."""
+        body = await read_body(request)
+        known = self._state.directory.brands.get(body.whole("brandCode"))
+        brand = _brand(body.over(_brand_row(known) if known else {}))
         self._state.directory.add_brand(brand)
-        return json_response(
-            {
-                "brandCode": brand.code,
-                "iysCode": brand.iys_code,
-                "name": brand.name,
-                "activatedAt": brand.activated_at,
-                "consentLimit": brand.consent_limit,
-                "rights": brand.rights,
-                "retailers": sorted(brand.retailers),
-                "grants": [_grant_row(grant) for grant in brand.grants],
-            },
-            201,
-        )
+        return json_response(_brand_row(brand), 201)
+
+    def _account_body(self, body: RequestBody) -> RequestBody:
+        directory = self._state.directory
+        account = directory.accounts.get(body.text("username"))
+        subscription = directory.subscriptions.get(body.whole("iysCode"))
+        known: dict[str, object] = {}
+        if account is not None:
+            known |= {"role": account.role, "isIntegrator": account.is_integrator}
+        if subscription is not None:
+            known |= {
+                "subscription": subscription.state,
+                "includesApi": subscription.includes_api,
+                "viaCredit": subscription.via_credit,
+                "viaPassCredit": subscription.via_pass_credit,
+            }
+        return body.over(known)
 
 
 def _brand(body: RequestBody) -> Brand:
@@ -99,6 +105,20 @@ def _grant(body: RequestBody) -> Grant:
         agreement_control=body.flag("agreementControl", default=True),
         via_control=body.flag("viaControl", default=False),
     )
+
+
+def _brand_row(brand: Brand) -> dict[str, object]:
+    return {
+        "brandCode": brand.code,
+        "iysCode": brand.iys_code,
+        "name": brand.name,
+        "title": brand.title or None,
+        "activatedAt": brand.activated_at,
+        "consentLimit": brand.consent_limit,
+        "rights": brand.rights,
+        "retailers": sorted(brand.retailers),
+        "grants": [_grant_row(grant) for grant in brand.grants],
+    }
 
 
 def _grant_row(grant: Grant) -> dict[str, object]:

@@ -3,7 +3,7 @@
 An error names the field that is missing or invalid.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -20,6 +20,10 @@ class RequestBody:
     """A JSON object with typed reads, each of which raises InvalidBodyError with its field."""
 
     fields: dict[str, object]
+
+    def over(self, known: Mapping[str, object]) -> "RequestBody":
+        """Return a body in which the fields that this one omits have their `known` values."""
+        return RequestBody(fields={**known, **self.fields})
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a text that is not empty."""

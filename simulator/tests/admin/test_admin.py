@@ -34,6 +34,43 @@ async def test_new_account_and_brand_work(iys: SimulatorHarness):
     assert (await iys.http.post(path, json=old)).status_code == 200
 
 
+async def test_brand_posted_again_keeps_what_the_body_omits(iys: SimulatorHarness):
+    """The rule of three business days (H467) stays on; null takes a value away."""
+    grants = [{"integratorCode": 770001, "rights": {"MESAJ": "read"}}]
+    facts = {
+        "activatedAt": "2020-01-01 00:00:00",
+        "consentLimit": 7,
+        "rights": {"MESAJ": "write"},
+        "retailers": [11111111],
+        "title": "Örnek A.Ş.",
+        "grants": grants,
+    }
+    key = {"brandCode": 660101, "iysCode": 660001}
+    first = await iys.admin("brands", {**key, "name": "Önce", **facts})
+    again = await iys.admin("brands", {**key, "name": "Sonra"})
+    assert again.json() == {**first.json(), "name": "Sonra"}
+    late = iys.consent(consentDate="2019-01-01 00:00:00")
+    assert codes(await iys.http.post(f"{iys.path}/consents", json=late)) == ["H467"]
+    first_loading = await iys.admin("brands", {**key, "activatedAt": None})
+    assert first_loading.json() == {**again.json(), "activatedAt": None}
+    assert (await iys.http.post(f"{iys.path}/consents", json=late)).status_code == 200
+
+
+async def test_account_posted_again_keeps_what_the_body_omits(iys: SimulatorHarness):
+    """A second API user of a provider does not revive its subscription."""
+    key = {"username": "api@example.com", "password": "fake", "iysCode": 660001}
+    await iys.admin("accounts", {**key, "subscription": "CLOSED", "viaCredit": 5})
+    await iys.admin("accounts", {**key, "username": "second@example.com"})
+    assert codes(await iys.http.get("/sps/660001/brands")) == ["H521"]
+    await iys.admin("accounts", {**key, "subscription": "ACTIVE"})
+    shown = (await iys.http.get("/sps/660001/subscription")).json()
+    assert shown["viaSubscriptionPackage"]["viaCredit"] == 5
+    partner = {"username": "io@example.com", "password": "fake", "iysCode": 770001}
+    await iys.admin("accounts", {**partner, "isIntegrator": True})
+    await iys.admin("accounts", {**partner, "password": "other"})
+    assert iys.state.directory.accounts["io@example.com"].is_integrator
+
+
 async def test_citizen_change_takes_effect_at_once(iys: SimulatorHarness):
     """The record changes, and the response has the time by both clocks."""
     await iys.add()
