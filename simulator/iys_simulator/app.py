@@ -32,7 +32,7 @@ def build_app(state: SimulatorState, drop: DropConnection = raise_dropped) -> St
                 await ticker
             await state.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *api_routes(gateway),
             *opt_out_routes(state),
@@ -42,6 +42,9 @@ def build_app(state: SimulatorState, drop: DropConnection = raise_dropped) -> St
         lifespan=lifespan,
         exception_handlers={404: gateway.unknown, 405: gateway.unknown},
     )
+    # İYS documents no redirect, and Starlette's would lead a client behind TLS to http.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _process_when_due(state: SimulatorState) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from iys_simulator.admin.accounts import AccountsAdmin
 from iys_simulator.admin.consents import ConsentsAdmin
@@ -22,7 +22,7 @@ from iys_simulator.state import SimulatorState
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def admin_routes(state: SimulatorState) -> list[Mount]:
+def admin_routes(state: SimulatorState) -> list[Route]:
     """Return the routes of the admin API of `state`."""
     accounts, consents = AccountsAdmin(state), ConsentsAdmin(state)
     controls, faults = Controls(state), FaultRulesAdmin(state)
@@ -47,11 +47,10 @@ def admin_routes(state: SimulatorState) -> list[Mount]:
         ("POST", "/faults", faults.add),
         ("DELETE", "/faults", faults.clear),
     ]
-    routes = [
-        Route(path, _with_errors(endpoint), methods=[method])
+    return [
+        Route(f"/__simulator__{path}", _with_errors(endpoint), methods=[method])
         for method, path, endpoint in endpoints
     ]
-    return [Mount("/__simulator__", routes=routes)]
 
 
 def _with_errors(endpoint: _Endpoint) -> _Endpoint:

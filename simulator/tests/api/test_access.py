@@ -80,6 +80,16 @@ async def test_expired_token_is_h351(iys: SimulatorHarness):
     assert codes(await iys.http.get("/sps/660001/brands")) == ["H351"]
 
 
+@pytest.mark.parametrize(
+    "path", ["/sps/660001/brands/", "/citizen/", "/__simulator__/health/", "/oauth2/token/"]
+)
+async def test_path_with_a_trailing_slash_is_unknown(iys: SimulatorHarness, path: str):
+    """404 as for any path that İYS does not have; no redirect, so none that leaves https."""
+    answer = await iys.http.get(path, headers={"host": "simulator.example.com"})
+    assert (answer.status_code, answer.content) == (404, b"")
+    assert "location" not in answer.headers
+
+
 async def test_path_of_another_account_is_h353(iys: SimulatorHarness):
     """H353 names the code that does not belong to the account."""
     provider = await iys.http.get("/sps/660002/brands")
