@@ -88,6 +88,12 @@ def _of_adding() -> Iterator[Case]:
 
     mersis = {"mersis": WHOLE["mersis"]}
     yield adding("a retailer", success(201, {"retailerCode": ...}), define_brand(), **WHOLE)
+    yield adding(
+        "a MERSİS number that lost its zeros as a JSON number",
+        success(201, {"retailerCode": ...}),
+        define_brand(),
+        mersis=12345678901,
+    )
     for title, changed, code in _FIELDS:
         yield adding(title, refusal(code, 400), **changed)
     other = {"tckn": "10000000214"}

@@ -1,7 +1,8 @@
 """Field rules of a retailer (bayi): all errors together, with 400.
 
 Identity numbers are checked by their check digits: TCKN (11 digits) and VKN (10 digits). A MERSİS
-number (16 digits) that begins with 0 contains a VKN after it.
+number (16 digits) that begins with 0 contains a VKN after it. As a JSON number, as in İYS's own
+example, it has lost the zeros it may begin with, so that only its range is checked.
 """
 
 from collections.abc import Mapping
@@ -64,7 +65,7 @@ def is_vkn(text: str) -> bool:
 
 def _number_errors(fields: Mapping[str, object]) -> list[Error]:
     errors = []
-    tckn, tin, mersis = (str(fields.get(name) or "") for name in ("tckn", "tin", "mersis"))
+    tckn, tin = (str(fields.get(name) or "") for name in ("tckn", "tin"))
     if tckn and len(tckn) != _TCKN_LENGTH:
         errors.append(error("H226"))
     elif tckn and not is_tckn(tckn):
@@ -75,11 +76,15 @@ def _number_errors(fields: Mapping[str, object]) -> list[Error]:
         errors.append(error("H244"))
     elif not (is_vkn(tin) or is_tckn(tin)):
         errors.append(error("H243"))
-    if "mersis" in fields and len(mersis) != _MERSIS_LENGTH:
-        errors.append(error("H228"))
-    elif mersis and not _is_mersis(mersis):
-        errors.append(error("H227"))
-    return errors
+    return errors + (_mersis_errors(fields["mersis"]) if "mersis" in fields else [])
+
+
+def _mersis_errors(value: object) -> list[Error]:
+    if type(value) is int and 0 < value < 10**_MERSIS_LENGTH:
+        return []
+    if not isinstance(value, str) or len(value) != _MERSIS_LENGTH:
+        return [error("H228")]
+    return [] if _is_mersis(value) else [error("H227")]
 
 
 def _is_mersis(text: str) -> bool:

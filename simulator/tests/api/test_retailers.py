@@ -95,6 +95,13 @@ async def test_retailer_list_is_paged_whole_or_short(iys: SimulatorHarness):
         ({"mersis": "0845052547100001"}, ["H227"]),
         ({"mersis": "1"}, ["H228"]),
         ({"alias": "<b>"}, ["H229"]),
+        ({"mersis": "12345678901"}, ["H228"]),
+        ({"mersis": ""}, ["H228"]),
+        ({"mersis": None}, ["H228"]),
+        ({"mersis": True}, ["H228"]),
+        ({"mersis": 0}, ["H228"]),
+        ({"mersis": -12345678901}, ["H228"]),
+        ({"mersis": 10**16}, ["H228"]),
         ({"tin": ...}, ["H288"]),
         ({"tin": "8450525471"}, ["H243"]),
         ({"tin": "1"}, ["H244"]),
@@ -111,6 +118,13 @@ async def test_invalid_fields_of_a_retailer_have_their_codes(
 
 
 async def test_body_that_is_no_retailer_is_refused(iys: SimulatorHarness):
+async def test_mersis_as_a_number_is_accepted(iys: SimulatorHarness):
+    """A number has no leading zeros, so neither its length nor its check digit can be verified."""
+    code = await added(iys, mersis=12345678901)
+    shown = await iys.http.get(f"{iys.path}/retailers/{code}")
+    assert shown.json()["mersis"] == "12345678901"
+
+
     """H016 for a body that is no object, H014 for one that is no JSON."""
     assert codes(await iys.http.post(f"{iys.path}/retailers", json=[])) == ["H016"]
     assert codes(await iys.http.post(f"{iys.path}/retailers", content=b"{")) == ["H014"]
