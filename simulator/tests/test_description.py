@@ -87,6 +87,27 @@ def test_table_messages_are_iyss(description: dict[str, Any], code: str):
     assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in found)
 
 
+async def test_example_of_a_retailer_is_accepted(
+    iys: SimulatorHarness, description: dict[str, Any]
+):
+    """İYS's own request creates a retailer."""
+    content = description["paths"][f"{PATH}/retailers"]["post"]["requestBody"]["content"]
+    for example in content["application/json"]["examples"].values():
+        answer = await iys.http.post(f"{iys.path}/retailers", json=example["value"])
+        assert answer.status_code == 201, answer.text
+
+
+async def test_refused_list_of_retailers_has_a_listed_status(
+    iys: SimulatorHarness, description: dict[str, Any]
+):
+    """The description of this endpoint has no 422."""
+    listed = description["paths"][f"{PATH}/retailers"]["get"]["responses"]
+    for asked in ("offset=x", "limit=x", "limit=0", "limit=101", "all=x", "short=x"):
+        answer = await iys.http.get(f"{iys.path}/retailers?{asked}")
+        assert str(answer.status_code) in listed, asked
+        assert answer.status_code != 200, asked
+
+
 async def test_token_refusals_are_iyss(iys: SimulatorHarness, description: dict[str, Any]):
     """A refusal is one of the examples."""
     right = {"username": "api@example.com", "password": "fake", "grant_type": "password"}

@@ -1,15 +1,20 @@
-"""Retailers of a brand: add, list, show, delete. Invalid fields are a 400, never a 422."""
+"""Retailers of a brand: add, list, show, delete.
+
+What is invalid in a body or a query is a 400, never a 422: the description of these endpoints has
+no 422, and their errors have a code and a message only.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from starlette.responses import Response
 
-from iys_simulator.api.paging import paging_of
+from iys_simulator.api.paging import Paging, paging_of
 from iys_simulator.errors.messages import REFUSALS
-from iys_simulator.errors.responses import RefusedError, json_response, refused
+from iys_simulator.errors.responses import RefusedError, codes_in, error, json_response, refused
 from iys_simulator.gateway.call import Call
 from iys_simulator.rules.retailer_fields import retailer_errors
+from iys_simulator.settings import Settings
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.retailers import PER_BRAND, Retailer, new_retailer
 
@@ -49,7 +54,7 @@ async def list_retailers(state: SimulatorState, call: Call) -> Response:
     query = call.request.query_params
     is_short = _flag(query, "short", "H185")
     is_all = _flag(query, "all", "H184")
-    paging = paging_of(query, state.settings, is_swapped=False)
+    paging = _paging(query, state.settings)
     retailers = state.retailers.of(call.brand)
     page = retailers if is_all else paging.of(retailers)
     return json_response(
@@ -110,8 +115,15 @@ def _access_count(state: SimulatorState, call: Call, retailer: Retailer) -> int:
     return state.register_of(call.brand.code).access.count(retailer.code)
 
 
+def _paging(query: Mapping[str, str], settings: Settings) -> Paging:
+    try:
+        return paging_of(query, settings, is_swapped=False)
+    except RefusedError as refusal:
+        raise RefusedError(400, [error(code) for code in codes_in(refusal.errors)]) from None
+
+
 def _flag(query: Mapping[str, str], name: str, code: str) -> bool:
     value = query.get(name, "false").lower()
     if value not in _FLAGS:
-        raise refused(code, location=[name], value=value)
+        raise RefusedError(400, [error(code)])
     return _FLAGS[value]

@@ -116,14 +116,14 @@ def _of_listing() -> Iterator[Case]:
     yield request_case(
         ep.RETAILER_LIST, "short", success(200, page), define_brand(), query={"short": "true"}
     )
-    for title, query, code, location in (
+    for title, query, code, _ in (
         *PAGING,
         ("limit that is not a number", {"limit": "x"}, "H183", "limit"),
         ("offset that is not a number", {"offset": "x"}, "H182", "offset"),
         ("all: invalid value", {"all": "x"}, "H184", "all"),
         ("short: invalid value", {"short": "x"}, "H185", "short"),
     ):
-        yield request_case(ep.RETAILER_LIST, title, refusal(code, 422, location), query=query)
+        yield request_case(ep.RETAILER_LIST, title, refusal(code, 400), query=query)
 
 
 def _of_one_retailer() -> Iterator[Case]:
