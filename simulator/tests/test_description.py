@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iys_simulator.errors import messages, retailer_messages, table_messages
-from simulator_harness.client import SimulatorHarness
+from simulator_harness.client import BRAND_CODE, IYS_CODE, SimulatorHarness
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "iys" / "openapi-3.2.0.json"
 PATH = "/sps/{iysCode}/brands/{brandCode}"
@@ -38,8 +38,9 @@ def texts_in(value: object) -> list[str]:
 
 def examples(description: dict[str, Any], method: str, path: str, status: int):
     """Return the examples of a response."""
-    content = description["paths"][path][method]["responses"][str(status)]["content"]
-    return [example["value"] for example in content["application/json"]["examples"].values()]
+    response = description["paths"][path][method]["responses"].get(str(status), {})
+    content = response.get("content", {}).get("application/json", {})
+    return [example["value"] for example in content.get("examples", {}).values()]
 
 
 def plain(text: str) -> str:
@@ -59,6 +60,7 @@ def test_every_message_is_iyss(description: dict[str, Any], code: str):
 @pytest.mark.parametrize(
     "message",
     [
+        messages.NOT_JSON,
         messages.PASSWORD_MISSING,
         messages.FIRST_RET_IN_BATCH,
         messages.RETAILER_NOT_OF_USER,
@@ -85,6 +87,33 @@ def test_table_messages_are_iyss(description: dict[str, Any], code: str):
     """The messages of the switch are in the description too."""
     found = {plain(text) for text in texts_in(description)}
     assert any(plain(table_messages.TABLE_MESSAGES[code]) in text for text in found)
+
+
+@pytest.mark.parametrize("wording", ["examples", "table"])
+async def test_body_that_is_no_json_has_the_message_of_its_endpoint(
+    iys: SimulatorHarness, description: dict[str, Any], wording: str
+):
+    """H014 has two messages: each endpoint uses that of its example, or all that of the table."""
+    iys.set(wording=wording)
+    checked = 0
+    for path, item in description["paths"].items():
+        for method in item.keys() & {"post", "put"}:
+            known = {
+                one["message"]
+                for value in examples(description, method, path, 400)
+                for one in value.get("errors", [])
+                if isinstance(one, dict) and one.get("code") == "H014"
+            }
+            if not known or path.startswith("/via/"):
+                continue
+            filled = path.format(
+                iysCode=IYS_CODE, brandCode=BRAND_CODE, recipientType="BIREYSEL", type="MESAJ"
+            )
+            answer = await iys.http.request(method, filled, content=b"{")
+            expected = known if wording == "examples" else {table_messages.TABLE_MESSAGES["H014"]}
+            assert {one["message"] for one in answer.json()["errors"]} == expected, path
+            checked += 1
+    assert checked == 9
 
 
 async def test_example_of_a_retailer_is_accepted(

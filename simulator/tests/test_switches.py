@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from iys_simulator.commands.cli import app
+from iys_simulator.errors.messages import NOT_JSON, message_of
 from iys_simulator.settings import Settings, UnknownSettingError, switches
 from simulator_harness.client import PHONE, SimulatorHarness, codes
 
@@ -213,6 +214,33 @@ async def test_errors_have_the_table_messages_by_switch(iys: SimulatorHarness):
         "code:": "H353",
         "message": "Alan, kullanıcı izinleriyle eşleştirilemiyor",
     }
+
+
+@pytest.mark.parametrize(
+    ("path", "has_second_message"),
+    [
+        ("consents", False),
+        ("consents/request", True),
+        ("consents/history", False),
+        ("consents/retailers/access", False),
+        ("consents/retailers/access/remove", True),
+        ("consents/retailers/access/remove/all", True),
+        ("consent/retailers/access/list", True),
+        ("retailers", True),
+    ],
+)
+async def test_h014_has_the_message_of_its_endpoint(
+    iys: SimulatorHarness, path: str, *, has_second_message: bool
+):
+    """The examples have two messages of a body that is no JSON, the table has one."""
+
+    async def message() -> object:
+        answer = await iys.http.post(f"{iys.path}/{path}", content=b"{")
+        return answer.json()["errors"][0]["message"]
+
+    assert (await message() == NOT_JSON) is has_second_message
+    iys.set(wording="table")
+    assert await message() == message_of("H014")
 
 
 async def test_429_has_retry_after_by_switch(iys: SimulatorHarness):

@@ -11,7 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from iys_simulator.api.batch_responses import receipt
-from iys_simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
+from iys_simulator.errors.messages import NOT_JSON, REFUSALS, RETAILER_NOT_OF_USER
 from iys_simulator.errors.responses import (
     Error,
     RefusedError,
@@ -129,7 +129,7 @@ def _saved(movement: Movement) -> Response:
 
 
 def _accept(state: SimulatorState, call: Call, *, is_v2: bool) -> Response:
-    items = call.json()
+    items = call.json(NOT_JSON)
     if not isinstance(items, list) or not items:
         raise refused("H092")
     if len(items) > state.settings.batch_size:

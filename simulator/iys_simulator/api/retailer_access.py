@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 
 from iys_simulator.api.paging import paging_of
-from iys_simulator.errors.messages import REFUSALS, RETAILER_NOT_OF_USER
+from iys_simulator.errors.messages import NOT_JSON, REFUSALS, RETAILER_NOT_OF_USER
 from iys_simulator.errors.responses import (
     Error,
     RefusedError,
@@ -72,9 +72,9 @@ async def remove_access(state: SimulatorState, call: Call) -> Response:
     """Remove the access of retailers: `POST …/consents/retailers/access/remove`.
 
     Raises:
-        RefusedError: H172, H180, H353, or the errors of a field.
+        RefusedError: H014, H172, H180, H353, or the errors of a field.
     """
-    body = _body(call, "H172")
+    body = _body(call, "H172", not_json=NOT_JSON)
     errors = [*_list_errors(body), *_retailer_errors(body)]
     retailers = _checked(state, call, body, errors)
     register = state.register_of(call.brand.code)
@@ -87,9 +87,9 @@ async def remove_all_access(state: SimulatorState, call: Call) -> Response:
     """Remove the access of all retailers: `POST …/consents/retailers/access/remove/all`.
 
     Raises:
-        RefusedError: H172, H353, or the errors of a field.
+        RefusedError: H014, H172, H353, or the errors of a field.
     """
-    body = _body(call, "H172", REMOVAL_REFUSED)
+    body = _body(call, "H172", REMOVAL_REFUSED, not_json=NOT_JSON)
     errors = _list_errors(body)
     if errors:
         raise RefusedError(422, errors)
@@ -104,9 +104,9 @@ async def list_access(state: SimulatorState, call: Call) -> Response:
     """List the retailers of one consent: `POST …/consent/retailers/access/list?offset&limit`.
 
     Raises:
-        RefusedError: H173, H353, a code of `paging_of`, or one of `key_errors`.
+        RefusedError: H014, H173, H353, a code of `paging_of`, or one of `key_errors`.
     """
-    body = _body(call, "H173")
+    body = _body(call, "H173", not_json=NOT_JSON)
     errors = key_errors(body)
     if errors:
         raise RefusedError(422, errors)
@@ -151,8 +151,10 @@ def _known_keys(register: Register, body: Mapping[str, object]) -> list[ConsentK
     return [key for key in keys if register.summary_of(key) is not None]
 
 
-def _body(call: Call, code: str, message: str | None = None) -> dict[str, object]:
-    body = call.json()
+def _body(
+    call: Call, code: str, message: str | None = None, *, not_json: str | None = None
+) -> dict[str, object]:
+    body = call.json(not_json)
     if not isinstance(body, dict):
         raise refused(code, message=message)
     return body

@@ -10,7 +10,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from iys_simulator.api.paging import Paging, paging_of
-from iys_simulator.errors.messages import REFUSALS
+from iys_simulator.errors.messages import NOT_JSON, REFUSALS
 from iys_simulator.errors.responses import RefusedError, codes_in, error, json_response, refused
 from iys_simulator.gateway.call import Call
 from iys_simulator.rules.retailer_fields import retailer_errors
@@ -27,7 +27,7 @@ async def add_retailer(state: SimulatorState, call: Call) -> Response:
     Raises:
         RefusedError: H014, H016, H067, H230, H231, H253, or one of `retailer_errors`.
     """
-    fields = call.json()
+    fields = call.json(NOT_JSON)
     if not isinstance(fields, dict):
         raise refused("H016")
     errors = retailer_errors(fields)

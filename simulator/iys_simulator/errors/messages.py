@@ -203,6 +203,7 @@ REFUSALS: Final = {
 LIMIT_IN_SECTION: Final = (  # H084 of the chapter on authentication
     "Saatte kabul edilen istek limitine ulaşıldı. Lütfen daha sonra tekrar deneyiniz."
 )
+NOT_JSON: Final = "Gönderilen istek json formatına uygun değil!"  # H014 of batches and retailers
 PASSWORD_MISSING: Final = "Şifre (password) bulunamadı."  # noqa: S105 - İYS's message of H093, no secret
 FIRST_RET_IN_BATCH: Final = (  # H175 in a batch's results
     "İlk izin kayıt işlemlerinde RET durum (status) bilgisi içeren izinler kaydedilmez."

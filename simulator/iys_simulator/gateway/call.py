@@ -34,13 +34,13 @@ class Call:
         field = self.settings.missing_right
         check_rights(self.brand, channels, to_write=to_write, field=field)
 
-    def json(self) -> object:
+    def json(self, refusal: str | None = None) -> object:
         """Return the body as JSON.
 
         Raises:
-            RefusedError: H014, where it is no JSON.
+            RefusedError: H014, where it is no JSON, with the message `refusal` if there is one.
         """
-        return parse_json(self.body)
+        return parse_json(self.body, refusal)
 
 
 Handler = Callable[[SimulatorState, Call], Awaitable[Response]]
@@ -55,13 +55,13 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
-def parse_json(body: bytes) -> object:
+def parse_json(body: bytes, refusal: str | None = None) -> object:
     """Return `body` as JSON.
 
     Raises:
-        RefusedError: H014, where it is no JSON.
+        RefusedError: H014, where it is no JSON, with the message `refusal` if there is one.
     """
     try:
         return orjson.loads(body)
     except ValueError:
-        raise refused("H014") from None
+        raise refused("H014", message=refusal) from None
