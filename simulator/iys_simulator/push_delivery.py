@@ -31,7 +31,7 @@ _LOGGED = 1000  # deliveries that can be inspected afterwards
 class PushDelivery:
     """Registrations and deliveries.
 
-    `pause` waits between retries; `milliseconds` returns the machine's time.
+    `pause` waits between retries; `seconds` returns the simulator's now, in epoch seconds.
     """
 
     def __init__(  # noqa: PLR0913 - time, chance and the network are arguments
@@ -43,9 +43,9 @@ class PushDelivery:
         client: httpx.AsyncClient | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         database: Database | None = None,
-        milliseconds: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        seconds: Callable[[], float] = time.time,
     ) -> None:
-        self._milliseconds = milliseconds
+        self._seconds = seconds
         self._counters = counters
         self._faults = faults
         self._settings = settings
@@ -268,7 +268,7 @@ class PushDelivery:
                 brand_code=connection.brand_code,
                 type=connection.type,
                 url=connection.url,
-                occurred_at=self._milliseconds(),
+                second=int(self._seconds()),
                 recipients=[str(item["recipient"]) for item in items],
                 result=result,
             )

@@ -84,7 +84,7 @@ class SimulatorState:
             client=push_client,
             pause=pause,
             database=self.database,
-            milliseconds=self.clock.machine_milliseconds,
+            seconds=self.clock.seconds,
         )
         self._registers: dict[int, Register] = {}
         self._calls = itertools.count(1)

@@ -54,6 +54,11 @@ def receiver(state: SimulatorState, pauses: list[float]) -> Receiver:
 
     client = httpx.AsyncClient(transport=httpx.MockTransport(receiver))
     state.push = PushDelivery(
-        state.counters, state.faults, lambda: state.settings, client=client, pause=pause
+        state.counters,
+        state.faults,
+        lambda: state.settings,
+        client=client,
+        pause=pause,
+        seconds=state.clock.seconds,
     )
     return receiver

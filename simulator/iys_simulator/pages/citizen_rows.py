@@ -124,7 +124,7 @@ def delivery_entries(state: SimulatorState, recipient: str) -> list[DeliveryEntr
     brands = state.directory.brands
     return [
         DeliveryEntry(
-            at=wire_text(attempt.occurred_at // 1000),
+            at=wire_text(attempt.second),
             brand_name=brands[attempt.brand_code].name if attempt.brand_code in brands else "",
             attempt=attempt,
         )

@@ -34,12 +34,12 @@ class Registration:
 class DeliveryAttempt:
     """One attempt of a delivery; `result` is the HTTP status or the name of the error.
 
-    `occurred_at` is in epoch milliseconds of the machine; `recipients` are those of its movements.
+    `second` is in epoch seconds of the simulator's clock; `recipients` are those of its movements.
     """
 
     brand_code: int
     type: str
     url: str
-    occurred_at: int
+    second: int
     recipients: Sequence[str]
     result: str
