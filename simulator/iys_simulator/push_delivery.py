@@ -21,7 +21,12 @@ from iys_simulator.settings import Settings
 from iys_simulator.store.database import Database
 from iys_simulator.store.documents import DocumentMap
 from iys_simulator.store.movements import Movement
-from iys_simulator.store.push_connections import Connection, DeliveryAttempt, Registration
+from iys_simulator.store.push_connections import (
+    Connection,
+    DeliveryAttempt,
+    DeliveryFailure,
+    Registration,
+)
 from iys_simulator.traffic.counters import DROPPED, Counters
 
 DELIVERY = Operation.PUSH.value
@@ -251,7 +256,7 @@ class PushDelivery:
                 auth=(connection.username, connection.password),
             )
         except httpx.HTTPError as problem:
-            self._log_attempt(connection, items, type(problem).__name__)
+            self._log_attempt(connection, items, _failure_of(problem).value)
             return False
         finally:
             if overtaken := self._overtaken_by.pop(connection.key, None):
@@ -273,3 +278,13 @@ class PushDelivery:
                 result=result,
             )
         )
+
+
+def _failure_of(problem: httpx.HTTPError) -> DeliveryFailure:
+    match problem:
+        case httpx.ConnectError() | httpx.ConnectTimeout():
+            return DeliveryFailure.UNREACHABLE
+        case httpx.TimeoutException():
+            return DeliveryFailure.TIMED_OUT
+        case _:
+            return DeliveryFailure.DISCONNECTED

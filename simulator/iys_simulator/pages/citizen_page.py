@@ -28,6 +28,7 @@ from iys_simulator.pages.citizen_rows import (
     RECIPIENT_TYPE_NAMES,
     STATUS_NAMES,
     brand_cards,
+    date_in_words,
     delivery_entries,
     history,
     source_in_words,
@@ -86,6 +87,7 @@ def _page(state: SimulatorState, query: Form) -> Response:
         channel_names=CHANNEL_NAMES,
         status_names=STATUS_NAMES,
         source_in_words=source_in_words,
+        date_in_words=date_in_words,
         recipient=recipient,
         is_invalid=is_invalid,
         may_close=any(line.status == "ONAY" for card in known for line in card.lines)

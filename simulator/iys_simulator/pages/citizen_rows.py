@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from iys_simulator.clock import wire_text
@@ -10,7 +11,7 @@ from iys_simulator.rules.recipients import channels_of
 from iys_simulator.state import SimulatorState
 from iys_simulator.store.accounts import Brand
 from iys_simulator.store.movements import Movement
-from iys_simulator.store.push_connections import DeliveryAttempt
+from iys_simulator.store.push_connections import DeliveryAttempt, DeliveryFailure
 
 CHANNEL_NAMES: Final = {"ARAMA": "Arama", "MESAJ": "Mesaj", "EPOSTA": "E-posta"}
 RECIPIENT_TYPE_NAMES: Final = {"BIREYSEL": "Bireysel", "TACIR": "Tacir"}
@@ -36,6 +37,25 @@ _SOURCE_NAMES: Final = {
     "IYS_MOBIL": "İYS mobil",
     ON_THE_WEB: "İYS web",
     FIRST_ON_THE_WEB: "İYS web, ilk kayıt",
+}
+_MONTHS: Final = (
+    "Ocak",
+    "Şubat",
+    "Mart",
+    "Nisan",
+    "Mayıs",
+    "Haziran",
+    "Temmuz",
+    "Ağustos",
+    "Eylül",
+    "Ekim",
+    "Kasım",
+    "Aralık",
+)
+_FAILURES: Final[dict[str, str]] = {
+    DeliveryFailure.UNREACHABLE: "Ulaşmadı: adrese bağlanılamadı",
+    DeliveryFailure.TIMED_OUT: "Ulaştığı bilinmiyor: adres zamanında yanıt vermedi",
+    DeliveryFailure.DISCONNECTED: "Ulaştığı bilinmiyor: yanıt gelmeden bağlantı koptu",
 }
 
 
@@ -81,11 +101,22 @@ class HistoryEntry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryEntry:
-    """A push delivery of the recipient's movements: its time (Turkish), its brand, its result."""
+    """A push delivery of the recipient's movements: its time (a wire text), its brand."""
 
     at: str
     brand_name: str
     attempt: DeliveryAttempt
+
+    @property
+    def result(self) -> str:
+        """What became of it, in a Turkish sentence."""
+        result = self.attempt.result
+        if result in _FAILURES:
+            return _FAILURES[result]
+        is_accepted = result.startswith("2")
+        return (
+            "Ulaştı" if is_accepted else f"Ulaşmadı: adres bildirimi kabul etmedi (HTTP {result})"
+        )
 
 
 def brand_cards(state: SimulatorState, recipient: str, recipient_type: str) -> Iterator[BrandCard]:
@@ -136,3 +167,9 @@ def delivery_entries(state: SimulatorState, recipient: str) -> list[DeliveryEntr
 def source_in_words(source: str) -> str:
     """Return a source in words for a citizen; an unknown one unchanged."""
     return _SOURCE_NAMES.get(source, source)
+
+
+def date_in_words(text: str) -> str:
+    """Return a wire text as people in Turkey write it: `17 Eylül 2026 12:00`."""
+    at = datetime.fromisoformat(text)
+    return f"{at.day} {_MONTHS[at.month - 1]} {at:%Y %H:%M}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +31,17 @@ class Registration:
     register_time: str
 
 
+class DeliveryFailure(StrEnum):
+    """Why an attempt has no HTTP status; only an unreachable address certainly got nothing."""
+
+    UNREACHABLE = "unreachable"
+    TIMED_OUT = "timed_out"
+    DISCONNECTED = "disconnected"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryAttempt:
-    """One attempt of a delivery; `result` is the HTTP status or the name of the error.
+    """One attempt of a delivery; `result` is the HTTP status or a `DeliveryFailure`.
 
     `second` is in epoch seconds of the simulator's clock; `recipients` are those of its movements.
     """

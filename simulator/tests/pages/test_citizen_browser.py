@@ -71,7 +71,7 @@ def url(receiver: Receiver) -> Iterator[str]:
             item = SimulatorHarness.consent(type=channel, consentDate=now)
             http.post(f"{PATH}/consents", json=item).raise_for_status()
         connection = {
-            "url": f"http://127.0.0.1:{receiver.server_port}/iys",
+            "url": f"http://127.0.0.1:{receiver.server_port}/iys/a/long/path/to/the/address/of/a/brand",
             "type": "MESAJ",
             "username": "receiver",
             "password": "fake",
@@ -135,7 +135,7 @@ def test_click_is_pushed_to_the_brand(page: Page, receiver: Receiver):
     # The page came back when the delivery had ended, so it is here already.
     assert receiver.rejected == [PHONE]
     delivery_entry = page.get_by_role("region", name="Bildirimler").get_by_role("row").nth(1)
-    assert delivery_entry.get_by_role("cell").last.inner_text() == "200"
+    assert delivery_entry.get_by_role("cell").last.inner_text() == "Ulaştı"
     page.get_by_role("button", name="Örnek Marka, Mesaj: Onayla").click()
     page.get_by_text("Örnek Marka: Mesaj izni onaylandı.").wait_for()
     page.get_by_role("button", name="Hattı kapat").click()
@@ -155,6 +155,21 @@ def test_every_control_has_a_name_and_nothing_overflows(page: Page):
     assert levels[:3] == ["H1", "H2", "H3"]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate("document.documentElement.lang") == "tr"
+
+
+@pytest.mark.parametrize("width", [320, 390, 700, 1280])
+def test_tables_are_not_cut_at_any_width(page: Page, width: int):
+    """Every cell of every table is inside the window, and nothing needs to be scrolled sideways."""
+    page.goto(f"/citizen?recipient=%2B90555000{width:04}")
+    page.get_by_role("button", name="Örnek Marka, Mesaj: Onayla").click()
+    page.get_by_role("region", name="Bildirimler").wait_for()
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate(_CUT) == []
+    # Where the heads of the columns have no room, each cell has its own.
+    head = page.get_by_role("columnheader", name="Kaynak").bounding_box()
+    assert head is not None
+    assert (head["x"] > 0) is (width >= 700)
+    assert ("Kaynak" in page.evaluate(_LABELS)) is (width < 700)
 
 
 def test_contrast_is_sufficient_in_both_schemes(page: Page):
@@ -179,6 +194,15 @@ def test_opt_out_link_shows_a_button_and_then_opts_out(page: Page, opt_out_link:
     page.get_by_role("status").get_by_text("İzniniz kaldırıldı.").wait_for()
     assert page.evaluate(_WEAKEST_CONTRAST) >= 4.5
 
+
+_CUT = """() => [...document.querySelectorAll("section, table, td, time, code")]
+  .filter(one => one.checkVisibility())
+  .filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== "inline"
+    || one.getBoundingClientRect().right > innerWidth)
+  .map(one => one.outerHTML)"""
+
+_LABELS = """() => [...document.querySelectorAll("td")]
+  .map(one => getComputedStyle(one, "::before").content.replaceAll('"', ""))"""
 
 _WEAKEST_CONTRAST = """() => {
   const light = ([r, g, b]) => [r, g, b].map(v => v / 255)

@@ -1,11 +1,15 @@
 """The citizen's page: what it shows, what its forms do, and what it refuses."""
 
+import re
+
 import httpx
 import pytest
 
 from iys_simulator import SimulatorState
+from iys_simulator.pages.citizen_rows import date_in_words
 from iys_simulator.rules.recipients import parse_recipient
 from simulator_harness.client import BRAND_CODE, PHONE, SimulatorHarness, a_brand
+from simulator_harness.push_receiver import CONNECTION, Receiver, deliveries_done, register
 
 RECIPIENT = {"recipient": PHONE, "recipientType": "BIREYSEL"}
 
@@ -76,6 +80,86 @@ async def test_opt_out_is_saved_as_the_citizens(iys: SimulatorHarness, state: Si
     assert "Örnek Marka: Mesaj izni reddedildi." in page
     movement = movements(state)[-1]
     assert (movement.status, movement.source, movement.recipient) == ("RET", "IYS_WEB", PHONE)
+
+
+def visible(page: str) -> str:
+    """Return the text of a page without its markup and its style."""
+    return re.sub(r"<style>.*?</style>|<[^>]*>", "", page, flags=re.DOTALL)
+
+
+async def test_delivery_has_the_time_of_the_simulators_clock(
+    iys: SimulatorHarness, receiver: Receiver
+):
+    """A push after a moved clock is dated like the movement that it delivers."""
+    await register(iys, CONNECTION)
+    iys.state.clock.advance(40 * 86400)
+    await clicked(iys, "decision", brand=BRAND_CODE, type="MESAJ", status="RET")
+    page = await shown(iys)
+    moved = '<time datetime="2026-10-27T12:00:00+03:00">27 Ekim 2026 12:00</time>'
+    deliveries = page.split('id="deliveries"')[1].split('id="history"')
+    assert [moved in part for part in deliveries] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("problem", "sentence", "counted"),
+    [
+        (None, "Ulaştı", "200"),
+        (500, "Ulaşmadı: adres bildirimi kabul etmedi (HTTP 500)", "500"),
+        (httpx.ConnectError("x"), "Ulaşmadı: adrese bağlanılamadı", "unreachable"),
+        (httpx.ConnectTimeout("x"), "Ulaşmadı: adrese bağlanılamadı", "unreachable"),
+        (
+            httpx.ReadTimeout("x"),
+            "Ulaştığı bilinmiyor: adres zamanında yanıt vermedi",
+            "timed_out",
+        ),
+        (
+            httpx.RemoteProtocolError("x"),
+            "Ulaştığı bilinmiyor: yanıt gelmeden bağlantı koptu",
+            "disconnected",
+        ),
+    ],
+)
+async def test_result_of_a_delivery_is_a_sentence(
+    iys: SimulatorHarness,
+    receiver: Receiver,
+    problem: Exception | int | None,
+    sentence: str,
+    counted: str,
+):
+    """What became of a push, without names of Python's classes, on the page and in the counters."""
+    iys.set(push_retries=0)
+    await register(iys, CONNECTION)
+    receiver.problem = problem if isinstance(problem, Exception) else None
+    receiver.failures = int(problem == 500)
+    await iys.citizen()
+    await deliveries_done(iys)
+    assert f">{sentence}</td>" in await shown(iys)
+    counts = (await iys.look("requests")).json()["operations"]["push"]["statuses"]
+    assert counts.pop(counted) == 1
+    assert counts.keys() <= {"given_up"}
+
+
+async def test_dates_are_written_as_people_read_them(iys: SimulatorHarness, receiver: Receiver):
+    """Records, deliveries, movements and the page's own time have no ISO dates."""
+    await register(iys, CONNECTION)
+    await iys.add()
+    await clicked(iys, "decision", brand=BRAND_CODE, type="MESAJ", status="RET")
+    text = visible(await shown(iys))
+    assert re.findall(r"\d{4}-\d\d-\d\d", text) == []
+    assert text.count("17 Eylül 2026 12:00") == 5
+
+
+@pytest.mark.parametrize(
+    ("wire", "words"),
+    [
+        ("2026-01-05 09:07:59", "5 Ocak 2026 09:07"),
+        ("2026-08-30 00:00:00", "30 Ağustos 2026 00:00"),
+        ("2026-12-31 23:59:59", "31 Aralık 2026 23:59"),
+    ],
+)
+def test_date_in_words_has_the_months_name(wire: str, words: str):
+    """Day, month in words, year, hour and minute."""
+    assert date_in_words(wire) == words
 
 
 async def test_citizen_adds_a_brand_without_a_record(iys: SimulatorHarness, state: SimulatorState):
