@@ -9,6 +9,7 @@ import gc
 import logging
 import signal
 import socket
+from dataclasses import replace
 
 import typer
 import uvicorn
@@ -19,7 +20,7 @@ from iys_simulator.commands import serve_options as options
 from iys_simulator.gateway.connection_drops import DroppableProtocol, drop_connection
 from iys_simulator.settings import Settings, UnknownSettingError
 from iys_simulator.state import SimulatorState
-from iys_simulator.store.accounts import Account, Brand, Subscription
+from iys_simulator.store.accounts import Account, Brand, Directory, Subscription
 from iys_simulator.store.database import Database
 
 _DEFAULTS = Settings()
@@ -80,11 +81,13 @@ def serve(
 
 
 def _add(state: SimulatorState, accounts: list[str], brands: list[str]) -> None:
+    directory = state.directory
     for text in accounts:
-        account = _account(text)
-        state.directory.add_account(account, Subscription(iys_code=account.iys_code))
+        account = _account(text, directory)
+        known = directory.subscriptions.get(account.iys_code)
+        directory.add_account(account, known or Subscription(iys_code=account.iys_code))
     for text in brands:
-        state.directory.add_brand(_brand(text))
+        directory.add_brand(_brand(text, directory))
 
 
 async def _listen(state: SimulatorState, host: str, port: int) -> None:
@@ -122,20 +125,22 @@ async def _announce_when_ready(
     typer.echo(f"İYS simulator ready on http://{host}:{port}{hint}")
 
 
-def _account(text: str) -> Account:
+def _account(text: str, directory: Directory) -> Account:
+    """Return the account of an option, with what the state file has of it beyond that."""
     parts = text.split(":")
     if len(parts) != _ACCOUNT_PARTS or not parts[2].isdecimal():
         raise typer.BadParameter(f"{parts[0]}: username:password:iysCode", param_hint="--account")
-    return Account(username=parts[0], password=parts[1], iys_code=int(parts[2]))
+    new = Account(username=parts[0], password=parts[1], iys_code=int(parts[2]))
+    known = directory.accounts.get(new.username, new)
+    return replace(known, password=new.password, iys_code=new.iys_code)
 
 
-def _brand(text: str) -> Brand:
+def _brand(text: str, directory: Directory) -> Brand:
+    """Return the brand of an option, with what the state file has of it beyond that."""
     parts = text.split(":", _BRAND_PARTS)
     if len(parts) < _BRAND_PARTS or not (parts[0].isdecimal() and parts[1].isdecimal()):
         raise typer.BadParameter(f"{text}: code:iysCode:name[:activatedAt]", param_hint="--brand")
-    return Brand(
-        code=int(parts[0]),
-        iys_code=int(parts[1]),
-        name=parts[2],
-        activated_at=parts[_BRAND_PARTS] if len(parts) > _BRAND_PARTS else None,
-    )
+    new = Brand(code=int(parts[0]), iys_code=int(parts[1]), name=parts[2])
+    known = directory.brands.get(new.code, new)
+    activated_at = parts[_BRAND_PARTS] if len(parts) > _BRAND_PARTS else known.activated_at
+    return replace(known, iys_code=new.iys_code, name=new.name, activated_at=activated_at)

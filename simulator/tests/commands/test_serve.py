@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
+
+from simulator_harness.client import codes
 
 START = [
     sys.executable,
@@ -67,6 +70,31 @@ def test_serve_prints_when_it_is_ready():
         assert "--account" in line
         settings = httpx.get(f"{line.split()[4]}/__simulator__/settings").json()
         assert settings["resultDelay"] == 7
+    finally:
+        assert stopped(process) == 0
+
+
+def test_restart_keeps_what_the_options_do_not_name(tmp_path: Path):
+    """A brand's rights and date, and a subscription, survive the options of the next start."""
+    options = [*ACCOUNT, "--state", str(tmp_path / "state.db"), "--brand", "660101:660001:Örnek"]
+    key = {"brandCode": 660101, "iysCode": 660001}
+    account = {"username": "api@example.com", "password": "fake", "iysCode": 660001}
+    facts = {"activatedAt": "2020-01-01 00:00:00", "rights": {"MESAJ": "read"}}
+    process, line = started(*options)
+    try:
+        with httpx.Client(base_url=f"{line.split()[4]}/__simulator__") as admin:
+            before = admin.post("/brands", json={**key, **facts}).json()
+            admin.post("/accounts", json={**account, "subscription": "CLOSED"})
+    finally:
+        assert stopped(process) == 0
+    process, line = started(*options)
+    try:
+        with httpx.Client(base_url=line.split()[4]) as http:
+            assert http.post("/__simulator__/brands", json=key).json() == before
+            token = http.post("/oauth2/token", json={**account, "grant_type": "password"}).json()
+            header = {"Authorization": f"Bearer {token['access_token']}"}
+            refused = http.get("/sps/660001/brands", headers=header)
+            assert codes(refused) == ["H521"]
     finally:
         assert stopped(process) == 0
 
