@@ -15,6 +15,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "replay": ("replay",),
     "poison": ("poison",),
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
+    "outbox": ("outbox",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
     "rate-limit-degraded": (
@@ -152,6 +153,9 @@ _ALL = (
     _at_least("ingest-rows", "sink", 40_000, "rows/s", "decisions on new keys ingested"),
     _at_most("claim-settle", "sink", 100, "ms", "claim and settle 1,000 keys, median"),
     _at_most("movement-bytes", "sink", 450, "bytes", "a movement with its indexes"),
+    _at_most(
+        "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
+    ),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),

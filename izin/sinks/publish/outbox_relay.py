@@ -26,6 +26,7 @@ from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.outbox_reader import OutboxReader
 from izin.sinks.record.errors import StreamUnavailableError
 
 _PAGE = 2000
@@ -49,19 +50,20 @@ class OutboxRelay:
         """Deliver until cancelled, in one process at a time."""
         async with sole(self.ledger, "deliver") as ledger:
             owner = replace(self, ledger=ledger)
-            client = await owner.open()
+            client, reader = await owner.open(), OutboxReader()
             while True:
                 seen = self.notifications.count(notifications.OUTBOX)
-                if not await owner.deliver(client):
+                if not await owner.deliver(client, reader):
                     await self.notifications.wait(notifications.OUTBOX, seen, self.wait)
 
     async def open(self) -> Producer:
         """Return a producer that fences every earlier one."""
         return await asyncio.to_thread(self._open)
 
-    async def deliver(self, client: Producer) -> bool:
+    async def deliver(self, client: Producer, reader: OutboxReader) -> bool:
         """Deliver one page; return whether there was one. Raises StreamUnavailableError."""
-        rows = await self.ledger.fetch(_SQL["next"], {"size": _PAGE})
+        async with self.ledger.transaction() as connection:
+            rows = await reader.next(connection, _PAGE)
         if not rows:
             return False
         positions = await asyncio.to_thread(self._write, client, rows)

@@ -23,11 +23,13 @@ from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.outbox_reader import OutboxReader
+from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
-from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
+from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
 from tests.support.simulator import SimulatorAdmin
 
@@ -80,6 +82,17 @@ async def test_ingester_starts_from_the_offsets_of_the_ledger(
     await again.close()
 
 
+def outbox_relay(harness: SinkHarness, settings: KafkaSettings) -> OutboxRelay:
+    """Return the relay of the harness's ledger to these topics."""
+    return OutboxRelay(
+        ledger=harness.ledger,
+        settings=settings,
+        notifications=Notifications(),
+        clock=harness.clock,
+        wait=timedelta(seconds=1),
+    )
+
+
 async def test_outbox_is_delivered_in_order_and_emptied(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
@@ -89,16 +102,10 @@ async def test_outbox_is_delivered_in_order_and_emptied(
     await harness.ingest_opt_out()
     await harness.opt_out()
     await harness.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
-    relay = OutboxRelay(
-        ledger=harness.ledger,
-        settings=kafka_settings,
-        notifications=Notifications(),
-        clock=harness.clock,
-        wait=timedelta(seconds=1),
-    )
+    relay, reader = outbox_relay(harness, kafka_settings), OutboxReader()
     client = await relay.open()
-    assert await relay.deliver(client)
-    assert not await relay.deliver(client)
+    assert await relay.deliver(client, reader)
+    assert not await relay.deliver(client, reader)
     outcomes = consume(kafka_settings, kafka_settings.topics.outcomes.name, "Outcome", 2)
     assert [(one["status"], one["outcome"]) for one in outcomes] == [
         ("ONAY", "accepted"),
@@ -108,6 +115,30 @@ async def test_outbox_is_delivered_in_order_and_emptied(
     assert [one["may_send"] for one in permissions] == [False, True, False]
     history = await reads.history(harness.ledger, PHONE)
     assert "delivery" in {fact.kind for fact in history.facts}
+
+
+async def test_outbox_row_committed_late_is_published_in_order(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """A transaction took its ids first and commits last: its rows follow, in their own order."""
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    topics, at = kafka_settings.topics, harness.clock()
+    messages = TopicMessages(harness.codec, topics)
+    relay, reader = outbox_relay(harness, kafka_settings), OutboxReader()
+    client = await relay.open()
+
+    def named(*names: str) -> list[Message]:
+        return [messages.brand(replace(ACTIVE, name=name), at) for name in names]
+
+    async with harness.ledger.transaction() as late:
+        await append_messages(late, named("late 1", "late 2"), at)
+        async with harness.ledger.transaction() as early:
+            await append_messages(early, named("early 1", "early 2"), at)
+        assert [await relay.deliver(client, reader) for _ in range(4)] == [True, *[False] * 3]
+    assert [await relay.deliver(client, reader) for _ in range(2)] == [True, False]
+    brands = consume(kafka_settings, topics.brands.name, "Brand", 4)
+    assert [one["name"] for one in brands] == ["early 1", "early 2", "late 1", "late 2"]
+    assert await harness.ledger.fetch("SELECT id FROM outbox") == []
 
 
 async def test_pull_publishes_movements_of_citizens_only(

@@ -20,7 +20,7 @@ from benchmarks.order.summary import summarize
 from benchmarks.results import RunReport, publish
 from benchmarks.simulator import command as simulator
 from benchmarks.sink import command as sink
-from benchmarks.sink import rate_limit
+from benchmarks.sink import outbox, rate_limit
 from benchmarks.worker import latency, poison, replay, restart, state
 
 
@@ -157,6 +157,9 @@ SHORT: dict[str, Callable[[], Any]] = {
     "sink": lambda: sink.figures(
         costs(claimed_and_settled_ms=101, movement_bytes=451),
         SimpleNamespace(used=0.94, throttled=1),
+    ),
+    "outbox": lambda: outbox.figures(
+        outbox.OutboxReads(delivered=1, empty_ms=0.2, floor_ms=0.7, first_id_ms=114)
     ),
     "rate-limit": lambda: rate_limit.figures(at_the_limit(0.94, 4, False), rates(jitter=0.08)),
     "rate-limit-steady": lambda: rate_limit.figures(at_the_limit(0.94, 4, False), rates()),

@@ -306,6 +306,14 @@ CREATE TABLE anchors (
 );
 CREATE TRIGGER anchors_append_only BEFORE UPDATE OR DELETE ON anchors
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
+-- Transactions that anchor follow one another, so that ids are committed in their order: the anchor file is continued
+-- after its last id.
+CREATE FUNCTION anchor_in_turn() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('izin.anchors'));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER anchors_in_order BEFORE INSERT ON anchors FOR EACH STATEMENT EXECUTE FUNCTION anchor_in_turn();
 CREATE TRIGGER anchors_no_truncate BEFORE TRUNCATE ON anchors
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
@@ -631,6 +639,15 @@ CREATE TABLE outbox (
     headers     jsonb NOT NULL,
     occurred_at timestamptz NOT NULL
 );
+
+-- A transaction has its number before it takes its first id: a number is given only with the first write, and COPY takes
+-- ids for a thousand rows before it writes one. The floor of reads relies on it (horizon in sql/outbox.sql).
+CREATE FUNCTION take_number() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_current_xact_id();
+    RETURN NULL;
+END $$;
+CREATE TRIGGER outbox_in_order BEFORE INSERT ON outbox FOR EACH STATEMENT EXECUTE FUNCTION take_number();
 
 -- The sequence numbers of one origin, as read on both input lanes: the first and the last.
 CREATE TABLE sequences (

@@ -62,7 +62,7 @@ FROM unnest(%(shards)s::smallint[], %(places)s::bigint[], %(links)s::bytea[]) AS
 RETURNING id, shard, place, link, anchored_at
 
 -- name: anchors-after
--- The anchors that a file still lacks.
+-- The anchors that a file still lacks: ids are committed in their order (anchors_in_order).
 SELECT id, shard, place, link, anchored_at FROM anchors WHERE id > %(after)s ORDER BY id
 
 -- name: chains

@@ -20,7 +20,7 @@ from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.sink_harness import Izin
+from tests.integration.sinks.sink_harness import Izin, until
 
 pytestmark = pytest.mark.database
 
@@ -207,6 +207,29 @@ async def test_anchors_go_to_topic_and_file_once(
     cut_off(file)
     await anchor_writer(ledger, file).anchor()
     assert verify.read_anchors(file) == (filed[0], filed[1])
+
+
+async def test_anchor_of_a_transaction_that_commits_late_is_in_the_file(ledger: Ledger, file: Path):
+    """The file is read for the last id it has, so no lower one may come after it."""
+    async with ledger.session() as late:
+        await late.set_autocommit(False)
+        await late.execute(
+            "INSERT INTO anchors (shard, place, link, anchored_at)"
+            " SELECT shard, place + 1000, link, now() FROM chains WHERE shard = 9"
+        )
+        writing = asyncio.create_task(anchor_writer(ledger, file).anchor())
+
+        async def is_waiting_or_done() -> bool:
+            waits = "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            return writing.done() or bool(
+                await ledger.fetch(f"{waits} AND wait_event = 'advisory'")
+            )
+
+        await until(is_waiting_or_done)
+        await late.commit()
+    await writing
+    await anchor_writer(ledger, file).anchor()
+    assert {one.shard for one in verify.read_anchors(file)} >= {9}
 
 
 @pytest.mark.usefixtures("file")
