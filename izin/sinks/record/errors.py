@@ -4,7 +4,7 @@ OurError
 ├── IllegalChangeError       the database refused a transition that the lifecycle does not have
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger has
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
-├── MigrationError           the ledger's schema does not fit this release
+├── MigrationError           the ledger's schema does not fit this release, or could not be migrated
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
 ├── ConcurrentChangeError    another process was first: read again and repeat the step
 ├── FencedError              another process has taken over the work of this one: start over
@@ -37,7 +37,9 @@ class UnreadableAnchorError(OurError):
 
 
 class MigrationError(OurError):
-    """The ledger's schema is ahead of this release, or a migration was changed after it ran."""
+    """The ledger's schema is ahead of this release, a migration was changed after it ran, or one
+    did not get its locks.
+    """
 
 
 class ConcurrentChangeError(OurError):
