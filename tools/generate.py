@@ -26,6 +26,7 @@ from izin.runtime.settings import (
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
+from izin.sinks.ledger.table_retention import TABLES
 from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
@@ -42,6 +43,7 @@ def pages() -> Mapping[str, str]:
         "docs/codes.md": _codes(),
         "docs/lifecycle.md": _lifecycle(),
         "docs/messages.md": _messages(),
+        "docs/retention.md": _retention(),
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
         _SCHEMA: _schema(),
@@ -117,6 +119,20 @@ murmur2 gives it; `order-positions` has a record for each partition number, on t
 
 | topic | record | partitions | written by | settings | dead letters |
 |---|---|---|---|---|---|
+{rows}
+"""
+
+_RETENTION = """{note}
+# Retention of the ledger's tables
+
+From `izin.sinks.ledger.table_retention`. A sink worker deletes what has expired every hour, in
+small transactions: no submission under a legal hold, none that is not settled, and none whose calls
+and answers are not in the history, for which it logs `settled submissions not in the history`. The
+retailers of a call are in the decision on its event. How long topics keep records is in
+[topics.md](topics.md).
+
+| table | a row is kept | because |
+|---|---|---|
 {rows}
 """
 
@@ -251,6 +267,11 @@ def _messages() -> str:
         _row(f"`{name}`", rule.kind, rule.article, rule.sentence) for name, rule in CLASSES.items()
     )
     return _MESSAGES.format(note=_NOTE, rows=rows)
+
+
+def _retention() -> str:
+    rows = "\n".join(_row(f"`{name}`", one.kept, one.why) for name, one in TABLES.items())
+    return _RETENTION.format(note=_NOTE, rows=rows)
 
 
 def _topics() -> str:

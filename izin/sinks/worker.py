@@ -45,6 +45,7 @@ from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.outbox_relay import OutboxRelay
@@ -57,6 +58,7 @@ _DRAIN = 4.0
 _CALL_MARGIN = 1.25
 """So many times its timeout a call may be on its way: İYS may have it when we have given it up."""
 _DEADLINE_INTERVAL = timedelta(minutes=1)
+_RETENTION_INTERVAL = timedelta(hours=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
@@ -222,6 +224,9 @@ def _background(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
+        "retention": RetentionEnforcer(
+            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
+        ).run,
         "pull": lambda: puller.run(sink.poll_interval),
     }
     if sink.push_url is not None and parts.credentials is not None:

@@ -421,12 +421,14 @@ COMMENT ON COLUMN submissions.sub_request_ids IS
     'written once; ids on the items would be an update of each of a thousand rows.';
 -- Finds the batch whose result is to be polled next.
 CREATE INDEX submissions_waiting ON submissions (next_poll_at) WHERE state = 'awaiting_result';
+-- Finds the submissions whose retention has ended.
+CREATE INDEX submissions_settled ON submissions (settled_at, id) WHERE state = 'settled';
 -- Finds the calls that have no reply, to recover those whose lease has run out.
 CREATE INDEX submissions_unanswered ON submissions (lease_until) WHERE state IN ('intent', 'unknown');
 
--- One record of a submission, with the status that it asks İYS to register. It has no foreign key: items are written in
--- the transaction of their submission and neither is ever deleted, so a check would only cost writes. İYS's full reply
--- to an item is in movements.
+-- One record of a submission, with the status that it asks İYS to register. It has no foreign key: items are written
+-- and deleted in the transaction of their submission, so a check would only cost writes. İYS's full reply to an item is
+-- in movements.
 CREATE TABLE submission_items (
     submission_id bigint NOT NULL,
     index         integer NOT NULL,

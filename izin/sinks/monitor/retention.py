@@ -1,0 +1,36 @@
+"""Delete what the ledger has kept for as long as its tables state."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import table_retention
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionEnforcer:
+    """Deletes expired rows every ``interval``, in one process at a time."""
+
+    ledger: Ledger
+    clock: Callable[[], datetime]
+    interval: timedelta
+
+    async def run(self) -> None:
+        """Delete until cancelled."""
+        async with sole(self.ledger, "retention") as ledger:
+            owner = replace(self, ledger=ledger)
+            while True:
+                await owner.enforce()
+                await asyncio.sleep(self.interval.total_seconds())
+
+    async def enforce(self) -> None:
+        """Delete once what has expired."""
+        deleted = await table_retention.delete_expired(self.ledger, now=self.clock())
+        if any(deleted.values()):
+            _log.info("expired rows deleted", **deleted)
