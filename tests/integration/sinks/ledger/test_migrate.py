@@ -155,12 +155,10 @@ async def test_migrate_a_loaded_ledger_lets_writers_go_on(
             migrating = asyncio.create_task(migrate(database_url, PATIENT))
             for _ in range(3):
                 await until(lambda: is_waiting(database_url))
-                before = written.total()
-                await until(lambda: all_have_written(writers, written, before + 30))  # noqa: B023
+                await more_writes(writers, written)
             await report.commit()
         assert await asyncio.wait_for(migrating, 60) == ("0002_column", "0003_index")
-        before = written.total()
-        await until(lambda: all_have_written(writers, written, before + 30))
+        await more_writes(writers, written)
         for one in writers:
             one.cancel()
         assert [type(one) for one in await asyncio.gather(*writers, return_exceptions=True)] == [
@@ -179,11 +177,16 @@ async def write(url: str, keys: list[str], written: Counter[int], number: int) -
             written[number] += 1
 
 
-def all_have_written(writers: list[asyncio.Task[None]], written: Counter[int], total: int) -> bool:
-    """Whether so many writes are done; fail if a writer has ended."""
-    for one in writers:
-        assert not one.done(), one.exception()
-    return written.total() >= total
+async def more_writes(writers: list[asyncio.Task[None]], written: Counter[int]) -> None:
+    """Return when thirty more are done; fail if a writer has ended."""
+    total = written.total() + 30
+
+    def are_done() -> bool:
+        for one in writers:
+            assert not one.done(), one.exception()
+        return written.total() >= total
+
+    await until(are_done)
 
 
 async def is_waiting(url: str) -> bool:
