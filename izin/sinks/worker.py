@@ -10,9 +10,7 @@ import contextlib
 import os
 import secrets
 import signal
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import uvicorn
@@ -30,25 +28,16 @@ from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, Si
 from izin.runtime.task_cancellation import drain
 from izin.schemas.codec import Codec
 from izin.sinks import server
-from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver, push_credentials
-from izin.sinks.inbound.push_registration import PushRegistrar
-from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.sequence_tracker import SequenceTracker
+from izin.sinks.background import Parts, background
+from izin.sinks.inbound.push import BrandCache, PushReceiver, push_credentials
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.monitor.alerts import DeadlineMonitor
-from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
-from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.loops import keep_running, outbound_loops
-from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.lease import LeaseOwner
@@ -57,9 +46,6 @@ from izin.sinks.record.messages import TopicMessages
 _DRAIN = 4.0
 _CALL_MARGIN = 1.25
 """So many times its timeout a call may be on its way: İYS may have it when we have given it up."""
-_DEADLINE_INTERVAL = timedelta(minutes=1)
-_RETENTION_INTERVAL = timedelta(hours=1)
-_POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
 
@@ -128,7 +114,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             lease_owner=_lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
         )
-        parts = _Parts(
+        parts = Parts(
             kafka=kafka,
             iys=iys,
             sink=sink,
@@ -143,24 +129,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         await _run(parts, stopping)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What the loops and the HTTP server of one process share."""
-
-    kafka: KafkaSettings
-    iys: IysSettings
-    sink: SinkSettings
-    codec: Codec
-    context: OutboundContext
-    publisher: Publisher
-    brands: BrandCache
-    credentials: Credentials | None
-    metrics: Metrics
-    broker: BrokerWatch
-    notifications: Notifications = field(default_factory=Notifications)
-
-
-def _http_server(parts: _Parts) -> uvicorn.Server:
+def _http_server(parts: Parts) -> uvicorn.Server:
     receiver = PushReceiver(
         credentials=parts.credentials,
         brands=parts.brands,
@@ -183,73 +152,16 @@ def _http_server(parts: _Parts) -> uvicorn.Server:
     return server.server(parts.sink, application)
 
 
-def _background(parts: _Parts) -> dict[str, Callable[[], Awaitable[None]]]:
-    """Return what runs beside the outbound loops, by name."""
-    kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
-    ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
-    puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
-    work: dict[str, Callable[[], Awaitable[None]]] = {
-        "listen": lambda: parts.notifications.listen(ledger),
-        "broker watch": parts.broker.run,
-        "ingest": Ingester(
-            ledger=ledger,
-            topic_messages=topic_messages,
-            codec=codec,
-            settings=kafka,
-            clock=clock,
-            wait=_POLL_WAIT,
-        ).run,
-        **{
-            f"sequences of {lane}": SequenceTracker(
-                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=clock, wait=_POLL_WAIT
-            ).run
-            for lane, name in (
-                ("bulk", kafka.topics.events.name),
-                ("express", kafka.topics.express.name),
-            )
-        },
-        "outbox": OutboxRelay(
-            ledger=ledger,
-            settings=kafka,
-            notifications=parts.notifications,
-            clock=clock,
-            wait=sink.poll_interval,
-        ).run,
-        "anchors": AnchorWriter(
-            ledger=ledger,
-            topic_messages=topic_messages,
-            file=sink.anchor_file,
-            clock=clock,
-            interval=sink.anchor_interval,
-        ).run,
-        "subscriptions": SubscriptionMonitor(context=context).run,
-        "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
-        "retention": RetentionEnforcer(
-            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
-        ).run,
-        "pull": lambda: puller.run(sink.poll_interval),
-    }
-    if sink.push_url is not None and parts.credentials is not None:
-        work["push registration"] = PushRegistrar(
-            context=context,
-            brands=parts.brands,
-            url=sink.push_url,
-            credentials=parts.credentials,
-            only=sink.push_brands,
-        ).run
-    return work
-
-
-async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
+async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     """Run every loop and the HTTP server until ``stopping`` is set, then drain and release."""
     ledger, alive = parts.context.ledger, asyncio.Event()
     living = keep_running("live", lambda: live(ledger, alive))
-    background = [asyncio.create_task(living, name="live")]
+    beside = [asyncio.create_task(living, name="live")]
     # Until others see that this process is alive, they would take over whatever it begins.
     await _first(alive, stopping)
-    background += [
+    beside += [
         asyncio.create_task(keep_running(name, work), name=name)
-        for name, work in _background(parts).items()
+        for name, work in background(parts).items()
     ]
     outbound = [
         asyncio.create_task(loop, name=name)
@@ -261,11 +173,11 @@ async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
     http = asyncio.create_task(http_server.serve(), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
-        await _until(stopping, [*background, *outbound, http])
+        await _until(stopping, [*beside, *outbound, http])
     finally:
         stopping.set()
         http_server.should_exit = True
-        await drain([*outbound, http], background, within=_DRAIN)
+        await drain([*outbound, http], beside, within=_DRAIN)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:

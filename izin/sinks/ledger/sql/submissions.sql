@@ -151,8 +151,3 @@ JOIN submission_items AS i
 -- name: release
 -- End the leases of a process that stops.
 UPDATE submissions SET lease_until = %(now)s WHERE lease_owner = %(owner)s AND lease_until > %(now)s
-
--- name: waiting
--- Count the submissions that are not settled, by state.
-SELECT state, count(*) AS submissions, min(intended_at) AS oldest FROM submissions
-WHERE state <> 'settled' GROUP BY state

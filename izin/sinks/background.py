@@ -1,0 +1,101 @@
+"""What a sink worker runs beside the outbound loops, by name."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
+from izin.schemas.codec import Codec
+from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push_registration import PushRegistrar
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.sequence_tracker import SequenceTracker
+from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.monitor.alerts import DeadlineMonitor
+from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.metrics import Metrics
+from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.retention import RetentionEnforcer
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.sinks.publish.publisher import Publisher
+
+_DEADLINE_INTERVAL = timedelta(minutes=1)
+_RETENTION_INTERVAL = timedelta(hours=1)
+_POLL_WAIT = timedelta(milliseconds=500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the loops and the HTTP server of one process share."""
+
+    kafka: KafkaSettings
+    iys: IysSettings
+    sink: SinkSettings
+    codec: Codec
+    context: OutboundContext
+    publisher: Publisher
+    brands: BrandCache
+    credentials: Credentials | None
+    metrics: Metrics
+    broker: BrokerWatch
+    notifications: Notifications = field(default_factory=Notifications)
+
+
+def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs beside the outbound loops, by name."""
+    kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
+    ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
+    puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
+    work: dict[str, Callable[[], Awaitable[None]]] = {
+        "listen": lambda: parts.notifications.listen(ledger),
+        "broker watch": parts.broker.run,
+        "ingest": Ingester(
+            ledger=ledger,
+            topic_messages=topic_messages,
+            codec=codec,
+            settings=kafka,
+            clock=clock,
+            wait=_POLL_WAIT,
+        ).run,
+        **{
+            f"sequences of {lane}": SequenceTracker(
+                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=clock, wait=_POLL_WAIT
+            ).run
+            for lane, name in (
+                ("bulk", kafka.topics.events.name),
+                ("express", kafka.topics.express.name),
+            )
+        },
+        "outbox": OutboxRelay(
+            ledger=ledger,
+            settings=kafka,
+            notifications=parts.notifications,
+            clock=clock,
+            wait=sink.poll_interval,
+        ).run,
+        "anchors": AnchorWriter(
+            ledger=ledger,
+            topic_messages=topic_messages,
+            file=sink.anchor_file,
+            clock=clock,
+            interval=sink.anchor_interval,
+        ).run,
+        "subscriptions": SubscriptionMonitor(context=context).run,
+        "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
+        "retention": RetentionEnforcer(
+            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
+        ).run,
+        "pull": lambda: puller.run(sink.poll_interval),
+    }
+    if sink.push_url is not None and parts.credentials is not None:
+        work["push registration"] = PushRegistrar(
+            context=context,
+            brands=parts.brands,
+            url=sink.push_url,
+            credentials=parts.credentials,
+            only=sink.push_brands,
+        ).run
+    return work
