@@ -10,6 +10,7 @@ from typing import Any
 from izin.consent.may_send import PermissionReason
 from izin.consent.next_action import ActionReason
 from izin.console.terminal.output import turkish
+from izin.sinks.ledger.history.calls import NOT_SENT
 from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -60,6 +61,7 @@ _VERDICTS = {
     "already": "registered already",
     "expired": "refused as too late",
     "data": "refused for its content",
+    NOT_SENT: "not sent, for something had changed",
 }
 
 _CODES = {

@@ -210,9 +210,10 @@ class SubmissionRecovery:
             gone = Settled(place=item.place, state="withdrawn")
             counted = await submissions.settle(connection, submission, [gone], now=now)
             if counted:
+                statement = status_answer.observation_of(record, queried_at)
+                changes.add_movement(status_answer.observation(entry, statement, now))
                 answered_row = apply.observed(
-                    apply.answered_row(entry, item.status, now),
-                    status_answer.observation_of(record, queried_at),
+                    apply.answered_row(entry, item.status, now), statement
                 )
                 mine = entry.is_of(item.event_id, item.status)
                 ruled = ruling.rule_row(

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions
 from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.db.copy_format import microseconds
+from izin.sinks.ledger.history.calls import unsent_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record import apply, ruling
@@ -56,6 +58,8 @@ async def rebuild(
                 answered=row.is_of(item.event_id, item.status),
             )
             changes.apply(row, ruled)
+        at = microseconds(now)
+        changes.add_history(unsent_fact(submission, item, at) for item in submission.items)
         await submissions.withdraw(connection, submission, without, now=now)
         rest = [item for item in submission.items if item not in without]
         parts = [rest] if rest else []

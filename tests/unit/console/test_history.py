@@ -17,6 +17,7 @@ from izin.console.explain.history import (
     why_suspended,
 )
 from izin.iys.verdicts import Verdict
+from izin.sinks.ledger.history.calls import NOT_SENT
 from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -225,4 +226,4 @@ def test_every_value_of_the_law_has_words() -> None:
     """A reason, permission or verdict without words would be shown as code."""
     assert set(history._PERMISSIONS) == {str(one) for one in PermissionReason}
     assert set(history._DECISIONS) == {str(one) for one in Reason}
-    assert set(history._VERDICTS) <= {str(one) for one in Verdict}
+    assert set(history._VERDICTS) <= {*map(str, Verdict), NOT_SENT}

@@ -12,6 +12,8 @@ from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Item, Submission
 
+NOT_SENT = "not-sent"
+"""In place of a verdict: the call was withheld before it was written."""
 _CHUNK = 250
 _ITEM_COLUMNS = 12
 _OPEN = copy_format.text(b"open")
@@ -78,6 +80,16 @@ def result_fact(submission: Submission, item: Item, result: ItemResult, at: int)
         "transaction_id": None if receipt is None else receipt.transaction_id,
         "creation_date": None if receipt is None else receipt.creation_date,
     }
+    return _answer(submission, item, data, at)
+
+
+def unsent_fact(submission: Submission, item: Item, at: int) -> Fact:
+    """Return as a fact that the call of an item was withheld: the submission was never sent."""
+    data = {"submission": submission.id, "how": "withheld", "verdict": NOT_SENT, "code": None}
+    return _answer(submission, item, data, at)
+
+
+def _answer(submission: Submission, item: Item, data: object, at: int) -> Fact:
     return Fact(
         "answer",
         item.customer_id,

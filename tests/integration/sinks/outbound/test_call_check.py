@@ -36,6 +36,12 @@ async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHar
     while await harness.opt_out():
         pass
     assert harness.iys.movements(people[1]) == []
+    answers = await harness.ledger.fetch(
+        """SELECT data->>'verdict' AS verdict FROM movements
+        WHERE kind = 'answer' AND key LIKE %(key)s""",
+        {"key": f"%{people[1]}"},
+    )
+    assert {row["verdict"] for row in answers} == {"not-sent", "already"}
     assert await harness.states_of(people) == ["accepted", "not_needed", "accepted"]
 
 
