@@ -8,6 +8,7 @@ without summer time) on the wire and UTC inside.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
@@ -48,6 +49,8 @@ def from_turkish(text: str) -> datetime:
 def parse_json(body: bytes) -> object:
     """Return the JSON in ``body``; None if it is empty.
 
+    A character that is none, in one text, must not cost the others: it is replaced by U+FFFD.
+
     Raises:
         UnreadableError: ``body`` is not JSON.
     """
@@ -56,7 +59,24 @@ def parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except ValueError:
+        pass
+    try:
+        return _mended(json.loads(body.decode("utf-8", "replace"), strict=False))
+    except (ValueError, RecursionError):
         raise UnreadableError(f"an answer of {len(body)} bytes that is not JSON") from None
+
+
+def _mended(value: object) -> object:
+    """Return ``value`` with U+FFFD in place of halves of surrogate pairs."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_mended(item) for item in value]
+        case dict():
+            return {_mended(name): _mended(item) for name, item in value.items()}
+        case _:
+            return value
 
 
 class JsonReader:
@@ -135,7 +155,7 @@ class JsonReader:
         text = self.text_or_none("code")
         if text is None:
             return None
-        return f"H{int(text):03d}" if text.isdecimal() else text.upper()
+        return f"H{text.lstrip('0').zfill(3)}" if text.isdecimal() else text.upper()
 
     def object_or_none(self, name: str) -> JsonReader | None:
         """Return the object of ``name``; None if absent."""

@@ -104,3 +104,29 @@ def test_response_that_is_not_json_is_unreadable():
 def test_empty_response_is_none():
     """A missing value differs from a wrong one."""
     assert parse_json(b" \n") is None
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"list": ["a\\ud800b", "c"]}', "a\ufffdb"),
+        (b'{"list": ["a\xffb", "c"]}', "a\ufffdb"),
+        (b'{"list": ["a\x01b", "c"]}', "a\x01b"),
+        (b'{"list": ["\\ud83d\\ude00\\udc00", "c"]}', "\U0001f600\ufffd"),
+    ],
+)
+def test_character_that_is_none_costs_no_other_text(body: bytes, text: str):
+    """One recipient's text must not make a whole page unreadable."""
+    assert parse_json(body) == {"list": [text, "c"]}
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": ', b"\xff\xfe", b'{"list": [1,]}'])
+def test_body_that_is_no_json_is_unreadable(body: bytes):
+    """Cut, nested without end, or in another encoding."""
+    with pytest.raises(UnreadableError):
+        parse_json(body)
+
+
+def test_code_of_many_digits_is_a_code():
+    """Python refuses to read such a number."""
+    assert JsonReader({"code": "1" * 5000}).code() == "H" + "1" * 5000
