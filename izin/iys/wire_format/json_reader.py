@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 TURKISH_TIME: Final = timezone(timedelta(hours=3), "TRT")
 _FORMAT: Final = "%Y-%m-%d %H:%M:%S"
+_DIGITS: Final = 18
 
 
 # The items of a batch share few dates; formatting each would be half of the work.
@@ -61,9 +62,15 @@ def parse_json(body: bytes) -> object:
     except ValueError:
         pass
     try:
-        return _mended(json.loads(body.decode("utf-8", "replace"), strict=False))
+        text = body.decode("utf-8", "replace")
+        return _mended(json.loads(text, strict=False, parse_int=_integer))
     except (ValueError, RecursionError):
         raise UnreadableError(f"an answer of {len(body)} bytes that is not JSON") from None
+
+
+def _integer(digits: str) -> int | str:
+    """Return an integer of 64 bits; a longer one stays a text, for orjson cannot write it."""
+    return int(digits) if len(digits) <= _DIGITS else digits
 
 
 def _mended(value: object) -> object:

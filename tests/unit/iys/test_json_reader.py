@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta, timezone
 
+import orjson
 import pytest
 
 from izin.iys.errors import UnreadableError
@@ -112,12 +113,16 @@ def test_empty_response_is_none():
         (b'{"list": ["a\\ud800b", "c"]}', "a\ufffdb"),
         (b'{"list": ["a\xffb", "c"]}', "a\ufffdb"),
         (b'{"list": ["a\x01b", "c"]}', "a\x01b"),
+        (b'{"list": ["\xff", "c"], "n": ' + b"1" * 5000 + b"}", "\ufffd"),
         (b'{"list": ["\\ud83d\\ude00\\udc00", "c"]}', "\U0001f600\ufffd"),
     ],
 )
 def test_character_that_is_none_costs_no_other_text(body: bytes, text: str):
     """One recipient's text must not make a whole page unreadable."""
-    assert parse_json(body) == {"list": [text, "c"]}
+    found = parse_json(body)
+    assert isinstance(found, dict)
+    assert found["list"] == [text, "c"]
+    assert orjson.dumps(found)
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a": ', b"\xff\xfe", b'{"list": [1,]}'])
