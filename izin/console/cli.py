@@ -1,7 +1,8 @@
 """The command ``izin``. Each subcommand is in a module of its own; ``commands`` lists them.
 
 Exit codes (``izin.console.terminal.output``): 0 done, 1 something is wrong, 2 wrong usage, 3 the
-input cannot be used, 4 a server or a part of this installation is at fault, 130 stopped early.
+input cannot be used, 4 a server or a part of this installation is at fault, 5 opt-outs of the input
+were refused, 130 stopped early.
 """
 
 import logging
@@ -16,7 +17,8 @@ _HELP = (
     "(opt-in) or RET (opt-out) and belongs to a brand (a sender registered at İYS), a channel "
     "(ARAMA: calls, MESAJ: text messages, EPOSTA: e-mail) and a recipient.\n\n"
     "Exit codes: 0 done, 1 something is wrong and the output says what to do, 2 wrong usage, 3 the "
-    "input cannot be used, 4 a server or this installation is at fault, 130 stopped by a signal."
+    "input cannot be used, 4 a server or this installation is at fault, 5 opt-outs of the input "
+    "were refused, 130 stopped by a signal."
 )
 
 app = typer.Typer(

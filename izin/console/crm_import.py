@@ -13,6 +13,7 @@ from izin.consent.errors import SourceError
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import TimeOfDayOption
 from izin.console.terminal.output import (
+    ExitCode,
     OutputFormat,
     OutputOption,
     err,
@@ -21,13 +22,15 @@ from izin.console.terminal.output import (
     kafka_settings,
     print_json,
     print_rows,
+    warn,
 )
 from izin.producers.brand_directory import BrandReader
 from izin.producers.files.columns import (
     ColumnChoices,
     ColumnsError,
 )
-from izin.producers.files.importer import Import, ImportReport, Progress, import_file
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.runtime.registry import codec
@@ -64,7 +67,8 @@ def import_(
 ) -> None:
     """Publish the consents and opt-outs of a CSV export; write a report of refused rows.
 
-    Importing a file again has no effect. Exit code 1 if rows were refused, 3 if the file as a whole
+    Importing a file again has no effect. Exit code 5 if opt-outs are among the refused rows, or may
+    be because a status cannot be read; 1 if only other rows were refused; 3 if the file as a whole
     cannot be used.
     """
     with exit_on_error():
@@ -80,6 +84,8 @@ def import_(
         )
         done = _import(path, how)
     _print(done, output)
+    if done.lost_opt_outs:
+        raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
     exit_if(done.refused)
 
 
@@ -121,7 +127,17 @@ def _print(done: ImportReport, output: OutputFormat) -> None:
             counts["report"] = counts.pop("report_path")
             print_json(counts | {"seconds": round(done.seconds, 2)})
         case OutputFormat.TABLE:
+            if done.lost_opt_outs:
+                warn(_lost_opt_outs(done))
             print_rows(output, ("what", "count", "note"), _rows(done))
+
+
+def _lost_opt_outs(done: ImportReport) -> str:
+    return (
+        f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
+        "whose status cannot be read: these recipients still count as they did before. The report "
+        "begins with them; correct them and import the file again."
+    )
 
 
 def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:

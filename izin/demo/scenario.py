@@ -25,7 +25,8 @@ from izin.demo.report import Kill
 from izin.demo.simulator_client import RegisterEntry, SimulatorClient
 from izin.demo.subscriber import Subscriber
 from izin.producers.brand_directory import BrandReader
-from izin.producers.files.importer import Import, ImportReport, Progress, import_file
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.schemas.codec import Codec
 

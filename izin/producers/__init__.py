@@ -13,7 +13,8 @@ from izin.producers.brand_directory import (
     RegisteredBrand,
     UnknownBrandError,
 )
-from izin.producers.files.importer import Import, ImportInterruptedError, ImportReport, import_file
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import Import, ImportInterruptedError, import_file
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 

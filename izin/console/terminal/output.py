@@ -5,6 +5,7 @@
 2   wrong usage
 3   the input cannot be used: its source must act
 4   a server cannot be reached, or a part of this installation is at fault: an operator must act
+5   done, but opt-outs (RET) of the input were refused, or may be among what was refused
 130 stopped by Ctrl-C or SIGTERM before it was done
 """
 
@@ -42,6 +43,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     SOURCE = 3
     OURS = 4
+    OPT_OUTS_REFUSED = 5
     INTERRUPTED = 130
 
 
@@ -117,6 +119,11 @@ def _as_text(cell: object) -> str:
             return turkish(cell)
         case _:
             return str(cell)
+
+
+def warn(message: str) -> None:
+    """Print ``message`` on standard output, in red where that is a terminal."""
+    out.print(Text(message, "bold red"), soft_wrap=True)
 
 
 def exit_if(wrong: object) -> None:

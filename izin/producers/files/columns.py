@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from izin.consent.errors import SourceError
+from izin.producers.files.cells import cell_text, notation_text, whole_number
 from izin.producers.mapping.field_names import Field, field_of, fold
 from izin.runtime.observe import mask_text
 
@@ -18,6 +19,8 @@ _KNOWN_NAMES = (
     "REFERANS/ref, BAYİ/retailerCode"
 )
 _RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})
+# A recipient is none: a number with a fraction may have lost digits.
+_NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
 
 
 class ColumnsError(SourceError):
@@ -49,7 +52,10 @@ class Columns:
 
     def values(self, row: Sequence[str]) -> dict[Field, str]:
         """Return the fields of ``row``, which has as many values as there are headers."""
-        return {**self.given, **{name: row[place] for name, place in self.places}}
+        values = {name: cell_text(row[place]) for name, place in self.places}
+        for name in _NUMBERS & values.keys():
+            values[name] = whole_number(values[name])
+        return {**self.given, **values}
 
     def column_of(self, name: str, row: Sequence[str]) -> tuple[str, int | None]:
         """Return header and index of the column that holds the field ``name`` in ``row``."""
@@ -69,7 +75,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         ColumnsError: a column is unknown, two hold one field, or a required field is missing.
         ColumnChoiceError: a choice names no column, or no field.
     """
-    names = tuple(one.strip() for one in headers)
+    names = tuple(map(notation_text, headers))
     mapped = {_named(one, names): _field(name) for one, name in choices.mapped.items()}
     ignored = {_named(one, names) for one in choices.ignored}
     given = {_field(name): value for name, value in choices.given.items()}
@@ -80,7 +86,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     }
     if unknown := [names[place] for place, meaning in meanings.items() if meaning is None]:
         raise ColumnsError(
-            f"line 1: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
+            f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
             "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
         )
     places = tuple((held, place) for place, held in meanings.items() if held is not None)
@@ -90,7 +96,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
             of_file = [names[place] for other, place in places if other is held]
             both = [*of_file, *(["--set"] if held in given else [])]
             raise ColumnsError(
-                f"line 1: {' and '.join(map(_quoted_one, both))} both hold {held}; "
+                f"header: {' and '.join(map(_quoted_one, both))} both hold {held}; "
                 "leave one out (--ignore COLUMN) or say what it holds (--map COLUMN=field)"
             )
     required = [Field.TYPE, Field.STATUS, Field.BRAND_CODE]
@@ -99,7 +105,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     for held in required:
         if held not in counts:
             raise ColumnsError(
-                f"line 1: no column holds {held}; known names: {_KNOWN_NAMES}; say which column "
+                f"header: no column holds {held}; known names: {_KNOWN_NAMES}; say which column "
                 f"it is (--map COLUMN={held}) or give it for all rows (--set {held}=…)"
             )
     return Columns(headers=names, places=places, given=MappingProxyType(given))

@@ -28,6 +28,7 @@ _MAX_LINE = 256 * 1024
 _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
 _NOT_IN_1254 = re.compile(rb"[\x81\x8d\x8e\x8f\x90\x9d\x9e]")
+_SEPARATOR_LINE = re.compile(r'"?sep=."?\n', re.IGNORECASE)
 _UTF_8 = "utf-8-sig"
 _WINDOWS_1254 = "cp1254"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -113,7 +114,7 @@ def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str
     equal scores the one with the most fields.
     """
     with _Lines(file) as lines:
-        first = lines.read()
+        first = lines.read_header()
     splits = {one: _split(first.rstrip("\n"), one) or (first,) for one in DELIMITERS}
     delimiter = max(splits, key=lambda one: (score(splits[one]), len(splits[one])))
     if not any(one.strip() for one in splits[delimiter]):
@@ -128,7 +129,7 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
         UnusableFileError: the file changed meanwhile.
     """
     with _Lines(file) as lines:
-        lines.read()
+        lines.read_header()
         while line := lines.read():
             start = lines.number
             if line.isspace():
@@ -141,13 +142,20 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
             if fields is None:
                 fault = "a quotation mark is never closed, or text follows it"
                 yield FileRow(line=start, fields=(text,), position=lines.position, fault=fault)
-            else:
-                yield FileRow(line=start, fields=fields, position=lines.position)
+            elif any(map(str.strip, fields)):
+                yield FileRow(
+                    line=start, fields=_without_empty(fields, width), position=lines.position
+                )
     stat = file.path.stat()
     if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified_ns):
         raise UnusableFileError(
             file.path, "changed while it was read; import it again once its writer is done"
         )
+
+
+def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
+    """Return ``fields`` without empty ones beyond ``width``, which spreadsheets append."""
+    return fields if any(map(str.strip, fields[width:])) else fields[:width]
 
 
 def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, ...] | None:
@@ -160,7 +168,7 @@ def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, 
         following.append(line)
         text = f"{text}\n{line.rstrip(chr(10))}"
         fields = _split(text, delimiter) if '"' in line else None
-        if fields is not None and len(fields) == width:
+        if fields is not None and len(_without_empty(fields, width)) == width:
             return fields
     lines.put_back(following)
     return None
@@ -212,6 +220,11 @@ class _Lines:
                 f"line {self.number} is longer than {_MAX_LINE} characters; is it a table?",
             )
         return line
+
+    def read_header(self) -> str:
+        """Return the first line, or the one after Excel's own ``sep=;``."""
+        line = self.read()
+        return self.read() if _SEPARATOR_LINE.fullmatch(line) else line
 
     def put_back(self, lines: list[str]) -> None:
         """Push back ``lines``, the last ones read."""

@@ -6,7 +6,7 @@ can be read. An unreachable broker interrupts the import; importing again is saf
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,7 +27,8 @@ from izin.producers.files.delimited import (
     header,
     rows,
 )
-from izin.producers.files.report import ReportFile, RowOutcome
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import (
@@ -73,33 +74,6 @@ class Progress:
     """Bytes read."""
     size: int
     """Bytes in all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportReport:
-    """The result of an import."""
-
-    path: Path
-    digest: str
-    encoding: str
-    delimiter: str
-    rows: int
-    published: int
-    """Events acknowledged by the broker; in a dry run, those to be published."""
-    opt_outs: int
-    """The opt-outs (RET) among them."""
-    not_registrable: int
-    """Opt-outs that were published and reported: İYS would not register them as they stand."""
-    past_term: int
-    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
-    refused: int
-    """Rows that were not published."""
-    reasons: Mapping[str, int]
-    """How often each code was reported."""
-    report_path: Path | None
-    """The report file; None if there was nothing to report."""
-    dry_run: bool
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +125,8 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     return ImportReport(
         path=path,
         digest=file.digest,
+        refused_opt_outs=run.refused[RowOutcome.OPT_OUT_NOT_IMPORTED],
+        refused_unclear=run.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
         encoding=file.encoding,
         delimiter=delimiter,
         rows=run.rows,
@@ -158,7 +134,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         opt_outs=run.opt_outs,
         not_registrable=run.not_registrable,
         past_term=run.past_term,
-        refused=run.refused,
+        refused=run.refused.total(),
         reasons=dict(run.reasons),
         report_path=report_path if report.rows else None,
         dry_run=how.dry_run,
@@ -188,8 +164,9 @@ class _Run:
         self._received_at = received_at
         self._report = report
         self._undelivered: UndeliveredError | None = None
-        self.rows = self.published = self.opt_outs = self.refused = 0
+        self.rows = self.published = self.opt_outs = 0
         self.not_registrable = self.past_term = 0
+        self.refused: Counter[RowOutcome] = Counter()
         self.reasons: Counter[str] = Counter()
 
     def take(self, row: FileRow) -> None:
@@ -198,7 +175,8 @@ class _Run:
         width = len(self._columns.headers)
         if row.fault is not None or len(row.fields) != width:
             what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-            self._refuse(row, violation("", "IZIN-ROW", what=what, width=width))
+            fault = violation("", "IZIN-ROW", what=what, width=width)
+            self._refuse(row, inseparable(row.fields), fault)
             return
         record = read(self._columns.values(row.fields), self._how.dates)
         origin = EventOrigin(
@@ -210,7 +188,7 @@ class _Run:
         )
         match validate(record, self._directory, origin):
             case RefusedRecord(violations=violations):
-                self._refuse(row, *violations)
+                self._refuse(row, refusal(record.status), *violations)
             case AcceptedRecord() as accepted:
                 self._publish(row, accepted)
             case never:
@@ -224,37 +202,37 @@ class _Run:
         self._check_delivery()
 
     def _publish(self, row: FileRow, accepted: AcceptedRecord) -> None:
-        is_opt_out = accepted.event.status == Status.RET
+        status = accepted.event.status
         if self._how.dry_run:
             self.published += 1
-            self.opt_outs += is_opt_out
+            self.opt_outs += status == Status.RET
         else:
             try:
                 self._publisher.send(
-                    accepted.event, accepted.key, partial(self._delivered, row, is_opt_out)
+                    accepted.event, accepted.key, partial(self._delivered, row, status)
                 )
             except (OversizeError, UnencodableError) as error:
-                self._refuse(row, violation("", "IZIN-SIZE", what=error))
+                self._refuse(row, refusal(status), violation("", "IZIN-SIZE", what=error))
                 return
             except BrokerError as error:
                 self._interrupt(error)
             self._check_delivery()
         if not accepted.violations:
             return
-        if is_opt_out:
+        if status == Status.RET:
             self.not_registrable += 1
             self._report_row(row, accepted.violations, RowOutcome.PUBLISHED)
         else:
             # Counted only: in an old export that İYS holds already, this would be every row.
             self.past_term += 1
 
-    def _delivered(self, row: FileRow, is_opt_out: bool, result: PublishResult) -> None:
+    def _delivered(self, row: FileRow, status: str, result: PublishResult) -> None:
         match result:
             case Published():
                 self.published += 1
-                self.opt_outs += is_opt_out
+                self.opt_outs += status == Status.RET
             case OversizeError():
-                self._refuse(row, violation("", "IZIN-SIZE", what=result))
+                self._refuse(row, refusal(status), violation("", "IZIN-SIZE", what=result))
             case UndeliveredError():
                 self._undelivered = result
             case never:
@@ -267,9 +245,9 @@ class _Run:
     def _interrupt(self, error: BrokerError) -> NoReturn:
         raise ImportInterruptedError(self._file.path, self.published, error) from error
 
-    def _refuse(self, row: FileRow, *violations: Violation) -> None:
-        self.refused += 1
-        self._report_row(row, violations, RowOutcome.NOT_IMPORTED)
+    def _refuse(self, row: FileRow, outcome: RowOutcome, *violations: Violation) -> None:
+        self.refused[outcome] += 1
+        self._report_row(row, violations, outcome)
 
     def _report_row(
         self, row: FileRow, violations: tuple[Violation, ...], outcome: RowOutcome

@@ -1,8 +1,8 @@
 """Consent dates: a text has exactly one meaning, or it is a violation.
 
 A time without an offset is Turkish time, UTC+3 as at İYS (reference section 4). Accepted are
-``yyyy-MM-dd`` and ISO 8601, ``dd.MM.yyyy`` and ``dd-MM-yyyy``, each with ``HH:mm[:ss]``. Accepted
-only with :class:`DateRules`:
+``yyyy-MM-dd``, ``yyyy/MM/dd`` and ISO 8601, ``dd.MM.yyyy`` and ``dd-MM-yyyy``, each with
+``HH:mm[:ss]`` or ``H:mm[:ss]``. Accepted only with :class:`DateRules`:
 
 * a date without a time of day, for the order of an opt-in and an opt-out of one day depends on it;
 * an Excel serial such as ``45292,5``, for Excel counts from 1900 or, in workbooks created on a Mac,
@@ -22,9 +22,9 @@ from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
 
 _FIELD = "consent_date"
-_CLOCK = r"(?:[ T](?P<hour>\d{2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?)?"
+_CLOCK = r"(?:[ T](?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2})(?:[.,]\d{1,9})?)?)?"
 _YEAR_FIRST = re.compile(
-    r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
+    r"(?P<year>\d{4})(?P<mark>[-/])(?P<month>\d{2})(?P=mark)(?P<day>\d{2})"
     + _CLOCK
     + r"(?P<offset>Z|[+-]\d{2}(?::?\d{2})?)?",
     re.ASCII,

@@ -99,8 +99,9 @@ _FIELDS = _table(
 )
 _STATUSES = _table(
     {
-        Status.ONAY: ("1", "evet", "onaylı", "onaylandı", "yes", "true", "opt-in"),
-        Status.RET: ("0", "hayır", "red", "reddedildi", "no", "false", "opt-out"),
+        # No Y: it is "yes" in one export and "yanlış" (false) or "yok" (none) in another.
+        Status.ONAY: ("1", "e", "evet", "doğru", "onaylı", "onaylandı", "yes", "true", "opt-in"),
+        Status.RET: ("0", "h", "hayır", "yanlış", "red", "reddedildi", "no", "false", "opt-out"),
     }
 )
 _CHANNELS = _table(

@@ -44,8 +44,8 @@ def lanes(settings: KafkaSettings) -> list[TopicRecord]:
         (b"", "the file is empty"),
         (bytes(range(256)) * 20, "binary data at byte"),
         (f"{HEADER}\r\n".encode(), "has a header and no rows"),
-        (f"{HEADER};renk\r\n{GOOD};mavi\r\n".encode(), 'line 1: unknown column "renk"'),
-        (b"telefon;kanal\r\n05550000002;SMS\r\n", "line 1: no column holds status"),
+        (f"{HEADER};renk\r\n{GOOD};mavi\r\n".encode(), 'header: unknown column "renk"'),
+        (b"telefon;kanal\r\n05550000002;SMS\r\n", "header: no column holds status"),
     ],
 )
 def test_import_of_an_unusable_file_names_the_fault(
@@ -101,6 +101,27 @@ def test_import_with_bad_rows_reports_them(
     ids = [one.value["event_id"] for one in lanes(topics)]
     assert len(ids) == 4
     assert len(set(ids)) == 2
+
+
+def test_import_that_refuses_opt_outs_says_so_first(izin: Izin, brand: int, tmp_path: Path) -> None:
+    """Above the table, in the JSON, at the head of the report, and by exit code 5."""
+    lost = "0555 12;SMS;H;HS_WEB;2.03.2026 9:05;100001"
+    unclear = GOOD.replace("ONAY", "?")
+    path = a_file(tmp_path, GOOD, BAD_PHONE, unclear, lost)
+    shown = izin("import", path)
+    assert shown.exit_code == 5
+    assert shown.stdout.startswith("1 opt-outs (RET) were refused, and 1 rows")
+    assert "\x1b" not in shown.stdout
+    shown = izin("import", path, "--output", "json")
+    assert shown.exit_code == 5
+    counts = json.loads(shown.stdout)
+    assert list(counts)[:2] == ["refused_opt_outs", "refused_unclear"]
+    assert [counts[one] for one in ("refused_opt_outs", "refused_unclear", "refused")] == [1, 1, 3]
+    with Path(counts["report"]).open(encoding="utf-8-sig", newline="") as report_file:
+        lines = [row[0] for row in csv.reader(report_file, delimiter=";")][1:]
+    assert lines == ["5", "4", "3"]
+    shown = izin("import", path, "--dry-run")
+    assert shown.exit_code == 5
 
 
 def test_import_with_time_of_day_reads_bare_dates(

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 
 import pytest
 import typer
+from rich.console import Console
 
 from izin.consent.errors import IysError, IzinError, NaiveInstantError, OurError, SourceError
+from izin.console.terminal import output
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
@@ -133,3 +135,17 @@ def test_instants_are_printed_in_turkish_time() -> None:
 def test_kafka_client_of_a_command_logs_critical_events_only() -> None:
     """Librdkafka writes almost nothing to a person's terminal."""
     assert kafka_settings().client_log_level < KafkaSettings().client_log_level
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_warning_is_red_only_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_terminal: bool
+) -> None:
+    """A file or a pipe gets the text alone."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("COLORTERM", raising=False)
+    monkeypatch.setattr(output, "out", Console(force_terminal=is_terminal, no_color=False))
+    output.warn("7 opt-outs [RET] were refused")
+    printed = capsys.readouterr().out
+    assert "7 opt-outs [RET] were refused" in printed
+    assert ("\x1b[1;31m" in printed) is is_terminal

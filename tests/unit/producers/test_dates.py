@@ -1,6 +1,6 @@
 """A date is read or refused, never guessed."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
@@ -21,6 +21,7 @@ TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
         "02.03.2026 10:00:00",
         "02.03.2026 10:00",
         "2.3.2026 10:00",
+        "2026/03/02 10:00",
         "02-03-2026 10:00:00",
         "2026-03-02T07:00:00Z",
         "2026-03-02T10:00:00+03:00",
@@ -31,6 +32,11 @@ TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
 def test_supported_notations_are_read(text: str):
     """Turkish time where no offset is given."""
     assert read_date(text, PLAIN) == TEN
+
+
+def test_hour_of_one_digit_is_read():
+    """As the Turkish Excel's ``s:dd`` writes it."""
+    assert read_date("2.03.2026 9:05", PLAIN) == TEN - timedelta(minutes=55)
 
 
 @pytest.mark.parametrize("text", ["2026-03-02 10:00:00.999", "2026-03-02T07:00:00.5Z"])
@@ -46,6 +52,8 @@ def test_fractions_of_a_second_are_dropped(text: str):
         ("02.03.2026", "H158"),
         ("03/04/2026 10:00:00", "H158"),  # March or April?
         ("02.03.26 10:00", "H158"),
+        ("2026/03-02 10:00", "H158"),
+        ("2.03.2026 9:05 ÖS", "H158"),
         ("45292,5", "H158"),  # since 1900 or 1904?
         ("45292", "H158"),
         ("geçen hafta", "H158"),

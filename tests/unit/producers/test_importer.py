@@ -12,10 +12,10 @@ from izin.consent.errors import SourceError
 from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
+from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import (
     Import,
     ImportInterruptedError,
-    ImportReport,
     Progress,
     import_file,
 )

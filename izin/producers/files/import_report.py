@@ -1,0 +1,41 @@
+"""The result of an import, as its caller prints it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """The result of an import."""
+
+    path: Path
+    digest: str
+    refused_opt_outs: int
+    """Opt-outs (RET) among the refused rows: recipients who said no, and of whom nobody knows."""
+    refused_unclear: int
+    """Refused rows whose status cannot be read: opt-outs may be among them."""
+    encoding: str
+    delimiter: str
+    rows: int
+    published: int
+    """Events acknowledged by the broker; in a dry run, those to be published."""
+    opt_outs: int
+    """The opt-outs (RET) among them."""
+    not_registrable: int
+    """Opt-outs that were published and reported: İYS would not register them as they stand."""
+    past_term: int
+    """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
+    refused: int
+    """Rows that were not published."""
+    reasons: Mapping[str, int]
+    """How often each code was reported."""
+    report_path: Path | None
+    """The report file; None if there was nothing to report."""
+    dry_run: bool
+    seconds: float
+
+    @property
+    def lost_opt_outs(self) -> bool:
+        """Whether an opt-out was refused, or may have been."""
+        return bool(self.refused_opt_outs or self.refused_unclear)
