@@ -136,7 +136,7 @@ def _lost_opt_outs(done: ImportReport) -> str:
     return (
         f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
         "whose status cannot be read: these recipients still count as they did before. The report "
-        "begins with them; correct them and import the file again."
+        "begins with them; correct those rows and import them."
     )
 
 
