@@ -1,5 +1,9 @@
 """CloudEvents 1.0, binary mode, Kafka binding: a record's id, type, source and time as headers, for
 readers that do not decode it.
+
+Source and id together name one record: a reader that drops those it has seen loses nothing. So a
+record that was made of another (a decision, a row) has an id of its own, :func:`derived_id`; where
+it is written again after a crash, it is made of the same one and has the same id.
 """
 
 from datetime import datetime
@@ -15,8 +19,18 @@ TIME: Final = "ce_time"
 VERSION: Final = ("ce_specversion", "1.0")
 
 
+def derived_id(event_id: str, topic: str, partition: int, offset: int, part: str = "") -> str:
+    """Return the id of a record made of the record at these coordinates, about ``event_id``.
+
+    Coordinates alone would recur in another cluster, and an event occurs at several of them.
+    ``part`` tells records apart that are made of one.
+    """
+    return f"{event_id}/{topic}/{partition}/{offset}{part}"
+
+
 def attributes(*, record: str, event_id: str, source: str, at: datetime) -> dict[str, str]:
-    """Return the context attributes of a ``record`` about ``event_id``, by the name of the header.
+    """Return the context attributes of a ``record`` with the id ``event_id``, by the name of the
+    header.
 
     ``source`` is a relative URI.
     """

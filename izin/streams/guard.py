@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.violations import Violation
+from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.records import violation_to_avro
 
@@ -164,6 +165,25 @@ def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, A
         "value_sha256": "" if value is None else sha256(value).hexdigest(),
         "headers": _copied_headers(record),
     }
+
+
+def dead_letter_message(
+    letter: DeadLetter, record: SourceRecord, codec: Codec
+) -> tuple[bytes | None, bytes, Headers]:
+    """Return ``letter`` about ``record`` as key, value and headers of a Kafka record."""
+    key, written = record.key, dead_letter_to_avro(letter, record)
+    return (
+        key if key is None or len(key) <= MAX_COPIED_BYTES else None,
+        codec.encode("DeadLetter", written),
+        headers(
+            record="DeadLetter",
+            event_id=derived_id(
+                written["value_sha256"], record.topic, record.partition, record.offset
+            ),
+            source="/izin/streams",
+            at=appended_at(record),
+        ),
+    )
 
 
 def _copied_headers(record: SourceRecord) -> list[dict[str, Any]]:

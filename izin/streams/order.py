@@ -32,12 +32,11 @@ from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.guard import (
     APPENDED_AT,
-    MAX_COPIED_BYTES,
     AdmittedRecord,
     DeadLetter,
     Guard,
     SourceRecord,
-    dead_letter_to_avro,
+    dead_letter_message,
     poison,
     repartitioned_twice,
 )
@@ -72,7 +71,8 @@ class OrderStage:
         self._rows = RowWriter(codec)
         self._decisions = DecisionWriter(codec.header("Decision"))
         self._decision_headers = HeaderWriter("Decision")
-        self._row_headers = HeaderWriter("Consent")
+        self._row_headers = HeaderWriter("Consent", "/row")
+        self._opt_out_headers = HeaderWriter("Consent", "/opt-out")
         self._event_header = codec.header("ConsentEvent")
         self._row_header = codec.header("Consent")
 
@@ -142,15 +142,18 @@ class OrderStage:
             consent=row[len(self._row_header) :],
             event=(record.value or b"")[len(self._event_header) :],
         )
-        headers = self._decision_headers.headers(event_id, source, effective // 1_000_000)
+        record_id = self._decision_headers.derived_id(
+            event_id, record.topic, record.partition, record.offset
+        )
+        headers = self._decision_headers.headers(record_id, source, effective // 1_000_000)
         changed = None if kind is DecisionKind.STALE else packing.pack_facts(*facts)
-        self._add(effects, record.partition, key, kind, opted_out, changed, row, encoded, headers)
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
         return True
 
     def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
         self,
         effects: Effects,
-        partition: int,
+        record: SourceRecord,
         key: bytes,
         kind: DecisionKind,
         opted_out: bool,
@@ -158,18 +161,20 @@ class OrderStage:
         row: bytes,
         decision: bytes,
         headers: Headers,
+        record_id: bytes,
     ) -> None:
         """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state."""
-        counts, writes = effects.counts, effects.writes
+        counts, writes, partition = effects.counts, effects.writes, record.partition
         counts[kind] += 1
         if changed is not None:
             effects.changes[key] = changed
-            row_headers = self._row_headers.retyped(headers)
+            row_headers = self._row_headers.retyped(headers, record_id)
             writes.append(output_record((self._rows_topic, partition, key, row, row_headers)))
             if opted_out:
                 counts["opt-outs"] += 1
+                opt_out_headers = self._opt_out_headers.retyped(headers, record_id)
                 writes.append(
-                    output_record((self._opt_outs_topic, partition, key, row, row_headers))
+                    output_record((self._opt_outs_topic, partition, key, row, opt_out_headers))
                 )
         writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
 
@@ -219,8 +224,11 @@ class OrderStage:
         event = checked.admitted.event
         row = self._codec.encode("Consent", consent_to_avro(decision.consent))
         encoded = self._encode(decision, record, row, is_unchanged=checked.is_unchanged)
+        record_id = self._decision_headers.derived_id(
+            event.event_id.encode(), record.topic, record.partition, record.offset
+        )
         headers = self._decision_headers.headers(
-            event.event_id.encode(),
+            record_id,
             f"/{event.customer_id}/{event.origin}",
             (checked.admitted.effective_at - EPOCH) // _SECOND,
         )
@@ -229,7 +237,7 @@ class OrderStage:
             raise OversizedError(self._decisions_topic)
         changed = None if decision.consent is current else packing.pack(decision.consent)
         opted_out = decision.opted_out
-        self._add(effects, record.partition, key, kind, opted_out, changed, row, encoded, headers)
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
 
     def _encode(
         self, decision: Decision, record: SourceRecord, row: bytes, *, is_unchanged: bool
@@ -285,13 +293,6 @@ class OrderStage:
         # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
         if letter.lost_ret or record.topic == self._topics.express.name:
             effects.alarms.append((record.topic, record.partition, record.offset))
-        key = record.key
-        effects.writes.append(
-            OutputRecord(
-                topic=self._topics.dead_letters.name,
-                partition=None,
-                key=key if key is None or len(key) <= MAX_COPIED_BYTES else None,
-                value=self._codec.encode("DeadLetter", dead_letter_to_avro(letter, record)),
-                headers=[],
-            )
-        )
+        key, value, headers = dead_letter_message(letter, record, self._codec)
+        topic = self._topics.dead_letters.name
+        effects.writes.append(OutputRecord(topic, None, key, value, headers))

@@ -1,6 +1,6 @@
 """CloudEvents headers from templates: what the records of a name and a source share is made once.
 
-The general path is ``cloud_events.headers``.
+The general paths are ``cloud_events.headers`` and ``cloud_events.derived_id``.
 """
 
 from datetime import timedelta
@@ -19,13 +19,23 @@ _TIME_INDEX: Final = 4
 
 
 class HeaderWriter:
-    """Makes the headers of records of the name ``record``."""
+    """Makes the headers of records of the name ``record``, whose ids end in ``part``."""
 
-    def __init__(self, record: str) -> None:
+    def __init__(self, record: str, part: str = "") -> None:
         self._type = (TYPE, f"izin.{record}".encode())
+        self._part = part.encode()
         self._templates: dict[str, Headers] = {}
         """By source."""
         self._days: dict[int, bytes] = {}
+        self._places: dict[tuple[str, int], bytes] = {}
+
+    def derived_id(self, event_id: bytes, topic: str, partition: int, offset: int) -> bytes:
+        """Return what ``cloud_events.derived_id`` returns without a part."""
+        place = topic, partition
+        between = self._places.get(place) or put(
+            self._places, place, f"/{topic}/{partition}/".encode()
+        )
+        return event_id + between + str(offset).encode()
 
     def headers(self, event_id: bytes, source: str, at: int) -> Headers:
         """Return what ``cloud_events.headers`` returns; ``at`` is in whole seconds since 1970."""
@@ -37,9 +47,12 @@ class HeaderWriter:
         made[_TIME_INDEX] = TIME, time
         return made
 
-    def retyped(self, headers: Headers) -> Headers:
-        """Return a copy of ``headers``, made for another record of the same event, for this one."""
+    def retyped(self, headers: Headers, record_id: bytes) -> Headers:
+        """Return a copy of ``headers``, made with ``record_id`` for another record of the same
+        event, for this one.
+        """
         made = headers.copy()
+        made[_ID_INDEX] = ID, record_id + self._part
         made[_TYPE_INDEX] = self._type
         return made
 

@@ -3,7 +3,7 @@
 Rows are deleted from the ledger once Kafka has committed them. One process relays at a time. The
 transactional id is that of the installation, so that a process that takes over fences its
 predecessor: one that was paused can write nothing afterwards, and the records of a key keep their
-order. A crash between Kafka's commit and the ledger's repeats a page: the same outcomes under the
+order. A crash between Kafka's commit and the ledger's repeats a page: the same records under the
 same ids.
 """
 
@@ -19,6 +19,7 @@ from confluent_kafka import Message as Delivered
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.cloud_events import ID, Headers
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
@@ -104,7 +105,7 @@ class OutboxRelay:
                     row["topic"],
                     key=row["key"].encode(),
                     value=row["value"],
-                    headers=dict(row["headers"]),
+                    headers=headers_of(row),
                     on_delivery=_PositionRecorder(positions, index),
                 )
                 client.poll(0)
@@ -117,6 +118,15 @@ class OutboxRelay:
                 "outbox: a record of a committed page was not acknowledged"
             )
         return positions
+
+
+def headers_of(row: Mapping[str, Any]) -> Headers:
+    """Return the Kafka headers of an outbox ``row``.
+
+    Its own number makes the id unique: rows of one instant, or repeated outcomes, share the rest.
+    """
+    own = {ID: f"{row['headers'][ID]}/{row['id']}"}
+    return [(name, value.encode()) for name, value in (row["headers"] | own).items()]
 
 
 def _delivery(row: Mapping[str, Any], position: tuple[int, int], now: datetime) -> Movement:

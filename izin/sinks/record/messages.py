@@ -98,7 +98,7 @@ class TopicMessages:
             permitted.key,
             permitted.customer_id,
             value,
-            str(since.timestamp()),
+            str(now.timestamp()),
             now,
         )
         return permitted, message
@@ -205,7 +205,7 @@ class TopicMessages:
         value = unreadable.dead_letter(item, source, now)
         digest = str(value["value_sha256"])
         topic = self.topics.dead_letters
-        return self._message(topic, digest, "", value, digest, now)
+        return self._message(topic, digest, "", value, f"{digest}{source}", now)
 
     def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
         self,

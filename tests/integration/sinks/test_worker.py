@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,6 +32,7 @@ from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
+from tests.support.order_verdict import committed_records
 from tests.support.simulator import SimulatorAdmin
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
@@ -82,8 +84,10 @@ async def test_ingester_starts_from_the_offsets_of_the_ledger(
     await again.close()
 
 
-def outbox_relay(harness: SinkHarness, settings: KafkaSettings) -> OutboxRelay:
-    """Return the relay of the harness's ledger to these topics."""
+async def relay_of(harness: SinkHarness, settings: KafkaSettings) -> OutboxRelay:
+    """Return a relay of what concerns the topics of ``settings``."""
+    # The harness announces its brand to topics without a prefix.
+    await harness.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
     return OutboxRelay(
         ledger=harness.ledger,
         settings=settings,
@@ -101,8 +105,7 @@ async def test_outbox_is_delivered_in_order_and_emptied(
     harness.context = replace(harness.context, topic_messages=messages)
     await harness.ingest_opt_out()
     await harness.opt_out()
-    await harness.ledger.fetch("DELETE FROM outbox WHERE topic LIKE 'brands%' RETURNING id")
-    relay, reader = outbox_relay(harness, kafka_settings), OutboxReader()
+    relay, reader = await relay_of(harness, kafka_settings), OutboxReader()
     client = await relay.open()
     assert await relay.deliver(client, reader)
     assert not await relay.deliver(client, reader)
@@ -124,7 +127,7 @@ async def test_outbox_row_committed_late_is_published_in_order(
     await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
     topics, at = kafka_settings.topics, harness.clock()
     messages = TopicMessages(harness.codec, topics)
-    relay, reader = outbox_relay(harness, kafka_settings), OutboxReader()
+    relay, reader = await relay_of(harness, kafka_settings), OutboxReader()
     client = await relay.open()
 
     def named(*names: str) -> list[Message]:
@@ -139,6 +142,37 @@ async def test_outbox_row_committed_late_is_published_in_order(
     brands = consume(kafka_settings, topics.brands.name, "Brand", 4)
     assert [one["name"] for one in brands] == ["early 1", "early 2", "late 1", "late 2"]
     assert await harness.ledger.fetch("SELECT id FROM outbox") == []
+
+
+async def test_outbox_records_have_ids_that_outlive_a_crash(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Changes of one instant have an id each; a page that is written again has the same ones."""
+    messages = TopicMessages(harness.codec, kafka_settings.topics)
+    harness.context = replace(harness.context, topic_messages=messages)
+    await harness.ingest(*(onay(a_phone(number)) for number in range(50)))
+    await harness.ingest(*(ret(a_phone(number)) for number in range(50)))
+    await harness.opt_out()
+    relay = await relay_of(harness, kafka_settings)
+    with monkeypatch.context() as crash:
+        crash.setattr("izin.sinks.ledger.history.append.append", fail)
+        with pytest.raises(ZeroDivisionError):
+            await relay.deliver(await relay.open(), OutboxReader())
+    assert await relay.deliver(await relay.open(), OutboxReader())
+    topics = kafka_settings.topics
+    found = [
+        (one.topic(), dict(one.headers() or ())["ce_id"], one.value())
+        for topic in (topics.permissions, topics.outcomes)
+        for one in committed_records(kafka_settings, topic.name)
+    ]
+    assert len(found) > 2 * 100
+    assert set(Counter(found).values()) == {2}
+    assert len({record_id for _, record_id, _ in found}) == len(found) // 2
+
+
+async def fail(*_: object, **__: object) -> None:
+    """End a transaction of the ledger."""
+    raise ZeroDivisionError
 
 
 async def test_pull_publishes_movements_of_citizens_only(
