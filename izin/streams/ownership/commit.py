@@ -7,34 +7,16 @@ transaction (decision 0020).
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from izin.runtime.daemon_thread import in_daemon_thread
 
-_LONGEST_PAUSE = 0.05
 _WITHIN = 20.0
 """Twice ``transaction.timeout.ms``: after that the coordinator has aborted it long ago."""
 _GRACE = 1.0
 """How long a commit may still take once the partition is no longer assigned, in seconds."""
-
-
-class Pauses:
-    """Pauses that grow from nothing to 50 ms, for ``limit`` seconds."""
-
-    def __init__(self, limit: float) -> None:
-        self._began = time.monotonic()
-        self._limit = limit
-        self._pause = 0.0
-
-    async def next(self) -> None:
-        """Pause; raises KafkaException once the time is over."""
-        if time.monotonic() - self._began > self._limit:
-            raise timed_out()
-        await asyncio.sleep(self._pause)
-        self._pause = min(max(0.001, self._pause * 2), _LONGEST_PAUSE)
 
 
 def timed_out() -> KafkaException:

@@ -35,15 +35,15 @@ from izin.schemas.codec import Codec
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.commit import Pauses, commit_transaction
+from izin.streams.ownership.commit import commit_transaction
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import Positions, key_of, latest_positions
+from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 8.0
-_REPARTITIONED_WITHIN = 10.0
 _ANY_PARTITION = -1
 """Leaves the choice of the partition to librdkafka."""
 
@@ -243,7 +243,7 @@ class OwnedPartition:
         """
         acquisition = self._in_transaction()
         self.write(effects)
-        await self._repartition(effects)
+        await repartition(self._clients.repartition_producer, effects.repartitioned)
         offsets = {**self.next_offsets, topic: next_offset}
         acquisition.producer.produce(
             self._topics.positions.name,
@@ -267,25 +267,3 @@ class OwnedPartition:
             _log.warning("foreign row found in desired-consents", partition=self.number)
             self.state.apply(changes, self.state.position)
             self.release()
-
-    async def _repartition(self, effects: Effects) -> None:
-        """Write what belongs to other partitions, and wait: the position may pass it only once it
-        is safe there.
-        """
-        producer, outcomes = self._clients.repartition_producer, list[KafkaError | None]()
-        for topic, partition, key, value, headers in effects.repartitioned:
-            producer.produce(
-                topic,
-                value,
-                key,
-                _ANY_PARTITION if partition is None else partition,
-                lambda error, _: outcomes.append(error),
-                headers=headers,
-            )
-        pauses = Pauses(_REPARTITIONED_WITHIN)
-        while len(outcomes) < len(effects.repartitioned):
-            producer.poll(0)
-            await pauses.next()
-        for error in outcomes:
-            if error is not None:
-                raise KafkaException(error)
