@@ -18,29 +18,8 @@ from izin.sinks.ingest.decision_reader import (
     is_prompt,
 )
 from izin.sinks.record import apply
+from izin.sinks.record.column_lists import SHARED_BY_NEWER
 from izin.sinks.record.consent_row import ConsentRow
-
-_SHARED = (
-    "customer_id",
-    "desired_status",
-    "desired_rank",
-    "desired_origin",
-    "desired_source",
-    "notice_version",
-    "registrable",
-    "attested",
-    "retailer_code",
-    "retailer_access",
-    "state",
-    "action",
-    "reason",
-    "code",
-    "attempts",
-    "next_attempt_at",
-    "lease_owner",
-    "lease_until",
-)
-"""The columns that a newer event of a key sets to what all of its template key set."""
 
 
 class _RowTemplate(NamedTuple):
@@ -93,7 +72,7 @@ class DecisionApplier:
 
     def _template(self, decision: IncomingDecision, now: datetime) -> _RowTemplate:
         first = apply.decided(None, self._reader.decode(decision.value), now)
-        shared = {name: first.__dict__[name] for name in _SHARED}
+        shared = {name: first.__dict__[name] for name in SHARED_BY_NEWER}
         return _RowTemplate(first, shared, first.desired_status == Status.RET)
 
 

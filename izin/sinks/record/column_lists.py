@@ -84,6 +84,28 @@ SHARED_BY_NEW = (
 NULL_IN_NEW = tuple(name for name in TYPES if name not in {*OWN_OF_NEW, *SHARED_BY_NEW})
 """The columns that such rows leave out."""
 
+SHARED_BY_NEWER = (
+    "customer_id",
+    "desired_status",
+    "desired_rank",
+    "desired_origin",
+    "desired_source",
+    "notice_version",
+    "registrable",
+    "attested",
+    "retailer_code",
+    "retailer_access",
+    "state",
+    "action",
+    "reason",
+    "code",
+    "attempts",
+    "next_attempt_at",
+    "lease_owner",
+    "lease_until",
+)
+"""The columns that a newer event of a key sets to what all of its template key set."""
+
 LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "saved": SAVED,
