@@ -66,7 +66,7 @@ def time_trial(
         if now > until:
             raise TrialError(f"{share:.0%} of its {what} after {limit}: {children[0].log_tail(3)}")
         before = now, used, share
-        time.sleep(_INTERVAL)
+        time.sleep(_INTERVAL)  # to poll without a pause would use the CPU that is measured
     started, used_before, share_before = began
     counted = events * (1 - share_before)
     return TrialResult(

@@ -112,7 +112,7 @@ class Probe:
         while not all(self._seen[name].keys() >= set(sent) for name in self.outputs):
             if time.perf_counter() > until:
                 raise TimeoutError(f"probes of {lane} did not come back in {_WITHIN:.0f} s")
-            time.sleep(_WAIT)
+            time.sleep(_WAIT)  # a thread reads them; to poll faster would use its CPU
         return {
             name: [self._seen[name][key] - self._sent[key] for key in sent] for name in self.outputs
         }
