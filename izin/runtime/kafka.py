@@ -93,12 +93,19 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
     client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
     try:
         with broker_errors(settings):
-            found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-            return {
-                number: _committed_end(client, TopicPartition(topic, number)) for number in found
-            }
+            return ends_seen_by(client, topic)
     finally:
         client.close()
+
+
+def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:
+    """Return the offset at which each partition of ``topic`` ends for ``client``.
+
+    Raises:
+        KafkaException: the broker cannot be reached, or has no such topic.
+    """
+    found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
+    return {number: _end(client, TopicPartition(topic, number)) for number in found}
 
 
 def is_transient(error: BaseException) -> bool:
@@ -122,5 +129,5 @@ def is_transient(error: BaseException) -> bool:
     wait=wait_fixed(0.1),
     reraise=True,
 )
-def _committed_end(client: Consumer, partition: TopicPartition) -> int:
+def _end(client: Consumer, partition: TopicPartition) -> int:
     return int(client.get_watermark_offsets(partition, timeout=TIMEOUT)[1])

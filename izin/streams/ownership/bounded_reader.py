@@ -41,6 +41,10 @@ class BoundedReader:
             },
         )
 
+    def ends(self) -> Mapping[int, int]:
+        """Return the last stable offset of each partition. Raises KafkaException."""
+        return kafka.ends_seen_by(self._consumer, self._topic)
+
     def read(
         self, starts: Mapping[int, int], ends: Mapping[int, int]
     ) -> Iterator[Sequence[Message]]:

@@ -99,17 +99,15 @@ class DecidedOffsets:
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
         self._settings = settings
         self._codec = codec
-        self._topic = settings.topics.positions.name
-        self._reader = BoundedReader(settings, "izin-positions", self._topic)
+        self._reader = BoundedReader(settings, "izin-positions", settings.topics.positions.name)
 
     def read(self) -> Mapping[tuple[str, int], int]:
         """Return, by lane topic and partition, the offset below which all is decided.
 
         A partition of which nothing was ever decided is missing. Raises BrokerError.
         """
-        ends = kafka.committed_ends(self._settings, self._topic)
         with kafka.broker_errors(self._settings):
-            found = latest_positions(self._reader, self._codec, ends)
+            found = latest_positions(self._reader, self._codec, self._reader.ends())
         return {
             (lane, number): offset
             for number, positions in found.items()

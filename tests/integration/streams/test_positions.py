@@ -1,11 +1,12 @@
 """Where a partition is resumed, against a real broker."""
 
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 from structlog.typing import EventDict
 
 from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects
@@ -113,8 +114,19 @@ def test_latest_positions_are_found_from_the_end(harness: OrderHarness, marks: i
         reader.close()
 
 
-def test_decided_offsets_are_those_of_every_partition(harness: OrderHarness) -> None:
-    """Tools see what workers stored, as soon as it is committed."""
+def test_decided_offsets_are_those_of_every_partition(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tools see what workers stored, as soon as it is committed; a tool that polls opens one client
+    in all.
+    """
+    opened, make = [], kafka.consumer
+
+    def counted(settings: KafkaSettings, group: str, **overrides: object) -> Consumer:
+        opened.append(group)
+        return make(settings, group, **overrides)
+
+    monkeypatch.setattr(kafka, "consumer", counted)
     decided = DecidedOffsets(harness.settings, harness.codec)
     try:
         assert decided.read() == {}
@@ -122,6 +134,7 @@ def test_decided_offsets_are_those_of_every_partition(harness: OrderHarness) -> 
         assert decided.read() == {(harness.events, 0): 4, (harness.express, 0): 0}
         decided_to(harness, 6)
         assert decided.read()[harness.events, 0] == 6
+        assert opened.count("izin-ends") == 0
     finally:
         decided.close()
 
