@@ -2,7 +2,8 @@
 
 A file is read twice and never held in memory: once for digest and encoding, once for the rows.
 Accepted are UTF-8 (with or without a BOM) and Windows-1254, which Turkish desktop programs write,
-with `;`, `,` or TAB. A quote that is never closed costs one line, not the rest of the file.
+with `;`, `,` or TAB. What is wrong with a line costs that line, not the rest of the file: each is
+decoded by itself, and one that is too long, or with a quote that is never closed, is a fault.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ _CHUNK = 1024 * 1024
 _MAX_LINE = 256 * 1024
 _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
-_NOT_IN_1254 = re.compile(rb"[\x81\x8d\x8e\x8f\x90\x9d\x9e]")
 _SEPARATOR_LINE = re.compile(r'"?sep=."?\n', re.IGNORECASE)
+_UNCLOSED = "a quotation mark is never closed, or text follows it"
+_TOO_LONG = f"the line is longer than {_MAX_LINE} characters"
+_UNDECODABLE = "\ufffd"
+_BOM = "\ufeff"
 _UTF_8 = "utf-8-sig"
 _WINDOWS_1254 = "cp1254"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -51,6 +55,7 @@ class TextFile:
     digest: str
     """SHA-256 of its bytes."""
     encoding: str
+    """UTF-8 if the whole file is; else Windows-1254, in which single lines may be UTF-8."""
     size: int
     modified_ns: int
 
@@ -71,24 +76,18 @@ def examine(path: Path) -> TextFile:
     """Return the digest and the encoding of the file.
 
     Raises:
-        UnusableFileError: it is not delimited text in a known encoding.
+        UnusableFileError: it cannot be opened, is empty, or is no text.
     """
     digest = hashlib.sha256()
     utf_8 = codecs.getincrementaldecoder("utf-8")()
-    is_utf_8, stray, size = True, None, 0
+    is_utf_8, size = True, 0
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 if size == 0:
                     _check_magic(path, chunk)
-                if (zero := chunk.find(0)) >= 0:
-                    raise UnusableFileError(
-                        path, f"binary data at byte {size + zero}; save the table as CSV (UTF-8)"
-                    )
                 digest.update(chunk)
                 is_utf_8 = is_utf_8 and _decodes(utf_8, chunk)
-                if stray is None and (found := _NOT_IN_1254.search(chunk)):
-                    stray = size + found.start()
                 size += len(chunk)
         stat = path.stat()
     except OSError as error:
@@ -96,10 +95,6 @@ def examine(path: Path) -> TextFile:
     if size == 0:
         raise UnusableFileError(path, "the file is empty; export it again")
     is_utf_8 = is_utf_8 and _decodes(utf_8, b"", final=True)
-    if not is_utf_8 and stray is not None:
-        raise UnusableFileError(
-            path, f"byte {stray} is neither UTF-8 nor Windows-1254; save the table as CSV (UTF-8)"
-        )
     return TextFile(
         path=path,
         digest=digest.hexdigest(),
@@ -112,9 +107,13 @@ def examine(path: Path) -> TextFile:
 def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str, tuple[str, ...]]:
     """Return the delimiter and the header: the split of line 1 with the highest ``score``, and of
     equal scores the one with the most fields.
+
+    Raises:
+        UnusableFileError: the first line cannot name columns.
     """
     with _Lines(file) as lines:
         first = lines.read_header()
+    _check_header(file.path, first)
     splits = {one: _split(first.rstrip("\n"), one) or (first,) for one in DELIMITERS}
     delimiter = max(splits, key=lambda one: (score(splits[one]), len(splits[one])))
     if not any(one.strip() for one in splits[delimiter]):
@@ -130,17 +129,19 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
     """
     with _Lines(file) as lines:
         lines.read_header()
+        fields: tuple[str, ...] | None
         while line := lines.read():
             start = lines.number
             if line.isspace():
                 continue
-            text = line.rstrip("\n")
-            if '"' not in text:
-                fields: tuple[str, ...] | None = tuple(text.split(delimiter))
+            text, fault = line.rstrip("\n"), _UNCLOSED
+            if _is_cut(line):
+                fields, fault = None, _TOO_LONG
+            elif '"' not in text:
+                fields = tuple(text.split(delimiter))
             else:
                 fields = _quoted(text, lines, delimiter, width)
             if fields is None:
-                fault = "a quotation mark is never closed, or text follows it"
                 yield FileRow(line=start, fields=(text,), position=lines.position, fault=fault)
             elif any(map(str.strip, fields)):
                 yield FileRow(
@@ -159,14 +160,23 @@ def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
 
 
 def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, ...] | None:
-    """Return the fields of a row with quotes, which may span lines; None: not separable."""
+    """Return the fields of a row with quotes, which may span lines; None: not separable.
+
+    A line with all delimiters of a row, and more than the row lacks, is a row: the quote before it
+    was never closed, and must not swallow it.
+    """
     fields = _split(text, delimiter)
     if fields is not None or text.count('"') % 2 == 0:
         return fields
     following: list[str] = []
+    whole, found = False, text.count(delimiter)
     while len(following) < _MAX_RECORD_LINES and (line := lines.read()):
         following.append(line)
+        found += line.count(delimiter)
+        whole = whole or line.count(delimiter) >= width - 1
         text = f"{text}\n{line.rstrip(chr(10))}"
+        if (whole and found >= width) or len(text) > _MAX_LINE:
+            break
         fields = _split(text, delimiter) if '"' in line else None
         if fields is not None and len(_without_empty(fields, width)) == width:
             return fields
@@ -199,26 +209,63 @@ def _check_magic(path: Path, chunk: bytes) -> None:
         raise UnusableFileError(path, "UTF-16 text; save the table as CSV (UTF-8)")
 
 
+def _check_header(path: Path, line: str) -> None:
+    """Raise UnusableFileError where ``line``, which names the columns, is not of a table."""
+    for stray, what in (("\0", "binary data"), (_UNDECODABLE, "neither UTF-8 nor Windows-1254")):
+        if (place := line.find(stray)) >= 0:
+            raise UnusableFileError(
+                path, f"line 1, character {place + 1}: {what}; save the table as CSV (UTF-8)"
+            )
+    if _is_cut(line):
+        raise UnusableFileError(
+            path, f"line 1 is longer than {_MAX_LINE} characters; is it a table?"
+        )
+
+
+def _is_cut(line: str) -> bool:
+    """Whether ``line`` was too long, and the rest of it was skipped."""
+    return len(line) >= _MAX_LINE and not line.endswith("\n")
+
+
+def _decoded(line: str) -> str:
+    """Return ``line``, whose characters are bytes, as the text that they encode."""
+    if line.isascii():
+        return line
+    raw = line.encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode(_WINDOWS_1254, errors="replace")
+
+
 class _Lines:
     """The lines of a file, numbered from 1, with push-back."""
 
     def __init__(self, file: TextFile) -> None:
-        self._path = file.path
         self._binary = file.path.open("rb", buffering=0)
-        self._text = io.TextIOWrapper(io.BufferedReader(self._binary), encoding=file.encoding)
+        # In Latin-1 every byte is a character, so lines are found before they are decoded.
+        self._text = io.TextIOWrapper(io.BufferedReader(self._binary), encoding="latin-1")
         self._pushed_back: deque[str] = deque()
         self.number = 0
 
     def read(self) -> str:
-        """Return the next line including its line break, or "" at the end."""
-        line = self._pushed_back.popleft() if self._pushed_back else self._text.readline(_MAX_LINE)
+        """Return the next line including its line break, or "" at the end.
+
+        One that is longer than the maximum is cut there, not decoded, and has no line break.
+        """
+        if self._pushed_back:
+            line = self._pushed_back.popleft()
+        else:
+            line = self._text.readline(_MAX_LINE)
+            if _is_cut(line):
+                while _is_cut(self._text.readline(_MAX_LINE)):
+                    pass
+            else:
+                line = _decoded(line)
+            if self.number == 0:
+                line = line.removeprefix(_BOM)
         if line:
             self.number += 1
-        if len(line) == _MAX_LINE and not line.endswith("\n"):
-            raise UnusableFileError(
-                self._path,
-                f"line {self.number} is longer than {_MAX_LINE} characters; is it a table?",
-            )
         return line
 
     def read_header(self) -> str:

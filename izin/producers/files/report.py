@@ -31,6 +31,8 @@ HEADER = (
     "sonuç/outcome",
 )
 
+_LONGEST_VALUE = 32_000
+"""A cell of Excel holds 32,767 characters."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -98,7 +100,7 @@ class ReportFile:
             (
                 row,
                 _escaped(column),
-                _escaped(value),
+                _escaped(value[:_LONGEST_VALUE]),
                 violation.code,
                 violation.reason_tr,
                 violation.reason,

@@ -52,9 +52,12 @@ _DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuo
 
 @lru_cache(maxsize=4096)
 def fold(text: str) -> str:
-    """Return ``text`` as names are compared: lower-case ASCII letters and digits only."""
+    """Return ``text`` as names are compared: lower-case letters and digits only, ASCII for Turkish.
+
+    Other letters stay, and so does what could not be decoded: such a text is another name.
+    """
     plain = text.translate(_DIACRITICS).lower()
-    return "".join(one for one in plain if one.isascii() and one.isalnum())
+    return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
 
 
 def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:

@@ -42,7 +42,7 @@ def lanes(settings: KafkaSettings) -> list[TopicRecord]:
     ("content", "printed"),
     [
         (b"", "the file is empty"),
-        (bytes(range(256)) * 20, "binary data at byte"),
+        (bytes(range(256)) * 20, "binary data"),
         (f"{HEADER}\r\n".encode(), "has a header and no rows"),
         (f"{HEADER};renk\r\n{GOOD};mavi\r\n".encode(), 'header: unknown column "renk"'),
         (b"telefon;kanal\r\n05550000002;SMS\r\n", "header: no column holds status"),

@@ -164,6 +164,55 @@ def test_broken_row_affects_only_itself(run: Importer, row: str):
     assert reported(report)[0]["satır/row"] == "2"
 
 
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [(f'"{BAD}', f'0555";{BAD}'), (f'{BAD[:-6]}"{BRAND}', f'{BAD}"')],
+)
+def test_two_lone_quotes_swallow_no_row_between(run: Importer, first: str, last: str):
+    """The second would close the first, with the opt-out inside."""
+    report = run(HEADER, first, RET, last)
+    assert (report.rows, report.published, report.opt_outs) == (3, 1, 1)
+
+
+def test_line_beyond_the_maximum_affects_only_itself(run: Importer):
+    """Also where its characters take several bytes; its report is cut for a spreadsheet."""
+    giant = f"{ONAY}{'ş' * 300_000}"
+    report = run(HEADER, giant, RET, giant, ONAY)
+    assert (report.rows, report.published, report.refused) == (4, 2, 2)
+    assert report.refused_unclear == 2
+    assert "longer than" in reported(report)[0]["reason"]
+    assert len(reported(report)[0]["değer/value"]) <= 32_767
+
+
+def test_line_in_another_encoding_is_read(path: Path, run: Importer, fake: FakePublisher):
+    """Files of two programs, one behind the other; what is neither is kept as a mark."""
+    header = f"{HEADER};REFERANS".encode()
+    lines = [f"{RET};ığüş".encode(), f"{RET};ığüş".encode("cp1254"), f"{RET};x".encode() + b"\x81"]
+    run(b"\r\n".join((header, *lines)).decode("latin-1"), encoding="latin-1")
+    assert [one.origin_ref for one in fake.events] == ["ığüş", "ığüş", "x\ufffd"]
+
+
+def test_status_that_cannot_be_decoded_is_refused(run: Importer):
+    """What is left of it may be another word."""
+    header = HEADER.encode().decode("latin-1")
+    report = run(header, ONAY.replace(";1;", ";\x81E;"), encoding="latin-1")
+    assert (report.published, report.refused_unclear) == (0, 1)
+
+
+def test_nul_costs_its_row_only(run: Importer):
+    """A padded cell of an old program."""
+    report = run(HEADER, ONAY.replace("0555", "05\x0055"), RET)
+    assert (report.published, report.opt_outs) == (1, 1)
+    assert report.reasons == {"IZIN-NUL": 1}
+
+
+def test_marks_of_a_spreadsheet_are_skipped(run: Importer, fake: FakePublisher):
+    """The line that names the delimiter, empty rows, empty columns at the end."""
+    report = run("sep=;", HEADER, ONAY, ";;;;;", " ; ", f"{RET};;")
+    assert (report.rows, report.published, report.refused) == (2, 2, 0)
+    assert [one.row for one in fake.events] == [3, 6]
+
+
 def test_quoted_fields_are_read(run: Importer, fake: FakePublisher):
     """May hold delimiters, quotes and line ends."""
     header, tail = f"{HEADER};REFERANS", f"SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}"
@@ -189,8 +238,8 @@ def test_formula_in_the_report_is_escaped(run: Importer):
         (HEADER.encode(), "no rows"),
         (b"PK\x03\x04rest", "Excel workbook"),
         ("ALICI".encode("utf-16"), "UTF-16"),
-        (b"ALICI;\x00", "binary data at byte 6"),
-        (b"ALICI\x81", "byte 5 is neither UTF-8 nor Windows-1254"),
+        (b"ALICI;\x00", "line 1, character 7: binary data"),
+        (b"ALICI\x81", "line 1, character 6: neither UTF-8 nor Windows-1254"),
         (b"x" * 300_000, "line 1 is longer"),
     ],
 )
