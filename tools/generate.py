@@ -117,6 +117,10 @@ From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwi
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
 murmur2 gives it; `order-positions` has a record for each partition number, on that partition.
 
+All but `order-positions` carry the headers of CloudEvents 1.0. `ce_source` and `ce_id` together
+name one record: the same record published again has the same, any other has another, also where
+both are about one event (whose own `event_id` is a field of the record).
+
 | topic | record | partitions | written by | settings | dead letters |
 |---|---|---|---|---|---|
 {rows}
