@@ -28,6 +28,8 @@ def a_result(truth: crm_export.ExportTruth, **counts: int) -> ScenarioResult:
     imported = ImportReport(
         path=Path("export.csv"),
         digest="",
+        refused_opt_outs=0,
+        refused_unclear=0,
         encoding="cp1254",
         delimiter=";",
         rows=truth.rows,
