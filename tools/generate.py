@@ -115,7 +115,8 @@ _TOPICS = """{note}
 
 From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Topics of P
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
-murmur2 gives it; `order-positions` has a record for each partition number, on that partition.
+murmur2 gives it; `order-positions` has a record for each partition number, on that partition, and
+`first-receipts` is keyed by event id.
 
 All but `order-positions` carry the headers of CloudEvents 1.0. `ce_source` and `ce_id` together
 name one record: the same record published again has the same, any other has another, also where

@@ -33,6 +33,7 @@ RECORDS = (
     "Brand",
     "Anchor",
     "Positions",
+    "FirstReceipt",
 )
 """In the order in which they may name each other."""
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 DEFAULT_PARTITIONS = 48
-_DAY_MS = 24 * 60 * 60 * 1000
+_HOUR_MS = 60 * 60 * 1000
+_DAY_MS = 24 * _HOUR_MS
 _RETENTION_MS = 90 * _DAY_MS
 
 _INPUT = MappingProxyType(
@@ -29,8 +30,17 @@ _POSITIONS = MappingProxyType(
     {
         "cleanup.policy": "compact",
         # An active segment is never compacted, and each batch writes a record.
-        "segment.ms": str(60 * 60 * 1000),
+        "segment.ms": str(_HOUR_MS),
         "segment.bytes": str(16 * 1024 * 1024),
+    }
+)
+_DAY_OF_RECEIPTS = MappingProxyType(
+    {
+        "cleanup.policy": "delete",
+        "retention.ms": str(25 * _HOUR_MS),
+        # Only whole segments are deleted, and every endpoint reads what there is at its start.
+        "segment.ms": str(_HOUR_MS),
+        "message.timestamp.type": "LogAppendTime",
     }
 )
 
@@ -67,6 +77,9 @@ class Topics:
         self.events = self._topic("consent-events", "ConsentEvent", _INPUT, "producers", dlq)
         self.express = self._topic(
             "consent-events-express", "ConsentEvent", _INPUT, "producers, sinks", dlq
+        )
+        self.first_receipts = self._topic(
+            "first-receipts", "FirstReceipt", _DAY_OF_RECEIPTS, "producers"
         )
         self.desired_consents = self._topic("desired-consents", "Consent", _STATE, "streams")
         self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
@@ -113,6 +126,7 @@ class Topics:
         yield from (
             self.events,
             self.express,
+            self.first_receipts,
             self.desired_consents,
             self.decisions,
             self.positions,
