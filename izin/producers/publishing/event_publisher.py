@@ -4,7 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from izin.consent.errors import SourceError
@@ -53,6 +53,8 @@ class Published:
     topic: str
     partition: int
     offset: int
+    appended_at: datetime | None = None
+    """The broker's append time; None where the topic has the producers' times."""
 
 
 PublishResult = Published | UndeliveredError | OversizeError

@@ -12,12 +12,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.producers.publishing.event_publisher import (
@@ -28,7 +28,7 @@ from izin.producers.publishing.event_publisher import (
     PublishResult,
     UndeliveredError,
 )
-from izin.producers.publishing.kafka_record import kafka_record
+from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -105,6 +105,25 @@ class KafkaPublisher:
             UnencodableError: a value does not fit the schema.
         """
         record = kafka_record(event, key, self._clock(), self._topics, self._codec)
+        self._send(event.event_id, record, on_result, wait)
+
+    def append(self, event_id: str, record: KafkaRecord) -> Future[Published]:
+        """Enqueue ``record`` about an event; the future is done when it is acknowledged.
+
+        Raises as ``send`` does, and never blocks.
+        """
+        future: Future[Published] = Future()
+        future.set_running_or_notify_cancel()
+        self._send(event_id, record, _Resolve(future), timedelta(0))
+        return future
+
+    def _send(
+        self,
+        event_id: str,
+        record: KafkaRecord,
+        on_result: Callable[[PublishResult], None],
+        wait: timedelta,
+    ) -> None:
         deadline = monotonic() + wait.total_seconds()
         while True:
             try:
@@ -113,14 +132,14 @@ class KafkaPublisher:
                     value=record.value,
                     key=record.key,
                     headers=record.headers,
-                    on_delivery=_Delivery(event.event_id, on_result),
+                    on_delivery=_Delivery(event_id, on_result),
                 )
             except BufferError:
                 if monotonic() >= deadline:
                     raise BackpressureError(self._retry_after) from None
                 self._producer.poll(_POLL_TIMEOUT)
             except KafkaException as error:
-                raise _refused(event.event_id, error.args[0]) from error
+                raise _refused(event_id, error.args[0]) from error
             else:
                 if self._is_bulk:
                     self._producer.poll(0)
@@ -199,6 +218,7 @@ class _Delivery:
                 topic=message.topic() or "",
                 partition=message.partition() or 0,
                 offset=message.offset() or 0,
+                appended_at=_appended_at(message),
             )
         )
 
@@ -216,6 +236,13 @@ class _Resolve:
             self._future.set_result(result)
         else:
             self._future.set_exception(result)
+
+
+def _appended_at(message: Message) -> datetime | None:
+    kind, milliseconds = message.timestamp()
+    if kind != TIMESTAMP_LOG_APPEND_TIME:
+        return None
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _refused(event_id: str, error: KafkaError) -> UndeliveredError | OversizeError:
