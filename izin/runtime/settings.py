@@ -122,6 +122,9 @@ class IntakeSettings(_Group):
         (), validation_alias="IZIN_INTAKE_TOKENS"
     )
     """Bearer tokens that may post (a JSON list); empty: every request is answered with 503."""
+    first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
+    """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
+    bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
 
     @field_validator("tokens", mode="before")
     @classmethod

@@ -6,10 +6,9 @@ is never refused; anything else wrong with it is listed beside its id in the res
 end of the term of an opt-in (ONAY). Of a list the valid records are published even if others are
 refused: the response is then 422 and lists both.
 
-The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id. A live
-record without a date also keeps the instant of its first receipt, as long as this process remembers
-it: a retry must not override an opt-out that came in between. Another process, or this one after a
-restart, does not know that instant; a sender whose retries may meet one states the date.
+The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
+a day and at any endpoint, the instant from which it counts: see ``validation``. An opt-in whose
+instant cannot be determined is not published, and the response is 503; the rest of the request is.
 """
 
 import asyncio
@@ -30,31 +29,22 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.brand_directory import BrandDirectory
-from izin.producers.intake.first_seen import FirstSeen
+from izin.producers.intake.clock_skew import ClockSkew
+from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.metrics import IntakeMetrics
 from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
 from izin.producers.intake.request_body import InputRecord, read_body
-from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import (
-    AcceptedRecord,
-    EventOrigin,
-    RefusedRecord,
-    read,
-    validate,
-)
+from izin.producers.intake.validation import PostponedRecord, RecordValidator
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
-from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import EventPublisher, Published
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
 
 MAX_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5
-ORIGIN = "web"
 
 _BODY_TIMEOUT = 15.0
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
@@ -75,21 +65,23 @@ class _Accepted:
 class Intake:
     """The endpoint: validates the records of a request, publishes them and responds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # its parts
         self,
         publisher: EventPublisher,
         directory: BrandDirectory,
+        receipts: Receipts,
         tokens: Sequence[SecretStr],
         *,
         clock: Callable[[], datetime],
         chance: Callable[[int], bytes],
     ) -> None:
         self._publisher = publisher
-        self._directory = directory
         self._tokens = [_digest(one.get_secret_value()) for one in tokens]
         self._clock = clock
-        self._chance = chance
-        self._first_seen = FirstSeen()
+        self._skew = ClockSkew()
+        self._validator = RecordValidator(
+            directory, receipts, self._skew, clock=clock, chance=chance
+        )
         self.metrics = IntakeMetrics()
 
     async def post(self, request: Request) -> Response:
@@ -154,15 +146,19 @@ class Intake:
     ) -> Response:
         accepted: list[_Accepted] = []
         refused: list[dict[str, Any]] = []
-        for index, one in enumerate(records):
+        postponed = 0
+        validated = await self._validator.validate(records, idempotency_key)
+        for index, (one, result) in enumerate(zip(records, validated, strict=True)):
             place = "" if is_single else f"/{index}"
-            match self._validate(one, idempotency_key):
+            match result:
                 case RefusedRecord(violations=violations):
                     refused += as_json(violations, place, one.names)
                 case AcceptedRecord() as record:
                     accepted.append(
                         _Accepted(index=index, place=place, names=one.names, record=record)
                     )
+                case PostponedRecord():
+                    postponed += 1
                 case never:
                     assert_never(never)
         oversize = await self._publish(accepted)
@@ -173,6 +169,15 @@ class Intake:
         self.metrics.validated(published=len(published), refused=len(records) - len(published))
         if len(published) == len(records):
             return JSONResponse({"events": _events(published)}, status_code=202)
+        if postponed:
+            return problem(
+                503,
+                "Try again",
+                f"{postponed} of {len(records)} records cannot be accepted now, for the instant of "
+                "their first receipt is not known; send all again, with the same Idempotency-Key",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+                members={"violations": refused, "events": _events(published)},
+            )
         return problem(
             422,
             "Records refused",
@@ -180,30 +185,6 @@ class Intake:
             f"{len(published)} published; correct what violations names and send those again",
             members={"violations": refused, "events": _events(published)},
         )
-
-    def _validate(
-        self, given: InputRecord, idempotency_key: str | None
-    ) -> AcceptedRecord | RefusedRecord:
-        record = read(given.values, DateRules()).with_violations(given.violations)
-        now = self._clock()
-        reference = given.reference or idempotency_key
-        if reference is None and record.consent_date is not None:
-            # Without a date, a customer number would make the next change the same event.
-            reference = record.texts.get(Field.ORIGIN_REF)
-        if reference is None:
-            event_id = new_event_id(now, self._chance(CHANCE_BYTES))
-        else:
-            event_id = message_event_id(ORIGIN, reference, "\x1f".join(record.identity))
-            if record.status == Status.ONAY:
-                now = self._first_seen.at(event_id, now)
-        origin = EventOrigin(
-            event_id=event_id,
-            origin=ORIGIN,
-            received_at=now,
-            evidence=given.evidence,
-            is_live=given.is_live,
-        )
-        return validate(record, self._directory, origin)
 
     async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
         """Publish all records, wait for their results, and return the oversize ones by index.
@@ -221,6 +202,7 @@ class Intake:
                 )
             except SourceError as error:
                 refused[one.index] = _oversize(error)
+        sent_at = self._clock()
         try:
             async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
                 results = await asyncio.gather(
@@ -228,12 +210,22 @@ class Intake:
                 )
         except TimeoutError:
             raise BrokerError("Kafka did not acknowledge in time") from None
+        self._measure(sent_at, results)
         for index, result in zip(pending, results, strict=True):
             if isinstance(result, SourceError):
                 refused[index] = _oversize(result)
             elif isinstance(result, BaseException):
                 raise result
         return refused
+
+    def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
+        now = self._clock()
+        for one in results:
+            if isinstance(one, Published) and one.appended_at is not None:
+                self._skew.observe(
+                    sent_at=sent_at, acknowledged_at=now, appended_at=one.appended_at
+                )
+        self.metrics.measured(self._skew.proven)
 
 
 def intake_app(intake: Intake) -> Starlette:

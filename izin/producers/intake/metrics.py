@@ -1,6 +1,8 @@
-"""The metrics of the intake: requests by status, records by outcome, response times."""
+"""The metrics of the intake: requests by status, records by outcome, response times, clock skew."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
+from datetime import timedelta
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import generate_latest
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -30,6 +32,13 @@ class IntakeMetrics:
             registry=self._registry,
         )
 
+        self._skew = Gauge(
+            "izin_intake_clock_skew_seconds",
+            "How far this clock is ahead of Kafka's, as far as append times prove it; negative: "
+            "behind.",
+            registry=self._registry,
+        )
+
     def answered(self, status: int, seconds: float) -> None:
         """Count a request by its status."""
         self._requests.labels(str(status)).inc()
@@ -39,6 +48,10 @@ class IntakeMetrics:
         """Count the records of a request by outcome."""
         self._records.labels("published").inc(published)
         self._records.labels("refused").inc(refused)
+
+    def measured(self, skew: timedelta) -> None:
+        """Set the clock skew."""
+        self._skew.set(skew.total_seconds())
 
     def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in Prometheus' text format, and its media type."""

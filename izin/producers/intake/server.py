@@ -19,6 +19,7 @@ import uvloop
 from izin.consent.errors import OurError
 from izin.producers.brand_directory import BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
@@ -102,9 +103,19 @@ async def _serve(
     following = reader.follow()
     directory = await asyncio.to_thread(following.__enter__)
     try:
-        with KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher:
+        with (
+            KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
+            ReceiptLog(
+                kafka, codec, publisher.append, limit=intake.first_receipts, clock=utc_now
+            ).follow() as receipts,
+        ):
             endpoint = Intake(
-                publisher, directory, intake.tokens, clock=utc_now, chance=secrets.token_bytes
+                publisher,
+                directory,
+                receipts,
+                intake.tokens,
+                clock=utc_now,
+                chance=secrets.token_bytes,
             )
             server = uvicorn.Server(
                 uvicorn.Config(

@@ -14,73 +14,35 @@ import pytest
 
 from izin.demo.signups import signups
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
-from tests.integration.producers.waiting import until
-from tests.support.builders import BRAND, CUSTOMER
+from tests.integration.producers.intake_process import (
+    TOKEN,
+    a_free_port,
+    intake_client,
+    publish_brand,
+    running_intake,
+)
+from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
-
-TOKEN = "not-a-real-token"
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return a_free_port()
 
 
 @pytest.fixture
 def process(settings: KafkaSettings, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    brand = {
-        "brand_code": BRAND,
-        "iys_code": 200001,
-        "customer_id": CUSTOMER,
-        "name": "Example",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    client = producer(settings)
-    client.produce(
-        settings.topics.brands.name,
-        key=str(BRAND).encode(),
-        value=Codec().encode("Brand", brand),
-    )
-    assert client.flush(20) == 0
-    environment = os.environ | {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
-        "IZIN_INTAKE_PORT": str(port),
-        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
-    }
-    with subprocess.Popen([sys.executable, "-m", "izin.producers"], env=environment) as one:
-        try:
-            yield one
-        finally:
-            if one.poll() is None:
-                one.kill()
+    publish_brand(settings)
+    with running_intake(settings, port) as one:
+        yield one
 
 
 @pytest.fixture
 def client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=20,
-    ) as one:
-        until(lambda: process.poll() is not None or _is_healthy(one))
+    with intake_client(process, port) as one:
         yield one
-
-
-def _is_healthy(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_accepted_signups_are_in_kafka(

@@ -1,11 +1,16 @@
-"""A publisher without a broker; it passes the suite of the real one (`publisher_suite`)."""
+"""A publisher without a broker; it passes the suite of the real one (`publisher_suite`). And the
+topic of first receipts as a list in memory.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
 
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.producers.intake.first_receipts import FirstReceipts, ReceiptUnknownError
 from izin.producers.publishing.event_publisher import (
     OversizeError,
     Published,
@@ -15,6 +20,11 @@ from izin.producers.publishing.event_publisher import (
 from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+
+Receipt = tuple[bytes, datetime, datetime]
+"""Event id, receipt and append of a record of first receipts."""
+
+T = TypeVar("T")
 
 LARGEST = 1_000_000
 """librdkafka's own bound on a message."""
@@ -31,6 +41,8 @@ class FakePublisher:
         self.events: list[ConsentEvent] = []
         self.is_away = False
         self.largest = LARGEST
+        self.skew = timedelta(0)
+        """How far the clock is ahead of the broker's."""
 
     def send(
         self,
@@ -49,7 +61,15 @@ class FakePublisher:
         self.frames.append(one)
         self.events.append(event)
         offset = len(self.frames) - 1
-        answered(Published(event_id=event.event_id, topic=one.topic, partition=0, offset=offset))
+        answered(
+            Published(
+                event_id=event.event_id,
+                topic=one.topic,
+                partition=0,
+                offset=offset,
+                appended_at=self._clock() - self.skew,
+            )
+        )
 
     def publish(
         self,
@@ -77,3 +97,50 @@ class FakePublisher:
 
     def bulk(self) -> AbstractContextManager[None]:
         return nullcontext()
+
+
+class FakeReceipts:
+    """What one endpoint has read of a `log` of one partition, which endpoints share."""
+
+    def __init__(
+        self, log: list[Receipt], clock: Callable[[], datetime], *, limit: int = 1000
+    ) -> None:
+        self._log = log
+        self._clock = clock
+        self._read = 0
+        self.receipts = FirstReceipts(limit)
+        self.is_away = False
+
+    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
+        if self.is_away:
+            return failed(ReceiptUnknownError("away"))
+        try:
+            self.receipts.check_room(self._clock())
+        except ReceiptUnknownError as error:
+            found = self.recall(event_id).result()
+            return failed(error) if found is None else done(found)
+        self._log.append((UUID(event_id).bytes, received_at, self._clock()))
+        found = self.recall(event_id).result()
+        assert found is not None
+        return done(found)
+
+    def recall(self, event_id: str) -> Future[datetime | None]:
+        if self.is_away:
+            return failed(ReceiptUnknownError("away"))
+        while self._read < len(self._log):
+            key, received_at, appended_at = self._log[self._read]
+            self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
+            self._read += 1
+        return self.receipts.after(0, self._read, UUID(event_id).bytes)
+
+
+def done(result: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(result)
+    return future
+
+
+def failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

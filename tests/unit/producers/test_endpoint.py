@@ -13,9 +13,8 @@ from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
-from izin.producers.intake.first_seen import FirstSeen
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 TOKEN = "not-a-real-token"
 FORM = "application/x-www-form-urlencoded"
@@ -57,6 +56,7 @@ def make_client(
         door = Intake(
             fake,
             directory,
+            FakeReceipts([], moving),
             [SecretStr(one) for one in tokens],
             clock=moving,
             chance=bytes,
@@ -338,21 +338,6 @@ async def test_reference_without_a_date_identifies_nothing(
     assert second.consent_date == moving.now
 
 
-async def test_retried_onay_counts_from_its_first_receipt(
-    client: httpx.AsyncClient, fake: FakePublisher, moving: Clock
-):
-    """So that it cannot override a RET in between; a retried RET counts from now."""
-    yes = an_iys_origin(id="signup-1", consentDate=None, dateBasis="received")
-    for body in (yes, yes | {"status": "RET"}):
-        await post(client, body)
-        moving.now += timedelta(minutes=1)
-        await post(client, body)
-    first_yes, second_yes, first_no, second_no = fake.events
-    assert first_yes == second_yes
-    assert first_no.event_id == second_no.event_id
-    assert second_no.received_at == moving.now
-
-
 @pytest.mark.parametrize(
     "headers",
     [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}],
@@ -405,16 +390,3 @@ async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncCl
     for answer in (await client.get("/nothing"), await client.get("/v1/consents")):
         assert answer.status_code in {404, 405}
         assert "POST to /v1/consents" in answer.text
-
-
-def test_first_seen_is_bounded():
-    """In number and in age."""
-    seen = FirstSeen(max_events=2, max_age=timedelta(hours=1))
-    later = NOON + timedelta(minutes=1)
-    assert seen.at("a", NOON) == NOON
-    assert seen.at("a", later) == NOON
-    assert seen.at("b", later) == later
-    seen.at("c", later)
-    assert seen.at("a", later) == later
-    much_later = NOON + timedelta(hours=2)
-    assert seen.at("c", much_later) == much_later

@@ -14,7 +14,7 @@ from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.mapping.field_names import JSON_NAMES, field_of
 from tests.support.builders import NOON
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "intake.md").read_text("utf-8")
@@ -42,7 +42,12 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
         activated_at=NOON.replace(year=2020),
     )
     door = Intake(
-        fake, BrandDirectory([brand]), [SecretStr(TOKEN)], clock=lambda: NOON, chance=bytes
+        fake,
+        BrandDirectory([brand]),
+        FakeReceipts([], lambda: NOON),
+        [SecretStr(TOKEN)],
+        clock=lambda: NOON,
+        chance=bytes,
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(intake_app(door))) as client:
         return await client.post(words[1], content=data.encode(), headers=headers)

@@ -1,0 +1,157 @@
+"""From which instant an event counts that counts from its receipt: the same at every endpoint.
+
+Counted from its own receipt, a retry would override an opt-out (RET) that was given in between, and
+a RET an opt-in (ONAY). The greatest instant wins, so what has won cannot be lowered afterwards: the
+instant must be right before the event is published. The topic ``first-receipts`` decides it. An
+endpoint
+
+1. appends (event id, its receipt) to the partition of the id,
+2. reads that partition up to its own record,
+3. takes the first record of the id, whoever wrote it, and publishes the event with that instant.
+
+All endpoints read the same records in the same order, so all take the same one. Whatever fails
+between the steps, a retry repeats them and finds the earlier record; a record whose endpoint died
+before it published is the first receipt all the same. A receipt counts no later than the broker's
+append of its record: no endpoint's clock can put it ahead.
+
+A date that lay ahead at the first receipt may lie in the past at the retry. So a recent date is
+looked up without a record of its own: the partition is read up to where it ends now.
+
+The fold of the records is pure and here; :mod:`izin.producers.intake.receipt_log` does the I/O.
+"""
+
+import threading
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from enum import StrEnum
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
+
+from izin.consent.admission import SKEW
+from izin.producers.intake.receipt_table import KEPT, ReceiptTable
+from izin.runtime.kafka import BrokerError
+
+_SWEPT_EVERY = timedelta(minutes=1)
+
+
+class Lookup(StrEnum):
+    """What has to be asked about the first receipt of an identified event."""
+
+    CLAIM = "claim"
+    """It counts from its first receipt."""
+    RECALL = "recall"
+    """It counts from its date, unless an earlier attempt was received ahead of the date."""
+    NONE = "none"
+    """It counts from its date."""
+
+
+def lookup_of(date: datetime | None, *, now: datetime, skew: timedelta) -> Lookup:
+    """Return what to ask about an event of ``date`` that is received ``now``, by a clock that may
+    be ahead of the broker's by ``skew``.
+    """
+    if date is None or date > now - skew:
+        return Lookup.CLAIM
+    # No attempt was accepted further ahead of the date, and none is repeated after a day.
+    return Lookup.RECALL if date > now - KEPT - SKEW else Lookup.NONE
+
+
+class ReceiptUnknownError(BrokerError):
+    """The first receipt of an event cannot be determined now."""
+
+
+class ReceiptsFullError(ReceiptUnknownError):
+    """More events than the setting allows await the end of their day."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} first receipts of the last day are known, which is the limit; "
+            "set IZIN_INTAKE_FIRST_RECEIPTS higher at every intake"
+        )
+
+
+class Receipts(Protocol):
+    """The first receipts that all endpoints share. Event ids are UUIDs."""
+
+    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
+        """Return the first receipt of ``event_id``: ``received_at`` if it is new.
+
+        The future raises BrokerError where it cannot be determined.
+        """
+
+    def recall(self, event_id: str) -> Future[datetime | None]:
+        """Return the first receipt of ``event_id``, or None if no endpoint claimed it.
+
+        The future raises BrokerError where it cannot be determined.
+        """
+
+
+class FirstReceipts:
+    """The records of the topic, read up to a position in each partition. Thread-safe.
+
+    Up to ``limit`` event ids are claimed; beyond it, only those that are known already.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._table = ReceiptTable()
+        self._positions: dict[int, int] = {}
+        self._waiting: dict[int, list[tuple[int, int, bytes, Future[datetime | None]]]] = {}
+        self._sequence = count()
+        self._swept_at: datetime | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def check_room(self, now: datetime) -> None:
+        """Raise ReceiptsFullError where no more events can be claimed at ``now``."""
+        with self._lock:
+            if len(self._table) < self._limit:
+                return
+            if self._swept_at is None or now - self._swept_at >= _SWEPT_EVERY:
+                self._swept_at = now
+                self._table.expire(now)
+            if len(self._table) >= self._limit:
+                raise ReceiptsFullError(self._limit)
+
+    def read(
+        self,
+        partition: int,
+        offset: int,
+        event_id: bytes,
+        received_at: datetime,
+        *,
+        appended_at: datetime,
+    ) -> None:
+        """Take the record at ``offset``."""
+        with self._lock:
+            self._table.add(event_id, min(received_at, appended_at))
+        self.read_to(partition, offset + 1)
+
+    def read_to(self, partition: int, position: int) -> None:
+        """Note that everything below ``position`` was read, and answer who waited for it."""
+        ready = []
+        with self._lock:
+            self._positions[partition] = position
+            waiting = self._waiting.get(partition, [])
+            while waiting and waiting[0][0] <= position:
+                _, _, event_id, future = heappop(waiting)
+                ready.append((future, self._table.find(event_id)))
+        for future, found in ready:
+            future.set_result(found)
+
+    def after(self, partition: int, position: int, event_id: bytes) -> Future[datetime | None]:
+        """Return the first receipt of ``event_id`` once everything below ``position`` was read;
+        None if there is none.
+        """
+        future: Future[datetime | None] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            if self._positions.get(partition, 0) < position:
+                waiter = position, next(self._sequence), event_id, future
+                heappush(self._waiting.setdefault(partition, []), waiter)
+                return future
+            found = self._table.find(event_id)
+        future.set_result(found)
+        return future

@@ -1,0 +1,220 @@
+"""The topic ``first-receipts``, written by every endpoint and followed by each.
+
+A new process reads the day that the topic has while it already answers: whoever needs an instant
+waits for the reader to reach it, or is told to retry.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import OffsetSpec
+
+from izin.producers.intake.first_receipts import (
+    FirstReceipts,
+    ReceiptsFullError,
+    ReceiptUnknownError,
+)
+from izin.producers.publishing.event_publisher import Published
+from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.runtime.kafka import TIMEOUT, BrokerError, admin, broker_errors, consumer
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.partitioning import partition_of
+
+_GROUP = "izin-first-receipts"
+_POLL = 0.2
+_READ_AHEAD_KB = 4096
+
+_log = get_logger(__name__)
+
+T = TypeVar("T")
+
+Append = Callable[[str, KafkaRecord], Future[Published]]
+"""Appends a record about an event id to a topic."""
+
+
+class ReceiptLog:
+    """The first receipts in Kafka; used within :meth:`follow`."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        append: Append,
+        *,
+        limit: int,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._append = append
+        self._clock = clock
+        self._topic = settings.topics.first_receipts
+        self._admin = admin(settings)
+        self._partitions = 0
+        self.receipts = FirstReceipts(limit)
+
+    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
+        """Return the first receipt of ``event_id``: ``received_at`` if it is new.
+
+        The future raises BrokerError: Kafka is not reachable, the event is new and the limit
+        reached, or the record was not read back.
+        """
+        answer: Future[datetime] = Future()
+        answer.set_running_or_notify_cancel()
+        key = UUID(event_id).bytes
+
+        def take(found: datetime | None) -> None:
+            if found is None:
+                raise ReceiptUnknownError(f"the receipt of {event_id} was not read back")
+            answer.set_result(found)
+
+        def read(done: Published) -> None:
+            own = self.receipts.after(done.partition, done.offset + 1, key)
+            _then(own, take, answer)
+
+        try:
+            self.receipts.check_room(self._clock())
+        except ReceiptsFullError as full:
+            _then(self.recall(event_id), _known_or(full, answer), answer)
+        else:
+            value = {"event_id": event_id, "received_at": received_at}
+            record = KafkaRecord(
+                topic=self._topic.name,
+                key=event_id.encode(),
+                value=self._codec.encode(self._topic.record, value),
+                headers=[],
+            )
+            try:
+                _then(self._append(event_id, record), read, answer)
+            except BrokerError as error:
+                answer.set_exception(error)
+        return answer
+
+    def recall(self, event_id: str) -> Future[datetime | None]:
+        """Return the first receipt of ``event_id``, or None if no endpoint claimed it.
+
+        The future raises BrokerError where the end of its partition cannot be read.
+        """
+        answer: Future[datetime | None] = Future()
+        answer.set_running_or_notify_cancel()
+        partition = partition_of(event_id.encode(), self._partitions)
+        place = TopicPartition(self._topic.name, partition)
+
+        def read(end: Any) -> None:  # noqa: ANN401  # untyped
+            found = self.receipts.after(partition, end.offset, UUID(event_id).bytes)
+            _then(found, answer.set_result, answer)
+
+        (end,) = self._admin.list_offsets(
+            {place: OffsetSpec.latest()}, request_timeout=_POLL * 10
+        ).values()
+        _then(end, read, answer)
+        return answer
+
+    @contextmanager
+    def follow(self) -> Iterator[Self]:
+        """Yield this log; a thread reads the topic until the context ends.
+
+        Raises:
+            BrokerError: the topic does not exist, or Kafka cannot be reached.
+        """
+        client = consumer(
+            self._settings,
+            _GROUP,
+            **{
+                "enable.partition.eof": True,
+                "allow.auto.create.topics": False,
+                "queued.max.messages.kbytes": _READ_AHEAD_KB,
+                # Else it would fetch no further for a second once it is so far ahead.
+                "fetch.queue.backoff.ms": 5,
+            },
+        )
+        with closing(client):
+            name = self._topic.name
+            with broker_errors(self._settings):
+                found = client.list_topics(name, timeout=TIMEOUT).topics[name]
+            if found.error is not None:
+                raise BrokerError(
+                    f"topic {name} does not exist; run: izin up, or izin doctor --fix"
+                )
+            self._partitions = len(found.partitions)
+            client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in found.partitions])
+            stopped = threading.Event()
+            thread = threading.Thread(
+                target=self._follow, args=(client, stopped.is_set), name="receipts", daemon=True
+            )
+            thread.start()
+            try:
+                yield self
+            finally:
+                stopped.set()
+                thread.join()
+
+    def _follow(self, client: Consumer, stopped: Callable[[], bool]) -> None:
+        while not stopped():
+            message = client.poll(_POLL)
+            if message is None:
+                continue
+            fault = message.error()
+            if fault is None:
+                self._read(message)
+            elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
+                self.receipts.read_to(message.partition() or 0, message.offset() or 0)
+            else:
+                _log.warning("first receipts not read", error=fault.str())
+
+    def _read(self, message: Message) -> None:
+        partition, offset = message.partition() or 0, message.offset() or 0
+        try:
+            value = self._codec.decode(self._topic.record, message.value() or b"")
+            event_id = UUID(value["event_id"]).bytes
+        except (UndecodableError, ValueError) as error:
+            _log.error(
+                "first receipt skipped", partition=partition, offset=offset, error=str(error)
+            )
+            self.receipts.read_to(partition, offset + 1)
+            return
+        self.receipts.read(
+            partition,
+            offset,
+            event_id,
+            value["received_at"],
+            appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        )
+
+
+def _known_or(error: BrokerError, answer: Future[datetime]) -> Callable[[datetime | None], None]:
+    def take(found: datetime | None) -> None:
+        if found is None:
+            raise error
+        answer.set_result(found)
+
+    return take
+
+
+def _then(first: Future[T], use: Callable[[T], None], answer: Future[Any]) -> None:
+    """Have ``use`` take the result of ``first``; what either raises is the ``answer``."""
+
+    def done(future: Future[T]) -> None:
+        try:
+            use(future.result())
+        except BrokerError as error:
+            answer.set_exception(error)
+        except KafkaException as error:
+            answer.set_exception(ReceiptUnknownError(error.args[0].str()))
+
+    first.add_done_callback(done)

@@ -1,0 +1,172 @@
+"""The records of a request validated, each with the instant from which it counts.
+
+A record that is identified (by a reference, or by ``ref`` and a date) and counts from its receipt
+keeps the instant of its first receipt at any endpoint: see
+:mod:`izin.producers.intake.first_receipts`. Those are records without a date, and records whose
+date lies ahead of the broker's clock, as far as this endpoint can tell. A date of the last day may
+have been ahead at the first receipt, so it is looked up.
+
+Where the first receipt cannot be determined, an opt-in (ONAY) is postponed: the sender is told to
+retry. An opt-out (RET) is neither refused nor kept waiting: after a short wait it counts from this
+receipt. That is exact for a first attempt; a retry of it counts later than the first, and so closes
+an opt-in that was given in between, which harms nobody's right.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from izin.consent.model import Status
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.intake.clock_skew import ClockSkew
+from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
+from izin.producers.intake.request_body import InputRecord
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.records import (
+    AcceptedRecord,
+    EventOrigin,
+    MappedRecord,
+    RefusedRecord,
+    read,
+    validate,
+)
+from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.runtime.kafka import BrokerError
+from izin.runtime.observe import get_logger
+
+ORIGIN = "web"
+
+_WAIT = 3.0
+"""Seconds in which a first receipt must be known: a round trip takes milliseconds."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostponedRecord:
+    """An opt-in whose first receipt cannot be determined now."""
+
+
+ValidatedRecord = AcceptedRecord | RefusedRecord | PostponedRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A record as it would be if this were its first receipt."""
+
+    record: MappedRecord
+    origin: EventOrigin
+    is_identified: bool
+    result: AcceptedRecord | RefusedRecord
+
+
+class RecordValidator:
+    """Validates the records of requests at this endpoint."""
+
+    def __init__(
+        self,
+        directory: BrandDirectory,
+        receipts: Receipts,
+        skew: ClockSkew,
+        *,
+        clock: Callable[[], datetime],
+        chance: Callable[[int], bytes],
+    ) -> None:
+        self._directory = directory
+        self._receipts = receipts
+        self._skew = skew
+        self._clock = clock
+        self._chance = chance
+
+    async def validate(
+        self, records: Sequence[InputRecord], idempotency_key: str | None
+    ) -> Sequence[ValidatedRecord]:
+        """Return what becomes of each record."""
+        now = self._clock()
+        drafts = [self._draft(one, idempotency_key, now) for one in records]
+        asked = {
+            index: future
+            for index, draft in enumerate(drafts)
+            if (future := self._first_receipt(draft, now)) is not None
+        }
+        answers = await _results(asked)
+        return [
+            self._settled(draft, answers[index]) if index in answers else draft.result
+            for index, draft in enumerate(drafts)
+        ]
+
+    def _draft(self, given: InputRecord, idempotency_key: str | None, now: datetime) -> _Draft:
+        record = read(given.values, DateRules()).with_violations(given.violations)
+        reference = given.reference or idempotency_key
+        if reference is None and record.consent_date is not None:
+            # Without a date, a customer number would make the next change the same event.
+            reference = record.texts.get(Field.ORIGIN_REF)
+        if reference is None:
+            event_id = new_event_id(now, self._chance(CHANCE_BYTES))
+        else:
+            event_id = message_event_id(ORIGIN, reference, "\x1f".join(record.identity))
+        origin = EventOrigin(
+            event_id=event_id,
+            origin=ORIGIN,
+            received_at=now,
+            evidence=given.evidence,
+            is_live=given.is_live,
+        )
+        return _Draft(
+            record=record,
+            origin=origin,
+            is_identified=reference is not None,
+            result=validate(record, self._directory, origin),
+        )
+
+    def _first_receipt(
+        self, draft: _Draft, now: datetime
+    ) -> Future[datetime] | Future[datetime | None] | None:
+        """Ask for the first receipt of ``draft`` where it may decide the instant."""
+        # What is refused was not received: corrected or repeated later, it is a first receipt.
+        if not draft.is_identified or isinstance(draft.result, RefusedRecord):
+            return None
+        event_id, date = draft.origin.event_id, draft.record.consent_date
+        match lookup_of(date, now=now, skew=self._skew.most):
+            case Lookup.CLAIM:
+                return self._receipts.claim(event_id, now)
+            case Lookup.RECALL:
+                return self._receipts.recall(event_id)
+            case Lookup.NONE:
+                return None
+
+    def _settled(self, draft: _Draft, answer: datetime | BrokerError | None) -> ValidatedRecord:
+        match answer:
+            case datetime():
+                origin = replace(draft.origin, received_at=answer)
+                return validate(draft.record, self._directory, origin)
+            case BrokerError() if draft.record.status != Status.RET:
+                return PostponedRecord()
+            case _:
+                return draft.result
+
+
+async def _results(
+    asked: Mapping[int, Future[datetime] | Future[datetime | None]],
+) -> Mapping[int, datetime | BrokerError | None]:
+    """Return what the futures have after a short wait, or why they have nothing."""
+    if not asked:
+        return {}
+    waiting = {index: asyncio.wrap_future(one) for index, one in asked.items()}
+    await asyncio.wait(waiting.values(), timeout=_WAIT)
+    found: dict[int, datetime | BrokerError | None] = {}
+    for index, one in waiting.items():
+        if not one.done():
+            one.cancel()
+            found[index] = BrokerError("the first receipt was not read in time")
+        elif isinstance(error := one.exception(), BrokerError):
+            found[index] = error
+        else:
+            found[index] = one.result()
+    reasons = {str(one) for one in found.values() if isinstance(one, BrokerError)}
+    if reasons:
+        _log.warning("first receipts unknown", reasons=sorted(reasons)[:3])
+    return found

@@ -1,0 +1,261 @@
+"""Instants of first receipts at the endpoint: retries through several endpoints, and clock skew."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.intake.clock_skew import ClockSkew
+from izin.producers.intake.endpoint import Intake, intake_app
+from tests.support.builders import BRAND, NOON, PHONE
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt
+
+TOKEN = "not-a-real-token"
+MINUTE = timedelta(minutes=1)
+
+
+class Clock:
+    """A clock that is moved by the test."""
+
+    def __init__(self) -> None:
+        self.now = NOON + timedelta(hours=1)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def a_record(**overrides: object) -> dict[str, Any]:
+    """Return an ONAY that the recipient gives right now, with an id."""
+    fields: dict[str, Any] = {
+        "id": "signup-1",
+        "recipient": PHONE,
+        "type": "MESAJ",
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "dateBasis": "received",
+        "brandCode": BRAND,
+    }
+    return {name: value for name, value in (fields | overrides).items() if value is not None}
+
+
+@pytest.fixture
+def moving() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fake(moving: Clock) -> FakePublisher:
+    return FakePublisher(moving)
+
+
+@pytest.fixture
+def log() -> list[Receipt]:
+    return []
+
+
+Replicas = Callable[..., tuple[httpx.AsyncClient, FakeReceipts]]
+
+
+@pytest.fixture
+async def replica(
+    fake: FakePublisher, directory: BrandDirectory, moving: Clock, log: list[Receipt]
+) -> AsyncIterator[Replicas]:
+    """Yield a function that starts a replica with what only it has read of the log."""
+    async with AsyncExitStack() as stack:
+
+        def start(limit: int = 1000) -> tuple[httpx.AsyncClient, FakeReceipts]:
+            receipts = FakeReceipts(log, moving, limit=limit)
+            intake = Intake(
+                fake, directory, receipts, [SecretStr(TOKEN)], clock=moving, chance=bytes
+            )
+            client = httpx.AsyncClient(
+                transport=httpx.ASGITransport(intake_app(intake)),
+                base_url="http://intake",
+                headers={"Authorization": f"Bearer {TOKEN}"},
+            )
+            stack.push_async_callback(client.aclose)
+            return client, receipts
+
+        yield start
+
+
+async def post(client: httpx.AsyncClient, body: object, **headers: str) -> httpx.Response:
+    return await client.post("/v1/consents", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+async def test_retry_at_another_replica_is_identical(
+    replica: Replicas, fake: FakePublisher, moving: Clock, status: str
+):
+    """Neither may override the opposite that was given in between."""
+    for _ in range(3):
+        client, _ = replica()
+        await post(client, a_record(status=status))
+        moving.now += MINUTE
+    first, *others = fake.events
+    assert first.received_at == first.consent_date == NOON + timedelta(hours=1)
+    assert others == [first, first]
+
+
+async def test_retry_under_an_idempotency_key_is_identical(
+    replica: Replicas, fake: FakePublisher, moving: Clock
+):
+    """The key identifies each record of a request."""
+    body = [a_record(id=None), a_record(id=None, status="RET")]
+    for _ in range(2):
+        client, _ = replica()
+        await post(client, body, **{"Idempotency-Key": "key-1"})
+        moving.now += MINUTE
+    assert fake.events[:2] == fake.events[2:]
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+async def test_date_ahead_of_receipt_keeps_its_instant(
+    replica: Replicas, fake: FakePublisher, moving: Clock, status: str
+):
+    """At the retry the date is past, and would count as stated."""
+    body = a_record(consentDate="2026-03-02 13:03:00", dateBasis=None, status=status)
+    for _ in range(3):
+        client, _ = replica()
+        await post(client, body)
+        moving.now += 2 * MINUTE
+    assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
+    assert len(fake.events) == 3
+
+
+async def test_dated_record_writes_no_receipt(
+    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+):
+    """Its date is the instant, whenever it comes."""
+    client, _ = replica()
+    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    moving.now += MINUTE
+    await post(client, a_record(consentDate="2026-03-02 12:00:00"))
+    assert log == []
+    assert {one.consent_date for one in fake.events} == {NOON}
+
+
+async def test_repetition_without_a_reference_is_a_new_act(
+    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+):
+    """Nothing says that it is the same."""
+    client, _ = replica()
+    for _ in range(2):
+        await post(client, a_record(id=None))
+        moving.now += MINUTE
+    first, second = fake.events
+    assert first.received_at < second.received_at
+    assert log == []
+
+
+async def test_refused_record_was_not_received(replica: Replicas, log: list[Receipt]):
+    """Corrected and sent again under its id, it counts from then on."""
+    client, _ = replica()
+    await post(client, a_record(source=None))
+    await post(client, a_record(dateBasis=None))
+    assert log == []
+
+
+async def test_unknown_receipt_postpones_onays_only(
+    replica: Replicas, fake: FakePublisher, moving: Clock
+):
+    """A RET counts from now, and what states an old date needs no receipt."""
+    client, receipts = replica()
+    receipts.is_away = True
+    answer = await post(
+        client,
+        [
+            a_record(),
+            a_record(status="RET"),
+            a_record(id="old", consentDate="2026-02-28 12:00:00"),
+            a_record(id="wrong", source=None),
+        ],
+    )
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert [one["index"] for one in answer.json()["events"]] == [1, 2]
+    assert [one["pointer"] for one in answer.json()["violations"]] == ["/3/source"]
+    assert fake.events[0].received_at == moving.now
+
+
+async def test_full_memory_postpones_new_onays_only(
+    replica: Replicas, fake: FakePublisher, moving: Clock
+):
+    """RETs go on, what is known is answered, and a day later there is room."""
+    client, _ = replica(limit=2)
+    assert (await post(client, a_record(id="1"))).status_code == 202
+    assert (await post(client, a_record(id="2", status="RET"))).status_code == 202
+    moving.now += MINUTE
+    assert (await post(client, a_record(id="3"))).status_code == 503
+    assert (await post(client, a_record(id="3", status="RET"))).status_code == 202
+    assert (await post(client, a_record(id="1"))).status_code == 202
+    assert fake.events[-1] == fake.events[0]
+    moving.now += timedelta(days=1)
+    assert (await post(client, a_record(id="3"))).status_code == 202
+
+
+async def test_date_ahead_of_the_broker_is_claimed(
+    replica: Replicas, fake: FakePublisher, moving: Clock, log: list[Receipt]
+):
+    """The endpoint's clock is three minutes ahead: the broker would bound a date of last minute."""
+    fake.skew = 3 * MINUTE
+    client, _ = replica()
+    await post(client, a_record(id=None))
+    assert "izin_intake_clock_skew_seconds 180.0" in (await client.get("/metrics")).text
+    await post(client, a_record(consentDate="2026-03-02 12:59:00", dateBasis=None))
+    assert len(log) == 1
+    await post(client, a_record(consentDate="2026-03-02 12:55:00", dateBasis=None))
+    assert len(log) == 1
+
+
+def observe(skew: ClockSkew, sent: float, acknowledged: float) -> None:
+    """Observe an event by its two instants, in seconds after its append."""
+    skew.observe(
+        sent_at=NOON + timedelta(seconds=sent),
+        acknowledged_at=NOON + timedelta(seconds=acknowledged),
+        appended_at=NOON,
+    )
+
+
+@pytest.mark.parametrize(
+    ("observed", "proven", "most"),
+    [
+        ([], 0, 300),
+        ([(-0.01, 0.01)], 0, 0.01),
+        ([(-3, 0.01), (-0.01, 5)], 0, 0.01),
+        ([(2, 2.5)], 2, 2.5),
+        ([(-9, -4)], -4, 0),
+        ([(2, 2.5)] + [(-0.01, 0.01)] * 16, 0, 0.01),
+    ],
+)
+def test_skew_is_what_round_trips_do_not_explain(
+    observed: list[tuple[float, float]], proven: float, most: float
+):
+    """Positive where the endpoint is ahead; of the latest observations alone."""
+    skew = ClockSkew()
+    for sent, acknowledged in observed:
+        observe(skew, sent, acknowledged)
+    assert skew.proven.total_seconds() == proven
+    assert skew.most.total_seconds() == most
+
+
+def test_skew_beyond_the_bound_warns_once():
+    """And again after it was within."""
+    skew = ClockSkew()
+    with capture_logs() as logs:
+        for _ in range(3):
+            observe(skew, 2, 2.5)
+        for _ in range(16):
+            observe(skew, -0.01, 0.01)
+        for _ in range(16):
+            observe(skew, -2, -1.5)
+    assert [(one["event"], one["seconds"]) for one in logs] == [
+        ("clock skew beyond the bound", 2.0),
+        ("clock skew beyond the bound", -1.5),
+    ]
