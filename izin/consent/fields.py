@@ -1,8 +1,8 @@
 """The fields of an event, read one by one; *every* violation is reported (H110 to H122 …).
 
 Values are compared exactly, then without case and surrounding space; the Turkish dotted capital I
-counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS. A NUL
-(U+0000) belongs to no text and is taken out; in a recipient it is reported, for it may hide more.
+counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS. What
+no text may contain is taken out (:mod:`izin.consent.texts`); in a recipient it is reported.
 
 A RET from İYS is read more leniently: an address that we would refuse still names a record of İYS,
 and the opt-out must not be lost.
@@ -17,6 +17,7 @@ from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType, Source, Status
 from izin.consent.phones import read_phone
+from izin.consent.texts import clean, has_surrogate
 from izin.consent.violations import Violation, violation
 
 Value = TypeVar("Value", Channel, RecipientType, Source, Status)
@@ -96,7 +97,7 @@ def is_misspelt(event: ConsentEvent, recipient: str) -> bool:
 
 
 def _folded(text: str) -> str:
-    return text.replace("\0", "").strip().replace("İ", "I").replace("ı", "i").upper()
+    return clean(text).strip().replace("İ", "I").replace("ı", "i").upper()
 
 
 _MISSING: Mapping[str, str] = {"status": "H110", "type": "H111"}
@@ -124,7 +125,9 @@ def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violat
     text = event.recipient
     if "\0" in text:
         faults.append(violation("recipient", "IZIN-NUL"))
-        text = text.replace("\0", "")
+    if has_surrogate(text):
+        faults.append(violation("recipient", "IZIN-CHARACTER"))
+    text = clean(text)
     if channel is None:
         found = _either(text)
     else:

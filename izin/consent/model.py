@@ -175,7 +175,7 @@ class AdmittedEvent:
 
     ``effective_at`` has whole seconds, for İYS has no finer clock. ``violations`` is empty unless
     the event is a RET that takes local effect but cannot be registered as it stands
-    (``registrable`` is then false).
+    (``registrable`` is then false), or that lost a text (a note).
     """
 
     key: ConsentKey
@@ -187,7 +187,7 @@ class AdmittedEvent:
     @property
     def registrable(self) -> bool:
         """Whether İYS would accept this event as it stands."""
-        return not self.violations
+        return not self.violations or all(one.is_note for one in self.violations)
 
     @property
     def order(self) -> Order:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
+from izin.consent.texts import MAX_TEXT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
@@ -21,6 +23,13 @@ class Violation:
     reason_tr: str
     """In Turkish, for the people who correct the record."""
 
+    @property
+    def is_note(self) -> bool:
+        """Whether it only says that an optional text was cut or cleaned: İYS gets none of those."""
+        return self.code in _NOTES and self.field != "recipient"
+
+
+_NOTES = frozenset({"IZIN-CHARACTER", "IZIN-TEXT-SIZE"})
 
 _BY_IYS: Mapping[str, tuple[str, str]] = {
     "H110": (
@@ -137,6 +146,14 @@ _OURS: Mapping[str, tuple[str, str]] = {
     "IZIN-NUL": (
         "the text has a NUL character (U+0000)",
         "Alanda geçersiz bir karakter (NUL) var; temizleyip yeniden gönderin.",
+    ),
+    "IZIN-CHARACTER": (
+        "the text has bytes that are no UTF-8, or half of a surrogate pair; send UTF-8",
+        "Alanda geçersiz karakterler var (UTF-8 değil); temizleyip yeniden gönderin.",
+    ),
+    "IZIN-TEXT-SIZE": (
+        f"the text is longer than {MAX_TEXT} bytes; shorten it, or send it as evidence",
+        f"Metin {MAX_TEXT} bayttan uzun; kısaltın ya da kanıt olarak gönderin.",
     ),
     "IZIN-IYS-RECIPIENT": (
         "İYS holds this ONAY on a misspelt address; it opens nothing for the right one",

@@ -1,7 +1,8 @@
 """The body of a request, JSON or a web form, parsed into input records.
 
 Every field must be known by name. What is ambiguous in the notation itself, such as a duplicate
-key, is a violation of that record; a body without records is an error of the request.
+key, is a violation of that record; a body without records is an error of the request. Bytes that
+are no UTF-8 become halves of surrogate pairs, so they spoil the text they are in and no other.
 """
 
 import json
@@ -12,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from izin.consent.model import DateBasis
+from izin.consent.texts import clean, has_surrogate
 from izin.consent.violations import Violation
 from izin.producers.intake.problems import IntakeProblem
 from izin.producers.mapping.field_names import JSON_NAMES, Field, field_of, fold
@@ -25,6 +27,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_RECORDS = 1000
 """As many as İYS accepts in one batch."""
 
+_ESCAPED = "surrogateescape"
 _MAX_FIELDS = 100
 _EVIDENCE = "evidence"
 _MAX_EVIDENCE = 4096
@@ -80,10 +83,10 @@ class _Pairs:
 def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         found = json.loads(
-            body.decode("utf-8-sig"), object_pairs_hook=_Pairs, parse_constant=_no_constant
+            body.decode("utf-8-sig", _ESCAPED),
+            object_pairs_hook=_Pairs,
+            parse_constant=_no_constant,
         )
-    except UnicodeDecodeError as error:
-        raise _not_json(f"byte {error.start} is not UTF-8; send UTF-8") from None
     except json.JSONDecodeError as error:
         raise _not_json(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):
@@ -117,17 +120,17 @@ def _not_json(what: str) -> IntakeProblem:
 def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     try:
         pairs = parse_qsl(
-            body.decode("utf-8"),
+            body.decode("utf-8", _ESCAPED),
             keep_blank_values=True,
             strict_parsing=True,
-            errors="strict",
+            errors=_ESCAPED,
             max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
         raise IntakeProblem(
             400,
             "Not a form",
-            f"the body is not {FORM_TYPE} in UTF-8 with at most {_MAX_FIELDS} fields",
+            f"the body is not {FORM_TYPE} with at most {_MAX_FIELDS} fields",
         ) from None
     channels = {value: name for name, value in pairs if field_of(name) is Field.TYPE}
     if len(channels) > 1:  # check boxes: one record for each channel
@@ -153,7 +156,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
         text = _text(name, value, faults)
         if known is not None:
             _put(values, known, text, faults)
-            if len(name) <= _MAX_NAME:
+            if len(name) <= _MAX_NAME and not has_surrogate(name):
                 names[known] = name
         elif folded in _ID_NAMES:
             _put(own, "id", text, faults)
@@ -166,7 +169,7 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
         faults.append(violation("dateBasis", "IZIN-DATE-BASIS"))
     return InputRecord(
         values=values,
-        reference=own.get("id", "").strip() or None,
+        reference=clean(own.get("id", "")).strip() or None,
         evidence=MappingProxyType(dict(evidence)),
         is_live=is_live or basis == DateBasis.RECEIVED,
         violations=tuple(faults),
@@ -213,4 +216,4 @@ def _evidence(value: object, faults: list[Violation]) -> Mapping[str, str]:
     if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > _MAX_EVIDENCE:
         faults.append(violation("evidence", "IZIN-EVIDENCE", longest=_MAX_EVIDENCE))
         return {}
-    return {name: str(one) for name, one in pairs}
+    return {clean(name): clean(str(one)) for name, one in pairs}

@@ -47,15 +47,21 @@ JSON_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """The JSON name of each field, used where the sender used none."""
 
+_LONGEST_CACHED = 100
 _DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 
 
-@lru_cache(maxsize=4096)
 def fold(text: str) -> str:
     """Return ``text`` as names are compared: lower-case letters and digits only, ASCII for Turkish.
 
     Other letters stay, and so does what could not be decoded: such a text is another name.
     """
+    # What is longer than any name would only fill the cache.
+    return _fold(text) if len(text) <= _LONGEST_CACHED else _fold.__wrapped__(text)
+
+
+@lru_cache(maxsize=4096)
+def _fold(text: str) -> str:
     plain = text.translate(_DIACRITICS).lower()
     return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
 

@@ -16,7 +16,9 @@ from typing import assert_never
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
+from izin.consent.texts import clean, cut, has_surrogate, is_too_long
 from izin.consent.violations import Violation
+from izin.consent.violations import violation as by_law
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
@@ -72,7 +74,7 @@ class MappedRecord:
             str(self.brand_code),
             self.type,
             self.recipient_type,
-            self.recipient,
+            clean(self.recipient),
             self.status,
             "" if date is None else date.isoformat(),
         )
@@ -96,7 +98,7 @@ class MappedRecord:
             type=self.type,
             recipient_type=self.recipient_type,
             recipient=self.recipient,
-            recipient_raw=self.recipient,
+            recipient_raw=cut(clean(self.recipient)),
             status=self.status,
             source=self.source,
             consent_date=date,
@@ -137,6 +139,7 @@ class RefusedRecord:
     violations: tuple[Violation, ...]
 
 
+_RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})
 _TEXTS = (
     Field.ORIGIN_REF,
     Field.ACTOR,
@@ -144,14 +147,23 @@ _TEXTS = (
     Field.NOTICE_VERSION,
     Field.EVIDENCE_HASH,
 )
+_BOUNDED = _RECIPIENTS | {Field.SOURCE, *_TEXTS}
+"""The fields that are stored as they are. A list of retailers may be longer."""
 
 
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return ``values`` as a record; an empty field is the same as an absent one."""
-    found = {name: text for name, value in values.items() if (text := value.strip())}
     faults: list[Violation] = []
+    found = {name: text for name, value in values.items() if (text := _text(name, value, faults))}
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
+    if status == Status.RET:
+        # It is said of an opt-out; an opt-in is not refused for it.
+        faults += [
+            by_law(name, "IZIN-CHARACTER")
+            for name, value in values.items()
+            if name not in _RECIPIENTS and has_surrogate(value)
+        ]
     return MappedRecord(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
@@ -181,10 +193,10 @@ def validate(
         return _refused(record, record.brand_code, (*record.violations, unknown), origin)
     event = record.event(brand.customer_id, brand.brand_code, origin)
     match admit(event, appended_at=origin.received_at):
-        case RefusedEvent(violations=by_law):
-            return RefusedRecord(violations=_joined(record.violations, by_law))
-        case AdmittedEvent(violations=by_law, key=key, status=status, event=event) as admitted:
-            violations = _joined(record.violations, by_law)
+        case RefusedEvent(violations=found):
+            return RefusedRecord(violations=_joined(record.violations, found))
+        case AdmittedEvent(violations=found, key=key, status=status, event=event) as admitted:
+            violations = _joined(record.violations, found)
             if violations and status is not Status.RET:
                 return RefusedRecord(violations=violations)
             if status is Status.ONAY and _is_void(admitted, brand, origin.received_at):
@@ -199,8 +211,8 @@ def _refused(
 ) -> RefusedRecord:
     """Return the refusal of a record without a registered brand, with what else is wrong."""
     event = record.event("-", brand_code, origin)
-    by_law = admit(event, appended_at=origin.received_at).violations
-    return RefusedRecord(violations=_joined(ours, by_law))
+    found = admit(event, appended_at=origin.received_at).violations
+    return RefusedRecord(violations=_joined(ours, found))
 
 
 def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
@@ -219,6 +231,15 @@ def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Vi
     return (
         (*ours, *(one for one in law if field_names.fold(one.field) not in unread)) if ours else law
     )
+
+
+def _text(name: Field, value: str, faults: list[Violation]) -> str:
+    """Return the text of a field, clean and bounded; a recipient is for the law to clean."""
+    text = (value if name in _RECIPIENTS else clean(value)).strip()
+    if name in _BOUNDED and is_too_long(clean(text)):
+        faults.append(by_law(name, "IZIN-TEXT-SIZE"))
+        return text if name in _RECIPIENTS else cut(text)
+    return text
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:

@@ -207,15 +207,20 @@ def test_onay_ahead_of_its_append_beyond_the_skew_is_refused():
     assert codes(refused(event)) == [("consent_date", "H162")]
 
 
-def test_nul_in_a_recipient_flags_a_ret_and_refuses_an_onay():
+@pytest.mark.parametrize(("character", "code"), [("\0", "IZIN-NUL"), ("\udc80", "IZIN-CHARACTER")])
+def test_bad_character_in_a_recipient_refuses_an_onay_only(character: str, code: str):
     """The opt-out takes effect for the recipient that is left; a source must mend an opt-in."""
-    spoilt = {"recipient": f"\0{PHONE[:5]}\0{PHONE[5:]}", "type": "MES\0AJ", "status": "R\0ET"}
+    spoilt = {
+        "recipient": f"{character}{PHONE[:5]}{character}{PHONE[5:]}",
+        "type": f"MES{character}AJ",
+        "status": f"R{character}ET",
+    }
     result = admitted(an_event(**spoilt))
     assert (result.key.recipient, result.status) == (PHONE, Status.RET)
-    assert codes(result) == [("recipient", "IZIN-NUL")]
+    assert codes(result) == [("recipient", code)]
     assert not result.registrable
-    assert codes(refused(an_event(**spoilt | {"status": "ONAY"}))) == [("recipient", "IZIN-NUL")]
-    nothing = refused(an_event(status="RET", recipient="\0"))
+    assert codes(refused(an_event(**spoilt | {"status": "ONAY"}))) == [("recipient", code)]
+    nothing = refused(an_event(status="RET", recipient=character))
     assert ("recipient", "H114") in codes(nothing) or ("recipient", "H121") in codes(nothing)
 
 

@@ -51,8 +51,11 @@ OF_A_YES: Mapping[str, dict[str, Any]] = {
 
 OF_THE_STATUS: Mapping[str, str] = {"H110": "", "H115": "EVET"}
 
-IN_THE_RECIPIENT = {"IZIN-NUL"}
-"""Found in the text of any address: `test_nul_in_a_recipient_flags_a_ret_and_refuses_an_onay`."""
+IN_THE_RECIPIENT = {"IZIN-NUL", "IZIN-CHARACTER"}
+"""Found in the text of any address: `test_bad_character_in_a_recipient_refuses_an_onay_only`."""
+
+OF_SIZE = {"IZIN-TEXT-SIZE"}
+"""Found where texts are read, and of an opt-out that is too large: `test_oversize`."""
 
 AT_THE_DOORS = {"H157", "H158"}
 """The contract has instants: an impossible date is found where texts are read."""
@@ -134,7 +137,7 @@ def test_every_code_is_provoked():
     """Every code can occur."""
     beside_the_key = {name.split(maxsplit=1)[0] for name in FAULTS}
     provoked = {*beside_the_key, *UNREADABLE, *OF_A_YES, *OF_THE_STATUS, *AT_THE_DOORS}
-    provoked |= IN_THE_RECIPIENT
+    provoked |= IN_THE_RECIPIENT | OF_SIZE
     assert provoked == set(REASONS)
 
 

@@ -1,15 +1,19 @@
 """A directory with one brand, a publisher without a broker, a fixed clock."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.intake.endpoint import Intake, intake_app
 from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 NOW = NOON + timedelta(hours=1)
+TOKEN = "not-a-real-token"
 
 
 @pytest.fixture
@@ -27,3 +31,19 @@ def directory() -> BrandDirectory:
 @pytest.fixture
 def fake(clock: Callable[[], datetime]) -> FakePublisher:
     return FakePublisher(clock)
+
+
+@pytest.fixture
+async def client(
+    fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of an intake that publishes to `fake`; an error of the intake is a 500."""
+    intake = Intake(
+        fake, directory, FakeReceipts([], clock), [SecretStr(TOKEN)], clock=clock, chance=bytes
+    )
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(intake_app(intake), raise_app_exceptions=False),
+        base_url="http://intake",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    ) as client:
+        yield client
