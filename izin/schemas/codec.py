@@ -13,7 +13,7 @@ there goes to fastavro, which either succeeds or names what is wrong.
 """
 
 import struct
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from io import BytesIO
 from itertools import groupby
 from types import MappingProxyType
@@ -130,11 +130,19 @@ class Codec:
         found = self._read_fast(record, self._read, data)
         if found is not None:
             return cast("AvroRecord", found)
+        return self._decode_general(record, data, "strict")
+
+    def _decode_general(self, record: str, data: bytes, unicode_errors: str) -> AvroRecord:
         writer, body = self._writer(data)
         reader = self._current[record]
         same = writer.fingerprint == reader.fingerprint
         try:
-            value = schemaless_reader(body, writer.parsed, None if same else reader.parsed)
+            value = schemaless_reader(
+                body,
+                writer.parsed,
+                None if same else reader.parsed,
+                handle_unicode_errors=unicode_errors,
+            )
         except Exception as error:  # fastavro raises whatever the bytes run it into
             raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
         if body.read(1):
@@ -147,6 +155,17 @@ class Codec:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
         return self._decode_value("ConsentEvent", data, event_from_avro)
 
+    def decode_damaged_event(self, data: bytes) -> tuple[ConsentEvent, Sequence[str]]:
+        """Return the ConsentEvent that ``data`` frames, without the bytes that are no UTF-8, and
+        the names of the fields that had such; raises as ``decode`` does.
+        """
+        found, marked = (
+            self._decode_general("ConsentEvent", data, unicode_errors)
+            for unicode_errors in ("ignore", "replace")
+        )
+        damaged = [name for name, value in found.items() if marked[name] != value]
+        return _made(event_from_avro, "ConsentEvent", found), damaged
+
     def decode_consent(self, data: bytes) -> Consent:
         """Return the Consent that ``data`` frames.
 
@@ -158,11 +177,7 @@ class Codec:
         found = self._read_fast(record, self._read_value, data)
         if found is not None:
             return cast("T", found)
-        content = self.decode(record, data)
-        try:
-            return make(content)
-        except (TypeError, ValueError, KeyError) as error:
-            raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
+        return _made(make, record, self.decode(record, data))
 
     def header(self, record: str) -> bytes:
         """Return the frame that precedes the body of a ``record`` written here."""
@@ -203,6 +218,13 @@ class Codec:
                 )
             found = self._writers[header] = _usable(schema_id, schema)
         return found
+
+
+def _made(make: Callable[[AvroRecord], T], record: str, content: AvroRecord) -> T:
+    try:
+        return make(content)
+    except (TypeError, ValueError, KeyError) as error:
+        raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
 
 
 def _always(written: bytes) -> Write:

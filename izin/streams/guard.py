@@ -4,8 +4,10 @@ An agent that raises would acknowledge its message, so no error about a record m
 record is checked alone: bytes that are no record, unknown schemas, violations of the law, and
 poison (a record over which our own pure code raises, or whose outputs are too large) each become a
 dead letter with typed reasons, coordinates and the original bytes; the others in its batch are
-untouched. Any other failure, such as an unreachable schema registry, is not the record's fault: it
-is raised, and the worker stops before it commits.
+untouched. An opt-out (RET) with a readable key takes effect all the same: without bytes that are
+no text, and without texts that are too long to be carried. Any other failure, such as an
+unreachable schema registry, is not the record's fault: it is raised, and the worker stops before it
+commits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
-from izin.consent.violations import Violation
+from izin.consent.oversize import shortened
+from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.records import violation_to_avro
@@ -25,6 +28,10 @@ from izin.schemas.records import violation_to_avro
 MAX_COPIED_BYTES = 64 * 1024
 """How much of an original value, of its key and of its headers a dead letter has; digest and size
 are those of the whole value."""
+
+LARGEST_RET = 200_000
+"""The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
+its texts three times (event, row, headers), and is at most about 1 MB."""
 
 APPENDED_AT = "izin-appended-at"
 """The header of a repartitioned record with its first append, in milliseconds since 1970: the
@@ -112,16 +119,40 @@ class Guard:
         except UnknownSchemaError as error:
             return _dead_letter("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
-            return _dead_letter("IZIN-UNDECODABLE", "value", str(error))
+            return self._admit_damaged(record, record.value, error)
+        return _admit(event, record, record.value)
+
+    def _admit_damaged(
+        self, record: SourceRecord, value: bytes, error: UndecodableError
+    ) -> AdmittedRecord | DeadLetter:
+        """Return the opt-out (RET) that ``value`` is but for bytes that are no text."""
+        letter = _dead_letter("IZIN-UNDECODABLE", "value", str(error))
         try:
-            admitted = admit(event, appended_at=appended_at(record))
-        except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
-            return poison(error, event)
+            event, damaged = self._codec.decode_damaged_event(value)
+        except UndecodableError:
+            return letter
+        found = _admit(event, record, value)
+        if isinstance(found, DeadLetter) or found.admitted.status is not Status.RET:
+            return replace(letter, lost_ret=_is_ret(event))
+        violations = [violation(name, "IZIN-CHARACTER") for name in damaged]
+        admitted = found.admitted
+        return AdmittedRecord(
+            replace(admitted, violations=(*admitted.violations, *violations)), is_unchanged=False
+        )
+
+
+def _admit(event: ConsentEvent, record: SourceRecord, value: bytes) -> AdmittedRecord | DeadLetter:
+    try:
+        admitted = admit(event, appended_at=appended_at(record))
         if isinstance(admitted, RefusedEvent):
             return DeadLetter(
                 reason=REFUSED, violations=admitted.violations, lost_ret=_is_ret(event)
             )
-        return AdmittedRecord(admitted, admitted.event is event)
+        if len(value) > LARGEST_RET and admitted.status is Status.RET:
+            admitted = shortened(admitted)
+    except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
+        return poison(error, event)
+    return AdmittedRecord(admitted, admitted.event is event)
 
 
 def _is_ret(event: ConsentEvent) -> bool:

@@ -10,11 +10,10 @@ its own way) is repartitioned once, marked by a header; a marked one that is sti
 partition is a dead letter.
 
 A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
-among them loses its evidence (the input topic has it) and takes effect; an ONAY is poison.
+among them has lost texts at the guard and takes effect; an ONAY is poison.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 
 from izin.consent.errors import SourceError
@@ -248,8 +247,6 @@ class OrderStage:
             event = value[len(self._event_header) :]
         else:
             event = self._event_body(admitted.event)
-        if len(event) > MAX_BYTES // 2 and admitted.status is Status.RET:
-            event = self._event_body(replace(admitted.event, evidence={}))
         return self._decisions.encode(
             kind=decision.kind,
             reason=decision.reason,
@@ -282,7 +279,10 @@ class OrderStage:
             headers=[*record.headers, (REPARTITIONED, came_from), (APPENDED_AT, first_appended)],
         )
         if size(key, again.value, again.headers) > MAX_BYTES:
-            raise OversizedError(record.topic)
+            if admitted.status is not Status.RET:
+                raise OversizedError(record.topic)
+            event = self._event_header + self._event_body(admitted.event)
+            again = again._replace(value=event, headers=again.headers[-2:])
         effects.counts["repartitioned"] += 1
         effects.repartitioned.append(again)
 

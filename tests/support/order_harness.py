@@ -65,6 +65,31 @@ def a_record(event: ConsentEvent | None = None, **fields: object) -> ConsumerRec
     return fetched(**{"value": value} | fields)
 
 
+SPOILT_TEXTS = (
+    "event_id",
+    "customer_id",
+    "recipient_raw",
+    "source",
+    "origin",
+    "origin_ref",
+    "actor",
+    "correlation_id",
+    "cause",
+    "import_id",
+    "notice_version",
+    "evidence_hash",
+)
+
+
+def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> ConsumerRecord:
+    """Return a record whose text `name` has, in place of @@@@, bytes that are in no text."""
+    event = an_event(**{name: "@@@@"} | overrides)
+    value = CODEC.encode("ConsentEvent", event_to_avro(event))
+    assert value.count(b"@@@@") == 1
+    # A byte that UTF-8 has nowhere, and half of a surrogate pair.
+    return fetched(value=value.replace(b"@@@@", b"\xff\xed\xa0\x80"), key=key, partition=HOME)
+
+
 def records_of(*events: ConsentEvent, **fields: object) -> list[ConsumerRecord]:
     """Return a record of each of `events` on the partition of ``KEY``."""
     return [

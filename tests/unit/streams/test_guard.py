@@ -27,7 +27,14 @@ from izin.streams.guard import (
     dead_letter_to_avro,
 )
 from tests.support.builders import PHONE, an_event
-from tests.support.order_harness import APPENDED, CODEC, a_record, fetched
+from tests.support.order_harness import (
+    APPENDED,
+    CODEC,
+    SPOILT_TEXTS,
+    a_record,
+    a_spoilt_record,
+    fetched,
+)
 
 
 def admitted(record: ConsumerRecord) -> AdmittedRecord | DeadLetter:
@@ -194,3 +201,35 @@ def test_repartitioned_record_counts_from_its_first_append() -> None:
     assert appended_at(fetched(headers=[(APPENDED_AT, later)])) == now
     assert appended_at(fetched(headers=[(APPENDED_AT, b"rubbish")])) == now
     assert appended_at(fetched(headers=[(APPENDED_AT, first), ("other", None)])) == now
+
+
+@pytest.mark.parametrize("name", SPOILT_TEXTS)
+def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
+    """Without them, and flagged; İYS gets none of these texts but the source."""
+    found = admitted(a_spoilt_record(name, status="RET"))
+    assert isinstance(found, AdmittedRecord)
+    assert not getattr(found.admitted.event, name)
+    assert not found.is_unchanged
+    assert (name, "IZIN-CHARACTER") in {(v.field, v.code) for v in found.admitted.violations}
+    assert found.admitted.registrable == (name not in {"source", "event_id", "customer_id"})
+
+
+def test_ret_with_bytes_that_are_no_text_in_its_recipient_is_not_registrable() -> None:
+    """They may hide more; the opt-out takes effect for the recipient that is left."""
+    recipient = f"+9055500@@@@{PHONE[-5:]}"
+    found = admitted(a_spoilt_record("recipient", recipient=recipient, status="RET"))
+    assert isinstance(found, AdmittedRecord)
+    assert found.admitted.key.recipient == f"+9055500{PHONE[-5:]}"
+    assert not found.admitted.registrable
+
+
+@pytest.mark.parametrize("name", SPOILT_TEXTS)
+def test_onay_with_bytes_that_are_no_text_is_undecodable(name: str) -> None:
+    """Its source must mend it."""
+    assert a_letter(a_spoilt_record(name)).reason == "undecodable"
+
+
+def test_unreadable_ret_with_bytes_that_are_no_text_is_flagged() -> None:
+    """A person must act."""
+    letter = a_letter(a_spoilt_record("actor", status="RET", recipient="nobody"))
+    assert (letter.reason, letter.lost_ret) == ("undecodable", True)

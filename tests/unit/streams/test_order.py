@@ -15,9 +15,9 @@ from izin.schemas.records import consent_from_avro
 from izin.streams import order
 from izin.streams.guard import APPENDED_AT
 from izin.streams.order import MAX_BYTES, REPARTITIONED
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.effects import Effects, size
 from izin.streams.state.state import MemoryState
-from tests.support.builders import NOON, an_event, an_iys_event
+from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
 from tests.support.order_harness import (
     APPENDED,
     EXPRESS,
@@ -25,9 +25,11 @@ from tests.support.order_harness import (
     IN_FULL,
     KEY,
     PARTITIONS,
+    SPOILT_TEXTS,
     TOPICS,
     OrderHarness,
     a_record,
+    a_spoilt_record,
     consent_of,
     fetched,
     records_of,
@@ -195,22 +197,84 @@ def test_ret_with_too_much_evidence_takes_effect_without_it() -> None:
     assert effects.counts["opt-outs"] == 1
 
 
-@pytest.mark.parametrize(
-    ("event", "lost"),
-    [
-        (an_event(evidence={"page": "x" * MAX_BYTES}), []),
-        (an_event(status="RET", origin_ref="x" * MAX_BYTES), [("consent-events", HOME, 0)]),
-    ],
-)
-def test_event_too_large_to_write_is_dead_lettered(
-    event: ConsentEvent, lost: list[tuple[str, int, int]]
+HUGE = "x" * (MAX_BYTES - 2000)
+OVERSIZED: dict[str, dict[str, Any]] = {
+    name: {name: HUGE}
+    for name in (
+        "customer_id",
+        "recipient_raw",
+        "source",
+        "origin",
+        "origin_ref",
+        "actor",
+        "correlation_id",
+        "cause",
+        "import_id",
+        "notice_version",
+        "evidence_hash",
+        "event_id",
+    )
+} | {
+    "recipient": {"recipient": f"{PHONE[:4]}{' ' * (MAX_BYTES - 2000)}{PHONE[4:]}"},
+    "retailer_access": {"retailer_access": tuple(range(10_000_000, 10_200_000))},
+    "iys": {"iys": an_iys_origin(transaction_id=HUGE), "source": "IYS_WEB"},
+}
+
+
+@pytest.mark.parametrize("name", OVERSIZED)
+def test_oversized_ret_takes_effect_without_its_texts(name: str) -> None:
+    """An opt-out is not lost because its outputs would be too large: it is decided, and flagged."""
+    effects = HARNESS.fold(records_of(an_event(status="RET", **OVERSIZED[name])))
+    assert effects.counts["opt-outs"] == 1
+    assert not effects.alarms
+    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert decision["kind"] == "Apply"
+    assert [one["code"] for one in decision["violations"]][-1] == "IZIN-TEXT-SIZE"
+    assert all(len(one.value) < 200_000 for one in effects.writes)
+    assert decision["consent"]["registrable"] == (name not in {"source", "retailer_access"})
+
+
+@pytest.mark.parametrize("name", OVERSIZED)
+@pytest.mark.parametrize("headers", [[], [("big", HUGE.encode())]], ids=["", "headers"])
+def test_oversized_ret_is_repartitioned_without_its_texts(
+    name: str, headers: list[tuple[str, bytes]]
 ) -> None:
+    """In the partition of its key it takes effect, from its first append on."""
+    elsewhere = (HOME + 1) % PARTITIONS
+    event = an_event(status="RET", **OVERSIZED[name])
+    (record,) = records_of(event, partition=elsewhere, headers=headers)
+    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
+    assert size(again.key or b"", again.value, again.headers) <= MAX_BYTES
+    kept = [(one, content) for one, content in again.headers if isinstance(content, bytes)]
+    back = fetched(partition=HOME, value=again.value, key=again.key, headers=kept)
+    assert HARNESS.fold([back]).counts["opt-outs"] == 1
+
+
+@pytest.mark.parametrize("name", ["origin_ref", "evidence"])
+def test_onay_too_large_to_write_is_dead_lettered(name: str) -> None:
     """It would stop its partition for ever: the broker never takes it."""
-    effects = HARNESS.fold(records_of(event))
+    huge = {"page": "x" * MAX_BYTES} if name == "evidence" else "x" * MAX_BYTES
+    effects = HARNESS.fold(records_of(an_event(**{name: huge})))
     assert effects.counts["dead:poison"] == 1
     assert [one.topic for one in effects.writes] == [TOPICS.dead_letters.name]
-    assert effects.alarms == lost
+    assert effects.alarms == []
     assert not effects.changes
+
+
+@pytest.mark.parametrize("name", SPOILT_TEXTS)
+def test_bytes_that_are_no_text_harm_their_record_alone(name: str) -> None:
+    """They are written nowhere, on the fast path either; its RET takes effect, its ONAY does not.
+
+    What many events share is learned from the first of them.
+    """
+    before, after = records_of(an_event(event_id="1"), an_event(event_id="3", **at(9)), key=KEY)
+    for status, counted in (("RET", "opt-outs"), ("ONAY", "dead:undecodable")):
+        spoilt = a_spoilt_record(name, key=KEY, status=status, **at(3))
+        effects = HARNESS.fold([before, spoilt, after])
+        assert effects.counts[counted] == 1
+        assert changed(effects).event_id == "3"
+        for topic, record in ((TOPICS.decisions, "Decision"), (TOPICS.opt_outs, "Consent")):
+            HARNESS.written(effects, topic.name, record)
 
 
 def test_record_in_another_partition_is_repartitioned() -> None:
