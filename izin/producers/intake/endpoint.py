@@ -192,6 +192,7 @@ class Intake:
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
         """
+        sent_at = self._clock()
         refused: dict[int, Violation] = {}
         pending: dict[int, Future[Published]] = {}
         for one in accepted:
@@ -202,7 +203,6 @@ class Intake:
                 )
             except SourceError as error:
                 refused[one.index] = _oversize(error)
-        sent_at = self._clock()
         try:
             async with asyncio.timeout(_ACKNOWLEDGEMENT_TIMEOUT):
                 results = await asyncio.gather(

@@ -21,6 +21,7 @@ The fold of the records is pure and here; :mod:`izin.producers.intake.receipt_lo
 """
 
 import threading
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,10 +80,10 @@ class Receipts(Protocol):
         The future raises BrokerError where it cannot be determined.
         """
 
-    def recall(self, event_id: str) -> Future[datetime | None]:
-        """Return the first receipt of ``event_id``, or None if no endpoint claimed it.
+    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
+        """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.
 
-        The future raises BrokerError where it cannot be determined.
+        The futures raise BrokerError where it cannot be determined.
         """
 
 

@@ -5,7 +5,7 @@ waits for the reader to reach it, or is told to retry.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -37,6 +37,7 @@ from izin.schemas.partitioning import partition_of
 
 _GROUP = "izin-first-receipts"
 _POLL = 0.2
+_END_TIMEOUT = 2.0
 _READ_AHEAD_KB = 4096
 
 _log = get_logger(__name__)
@@ -90,7 +91,7 @@ class ReceiptLog:
         try:
             self.receipts.check_room(self._clock())
         except ReceiptsFullError as full:
-            _then(self.recall(event_id), _known_or(full, answer), answer)
+            _then(self.recall([event_id])[event_id], _known_or(full, answer), answer)
         else:
             value = {"event_id": event_id, "received_at": received_at}
             record = KafkaRecord(
@@ -105,23 +106,32 @@ class ReceiptLog:
                 answer.set_exception(error)
         return answer
 
-    def recall(self, event_id: str) -> Future[datetime | None]:
-        """Return the first receipt of ``event_id``, or None if no endpoint claimed it.
+    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
+        """Return the first receipt of each of ``event_ids``, or None if no endpoint claimed it.
 
-        The future raises BrokerError where the end of its partition cannot be read.
+        The futures raise BrokerError where the end of the partition cannot be read.
         """
+        partitions = {one: partition_of(one.encode(), self._partitions) for one in event_ids}
+        places = [TopicPartition(self._topic.name, one) for one in set(partitions.values())]
+        asked = self._admin.list_offsets(
+            dict.fromkeys(places, OffsetSpec.latest()), request_timeout=_END_TIMEOUT
+        )
+        ends = {place.partition: end for place, end in asked.items()}
+        return {
+            one: self._after_end(ends[partition], partition, one)
+            for one, partition in partitions.items()
+        }
+
+    def _after_end(
+        self, end: Future[Any], partition: int, event_id: str
+    ) -> Future[datetime | None]:
         answer: Future[datetime | None] = Future()
         answer.set_running_or_notify_cancel()
-        partition = partition_of(event_id.encode(), self._partitions)
-        place = TopicPartition(self._topic.name, partition)
 
-        def read(end: Any) -> None:  # noqa: ANN401  # untyped
-            found = self.receipts.after(partition, end.offset, UUID(event_id).bytes)
-            _then(found, answer.set_result, answer)
+        def read(found: Any) -> None:  # noqa: ANN401  # untyped
+            receipt = self.receipts.after(partition, found.offset, UUID(event_id).bytes)
+            _then(receipt, answer.set_result, answer)
 
-        (end,) = self._admin.list_offsets(
-            {place: OffsetSpec.latest()}, request_timeout=_POLL * 10
-        ).values()
         _then(end, read, answer)
         return answer
 

@@ -39,7 +39,7 @@ from izin.runtime.observe import get_logger
 
 ORIGIN = "web"
 
-_WAIT = 3.0
+_WAIT = 2.0
 """Seconds in which a first receipt must be known: a round trip takes milliseconds."""
 
 _log = get_logger(__name__)
@@ -87,11 +87,7 @@ class RecordValidator:
         """Return what becomes of each record."""
         now = self._clock()
         drafts = [self._draft(one, idempotency_key, now) for one in records]
-        asked = {
-            index: future
-            for index, draft in enumerate(drafts)
-            if (future := self._first_receipt(draft, now)) is not None
-        }
+        asked = self._first_receipts(drafts, now)
         answers = await _results(asked)
         return [
             self._settled(draft, answers[index]) if index in answers else draft.result
@@ -122,21 +118,28 @@ class RecordValidator:
             result=validate(record, self._directory, origin),
         )
 
-    def _first_receipt(
-        self, draft: _Draft, now: datetime
-    ) -> Future[datetime] | Future[datetime | None] | None:
-        """Ask for the first receipt of ``draft`` where it may decide the instant."""
-        # What is refused was not received: corrected or repeated later, it is a first receipt.
-        if not draft.is_identified or isinstance(draft.result, RefusedRecord):
-            return None
-        event_id, date = draft.origin.event_id, draft.record.consent_date
-        match lookup_of(date, now=now, skew=self._skew.most):
-            case Lookup.CLAIM:
-                return self._receipts.claim(event_id, now)
-            case Lookup.RECALL:
-                return self._receipts.recall(event_id)
-            case Lookup.NONE:
-                return None
+    def _first_receipts(
+        self, drafts: Sequence[_Draft], now: datetime
+    ) -> Mapping[int, Future[datetime] | Future[datetime | None]]:
+        """Ask for the first receipt of each draft where it may decide the instant, by index."""
+        asked: dict[int, Future[datetime] | Future[datetime | None]] = {}
+        recalled: dict[int, str] = {}
+        for index, draft in enumerate(drafts):
+            # What is refused was not received: corrected or repeated, it is a first receipt.
+            if not draft.is_identified or isinstance(draft.result, RefusedRecord):
+                continue
+            event_id = draft.origin.event_id
+            match lookup_of(draft.record.consent_date, now=now, skew=self._skew.most):
+                case Lookup.CLAIM:
+                    asked[index] = self._receipts.claim(event_id, now)
+                case Lookup.RECALL:
+                    recalled[index] = event_id
+                case Lookup.NONE:
+                    pass
+        if recalled:
+            found = self._receipts.recall(set(recalled.values()))
+            asked |= {index: found[event_id] for index, event_id in recalled.items()}
+        return asked
 
     def _settled(self, draft: _Draft, answer: datetime | BrokerError | None) -> ValidatedRecord:
         match answer:

@@ -64,8 +64,10 @@ def test_first_claim_counts_at_every_endpoint(start: Start):
     logs.append(start())
     claims = [log.claim(one, at + timedelta(seconds=1)) for one in ids for log in reversed(logs)]
     assert {one.result(SOON) for one in claims} == {at}
-    assert {log.recall(one).result(SOON) for one in ids for log in logs} == {at}
-    assert logs[0].recall(str(uuid4())).result(SOON) is None
+    unknown = str(uuid4())
+    for log in logs:
+        found = {one: future.result(SOON) for one, future in log.recall([*ids, unknown]).items()}
+        assert found == dict.fromkeys(ids, at) | {unknown: None}
 
 
 def test_concurrent_claims_of_one_id_agree(start: Start):

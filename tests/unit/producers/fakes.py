@@ -2,7 +2,7 @@
 topic of first receipts as a list in memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
@@ -117,21 +117,24 @@ class FakeReceipts:
         try:
             self.receipts.check_room(self._clock())
         except ReceiptUnknownError as error:
-            found = self.recall(event_id).result()
+            found = self._find(event_id)
             return failed(error) if found is None else done(found)
         self._log.append((UUID(event_id).bytes, received_at, self._clock()))
-        found = self.recall(event_id).result()
+        found = self._find(event_id)
         assert found is not None
         return done(found)
 
-    def recall(self, event_id: str) -> Future[datetime | None]:
+    def recall(self, event_ids: Collection[str]) -> Mapping[str, Future[datetime | None]]:
         if self.is_away:
-            return failed(ReceiptUnknownError("away"))
+            return {one: failed(ReceiptUnknownError("away")) for one in event_ids}
+        return {one: done(self._find(one)) for one in event_ids}
+
+    def _find(self, event_id: str) -> datetime | None:
         while self._read < len(self._log):
             key, received_at, appended_at = self._log[self._read]
             self.receipts.read(0, self._read, key, received_at, appended_at=appended_at)
             self._read += 1
-        return self.receipts.after(0, self._read, UUID(event_id).bytes)
+        return self.receipts.after(0, self._read, UUID(event_id).bytes).result(0)
 
 
 def done(result: T) -> Future[T]:

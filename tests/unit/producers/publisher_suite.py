@@ -53,6 +53,12 @@ class PublisherSuite:
         received = [Codec().decode("ConsentEvent", one.value)["received_at"] for one in written()]
         assert received == [NOON + timedelta(hours=1), NOON]
 
+    def test_result_has_the_append_time(self, publisher: EventPublisher):
+        """The broker's, by which an endpoint measures the skew of its clock."""
+        done = publisher.publish(an_event(), a_key()).result(SOON)
+        assert done.appended_at is not None
+        assert done.appended_at.tzinfo is not None
+
     def test_unreadable_recipient_gets_a_stable_opaque_key(
         self, publisher: EventPublisher, written: Written
     ):
