@@ -22,6 +22,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import OffsetSpec
 
+from izin.consent.errors import OurError
 from izin.producers.intake.first_receipts import (
     FirstReceipts,
     ReceiptsFullError,
@@ -37,6 +38,7 @@ from izin.schemas.partitioning import partition_of
 
 _GROUP = "izin-first-receipts"
 _POLL = 0.2
+_PAUSE = 1.0
 _END_TIMEOUT = 2.0
 _READ_AHEAD_KB = 4096
 
@@ -165,7 +167,7 @@ class ReceiptLog:
             client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in found.partitions])
             stopped = threading.Event()
             thread = threading.Thread(
-                target=self._follow, args=(client, stopped.is_set), name="receipts", daemon=True
+                target=self._follow, args=(client, stopped), name="receipts", daemon=True
             )
             thread.start()
             try:
@@ -174,20 +176,22 @@ class ReceiptLog:
                 stopped.set()
                 thread.join()
 
-    def _follow(self, client: Consumer, stopped: Callable[[], bool]) -> None:
-        while not stopped():
+    def _follow(self, client: Consumer, stopped: threading.Event) -> None:
+        while not stopped.is_set():
             message = client.poll(_POLL)
             if message is None:
                 continue
             fault = message.error()
             if fault is None:
-                self._read(message)
+                while not self._is_read(message) and not stopped.wait(_PAUSE):
+                    pass
             elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
                 self.receipts.read_to(message.partition() or 0, message.offset() or 0)
             else:
                 _log.warning("first receipts not read", error=fault.str())
 
-    def _read(self, message: Message) -> None:
+    def _is_read(self, message: Message) -> bool:
+        """Take ``message``; False where its schema cannot be fetched now."""
         partition, offset = message.partition() or 0, message.offset() or 0
         try:
             value = self._codec.decode(self._topic.record, message.value() or b"")
@@ -197,7 +201,10 @@ class ReceiptLog:
                 "first receipt skipped", partition=partition, offset=offset, error=str(error)
             )
             self.receipts.read_to(partition, offset + 1)
-            return
+            return True
+        except OurError as error:
+            _log.warning("first receipts not read", error=str(error))
+            return False
         self.receipts.read(
             partition,
             offset,
@@ -205,6 +212,7 @@ class ReceiptLog:
             value["received_at"],
             appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         )
+        return True
 
 
 def _known_or(error: BrokerError, answer: Future[datetime]) -> Callable[[datetime | None], None]:
