@@ -166,7 +166,11 @@ class Intake:
         for each in accepted:
             if each.index in oversize:
                 refused += as_json([oversize[each.index]], each.place, each.names)
-        self.metrics.validated(published=len(published), refused=len(records) - len(published))
+        self.metrics.validated(
+            published=len(published),
+            postponed=postponed,
+            refused=len(records) - len(published) - postponed,
+        )
         if len(published) == len(records):
             return JSONResponse({"events": _events(published)}, status_code=202)
         if postponed:

@@ -44,9 +44,10 @@ class IntakeMetrics:
         self._requests.labels(str(status)).inc()
         self._seconds.observe(seconds)
 
-    def validated(self, *, published: int, refused: int) -> None:
+    def validated(self, *, published: int, postponed: int, refused: int) -> None:
         """Count the records of a request by outcome."""
         self._records.labels("published").inc(published)
+        self._records.labels("postponed").inc(postponed)
         self._records.labels("refused").inc(refused)
 
     def measured(self, skew: timedelta) -> None:

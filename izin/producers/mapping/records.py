@@ -157,13 +157,9 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     found = {name: text for name, value in values.items() if (text := _text(name, value, faults))}
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
-    if status == Status.RET:
-        # It is said of an opt-out; an opt-in is not refused for it.
-        faults += [
-            by_law(name, "IZIN-CHARACTER")
-            for name, value in values.items()
-            if name not in _RECIPIENTS and has_surrogate(value)
-        ]
+    if status == Status.RET:  # An opt-in is not refused for it.
+        damaged = [name for name in values.keys() - _RECIPIENTS if has_surrogate(values[name])]
+        faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]
     return MappedRecord(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
@@ -235,11 +231,11 @@ def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Vi
 
 def _text(name: Field, value: str, faults: list[Violation]) -> str:
     """Return the text of a field, clean and bounded; a recipient is for the law to clean."""
-    text = (value if name in _RECIPIENTS else clean(value)).strip()
-    if name in _BOUNDED and is_too_long(clean(text)):
+    text = clean(value).strip()
+    if name in _BOUNDED and is_too_long(text):
         faults.append(by_law(name, "IZIN-TEXT-SIZE"))
-        return text if name in _RECIPIENTS else cut(text)
-    return text
+        text = cut(text)
+    return value.strip() if name in _RECIPIENTS else text
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:

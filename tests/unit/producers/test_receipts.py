@@ -182,6 +182,8 @@ async def test_unknown_receipt_postpones_onays_only(
     assert [one["index"] for one in answer.json()["events"]] == [1, 2]
     assert [one["pointer"] for one in answer.json()["violations"]] == ["/3/source"]
     assert fake.events[0].received_at == moving.now
+    metrics = (await client.get("/metrics")).text
+    assert 'izin_intake_records_total{outcome="postponed"} 1.0' in metrics
 
 
 async def test_full_memory_postpones_new_onays_only(

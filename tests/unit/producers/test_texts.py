@@ -72,7 +72,7 @@ async def test_long_text_refuses_an_onay_and_is_cut_of_a_ret(
 async def test_text_of_the_longest_size_is_taken(
     client: httpx.AsyncClient, fake: FakePublisher, name: str
 ):
-    """Unchanged."""
+    """The limit itself is within it."""
     assert (await post(client, a_record(**{name: "x" * 1000}))).status_code == 202
     assert len(fake.events) == 1
 

@@ -214,7 +214,7 @@ def test_ret_with_bytes_that_are_no_text_takes_effect(name: str) -> None:
     assert found.admitted.registrable == (name not in {"source", "event_id", "customer_id"})
 
 
-def test_ret_with_bytes_that_are_no_text_in_its_recipient_is_not_registrable() -> None:
+def test_ret_with_a_damaged_recipient_is_not_registrable() -> None:
     """They may hide more; the opt-out takes effect for the recipient that is left."""
     recipient = f"+9055500@@@@{PHONE[-5:]}"
     found = admitted(a_spoilt_record("recipient", recipient=recipient, status="RET"))
