@@ -15,16 +15,15 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-import uvicorn
 import uvloop
 
-from izin.consent.errors import OurError
 from izin.consent.forecast import records_per_second
 from izin.iys.client import IysClient
 from izin.iys.rate_limit.pace import Pace
 from izin.iys.tokens.token_auth import TokenAuth
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import drain
@@ -42,31 +41,22 @@ from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.figures import CONNECTIONS, LedgerFigures, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
-from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.context import OutboundContext, lease_owner
 from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
 _DEADLINE_INTERVAL = timedelta(minutes=1)
+_FIGURES_INTERVAL = timedelta(seconds=5)
 _POLL_WAIT = timedelta(milliseconds=500)
 
 _log = get_logger(__name__)
-
-
-class LeaseTooShortError(OurError):
-    """A call to İYS could outlast its lease, and another process would send it again."""
-
-    def __init__(self, lease: timedelta, timeout: timedelta) -> None:
-        super().__init__(
-            f"IZIN_LEASE ({lease.total_seconds():g} s) must be at least twice IYS_TIMEOUT "
-            f"({timeout.total_seconds():g} s)"
-        )
 
 
 def run(
@@ -101,9 +91,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     """Run a sink worker until ``stopping`` is set."""
     credentials = push_credentials(sink)
     metrics = Metrics()
+    owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(
-            Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1)
+        listeners = stack.enter_context(contextlib.closing(server.listeners(sink)))
+        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        monitored = await stack.enter_async_context(
+            Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
         )
         pacer = LedgerPacer(
             ledger,
@@ -120,7 +113,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             topic_messages=TopicMessages(codec, kafka.topics),
             clock=now,
             pacer=pacer,
-            lease_owner=_lease_owner(ledger.owner, iys, sink),
+            lease_owner=lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
         )
         parts = _Parts(
@@ -134,6 +127,9 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             credentials=credentials,
             metrics=metrics,
             broker=BrokerWatch(kafka),
+            monitored=monitored,
+            ledger_watch=LedgerWatch(monitored),
+            listeners=listeners,
         )
         await _run(parts, stopping)
 
@@ -152,10 +148,14 @@ class _Parts:
     credentials: Credentials | None
     metrics: Metrics
     broker: BrokerWatch
+    monitored: Ledger
+    """Connections for metrics and health alone."""
+    ledger_watch: LedgerWatch
+    listeners: HttpListeners
     notifications: Notifications = field(default_factory=Notifications)
 
 
-def _http_server(parts: _Parts) -> uvicorn.Server:
+def _server(parts: _Parts) -> server.SinkServer:
     receiver = PushReceiver(
         credentials=parts.credentials,
         brands=parts.brands,
@@ -164,12 +164,25 @@ def _http_server(parts: _Parts) -> uvicorn.Server:
         clock=now,
         count=parts.metrics.pushed.inc,
     )
-    rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
-    ledger, topics = parts.context.ledger, parts.kafka.topics
-    application = server.app(
-        ledger, parts.metrics, receiver, topics, parts.broker, clock=now, records_per_second=rate
+    return server.SinkServer(
+        listeners=parts.listeners,
+        receiver=receiver,
+        registry=parts.metrics.registry,
+        faults=lambda: {**parts.ledger_watch.faults(), **parts.broker.faults()},
+        proxies=parts.sink.proxies,
     )
-    return server.server(parts.sink, application)
+
+
+def _figures(parts: _Parts) -> LedgerFigures:
+    rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
+    return LedgerFigures(
+        ledger=parts.monitored,
+        metrics=parts.metrics,
+        topics=parts.kafka.topics,
+        clock=now,
+        records_per_second=rate,
+        interval=_FIGURES_INTERVAL,
+    )
 
 
 def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -181,6 +194,8 @@ def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], A
         "listen": lambda: parts.notifications.listen(ledger),
         "live": lambda: ledger.live(alive),
         "broker watch": parts.broker.run,
+        "ledger watch": parts.ledger_watch.run,
+        "figures": _figures(parts).run,
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,
@@ -242,14 +257,12 @@ async def _run(parts: _Parts, stopping: asyncio.Event) -> None:
             parts.context, parts.iys, parts.sink, parts.notifications, stopping
         )
     ]
-    http_server = _http_server(parts)
-    http = asyncio.create_task(http_server.serve(), name="http")
+    http = asyncio.create_task(_server(parts).run(stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
         await _until(stopping, [*background, *outbound, http])
     finally:
         stopping.set()
-        http_server.should_exit = True
         await drain([*outbound, http], background, within=_DRAIN)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
@@ -274,18 +287,6 @@ async def _first(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
-    if sink.lease < 2 * iys.timeout:
-        raise LeaseTooShortError(sink.lease, iys.timeout)
-    return LeaseOwner(
-        owner=owner,
-        lease=sink.lease,
-        call_within=iys.timeout,
-        account=iys.username,
-        address=iys.egress_address,
-    )
 
 
 def now() -> datetime:

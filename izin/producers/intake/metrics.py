@@ -1,7 +1,6 @@
 """The metrics of the intake: requests by status, records by outcome, response times."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram
-from prometheus_client.exposition import generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
@@ -10,24 +9,24 @@ class IntakeMetrics:
     """The intake's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._requests = Counter(
             "izin_intake_requests",
             "Requests to the intake, by HTTP status.",
             ["status"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._records = Counter(
             "izin_intake_records",
             "Records posted to the intake, by outcome.",
             ["outcome"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "izin_intake_request_seconds",
             "Response time of requests to the intake; a 202 includes Kafka's acknowledgement.",
             buckets=_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
 
     def answered(self, status: int, seconds: float) -> None:
@@ -39,7 +38,3 @@ class IntakeMetrics:
         """Count the records of a request by outcome."""
         self._records.labels("published").inc(published)
         self._records.labels("refused").inc(refused)
-
-    def exposition(self) -> tuple[bytes, str]:
-        """Return the metrics in Prometheus' text format, and its media type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST

@@ -22,6 +22,8 @@ from izin.consent.errors import OurError
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Stream
 from izin.iys.wire_format.push import parse_push
+from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.shedding import read_body
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.unreadable_items import unreadable_messages
@@ -110,8 +112,9 @@ class PushReceiver:
                 {"WWW-Authenticate": 'Basic realm="izin"'},
             )
         try:
-            body = await _body(request)
-            push = parse_push(body)
+            push = parse_push(await read_body(request, largest=_MAX_BYTES))
+        except RequestRefusedError as error:
+            return problem(error.status, error.title, error.detail)
         except UnreadableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         at = self.clock()
@@ -121,8 +124,8 @@ class PushReceiver:
                 code = movement.brand_code
                 brand = None if code is None else await self.brands.find(code)
                 if brand is None:
-                    problem = f"list[{place}].brandCode: no brand of ours"
-                    return JSONResponse({"error": problem}, HTTPStatus.BAD_REQUEST)
+                    reason = f"list[{place}].brandCode: no brand of ours"
+                    return JSONResponse({"error": reason}, HTTPStatus.BAD_REQUEST)
                 event = event_of(movement, brand, Stream.IYS, path="push", at=at)
                 key = key_of(event)
                 messages.append(
@@ -147,12 +150,3 @@ def _basic(header: str | None) -> bytes:
         return base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):
         return b""
-
-
-async def _body(request: Request) -> bytes:
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > _MAX_BYTES:
-            raise UnreadableError(f"the push has more than {_MAX_BYTES} bytes")
-    return bytes(received)

@@ -14,15 +14,11 @@ import pytest
 
 from izin.demo.signups import signups
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
-from tests.integration.producers.waiting import until
-from tests.support.builders import BRAND, CUSTOMER
+from tests.integration.producers.intake_process import TOKEN, IntakeProcess, publish_brand
+from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
-
-TOKEN = "not-a-real-token"
 
 
 @pytest.fixture
@@ -34,53 +30,26 @@ def port() -> int:
 
 
 @pytest.fixture
-def process(settings: KafkaSettings, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    brand = {
-        "brand_code": BRAND,
-        "iys_code": 200001,
-        "customer_id": CUSTOMER,
-        "name": "Example",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    client = producer(settings)
-    client.produce(
-        settings.topics.brands.name,
-        key=str(BRAND).encode(),
-        value=Codec().encode("Brand", brand),
-    )
-    assert client.flush(20) == 0
-    environment = os.environ | {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
-        "IZIN_INTAKE_PORT": str(port),
-        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
-    }
-    with subprocess.Popen([sys.executable, "-m", "izin.producers"], env=environment) as one:
-        try:
-            yield one
-        finally:
-            if one.poll() is None:
-                one.kill()
+def intake(settings: KafkaSettings) -> IntakeProcess:
+    publish_brand(settings)
+    return IntakeProcess(settings)
 
 
 @pytest.fixture
-def client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=20,
-    ) as one:
-        until(lambda: process.poll() is not None or _is_healthy(one))
+def process(intake: IntakeProcess) -> Iterator[subprocess.Popen[bytes]]:
+    with intake.running() as one:
         yield one
 
 
-def _is_healthy(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+@pytest.fixture
+def client(process: subprocess.Popen[bytes], intake: IntakeProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=f"http://127.0.0.1:{intake.port}",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        timeout=20,
+        trust_env=False,
+    ) as one:
+        yield one
 
 
 def test_accepted_signups_are_in_kafka(
@@ -143,6 +112,11 @@ def test_intake_without_kafka_does_not_start(port: int):
     [
         ("IZIN_INTAKE_PORT", None, "the port is taken; set IZIN_INTAKE_PORT"),
         ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
+        (
+            "IZIN_INTAKE_OPERATIONS_PORT",
+            None,
+            "the port is taken; set IZIN_INTAKE_OPERATIONS_PORT",
+        ),
         ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
         ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
     ],

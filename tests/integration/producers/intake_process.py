@@ -1,0 +1,81 @@
+"""The intake as a process, for a brand that it knows."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+import httpx
+
+from izin.local import free_port
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.integration.producers.waiting import until
+from tests.support.builders import BRAND, CUSTOMER
+
+TOKEN = "not-a-real-token"
+
+
+class IntakeProcess:
+    """`python -m izin.producers` on ports of its own."""
+
+    def __init__(self, settings: KafkaSettings, **environment: str) -> None:
+        self.port, self.operations_port = free_port(), free_port()
+        self._environment = os.environ | {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+            "IZIN_INTAKE_PORT": str(self.port),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(self.operations_port),
+            "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+            **environment,
+        }
+
+    @contextmanager
+    def running(self, *, log: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it until the context ends; it is ready then. It logs to ``log``, else as we do."""
+        command = [sys.executable, "-m", "izin.producers"]
+        with subprocess.Popen(command, env=self._environment, stderr=log) as process:
+            try:
+                until(lambda: process.poll() is not None or self.is_ready())
+                assert process.poll() is None, "the intake did not start"
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def is_ready(self) -> bool:
+        """Whether it can publish."""
+        try:
+            url = f"http://127.0.0.1:{self.port}/health/ready"
+            return httpx.get(url, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def metrics(self) -> str:
+        """Return its metrics."""
+        url = f"http://127.0.0.1:{self.operations_port}/metrics"
+        return httpx.get(url, trust_env=False).raise_for_status().text
+
+
+def publish_brand(settings: KafkaSettings) -> None:
+    """Publish the brand of the builders to the topic that an intake reads."""
+    brand = {
+        "brand_code": BRAND,
+        "iys_code": 200001,
+        "customer_id": CUSTOMER,
+        "name": "Example",
+        "activated_at": None,
+        "loading_deadline": None,
+        "status": "active",
+    }
+    client = producer(settings)
+    client.produce(
+        settings.topics.brands.name,
+        key=str(BRAND).encode(),
+        value=Codec().encode("Brand", brand),
+    )
+    assert client.flush(20) == 0
