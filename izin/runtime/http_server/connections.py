@@ -102,6 +102,7 @@ class _Connection(H11Protocol):
         self._limits = connections.limits
         self._metrics = connections.metrics
         self._is_open = False
+        self._is_refused = False
         self._deadline: asyncio.TimerHandle | None = None
         self._awaits: Refused | None = None
         """What it is refused for at the deadline."""
@@ -119,7 +120,7 @@ class _Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Process what the client sent."""
-        if not self._is_open:
+        if self._is_refused:
             return
         if self._awaits is None:
             self._wait(self._limits.head_within, Refused.HEAD)
@@ -199,4 +200,8 @@ class _Connection(H11Protocol):
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        # Closed at once, what the client still sends would be answered with a reset, at which its
+        # system drops what it has not read yet: the reason.
+        self._is_refused = True
+        self.transport.write_eof()
+        self._wait(self._limits.idle_for, None)
