@@ -30,7 +30,12 @@ from izin.runtime.task_cancellation import drain
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver, push_credentials
+from izin.sinks.inbound.push import BrandCache, PushReceiver
+from izin.sinks.inbound.push_credentials import (
+    AcceptedCredentials,
+    Credentials,
+    push_credentials,
+)
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
@@ -157,12 +162,13 @@ class _Parts:
 
 def _server(parts: _Parts) -> server.SinkServer:
     receiver = PushReceiver(
-        credentials=parts.credentials,
+        credentials=AcceptedCredentials(parts.credentials, parts.context.ledger, clock=now),
         brands=parts.brands,
         publisher=parts.publisher,
         topic_messages=parts.context.topic_messages,
         clock=now,
         count=parts.metrics.pushed.inc,
+        count_refused=parts.metrics.push_unauthorized,
     )
     return server.SinkServer(
         listeners=parts.listeners,
