@@ -47,6 +47,7 @@ class SinkServer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until ``stopping`` is set; raises PortError."""
+        self.listeners.listen()
         await self.listeners.serve(
             Starlette(
                 routes=[

@@ -75,6 +75,7 @@ async def _serve(
                 publisher, directory, intake.tokens, clock=utc_now, chance=secrets.token_bytes
             )
             if not stopping.is_set():
+                listeners.listen()
                 _log.info(
                     "intake started", host=intake.host, port=intake.port, brands=len(directory)
                 )

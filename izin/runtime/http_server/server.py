@@ -94,6 +94,16 @@ class HttpListeners:
         for _, listener in self._bound:
             listener.close()
 
+    def listen(self) -> None:
+        """Accept connections from now on.
+
+        Raises:
+            PortError: another process listens already; several may bind a port without listening.
+        """
+        for address, listener in self._bound:
+            with address.errors():
+                listener.listen(_BACKLOG)
+
     async def serve(  # noqa: PLR0913  # what is served, and within which limits
         self,
         public: ASGIApp,
@@ -110,13 +120,7 @@ class HttpListeners:
 
         The metrics of the limits are in ``registry``. From ``proxies``, addresses with commas
         between them, the header X-Forwarded-For is believed.
-
-        Raises:
-            PortError: another process listens already; several may bind a port without listening.
         """
-        for address, listener in self._bound:
-            with address.errors():
-                listener.listen(_BACKLOG)
         limits, metrics = _within_descriptors(limits), HttpMetrics(registry)
         servers = [
             _Server(_config(app, limits, metrics, proxies=proxies, drain=drain))

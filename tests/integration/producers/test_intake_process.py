@@ -13,20 +13,13 @@ import httpx
 import pytest
 
 from izin.demo.signups import signups
+from izin.local import free_port
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.intake_process import TOKEN, IntakeProcess, publish_brand
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
 
 
 @pytest.fixture
@@ -89,10 +82,12 @@ sys.exit(__main__.main())
 """The intake, which otherwise gives Kafka a quarter of a minute."""
 
 
-def test_intake_without_kafka_does_not_start(port: int):
+def test_intake_without_kafka_does_not_start():
     """It reports what is wrong and ends with 4."""
     environment = os.environ | {
-        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "IZIN_INTAKE_PORT": str(free_port()),
+        "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
         "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
     }
     done = subprocess.run(
@@ -130,6 +125,8 @@ def test_unusable_settings_are_named(
             "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": settings.topic_prefix,
             "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+            "IZIN_INTAKE_PORT": str(free_port()),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
             setting: value or str(taken.getsockname()[1]),
         }
         words = ["izin.console", *command[1:]] if command[0] == "izin" else command

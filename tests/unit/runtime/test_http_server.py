@@ -87,6 +87,7 @@ async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
         ]
     )
     with closing(HttpListeners(*addresses(served.port, served.operations_port))) as listeners:
+        listeners.listen()
         running = asyncio.create_task(
             listeners.serve(
                 app,
@@ -98,7 +99,6 @@ async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
                 limits=limits,
             )
         )
-        await asyncio.sleep(0)  # now it listens
         try:
             yield served
         finally:
@@ -293,8 +293,7 @@ def test_taken_port_is_named():
     """With the setting that changes it; the other port is free again."""
     port, operations_port = free_port(), free_port()
     with closing(HttpListeners(*addresses(free_port(), operations_port))) as holder:
-        for _, listener in holder._bound:
-            listener.listen()
+        holder.listen()
         with pytest.raises(PortError, match="IZIN_OPS_PORT"):
             HttpListeners(*addresses(port, operations_port))
         HttpListeners(*addresses(port, free_port())).close()
