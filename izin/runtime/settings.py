@@ -105,6 +105,8 @@ class SinkSettings(_Group):
     """The URL at which İYS reaches the push endpoint of this worker; None: no push."""
     push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
     push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
+    """Random and long: the ledger has a salted hash of it. After a change it is registered anew at
+    İYS; old and new are accepted meanwhile."""
     push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
     """The brands to register push for (a JSON list); None: every brand."""
     pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")

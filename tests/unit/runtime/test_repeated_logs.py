@@ -76,17 +76,19 @@ def test_count_comes_with_the_next_line_once_it_is_due(
     logged: Callable[[], list[dict[str, Any]]], clock: Clock
 ) -> None:
     """When it has ended; and a later one is new again."""
-    for _ in range(5):
-        logging.getLogger("aiokafka").warning("no coordinator")
+    for partition in range(5):
+        logging.getLogger("aiokafka.consumer").error(
+            "OffsetCommit failed for partition %d", partition
+        )
     clock.now += 61
     get_logger("izin.test").info("kafka reachable again")
     clock.now += 61
-    logging.getLogger("aiokafka").warning("no coordinator")
+    logging.getLogger("aiokafka.consumer").error("OffsetCommit failed for partition %d", 5)
     assert [(one["event"], *summary(one)) for one in logged()] == [
-        ("no coordinator", None, None),
-        ("no coordinator", 4, 61),
+        ("OffsetCommit failed for partition 0", None, None),
+        ("OffsetCommit failed for partition 4", 4, 61),
         ("kafka reachable again", None, None),
-        ("no coordinator", None, None),
+        ("OffsetCommit failed for partition 5", None, None),
     ]
 
 
