@@ -35,7 +35,9 @@ def up(
     ] = False,
     registry_port: PortOption = 18080,
     intake_port: PortOption = 8081,
+    intake_operations_port: PortOption = 8091,
     sink_port: PortOption = 8082,
+    sink_operations_port: PortOption = 8092,
     order_port: PortOption = 8083,
     simulator_port: PortOption = 8085,
     result_delay: Annotated[
@@ -56,7 +58,9 @@ def up(
         postgres=postgres_port or None,
         registry=registry_port or None if registry else None,
         intake=intake_port or None,
+        intake_operations=intake_operations_port or None,
         sink=sink_port or None,
+        sink_operations=sink_operations_port or None,
         order=order_port or None,
         simulator=simulator_port or None,
     )
@@ -80,7 +84,8 @@ def up(
 def _require_distinct(ports: Ports) -> None:
     """Refuse one port for two parts, whose health checks would then be mixed up."""
     asked: dict[int, str] = {}
-    for part, port in asdict(ports).items():
+    for name, port in asdict(ports).items():
+        part = name.replace("_", "-")
         if port in asked:
             both = f"--{asked[port]}-port and --{part}-port"
             raise typer.BadParameter(f"{both} both name {port}; give each a port of its own")
@@ -92,7 +97,9 @@ def _panel(stack: LocalStack) -> Panel:
     registry = stack.environment.get("SCHEMA_REGISTRY_URL")
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
+        f"           {stack.url('intake_operations')}/metrics",
         f"sink       {stack.url('sink')}/health/ready",
+        f"           {stack.url('sink_operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",

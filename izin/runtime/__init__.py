@@ -1,9 +1,10 @@
 """What every process needs: settings, Kafka clients, the schema registry, logs.
 
 settings            the only reader of the environment
-observe             structured logs with recipients masked
+observe             structured logs, recipients masked, repetitions counted (``repeated_logs``)
 kafka, topic_admin  clients; topics created, repaired and checked
-broker_watch        whether Kafka answers
+answer_watch        whether a server answers; ``broker_watch`` asks Kafka
+http_server         HTTP servers that shed what is too much
 registry            the codec, with ``registry_client`` where a schema registry is set
 task_cancellation, daemon_thread, gc_tuning, errors
 """

@@ -7,11 +7,13 @@ masks every event, so that no field is forgotten.
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from types import TracebackType
 
 import structlog
 
+from izin.runtime.repeated_logs import COUNTED, RepeatHandler
 from izin.runtime.settings import LogSettings
 
 _PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
@@ -86,10 +88,10 @@ def configure(settings: LogSettings) -> None:
         if settings.json_lines
         else structlog.dev.ConsoleRenderer()
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = RepeatHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=COUNTED), *shared],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
@@ -109,6 +111,7 @@ def configure(settings: LogSettings) -> None:
         cache_logger_on_first_use=True,
     )
     sys.excepthook = _log_uncaught
+    threading.excepthook = _log_thread
 
 
 def _log_uncaught(
@@ -119,6 +122,13 @@ def _log_uncaught(
         sys.__excepthook__(kind, error, where)
         return
     get_logger(__name__).critical("process crashed", exc_info=(kind, error, where))
+
+
+def _log_thread(about: threading.ExceptHookArgs) -> None:
+    """Log an exception that ended a thread."""
+    if about.exc_value is not None:
+        name = about.thread.name if about.thread else ""
+        get_logger(__name__).critical("thread crashed", thread=name, exc_info=about.exc_value)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:

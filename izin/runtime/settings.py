@@ -94,10 +94,19 @@ class SinkSettings(_Group):
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
     port: int = Field(8082, validation_alias="IZIN_SINK_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_OPERATIONS_HOST")
+    operations_port: int = Field(8092, validation_alias="IZIN_SINK_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_SINK_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
     push_url: str | None = Field(None, validation_alias="IZIN_PUSH_URL")
     """The URL at which İYS reaches the push endpoint of this worker; None: no push."""
     push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
     push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
+    """Random and long: the ledger has a salted hash of it. After a change it is registered anew at
+    İYS; old and new are accepted meanwhile."""
     push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
     """The brands to register push for (a JSON list); None: every brand."""
     pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")
@@ -118,6 +127,13 @@ class IntakeSettings(_Group):
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
     port: int = Field(8081, validation_alias="IZIN_INTAKE_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_OPERATIONS_HOST")
+    operations_port: int = Field(8091, validation_alias="IZIN_INTAKE_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
     tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), validation_alias="IZIN_INTAKE_TOKENS"
     )

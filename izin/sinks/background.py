@@ -4,17 +4,22 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from izin.consent.forecast import records_per_second
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push import BrandCache
+from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.retention import RetentionEnforcer
@@ -23,6 +28,7 @@ from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 
 _DEADLINE_INTERVAL = timedelta(minutes=1)
+_FIGURES_INTERVAL = timedelta(seconds=5)
 _RETENTION_INTERVAL = timedelta(hours=1)
 _POLL_WAIT = timedelta(milliseconds=500)
 
@@ -41,6 +47,10 @@ class Parts:
     credentials: Credentials | None
     metrics: Metrics
     broker: BrokerWatch
+    monitored: Ledger
+    """Connections for metrics and health alone."""
+    ledger_watch: LedgerWatch
+    listeners: HttpListeners
     notifications: Notifications = field(default_factory=Notifications)
 
 
@@ -52,6 +62,17 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
+        "ledger watch": parts.ledger_watch.run,
+        "figures": LedgerFigures(
+            ledger=parts.monitored,
+            metrics=parts.metrics,
+            topics=kafka.topics,
+            clock=clock,
+            records_per_second=records_per_second(
+                parts.iys.requests_per_second, batch_size=sink.batch_size
+            ),
+            interval=_FIGURES_INTERVAL,
+        ).run,
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,

@@ -11,13 +11,9 @@ import os
 import secrets
 import signal
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
-import uvicorn
 import uvloop
 
-from izin.consent.errors import OurError
-from izin.consent.forecast import records_per_second
 from izin.iys.client import IysClient
 from izin.iys.rate_limit.pace import Pace
 from izin.iys.tokens.token_auth import TokenAuth
@@ -29,35 +25,24 @@ from izin.runtime.task_cancellation import drain
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.background import Parts, background
-from izin.sinks.inbound.push import BrandCache, PushReceiver, push_credentials
+from izin.sinks.inbound.push import BrandCache, PushReceiver
+from izin.sinks.inbound.push_credentials import AcceptedCredentials, push_credentials
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.context import OutboundContext, lease_owner
 from izin.sinks.outbound.loops import keep_running, outbound_loops
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
 
 _DRAIN = 4.0
-_CALL_MARGIN = 1.25
-"""So many times its timeout a call may be on its way: İYS may have it when we have given it up."""
 
 _log = get_logger(__name__)
-
-
-class LeaseTooShortError(OurError):
-    """A call to İYS could outlast its lease, and another process would send it again."""
-
-    def __init__(self, lease: timedelta, timeout: timedelta) -> None:
-        super().__init__(
-            f"IZIN_LEASE ({lease.total_seconds():g} s) must be at least twice IYS_TIMEOUT "
-            f"({timeout.total_seconds():g} s)"
-        )
 
 
 def run(
@@ -92,9 +77,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     """Run a sink worker until ``stopping`` is set."""
     credentials = push_credentials(sink)
     metrics = Metrics()
+    owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(
-            Ledger(ledger_settings, owner=secrets.randbelow(2**31 - 1) + 1)
+        listeners = stack.enter_context(contextlib.closing(server.listeners(sink)))
+        ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
+        monitored = await stack.enter_async_context(
+            Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
         )
         pacer = LedgerPacer(
             ledger,
@@ -111,7 +99,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             topic_messages=TopicMessages(codec, kafka.topics),
             clock=ledger.clock.now,
             pacer=pacer,
-            lease_owner=_lease_owner(ledger.owner, iys, sink),
+            lease_owner=lease_owner(ledger.owner, iys, sink),
             unforeseen=metrics.unforeseen,
         )
         parts = Parts(
@@ -125,31 +113,32 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             credentials=credentials,
             metrics=metrics,
             broker=BrokerWatch(kafka),
+            monitored=monitored,
+            ledger_watch=LedgerWatch(monitored),
+            listeners=listeners,
         )
         await _run(parts, stopping)
 
 
-def _http_server(parts: Parts) -> uvicorn.Server:
+def _server(parts: Parts) -> server.SinkServer:
     receiver = PushReceiver(
-        credentials=parts.credentials,
+        credentials=AcceptedCredentials(
+            parts.credentials, parts.context.ledger, clock=parts.context.clock
+        ),
         brands=parts.brands,
         publisher=parts.publisher,
         topic_messages=parts.context.topic_messages,
         clock=parts.context.clock,
         count=parts.metrics.pushed.inc,
+        count_refused=parts.metrics.push_unauthorized,
     )
-    rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
-    ledger, topics = parts.context.ledger, parts.kafka.topics
-    application = server.app(
-        ledger,
-        parts.metrics,
-        receiver,
-        topics,
-        parts.broker,
-        clock=parts.context.clock,
-        records_per_second=rate,
+    return server.SinkServer(
+        listeners=parts.listeners,
+        receiver=receiver,
+        registry=parts.metrics.registry,
+        faults=lambda: {**parts.ledger_watch.faults(), **parts.broker.faults()},
+        proxies=parts.sink.proxies,
     )
-    return server.server(parts.sink, application)
 
 
 async def _run(parts: Parts, stopping: asyncio.Event) -> None:
@@ -169,14 +158,12 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
             parts.context, parts.iys, parts.sink, parts.notifications, stopping
         )
     ]
-    http_server = _http_server(parts)
-    http = asyncio.create_task(http_server.serve(), name="http")
+    http = asyncio.create_task(_server(parts).run(stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
         await _until(stopping, [*beside, *outbound, http])
     finally:
         stopping.set()
-        http_server.should_exit = True
         await drain([*outbound, http], beside, within=_DRAIN)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
@@ -201,15 +188,3 @@ async def _first(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-
-
-def _lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
-    if sink.lease < 2 * iys.timeout:
-        raise LeaseTooShortError(sink.lease, iys.timeout)
-    return LeaseOwner(
-        owner=owner,
-        lease=sink.lease,
-        call_within=_CALL_MARGIN * iys.timeout,
-        account=iys.username,
-        address=iys.egress_address,
-    )

@@ -35,7 +35,10 @@ def listening(given: Papers, name: str) -> set[int]:
             host, port = map(command.make_context("serve", rest).params.get, ("host", "port"))
     elif argv[1] in _LISTENERS:
         listener = read(_LISTENERS[argv[1]], environment)
-        host, port = listener.host, listener.port
+        addresses = [(listener.host, listener.port)]
+        if hasattr(listener, "operations_port"):
+            addresses.append((listener.operations_host, listener.operations_port))
+        return {port for host, port in addresses if host == "0.0.0.0"}
     else:
         return set()
     return {port} if host == "0.0.0.0" else set()
@@ -43,7 +46,7 @@ def listening(given: Papers, name: str) -> set[int]:
 
 def ports(given: Papers) -> Iterator[str]:
     """Every port is published on 127.0.0.1 alone, as `izin up` does, and in use."""
-    usual = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
+    options = {param.name: param.default for param in leaf(["izin", "up"])[0].params}
     for name, service in given.services.items():
         listened = listening(given, name)
         for one in service.get("ports", []):
@@ -52,7 +55,8 @@ def ports(given: Papers) -> Iterator[str]:
                 yield f"{name}: {one} is open to the network"
             if int(inside) not in listened:
                 yield f"{name}: nobody listens on {inside}"
-            if usual.get(f"{name}_port") != int(outside):
+            usual = {options.get(f"{name}{part}_port") for part in ("", "_operations")}
+            if int(outside) not in usual:
                 yield f"{name}: {outside} is not the port of `izin up`"
         if is_ours(service) and listened:
             probe = _PROBE.search(service["healthcheck"]["test"][-1])

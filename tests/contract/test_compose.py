@@ -35,7 +35,7 @@ BROKEN = [
     (compose_shape.structure, YAML, "image: postgres:18", "hostname: db", "either an image or a"),
     (compose_shape.structure, YAML, 'IZIN_SINK_PORT: "8082"', "IZIN_SINK_PORT: 8082", "quote it"),
     (compose_shape.structure, YAML, "[order]", "[1]", "holds more than texts"),
-    (compose_shape.structure, YAML, '["127.0.0.1:8081:8081"]', '["8081"]', "ports: 8081"),
+    (compose_shape.structure, YAML, '["127.0.0.1:8081:8081", ', '["8081", ', "ports: 8081"),
     (compose_shape.structure, YAML, "kafka-data:/var", "./data:/var", "volumes: ./data"),
     (compose_shape.structure, YAML, "\n  postgres-data:", "", "not those declared"),
     (compose_shape.structure, YAML, "retries: 12", "retry: 12", "healthcheck: retry"),
@@ -142,6 +142,13 @@ BROKEN = [
         "IZIN_SINK_HOST: 0.0.0.0",
         "IZIN_SINK_HOST: 127.0.0.1",
         "listens on 8082",
+    ),
+    (
+        compose_network.ports,
+        YAML,
+        "IZIN_SINK_OPERATIONS_HOST: 0.0.0.0",
+        "IZIN_SINK_OPERATIONS_HOST: 127.0.0.1",
+        "listens on 8092",
     ),
     (
         compose_network.ports,

@@ -15,7 +15,16 @@ from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
-PORTS = ("kafka", "postgres", "intake", "sink", "order", "simulator")
+PORTS = (
+    "kafka",
+    "postgres",
+    "intake",
+    "intake-operations",
+    "sink",
+    "sink-operations",
+    "order",
+    "simulator",
+)
 ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
 ENDED_WITHIN = 90
 

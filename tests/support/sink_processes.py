@@ -30,6 +30,8 @@ class SinkProcesses:
     result_delay: float
     running: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     frozen: set[int] = field(default_factory=set)
+    ports: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Of each process: for everybody, and for operators."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What else is set for them."""
 
@@ -38,7 +40,8 @@ class SinkProcesses:
         for number in range(self.count):
             process = self.running.get(number)
             if process is None or process.poll() is not None:
-                self.running[number] = self._start()
+                self.ports[number] = (free_port(), free_port())
+                self.running[number] = self._start(*self.ports[number])
 
     def kill(self, number: int) -> None:
         """Kill one, frozen or not."""
@@ -70,7 +73,7 @@ class SinkProcesses:
                 process.kill()
                 process.wait(timeout=10)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, port: int, operations_port: int) -> subprocess.Popen[bytes]:
         ours = {
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": self.settings.topic_prefix,
@@ -82,7 +85,8 @@ class SinkProcesses:
             "IYS_PASSWORD": PASSWORD,
             "IYS_TIMEOUT": f"PT{TIMEOUT.total_seconds()}S",
             "IYS_RESULT_DELAY": f"PT{self.result_delay * 1.5}S",
-            "IZIN_SINK_PORT": str(free_port()),
+            "IZIN_SINK_PORT": str(port),
+            "IZIN_SINK_OPERATIONS_PORT": str(operations_port),
             "IZIN_SINK_INTERVAL": "PT0.2S",
             "IZIN_LEASE": f"PT{LEASE.total_seconds()}S",
             "IZIN_BATCH_SIZE": "20",

@@ -20,7 +20,9 @@ class Ports:
     postgres: int | None = None
     registry: int | None = None
     intake: int | None = None
+    intake_operations: int | None = None
     sink: int | None = None
+    sink_operations: int | None = None
     order: int | None = None
     simulator: int | None = None
 

@@ -30,7 +30,7 @@ from izin.runtime import topic_admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.migrate import migrate
 
-Part = Literal["intake", "sink", "order", "simulator"]
+Part = Literal["intake", "intake_operations", "sink", "sink_operations", "order", "simulator"]
 
 
 _ISO = TypeAdapter(timedelta)
@@ -155,7 +155,17 @@ class LocalStack:
         self._ports = replace(
             given,
             intake=claim(given.intake, name="intake", setting="--intake-port"),
+            intake_operations=claim(
+                given.intake_operations,
+                name="intake's operations listener",
+                setting="--intake-operations-port",
+            ),
             sink=claim(given.sink, name="sink", setting="--sink-port"),
+            sink_operations=claim(
+                given.sink_operations,
+                name="sink's operations listener",
+                setting="--sink-operations-port",
+            ),
             order=claim(given.order, name="order worker", setting="--order-port"),
             simulator=claim(given.simulator, name="simulator", setting="--simulator-port"),
         )
@@ -171,7 +181,9 @@ class LocalStack:
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
             "IZIN_PARTITIONS": str(self._partitions),
             "IZIN_SINK_PORT": str(self._ports.sink),
+            "IZIN_SINK_OPERATIONS_PORT": str(self._ports.sink_operations),
             "IZIN_INTAKE_PORT": str(self._ports.intake),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(self._ports.intake_operations),
             "IZIN_STREAM_PORT": str(self._ports.order),
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_INTAKE_TOKENS": f'["{self.intake_token}"]',

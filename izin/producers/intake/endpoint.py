@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from izin.consent.errors import SourceError
@@ -34,19 +34,21 @@ from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.metrics import IntakeMetrics
-from izin.producers.intake.problems import IntakeDisabledError, IntakeProblem, as_json, problem
-from izin.producers.intake.request_body import InputRecord, read_body
+from izin.producers.intake.problems import IntakeDisabledError, as_json
+from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import PostponedRecord, RecordValidator
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
+from izin.runtime.http_server.operations import Faults, health
+from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.shedding import read_body
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
 
 MAX_BODY = 1024 * 1024
 RETRY_AFTER_SECONDS = 5
 
-_BODY_TIMEOUT = 15.0
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
 
 _log = get_logger(__name__)
@@ -89,12 +91,12 @@ class Intake:
         began = perf_counter()
         try:
             self._authorise(request)
-            body = await _read_bounded(request)
-            records, is_single = read_body(request.headers.get("content-type", ""), body)
+            body = await read_body(request, largest=MAX_BODY)
+            records, is_single = read_records(request.headers.get("content-type", ""), body)
             response = await self._accept(
                 records, request.headers.get("idempotency-key") or None, is_single=is_single
             )
-        except IntakeProblem as error:
+        except RequestRefusedError as error:
             response = problem(error.status, error.title, error.detail, headers=error.headers)
         except IntakeDisabledError as error:
             response = problem(503, "Intake is disabled", str(error))
@@ -109,21 +111,6 @@ class Intake:
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
-    async def live(self, _request: Request) -> Response:
-        """Respond with 200: the process works."""
-        return JSONResponse({"status": "ok"})
-
-    async def ready(self, _request: Request) -> Response:
-        """Respond with 200 if events can be published now, else 503."""
-        reachable = await asyncio.to_thread(self._publisher.is_reachable)
-        state = "ok" if reachable else "kafka is not reachable"
-        return JSONResponse({"status": state}, status_code=200 if reachable else 503)
-
-    async def show_metrics(self, _request: Request) -> Response:
-        """Respond with the metrics in Prometheus' text format."""
-        body, media_type = self.metrics.exposition()
-        return PlainTextResponse(body, media_type=media_type)
-
     def _authorise(self, request: Request) -> None:
         if not self._tokens:
             raise IntakeDisabledError(
@@ -134,7 +121,7 @@ class Intake:
         # Every token is compared, so the time taken shows nothing about any of them.
         matches = [hmac.compare_digest(digest, one) for one in self._tokens]
         if scheme.lower() != "bearer" or not any(matches):
-            raise IntakeProblem(
+            raise RequestRefusedError(
                 401,
                 "Not authorised",
                 "send a configured token: Authorization: Bearer <token>",
@@ -232,14 +219,12 @@ class Intake:
         self.metrics.measured(self._skew.proven)
 
 
-def intake_app(intake: Intake) -> Starlette:
-    """Return the ASGI application of ``intake``."""
+def intake_app(intake: Intake, faults: Faults) -> Starlette:
+    """Return the ASGI application of ``intake``, which is ready while there are no ``faults``."""
     return Starlette(
         routes=[
             Route("/v1/consents", intake.post, methods=["POST"]),
-            Route("/health/live", intake.live),
-            Route("/health/ready", intake.ready),
-            Route("/metrics", intake.show_metrics),
+            *health(faults, with_reasons=False),
         ],
         exception_handlers={HTTPException: _not_found},
     )
@@ -252,25 +237,6 @@ async def _not_found(request: Request, error: Exception) -> Response:
         "No such endpoint",
         f"{request.method} {request.url.path} is not served; POST to /v1/consents",
     )
-
-
-async def _read_bounded(request: Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise IntakeProblem(
-                        413,
-                        "Too large",
-                        f"the body is over {MAX_BODY} bytes; send less at once",
-                    )
-    except TimeoutError:
-        raise IntakeProblem(
-            408, "Too slow", f"the body did not arrive within {_BODY_TIMEOUT:.0f} s; send it again"
-        ) from None
-    return bytes(body)
 
 
 def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:

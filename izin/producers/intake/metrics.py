@@ -2,8 +2,7 @@
 
 from datetime import timedelta
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
@@ -12,31 +11,31 @@ class IntakeMetrics:
     """The intake's metrics, in a registry of their own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._requests = Counter(
             "izin_intake_requests",
             "Requests to the intake, by HTTP status.",
             ["status"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._records = Counter(
             "izin_intake_records",
             "Records posted to the intake, by outcome.",
             ["outcome"],
-            registry=self._registry,
+            registry=self.registry,
         )
         self._seconds = Histogram(
             "izin_intake_request_seconds",
             "Response time of requests to the intake; a 202 includes Kafka's acknowledgement.",
             buckets=_BUCKETS,
-            registry=self._registry,
+            registry=self.registry,
         )
 
         self._skew = Gauge(
             "izin_intake_clock_skew_seconds",
             "How far this clock is ahead of Kafka's, as far as append times prove it; negative: "
             "behind.",
-            registry=self._registry,
+            registry=self.registry,
         )
 
     def answered(self, status: int, seconds: float) -> None:
@@ -53,7 +52,3 @@ class IntakeMetrics:
     def measured(self, skew: timedelta) -> None:
         """Set the clock skew."""
         self._skew.set(skew.total_seconds())
-
-    def exposition(self) -> tuple[bytes, str]:
-        """Return the metrics in Prometheus' text format, and its media type."""
-        return generate_latest(self._registry), CONTENT_TYPE_LATEST

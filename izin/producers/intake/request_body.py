@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl
 from izin.consent.model import DateBasis
 from izin.consent.texts import clean, has_surrogate
 from izin.consent.violations import Violation
-from izin.producers.intake.problems import IntakeProblem
 from izin.producers.mapping.field_names import JSON_NAMES, Field, field_of, fold
 from izin.producers.mapping.violations import printable, violation
+from izin.runtime.http_server.problems import RequestRefusedError
 
 Name = TypeVar("Name", bound=str)
 
@@ -53,18 +53,18 @@ class InputRecord:
     """The sender's name of each field, or the JSON name of an absent one."""
 
 
-def read_body(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bool]:
+def read_records(content_type: str, body: bytes) -> tuple[Sequence[InputRecord], bool]:
     """Return the records in ``body``, and whether it is a single one.
 
     Raises:
-        IntakeProblem: the body cannot be parsed.
+        RequestRefusedError: the body cannot be parsed.
     """
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == JSON_TYPE:
         return _read_json(body)
     if media_type == FORM_TYPE:
         return _read_form(body)
-    raise IntakeProblem(
+    raise RequestRefusedError(
         415,
         "Unsupported content type",
         f"Content-Type must be {JSON_TYPE} or {FORM_TYPE}; set the header to what the body is",
@@ -94,18 +94,20 @@ def _read_json(body: bytes) -> tuple[Sequence[InputRecord], bool]:
     if isinstance(found, _Pairs):
         return [_of_pairs(found.pairs, is_live=False)], True
     if not isinstance(found, list) or not found:
-        raise IntakeProblem(
+        raise RequestRefusedError(
             422, "Not a record", "the body must be a JSON object, or a list of 1 to 1000 objects"
         )
     if len(found) > MAX_RECORDS:
-        raise IntakeProblem(
+        raise RequestRefusedError(
             413,
             "Too many records",
             f"{len(found)} records in one request; send at most {MAX_RECORDS}",
         )
     for index, one in enumerate(found):
         if not isinstance(one, _Pairs):
-            raise IntakeProblem(422, "Not a record", f"/{index} is not a JSON object; send objects")
+            raise RequestRefusedError(
+                422, "Not a record", f"/{index} is not a JSON object; send objects"
+            )
     return [_of_pairs(one.pairs, is_live=False) for one in found], False
 
 
@@ -113,8 +115,8 @@ def _no_constant(_name: str) -> NoReturn:
     raise ValueError
 
 
-def _not_json(what: str) -> IntakeProblem:
-    return IntakeProblem(400, "Not JSON", f"the body is not JSON: {what}")
+def _not_json(what: str) -> RequestRefusedError:
+    return RequestRefusedError(400, "Not JSON", f"the body is not JSON: {what}")
 
 
 def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
@@ -127,7 +129,7 @@ def _read_form(body: bytes) -> tuple[Sequence[InputRecord], bool]:
             max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
-        raise IntakeProblem(
+        raise RequestRefusedError(
             400,
             "Not a form",
             f"the body is not {FORM_TYPE} with at most {_MAX_FIELDS} fields",

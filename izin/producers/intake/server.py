@@ -1,40 +1,34 @@
 """The intake as a process.
 
-It binds its port first and listens once Kafka is reachable; on SIGTERM it closes the port first,
+It binds its ports first and listens once Kafka is reachable; on SIGTERM it closes the ports first,
 then Kafka. Whatever was answered with 202 is in Kafka, so stopping loses nothing.
 """
 
 import asyncio
-import errno
 import secrets
 import signal
-import socket
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 
-import uvicorn
 import uvloop
 
-from izin.consent.errors import OurError
-from izin.producers.brand_directory import BrandReader
+from izin.producers.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.server import HttpListeners, ListenAddress
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
+from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.codec import Codec
 
 _DELIVERY = timedelta(seconds=10)
 _DRAIN = 20
-_CONCURRENCY = 256
-_BACKLOG = 2048
 
 _log = get_logger(__name__)
-
-
-class PortError(OurError):
-    """The intake cannot listen on its configured address."""
 
 
 def utc_now() -> datetime:
@@ -46,63 +40,37 @@ def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
     """Serve the intake until SIGTERM or SIGINT.
 
     Raises:
-        PortError: the address cannot be used.
+        PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start.
     """
-    with closing(_bound(intake)) as listener:
-        uvloop.run(_serve(kafka, intake, codec, listener))
+    with closing(_listeners(intake)) as listeners:
+        uvloop.run(_serve(kafka, intake, codec, listeners))
 
 
-@contextmanager
-def _port_errors(intake: IntakeSettings) -> Iterator[None]:
-    """Raise PortError, which names the settings, where the block raises OSError."""
-    try:
-        yield
-    except OSError as error:
-        where = f"{intake.host}:{intake.port}"
-        if error.errno == errno.EADDRINUSE:
-            remedy = "the port is taken; set IZIN_INTAKE_PORT to another"
-        else:
-            remedy = f"{error.strerror}; are IZIN_INTAKE_HOST and IZIN_INTAKE_PORT right?"
-        raise PortError(f"the intake cannot listen on {where}: {remedy}") from error
-
-
-def _bound(intake: IntakeSettings) -> socket.socket:
-    """Return a socket bound to the port; connections are refused until it listens."""
-    with _port_errors(intake):
-        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
-            intake.host, intake.port, type=socket.SOCK_STREAM
-        )
-        listener = socket.socket(family, kind, protocol)
-        try:
-            # Connections of an earlier run may linger.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-        except OSError:
-            listener.close()
-            raise
-        return listener
+def _listeners(intake: IntakeSettings) -> HttpListeners:
+    return HttpListeners(
+        ListenAddress(
+            server="the intake",
+            host=intake.host,
+            port=intake.port,
+            settings="IZIN_INTAKE",
+        ),
+        ListenAddress(
+            server="the intake's operations listener",
+            host=intake.operations_host,
+            port=intake.operations_port,
+            settings="IZIN_INTAKE_OPERATIONS",
+        ),
+    )
 
 
 async def _serve(
-    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, listener: socket.socket
+    kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, listeners: HttpListeners
 ) -> None:
-    loop = asyncio.get_running_loop()
-    server: uvicorn.Server | None = None
-    stopped = asyncio.Event()
-
-    def stop() -> None:
-        stopped.set()
-        if server is not None:
-            server.should_exit = True
-
-    # Uvicorn raises the signal again once it has stopped; with this handler, Kafka can be closed.
+    stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    reader = BrandReader(kafka, codec)
-    following = reader.follow()
-    directory = await asyncio.to_thread(following.__enter__)
-    try:
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    async with _following(BrandReader(kafka, codec)) as directory:
         with (
             KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
             ReceiptLog(
@@ -117,23 +85,41 @@ async def _serve(
                 clock=utc_now,
                 chance=secrets.token_bytes,
             )
-            server = uvicorn.Server(
-                uvicorn.Config(
-                    intake_app(endpoint),
-                    log_config=None,
-                    access_log=False,
-                    lifespan="off",
-                    limit_concurrency=_CONCURRENCY,
-                    timeout_graceful_shutdown=_DRAIN,
-                )
-            )
-            if not stopped.is_set():
-                with _port_errors(intake):
-                    # Several processes may bind a port that none listens on.
-                    listener.listen(_BACKLOG)
+            if not stopping.is_set():
+                listeners.listen()
                 _log.info(
                     "intake started", host=intake.host, port=intake.port, brands=len(directory)
                 )
-                await server.serve(sockets=[listener])
+                await _listen(endpoint, BrokerWatch(kafka), intake, listeners, stopping)
+
+
+async def _listen(
+    endpoint: Intake,
+    broker: BrokerWatch,
+    intake: IntakeSettings,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
+) -> None:
+    watching = asyncio.create_task(broker.run(), name="broker watch")
+    registry = endpoint.metrics.registry
+    try:
+        await listeners.serve(
+            intake_app(endpoint, broker.faults),
+            operations_app(registry, broker.faults),
+            registry,
+            proxies=intake.proxies,
+            drain=_DRAIN,
+            stopping=stopping,
+        )
+    finally:
+        await cancel_all([watching])
+
+
+@asynccontextmanager
+async def _following(reader: BrandReader) -> AsyncIterator[BrandDirectory]:
+    following = reader.follow()
+    directory = await asyncio.to_thread(following.__enter__)
+    try:
+        yield directory
     finally:
         await asyncio.to_thread(following.__exit__, None, None, None)

@@ -86,8 +86,5 @@ class EventPublisher(Protocol):
     def flush(self, timeout: timedelta) -> int:
         """Wait for the results of all events; return how many are missing."""
 
-    def is_reachable(self) -> bool:
-        """Whether the broker can be reached now."""
-
     def bulk(self) -> AbstractContextManager[None]:
         """Within the context, results arrive in ``send`` and ``flush`` only: higher throughput."""

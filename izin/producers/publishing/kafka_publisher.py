@@ -36,7 +36,6 @@ from izin.schemas.codec import Codec
 BULK_LINGER = timedelta(milliseconds=20)
 
 _POLL_TIMEOUT = 0.1
-_PING_TIMEOUT = 2.0
 
 
 class KafkaPublisher:
@@ -159,15 +158,6 @@ class KafkaPublisher:
     def flush(self, timeout: timedelta) -> int:
         """Wait for the results of all events; return how many are missing."""
         return self._producer.flush(timeout.total_seconds())
-
-    def is_reachable(self) -> bool:
-        """Whether the broker can be reached now and has the topic; blocks for at most 2 s."""
-        name = self._topics.events.name
-        try:
-            found = self._producer.list_topics(name, timeout=_PING_TIMEOUT).topics[name]
-        except KafkaException:
-            return False
-        return found.error is None
 
     def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
         """Flush, then stop polling."""

@@ -6,24 +6,21 @@ same id. HTTP Basic is required, for İYS refuses a receiver without authenticat
 is answered and not published.
 """
 
-import base64
-import binascii
-import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
-from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from izin.consent.errors import OurError
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Stream
 from izin.iys.wire_format.push import parse_push
+from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.shedding import read_body
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound.push_credentials import AcceptedCredentials, RefusedPushes
 from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
@@ -36,35 +33,6 @@ from izin.sinks.record.messages import TopicMessages
 _MAX_BYTES = 8 * 1024 * 1024
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """The credentials of İYS at our receiver."""
-
-    username: str
-    password: SecretStr
-
-    def admits(self, header: str | None) -> bool:
-        """Return whether an ``Authorization`` header has these credentials, in constant time."""
-        expected = f"{self.username}:{self.password.get_secret_value()}".encode()
-        return hmac.compare_digest(_basic(header), expected)
-
-
-class NoPushCredentialsError(OurError):
-    """A push address is set without the credentials that İYS needs there."""
-
-    def __init__(self) -> None:
-        super().__init__("IZIN_PUSH_URL is set: set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD too")
-
-
-def push_credentials(sink: SinkSettings) -> Credentials | None:
-    """Return the credentials of the settings, if they have any; raises NoPushCredentialsError."""
-    if sink.push_username is not None and sink.push_password is not None:
-        return Credentials(username=sink.push_username, password=sink.push_password)
-    if sink.push_url is not None:
-        raise NoPushCredentialsError
-    return None
 
 
 class BrandCache:
@@ -91,27 +59,33 @@ class BrandCache:
 class PushReceiver:
     """The endpoint that İYS pushes to."""
 
-    credentials: Credentials | None
+    credentials: AcceptedCredentials
     brands: BrandCache
     publisher: Publisher
     topic_messages: TopicMessages
     clock: Callable[[], datetime]
     count: Callable[[int], None]
     """Counts the movements of a push."""
+    count_refused: Callable[[str], None]
+    """Counts a push that is refused because its credentials are ``missing`` or ``wrong``."""
+    refused: RefusedPushes = field(default_factory=RefusedPushes)
 
     async def __call__(self, request: Request) -> Response:
         """Receive one push."""
-        if self.credentials is None or not self.credentials.admits(
-            request.headers.get("authorization")
-        ):
+        header = request.headers.get("authorization")
+        if not await self.credentials.admits(header):
+            self.count_refused("missing" if header is None else "wrong")
+            if header is not None:
+                self.refused.note(self.clock())
             return JSONResponse(
                 {"error": "sign in with HTTP Basic"},
                 HTTPStatus.UNAUTHORIZED,
                 {"WWW-Authenticate": 'Basic realm="izin"'},
             )
         try:
-            body = await _body(request)
-            push = parse_push(body)
+            push = parse_push(await read_body(request, largest=_MAX_BYTES))
+        except RequestRefusedError as error:
+            return problem(error.status, error.title, error.detail)
         except UnreadableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         at = self.clock()
@@ -121,8 +95,8 @@ class PushReceiver:
                 code = movement.brand_code
                 brand = None if code is None else await self.brands.find(code)
                 if brand is None:
-                    problem = f"list[{place}].brandCode: no brand of ours"
-                    return JSONResponse({"error": problem}, HTTPStatus.BAD_REQUEST)
+                    reason = f"list[{place}].brandCode: no brand of ours"
+                    return JSONResponse({"error": reason}, HTTPStatus.BAD_REQUEST)
                 event = event_of(movement, brand, Stream.IYS, path="push", at=at)
                 key = key_of(event)
                 messages.append(
@@ -137,22 +111,3 @@ class PushReceiver:
             return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
         self.count(len(push.movements))
         return JSONResponse({"status": "ok"})
-
-
-def _basic(header: str | None) -> bytes:
-    scheme, _, text = (header or "").partition(" ")
-    if scheme.lower() != "basic":
-        return b""
-    try:
-        return base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        return b""
-
-
-async def _body(request: Request) -> bytes:
-    received = bytearray()
-    async for chunk in request.stream():
-        received += chunk
-        if len(received) > _MAX_BYTES:
-            raise UnreadableError(f"the push has more than {_MAX_BYTES} bytes")
-    return bytes(received)

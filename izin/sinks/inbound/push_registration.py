@@ -1,4 +1,8 @@
-"""Keep our push receiver registered at İYS.
+"""Keep our push receiver registered at İYS, with the credentials of the settings.
+
+İYS shows what is registered and not with which credentials, so the ledger has their fingerprints.
+When they have changed, every channel is registered anew: to unregister it would take the former
+password.
 
 After an error that a person must correct, registration is tried again only after a quarter of an
 hour: each failed call counts against our address.
@@ -12,7 +16,9 @@ from izin.consent.model import Channel
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection
 from izin.runtime.observe import get_logger
-from izin.sinks.inbound.push import BrandCache, Credentials
+from izin.sinks.inbound.push import BrandCache
+from izin.sinks.inbound.push_credentials import Credentials
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
@@ -65,14 +71,22 @@ class PushRegistrar:
         )
 
     async def register(self, brand: Brand) -> None:
-        """Register every channel of the brand that is not registered yet; raises CallError."""
+        """Register every channel of the brand that is not registered with these credentials yet.
+
+        Raises:
+            CallError: İYS does not take it, or does not answer.
+            LedgerUnavailableError: The ledger cannot be reached.
+        """
+        ledger = PushRegistrations(ledger=self.context.ledger, url=self.url)
+        is_current = await ledger.is_registered(brand.brand_code, self.credentials.secret)
         registered = {
             Channel(one.type)
             for one in await self.context.client.push_registrations(brand.path)
             if one.url == self.url and one.type in set(Channel) and is_registered(one.status)
         }
-        missing = [channel for channel in Channel if channel not in registered]
+        missing = [one for one in Channel if not is_current or one not in registered]
         if missing:
+            fingerprint = await ledger.begin(brand.brand_code, self.credentials.secret)
             await self.context.client.register_push(
                 brand.path,
                 [
@@ -85,6 +99,7 @@ class PushRegistrar:
                     for channel in missing
                 ],
             )
+            await ledger.end(brand.brand_code, fingerprint, now=self.context.clock())
             _log.info("push registered", brand=brand.brand_code, channels=[*map(str, missing)])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from izin.consent.forecast import DueGroup, Forecast
 from izin.iys.rate_limit.reputation import STATUS
@@ -70,8 +70,19 @@ class Metrics:
             name: Gauge(name, description, labels, registry=self.registry)
             for name, (description, labels) in _GAUGES.items()
         }
+        self.read_at = Gauge(
+            "izin_ledger_read_timestamp_seconds",
+            "When the figures of the ledger were last read (Unix time)",
+            registry=self.registry,
+        )
         self.pushed = Counter(
             "izin_pushed_movements", "Movements that İYS pushed", registry=self.registry
+        )
+        self._push_unauthorized = Counter(
+            "izin_push_unauthorized",
+            "Pushes refused because their credentials were missing (as in İYS's test), or wrong",
+            ["reason"],
+            registry=self.registry,
         )
         self._calls = Counter(
             "izin_iys_calls",
@@ -151,6 +162,10 @@ class Metrics:
         """Count a call to İYS by its result."""
         self._calls.labels(operation, code).inc()
 
+    def push_unauthorized(self, reason: str) -> None:
+        """Count a push without accepted credentials: they were ``missing`` or ``wrong``."""
+        self._push_unauthorized.labels(reason).inc()
+
     def unforeseen(self, code: str) -> None:
         """Count a fault of a field that İYS found and our validation did not."""
         self._unforeseen.labels(code).inc()
@@ -172,7 +187,3 @@ class Metrics:
         self._gauges["izin_overdue_keys"].set(lag.overdue)
         self._gauges["izin_forecast_late_keys"].set(ahead.late)
         self._gauges["izin_forecast_lost_keys"].set(ahead.lost)
-
-    def page(self) -> bytes:
-        """Return the metrics as text."""
-        return generate_latest(self.registry)

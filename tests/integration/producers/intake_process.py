@@ -1,15 +1,16 @@
-"""The intake as a process of its own."""
+"""The intake as a process, for a brand that it knows."""
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 import httpx
 
+from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -19,16 +20,66 @@ from tests.support.builders import BRAND, CUSTOMER
 TOKEN = "not-a-real-token"
 
 
-def a_free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+class IntakeProcess:
+    """`python -m izin.producers` on ports of its own."""
+
+    def __init__(self, settings: KafkaSettings, **environment: str) -> None:
+        self.port, self.operations_port = free_port(), free_port()
+        self._environment = os.environ | {
+            "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+            "IZIN_INTAKE_PORT": str(self.port),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(self.operations_port),
+            "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+            **environment,
+        }
+
+    @contextmanager
+    def running(
+        self, *, log: IO[bytes] | None = None, script: str | None = None
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it, or the ``script`` that does, until the context ends; it is ready then.
+
+        It logs to ``log``, else as we do.
+        """
+        what = ["-m", "izin.producers"] if script is None else ["-c", script]
+        command = [sys.executable, *what]
+        with subprocess.Popen(command, env=self._environment, stderr=log) as process:
+            try:
+                until(lambda: process.poll() is not None or self.is_ready())
+                assert process.poll() is None, "the intake did not start"
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def is_ready(self) -> bool:
+        """Whether it can publish."""
+        try:
+            url = f"http://127.0.0.1:{self.port}/health/ready"
+            return httpx.get(url, trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """Give a client that may publish."""
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{self.port}",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+            timeout=20,
+            trust_env=False,
+        ) as one:
+            yield one
+
+    def metrics(self) -> str:
+        """Return its metrics."""
+        url = f"http://127.0.0.1:{self.operations_port}/metrics"
+        return httpx.get(url, trust_env=False).raise_for_status().text
 
 
 def publish_brand(settings: KafkaSettings) -> None:
-    """Register the brand of the tests."""
+    """Publish the brand of the builders to the topic that an intake reads."""
     brand = {
         "brand_code": BRAND,
         "iys_code": 200001,
@@ -45,42 +96,3 @@ def publish_brand(settings: KafkaSettings) -> None:
         value=Codec().encode("Brand", brand),
     )
     assert client.flush(20) == 0
-
-
-@contextmanager
-def running_intake(
-    settings: KafkaSettings, port: int, *, script: str | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Yield an intake that starts on ``port``; ``script`` runs instead of the module."""
-    environment = os.environ | {
-        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
-        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
-        "IZIN_INTAKE_PORT": str(port),
-        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
-    }
-    command = ["-m", "izin.producers"] if script is None else ["-c", script]
-    with subprocess.Popen([sys.executable, *command], env=environment) as one:
-        try:
-            yield one
-        finally:
-            if one.poll() is None:
-                one.kill()
-
-
-@contextmanager
-def intake_client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client]:
-    """Yield a client of a running intake, which is ready."""
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{port}",
-        headers={"Authorization": f"Bearer {TOKEN}"},
-        timeout=20,
-    ) as one:
-        until(lambda: process.poll() is not None or _is_healthy(one))
-        yield one
-
-
-def _is_healthy(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False

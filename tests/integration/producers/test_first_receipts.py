@@ -22,12 +22,7 @@ from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.kafka import BrokerError, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.producers.intake_process import (
-    a_free_port,
-    intake_client,
-    publish_brand,
-    running_intake,
-)
+from tests.integration.producers.intake_process import IntakeProcess, publish_brand
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.broker
@@ -146,11 +141,8 @@ sys.exit(__main__.main())
 
 @contextmanager
 def replica(settings: KafkaSettings, script: str | None = None) -> Iterator[httpx.Client]:
-    port = a_free_port()
-    with (
-        running_intake(settings, port, script=script) as process,
-        intake_client(process, port) as client,
-    ):
+    intake = IntakeProcess(settings)
+    with intake.running(script=script), intake.client() as client:
         yield client
 
 

@@ -13,35 +13,30 @@ import httpx
 import pytest
 
 from izin.demo.signups import signups
+from izin.local import free_port
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.settings import KafkaSettings
-from tests.integration.producers.intake_process import (
-    TOKEN,
-    a_free_port,
-    intake_client,
-    publish_brand,
-    running_intake,
-)
+from tests.integration.producers.intake_process import TOKEN, IntakeProcess, publish_brand
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
 
 
 @pytest.fixture
-def port() -> int:
-    return a_free_port()
+def intake(settings: KafkaSettings) -> IntakeProcess:
+    publish_brand(settings)
+    return IntakeProcess(settings)
 
 
 @pytest.fixture
-def process(settings: KafkaSettings, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    publish_brand(settings)
-    with running_intake(settings, port) as one:
+def process(intake: IntakeProcess) -> Iterator[subprocess.Popen[bytes]]:
+    with intake.running() as one:
         yield one
 
 
 @pytest.fixture
-def client(process: subprocess.Popen[bytes], port: int) -> Iterator[httpx.Client]:
-    with intake_client(process, port) as one:
+def client(process: subprocess.Popen[bytes], intake: IntakeProcess) -> Iterator[httpx.Client]:
+    with intake.client() as one:
         yield one
 
 
@@ -82,10 +77,12 @@ sys.exit(__main__.main())
 """The intake, which otherwise gives Kafka a quarter of a minute."""
 
 
-def test_intake_without_kafka_does_not_start(port: int):
+def test_intake_without_kafka_does_not_start():
     """It reports what is wrong and ends with 4."""
     environment = os.environ | {
-        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}",
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "IZIN_INTAKE_PORT": str(free_port()),
+        "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
         "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
     }
     done = subprocess.run(
@@ -105,6 +102,11 @@ def test_intake_without_kafka_does_not_start(port: int):
     [
         ("IZIN_INTAKE_PORT", None, "the port is taken; set IZIN_INTAKE_PORT"),
         ("IZIN_INTAKE_HOST", "192.0.2.1", "IZIN_INTAKE_HOST"),
+        (
+            "IZIN_INTAKE_OPERATIONS_PORT",
+            None,
+            "the port is taken; set IZIN_INTAKE_OPERATIONS_PORT",
+        ),
         ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
         ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
     ],
@@ -118,6 +120,8 @@ def test_unusable_settings_are_named(
             "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": settings.topic_prefix,
             "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
+            "IZIN_INTAKE_PORT": str(free_port()),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
             setting: value or str(taken.getsockname()[1]),
         }
         words = ["izin.console", *command[1:]] if command[0] == "izin" else command

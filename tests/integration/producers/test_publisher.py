@@ -57,7 +57,6 @@ def test_unreachable_broker_gives_undelivered(nobody: str):
         future = one.publish(an_event(), a_key())
         with pytest.raises(UndeliveredError):
             future.result(20)
-        assert not one.is_reachable()
 
 
 def test_full_queue_is_backpressure(nobody: str):

@@ -224,12 +224,17 @@ async def test_refused_pull_waits_for_its_interval(
 
 @asynccontextmanager
 async def a_worker(
-    kafka_settings: KafkaSettings, ledger_settings: LedgerSettings, iys: IysSettings
+    kafka_settings: KafkaSettings,
+    ledger_settings: LedgerSettings,
+    iys: IysSettings,
+    *,
+    operations_port: int,
 ) -> AsyncIterator[str]:
     """Run a whole sink worker and give its address."""
     port = free_port()
     sink = SinkSettings(
         port=port,
+        operations_port=operations_port,
         push_url=f"http://127.0.0.1:{port}/iys/push",
         push_username=PUSH[0],
         push_password=SecretStr(PUSH[1]),
@@ -271,7 +276,10 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
     # The harness has published its brand to a topic without this test's prefix.
     await ledger.fetch("DELETE FROM outbox RETURNING id")
     quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
-    async with a_worker(kafka_settings, ledger_settings, quick) as address:
+    operations_port = free_port()
+    async with a_worker(
+        kafka_settings, ledger_settings, quick, operations_port=operations_port
+    ) as address:
         publish(kafka_settings, *harness.decided(onay(), onay(a_phone(2))))
         await until(lambda: iys.register() == {PHONE: "ONAY", a_phone(2): "ONAY"})
 
@@ -293,7 +301,8 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
 
         await until(drained)
         async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
-            metrics = (await client.get("/metrics")).text
+            page = f"http://127.0.0.1:{operations_port}/metrics"
+            metrics = (await client.get(page)).text
             assert "izin_pushed_movements_total 1.0" in metrics
             assert "izin_forecast_lost_keys 0.0" in metrics
             unauthenticated = await client.post("/iys/push", json={"list": []})

@@ -86,13 +86,13 @@ def test_state_folder_claim_while_in_use_is_refused(used_folder: Path) -> None:
     assert (used_folder / "logs" / "intake.log").exists()
 
 
-@pytest.mark.parametrize("part", ["intake", "sink", "order", "simulator"])
+@pytest.mark.parametrize("part", ["intake", "intake-operations", "sink", "order", "simulator"])
 def test_local_stack_on_a_taken_port_names_the_option(tmp_path: Path, part: str) -> None:
     """The error names port and option, and nothing was started or written."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PortTakenError, match=f"--{part}-port") as failed:
-            a_stack(tmp_path / "state", Ports(**{part: port})).start()
+            a_stack(tmp_path / "state", Ports(**{part.replace("-", "_"): port})).start()
     assert str(port) in str(failed.value)
     assert not (tmp_path / "state").exists()
 

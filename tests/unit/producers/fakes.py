@@ -92,9 +92,6 @@ class FakePublisher:
     def flush(self, timeout: timedelta) -> int:  # noqa: ARG002  # all is answered already
         return 0
 
-    def is_reachable(self) -> bool:
-        return not self.is_away
-
     def bulk(self) -> AbstractContextManager[None]:
         return nullcontext()
 

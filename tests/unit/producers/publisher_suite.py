@@ -96,7 +96,3 @@ class PublisherSuite:
         }
         publisher.publish(an_event(), a_key()).result(SOON)
         assert len(written()) == 101
-
-    def test_publisher_is_reachable(self, publisher: EventPublisher):
-        """And the error names the reason."""
-        assert publisher.is_reachable()

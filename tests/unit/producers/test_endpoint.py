@@ -53,7 +53,7 @@ def make_client(
     fake: FakePublisher, directory: BrandDirectory, moving: Clock
 ) -> Callable[..., httpx.AsyncClient]:
     def make(*tokens: str) -> httpx.AsyncClient:
-        door = Intake(
+        intake = Intake(
             fake,
             directory,
             FakeReceipts([], moving),
@@ -61,11 +61,16 @@ def make_client(
             clock=moving,
             chance=bytes,
         )
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(intake_app(door)), base_url="http://intake"
-        )
+        return client_of(intake)
 
     return make
+
+
+def client_of(intake: Intake) -> httpx.AsyncClient:
+    """Return a client of the endpoint, which is always ready."""
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(intake_app(intake, dict)), base_url="http://intake"
+    )
 
 
 @pytest.fixture
@@ -362,12 +367,11 @@ async def test_intake_without_tokens_is_disabled(make_client: Callable[..., http
 
 
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
-    """503 with Retry-After, never 202; /health/ready reports it too."""
+    """503 with Retry-After, never 202."""
     fake.is_away = True
     answer = await post(client, an_iys_origin())
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
-    assert (await client.get("/health/ready")).status_code == 503
 
 
 async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakePublisher):
@@ -379,13 +383,25 @@ async def test_oversize_record_is_refused(client: httpx.AsyncClient, fake: FakeP
     assert len(answer.json()["events"]) == 1
 
 
-async def test_health_metrics_and_unknown_paths_are_served(client: httpx.AsyncClient):
-    """An unknown path names the endpoint."""
-    await post(client, an_iys_origin())
-    assert (await client.get("/health/ready")).json() == {"status": "ok"}
-    metrics = (await client.get("/metrics")).text
-    assert 'izin_intake_requests_total{status="202"} 1.0' in metrics
-    assert 'izin_intake_records_total{outcome="published"} 1.0' in metrics
-    for answer in (await client.get("/nothing"), await client.get("/v1/consents")):
+async def test_requests_and_records_are_counted(
+    fake: FakePublisher, directory: BrandDirectory, moving: Clock
+):
+    """By status, and by outcome."""
+    intake = Intake(fake, directory, [SecretStr(TOKEN)], clock=moving, chance=bytes)
+    async with client_of(intake) as client:
+        await post(client, an_iys_origin(), Authorization=f"Bearer {TOKEN}")
+    assert intake.metrics.registry.get_sample_value("izin_intake_requests_total", {"status": "202"})
+    assert intake.metrics.registry.get_sample_value(
+        "izin_intake_records_total", {"outcome": "published"}
+    )
+
+
+async def test_unknown_paths_name_the_endpoint(client: httpx.AsyncClient):
+    """And metrics are for operators, elsewhere."""
+    for answer in (
+        await client.get("/nothing"),
+        await client.get("/v1/consents"),
+        await client.get("/metrics"),
+    ):
         assert answer.status_code in {404, 405}
         assert "POST to /v1/consents" in answer.text

@@ -49,7 +49,7 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
         clock=lambda: NOON,
         chance=bytes,
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(intake_app(door))) as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(intake_app(door, dict))) as client:
         return await client.post(words[1], content=data.encode(), headers=headers)
 
 

@@ -470,6 +470,19 @@ CREATE TABLE stream_cursors (
     PRIMARY KEY (brand_code, stream)
 );
 
+-- With which credentials İYS pushes the movements of a brand to an address of ours: as fingerprints, never as they are.
+-- registered_at is NULL until İYS has them; until then, and for a day after, those before them are accepted too.
+CREATE TABLE push_registrations (
+    brand_code         integer NOT NULL,
+    url                text NOT NULL,
+    salt               bytea NOT NULL,
+    fingerprint        bytea NOT NULL,
+    registered_at      timestamptz,
+    former_salt        bytea,
+    former_fingerprint bytea,
+    PRIMARY KEY (brand_code, url)
+);
+
 
 -- Tokens and rate limits ----------------------------------------------------------------------------------------------
 

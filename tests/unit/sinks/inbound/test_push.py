@@ -1,14 +1,30 @@
 """Who may push, and whether İYS shows a connection."""
 
 import base64
+from typing import NoReturn, cast
 
 import pytest
 from pydantic import SecretStr
 
-from izin.sinks.inbound.push import Credentials
+from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_registration import is_registered
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.errors import LedgerUnavailableError
+from tests.support.builders import NOON
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
+
+
+class AbsentLedger:
+    """A ledger that cannot be reached."""
+
+    async def fetch(self, *_: object) -> NoReturn:
+        raise LedgerUnavailableError("away")
+
+
+def accepted(credentials: Credentials | None) -> AcceptedCredentials:
+    """Return who may push while the ledger cannot be reached."""
+    return AcceptedCredentials(credentials, cast("Ledger", AbsentLedger()), clock=lambda: NOON)
 
 
 def basic(text: str) -> str:
@@ -20,14 +36,15 @@ def basic(text: str) -> str:
     "header",
     [None, "", "Basic", "Basic %%%", "Bearer abc", basic("iys:other"), basic("iys")],
 )
-def test_push_with_wrong_credentials_is_refused(header: str | None):
+async def test_push_with_wrong_credentials_is_refused(header: str | None):
     """İYS refuses a receiver that admits anybody."""
-    assert not CREDENTIALS.admits(header)
+    assert not await accepted(CREDENTIALS).admits(header)
 
 
-def test_push_with_right_credentials_is_admitted():
+async def test_push_with_right_credentials_is_admitted():
     """The password is not printed."""
-    assert CREDENTIALS.admits(basic("iys:fake-password"))
+    assert await accepted(CREDENTIALS).admits(basic("iys:fake-password"))
+    assert not await accepted(None).admits(basic("iys:fake-password"))
     assert "fake-password" not in repr(CREDENTIALS)
 
 

@@ -3,6 +3,8 @@
 from dataclasses import fields
 from datetime import timedelta
 
+from prometheus_client import generate_latest
+
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.deadlines import Margin
@@ -19,7 +21,7 @@ def shown(*backlog: DueGroup) -> list[str]:
     """Return the page of a ledger with ``backlog``, submitted at one record a second."""
     metrics = Metrics()
     metrics.show(NOTHING, forecast(backlog, now=NOON, records_per_second=1))
-    return metrics.page().decode().splitlines()
+    return generate_latest(metrics.registry).decode().splitlines()
 
 
 def test_forecast_shows_late_and_lost_keys():
@@ -36,11 +38,14 @@ def test_suspended_keys_are_shown_by_lane():
     metrics = Metrics()
     group = DueGroup(status=Status.RET, due_at=NOON, expires_at=None, count=3)
     metrics.show_suspended([group, group])
-    page = metrics.page().decode().splitlines()
+    page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_suspended_keys{lane="opt-outs"} 6.0' in page
     assert 'izin_suspended_keys{lane="consents"} 0.0' in page
     metrics.show_suspended([])
-    assert 'izin_suspended_keys{lane="opt-outs"} 0.0' in metrics.page().decode().splitlines()
+    assert (
+        'izin_suspended_keys{lane="opt-outs"} 0.0'
+        in generate_latest(metrics.registry).decode().splitlines()
+    )
 
 
 def test_deadlines_and_rate_limits_are_shown():
@@ -74,7 +79,7 @@ def test_deadlines_and_rate_limits_are_shown():
         failures=25,
     )
     metrics.show_rate_limits([address])
-    page = metrics.page().decode().splitlines()
+    page = generate_latest(metrics.registry).decode().splitlines()
     for line in (
         'izin_backlog_keys{brand="100001",lane="opt-outs"} 3.0',
         'izin_backlog_oldest_seconds{lane="opt-outs"} 3600.0',
@@ -87,7 +92,7 @@ def test_deadlines_and_rate_limits_are_shown():
     ):
         assert line in page
     metrics.show_deadlines([], now=NOON)
-    assert "izin_backlog_keys{" not in metrics.page().decode()
+    assert "izin_backlog_keys{" not in generate_latest(metrics.registry).decode()
 
 
 def test_forecast_of_empty_backlog_is_zero():
@@ -110,16 +115,16 @@ def test_sequence_gaps_are_shown_until_closed():
         given_up=0,
     )
     metrics.show_missing([gap])
-    page = metrics.page().decode().splitlines()
+    page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_sequence_gaps{customer="acme",origin="crm"} 2.0' in page
     assert 'izin_sequence_missing_events{customer="acme",origin="crm"} 7.0' in page
     metrics.show_missing([])
-    assert "acme" not in metrics.page().decode()
+    assert "acme" not in generate_latest(metrics.registry).decode()
 
 
 def test_unforeseen_field_error_is_counted_by_code():
     """Admission finds every error of a field, so one that reaches İYS is an error of ours."""
     metrics = Metrics()
     metrics.unforeseen("H121")
-    page = metrics.page().decode().splitlines()
+    page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page

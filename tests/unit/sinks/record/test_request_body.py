@@ -27,7 +27,7 @@ from izin.consent.ordering import decide
 from izin.iys.verdicts import FIELD_FAULTS as COUNTED
 from izin.iys.wire_format.json_reader import to_turkish
 from izin.producers import brand_directory as known
-from izin.producers.intake.request_body import JSON_TYPE, read_body
+from izin.producers.intake.request_body import JSON_TYPE, read_records
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.records import AcceptedRecord, EventOrigin, read, validate
 from izin.sinks.record import apply, ruling
@@ -84,7 +84,7 @@ def test_each_field_error_of_the_simulator_is_found_before_a_call(
     item: Any = filled(consent(**{"status": str(status), **changed}), VALUES)
     assert code in errors_at_iys(item, NOON) or status is Status.RET, what
     body = json.dumps({"brandCode": BRAND, **item}).encode()
-    (posted,), _ = read_body(JSON_TYPE, body)
+    (posted,), _ = read_records(JSON_TYPE, body)
     statement = read(posted.values, DateRules()).with_violations(posted.violations)
     origin = EventOrigin(event_id="event-1", origin="web", received_at=NOON)
     validated = validate(statement, DIRECTORY, origin)

@@ -1,0 +1,207 @@
+"""Close connections that are idle or slow, and the idlest where there are too many.
+
+uvicorn 0.54 closes a connection only when it is idle after a response: one that sends nothing, or a
+byte now and then, stays for ever, and counts for ``limit_concurrency``, beyond which all are
+refused. Here each phase of a connection has a deadline, and when all places are taken, the
+connection that has waited longest for a request, of the client that has most, gives way (nginx
+drains its reusable connections so).
+"""
+
+import asyncio
+from collections import Counter
+from typing import Any, cast
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from izin.runtime.http_server.limits import RETRY_AFTER, HttpLimits, HttpMetrics, Refused
+from izin.runtime.http_server.problems import problem
+from izin.runtime.http_server.shedding import client_of
+
+RELIES_ON = (
+    "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
+    "uvicorn.protocols.http.h11_impl:H11Protocol.on_response_complete",
+)
+"""Not documented by uvicorn, and used or overridden here; a test checks each."""
+
+
+class Connections:
+    """The open connections of one server."""
+
+    def __init__(self, limits: HttpLimits, metrics: HttpMetrics) -> None:
+        self.limits = limits
+        self.metrics = metrics
+        self._open: Counter[str] = Counter()
+        self._waiting: dict[str, dict[_Connection, None]] = {}
+        """Those without a request in progress, by client; the longest waiting first."""
+
+    def protocol(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.Protocol:
+        """Return the protocol of a new connection, as uvicorn's protocol classes do."""
+        return _Connection(self, config, server_state, app_state, _loop)
+
+    def open(self, connection: "_Connection") -> bool:
+        """Take in a connection; return whether there was a place, or another gave way."""
+        is_full = self._open.total() >= self.limits.connections
+        if is_full and not self._evict():
+            return False
+        self._open[connection.name] += 1
+        self.metrics.connections.inc()
+        return True
+
+    def close(self, connection: "_Connection") -> None:
+        """Forget a connection that was taken in."""
+        self.request_begins(connection)
+        self._open[connection.name] -= 1
+        if not self._open[connection.name]:
+            del self._open[connection.name]
+        self.metrics.connections.dec()
+
+    def waits(self, connection: "_Connection") -> None:
+        """Note that a connection waits for its next request."""
+        self._waiting.setdefault(connection.name, {})[connection] = None
+
+    def request_begins(self, connection: "_Connection") -> None:
+        """Note that it waits no longer."""
+        others = self._waiting.get(connection.name, {})
+        others.pop(connection, None)
+        if not others:
+            self._waiting.pop(connection.name, None)
+
+    def _evict(self) -> bool:
+        if not self._waiting:
+            return False
+        client = max(self._waiting, key=self._open.__getitem__)
+        self.metrics.refused(Refused.EVICTED)
+        next(iter(self._waiting[client])).evict()
+        return True
+
+
+class _Connection(H11Protocol):
+    """uvicorn's connection with a deadline for what it waits for."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, loop)
+        self.name = ""
+        """Of its client."""
+        self._connections = connections
+        self._limits = connections.limits
+        self._metrics = connections.metrics
+        self._is_open = False
+        self._is_refused = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._awaits: Refused | None = None
+        """What it is refused for at the deadline."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to wait for a request, if there is a place for the connection."""
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.name = client_of(self.client)
+        self._is_open = self._connections.open(self)
+        if not self._is_open:
+            self._refuse(Refused.CONNECTIONS, 503, "Busy", "the server is full; send this again")
+            return
+        self._connections.waits(self)
+        self._wait(self._limits.head_within, Refused.HEAD)
+
+    def data_received(self, data: bytes) -> None:
+        """Process what the client sent."""
+        if self._is_refused:
+            return
+        if self._awaits is None:
+            self._wait(self._limits.head_within, Refused.HEAD)
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._begin()
+
+    def on_response_complete(self) -> None:
+        """Wait for the client to take the response, and for its next request."""
+        cycle = self.cycle
+        super().on_response_complete()
+        self._unset_keepalive_if_required()
+        if self.cycle is not cycle:  # the client had sent more than one request
+            self._begin()
+            return
+        self._connections.waits(self)
+        is_sending = self.transport.is_closing() or self.transport.get_write_buffer_size()
+        if is_sending:
+            self._wait(self._limits.request_within, Refused.REQUEST)
+        else:
+            self._wait(self._limits.idle_for, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the place of the connection."""
+        super().connection_lost(exc)
+        self._leave()
+
+    def evict(self) -> None:
+        """Give way to another connection."""
+        self._leave()
+        self.transport.abort()
+
+    def _leave(self) -> None:
+        self._cancel()
+        if self._is_open:
+            self._is_open = False
+            self._connections.close(self)
+
+    def _begin(self) -> None:
+        self._connections.request_begins(self)
+        self._wait(self._limits.request_within, Refused.REQUEST)
+
+    def _wait(self, seconds: float, awaits: Refused | None) -> None:
+        self._cancel()
+        self._awaits = awaits
+        self._deadline = self.loop.call_later(seconds, self._expire)
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _expire(self) -> None:
+        match self._awaits:
+            case Refused.REQUEST:
+                self._metrics.refused(Refused.REQUEST)
+                self.transport.abort()
+            case Refused.HEAD if self.conn.trailing_data[0] and self.conn.our_state is h11.IDLE:
+                self._refuse(
+                    Refused.HEAD,
+                    408,
+                    "Too slow",
+                    f"the headers did not arrive within {self._limits.head_within:g} s",
+                )
+            case awaits:
+                if awaits is not None:
+                    self._metrics.refused(awaits)
+                self.transport.close()
+
+    def _refuse(self, reason: Refused, status: int, title: str, detail: str) -> None:
+        self._metrics.refused(reason)
+        response = problem(status, title, detail, headers={"Connection": "close", **RETRY_AFTER})
+        for event in (
+            h11.Response(status_code=status, headers=response.raw_headers),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        # Closed at once, what the client still sends would be answered with a reset, at which its
+        # system drops what it has not read yet: the reason.
+        self._is_refused = True
+        self.transport.write_eof()
+        self._wait(self._limits.idle_for, None)

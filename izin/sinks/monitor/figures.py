@@ -1,0 +1,77 @@
+"""Read the figures of the ledger for the metrics every few seconds, however often they are scraped.
+
+Over connections of their own: neither scrapes nor health checks may take one of the workers.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from izin.consent.errors import IzinError
+from izin.consent.forecast import forecast
+from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
+from izin.schemas.topics import Topics
+from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.monitor.metrics import Metrics
+
+CONNECTIONS = 2
+"""One for the figures, one for the watch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerFigures:
+    """Keeps the gauges of ``metrics`` at what the ledger holds."""
+
+    ledger: Ledger
+    metrics: Metrics
+    topics: Topics
+    clock: Callable[[], datetime]
+    records_per_second: float
+    """What İYS's limits let us submit."""
+    interval: timedelta
+
+    async def run(self) -> None:
+        """Read until cancelled; raises LedgerUnavailableError."""
+        while True:
+            await self.read()
+            await asyncio.sleep(self.interval.total_seconds())
+
+    async def read(self) -> None:
+        """Read all figures once, and then show them together."""
+        now = self.clock()
+        backlog = await reads.backlog(self.ledger)
+        lag = await reads.lag(self.ledger, now=now)
+        margins = await deadlines.margins(self.ledger, now=now)
+        limits = await addresses(self.ledger)
+        progress = await stream_progress.read(self.ledger)
+        missing = await sequences.missing(self.ledger, self.topics)
+        ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
+        self.metrics.show(lag, ahead)
+        self.metrics.show_suspended(backlog.suspended)
+        self.metrics.show_deadlines(margins, now=now)
+        self.metrics.show_rate_limits(limits)
+        self.metrics.show_streams(progress, now=now)
+        self.metrics.show_missing(missing)
+        self.metrics.read_at.set(now.timestamp())
+
+
+class LedgerWatch(AnswerWatch):
+    """Asks PostgreSQL whether it answers."""
+
+    def __init__(self, ledger: Ledger, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__("ledger", clock)
+        self._ledger = ledger
+
+    async def _request(self) -> str | None:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._ledger.fetch("SELECT 1 AS one")
+        except TimeoutError:
+            return "no answer in time"
+        except IzinError as error:
+            return str(error)
+        return None

@@ -1,0 +1,325 @@
+"""What an HTTP server does with too many, idle and slow clients; over real sockets."""
+
+import asyncio
+import importlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from izin.local import free_port
+from izin.runtime.http_server import connections
+from izin.runtime.http_server.limits import HttpLimits, Refused
+from izin.runtime.http_server.operations import health, operations_app
+from izin.runtime.http_server.problems import MEDIA_TYPE, RequestRefusedError, problem
+from izin.runtime.http_server.server import HttpListeners, ListenAddress, PortError
+from izin.runtime.http_server.shedding import client_of, read_body
+from tests.support.http_clients import Reply, connected, reply_of, request
+
+SHORT = 0.3
+OTHER = "127.0.0.2"
+"""Another client: each address of the loopback network is one."""
+HALF_A_HEAD = b"GET /echo HTTP/1.1\r\nHost: te"
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A server with three endpoints, and what a test has of it."""
+
+    port: int
+    operations_port: int
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    faults: dict[str, str] = field(default_factory=dict)
+
+    async def echo(self, http_request: Request) -> Response:
+        """Answer with the body."""
+        try:
+            return Response(await read_body(http_request, largest=100))
+        except RequestRefusedError as error:
+            return problem(error.status, error.title, error.detail)
+
+    async def wait(self, _: Request) -> Response:
+        """Answer when the test opens."""
+        await self.opened.wait()
+        return PlainTextResponse("done")
+
+    async def large(self, _: Request) -> Response:
+        """Answer with more than fits between two processes."""
+        return Response(bytes(50 << 20))
+
+    def counted(self, name: str, **labels: str) -> float:
+        """Return a figure of the metrics."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+    def refused(self, reason: Refused) -> float:
+        """Return how many were refused for a reason."""
+        return self.counted("izin_http_refused_total", reason=reason)
+
+    async def get(self, path: str, *, source: str = "127.0.0.1") -> Reply:
+        """Get a page."""
+        return await request(self.port, "GET", path, source=source)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once something holds; fail the test after a while."""
+        async with asyncio.timeout(10):
+            while not holds():  # noqa: ASYNC110  # metrics set no event
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
+    """Serve within ``limits``."""
+    served, stopping = Served(port=free_port(), operations_port=free_port()), asyncio.Event()
+    app = Starlette(
+        routes=[
+            Route("/echo", served.echo, methods=["GET", "POST"]),
+            Route("/wait", served.wait),
+            Route("/large", served.large),
+            *health(lambda: served.faults, with_reasons=False),
+        ]
+    )
+    with closing(HttpListeners(*addresses(served.port, served.operations_port))) as listeners:
+        listeners.listen()
+        running = asyncio.create_task(
+            listeners.serve(
+                app,
+                operations_app(served.registry, lambda: served.faults),
+                served.registry,
+                proxies="127.0.0.3",
+                drain=1,
+                stopping=stopping,
+                limits=limits,
+            )
+        )
+        try:
+            yield served
+        finally:
+            served.opened.set()
+            stopping.set()
+            await running
+
+
+def addresses(port: int, operations_port: int) -> tuple[ListenAddress, ListenAddress]:
+    """Return the addresses of both listeners."""
+    return (
+        ListenAddress(server="the test", host="127.0.0.1", port=port, settings="IZIN_TEST"),
+        ListenAddress(
+            server="operations", host="127.0.0.1", port=operations_port, settings="IZIN_OPS"
+        ),
+    )
+
+
+async def test_requests_beyond_the_limit_are_refused_and_counted():
+    """One client has half of the places and another half of the rest; health is always answered."""
+    async with serving(HttpLimits(requests=8)) as served:
+        mine = [asyncio.create_task(served.get("/wait")) for _ in range(6)]
+        await served.until(lambda: served.refused(Refused.CLIENT) == 2)
+        others = [asyncio.create_task(served.get("/wait", source=OTHER)) for _ in range(3)]
+        await served.until(lambda: served.refused(Refused.CLIENT) == 3)
+        assert served.counted("izin_http_requests") == 6
+        assert (await served.get("/health/live")).status == 200
+        assert (await served.get("/health/ready")).status == 200
+        assert (await served.get("/echo", source="127.0.0.4")).status == 200
+        served.opened.set()
+        replies = await asyncio.gather(*mine, *others)
+    refused = [one for one in replies if one.status != 200]
+    assert len(refused) == 3
+    for one in refused:
+        assert one.status == 429
+        assert one.headers["content-type"] == MEDIA_TYPE
+        assert int(one.headers["retry-after"]) > 0
+        assert json.loads(one.body)["status"] == 429
+
+
+async def test_full_server_answers_503_and_health():
+    """Nobody has a place then, whoever it is."""
+    async with serving(HttpLimits(requests=1)) as served:
+        taken = asyncio.create_task(served.get("/wait"))
+        await served.until(lambda: served.counted("izin_http_requests") == 1)
+        reply = await served.get("/echo", source=OTHER)
+        assert (reply.status, reply.headers["content-type"]) == (503, MEDIA_TYPE)
+        assert int(reply.headers["retry-after"]) > 0
+        assert served.refused(Refused.FULL) == 1
+        assert (await served.get("/health/live")).status == 200
+        served.opened.set()
+        assert (await taken).status == 200
+        assert (await served.get("/echo")).status == 200
+
+
+async def test_clients_behind_a_known_proxy_are_distinguished():
+    """By what it says of them; anybody else's header counts for nothing."""
+    async with serving(HttpLimits(requests=4)) as served:
+
+        async def forwarded(client: str, *, source: str) -> Reply:
+            headers = {"X-Forwarded-For": client}
+            return await request(served.port, "GET", "/wait", headers=headers, source=source)
+
+        def started(*calls: tuple[str, str]) -> list[asyncio.Task[Reply]]:
+            return [
+                asyncio.create_task(forwarded(client, source=source)) for client, source in calls
+            ]
+
+        proxied = started(("192.0.2.1", "127.0.0.3"), ("192.0.2.2", "127.0.0.3"))
+        await served.until(lambda: served.counted("izin_http_requests") == 2)
+        more = started(("192.0.2.1", "127.0.0.3"), ("192.0.2.3", OTHER))
+        await served.until(lambda: served.counted("izin_http_requests") == 4)
+        served.opened.set()
+        assert {one.status for one in await asyncio.gather(*proxied, *more)} == {200}
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_A_HEAD], ids=["idle", "half a head"])
+async def test_connections_that_wait_give_way(sent: bytes):
+    """Of the client that has most, the one that has waited longest."""
+    async with serving(HttpLimits(connections=8)) as served, AsyncExitStack() as stack:
+        first, *_ = [
+            await stack.enter_async_context(connected(served.port, source=OTHER)) for _ in range(7)
+        ]
+        first.writer.write(sent)
+        await served.until(lambda: served.counted("izin_http_connections") == 7)
+        kept = await stack.enter_async_context(connected(served.port))
+        for _ in range(3):
+            assert (await served.get("/echo", source="127.0.0.4")).status == 200
+        assert await first.end() == ""
+        assert served.refused(Refused.EVICTED) >= 1
+        kept.writer.write(b"GET /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        assert reply_of(await kept.end()).status == 200
+
+
+async def test_connection_beyond_all_that_work_is_refused():
+    """A request in progress gives way to nobody."""
+    async with serving(HttpLimits(connections=2, requests=8)) as served:
+        working = [asyncio.create_task(served.get("/wait")) for _ in range(2)]
+        await served.until(lambda: served.counted("izin_http_requests") == 2)
+        async with connected(served.port) as one:
+            reply = reply_of(await one.end())
+        assert (reply.status, reply.headers["content-type"]) == (503, MEDIA_TYPE)
+        assert served.refused(Refused.CONNECTIONS) == 1
+        served.opened.set()
+        assert [one.status for one in await asyncio.gather(*working)] == [200, 200]
+
+
+async def test_idle_connection_is_closed():
+    """Whether it has sent nothing yet, or nothing more after a request."""
+    async with (
+        serving(HttpLimits(head_within=SHORT, idle_for=SHORT)) as served,
+        connected(served.port) as silent,
+        connected(served.port) as kept,
+    ):
+        kept.writer.write(b"GET /echo HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert await silent.end() == ""
+        assert reply_of(await kept.end()).status == 200
+        assert served.refused(Refused.HEAD) == 1
+        await served.until(lambda: served.counted("izin_http_connections") == 0)
+
+
+async def test_headers_byte_by_byte_are_cut_off():
+    """Each byte in time does not make the whole in time, of the first request or a later one."""
+    async with serving(HttpLimits(head_within=SHORT)) as served:
+        endless = b"GET /echo HTTP/1.1\r\nHost: test\r\n" + b"X-A: b\r\n" * 1000
+        async with connected(served.port) as one:
+            assert reply_of(await one.trickle(endless)).status == 408
+        async with connected(served.port) as one:
+            one.writer.write(b"GET /echo HTTP/1.1\r\nHost: test\r\n\r\n")
+            await one.reader.readuntil(b"\r\n\r\n")
+            assert reply_of(await one.trickle(endless)).status == 408
+        assert served.refused(Refused.HEAD) == 2
+
+
+async def test_body_byte_by_byte_is_cut_off():
+    """With 408, and its place is free again."""
+    async with serving(HttpLimits(body_within=SHORT, head_within=SHORT)) as served:
+        async with connected(served.port) as one:
+            one.writer.write(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 99\r\n\r\n")
+            reply = reply_of(await one.trickle(b"x"))
+        assert (reply.status, reply.headers["content-type"]) == (408, MEDIA_TYPE)
+        assert served.refused(Refused.BODY) == 1
+        assert served.counted("izin_http_requests") == 0
+
+
+async def test_body_that_is_too_large_is_refused():
+    """With 413, and nothing of it is kept."""
+    async with serving(HttpLimits()) as served:
+        assert (await request(served.port, "POST", "/echo", b"x" * 100)).status == 200
+        assert (await request(served.port, "POST", "/echo", b"x" * 101)).status == 413
+
+
+async def test_client_that_goes_during_its_body_frees_its_place(caplog: pytest.LogCaptureFixture):
+    """Nothing is logged: it is no fault of ours."""
+    async with serving(HttpLimits()) as served:
+        async with connected(served.port) as one:
+            one.writer.write(b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 99\r\n\r\n")
+            await served.until(lambda: served.counted("izin_http_requests") == 1)
+        await served.until(lambda: served.counted("izin_http_requests") == 0)
+    assert caplog.text == ""
+
+
+async def test_client_that_does_not_take_its_response_is_cut_off():
+    """The response would stay in memory for as long as it likes."""
+    async with serving(HttpLimits(request_within=SHORT)) as served, connected(served.port) as one:
+        one.writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
+        await served.until(lambda: served.refused(Refused.REQUEST) == 1)
+        await served.until(lambda: served.counted("izin_http_connections") == 0)
+
+
+async def test_requests_sent_ahead_are_all_answered():
+    """Without waiting for the responses, on one connection."""
+    async with serving(HttpLimits(idle_for=SHORT)) as served, connected(served.port) as one:
+        one.writer.write(b"GET /echo HTTP/1.1\r\nHost: test\r\n\r\n" * 5)
+        assert (await one.end()).count("HTTP/1.1 200") == 5
+
+
+async def test_reasons_and_metrics_are_for_operators():
+    """The public health is bare, and there are no metrics."""
+    async with serving(HttpLimits()) as served:
+        served.faults["kafka"] = "does not answer"
+        bare = await served.get("/health/ready")
+        full = await request(served.operations_port, "GET", "/health/ready")
+        assert (bare.status, json.loads(bare.body)) == (503, {"status": "unavailable"})
+        assert json.loads(full.body) == {"status": "unavailable", "kafka": "does not answer"}
+        assert (await served.get("/metrics")).status == 404
+        page = await request(served.operations_port, "GET", "/metrics")
+        assert "izin_http_connections" in page.body
+
+
+def test_taken_port_is_named():
+    """With the setting that changes it; the other port is free again."""
+    port, operations_port = free_port(), free_port()
+    with closing(HttpListeners(*addresses(free_port(), operations_port))) as holder:
+        holder.listen()
+        with pytest.raises(PortError, match="IZIN_OPS_PORT"):
+            HttpListeners(*addresses(port, operations_port))
+        HttpListeners(*addresses(port, free_port())).close()
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1"),
+        (("2001:db8::1", 1), "2001:db8::/64"),
+        (("2001:db8::ffff:1%eth0", 1), "2001:db8::/64"),
+        (("::ffff:192.0.2.1", 1), "192.0.2.1"),
+        (("_hidden:1", 0), "_hidden:1"),
+        (None, ""),
+    ],
+)
+def test_client_is_an_address_or_a_network(address: tuple[str, int] | None, client: str):
+    """Whoever has one IPv6 address has 2 to the 64 of them."""
+    assert client_of(address) == client
+
+
+@pytest.mark.parametrize("name", connections.RELIES_ON)
+def test_what_is_overridden_in_uvicorn_is_there(name: str):
+    """Another release may lack it, and our method would never be called."""
+    module, _, path = name.partition(":")
+    found: object = importlib.import_module(module)
+    for part in path.split("."):
+        found = getattr(found, part)
+    assert callable(found)
