@@ -6,7 +6,6 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
-from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -35,7 +34,7 @@ def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[To
     """
     reader = kafka.consumer(settings, "izin-console-reader", **{"enable.partition.eof": True})
     try:
-        with broker_errors(settings):
+        with kafka.broker_errors(settings):
             # A client that only consumes waits silently for a broker that is away.
             topics = reader.list_topics(topic.name, timeout=_TIMEOUT).topics
             found = topics[topic.name].partitions

@@ -122,7 +122,7 @@ class Child:
                 return
             if time.monotonic() > limit:
                 raise self.failure(f"it was not ready within {within:g} s")
-            time.sleep(_POLL_INTERVAL)
+            time.sleep(_POLL_INTERVAL)  # nothing wakes us when a server starts to answer
 
     def _is_ready(self) -> bool:
         match self.command.ready:

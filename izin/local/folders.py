@@ -58,7 +58,7 @@ class FolderLock:
                 if time.monotonic() > limit:
                     os.close(descriptor)
                     raise StateInUseError(self._folder, path.read_text().strip()) from None
-                time.sleep(_POLL_INTERVAL)
+                time.sleep(_POLL_INTERVAL)  # a blocking flock has no time limit
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}: {sys.argv[0]}\n".encode(), 0)
         self._descriptor = descriptor

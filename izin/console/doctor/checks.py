@@ -16,7 +16,6 @@ from izin.console.doctor import consumer_lag, lag_checks
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check
-from izin.console.terminal.broker_errors import broker_errors
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
@@ -38,7 +37,7 @@ _QUERY_TIMEOUT = 15.0
 
 def _broker() -> Iterator[Finding]:
     settings = kafka_settings()
-    with broker_errors(settings):
+    with kafka.broker_errors(settings):
         kafka.admin(settings).list_topics(timeout=_TIMEOUT)
     yield ok("broker", settings.bootstrap_servers)
 

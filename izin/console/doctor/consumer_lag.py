@@ -12,9 +12,8 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka, topic_admin
-from izin.runtime.kafka import BrokerError
+from izin.runtime.kafka import BrokerError, broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 
