@@ -79,6 +79,11 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def log(self) -> Path:
+        """The file of the process's log."""
+        return self.command.log
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, minus the signal's number after a signal, None while it runs."""
         return self._process.poll() if self._process else None
