@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
-from izin.console.doctor import consumer_lag, lag_checks
+from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check
@@ -21,7 +21,13 @@ from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka, topic_admin
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.runtime.settings import (
+    IntakeSettings,
+    IysSettings,
+    LedgerSettings,
+    SinkSettings,
+    StreamSettings,
+)
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
@@ -68,7 +74,8 @@ def _order() -> Iterator[Finding]:
         consumer_lag.unread(settings, lane, offsets)
         for lane in (settings.topics.express, settings.topics.events)
     ]
-    yield lag_checks.of_unread(lag_checks.ORDER, lanes, now=datetime.now(UTC))
+    running = living_workers.order_workers(settings, StreamSettings().group(settings))
+    yield lag_checks.of_worker(lag_checks.ORDER, lanes, running=running, now=datetime.now(UTC))
 
 
 def _dead_letters() -> Iterator[Finding]:
@@ -100,7 +107,17 @@ def _sink() -> Iterator[Finding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     found = consumer_lag.unread(settings, settings.topics.decisions, positions)
-    yield lag_checks.of_unread(lag_checks.SINK, [found], now=datetime.now(UTC))
+    running = _query(reads.living)
+    yield lag_checks.of_worker(lag_checks.SINK, [found], running=running, now=datetime.now(UTC))
+
+
+def _intake() -> Iterator[Finding]:
+    settings = IntakeSettings()
+    if not settings.tokens:
+        yield skipped("intake", "IZIN_INTAKE_TOKENS is not set here, so none belongs to it")
+        return
+    url = living_workers.intake_url(settings)
+    yield lag_checks.of_intake(url, living_workers.intake_status(url, _TIMEOUT))
 
 
 def _pull() -> Iterator[Finding]:
@@ -198,6 +215,7 @@ CHECKS = (
     Check(name="database", run=_database),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
+    Check(name="intake", run=_intake),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
@@ -206,3 +224,5 @@ CHECKS = (
     Check(name="iys", run=_iys),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
+OF_WORKERS = frozenset({"order", "sink", "intake"})
+"""The checks that fail until workers have been started."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
@@ -176,6 +176,12 @@ async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
     """
     rows = await ledger.fetch(_SQL["ingested"])
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def living(ledger: Ledger) -> int:
+    """Return how many sink workers run now, on any machine."""
+    (row,) = await ledger.fetch(_SQL["living"], {"lock_class": LOCK_CLASS})
+    return int(row["workers"])
 
 
 async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:

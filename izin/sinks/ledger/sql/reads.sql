@@ -88,6 +88,12 @@ SELECT count(*) AS rows FROM outbox
 -- How far the topics are ingested.
 SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partition
 
+-- name: living
+-- How many sink workers run: each holds an advisory lock while it lives.
+SELECT count(*) AS workers FROM pg_locks
+WHERE locktype = 'advisory' AND classid = %(lock_class)s AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+
 -- name: parked
 -- Count what waits for a person, by reason.
 SELECT brand_code, channel, desired_status, reason, code, count(*) AS keys
