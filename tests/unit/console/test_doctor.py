@@ -358,7 +358,7 @@ def test_of_brands_names_those_that_need_a_person() -> None:
     ending = replace(brand, subscription_ends_at=NOW + timedelta(days=3))
     subscription, waiting = of_these(ending, parked=(parked,))
     assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
-    assert waiting == "3 records need a person; see: izin brands parked"
+    assert waiting == "3 records need a person, 0 of them opt-outs; see: izin brands parked"
 
 
 def test_of_brands_with_too_many_accounts_names_the_address() -> None:
