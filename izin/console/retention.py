@@ -12,7 +12,6 @@ from izin.console.terminal.arguments import (
     filled,
     is_key,
     normalised,
-    system_user,
 )
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -58,7 +57,7 @@ def set_(
     month: Annotated[str, typer.Argument(help="The month, as 2026-03.")],
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
-    by: ByOption = None,
+    by: ByOption,
     yes: Annotated[
         bool, typer.Option("--yes", help="Shorten it. Without it that is only printed.")
     ] = False,
@@ -87,7 +86,7 @@ def set_(
         if last < known.retain_until and not yes:
             say(f"{change}; add --yes to shorten it")
             return
-        by, now = by or system_user(), datetime.now(UTC)
+        now = datetime.now(UTC)
         run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
     say(change)
 
@@ -138,7 +137,7 @@ def release(number: Annotated[int, typer.Argument(help="The number of the hold."
 @app.command()
 def drop(
     *,
-    by: ByOption = None,
+    by: ByOption,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -149,7 +148,6 @@ def drop(
     The last links of the hash chain are kept and anchored, and izin ledger verify continues from
     them once the anchors are published. Who dropped a month is written to the remaining history.
     """
-    by = by or system_user()
     with exit_on_error():
         found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not yes))
     _print_months(found, output)

@@ -12,6 +12,7 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
+from izin.console.dead_letters import letters
 from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
@@ -79,8 +80,12 @@ def _order() -> Iterator[Finding]:
 
 
 def _dead_letters() -> Iterator[Finding]:
+    settings = kafka_settings()
     since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    yield lag_checks.of_dead_letters(consumer_lag.dead_letters_since(kafka_settings(), since))
+    found = consumer_lag.dead_letters_since(settings, codec(settings), since)
+    keys = [letters.key_of(settings.topics.dead_letters.name, one) for one in found]
+    known = letters.acknowledged(keys)
+    yield lag_checks.of_dead_letters(len(found), None if known is None else len(known))
 
 
 def _database() -> Iterator[Finding]:

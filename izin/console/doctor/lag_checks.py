@@ -117,12 +117,19 @@ def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:
     )
 
 
-def of_dead_letters(count: int) -> Finding:
-    """Return how many records were dead-lettered lately, and how to list them."""
-    if not count:
-        return ok("dead-letters", "none in the last 24 hours")
+def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
+    """Return how many records were dead-lettered lately and need a person, and what to do.
+
+    ``acknowledged`` are those of ``count`` that a person has dealt with; None: not known.
+    """
+    waiting = count - (acknowledged or 0)
+    if not waiting:
+        dealt_with = f"; {acknowledged} acknowledged" if acknowledged else ""
+        return ok("dead-letters", f"none in the last 24 hours needs a person{dealt_with}")
+    unknown = " (the ledger cannot be read for who has acknowledged them)"
     return wrong(
         "dead-letters",
-        f"{count} records of the last 24 hours could not be processed; "
-        "where each is and what is wrong with it: izin dead-letters",
+        f"{waiting} records of the last 24 hours could not be processed"
+        f"{unknown if acknowledged is None else ''}; where each is and what is wrong with it: "
+        "izin dead-letters; once that is dealt with: izin dead-letters acknowledge --help",
     )

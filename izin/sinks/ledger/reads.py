@@ -3,7 +3,7 @@
 Nothing here changes anything, and nothing loads the register whole.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.sinks.ledger.db.connection import LOCK_CLASS, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import acts
 from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -204,15 +205,27 @@ async def keys_of(ledger: Ledger, recipient: str) -> tuple[str, ...]:
 
 
 async def history(ledger: Ledger, recipient: str) -> History:
-    """Return everything of a recipient (normalised), or of a canonical key, in order."""
+    """Return everything of a recipient (normalised), or of a canonical key, in order; with what
+    people did to its brands and customers.
+    """
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
     rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
-    facts = await ledger.fetch(_SQL["history"], {"keys": keys})
+    concerned = {about for row in rows for about in _concerned(row)}
     return History(
         rows=tuple(map(ConsentRow.from_row, rows)),
-        facts=tuple(map(_fact, facts)),
+        facts=await facts(ledger, [*keys, *sorted(concerned)]),
     )
+
+
+def _concerned(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the keys of acts that concern a row besides its own."""
+    return acts.brand_key(row["brand_code"]), acts.customer_key(row["customer_id"])
+
+
+async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
+    """Return the movements of these keys, in the order in which they were recorded."""
+    return tuple(map(_fact, await ledger.fetch(_SQL["history"], {"keys": keys})))
 
 
 def _fact(row: Mapping[str, Any]) -> RecordedFact:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import Any
 
 import psycopg
 import pytest
@@ -18,6 +17,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import LOCK_CLASS
 from izin.streams.ownership.positions import Positions, key_of
 from tests.integration.console.conftest import Izin
+from tests.support.builders import a_dead_letter
 from tests.support.topic_settings import set_of_topic
 from tests.support.waiting import until
 
@@ -221,20 +221,3 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
-
-
-def a_dead_letter() -> dict[str, Any]:
-    """Return a dead letter of no record in particular."""
-    return {
-        "reason": "undecodable",
-        "violations": [],
-        "topic": "consent-events",
-        "partition": 0,
-        "offset": 0,
-        "timestamp": 0,
-        "key": None,
-        "value": None,
-        "value_size": 0,
-        "value_sha256": "",
-        "headers": [],
-    }

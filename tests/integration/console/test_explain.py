@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+import socket
 from dataclasses import replace
 from datetime import timedelta
 
@@ -265,4 +266,4 @@ def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: 
     assert izin("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes").exit_code == 0
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     (act,) = [one["data"] for one in history if one["kind"] == "act"]
-    assert act["by"] == pwd.getpwuid(os.getuid()).pw_name
+    assert act["by"] == f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"

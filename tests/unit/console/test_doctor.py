@@ -230,12 +230,18 @@ def test_of_intake_expects_that_it_is_ready(status: int | None, state: CheckStat
     assert ("IZIN_INTAKE_PORT" in found.what) is (status is None)
 
 
-def test_of_dead_letters_counts_the_last_day() -> None:
-    """With the command that shows them."""
-    assert lag_checks.of_dead_letters(0).state is CheckState.OK
-    some = lag_checks.of_dead_letters(3)
-    assert (some.state, some.what[:2]) == (CheckState.WRONG, "3 ")
-    assert some.what.endswith("izin dead-letters")
+def test_of_dead_letters_counts_what_nobody_has_acknowledged() -> None:
+    """With the commands that show and acknowledge them."""
+    assert lag_checks.of_dead_letters(0, 0).what == "none in the last 24 hours needs a person"
+    done = lag_checks.of_dead_letters(3, 3)
+    assert (done.state, done.what[-14:]) == (CheckState.OK, "3 acknowledged")
+    some = lag_checks.of_dead_letters(3, 1)
+    assert (some.state, some.what[:2]) == (CheckState.WRONG, "2 ")
+    assert "izin dead-letters; " in some.what
+    assert some.what.endswith("izin dead-letters acknowledge --help")
+    unknown = lag_checks.of_dead_letters(3, None)
+    assert (unknown.state, unknown.what[:2]) == (CheckState.WRONG, "3 ")
+    assert "the ledger cannot be read" in unknown.what
 
 
 @pytest.mark.parametrize(
