@@ -159,7 +159,7 @@ class LocalStack:
         known = {one.brand_code for one in run_on_ledger(registry.every, ledger)}
         now = datetime.now(UTC)
         brands = [one.in_ledger(now) for one in self._brands if one.brand_code not in known]
-        asyncio.run(upsert(self.kafka_settings, ledger, brands))
+        asyncio.run(upsert(self.kafka_settings, ledger, brands, by="izin up"))
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""

@@ -211,16 +211,14 @@ async def history(ledger: Ledger, recipient: str) -> History:
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
     rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
-    concerned = {about for row in rows for about in _concerned(row)}
-    return History(
-        rows=tuple(map(ConsentRow.from_row, rows)),
-        facts=await facts(ledger, [*keys, *sorted(concerned)]),
-    )
+    found = tuple(map(ConsentRow.from_row, rows))
+    others = {key for row in found for key in concerned(row)}
+    return History(rows=found, facts=await facts(ledger, [*keys, *sorted(others)]))
 
 
-def _concerned(row: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the keys of acts that concern a row besides its own."""
-    return acts.brand_key(row["brand_code"]), acts.customer_key(row["customer_id"])
+def concerned(row: ConsentRow) -> tuple[str, str]:
+    """Return the keys of acts that concern a row besides those on itself."""
+    return acts.brand_key(row.brand_code), acts.customer_key(row.customer_id)
 
 
 async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
