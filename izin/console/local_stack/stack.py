@@ -188,8 +188,13 @@ class LocalStack:
 
     def _claim_folder(self) -> None:
         given = {name: value for name, value in self._servers.given.items() if name != REGISTRY}
-        kept = None if self._fresh else self._folder.record()
-        if kept is not None and kept.given != given:
+        kept = self._folder.record()
+        if kept is not None and self._fresh and kept.given:
+            self._report(
+                f"your own servers ({', '.join(kept.given)}) keep what this stack stored there: "
+                f"database izin_{kept.name}, topics run-{kept.name}-…"
+            )
+        elif kept is not None and not self._fresh and kept.given != given:
             raise LocalError(
                 f"{self._folder.path} was made with other servers in the environment "
                 f"({KAFKA}, {DATABASE}); set them as they were, start anew with --fresh, or name "

@@ -83,12 +83,15 @@ async def upsert(
 
 
 def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> Movement:
-    """Return the act of adding a brand, or of changing it: the fields that differ."""
+    """Return the act of adding a brand, of changing it, or of having its records ruled again: with
+    the fields that differ.
+    """
     old = {} if before is None else {name: getattr(before, name) for name in _BY_OPERATORS}
     new = {name: getattr(after, name) for name in _BY_OPERATORS}
     differing = [name for name in new if before is None or old[name] != new[name]]
+    again = "change brand" if differing else "recompute terms"
     return act(
-        "add brand" if before is None else "change brand",
+        "add brand" if before is None else again,
         brand_key(after.brand_code),
         by=by,
         now=now,

@@ -112,6 +112,9 @@ def test_changed_brand_has_the_fields_that_changed(
     assert (act["before"], act["after"]) == ({"status": "active"}, {"status": "stopped"})
     shown = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     assert shown[-1]["data"] == act
+    assert izin(*REGISTER, "--stopped", "--yes").exit_code == 0
+    act = acts(installation)[-1]
+    assert (act["act"], act["before"], act["after"]) == ("recompute terms", {}, {})
 
 
 def test_quota_that_a_person_declares_raised_is_a_movement(izin: Izin, installation: str) -> None:

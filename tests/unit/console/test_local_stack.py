@@ -75,6 +75,25 @@ def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) ->
         stack.start()
 
 
+def test_local_stack_fresh_says_what_stays_on_other_servers(used_folder: Path) -> None:
+    """We remove nothing from a server that is not ours, and name what is left there."""
+    record = RunRecord(given={"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"})
+    record.write(used_folder / "run.json")
+    progress: list[str] = []
+    stack = LocalStack(
+        used_folder, brands=example_brands(), fresh=True, environ={}, on_progress=progress.append
+    )
+    stack._claim_folder()
+    assert progress == [
+        (
+            "your own servers (KAFKA_BOOTSTRAP_SERVERS) keep what this stack stored there: "
+            f"database izin_{record.name}, topics run-{record.name}-…"
+        ),
+        f"removing ledger, topics, logs and simulated İYS in {used_folder}",
+    ]
+    stack.stop()
+
+
 def test_state_folder_fresh_removes_old_run_files_only(used_folder: Path) -> None:
     """Other files in the folder are left; the removal is reported in one line."""
     progress: list[str] = []
