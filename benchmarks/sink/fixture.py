@@ -198,7 +198,9 @@ async def sink_fixture(
                 name="Örnek",
                 activated_at=_ACTIVATED,
             )
-            await brands.upsert(ledger, topic_messages, brand, now=datetime.now(UTC))
+            await brands.upsert(
+                ledger, topic_messages, brand, by="benchmark", now=datetime.now(UTC)
+            )
         await for_each_brand(url, "settled_consents.sql", {"count": keys // len(BRANDS)})
         ingester = Ingester(
             ledger=ledger,

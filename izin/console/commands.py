@@ -22,7 +22,7 @@ COMMANDS = {
     "sink": "izin.console.workers:sink",
     "intake": "izin.console.workers:intake",
     "explain": "izin.console.explain.command:explain",
-    "dead-letters": "izin.console.dead_letters:dead_letters",
+    "dead-letters": "izin.console.dead_letters.command:app",
     "rate-limits": "izin.console.rate_limits:rate_limits",
     "deadlines": "izin.console.deadlines:app",
     "doctor": "izin.console.doctor.command:doctor",

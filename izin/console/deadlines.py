@@ -2,7 +2,8 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
+from izin.consent.model import Status
 from izin.console.terminal.arguments import BrandArgument
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -30,6 +32,7 @@ from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.deadlines import Margin, OpenOptOut
+from izin.sinks.ledger.reads import Parked
 
 app = typer.Typer()
 
@@ -74,12 +77,14 @@ def show(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
     Grouped by brand, channel and status, with how many are missed or have used 95, 80 and 50
     percent of their term. The forecast is what will be late at the pace İYS allows. Exit code 1 if
-    anything is missed, will be late or expire, or is suspended.
+    anything is missed, will be late or expire, is suspended, or is parked until a person acts.
     """
     with exit_on_error():
         needed = ForecastSettings()
         pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
-        margins, ahead, suspended = run_on_ledger(lambda ledger: _look(ledger, pace), needed)
+        margins, ahead, suspended, parked = run_on_ledger(
+            lambda ledger: _look(ledger, pace), needed
+        )
     rows = [attrgetter(*_COLUMNS)(one) for one in margins]
     match output:
         case OutputFormat.JSON:
@@ -92,12 +97,15 @@ def show(*, output: OutputOption = OutputFormat.TABLE) -> None:
                     "first_lost_at": ahead.first_lost_at,
                     "done_at": ahead.done_at,
                     "suspended": suspended,
+                    "parked": {"opt_outs": parked.opt_outs, "consents": parked.consents},
                 }
             )
         case OutputFormat.TABLE:
             print_rows(output, _COLUMNS, rows)
-            say(in_words(ahead, suspended))
-    exit_if(ahead.late or ahead.lost or suspended or any(one.missed for one in margins))
+            say(in_words(ahead, suspended, parked))
+    exit_if(
+        ahead.late or ahead.lost or suspended or parked.any or any(one.missed for one in margins)
+    )
 
 
 @app.command("opt-outs")
@@ -145,31 +153,69 @@ def breaches(*, output: OutputOption = OutputFormat.TABLE) -> None:
     exit_if(found)
 
 
-def in_words(ahead: Forecast, suspended: int) -> str:
-    """Return the forecast of the backlog, and its suspended share, in a sentence."""
-    if not suspended:
-        return _forecast(ahead)
-    see = "izin brands suspensions, izin brands list"
-    return f"{_forecast(ahead)}; {suspended} are suspended: {see}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParkedCounts:
+    """How many records wait for a person."""
+
+    opt_outs: int
+    consents: int
+    brands: tuple[int, ...]
+    """Those with opt-outs among them."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.opt_outs or self.consents)
 
 
-def _forecast(ahead: Forecast) -> str:
+def parked_counts(found: Iterable[Parked]) -> ParkedCounts:
+    """Return how many opt-outs and consents are parked."""
+    groups = tuple(found)
+    opt_outs = [one for one in groups if one.desired_status == Status.RET]
+    count = sum(one.keys for one in opt_outs)
+    return ParkedCounts(
+        opt_outs=count,
+        consents=sum(one.keys for one in groups) - count,
+        brands=tuple(sorted({one.brand_code for one in opt_outs})),
+    )
+
+
+def in_words(ahead: Forecast, suspended: int, parked: ParkedCounts) -> str:
+    """Return the forecast of the backlog in a sentence, with what no worker will send."""
+    kept = [f"{suspended} are suspended: izin brands suspensions, izin brands list"] * bool(
+        suspended
+    )
+    if parked.any:
+        kept.append(
+            f"{parked.opt_outs} opt-outs and {parked.consents} consents are parked until a person "
+            "acts: izin brands parked says what to do"
+        )
+        kept += [
+            f"opt-outs that cannot wait: izin deadlines opt-outs {code}" for code in parked.brands
+        ]
+    return "; ".join([_forecast(ahead, "nothing else" if kept else "nothing"), *kept])
+
+
+def _forecast(ahead: Forecast, nothing: str) -> str:
     if ahead.lost:
         return f"{ahead.lost} will expire, the first at {turkish(ahead.first_lost_at)}"
     if ahead.late:
         return f"{ahead.late} will be late, the first at {turkish(ahead.first_late_at)}"
     if ahead.done_at is None:
-        return "nothing waits to be sent"
+        return f"{nothing} waits to be sent"
     return f"all will be sent in time, the last by {turkish(ahead.done_at)}"
 
 
-async def _look(ledger: Ledger, pace: float) -> tuple[tuple[Margin, ...], Forecast, int]:
-    """Return the unsettled records, their forecast, and their suspended share."""
+async def _look(
+    ledger: Ledger, pace: float
+) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
+    """Return the unsettled records, their forecast, and how many are suspended and parked."""
     now = datetime.now(UTC)
     margins = await ledger_deadlines.margins(ledger, now=now)
     backlog = await reads.backlog(ledger)
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
-    return margins, ahead, sum(one.count for one in backlog.suspended)
+    parked = parked_counts(await reads.parked(ledger))
+    return margins, ahead, sum(one.count for one in backlog.suspended), parked
 
 
 async def _open(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ...]:

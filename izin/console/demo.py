@@ -68,7 +68,7 @@ def _run(
     start = time.monotonic()
     stages = Stages(err)
     stack = LocalStack(
-        state_dir, brands=example_brands(), registry=registry, on_progress=stages.report
+        state_dir, brands=example_brands(), registry=registry, fresh=True, on_progress=stages.report
     )
     with stages.shown(), stack:
         encoder = codec(stack.kafka_settings)

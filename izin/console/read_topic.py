@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
-from izin.console.terminal.broker_errors import broker_errors
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -35,7 +34,7 @@ def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[To
     """
     reader = kafka.consumer(settings, "izin-console-reader", **{"enable.partition.eof": True})
     try:
-        with broker_errors(settings):
+        with kafka.broker_errors(settings):
             # A client that only consumes waits silently for a broker that is away.
             topics = reader.list_topics(topic.name, timeout=_TIMEOUT).topics
             found = topics[topic.name].partitions
@@ -52,12 +51,20 @@ def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[To
                         open_ends.discard(message.partition())
                     elif error is not None:
                         raise KafkaException(error)
-                    elif (value := message.value()) is not None:
-                        yield TopicRecord(
-                            key=(message.key() or b"").decode(errors="replace"),
-                            partition=message.partition() or 0,
-                            offset=message.offset() or 0,
-                            value=codec.decode(topic.record, value),
-                        )
+                    elif (one := record_of(message, codec, topic)) is not None:
+                        yield one
     finally:
         reader.close()
+
+
+def record_of(message: Message, codec: Codec, topic: Topic) -> TopicRecord | None:
+    """Return the record of a message of ``topic``, None for a deletion."""
+    value = message.value()
+    if value is None:
+        return None
+    return TopicRecord(
+        key=(message.key() or b"").decode(errors="replace"),
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        value=codec.decode(topic.record, value),
+    )

@@ -12,7 +12,6 @@ from izin.console.terminal.arguments import (
     filled,
     is_key,
     normalised,
-    system_user,
 )
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -58,7 +57,7 @@ def set_(
     month: Annotated[str, typer.Argument(help="The month, as 2026-03.")],
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
-    by: ByOption = None,
+    by: ByOption,
     yes: Annotated[
         bool, typer.Option("--yes", help="Shorten it. Without it that is only printed.")
     ] = False,
@@ -87,7 +86,7 @@ def set_(
         if last < known.retain_until and not yes:
             say(f"{change}; add --yes to shorten it")
             return
-        by, now = by or system_user(), datetime.now(UTC)
+        now = datetime.now(UTC)
         run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
     say(change)
 
@@ -100,15 +99,18 @@ def hold(
         str | None,
         typer.Option(help="Only this key, or all keys of this recipient, in any usual notation."),
     ] = None,
+    *,
+    by: ByOption,
 ) -> None:
     """Place a legal hold: nothing of a customer, or of one of its keys, is dropped.
 
-    Whole months are dropped, in order, so a hold keeps its month and all that follow. Exit code 3
+    Whole months are dropped, in order, so a hold keeps its month and all that follow. Who
+    placed it is written to the history. Exit code 3
     if the ledger does not know the customer or the key.
     """
     with exit_on_error():
         held = None if key is None else normalised(key)
-        numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason))
+        numbers = run_on_ledger(lambda ledger: _hold(ledger, customer, held, reason, by))
     for number, what in numbers.items():
         say(f"hold {number}: nothing of {what} is dropped until izin retention release {number}")
 
@@ -123,14 +125,16 @@ def holds(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
 
 @app.command()
-def release(number: Annotated[int, typer.Argument(help="The number of the hold.")]) -> None:
+def release(
+    number: Annotated[int, typer.Argument(help="The number of the hold.")], *, by: ByOption
+) -> None:
     """Release a legal hold.
 
-    Exit code 3 if there is none of that number.
+    Who released it is written to the history. Exit code 3 if there is none of that number.
     """
     now = datetime.now(UTC)
     with exit_on_error():
-        if not run_on_ledger(lambda ledger: retention.release(ledger, number, now=now)):
+        if not run_on_ledger(lambda ledger: retention.release(ledger, number, by=by, now=now)):
             raise SourceError(f"no hold {number} is in force; see: izin retention holds")
     say(f"hold {number} is released")
 
@@ -138,7 +142,7 @@ def release(number: Annotated[int, typer.Argument(help="The number of the hold."
 @app.command()
 def drop(
     *,
-    by: ByOption = None,
+    by: ByOption,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -149,7 +153,6 @@ def drop(
     The last links of the hash chain are kept and anchored, and izin ledger verify continues from
     them once the anchors are published. Who dropped a month is written to the remaining history.
     """
-    by = by or system_user()
     with exit_on_error():
         found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not yes))
     _print_months(found, output)
@@ -182,19 +185,23 @@ def _first_of(month: str) -> date:
         raise SourceError(f"{month} is no month such as 2026-03") from None
 
 
-async def _hold(ledger: Ledger, customer: str, key: str | None, why: str) -> dict[int, str]:
+async def _hold(
+    ledger: Ledger, customer: str, key: str | None, why: str, by: str
+) -> dict[int, str]:
     """Hold a customer, a key or every key of a recipient; return what each hold covers."""
     now = datetime.now(UTC)
     if not await retention.knows(ledger, customer):
         raise SourceError(f"the ledger knows no customer {customer}; see: izin brands list")
     if key is None:
-        return {await retention.hold(ledger, customer, key=None, reason=why, now=now): customer}
+        number = await retention.hold(ledger, customer, key=None, reason=why, by=by, now=now)
+        return {number: customer}
     asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
     keys = await retention.keys_of(ledger, customer, asked)
     if not keys:
         raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")
     return {
-        await retention.hold(ledger, customer, key=one, reason=why, now=now): one for one in keys
+        await retention.hold(ledger, customer, key=one, reason=why, by=by, now=now): one
+        for one in keys
     }
 
 

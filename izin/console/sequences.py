@@ -1,11 +1,12 @@
 """``izin sequences``: numbered events of an origin that never arrived."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import YesOption
+from izin.console.terminal.arguments import ByOption, YesOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -66,16 +67,20 @@ def close(
     origin: Annotated[str, typer.Option(help="The origin, as izin sequences list names it.")],
     until: Annotated[int, typer.Option(help="The last number to close.")],
     *,
+    by: ByOption,
     yes: YesOption = False,
 ) -> None:
     """Declare missing numbers of an origin unused, so that they are no longer reported.
 
     This confirms that no event had them: database sequences skip numbers when a transaction is
-    rolled back. Exit code 3 if nothing is missing up to that number.
+    rolled back. Who declared it is written to the history. Exit code 3 if nothing is
+    missing up to that number.
     """
     with exit_on_error():
         count = run_on_ledger(
-            lambda ledger: sequences.close(ledger, customer, origin, until=until, dry=not yes)
+            lambda ledger: sequences.close(
+                ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not yes
+            )
         )
         if not count:
             raise SourceError(

@@ -1,7 +1,6 @@
 """``izin up``: the local stack, until Ctrl-C."""
 
 import shlex
-import time
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
@@ -18,8 +17,6 @@ from izin.console.terminal.interrupts import raising_on_signals
 from izin.console.terminal.output import exit_on_error, out, say
 from izin.local import LocalError
 
-_CHECK_INTERVAL = 0.5
-
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")]
 
 
@@ -30,8 +27,11 @@ def up(
     ] = Path(".izin/up"),
     kafka_port: PortOption = 19092,
     postgres_port: PortOption = 15432,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
+    ] = False,
     registry: Annotated[
-        bool, typer.Option("--registry", help="Start a schema registry too.")
+        bool, typer.Option("--registry", help="Start a schema registry (Apicurio) too.")
     ] = False,
     registry_port: PortOption = 18080,
     intake_port: PortOption = 8081,
@@ -49,9 +49,11 @@ def up(
 ) -> None:
     """Run the whole system on this machine, with a simulator of İYS, until Ctrl-C.
 
-    It starts empty, with two brands: 100001 is active and pushes, 100002 is in first loading. What
-    the previous run left in --state-dir, its ledger included, is removed. Exit code 4 if a part
-    cannot start.
+    It has two brands: 100001 is active and pushes, 100002 is in first loading. What was stored
+    (topics, ledger, the simulated register) is there again at the next run; --fresh removes it. A
+    server or worker that dies is started again, on its port. A server that the environment names is
+    used instead of one of our own. Exit code 4 if a part cannot start, or a server dies time after
+    time.
     """
     ports = Ports(
         kafka=kafka_port or None,
@@ -72,13 +74,12 @@ def up(
         ports=ports,
         delays=delays,
         registry=registry,
+        fresh=fresh,
         on_progress=say,
     )
     with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError), stack:
         out.print(_panel(stack))
-        while True:
-            time.sleep(_CHECK_INTERVAL)
-            stack.check()
+        stack.wait()
 
 
 def _require_distinct(ports: Ports) -> None:

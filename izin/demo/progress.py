@@ -78,4 +78,4 @@ def wait_until(effect: Callable[[], bool], *, within: timedelta, what: str) -> N
     while not effect():
         if time.monotonic() > limit:
             raise StageFailedError(f"gave up after {within.total_seconds():.0f} s waiting: {what}")
-        time.sleep(_POLL_INTERVAL)
+        time.sleep(_POLL_INTERVAL)  # an effect in another process: nothing here wakes us

@@ -168,13 +168,13 @@ class Scenario:
             try:
                 answer = client.post(url, content=post.body, headers=headers, timeout=10)
             except httpx.TransportError:
-                time.sleep(_RETRY_INTERVAL)
+                time.sleep(_RETRY_INTERVAL)  # until the intake is up again
                 continue
             if answer.status_code == httpx.codes.ACCEPTED:
                 return
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 raise StageFailedError(f"the intake refused a signup: {answer.text}")
-            time.sleep(_RETRY_INTERVAL)
+            time.sleep(_RETRY_INTERVAL)  # until what it needs is up again
         raise StageFailedError(f"the intake did not accept a signup in {_RETRIES} tries")
 
     def settle(self) -> None:
@@ -208,7 +208,7 @@ class Scenario:
             for number, one in enumerate(pushed, 1):
                 done += [_citizen(noted, by_push=True) for noted in client.opt_out([one])]
                 stage.show(number, len(pushed))
-                time.sleep(_PUSH_INTERVAL)
+                time.sleep(_PUSH_INTERVAL)  # the pace of the citizens, not a wait
         with self._stages.start("subscriber receives every opt-out") as stage:
             keys = {one.key for one in done}
 

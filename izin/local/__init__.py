@@ -6,7 +6,7 @@ on 127.0.0.1 only and end with the process that started them, even when that is 
 """
 
 from izin.local.child import Child, Command
-from izin.local.databases import create_database, drop_database
+from izin.local.databases import create_database, drop_database, ensure_database
 from izin.local.errors import (
     DownloadError,
     JavaMissingError,
@@ -41,5 +41,6 @@ __all__ = (
     "Supervisor",
     "create_database",
     "drop_database",
+    "ensure_database",
     "free_port",
 )

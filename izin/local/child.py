@@ -79,6 +79,11 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def log(self) -> Path:
+        """The file of the process's log."""
+        return self.command.log
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, minus the signal's number after a signal, None while it runs."""
         return self._process.poll() if self._process else None
@@ -122,7 +127,7 @@ class Child:
                 return
             if time.monotonic() > limit:
                 raise self.failure(f"it was not ready within {within:g} s")
-            time.sleep(_POLL_INTERVAL)
+            time.sleep(_POLL_INTERVAL)  # nothing wakes us when a server starts to answer
 
     def _is_ready(self) -> bool:
         match self.command.ready:

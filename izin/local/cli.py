@@ -1,6 +1,7 @@
 """``izin local``: the servers in the foreground, until Ctrl-C.
 
-Exit codes: 0 stopped when asked to, 1 a server could not start or ended, 2 wrong usage.
+Exit codes: 0 stopped when asked to, 1 a server could not start or ended, 2 wrong usage or
+nothing to start.
 """
 
 import json
@@ -23,6 +24,7 @@ _HELP = "Run real servers on this machine: Kafka, PostgreSQL and a schema regist
 app = typer.Typer(help=_HELP, no_args_is_help=True)
 
 _CHECK_INTERVAL = 0.5
+_USAGE = 2
 
 
 class AddressFormat(StrEnum):
@@ -55,8 +57,10 @@ def start(  # noqa: PLR0913 - an argument an option
 ) -> None:
     """Start the servers, print their addresses, and run until Ctrl-C.
 
-    A server whose address the environment already names is not started. Exit code 1 if a server
-    cannot start, or ends before it is asked to.
+    What a run stored is there for the next one. A server that the environment already names
+    (KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL, SCHEMA_REGISTRY_URL) is not started, and a line says so.
+    Exit code 1 if a server cannot start, or ends before it is asked to; 2 if the environment names
+    all of them, so that there is nothing to start.
     """
     stop_requested = threading.Event()
     _stop_on_signals(stop_requested)
@@ -68,6 +72,11 @@ def start(  # noqa: PLR0913 - an argument an option
         registry=registry,
         on_progress=_report,
     )
+    if not servers.servers:
+        for line in servers.not_started:
+            _report(line)
+        _report("nothing is left to start")
+        raise typer.Exit(_USAGE)
     with _exit_on_error(), servers:
         _print(servers.environment(), output)
         while not stop_requested.wait(_CHECK_INTERVAL):

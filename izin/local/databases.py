@@ -20,6 +20,13 @@ def create_database(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
+def ensure_database(url: str, name: str) -> str:
+    """Create the database `name` on the server of `url` unless it is there; return its URL."""
+    if not has_database(url, name):
+        return create_database(url, name)
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
 def drop_database(url: str, name: str) -> None:
     """Drop the database `name` on the server of `url` if it exists, ending its connections."""
     with psycopg.connect(url, autocommit=True) as connection:

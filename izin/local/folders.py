@@ -40,8 +40,8 @@ class FolderLock:
             raise RuntimeError(f"{self._folder} is not locked")
         return self._descriptor
 
-    def acquire(self) -> None:
-        """Lock the folder, waiting for an owner that is about to end.
+    def acquire(self, *, within: timedelta | None = None) -> None:
+        """Lock the folder, waiting for an owner that is about to end (`within` replaces the limit).
 
         Raises:
             StateInUseError: Another run still has it at the limit.
@@ -49,7 +49,7 @@ class FolderLock:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / "lock"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        limit = time.monotonic() + self._within.total_seconds()
+        limit = time.monotonic() + (self._within if within is None else within).total_seconds()
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,7 +58,7 @@ class FolderLock:
                 if time.monotonic() > limit:
                     os.close(descriptor)
                     raise StateInUseError(self._folder, path.read_text().strip()) from None
-                time.sleep(_POLL_INTERVAL)
+                time.sleep(_POLL_INTERVAL)  # a blocking flock has no time limit
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"pid {os.getpid()}: {sys.argv[0]}\n".encode(), 0)
         self._descriptor = descriptor

@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 
 from izin.local.child import Command
-from izin.local.databases import create_database, has_database
+from izin.local.databases import ensure_database
 from izin.local.errors import PackageMissingError, StartError
 from izin.local.ports import HOST, is_listening
 from izin.local.server import Server
@@ -78,8 +78,7 @@ class Postgres(Server):
         )
 
     def _initialize(self) -> None:
-        if not has_database(self.url_of_server, _DATABASE):
-            create_database(self.url_of_server, _DATABASE)
+        ensure_database(self.url_of_server, _DATABASE)
 
     @property
     def _data(self) -> Path:

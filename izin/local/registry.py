@@ -1,4 +1,4 @@
-"""Apicurio Registry on this machine, with Confluent's API; schemas live in memory only."""
+"""Apicurio Registry on this machine, with Confluent's API; schemas are kept in a file of H2."""
 
 import os
 import shutil
@@ -26,9 +26,9 @@ _OTHER_RUN_WITHIN = timedelta(minutes=5)
 
 
 class ApicurioRegistry(Server):
-    """A schema registry whose log is in `state_dir/registry`. `heap` is in Java's notation.
+    """A schema registry whose data live in `state_dir/registry`. `heap` is in Java's notation.
 
-    It forgets its schemas when it stops; each writer registers its own at start.
+    Records in Kafka name their schemas by the registry's ids, so both must be kept.
     """
 
     name = f"Apicurio Registry {VERSION}"
@@ -66,7 +66,11 @@ class ApicurioRegistry(Server):
             "QUARKUS_MANAGEMENT_PORT": str(free_port()),
             "QUARKUS_LOG_LEVEL": "WARN",
             "APICURIO_STORAGE_KIND": "sql",
-            "APICURIO_STORAGE_SQL_KIND": "h2",  # in memory
+            "APICURIO_STORAGE_SQL_KIND": "h2",
+            # A schema is on the disk before its writer has the id.
+            "APICURIO_DATASOURCE_URL": (
+                f"jdbc:h2:file:{self._folder / 'data' / 'schemas'};WRITE_DELAY=0"
+            ),
         }
         java = str(java_at_least(JAVA))
         return Command(

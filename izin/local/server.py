@@ -16,8 +16,8 @@ _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 class Server(ABC):
     """One server on 127.0.0.1; a context manager.
 
-    Its data and log are in `state_dir/<folder>`. A `port` of None is any free port, a new one a
-    start. `on_progress` is called about long work.
+    Its data and log are in `state_dir/<folder>`. A `port` of None is any free port, the same one at
+    every start of this object. `on_progress` is called about long work.
     """
 
     name: ClassVar[str]
@@ -52,9 +52,18 @@ class Server(ABC):
         return self._child is not None and self._child.is_alive
 
     @property
+    def exit_code(self) -> int | None:
+        """How the server's last run ended, None while it runs or when it was never started."""
+        return self._child.exit_code if self._child else None
+
+    @property
     def log(self) -> Path:
         """The file the server writes its log to."""
         return self._folder / f"{self.folder}.log"
+
+    def log_tail(self) -> str:
+        """Return the last lines of the last run's log."""
+        return self._child.log_tail() if self._child else ""
 
     @abstractmethod
     def prepare(self) -> None:
@@ -72,16 +81,35 @@ class Server(ABC):
         self.prepare()
         self._lock.acquire()
         try:
-            port = claim(self._asked_port, name=self.name, setting=self.port_setting)
-            self._port = port
-            self._child = Child(self._command(port))
-            self._child.start()
-            self._child.wait_ready()
+            child = self._launch()
+            child.wait_ready()
             self._initialize()
         except BaseException:  # also Ctrl-C: what was started is stopped
             self.stop()
             raise
         self._on_progress(f"{self.name} answers on {self.address}")
+
+    def restart(self) -> None:
+        """Start the server again after it died, on the same port; return at once.
+
+        Raises:
+            StateInUseError: Processes of the last run are still ending; try again.
+            PortTakenError: Another program took the port meanwhile.
+        """
+        if self.is_alive:
+            return
+        # The lock ends with the last process of the last run, which may still write to the data.
+        self._lock.release()
+        self._lock.acquire(within=timedelta())
+        self._launch()
+
+    def _launch(self) -> Child:
+        self._port = claim(
+            self._port or self._asked_port, name=self.name, setting=self.port_setting
+        )
+        self._child = child = Child(self._command(self._port))
+        child.start()
+        return child
 
     @abstractmethod
     def _command(self, port: int) -> Command:

@@ -15,6 +15,7 @@ from izin.local.maven import Progress, silent
 from izin.local.postgres import Postgres
 from izin.local.registry import ApicurioRegistry
 from izin.local.server import Server
+from izin.local.supervisor import Supervisor
 
 KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE = "DATABASE_URL"
@@ -39,7 +40,10 @@ class LocalServers:
         on_progress: Progress = silent,
     ) -> None:
         given = {name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)}
-        self._given = given
+        self.given = given
+        """The caller's own servers, by the name of their setting."""
+        self._registry = registry
+        self._on_progress = on_progress
         self.kafka = (
             None if KAFKA in given else Kafka(state_dir, kafka_port, on_progress=on_progress)
         )
@@ -60,11 +64,26 @@ class LocalServers:
         ours = (self.kafka, self.postgres, self.registry)
         return tuple(server for server in ours if server is not None)
 
+    @property
+    def not_started(self) -> tuple[str, ...]:
+        """A line for each server that is not started, because the environment names one."""
+        asked = {KAFKA: "Kafka", DATABASE: "PostgreSQL"}
+        if self._registry:
+            asked[REGISTRY] = "the schema registry"
+        return tuple(
+            f"{kind} is not started here: {name} names one, which is used; unset it to start one"
+            for name, kind in asked.items()
+            if name in self.given
+        )
+
     def start(self) -> None:
-        """Start the servers at the same time; return when all answer.
+        """Start the servers at the same time, and report those that are not; return when all
+        answer.
 
         Raises what the first of them raised, after the others have been stopped.
         """
+        for line in self.not_started:
+            self._on_progress(line)
         starts: list[Callable[[], None]] = [server.start for server in self.servers]
         try:
             with ThreadPoolExecutor(max(1, len(starts))) as pool:
@@ -80,6 +99,11 @@ class LocalServers:
             if not server.is_alive:
                 raise LocalError(f"{server.name} has ended; its log is {server.log}")
 
+    def keep_up(self, supervisor: Supervisor) -> None:
+        """Have ``supervisor`` start each server again when it dies, on its port and its data."""
+        for server in self.servers:
+            supervisor.keep_up(server.name, server, start=server.restart)
+
     def stop(self) -> None:
         """Stop the servers; do nothing for those that do not run."""
         for server in reversed(self.servers):
@@ -90,7 +114,7 @@ class LocalServers:
 
         SCHEMA_REGISTRY_URL is absent where there is no registry. Raises RuntimeError before start.
         """
-        found = dict(self._given)
+        found = dict(self.given)
         if self.kafka is not None:
             found[KAFKA] = self.kafka.bootstrap_servers
         if self.postgres is not None:

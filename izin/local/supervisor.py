@@ -6,11 +6,14 @@ a row and is bounded; after too many in a row it stays down, which `on_event` is
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
+from pathlib import Path
+from typing import Protocol, Self
 
 from izin.local.child import Child, Command
+from izin.local.errors import LocalError
 from izin.local.maven import Progress, silent
 
 _WATCH_INTERVAL = 0.1
@@ -36,15 +39,45 @@ class RestartPolicy:
         return min(self.first * doubled, self.longest)
 
 
-class _Supervised:
-    """One supervised child; times are of the monotonic clock."""
+class Restartable(Protocol):
+    """A child, or a server around one."""
 
-    def __init__(self, child: Child, *, up_since: float) -> None:
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs now."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """How its last run ended."""
+
+    @property
+    def log(self) -> Path:
+        """The file of its log."""
+
+    def log_tail(self) -> str:
+        """Return the last lines of its last run."""
+
+
+class _Supervised:
+    """One supervised child, and how it is started again; times are of the monotonic clock."""
+
+    def __init__(self, child: Restartable, start: Callable[[], None], *, up_since: float) -> None:
         self.child = child
+        self.start = start
         self.up_since = up_since
         self.start_at: float | None = None
+        self.failure: str | None = None
+        """Why the last restart could not even be tried."""
         self.deaths = 0
         self.given_up = False
+
+    def try_start(self, now: float) -> None:
+        """Start it again; what keeps it from starting counts as a further death."""
+        self.start_at, self.up_since, self.failure = None, now, None
+        try:
+            self.start()
+        except LocalError as error:
+            self.failure = f"cannot be started: {error}"
 
 
 class Supervisor:
@@ -53,6 +86,8 @@ class Supervisor:
     def __init__(self, *, policy: RestartPolicy | None = None, on_event: Progress = silent) -> None:
         self._policy = policy or RestartPolicy()
         self._on_event = on_event
+        self.gave_up = threading.Event()
+        """Set once something has died too often in a row, and stays down."""
         self._children: dict[str, Child] = {}
         self._supervised: dict[str, _Supervised] = {}
         self._lock = threading.RLock()
@@ -84,15 +119,21 @@ class Supervisor:
                 waiting[0].wait_ready()
                 ready = waiting.pop(0)
                 if keep_up:
-                    with self._lock:
-                        self._supervised[ready.command.name] = _Supervised(
-                            ready, up_since=time.monotonic()
-                        )
-                        self._ensure_watch()
+                    self.keep_up(ready.command.name, ready, start=ready.start)
         except BaseException:  # also Ctrl-C: what was started is stopped
             for child in reversed(waiting):
                 child.stop()
             raise
+
+    def keep_up(self, name: str, child: Restartable, *, start: Callable[[], None]) -> None:
+        """Call ``start``, which must return at once, whenever a running ``child`` has died."""
+        with self._lock:
+            self._supervised[name] = _Supervised(child, start, up_since=time.monotonic())
+            if self._watch is None:
+                self._watch = threading.Thread(
+                    target=self._watch_all, name="supervisor", daemon=True
+                )
+                self._watch.start()
 
     def _launch(self, command: Command) -> Child:
         with self._lock:
@@ -116,7 +157,10 @@ class Supervisor:
         self.child(name).kill()
 
     def stop(self, name: str | None = None) -> None:
-        """Stop one child for good, or all in reverse order of their starts."""
+        """Stop one child for good, or all in reverse order of their starts.
+
+        What was given to `keep_up` is no longer started again, and otherwise left alone.
+        """
         if name is None:
             self._closing.set()
             if self._watch is not None:
@@ -124,6 +168,8 @@ class Supervisor:
                 self._watch = None
             self._closing.clear()
         with self._lock:
+            if name is None:
+                self._supervised.clear()
             for one in [name] if name is not None else [*reversed(self._children)]:
                 self._supervised.pop(one, None)
                 self.child(one).stop()
@@ -143,25 +189,19 @@ class Supervisor:
                 one.deaths = 0
             one.deaths += 1
             pause = self._policy.pause(one.deaths)
-            what = f"{name} ended with exit code {one.child.exit_code}"
+            what = f"{name} {one.failure or f'ended with exit code {one.child.exit_code}'}"
             if pause is None:
                 one.given_up = True
                 self._on_event(
                     f"{what}, {one.deaths} times in a row; it stays down. Its log is "
-                    f"{one.child.command.log}\n{one.child.log_tail()}"
+                    f"{one.child.log}\n{one.child.log_tail()}"
                 )
+                self.gave_up.set()
                 return
             one.start_at = now + pause.total_seconds()
             self._on_event(f"{what}; starting it again in {pause.total_seconds():g} s")
         if now >= one.start_at:
-            one.child.start()
-            one.start_at = None
-            one.up_since = now
-
-    def _ensure_watch(self) -> None:
-        if self._watch is None:
-            self._watch = threading.Thread(target=self._watch_all, name="supervisor", daemon=True)
-            self._watch.start()
+            one.try_start(now)
 
     def _watch_all(self) -> None:
         while not self._closing.wait(_WATCH_INTERVAL):

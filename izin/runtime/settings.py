@@ -183,6 +183,10 @@ class StreamSettings(_Group):
     """The parent folder of the ``rocksdb`` state, which has one folder for each
     ``IZIN_INSTANCE_ID``."""
 
+    def group(self, kafka: KafkaSettings) -> str:
+        """Return the consumer group of the order workers; transactional ids begin with it too."""
+        return f"{kafka.topic_prefix}{self.app_id}-order"
+
 
 class LogSettings(_Group):
     """The logs of a process."""

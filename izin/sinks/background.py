@@ -63,16 +63,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
         "ledger watch": parts.ledger_watch.run,
-        "figures": LedgerFigures(
-            ledger=parts.monitored,
-            metrics=parts.metrics,
-            topics=kafka.topics,
-            clock=clock,
-            records_per_second=records_per_second(
-                parts.iys.requests_per_second, batch_size=sink.batch_size
-            ),
-            interval=_FIGURES_INTERVAL,
-        ).run,
+        "figures": _figures(parts).run,
         "ingest": Ingester(
             ledger=ledger,
             topic_messages=topic_messages,
@@ -120,3 +111,15 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             only=sink.push_brands,
         ).run
     return work
+
+
+def _figures(parts: Parts) -> LedgerFigures:
+    rate = records_per_second(parts.iys.requests_per_second, batch_size=parts.sink.batch_size)
+    return LedgerFigures(
+        ledger=parts.monitored,
+        metrics=parts.metrics,
+        topics=parts.kafka.topics,
+        clock=parts.context.clock,
+        records_per_second=rate,
+        interval=_FIGURES_INTERVAL,
+    )

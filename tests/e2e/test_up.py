@@ -30,9 +30,9 @@ ENDED_WITHIN = 90
 
 
 @contextmanager
-def a_stack(folder: Path) -> Iterator[subprocess.Popen[str]]:
+def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``izin up`` until the block ends, also after a failure."""
-    process = izin("up", "--state-dir", str(folder), *ANY_PORTS)
+    process = izin("up", "--state-dir", str(folder), *ANY_PORTS, *words)
     try:
         assert process.stdout is not None
         for line in process.stdout:
@@ -55,10 +55,26 @@ def asked(folder: Path, *words: str) -> tuple[int, str]:
     return process.returncode, printed
 
 
-def is_registered(folder: Path) -> bool:
+def publish(folder: Path, recipient: str) -> None:
+    words = ("--brand=100001", "--type=MESAJ", "--status=ONAY", "--source=HS_WEB")
+    assert asked(folder, "publish", *words, f"--recipient={recipient}")[0] == 0
+
+
+def is_registered(folder: Path, recipient: str) -> bool:
     """Return whether İYS has the consent that was published."""
-    code, printed = asked(folder, "explain", "0 (555) 000 00 01", "--output", "json")
+    code, printed = asked(folder, "explain", recipient, "--output", "json")
     return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
+
+
+def pid_of(up: int, mark: str) -> int:
+    """Return the child of ``izin up`` whose command line contains ``mark``."""
+    (found,) = (
+        int(pid)
+        for task in Path(f"/proc/{up}/task").glob("*/children")
+        for pid in task.read_text().split()
+        if mark.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    return found
 
 
 def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
@@ -68,10 +84,8 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
         code, findings = asked(folder, "doctor", "--output", "json")
         assert code == 0, findings
         assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
-        words = ("--brand=100001", "--type=MESAJ", "--status=ONAY", "--source=HS_WEB")
-        code, _ = asked(folder, "publish", *words, "--recipient=0555 000 00 01")
-        assert code == 0
-        until(lambda: is_registered(folder), within=60)
+        publish(folder, "0555 000 00 01")
+        until(lambda: is_registered(folder, "0 (555) 000 00 01"), within=60)
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
@@ -90,7 +104,49 @@ def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
         process.wait(ENDED_WITHIN)
         until(lambda: not list(left_behind(tmp_path)), within=60)
     with a_stack(folder) as process:
-        assert asked(folder, "doctor")[0] == 0
+        assert asked(folder, "brands", "list")[0] == 0
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0
+    assert list(left_behind(tmp_path)) == []
+
+
+@pytest.mark.timeout(600)
+def test_up_survives_dead_servers_and_keeps_what_was_stored(tmp_path: Path) -> None:
+    """Killed by their process ids, servers come back by themselves, and events go on to İYS.
+
+    The next run has everything, at İYS too; the one after it, with --fresh, has nothing.
+    """
+    folder = tmp_path / "state"
+    with a_stack(folder) as process:
+        publish(folder, "0555 000 00 01")
+        until(lambda: is_registered(folder, "05550000001"), within=60)
+        settings = (folder / "environment").read_text("utf-8")
+        for number, mark in enumerate(("bin/postgres", "kafka.Kafka", "iys_simulator"), 2):
+            os.kill(pid_of(process.pid, mark), signal.SIGKILL)
+            recipient = f"0555 000 00 0{number}"
+            until(lambda: asked(folder, "doctor")[0] == 0, within=120)
+            publish(folder, recipient)
+            until(lambda number=recipient: is_registered(folder, number), within=120)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENDED_WITHIN) == 0
+        assert process.stderr is not None
+        messages = process.stderr.read()
+        for name in ("PostgreSQL 18", "Kafka 4.2.2", "simulator"):
+            assert f"{name} ended with exit code -9; starting it again in 0.2 s" in messages
+    with a_stack(folder) as process:
+        assert (folder / "environment").read_text("utf-8") == settings
+        until(lambda: asked(folder, "doctor")[0] == 0, within=120)
+        assert all(is_registered(folder, f"0555 000 00 0{number}") for number in (1, 2, 3, 4))
+        publish(folder, "0555 000 00 05")
+        until(lambda: is_registered(folder, "0555 000 00 05"), within=120)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENDED_WITHIN) == 0
+    with a_stack(folder, "--fresh") as process:
+        assert asked(folder, "explain", "05550000001")[0] == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENDED_WITHIN) == 0
+        assert process.stderr is not None
+        assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
+            process.stderr.read()
+        )
     assert list(left_behind(tmp_path)) == []

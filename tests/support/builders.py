@@ -103,3 +103,20 @@ def an_admitted_event(**overrides: object) -> AdmittedEvent:
 def a_ret(**overrides: object) -> AdmittedEvent:
     """Return the admitted event of a RET with these fields."""
     return an_admitted_event(status=Status.RET, **overrides)
+
+
+def a_dead_letter(*, offset: int = 0) -> dict[str, Any]:
+    """Return a dead letter of no record in particular."""
+    return {
+        "reason": "undecodable",
+        "violations": [],
+        "topic": "consent-events",
+        "partition": 0,
+        "offset": offset,
+        "timestamp": 0,
+        "key": None,
+        "value": None,
+        "value_size": 0,
+        "value_sha256": "",
+        "headers": [],
+    }

@@ -14,7 +14,7 @@ from izin.console.brands import parked, suspensions
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
 from izin.console.brands.rights import rights
-from izin.console.terminal.arguments import BrandArgument, filled, instant
+from izin.console.terminal.arguments import BrandArgument, ByOption, filled, instant
 from izin.console.terminal.ledger_session import open_ledger, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -59,15 +59,15 @@ _COLUMNS = {
 
 
 async def upsert(
-    kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand]
+    kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand], *, by: str
 ) -> list[Brand]:
-    """Write ``brands`` to the ledger and return them as stored; a sink worker publishes them to the
-    topic ``brands``.
+    """Write ``brands`` to the ledger, ``by`` whose order, and return them as stored; a sink worker
+    publishes them to the topic ``brands``.
     """
     announcer = TopicMessages(codec(kafka), kafka.topics)
     async with open_ledger(ledger) as opened:
         return [
-            await registry.upsert(opened, announcer, brand, now=datetime.now(UTC))
+            await registry.upsert(opened, announcer, brand, by=by, now=datetime.now(UTC))
             for brand in brands
         ]
 
@@ -102,6 +102,7 @@ def add(
         str | None,
         typer.Option(help="Address it is submitted from; empty: any (IYS_EGRESS_ADDRESS)."),
     ] = None,
+    by: ByOption,
     yes: Annotated[
         bool, typer.Option("--yes", help="Make a change that affects existing records.")
     ] = False,
@@ -109,7 +110,7 @@ def add(
     """Register a brand, or change it.
 
     A sink worker then publishes it to producers. A change that affects existing records is only
-    printed unless --yes is given.
+    printed unless --yes is given. Who ordered it is written to the history.
     """
     with exit_on_error():
         brand = Brand(
@@ -123,10 +124,10 @@ def add(
             account=account,
             egress_address=address,
         )
-        _add(brand, yes=yes)
+        _add(brand, by=by, yes=yes)
 
 
-def _add(brand: Brand, *, yes: bool) -> None:
+def _add(brand: Brand, *, by: str, yes: bool) -> None:
     code = brand.brand_code
     known, _, counts = run_on_ledger(lambda ledger: _look(ledger, code))
     changed = [] if known is None else changes(known, brand)
@@ -135,7 +136,7 @@ def _add(brand: Brand, *, yes: bool) -> None:
             say(line)
         say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
         return
-    (stored,) = asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand]))
+    (stored,) = asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand], by=by))
     if known is None:
         say(f"brand {code} is registered")
     elif known == stored:

@@ -8,7 +8,7 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import of_brand, registered_brand
 from izin.console.brands.remedies import remedy_of_parked
-from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, system_user
+from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -96,7 +96,7 @@ def requeue(
     brand_code: BrandArgument,
     *,
     reason: Annotated[str, typer.Option(help="The reason, as izin brands parked names it.")],
-    by: ByOption = None,
+    by: ByOption,
     yes: YesOption = False,
 ) -> None:
     """Process a brand's parked records of one reason again, and send them where that is lawful.
@@ -116,11 +116,7 @@ def requeue(
             say(f"{keys} records of brand {brand_code} would be requeued; add --yes to do it")
             return
         kafka = kafka_settings()
-        announcer, by, now = (
-            TopicMessages(codec(kafka), kafka.topics),
-            by or system_user(),
-            datetime.now(UTC),
-        )
+        announcer, now = TopicMessages(codec(kafka), kafka.topics), datetime.now(UTC)
         count = run_on_ledger(
             lambda ledger: registry.requeue(
                 ledger, announcer, brand_code, by=by, now=now, reason=reason

@@ -12,7 +12,7 @@ import typer
 
 from izin.consent.model import Channel, Status
 from izin.console.brands.lookup import registered_brand, suspended_and_counted
-from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, system_user
+from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger import suspensions as standing
@@ -31,7 +31,7 @@ def rights(
         typer.Option("--type", help="A channel it may write; repeat it for each."),
     ] = None,
     none: Annotated[bool, typer.Option("--none", help="It may write no channel.")] = False,
-    by: ByOption = None,
+    by: ByOption,
     yes: YesOption = False,
 ) -> None:
     """Set for which channels a brand has the right to write at İYS: those named, and no others.
@@ -53,7 +53,7 @@ def rights(
         elif not yes:
             say(f"add --yes to change the rights of brand {brand_code}")
         else:
-            by, now = by or system_user(), datetime.now(UTC)
+            now = datetime.now(UTC)
             run_on_ledger(
                 lambda ledger: standing.set_rights(ledger, brand_code, channels, by=by, now=now)
             )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import registered_brand
 from izin.console.brands.remedies import remedy_of_suspension
-from izin.console.terminal.arguments import BrandArgument
+from izin.console.terminal.arguments import BrandArgument, ByOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -57,14 +57,15 @@ def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
     exit_if(found)
 
 
-def retry(brand_code: BrandArgument) -> None:
+def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     """Send one record of each suspension of a brand now, after its cause was corrected at İYS.
 
-    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. Exit
-    code 3 if nothing of the brand is suspended that can be retried.
+    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. Who
+    ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that can
+    be retried.
     """
     with exit_on_error():
-        count = run_on_ledger(lambda ledger: _retry(ledger, brand_code))
+        count = run_on_ledger(lambda ledger: _retry(ledger, brand_code, by))
         if not count:
             raise SourceError(
                 f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
@@ -72,6 +73,6 @@ def retry(brand_code: BrandArgument) -> None:
     say(f"{count} suspensions of brand {brand_code} are retried now")
 
 
-async def _retry(ledger: Ledger, brand_code: int) -> int:
+async def _retry(ledger: Ledger, brand_code: int, by: str) -> int:
     await registered_brand(ledger, brand_code)
-    return await standing.recheck_now(ledger, brand_code, now=datetime.now(UTC))
+    return await standing.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC))

@@ -12,17 +12,23 @@ from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
-from izin.console.doctor import consumer_lag, lag_checks
+from izin.console.dead_letters import letters
+from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check
-from izin.console.terminal.broker_errors import broker_errors
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka, topic_admin
 from izin.runtime.registry import codec
-from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
+from izin.runtime.settings import (
+    IntakeSettings,
+    IysSettings,
+    LedgerSettings,
+    SinkSettings,
+    StreamSettings,
+)
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
@@ -38,7 +44,7 @@ _QUERY_TIMEOUT = 15.0
 
 def _broker() -> Iterator[Finding]:
     settings = kafka_settings()
-    with broker_errors(settings):
+    with kafka.broker_errors(settings):
         kafka.admin(settings).list_topics(timeout=_TIMEOUT)
     yield ok("broker", settings.bootstrap_servers)
 
@@ -69,12 +75,17 @@ def _order() -> Iterator[Finding]:
         consumer_lag.unread(settings, lane, offsets)
         for lane in (settings.topics.express, settings.topics.events)
     ]
-    yield lag_checks.of_unread(lag_checks.ORDER, lanes, now=datetime.now(UTC))
+    running = living_workers.order_workers(settings, StreamSettings().group(settings))
+    yield lag_checks.of_worker(lag_checks.ORDER, lanes, running=running, now=datetime.now(UTC))
 
 
 def _dead_letters() -> Iterator[Finding]:
+    settings = kafka_settings()
     since = datetime.now(UTC) - lag_checks.DEAD_LETTERS_WITHIN
-    yield lag_checks.of_dead_letters(consumer_lag.dead_letters_since(kafka_settings(), since))
+    found = consumer_lag.dead_letters_since(settings, codec(settings), since)
+    keys = [letters.key_of(settings.topics.dead_letters.name, one) for one in found]
+    known = letters.acknowledged(keys)
+    yield lag_checks.of_dead_letters(len(found), None if known is None else len(known))
 
 
 def _database() -> Iterator[Finding]:
@@ -101,7 +112,17 @@ def _sink() -> Iterator[Finding]:
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
     found = consumer_lag.unread(settings, settings.topics.decisions, positions)
-    yield lag_checks.of_unread(lag_checks.SINK, [found], now=datetime.now(UTC))
+    running = _query(reads.living)
+    yield lag_checks.of_worker(lag_checks.SINK, [found], running=running, now=datetime.now(UTC))
+
+
+def _intake() -> Iterator[Finding]:
+    settings = IntakeSettings()
+    if not settings.tokens:
+        yield skipped("intake", "IZIN_INTAKE_TOKENS is not set here, so none belongs to it")
+        return
+    url = living_workers.intake_url(settings)
+    yield lag_checks.of_intake(url, living_workers.intake_status(url, _TIMEOUT))
 
 
 def _pull() -> Iterator[Finding]:
@@ -199,6 +220,7 @@ CHECKS = (
     Check(name="database", run=_database),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
+    Check(name="intake", run=_intake),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
@@ -207,3 +229,5 @@ CHECKS = (
     Check(name="iys", run=_iys),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
+OF_WORKERS = frozenset({"order", "sink", "intake"})
+"""The checks that fail until workers have been started."""

@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.console.doctor.checks import CHECKS
+from izin.console.doctor.checks import CHECKS, OF_WORKERS
 from izin.console.doctor.finding import CheckState, Finding
 from izin.console.doctor.runner import findings
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_if, out, print_json
@@ -20,16 +20,21 @@ def doctor(
     fix: Annotated[
         bool, typer.Option("--fix", help="Create topics, correct their settings, run migrations.")
     ] = False,
+    workers: Annotated[
+        bool,
+        typer.Option(help="Check that workers run. Before their first start, they do not."),
+    ] = True,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Check every part of the installation, and say what to do about each fault.
 
-    Checked are broker, topics, order worker, dead letters, database, migrations, sink worker, pulls
-    from İYS, deadlines, brands, missing events, schema registry and İYS. Nothing is changed without
-    --fix, and no token of İYS is used. Exit code 1 if anything is wrong.
+    Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
+    intake, pulls from İYS, deadlines, brands, missing events, schema registry and İYS. Nothing is
+    changed without --fix, and no token of İYS is used. Exit code 1 if anything is wrong.
     """
     found: list[Finding] = []
-    for one in findings(CHECKS, fix=fix):
+    made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
+    for one in findings(made, fix=fix):
         found.append(one)
         if output is OutputFormat.TABLE:
             _print(one)

@@ -12,10 +12,11 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from izin.console.terminal.broker_errors import broker_errors
+from izin.console.read_topic import TopicRecord, record_of
 from izin.runtime import kafka, topic_admin
-from izin.runtime.kafka import BrokerError
+from izin.runtime.kafka import BrokerError, broker_errors
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 
 TopicAndPartition = tuple[str, int]
@@ -62,10 +63,10 @@ def unread(
     return Unread(records=count, oldest_at=datetime.fromtimestamp(min(written) / 1000, UTC))
 
 
-def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
-    """Return how many dead letters were written since then, at most 10,000; raises BrokerError."""
+def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -> list[TopicRecord]:
+    """Return the dead letters written since then, at most 10,000; raises BrokerError."""
     topic = settings.topics.dead_letters
-    count = 0
+    letters: list[TopicRecord] = []
     with _reading(settings, _READER) as client:
         at = int(since.timestamp() * 1000)
         found = client.offsets_for_times(
@@ -77,13 +78,13 @@ def dead_letters_since(settings: KafkaSettings, since: datetime) -> int:
         )
         open_ends = {one.partition for one in found if one.offset >= 0}
         client.assign([one for one in found if one.offset >= 0])
-        while open_ends and count < _MOST_DEAD_LETTERS:
+        while open_ends and len(letters) < _MOST_DEAD_LETTERS:
             message = _next(client, monotonic() + _TIMEOUT)
             if _is_end(message):
                 open_ends.discard(message.partition() or 0)
-            else:
-                count += 1
-    return count
+            elif (letter := record_of(message, codec, topic)) is not None:
+                letters.append(letter)
+    return letters
 
 
 @contextmanager

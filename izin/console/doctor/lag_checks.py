@@ -1,8 +1,10 @@
-"""What the doctor finds about unread topics, about pulls from İYS and about dead letters: pure."""
+"""What the doctor finds about workers, unread topics, pulls from İYS and dead letters: pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+import httpx
 
 from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
@@ -24,38 +26,75 @@ class WorkerReading:
     """What it reads, in the plural."""
     compared: str
     """Which two positions are compared."""
-    remedy: str
+    known_by: str
+    """How it is known which ones run."""
+
+    @property
+    def start(self) -> str:
+        """The command that starts one."""
+        return f"izin {self.check}"
 
 
 SINK = WorkerReading(
     check="sink",
     records="decisions",
     compared="the ledger's offsets with the end of consent-decisions",
-    remedy="is a sink worker running (izin sink), and what does its log say?",
+    known_by="their locks in the ledger",
 )
 ORDER = WorkerReading(
     check="order",
     records="events",
     compared="the order stage's positions with the ends of both lanes",
-    remedy="is an order worker running (izin order), and what does its log say?",
+    known_by="the members of their consumer group",
 )
 
 
-def of_unread(worker: WorkerReading, lanes: Sequence[Unread], *, now: datetime) -> Finding:
-    """Return whether ``worker`` reads: it does not where a record waits longer than usual."""
+def of_worker(
+    worker: WorkerReading, lanes: Sequence[Unread], *, running: int, now: datetime
+) -> Finding:
+    """Return whether workers run and read: one does not where a record waits longer than usual."""
+    what, is_late = _unread(worker, lanes, now)
+    if not running:
+        return wrong(
+            worker.check,
+            f"none runs (known by {worker.known_by}); start one: {worker.start}; {what}",
+        )
+    found = f"{running} runs; {what}" if running == 1 else f"{running} run; {what}"
+    return (
+        wrong(worker.check, f"{found}; what does its log say?")
+        if is_late
+        else ok(worker.check, found)
+    )
+
+
+def _unread(worker: WorkerReading, lanes: Sequence[Unread], now: datetime) -> tuple[str, bool]:
+    """Return what is unread in words, and whether it waits longer than usual."""
     count = sum(one.records for one in lanes)
     oldest_at = min((one.oldest_at for one in lanes if one.oldest_at), default=None)
     if oldest_at is None:
-        return ok(worker.check, f"no {worker.records} wait to be read")
+        return f"no {worker.records} wait to be read", False
     age = max(now - oldest_at, timedelta())
     what = (
         f"about {count} {worker.records} are not read, the oldest of {turkish(oldest_at)}, "
         f"{age // timedelta(minutes=1)} minutes ago (compared: {worker.compared}; "
         f"up to {USUAL // timedelta(minutes=1)} minutes are usual)"
     )
-    return (
-        ok(worker.check, what) if age <= USUAL else wrong(worker.check, f"{what}; {worker.remedy}")
-    )
+    return what, age > USUAL
+
+
+def of_intake(url: str, status: int | None) -> Finding:
+    """Return whether the intake at ``url`` is ready, from the status of its answer, if any."""
+    match status:
+        case httpx.codes.OK:
+            return ok("intake", f"{url} is ready")
+        case None:
+            return wrong(
+                "intake",
+                f"none answers at {url} (IZIN_INTAKE_HOST, IZIN_INTAKE_PORT), and this environment "
+                "has tokens for one; start it: izin intake",
+            )
+        case _:
+            return wrong("intake", f"{url} is not ready ({status}); what does its log say?")
 
 
 def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:
@@ -78,12 +117,19 @@ def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:
     )
 
 
-def of_dead_letters(count: int) -> Finding:
-    """Return how many records were dead-lettered lately, and how to list them."""
-    if not count:
-        return ok("dead-letters", "none in the last 24 hours")
+def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
+    """Return how many records were dead-lettered lately and need a person, and what to do.
+
+    ``acknowledged`` are those of ``count`` that a person has dealt with; None: not known.
+    """
+    waiting = count - (acknowledged or 0)
+    if not waiting:
+        dealt_with = f"; {acknowledged} acknowledged" if acknowledged else ""
+        return ok("dead-letters", f"none in the last 24 hours needs a person{dealt_with}")
+    unknown = " (the ledger cannot be read for who has acknowledged them)"
     return wrong(
         "dead-letters",
-        f"{count} records of the last 24 hours could not be processed; "
-        "where each is and what is wrong with it: izin dead-letters",
+        f"{waiting} records of the last 24 hours could not be processed"
+        f"{unknown if acknowledged is None else ''}; where each is and what is wrong with it: "
+        "izin dead-letters; once that is dealt with: izin dead-letters acknowledge --help",
     )

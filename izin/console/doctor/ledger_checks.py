@@ -97,7 +97,12 @@ def of_brands(
                 f"subscription of brand {brand.brand_code}: {warnings}; renew or enlarge it",
             )
     if waiting := sum(one.keys for one in parked):
-        yield wrong("brands", f"{waiting} records need a person; see: izin brands parked")
+        opt_outs = sum(one.keys for one in parked if one.desired_status == Status.RET)
+        yield wrong(
+            "brands",
+            f"{waiting} records need a person, {opt_outs} of them opt-outs; "
+            "see: izin brands parked",
+        )
     accounts: dict[str | None, set[str | None]] = {}
     for brand in brands:
         accounts.setdefault(brand.egress_address, set()).add(brand.account)

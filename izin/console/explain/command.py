@@ -79,7 +79,8 @@ def _print(history: History, suspended: Mapping[str, str]) -> None:
         if entry.state == "parked":
             remedy = remedy_of_parked(entry.brand_code, entry.reason)
             out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
-        facts = [one for one in history.facts if one.key == entry.key]
+        keys = {entry.key, *reads.concerned(entry)}
+        facts = [one for one in history.facts if one.key in keys]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
 
 

@@ -3,6 +3,7 @@
 Times are Turkish. Only what programs need is left out; it is in the JSON.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -81,6 +82,7 @@ _TITLES = {
 }
 _RANK = {kind: place for place, kind in enumerate(_TITLES)}
 _LONGEST = 16
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:")
 
 
 def heading(key: str) -> str:
@@ -148,10 +150,37 @@ def in_words(fact: RecordedFact) -> str:  # noqa: PLR0911  # a way out a kind
             return f"{fact.status}: {_joined(_STATES.get(state, state), why, _coded(fact.data))}"
         case "delivery":
             return "{topic}, partition {partition}, offset {offset}".format(**fact.data)
+        case "act":
+            return _act(fact.data)
         case "breach":
             return f"{fact.status}: it was due {turkish(fact.data['due_at'])}"
         case _:
             return _joined(*(f"{name} {value}" for name, value in fact.data.items() if value))
+
+
+def _act(data: Mapping[str, Any]) -> str:
+    """Return what a person did, and what it changed."""
+    before, after = data["before"], data["after"]
+    changes = (
+        f"{_words(name)}: {_value(before[name])} -> {_value(after.get(name))}"
+        if name in before
+        else f"{_words(name)}: {_value(after[name])}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    )
+    return _joined(f"{data['act']} (by {data['by']})", *changes)
+
+
+def _value(value: object) -> str:
+    match value:
+        case None | []:
+            return "none"
+        case list():
+            return " ".join(map(str, value))
+        case str() if _INSTANT.match(value):
+            return turkish(value)
+        case _:
+            return str(value)
 
 
 def _decision(fact: RecordedFact) -> str:

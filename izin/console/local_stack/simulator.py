@@ -27,8 +27,13 @@ def check_installed(package: str = SIMULATOR) -> None:
 
 
 def register(url: str, brands: Sequence[ExampleBrand], credentials: StackCredentials) -> None:
-    """Register ``brands``, and an account for each of their providers, at the simulator."""
+    """Register ``brands``, and an account for each of their providers, at the simulator.
+
+    One that has them from an earlier run is left alone: a person may have changed them.
+    """
     with httpx.Client(base_url=f"{url}/__simulator__", trust_env=False) as admin:
+        if admin.get("/health").raise_for_status().json()["brands"] >= len(brands):
+            return
         for iys_code in sorted({one.iys_code for one in brands}):
             account = {
                 "username": credentials.username,

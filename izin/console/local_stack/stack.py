@@ -1,34 +1,39 @@
 """The local stack on one machine: real servers, the simulator of İYS, and our processes.
 
-``izin up`` keeps it running and ``izin demo`` runs on it. It starts empty each time, because the
-simulator stores nothing: servers of the caller's own, named in the environment, get a fresh topic
-prefix and a fresh database. İYS's delays are shortened on both sides.
+``izin up`` keeps it running and ``izin demo`` runs on it. What has died is started again, and data,
+ports and credentials are kept from run to run, those of the simulator too. On servers of the
+caller's own, named in the environment, a stack has a topic prefix and a database of its own. İYS's
+delays are shortened on both sides.
 """
 
 import asyncio
 import os
-import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, NoReturn, Self, get_args
 
 from pydantic import TypeAdapter
 
 from izin.console.brands.command import upsert
 from izin.console.local_stack import simulator
-from izin.console.local_stack.settings import Delays, ExampleBrand, Ports, StackCredentials
+from izin.console.local_stack.run_record import RunRecord
+from izin.console.local_stack.settings import Delays, ExampleBrand, Ports
 from izin.console.local_stack.state_folder import StateFolder
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import CRITICAL_ONLY
-from izin.local import Command, LocalServers, Supervisor, create_database
+from izin.local import Command, LocalError, LocalServers, Supervisor, ensure_database
 from izin.local.child import answers
 from izin.local.ports import HOST, claim
+from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.errors import MigrationError
 
 Part = Literal["intake", "intake_operations", "sink", "sink_operations", "order", "simulator"]
 
@@ -48,17 +53,20 @@ class LocalStack:
         delays: Delays | None = None,
         partitions: int = 12,
         registry: bool = False,
+        fresh: bool = False,
         environ: Mapping[str, str] = os.environ,
         on_progress: Callable[[str], None],
     ) -> None:
         self._folder = StateFolder(state_dir)
+        self._fresh = fresh
+        self._record = (None if fresh else self._folder.record()) or RunRecord()
         self._brands = tuple(brands)
-        self._ports = ports or Ports()
+        self._ports = self._record.ports_for(ports or Ports())
         self.delays = delays or Delays()
         self._partitions = partitions
         self._environ = environ
         self._report = on_progress
-        self._credentials = StackCredentials()
+        self._credentials = self._record.credentials
         self._servers = LocalServers(
             self._folder.path,
             kafka_port=self._ports.kafka,
@@ -69,6 +77,8 @@ class LocalStack:
             on_progress=on_progress,
         )
         self.supervisor = Supervisor(on_event=on_progress)
+        # Of its own: a server may take longer to start than a worker may be down.
+        self._server_supervisor = Supervisor(on_event=on_progress)
         self._environment: dict[str, str] = {}
 
     def url(self, part: Part) -> str:
@@ -101,9 +111,14 @@ class LocalStack:
         parts: tuple[Part, ...] = ("order", "sink", "intake")
         return all(answers(f"{self.url(part)}/health/ready") for part in parts)
 
-    def check(self) -> None:
-        """Raise LocalError if a server of this stack has ended."""
-        self._servers.check()
+    def wait(self) -> NoReturn:
+        """Wait until a server died too often in a row to be started again.
+
+        Raises:
+            LocalError: Then.
+        """
+        self._server_supervisor.gave_up.wait()
+        raise LocalError(f"a server stays down; what was stored is kept in {self._folder.path}")
 
     def start(self) -> None:
         """Start everything; return when each part answers. Raises LocalError, after stopping."""
@@ -115,27 +130,43 @@ class LocalStack:
 
     def _start(self) -> None:
         simulator.check_installed()
-        self._claim_ports()
-        self._folder.claim(self._report)
-        self._report("starting Kafka and PostgreSQL")
+        self._check_ports()
+        self._claim_folder()
+        self._report("starting the servers")
         self._servers.start()
+        self._servers.keep_up(self._server_supervisor)
         self._environment = self._settings()
         self._write_environment()
         self._report("creating the ledger and the topics")
-        asyncio.run(migrate(self._environment["DATABASE_URL"]))
+        self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
-        ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
-        now = datetime.now(UTC)
-        brands = [one.in_ledger(now) for one in self._brands]
-        asyncio.run(upsert(self.kafka_settings, ledger, brands))
+        self._add_brands()
         self._start_simulator()
         self._start_workers()
+
+    def _migrate(self) -> None:
+        try:
+            asyncio.run(migrate(self._environment["DATABASE_URL"]))
+        except MigrationError as error:
+            raise LocalError(
+                f"the ledger in {self._folder.path} is of another version of izin ({error}); "
+                "remove it with --fresh, or name another folder with --state-dir"
+            ) from error
+
+    def _add_brands(self) -> None:
+        """Register the brands that are not registered; an operator may have changed the others."""
+        ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
+        known = {one.brand_code for one in run_on_ledger(registry.every, ledger)}
+        now = datetime.now(UTC)
+        brands = [one.in_ledger(now) for one in self._brands if one.brand_code not in known]
+        asyncio.run(upsert(self.kafka_settings, ledger, brands, by="izin up"))
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
         if any(server.is_alive for server in self._servers.servers):
             self._report("stopping every process")
         self.supervisor.stop()
+        self._server_supervisor.stop()
         self._servers.stop()
         self._folder.release()
 
@@ -150,32 +181,35 @@ class LocalStack:
             client_log_level=CRITICAL_ONLY,
         )
 
-    def _claim_ports(self) -> None:
-        given = self._ports
-        self._ports = replace(
-            given,
-            intake=claim(given.intake, name="intake", setting="--intake-port"),
-            intake_operations=claim(
-                given.intake_operations,
-                name="intake's operations listener",
-                setting="--intake-operations-port",
-            ),
-            sink=claim(given.sink, name="sink", setting="--sink-port"),
-            sink_operations=claim(
-                given.sink_operations,
-                name="sink's operations listener",
-                setting="--sink-operations-port",
-            ),
-            order=claim(given.order, name="order worker", setting="--order-port"),
-            simulator=claim(given.simulator, name="simulator", setting="--simulator-port"),
-        )
+    def _check_ports(self) -> None:
+        """Raise PortTakenError where a process of ours could not listen."""
+        for part in get_args(Part):
+            option = f"--{part.replace('_', '-')}-port"
+            claim(getattr(self._ports, part), name=part.replace("_", " "), setting=option)
+
+    def _claim_folder(self) -> None:
+        given = {name: value for name, value in self._servers.given.items() if name != REGISTRY}
+        kept = self._folder.record()
+        if kept is not None and self._fresh and kept.given:
+            self._report(
+                f"your own servers ({', '.join(kept.given)}) keep what this stack stored there: "
+                f"database izin_{kept.name}, topics run-{kept.name}-…"
+            )
+        elif kept is not None and not self._fresh and kept.given != given:
+            raise LocalError(
+                f"{self._folder.path} was made with other servers in the environment "
+                f"({KAFKA}, {DATABASE}); set them as they were, start anew with --fresh, or name "
+                "another folder with --state-dir"
+            )
+        self._record = replace(self._record, given=given, ports=self._ports)
+        self._folder.claim(self._record, self._report, fresh=self._fresh)
 
     def _settings(self) -> dict[str, str]:
-        """Return the settings of our processes; on the caller's servers, under a fresh name."""
+        """Return the settings of our processes; on the caller's servers, under our own name."""
         servers = self._servers.environment()
-        run = secrets.token_hex(3)
+        run = self._record.name
         if self._servers.postgres is None:
-            servers["DATABASE_URL"] = create_database(servers["DATABASE_URL"], f"izin_{run}")
+            servers[DATABASE] = ensure_database(servers[DATABASE], f"izin_{run}")
         return {
             **servers,
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
@@ -216,9 +250,10 @@ class LocalStack:
                 "IYS_SIMULATOR_RESULT_DELAY": str(self.delays.result.total_seconds()),
                 "IYS_SIMULATOR_HIDDEN_WINDOW": str(self.delays.hidden.total_seconds()),
                 "IYS_SIMULATOR_ALLOW_HTTP_PUSH": "true",
+                "IYS_SIMULATOR_STATE": str(self._folder.simulator_state),
             },
         )
-        self.supervisor.start(command)
+        self.supervisor.start(command, keep_up=True)
         simulator.register(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import socket
 from datetime import UTC, datetime, time
 from typing import Annotated
 
@@ -18,12 +19,45 @@ _SLASHES = 3
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
 ]
-ByOption = Annotated[
-    str | None, typer.Option("--by", help="Who orders it. Default: the user of the system.")
-]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
 ]
+
+
+def _system_actor() -> str:
+    """Return the operating system's user and its machine.
+
+    Raises:
+        BadParameter: The user has no name, so nobody would know later who it was.
+    """
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        raise typer.BadParameter(
+            "the system has no name for its user: say who orders it, with --by or IZIN_ACTOR"
+        ) from None
+    return f"{name}@{socket.gethostname()}"
+
+
+def filled(text: str) -> str:
+    """Return ``text``; an empty one is wrong usage."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
+
+
+ByOption = Annotated[
+    str,
+    typer.Option(
+        "--by",
+        envvar="IZIN_ACTOR",
+        default_factory=_system_actor,
+        show_default="the system's user and machine",
+        callback=filled,
+        help="Who orders it; the history keeps the name.",
+    ),
+]
+"""Every command that changes the ledger takes it."""
 
 
 def _time_of_day(text: str) -> time:
@@ -63,13 +97,6 @@ def is_key(text: str) -> bool:
     return text.count("/") >= _SLASHES
 
 
-def filled(text: str) -> str:
-    """Return ``text``; an empty one is wrong usage."""
-    if not text.strip():
-        raise typer.BadParameter("it is empty")
-    return text
-
-
 def instant(text: str) -> datetime:
     """Return an instant in UTC; one without an offset is Turkish time, as in all output."""
     try:
@@ -79,11 +106,3 @@ def instant(text: str) -> datetime:
             f"{text} is no instant; write it as 2024-01-31T12:00, in Turkish time or with an offset"
         ) from None
     return (given if given.tzinfo else given.replace(tzinfo=TURKEY)).astimezone(UTC)
-
-
-def system_user() -> str:
-    """Return the name of the operating system's user, or its number where it has none."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())

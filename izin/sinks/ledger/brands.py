@@ -14,6 +14,8 @@ from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
 from izin.sinks.record import ruling
@@ -25,19 +27,33 @@ from izin.sinks.record.state_change import transition
 from izin.sinks.record.suspension import EVERY
 
 QUOTA_SPENT = "quota-spent"
+_BY_OPERATORS = (
+    "iys_code",
+    "customer_id",
+    "name",
+    "activated_at",
+    "loading_deadline",
+    "status",
+    "account",
+    "egress_address",
+)
+"""The fields that a person sets; the others are what İYS showed."""
 _CHUNK = 1000
 _SQL = statements("brands")
 _CONSENTS = statements("consents")
 
 
 async def upsert(
-    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, now: datetime
+    ledger: Ledger, topic_messages: TopicMessages, brand: Brand, *, by: str, now: datetime
 ) -> Brand:
     """Write ``brand`` to ledger and ``brands`` topic, rule its records again, and return it.
 
-    Records that were parked because the brand was unknown are due from here on.
+    Records that were parked because the brand was unknown are due from here on. The history has the
+    change and who ordered it, ``by``.
     """
     async with ledger.transaction() as connection:
+        found = await connection.execute(_SQL["lock"], {"brand_code": brand.brand_code})
+        known = await found.fetchone()
         values = {
             "brand_code": brand.brand_code,
             "iys_code": brand.iys_code,
@@ -53,6 +69,8 @@ async def upsert(
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
         stored = brand if row is None else Brand.from_row(row)
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
+        changed = _changed(None if known is None else Brand.from_row(known), stored, by, now)
+        await append.append(connection, [changed], now=now)
     await _rule_rows(
         ledger,
         topic_messages,
@@ -62,6 +80,25 @@ async def upsert(
         by=None,
     )
     return stored
+
+
+def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> Movement:
+    """Return the act of adding a brand, of changing it, or of having its records ruled again: with
+    the fields that differ.
+    """
+    old = {} if before is None else {name: getattr(before, name) for name in _BY_OPERATORS}
+    new = {name: getattr(after, name) for name in _BY_OPERATORS}
+    differing = [name for name in new if before is None or old[name] != new[name]]
+    again = "change brand" if differing else "recompute terms"
+    return act(
+        "add brand" if before is None else again,
+        brand_key(after.brand_code),
+        by=by,
+        now=now,
+        before={name: old[name] for name in differing if name in old},
+        after={name: new[name] for name in differing},
+        customer_id=after.customer_id,
+    )
 
 
 async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, Brand]:
@@ -126,7 +163,10 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
         return await _settle_retailers(ledger, topic_messages, brand_code, by=by, now=now)
     if reason in {None, QUOTA_SPENT}:
         async with ledger.transaction() as connection:
-            await suspensions.resume(connection, brand_code, EVERY, Status.ONAY, account=None)
+            resumed = await suspensions.resume(
+                connection, brand_code, EVERY, Status.ONAY, account=None
+            )
+            await append.append(connection, [_resumed(one, by, now) for one in resumed], now=now)
     return await _rule_rows(
         ledger,
         topic_messages,
@@ -147,20 +187,19 @@ async def _settle_retailers(
             changes = UnitOfWork(topic_messages, now=now)
             for one in settled:
                 changes.add_movement(
-                    Movement(
-                        kind="act",
+                    act(
+                        "change retailers at İYS",
+                        one["key"],
+                        by=by,
+                        now=now,
+                        before={
+                            "retailer_code": one["code_before"],
+                            "retailer_access": one["access_before"],
+                        },
+                        after={"retailer_code": one["code"], "retailer_access": one["access"]},
                         customer_id=one["customer_id"],
-                        key=one["key"],
                         event_id=one["event_id"],
                         status=str(Status.ONAY),
-                        source=f"retailers/{one['key']}/{one['event_id']}/{now.isoformat()}",
-                        occurred_at=now,
-                        data={
-                            "entered at İYS": retailers.DIFFERENCE,
-                            "retailer_code": one["code"],
-                            "retailer_access": one["access"],
-                            "by": by,
-                        },
                     )
                 )
             await changes.write(connection)
@@ -208,26 +247,42 @@ def _requeue_row(
     if row.state is State.PARKED and by is None and row.reason != ruling.UNKNOWN_BRAND:
         changes.put(row, ruling.with_terms(row, brand, now, calendar=calendar))
         return False
-    if row.state is State.PARKED and by is not None:
-        changes.add_movement(_requeued(row, by, now))
-        row_now = ruling.requeue(row)
-    elif row.state is State.PARKED:
+    if row.state is not State.PARKED:
+        row_now = row
+    elif by is None:
         row_now = transition(row, Event.REQUEUE)
     else:
-        row_now = row
-    changes.apply(row, ruling.rule_row(row_now, brand, now, calendar=calendar))
+        row_now = ruling.requeue(row)
+    ruled = ruling.rule_row(row_now, brand, now, calendar=calendar)
+    if row.state is State.PARKED and by is not None:
+        changes.add_movement(_requeued(row, ruled.row, by, now))
+    changes.apply(row, ruled)
     return True
 
 
-def _requeued(row: ConsentRow, by: str, now: datetime) -> Movement:
+def _requeued(row: ConsentRow, after: ConsentRow, by: str, now: datetime) -> Movement:
     """Return the movement of a person's order: it shows why a parked record was submitted."""
-    return Movement(
-        kind="act",
+    return act(
+        "requeue",
+        row.key,
+        by=by,
+        now=now,
+        before={"state": row.state, "reason": row.reason, "code": row.code},
+        after={"state": after.state, "reason": after.reason, "code": after.code},
         customer_id=row.customer_id,
-        key=row.key,
         event_id=row.desired_event_id,
         status=row.desired_status,
-        source=f"requeue/{row.key}/{now.isoformat()}",
-        occurred_at=now,
-        data={"requeued": row.reason, "code": row.code, "by": by},
+    )
+
+
+def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:
+    """Return the movement of a person's word that the cause of a suspension is gone."""
+    return act(
+        f"end suspension {suspension['channel']}/{suspension['status']}",
+        brand_key(suspension["brand_code"]),
+        by=by,
+        now=now,
+        before={name: suspension[name] for name in ("code", "reason", "since")},
+        after={},
+        customer_id=suspension["customer_id"],
     )

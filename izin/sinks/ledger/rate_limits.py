@@ -39,7 +39,8 @@ class Address:
 
     address: str
     factor: float
-    paused_until: datetime
+    paused_until: datetime | None
+    """None: it is not paused; the same for the pause of token calls."""
     token_calls: int
     """In the last hour."""
     token_silent_until: datetime | None

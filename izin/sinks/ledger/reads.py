@@ -3,7 +3,7 @@
 Nothing here changes anything, and nothing loads the register whole.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import acts
 from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -178,6 +179,12 @@ async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
 
 
+async def living(ledger: Ledger) -> int:
+    """Return how many sink workers run now, on any machine."""
+    (row,) = await ledger.fetch(_SQL["living"])
+    return int(row["workers"])
+
+
 async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
     """Yield the register as the ledger has it, one row for each key, in the order of keys."""
     after = ""
@@ -198,15 +205,25 @@ async def keys_of(ledger: Ledger, recipient: str) -> tuple[str, ...]:
 
 
 async def history(ledger: Ledger, recipient: str) -> History:
-    """Return everything of a recipient (normalised), or of a canonical key, in order."""
+    """Return everything of a recipient (normalised), or of a canonical key, in order; with what
+    people did to its brands and customers.
+    """
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
     keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
     rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
-    facts = await ledger.fetch(_SQL["history"], {"keys": keys})
-    return History(
-        rows=tuple(map(ConsentRow.from_row, rows)),
-        facts=tuple(map(_fact, facts)),
-    )
+    found = tuple(map(ConsentRow.from_row, rows))
+    others = {key for row in found for key in concerned(row)}
+    return History(rows=found, facts=await facts(ledger, [*keys, *sorted(others)]))
+
+
+def concerned(row: ConsentRow) -> tuple[str, str]:
+    """Return the keys of acts that concern a row besides those on itself."""
+    return acts.brand_key(row.brand_code), acts.customer_key(row.customer_id)
+
+
+async def facts(ledger: Ledger, keys: Sequence[str]) -> tuple[RecordedFact, ...]:
+    """Return the movements of these keys, in the order in which they were recorded."""
+    return tuple(map(_fact, await ledger.fetch(_SQL["history"], {"keys": keys})))
 
 
 def _fact(row: Mapping[str, Any]) -> RecordedFact:

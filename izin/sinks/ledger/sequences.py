@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, with_runs
 
 GRACE = timedelta(minutes=5)
@@ -119,9 +121,18 @@ async def missing(
     )
 
 
-async def close(ledger: Ledger, customer_id: str, origin: str, *, until: int, dry: bool) -> int:
+async def close(  # noqa: PLR0913 - whose numbers, up to which, and by whose order
+    ledger: Ledger,
+    customer_id: str,
+    origin: str,
+    *,
+    until: int,
+    by: str,
+    now: datetime,
+    dry: bool,
+) -> int:
     """Close an origin's gaps up to the number ``until``, as numbers that were never given; return
-    how many numbers. A ``dry`` call changes nothing.
+    how many numbers. A ``dry`` call changes nothing. The history has who ordered it, ``by``.
     """
     named = {"customers": [customer_id], "origins": [origin]}
     async with ledger.transaction() as connection:
@@ -133,4 +144,18 @@ async def close(ledger: Ledger, customer_id: str, origin: str, *, until: int, dr
             left = [(owner, gap._replace(first=until + 1)) for gap in gaps if gap.last > until]
             if left:
                 await connection.execute(_SQL["add-gaps"], _columns(left))
+            closed = act(
+                "close sequence numbers",
+                f"sequence/{customer_id}/{origin}",
+                by=by,
+                now=now,
+                before={"missing": [_interval(one) for one in gaps]},
+                after={"missing": [_interval(one) for _, one in left]},
+                customer_id=customer_id,
+            )
+            await append.append(connection, [closed], now=now)
     return sum(min(gap.last, until) - gap.first + 1 for gap in gaps)
+
+
+def _interval(gap: Gap) -> str:
+    return str(gap.first) if gap.first == gap.last else f"{gap.first}-{gap.last}"

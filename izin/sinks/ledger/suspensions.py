@@ -9,10 +9,14 @@ suspension too, one that is never tried: only an operator ends it.
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from psycopg.rows import DictRow
+
 from izin.consent.model import Channel
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
 
@@ -58,12 +62,28 @@ async def suspend(  # noqa: PLR0913 - what is suspended, why, and until when
     )
 
 
-async def recheck_now(ledger: Ledger, brand_code: int, *, now: datetime) -> int:
+async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime) -> int:
     """Allow one record of each of the brand's suspensions to be tried at once; return how many.
 
-    Suspensions that an operator declared are not tried.
+    Suspensions that an operator declared are not tried. The history has who ordered it, ``by``.
     """
-    return len(await ledger.fetch(_SQL["recheck-now"], {"brand_code": brand_code, "now": now}))
+    async with ledger.transaction() as connection:
+        values = {"brand_code": brand_code, "now": now}
+        rows = await (await connection.execute(_SQL["recheck-now"], values)).fetchall()
+        tried = [
+            act(
+                f"retry suspension {row['channel']}/{row['status']}",
+                brand_key(brand_code),
+                by=by,
+                now=now,
+                before={"code": row["code"], "recheck_at": row["before"]},
+                after={"code": row["code"], "recheck_at": now},
+                customer_id=row["customer_id"],
+            )
+            for row in rows
+        ]
+        await append.append(connection, tried, now=now)
+    return len(tried)
 
 
 async def may_submit(  # noqa: PLR0913 - what is tried, and when again
@@ -94,12 +114,12 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
     *,
     account: str | None,
     accepted: bool = True,
-) -> None:
+) -> list[DictRow]:
     """Resume the brand's records, and those suspended for the same fault of the ``account``, after
     İYS has looked at one. A record that it did not accept for its content shows as much, but not
-    that there is room for new ONAYs.
+    that there is room for new ONAYs. Return the suspensions that ended.
     """
-    resumed = await connection.execute(
+    found = await connection.execute(
         _SQL["resume"],
         {
             "brand_code": brand_code,
@@ -109,9 +129,11 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
             "accepted": accepted,
         },
     )
-    restored = {row["brand_code"] for row in await resumed.fetchall() if row["channel"] != EVERY}
+    resumed = await found.fetchall()
+    restored = {row["brand_code"] for row in resumed if row["channel"] != EVERY}
     if restored:
         await _restart_pull(connection, restored)
+    return resumed
 
 
 async def _restart_pull(connection: Connection, brand_codes: Collection[int]) -> None:
@@ -136,21 +158,41 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
     return tuple(channel for channel in Channel if channel not in lost)
 
 
+async def _rights(connection: Connection, brand_code: int) -> list[str]:
+    rows = await (await connection.execute(_SQL["all"])).fetchall()
+    found = [Suspension(**row) for row in rows if row["brand_code"] == brand_code]
+    return [str(channel) for channel in rights(found)]
+
+
 async def set_rights(
     ledger: Ledger, brand_code: int, channels: Collection[Channel], *, by: str, now: datetime
 ) -> None:
     """Store that the brand may write ``channels`` at İYS and no others; rights that are given back
-    resume at once.
+    resume at once. The history has the change and who ordered it, ``by``.
     """
     revoked = [str(channel) for channel in Channel if channel not in channels]
     scope = {"brand_code": brand_code}
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
+        owner = await (await connection.execute(_SQL["lock-brand"], scope)).fetchone()
+        if owner is None:
+            return
+        before = await _rights(connection, brand_code)
         values = {**scope, "channels": revoked, "code": NO_RIGHT, "reason": reason, "now": now}
         await connection.execute(_SQL["revoke-right"], values)
         await connection.execute(
             _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
+        change = act(
+            "change rights",
+            brand_key(brand_code),
+            by=by,
+            now=now,
+            before={"rights": before},
+            after={"rights": await _rights(connection, brand_code)},
+            customer_id=owner["customer_id"],
+        )
+        await append.append(connection, [change], now=now)
         await _restart_pull(connection, [brand_code])
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")

@@ -91,17 +91,12 @@ class _Worker(faust.Worker):
         """Return at once, where Faust would sleep for another second."""
 
 
-def group_of(kafka: KafkaSettings, streams: StreamSettings) -> str:
-    """Return the consumer group of the order workers; transactional ids begin with it too."""
-    return f"{kafka.topic_prefix}{streams.app_id}-order"
-
-
 def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> faust.App:
     """Return the app of one order worker; run it with :func:`run`."""
     brokers = ";".join(f"{transport.SCHEME}://{one}" for one in kafka.bootstrap_servers.split(","))
     name = streams.instance_id
     app = _App(
-        group_of(kafka, streams),
+        streams.group(kafka),
         broker=brokers,
         broker_session_timeout=6.0,
         broker_heartbeat_interval=1.0,
@@ -128,7 +123,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         # Faust knows a worker by its address, to which nothing connects: here by its name.
         canonical_url=name and f"http://worker.invalid/{name}",
     )
-    group = group_of(kafka, streams)
+    group = streams.group(kafka)
     worker = OrderWorker(
         settings=kafka,
         group=group,

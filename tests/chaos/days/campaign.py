@@ -116,7 +116,9 @@ class VirtualDays:
         await asyncio.to_thread(set_clock, self.database_url)
         async with self._sinks.ledger() as ledger:
             for code in BRANDS:
-                await brands.upsert(ledger, self._announcer, _brand(code), now=self._time.now())
+                await brands.upsert(
+                    ledger, self._announcer, _brand(code), by="test", now=self._time.now()
+                )
             await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
             self._sinks.start_all()
             try:

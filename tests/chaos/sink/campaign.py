@@ -119,7 +119,7 @@ class SinkCampaign:
         began = time.monotonic()
         async with Ledger(settings, owner=1) as ledger:
             topic_messages = TopicMessages(Codec(), self.settings.topics)
-            await brands.upsert(ledger, topic_messages, ACTIVE, now=datetime.now(UTC))
+            await brands.upsert(ledger, topic_messages, ACTIVE, by="test", now=datetime.now(UTC))
             try:
                 self._sinks.start()
                 for number in range(1, faults + 1):

@@ -1,19 +1,24 @@
 """The doctor on real servers: it finds faults, and corrects those that it may correct."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import psycopg
 import pytest
 
-from izin.runtime.kafka import producer
-from izin.runtime.settings import KafkaSettings
+from izin.local import free_port
+from izin.runtime.kafka import consumer, producer
+from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.streams.ownership.positions import Positions, key_of
 from tests.integration.console.conftest import Izin
+from tests.support.builders import a_dead_letter
 from tests.support.topic_settings import set_of_topic
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -37,10 +42,10 @@ def test_doctor_fix_completes_an_empty_installation(
     assert code == 1
     assert {("topics", "wrong"), ("migrations", "wrong"), ("broker", "ok")} <= states(findings)
     assert any("izin doctor --fix" in one["what"] for one in findings)
-    code, findings = checked(izin, "--fix")
+    code, findings = checked(izin, "--fix", "--no-workers")
     assert code == 0
     assert {("topics", "fixed"), ("migrations", "fixed"), ("topics", "ok")} <= states(findings)
-    code, findings = checked(izin)
+    code, findings = checked(izin, "--no-workers")
     assert code == 0
     assert {state for _, state in states(findings)} <= {"ok", "skipped"}
 
@@ -102,10 +107,68 @@ def test_sequences_close_acts_with_yes_only(izin: Izin, broker: KafkaSettings, l
     assert izin("sequences", "close", *named).exit_code == 3
 
 
+def test_doctor_finds_that_no_worker_runs(
+    izin: Izin, topics: KafkaSettings, ledger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waits and nothing runs: each worker is named with the command that starts it."""
+    izin("doctor", "--fix")
+    monkeypatch.setenv("IZIN_INTAKE_TOKENS", '["obviously-fake"]')
+    monkeypatch.setenv("IZIN_INTAKE_PORT", str(free_port()))
+    code, findings = checked(izin)
+    assert code == 1
+    missing = {one["check"]: one["what"] for one in findings if one["state"] == "wrong"}
+    for worker in ("order", "sink", "intake"):
+        assert f"izin {worker}" in missing[worker]
+    with running_workers(topics, ledger), an_intake() as port:
+        monkeypatch.setenv("IZIN_INTAKE_PORT", str(port))
+        by_check = {one["check"]: one for one in checked(izin)[1]}
+    assert by_check["order"]["what"] == "1 runs; no events wait to be read"
+    assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
+    assert (by_check["intake"]["state"], by_check["intake"]["what"]) == (
+        "ok",
+        f"http://127.0.0.1:{port} is ready",
+    )
+
+
+@contextmanager
+def running_workers(topics: KafkaSettings, ledger: str) -> Iterator[None]:
+    """Have a sink worker's sign of life in the ledger, and a member in the order workers' group."""
+    member = consumer(topics, StreamSettings().group(topics))
+    member.subscribe([topics.topics.express.name])
+    with psycopg.connect(ledger, autocommit=True) as living:
+        living.execute("INSERT INTO processes VALUES ('7', 1)")
+        living.execute("SELECT pg_advisory_lock(29541, 7)")
+        until(lambda: member.poll(0.1) is None and bool(member.assignment()), within=30)
+        try:
+            yield
+        finally:
+            member.close()
+
+
+@contextmanager
+def an_intake() -> Iterator[int]:
+    """Serve the answers of an intake that is ready; yield its port."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+    server = HTTPServer(("127.0.0.1", 0), Ready)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
 def test_doctor_finds_idle_workers_and_dead_letters(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
-    """Records unread for minutes name the worker that is missing; a fresh record does not.
+    """Records unread for minutes are wrong while workers run, too; a fresh record is not.
 
     Once the workers are at the ends, all is ok again.
     """
@@ -119,11 +182,12 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     writer.produce(names.dead_letters.name, value=letter)
     writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
     assert writer.flush(20) == 0
-    _, findings = checked(izin)
+    with running_workers(topics, ledger):
+        _, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
     assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "ok")
-    assert by_check["sink"]["what"].startswith("about 1 decisions are not read")
-    assert by_check["order"]["what"].startswith("about 1 events are not read")
+    assert by_check["sink"]["what"].startswith("1 runs; about 1 decisions are not read")
+    assert by_check["order"]["what"].startswith("1 runs; about 1 events are not read")
     assert (by_check["dead-letters"]["state"], by_check["dead-letters"]["what"][:2]) == (
         "wrong",
         "1 ",
@@ -135,6 +199,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     assert code == 1
     assert by_check["sink"]["state"] == "wrong"
     assert "20 minutes ago" in by_check["sink"]["what"]
+    assert by_check["sink"]["what"].startswith("none runs")
     assert "izin sink" in by_check["sink"]["what"]
     with psycopg.connect(ledger) as connection:
         connection.cursor().executemany(
@@ -152,23 +217,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     value = positions.encode(Codec())
     writer.produce(names.positions.name, key=key_of(0), value=value, partition=0)
     assert writer.flush(20) == 0
-    by_check = {one["check"]: one for one in checked(izin)[1]}
-    assert by_check["sink"]["what"] == "no decisions wait to be read"
-    assert by_check["order"]["what"] == "no events wait to be read"
-
-
-def a_dead_letter() -> dict[str, Any]:
-    """Return a dead letter of no record in particular."""
-    return {
-        "reason": "undecodable",
-        "violations": [],
-        "topic": "consent-events",
-        "partition": 0,
-        "offset": 0,
-        "timestamp": 0,
-        "key": None,
-        "value": None,
-        "value_size": 0,
-        "value_sha256": "",
-        "headers": [],
-    }
+    with running_workers(topics, ledger):
+        by_check = {one["check"]: one for one in checked(izin)[1]}
+    assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
+    assert by_check["order"]["what"] == "1 runs; no events wait to be read"

@@ -15,7 +15,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import izin.local
-from izin.local import LocalServers, PortTakenError, free_port
+from izin.local import LocalServers, PortTakenError, Supervisor, free_port
 from tests.support.waiting import runs, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.timeout(240)]
@@ -107,6 +107,59 @@ def test_start_command_ends_when_a_server_ends(run: Run) -> None:
     (server,) = children(command.pid)
     os.kill(server, signal.SIGKILL)
     assert command.wait(60) == 1
+
+
+def test_start_command_says_which_server_is_not_started(run: Run) -> None:
+    """The environment names Kafka: a line says so, and PostgreSQL starts."""
+    command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE)
+    addresses(command)
+    command.send_signal(signal.SIGTERM)
+    _, printed = command.communicate(timeout=60)
+    lines = [line for line in printed.splitlines() if "is not started" in line]
+    assert [line.split(",")[0] for line in lines] == [
+        "Kafka is not started here: KAFKA_BOOTSTRAP_SERVERS names one"
+    ]
+
+
+def test_start_command_with_nothing_to_start_is_wrong_usage(run: Run) -> None:
+    """The environment names every server: the command says so, and does not wait for ever."""
+    command = run(KAFKA_BOOTSTRAP_SERVERS=ELSEWHERE, DATABASE_URL="postgresql://example.com/x")
+    printed, messages = command.communicate(timeout=60)
+    assert command.returncode == 2
+    assert printed == ""
+    assert "KAFKA_BOOTSTRAP_SERVERS" in messages
+    assert "DATABASE_URL" in messages
+
+
+def test_servers_kept_up_answer_again_on_their_ports(tmp_path: Path) -> None:
+    """Each server killed by its process id comes back on its port with what was stored."""
+    events: list[str] = []
+    supervisor = Supervisor(on_event=events.append)
+    with LocalServers(tmp_path, environ={}) as local, supervisor:
+        given = local.environment()
+        admin = AdminClient({"bootstrap.servers": given["KAFKA_BOOTSTRAP_SERVERS"]})
+        admin.create_topics([NewTopic("consents", 1)])["consents"].result(timeout=10)
+        with psycopg.connect(given["DATABASE_URL"]) as connection:
+            connection.execute("CREATE TABLE stored AS SELECT 1 AS n")
+        local.keep_up(supervisor)
+        for server in local.servers:
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+        until(lambda: is_answered(given["DATABASE_URL"]), within=60)
+        assert "consents" in admin.list_topics(timeout=60).topics
+        assert local.environment() == given
+    assert sorted(event.split(";")[0] for event in events) == [
+        f"{name} ended with exit code -9" for name in sorted(one.name for one in local.servers)
+    ]
+
+
+def is_answered(url: str) -> bool:
+    """Return whether the table of an earlier run can be read."""
+    try:
+        with psycopg.connect(url) as connection:
+            return connection.execute("SELECT n FROM stored").fetchone() == (1,)
+    except psycopg.OperationalError:
+        return False
 
 
 def test_start_command_on_a_taken_port_names_it(run: Run, ports: tuple[int, int]) -> None:

@@ -342,7 +342,7 @@ class SinkHarness:
     async def brand(self, brand: Brand = ACTIVE) -> Brand:
         """Add or change a brand."""
         return await brands.upsert(
-            self.ledger, self.context.topic_messages, brand, now=self.context.clock()
+            self.ledger, self.context.topic_messages, brand, by="ada", now=self.context.clock()
         )
 
     async def requeue(self, reason: str | None = None) -> int:

@@ -188,34 +188,60 @@ def test_doctor_prints_each_finding_as_it_comes(
     assert "[red]no markup[/red]" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("worker", "remedy"), [(lag_checks.SINK, "izin sink"), (lag_checks.ORDER, "izin order")]
-)
-def test_of_unread_waiting_long_names_the_worker(
-    worker: lag_checks.WorkerReading, remedy: str
+@pytest.mark.parametrize("worker", [lag_checks.SINK, lag_checks.ORDER])
+def test_of_worker_that_runs_is_wrong_where_records_wait_long(
+    worker: lag_checks.WorkerReading,
 ) -> None:
-    """A short lag is usual; a longer one names the worker and what was compared."""
+    """A short lag is usual; a longer one says what was compared."""
     short = Unread(records=7, oldest_at=NOW - timedelta(minutes=4))
     long = Unread(records=1200, oldest_at=NOW - timedelta(minutes=90))
     none = Unread(records=0, oldest_at=None)
-    assert lag_checks.of_unread(worker, [none, none], now=NOW).state is CheckState.OK
-    usual = lag_checks.of_unread(worker, [short, none], now=NOW)
-    assert (usual.state, usual.what[:8]) == (CheckState.OK, "about 7 ")
-    still = lag_checks.of_unread(worker, [short, long], now=NOW)
+    assert lag_checks.of_worker(worker, [none], running=2, now=NOW) == ok(
+        worker.check, f"2 run; no {worker.records} wait to be read"
+    )
+    usual = lag_checks.of_worker(worker, [short, none], running=1, now=NOW)
+    assert (usual.state, usual.what[:16]) == (CheckState.OK, "1 runs; about 7 ")
+    still = lag_checks.of_worker(worker, [short, long], running=1, now=NOW)
     assert still.state is CheckState.WRONG
     assert still.what.startswith(
-        f"about 1207 {worker.records} are not read, the oldest of 02.03.2026 10:30:00, 90 minutes"
+        f"1 runs; about 1207 {worker.records} are not read, the oldest of 02.03.2026 10:30:00, 90 "
     )
     assert f"compared: {worker.compared}" in still.what
-    assert remedy in still.what
 
 
-def test_of_dead_letters_counts_the_last_day() -> None:
-    """With the command that shows them."""
-    assert lag_checks.of_dead_letters(0).state is CheckState.OK
-    some = lag_checks.of_dead_letters(3)
-    assert (some.state, some.what[:2]) == (CheckState.WRONG, "3 ")
-    assert some.what.endswith("izin dead-letters")
+@pytest.mark.parametrize("worker", [lag_checks.SINK, lag_checks.ORDER])
+def test_of_worker_that_does_not_run_names_its_command(worker: lag_checks.WorkerReading) -> None:
+    """Also where nothing waits: the next opt-out would."""
+    none = Unread(records=0, oldest_at=None)
+    found = lag_checks.of_worker(worker, [none, none], running=0, now=NOW)
+    assert found.state is CheckState.WRONG
+    assert found.what.startswith(f"none runs (known by {worker.known_by})")
+    assert f"start one: izin {worker.check};" in found.what
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [(200, CheckState.OK), (503, CheckState.WRONG), (None, CheckState.WRONG)],
+)
+def test_of_intake_expects_that_it_is_ready(status: int | None, state: CheckState) -> None:
+    """One that does not answer is named with its settings."""
+    found = lag_checks.of_intake("http://127.0.0.1:8081", status)
+    assert found.state is state
+    assert ("IZIN_INTAKE_PORT" in found.what) is (status is None)
+
+
+def test_of_dead_letters_counts_what_nobody_has_acknowledged() -> None:
+    """With the commands that show and acknowledge them."""
+    assert lag_checks.of_dead_letters(0, 0).what == "none in the last 24 hours needs a person"
+    done = lag_checks.of_dead_letters(3, 3)
+    assert (done.state, done.what[-14:]) == (CheckState.OK, "3 acknowledged")
+    some = lag_checks.of_dead_letters(3, 1)
+    assert (some.state, some.what[:2]) == (CheckState.WRONG, "2 ")
+    assert "izin dead-letters; " in some.what
+    assert some.what.endswith("izin dead-letters acknowledge --help")
+    unknown = lag_checks.of_dead_letters(3, None)
+    assert (unknown.state, unknown.what[:2]) == (CheckState.WRONG, "3 ")
+    assert "the ledger cannot be read" in unknown.what
 
 
 @pytest.mark.parametrize(
@@ -338,7 +364,7 @@ def test_of_brands_names_those_that_need_a_person() -> None:
     ending = replace(brand, subscription_ends_at=NOW + timedelta(days=3))
     subscription, waiting = of_these(ending, parked=(parked,))
     assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
-    assert waiting == "3 records need a person; see: izin brands parked"
+    assert waiting == "3 records need a person, 0 of them opt-outs; see: izin brands parked"
 
 
 def test_of_brands_with_too_many_accounts_names_the_address() -> None:

@@ -126,7 +126,19 @@ def a_decision(reason: str, **more: object) -> RecordedFact:
             a_fact("delivery", topic="permissions", partition=2, offset=7),
             "permissions, partition 2, offset 7",
         ),
-        (a_fact("act", who="operator", empty=None), "who operator"),
+        (
+            a_fact(
+                "act",
+                act="change brand",
+                by="ada",
+                before={"status": "active", "activated_at": None, "name": "One"},
+                after={"status": "stopped", "activated_at": NOON.isoformat(), "name": "One"},
+            ),
+            (
+                "change brand (by ada); status: active -> stopped; "
+                "activated at: none -> 02.03.2026 12:00:00"
+            ),
+        ),
         (
             a_fact(
                 "breach", due_at=NOON.isoformat(), last_exchange_at=NOON.isoformat(), attempts=1

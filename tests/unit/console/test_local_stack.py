@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from izin.console.local_stack.run_record import RunRecord
 from izin.console.local_stack.settings import Ports, example_brands
 from izin.console.local_stack.simulator import check_installed
 from izin.console.local_stack.stack import LocalStack
 from izin.console.local_stack.state_folder import StateFolder
 from izin.console.up import _panel
-from izin.local import LocalError, PortTakenError, StateInUseError
+from izin.local import LocalError, PortTakenError, StateInUseError, free_port
 from izin.local.folders import FolderLock
 
 
@@ -26,7 +27,7 @@ def a_stack(folder: Path, ports: Ports | None = None) -> LocalStack:
 def used_folder(tmp_path: Path) -> Path:
     """Return the folder of an earlier run, with what it left."""
     folder = StateFolder(tmp_path / "state")
-    folder.claim(lambda _: None)
+    folder.claim(RunRecord(), lambda _: None)
     folder.release()
     (folder.path / "logs").mkdir()
     (folder.path / "logs" / "intake.log").write_text("old", "utf-8")
@@ -35,11 +36,69 @@ def used_folder(tmp_path: Path) -> Path:
     return folder.path
 
 
-def test_state_folder_claim_removes_old_run_files_only(used_folder: Path) -> None:
+def test_state_folder_claim_keeps_what_a_run_stored(used_folder: Path) -> None:
+    """The next run continues with it, under the same credentials, and says so in one line."""
+    before = StateFolder(used_folder).record()
+    assert before is not None
+    progress: list[str] = []
+    StateFolder(used_folder).claim(before, progress.append)
+    assert progress == [f"continuing with what {used_folder} has; --fresh removes it"]
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+    assert StateFolder(used_folder).record() == before
+    assert (used_folder / "run.json").stat().st_mode & 0o077 == 0
+
+
+def test_state_folder_without_a_record_is_emptied(used_folder: Path) -> None:
+    """Credentials that nobody knows any more fit no ledger: such data cannot be continued."""
+    (used_folder / "run.json").unlink()
+    progress: list[str] = []
+    StateFolder(used_folder).claim(RunRecord(), progress.append)
+    assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
+
+
+def test_local_stack_uses_the_ports_of_the_last_run(tmp_path: Path) -> None:
+    """Where any port will do, the last run's is taken if it is free; a port asked for wins."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        before = Ports(sink=free_port(), order=taken.getsockname()[1], intake=free_port())
+        asked = RunRecord(ports=before).ports_for(Ports(intake=8081))
+        assert (asked.sink, asked.intake) == (before.sink, 8081)
+        assert asked.order not in {None, before.order}
+
+
+def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) -> None:
+    """What was stored on one server is not mixed with another's."""
+    given = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=given, on_progress=lambda _: None
+    )
+    with pytest.raises(LocalError, match=r"other servers.*--fresh.*--state-dir"):
+        stack.start()
+
+
+def test_local_stack_fresh_says_what_stays_on_other_servers(used_folder: Path) -> None:
+    """We remove nothing from a server that is not ours, and name what is left there."""
+    record = RunRecord(given={"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"})
+    record.write(used_folder / "run.json")
+    progress: list[str] = []
+    stack = LocalStack(
+        used_folder, brands=example_brands(), fresh=True, environ={}, on_progress=progress.append
+    )
+    stack._claim_folder()
+    assert progress == [
+        (
+            "your own servers (KAFKA_BOOTSTRAP_SERVERS) keep what this stack stored there: "
+            f"database izin_{record.name}, topics run-{record.name}-…"
+        ),
+        f"removing ledger, topics, logs and simulated İYS in {used_folder}",
+    ]
+    stack.stop()
+
+
+def test_state_folder_fresh_removes_old_run_files_only(used_folder: Path) -> None:
     """Other files in the folder are left; the removal is reported in one line."""
     progress: list[str] = []
-    StateFolder(used_folder).claim(progress.append)
-    assert progress == [f"removing ledger, topics and logs of the previous run, in {used_folder}"]
+    StateFolder(used_folder).claim(RunRecord(), progress.append, fresh=True)
+    assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
     assert not (used_folder / "logs").exists()
     assert not (used_folder / "environment").exists()
     assert (used_folder / "notes.txt").read_text("utf-8") == "mine"
@@ -48,7 +107,7 @@ def test_state_folder_claim_removes_old_run_files_only(used_folder: Path) -> Non
 def test_state_folder_claim_of_a_new_folder_reports_nothing(tmp_path: Path) -> None:
     """A first run has nothing to remove."""
     progress: list[str] = []
-    StateFolder(tmp_path / "state").claim(progress.append)
+    StateFolder(tmp_path / "state").claim(RunRecord(), progress.append)
     assert progress == []
 
 
@@ -72,7 +131,7 @@ def test_state_folder_claim_of_foreign_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     for _ in range(2):
         with pytest.raises(LocalError, match="--state-dir"):
-            StateFolder(tmp_path).claim(lambda _: None)
+            StateFolder(tmp_path).claim(RunRecord(), lambda _: None)
     assert [one.name for one in tmp_path.iterdir()] == ["logs"]
 
 
@@ -82,7 +141,7 @@ def test_state_folder_claim_while_in_use_is_refused(used_folder: Path) -> None:
         FolderLock(used_folder, within=timedelta()),
         pytest.raises(StateInUseError, match="--state-dir"),
     ):
-        StateFolder(used_folder).claim(lambda _: None)
+        StateFolder(used_folder).claim(RunRecord(), lambda _: None)
     assert (used_folder / "logs" / "intake.log").exists()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.local import Command, RestartPolicy, StartError, Supervisor
+from izin.local import Command, LocalError, RestartPolicy, StartError, Supervisor
 from tests.support.waiting import until
 
 FOREVER = "import threading; threading.Event().wait()"
@@ -146,6 +146,23 @@ def test_child_that_fails_to_start_is_gone(supervisor: Supervisor, tmp_path: Pat
     with pytest.raises(StartError):
         supervisor.start(command, keep_up=True)
     assert not supervisor.child("worker").is_alive
+
+
+def test_restart_that_fails_is_reported_and_bounded(
+    supervisor: Supervisor, tmp_path: Path, events: list[str]
+) -> None:
+    """What keeps it from starting is reported, counts as a death, and ends in giving up."""
+    child = supervisor.start(a_command(tmp_path))
+
+    def start() -> None:
+        raise LocalError("its port is taken")
+
+    supervisor.keep_up("server", child, start=start)
+    supervisor.kill("worker")
+    assert supervisor.gave_up.wait(10)
+    assert events[0] == "server ended with exit code -9; starting it again in 0.01 s"
+    assert events[1].startswith("server cannot be started: its port is taken; starting it again")
+    assert "4 times in a row; it stays down" in events[-1]
 
 
 def test_restart_pause_doubles_and_is_bounded() -> None:

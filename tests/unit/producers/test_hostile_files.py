@@ -13,7 +13,7 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from tests.support.builders import BRAND
-from tests.support.hostile_files import HEADER, characters, hostile_files, hostile_rows
+from tests.support.hostile.files import HEADER, characters, hostile_files, hostile_rows
 from tests.unit.producers.fakes import FakePublisher
 
 ROWS, FILES = 6000, 400

@@ -9,7 +9,7 @@ import pytest
 
 from izin.schemas.codec import Codec
 from izin.streams.guard import AdmittedRecord, Guard
-from tests.support.hostile_inputs import FORM, JSON, HostileInputs, characters
+from tests.support.hostile.inputs import FORM, JSON, HostileInputs, characters
 from tests.support.order_harness import fetched
 from tests.unit.producers.fakes import FakePublisher
 

@@ -9,7 +9,7 @@ from izin.streams.order import MAX_BYTES
 from izin.streams.ownership.effects import size
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, an_event
-from tests.support.hostile_inputs import HostileInputs
+from tests.support.hostile.inputs import HostileInputs
 from tests.support.order_harness import (
     CODEC,
     HOME,

@@ -17,7 +17,7 @@ from typing import Any, Self
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.acts import act, customer_key
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
@@ -26,8 +26,6 @@ YEARS_AT_LEAST = 10
 """How long a record must be kept after the act (6563 m.11/3)."""
 YEARS_AFTER_THE_END = 3
 """How long a record must be kept after the consent ended (Yönetmelik m.13)."""
-_NO_CUSTOMER = ""
-"""The customer of movements that concern the history of all customers."""
 _LONGEST_MONTH = timedelta(days=31)
 _SQL = statements("retention")
 
@@ -132,8 +130,15 @@ async def drop(
             await append_messages(
                 connection, [topic_messages.anchor(Anchor(**row)) for row in made], now
             )
-            data = {"dropped": first.month, "kept until": first.retain_until, "by": by}
-            await append.append(connection, [_act(first.month, data, now)], now=now)
+            dropped_month = act(
+                "drop month",
+                _key(first.month),
+                by=by,
+                now=now,
+                before={"kept until": first.retain_until},
+                after={"dropped": True},
+            )
+            await append.append(connection, [dropped_month], now=now)
             await connection.execute(_SQL["drop"], values)
         dropped.append(first)
     return tuple(dropped)
@@ -150,8 +155,15 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
         row = await (await connection.execute(_SQL["retain"], values)).fetchone()
         if row is None:
             return False
-        data = {"kept until": until, "before": row["before"], "by": by}
-        await append.append(connection, [_act(month, data, now)], now=now)
+        change = act(
+            "retain month",
+            _key(month),
+            by=by,
+            now=now,
+            before={"kept until": row["before"]},
+            after={"kept until": until},
+        )
+        await append.append(connection, [change], now=now)
         return True
 
 
@@ -166,18 +178,45 @@ async def keys_of(ledger: Ledger, customer_id: str, keys: Sequence[str]) -> tupl
     return tuple(row["key"] for row in await ledger.fetch(_SQL["keys-of"], values))
 
 
-async def hold(
-    ledger: Ledger, customer_id: str, *, key: str | None, reason: str, now: datetime
+async def hold(  # noqa: PLR0913 - on what, why, and by whose order
+    ledger: Ledger, customer_id: str, *, key: str | None, reason: str, by: str, now: datetime
 ) -> int:
     """Add a legal hold on a customer, or on one of its keys; return its number."""
     values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
-    (row,) = await ledger.fetch(_SQL["add-hold"], values)
-    return int(row["id"])
+    async with ledger.transaction() as connection:
+        row = await (await connection.execute(_SQL["add-hold"], values)).fetchone()
+        number = 0 if row is None else int(row["id"])
+        held = act(
+            f"place legal hold {number}",
+            key or customer_key(customer_id),
+            by=by,
+            now=now,
+            before={},
+            after={"reason": reason},
+            customer_id=customer_id,
+        )
+        await append.append(connection, [held], now=now)
+    return number
 
 
-async def release(ledger: Ledger, number: int, *, now: datetime) -> bool:
+async def release(ledger: Ledger, number: int, *, by: str, now: datetime) -> bool:
     """Release a legal hold; return whether there was one in force."""
-    return bool(await ledger.fetch(_SQL["release-hold"], {"id": number, "now": now}))
+    async with ledger.transaction() as connection:
+        values = {"id": number, "now": now}
+        row = await (await connection.execute(_SQL["release-hold"], values)).fetchone()
+        if row is None:
+            return False
+        released = act(
+            f"release legal hold {number}",
+            row["key"] or customer_key(row["customer_id"]),
+            by=by,
+            now=now,
+            before={"reason": row["reason"]},
+            after={},
+            customer_id=row["customer_id"],
+        )
+        await append.append(connection, [released], now=now)
+    return True
 
 
 async def holds(ledger: Ledger) -> tuple[LegalHold, ...]:
@@ -185,15 +224,6 @@ async def holds(ledger: Ledger) -> tuple[LegalHold, ...]:
     return tuple(LegalHold(**row) for row in await ledger.fetch(_SQL["holds"]))
 
 
-def _act(month: date, data: Mapping[str, object], now: datetime) -> Movement:
-    """Return the movement of a person's order about a month."""
-    return Movement(
-        kind="act",
-        customer_id=_NO_CUSTOMER,
-        key=f"retention/{month:%Y-%m}",
-        event_id=None,
-        status=None,
-        source=f"retention/{month:%Y-%m}/{now.isoformat()}",
-        occurred_at=now,
-        data=data,
-    )
+def _key(month: date) -> str:
+    """Return the key of acts on a month."""
+    return f"retention/{month:%Y-%m}"

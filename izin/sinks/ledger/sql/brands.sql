@@ -18,6 +18,10 @@ ON CONFLICT (brand_code) DO UPDATE SET
     updated_at = excluded.updated_at
 RETURNING {brand}
 
+-- name: lock
+-- A brand as it is before a change, locked until the transaction ends.
+SELECT {brand} FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
+
 -- name: save-subscription
 -- Store a provider's subscription as İYS showed it, for each of its brands.
 UPDATE brands SET subscription = %(subscription)s, subscription_ends_at = %(ends_at)s,

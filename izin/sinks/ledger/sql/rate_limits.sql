@@ -69,11 +69,13 @@ FROM rate_limit_hours
 WHERE egress_address = %(address)s AND hour > clock_timestamp() - interval '24 hours'
 
 -- name: addresses
--- Every address: its rate, its calls of 24 hours, its queries and token calls of this hour.
-SELECT b.egress_address AS address, b.factor, b.paused_until,
+-- Every address: its rate, its calls of 24 hours, its queries and token calls of this hour. A pause that is over is
+-- none.
+SELECT b.egress_address AS address, b.factor,
+    CASE WHEN b.paused_until > clock_timestamp() THEN b.paused_until END AS paused_until,
     (SELECT count(*) FROM unnest(b.token_calls) AS one (at)
         WHERE one.at > clock_timestamp() - interval '1 hour') AS token_calls,
-    b.token_silent_until,
+    CASE WHEN b.token_silent_until > clock_timestamp() THEN b.token_silent_until END AS token_silent_until,
     coalesce((SELECT sum(m.calls) FROM rate_limit_minutes AS m
         WHERE m.egress_address = b.egress_address AND m.operation = 'status'
             AND m.minute > clock_timestamp() - interval '61 minutes'), 0)::bigint AS status_calls,

@@ -88,6 +88,10 @@ SELECT count(*) AS rows FROM outbox
 -- How far the topics are ingested.
 SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partition
 
+-- name: living
+-- How many sink workers run.
+SELECT count(*) AS workers FROM processes WHERE is_alive(owner)
+
 -- name: parked
 -- Count what waits for a person, by reason.
 SELECT brand_code, channel, desired_status, reason, code, count(*) AS keys

@@ -32,12 +32,13 @@ UPDATE retailer_access AS a SET
     registered_code = a.desired_code, registered_access = a.desired_access,
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
 FROM (
-    SELECT key, desired_by FROM retailer_access
+    SELECT key, desired_by, registered_code, registered_access FROM retailer_access
     WHERE brand_code = %(brand_code)s AND desired_by IS NOT NULL
     ORDER BY key LIMIT %(size)s FOR UPDATE
 ) AS was
 WHERE a.key = was.key
-RETURNING a.key, a.customer_id, was.desired_by AS event_id, a.registered_code AS code, a.registered_access AS access
+RETURNING a.key, a.customer_id, was.desired_by AS event_id, a.registered_code AS code, a.registered_access AS access,
+    was.registered_code AS code_before, was.registered_access AS access_before
 
 -- name: differences
 -- The consents of a brand whose retailers a person has to change at İYS.

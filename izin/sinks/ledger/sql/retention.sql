@@ -82,7 +82,8 @@ RETURNING id
 
 -- name: release-hold
 -- Release a legal hold.
-UPDATE legal_holds SET released_at = %(now)s WHERE id = %(id)s AND released_at IS NULL RETURNING id
+UPDATE legal_holds SET released_at = %(now)s WHERE id = %(id)s AND released_at IS NULL
+RETURNING customer_id, key, reason
 
 -- name: holds
 -- The legal holds in force.

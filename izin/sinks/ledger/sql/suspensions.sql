@@ -51,13 +51,21 @@ WHERE b.brand_code = s.brand_code AND own.brand_code = %(brand_code)s AND s.stat
     AND (s.brand_code = %(brand_code)s AND s.channel IN ('*', %(channel)s)
         OR s.scope = 'account' AND (b.account IS NULL OR b.account = %(account)s)
         OR s.scope = 'provider' AND b.iys_code = own.iys_code)
-RETURNING s.brand_code, s.channel
+RETURNING s.brand_code, s.customer_id, s.channel, s.status, s.code, s.reason, s.since
 
 -- name: recheck-now
 -- An operator has fixed the cause at İYS: one record of each suspension may be tried at once.
-UPDATE suspensions SET recheck_at = %(now)s
-WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL
-RETURNING channel
+UPDATE suspensions AS s SET recheck_at = %(now)s
+FROM (
+    SELECT brand_code, channel, status, recheck_at FROM suspensions
+    WHERE brand_code = %(brand_code)s AND recheck_at IS NOT NULL FOR UPDATE
+) AS was
+WHERE s.brand_code = was.brand_code AND s.channel = was.channel AND s.status = was.status
+RETURNING s.customer_id, s.channel, s.status, s.code, was.recheck_at AS before
+
+-- name: lock-brand
+-- Whose brand it is; one person at a time changes its rights.
+SELECT customer_id FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
 
 -- name: is-suspended-by-operator
 -- Whether an operator has declared that there is no right to submit these records.

@@ -69,7 +69,7 @@ async def prepared(url: str) -> None:
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         for brand in BRANDS:
-            await brands.upsert(ledger, TopicMessages(CODEC, Topics()), brand, now=NOW)
+            await brands.upsert(ledger, TopicMessages(CODEC, Topics()), brand, by="ada", now=NOW)
 
 
 def ingester(ledger: Ledger) -> Ingester:

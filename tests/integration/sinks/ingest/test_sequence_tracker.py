@@ -97,13 +97,19 @@ async def test_missing_numbers_are_listed_until_they_arrive(
     lane = await read_to_end(make_tracker(express), 2)
     (left,) = await sequences.missing(ledger, topics)
     assert left == replace(one, numbers=1, first_number=6)
-    assert await sequences.close(ledger, "acme", "web", until=9, dry=False) == 0
-    assert await sequences.close(ledger, "acme", "crm", until=5, dry=False) == 0
-    assert await sequences.close(ledger, "acme", "crm", until=9, dry=True) == 1
+    assert await close(ledger, "web", until=9) == 0
+    assert await close(ledger, "crm", until=5) == 0
+    assert await close(ledger, "crm", until=9, dry=True) == 1
     publish(kafka_settings, express, 6)
     await until_read(lane)
     await lane.close()
     assert await sequences.missing(ledger, topics) == ()
+
+
+async def close(ledger: Ledger, origin: str, *, until: int, dry: bool = False) -> int:
+    """Close numbers of an origin of acme."""
+    now = datetime.now(UTC)
+    return await sequences.close(ledger, "acme", origin, until=until, by="ada", now=now, dry=dry)
 
 
 async def test_close_gives_up_missing_numbers_up_to_the_given_one(
@@ -114,7 +120,7 @@ async def test_close_gives_up_missing_numbers_up_to_the_given_one(
     publish(kafka_settings, topics.events.name, 1, 10)
     for topic, records in ((topics.events.name, 2), (topics.express.name, 0)):
         await (await read_to_end(make_tracker(topic), records)).close()
-    assert await sequences.close(ledger, "acme", "crm", until=6, dry=False) == 5
+    assert await close(ledger, "crm", until=6) == 5
     (one,) = await sequences.missing(ledger, topics)
     assert (one.first_number, one.numbers) == (7, 3)
 

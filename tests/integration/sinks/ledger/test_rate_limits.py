@@ -1,6 +1,7 @@
 """What İYS counts by address is shared by every process and account behind it."""
 
 import asyncio
+import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -118,6 +119,21 @@ async def test_rate_limits_command_exits_1_on_bad_reputation(ledger: Ledger, izi
     await pacer.flush()
     shown = await izin("rate-limits", "--output", "json")
     assert (shown.exit_code, '"failed_24h": 10000' in shown.output) == (1, True)
+
+
+async def test_rate_limits_command_shows_no_pause_that_is_over(ledger: Ledger, izin: Izin):
+    """An address that is not paused has no "paused until"; one that is, has."""
+    pacer = a_pacer(ledger)
+    await pacer.begin()
+    (shown,) = json.loads((await izin("rate-limits", "--output", "json")).output)
+    assert (shown["paused_until"], shown["token_paused_until"]) == (None, None)
+    await ledger.fetch(
+        "UPDATE rate_limits SET paused_until = clock_timestamp() + interval '1 hour',"
+        " token_silent_until = clock_timestamp() - interval '1 second' RETURNING 1"
+    )
+    (shown,) = json.loads((await izin("rate-limits", "--output", "json")).output)
+    assert shown["paused_until"] is not None
+    assert shown["token_paused_until"] is None
 
 
 async def test_missed_slot_is_returned(ledger: Ledger):

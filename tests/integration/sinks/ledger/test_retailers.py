@@ -45,8 +45,9 @@ async def test_changed_retailers_of_registered_consent_are_parked(harness: SinkH
     assert await differences(harness) == []
     assert await reads.parked(harness.ledger) == ()
     facts = (await reads.history(harness.ledger, PHONE)).facts
-    (act,) = [one for one in facts if one.kind == "act"]
-    assert (act.data["retailer_access"], act.data["by"]) == ([ONE, OTHER], "ada")
+    act = [one for one in facts if one.kind == "act"][-1]
+    assert act.data["before"]["retailer_access"] == [ONE]
+    assert (act.data["after"]["retailer_access"], act.data["by"]) == ([ONE, OTHER], "ada")
 
 
 async def test_retailers_of_consent_of_other_writer_are_a_difference(harness: SinkHarness):

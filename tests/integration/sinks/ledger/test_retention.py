@@ -79,7 +79,12 @@ async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger,
     found = await verify.verify(ledger, verify.read_anchors(file))
     assert (found.rows, found.faults) == (4, ())
     assert await acts_on(ledger, JANUARY) == [
-        {"dropped": "2026-01-01", "kept until": "2036-02-01", "by": "ada"}
+        {
+            "act": "drop month",
+            "by": "ada",
+            "before": {"kept until": "2036-02-01"},
+            "after": {"dropped": True},
+        }
     ]
     await written(ledger, 3, "6")
     assert await faults(ledger, file) == []
@@ -100,12 +105,14 @@ async def test_changed_row_after_a_dropped_month_is_found(ledger: Ledger, file: 
 async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
     """A hold of a key keeps its months; one of another customer keeps nothing."""
     now = datetime.now(UTC)
-    await retention.hold(ledger, "another", key=None, reason="court", now=now)
-    number = await retention.hold(ledger, "acme", key="x", reason="court", now=now)
+    await retention.hold(ledger, "another", key=None, reason="court", by="ada", now=now)
+    number = await retention.hold(ledger, "acme", key="x", reason="court", by="ada", now=now)
     assert await retention.drop(ledger, MESSAGES, by="ada", now=LATER) == ()
-    assert [one.holds for one in await retention.months(ledger)] == [(number,)] * 3
-    assert await retention.release(ledger, number, now=now)
-    assert not await retention.release(ledger, number, now=now)
+    *held, current = [one.holds for one in await retention.months(ledger)]
+    assert held == [(number,)] * 3
+    assert current == (1, number)  # the acts themselves
+    assert await retention.release(ledger, number, by="ada", now=now)
+    assert not await retention.release(ledger, number, by="ada", now=now)
     assert [one.month for one in await retention.drop(ledger, MESSAGES, by="ada", now=LATER)] == [
         JANUARY
     ]
@@ -196,9 +203,9 @@ async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
     code, output = await run("set", "2026-01", "2036-01-31", "--yes")
     assert (code, "m.11/3" in output, "2036-02-01 at least" in output) == (3, True, True)
     assert (await run("set", "2026-01", "2038-01-01", "--by", "ada", "--yes"))[0] == 0
-    assert await acts_on(ledger, JANUARY) == [
-        {"kept until": "2040-01-01", "before": "2036-02-01", "by": "cem"},
-        {"kept until": "2038-01-01", "before": "2040-01-01", "by": "ada"},
+    assert [(one["by"], one["before"], one["after"]) for one in await acts_on(ledger, JANUARY)] == [
+        ("cem", {"kept until": "2036-02-01"}, {"kept until": "2040-01-01"}),
+        ("ada", {"kept until": "2040-01-01"}, {"kept until": "2038-01-01"}),
     ]
     january = (await retention.months(ledger))[0]
     assert (january.retain_until, january.kept_by) == (date(2038, 1, 1), "ada")

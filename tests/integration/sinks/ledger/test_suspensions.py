@@ -71,7 +71,7 @@ async def test_last_hour_opt_in_without_the_right_waits(harness: SinkHarness):
 async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHarness):
     """No retry, requeue, refusal of İYS or success of an earlier record ends it."""
     await harness.set_rights(WITHOUT_MESAJ)
-    assert await standing.recheck_now(harness.ledger, BRAND, now=harness.clock()) == 0
+    assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 0
     for reason in (None, brands.QUOTA_SPENT):
         await harness.requeue(reason)
         assert await is_suspended_by_person(harness)

@@ -1,0 +1,1 @@
+"""``izin dead-letters``: list and acknowledge records that could not be processed."""

@@ -1,0 +1,49 @@
+"""What people do: each change that a person orders is a movement of the history, with its actor.
+
+The key of such a movement is what it concerns: a consent's own key, or one of the names below.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from izin.sinks.ledger.history.append import Movement
+
+KIND = "act"
+NO_CUSTOMER = ""
+"""The customer of acts that concern the history of all customers."""
+
+
+def brand_key(brand_code: int) -> str:
+    """Return the key of acts on a brand."""
+    return f"brand/{brand_code}"
+
+
+def customer_key(customer_id: str) -> str:
+    """Return the key of acts on everything of a customer."""
+    return f"customer/{customer_id}"
+
+
+def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+    event_id: str | None = None,
+    status: str | None = None,
+) -> Movement:
+    """Return the movement of what a person did: ``before`` and ``after`` are what it changed."""
+    return Movement(
+        kind=KIND,
+        customer_id=customer_id,
+        key=key,
+        event_id=event_id,
+        status=status,
+        source=f"act/{what}/{key}/{now.isoformat()}",
+        occurred_at=now,
+        data={"act": what, "by": by, "before": dict(before), "after": dict(after)},
+    )

@@ -1,0 +1,146 @@
+"""Every command that changes the ledger writes who ordered it, with before and after."""
+
+import json
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from tests.integration.console.conftest import Izin
+from tests.integration.console.test_explain import store_history
+from tests.support.acts import ACTS
+from tests.support.builders import BRAND, PHONE, a_dead_letter
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+ORDERS: Mapping[str, tuple[str, ...]] = {
+    "brands add": REGISTER,
+    "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
+    "brands retry": ("brands", "retry", str(BRAND)),
+    "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
+    "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
+    "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
+    "retention hold": ("retention", "hold", "acme", "--reason=court"),
+    "retention release": ("retention", "release", "1"),
+    "retention drop": ("retention", "drop", "--yes"),
+    "sequences close": (
+        *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
+    ),
+}
+"""How each is ordered, in an installation where each has something to change."""
+
+
+@pytest.fixture
+def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
+    """Return a ledger in which a record is parked, a brand suspended, a number missing, and a month
+    eleven years old; and Kafka has a dead letter.
+    """
+    store_history()
+    with psycopg.connect(ledger) as connection:
+        connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
+        connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
+        connection.execute("SELECT create_month('2001-01-01')")
+    writer = producer(topics)
+    letter = Codec().encode("DeadLetter", a_dead_letter())
+    writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)
+    assert writer.flush(20) == 0
+    return ledger
+
+
+def acts(ledger: str) -> list[dict[str, Any]]:
+    """Return every act in the history, in order."""
+    with psycopg.connect(ledger) as connection:
+        rows = connection.execute(
+            "SELECT data FROM movements WHERE kind = 'act' ORDER BY recorded_at, place"
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def suspend(ledger: str) -> None:
+    """Have the brand suspended, as İYS would cause it."""
+    with psycopg.connect(ledger) as connection:
+        connection.execute(
+            "INSERT INTO suspensions"
+            " (brand_code, channel, status, customer_id, code, reason, since, recheck_at)"
+            " VALUES (%s, '*', '*', 'acme', 'H077', 'closed', now(), %s)",
+            [BRAND, datetime.now(UTC) + timedelta(hours=1)],
+        )
+
+
+def test_each_changing_command_is_a_movement_with_its_actor(izin: Izin, installation: str) -> None:
+    """One after the other: each adds the movement of its name, and the chain of hashes holds."""
+    assert ORDERS.keys() == ACTS.keys()
+    for name, words in ORDERS.items():
+        if name == "brands retry":
+            suspend(installation)
+        before = len(acts(installation))
+        done = izin(*words, "--by", "ada")
+        assert done.exit_code == 0, (name, done.stderr)
+        (act,) = acts(installation)[before:]
+        assert (act["act"], act["by"]) == (ACTS[name], "ada")
+        assert act["before"] != act["after"]
+    assert izin("ledger", "verify").exit_code == 0
+    words = " ".join(izin("explain", PHONE).stdout.replace("│", " ").split())
+    for shown in (
+        "add brand (by ada)",
+        "change rights (by ada); rights: ARAMA MESAJ EPOSTA -> MESAJ",
+        "retry suspension */* (by ada)",
+        "requeue (by ada); reason: reconsent -> ",
+        "place legal hold 1 (by ada); reason: court",
+        "release legal hold 1 (by ada); reason: court -> none",
+    ):
+        assert shown in words
+
+
+def test_changed_brand_has_the_fields_that_changed(
+    izin: Izin, installation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after; the actor is IZIN_ACTOR, or else the system's user and machine."""
+    assert izin(*REGISTER).exit_code == 0
+    assert acts(installation)[-1]["by"].endswith(f"@{socket.gethostname()}")
+    monkeypatch.setenv("IZIN_ACTOR", "ada@example.com")
+    assert izin(*REGISTER, "--stopped", "--yes").exit_code == 0
+    act = acts(installation)[-1]
+    assert (act["act"], act["by"]) == ("change brand", "ada@example.com")
+    assert (act["before"], act["after"]) == ({"status": "active"}, {"status": "stopped"})
+    shown = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
+    assert shown[-1]["data"] == act
+    assert izin(*REGISTER, "--stopped", "--yes").exit_code == 0
+    act = acts(installation)[-1]
+    assert (act["act"], act["before"], act["after"]) == ("recompute terms", {}, {})
+
+
+def test_quota_that_a_person_declares_raised_is_a_movement(izin: Izin, installation: str) -> None:
+    """Requeueing what a spent quota parked also ends the suspension of new consents."""
+    izin(*REGISTER)
+    with psycopg.connect(installation) as connection:
+        connection.execute("UPDATE consents SET reason = 'quota-spent'")
+        connection.execute(
+            "INSERT INTO suspensions"
+            " (brand_code, channel, status, customer_id, code, reason, since, recheck_at)"
+            " VALUES (%s, '*', 'ONAY', 'acme', 'H200', 'quota', now(), now())",
+            [BRAND],
+        )
+    order = ("brands", "requeue", str(BRAND), "--reason=quota-spent", "--by=ada", "--yes")
+    assert izin(*order).exit_code == 0
+    found = {one["act"]: one for one in acts(installation)}
+    assert found["end suspension */ONAY"]["before"]["code"] == "H200"
+    assert found["end suspension */ONAY"]["by"] == found["requeue"]["by"] == "ada"
+
+
+def test_without_a_name_an_actor_is_demanded(
+    izin: Izin, installation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user number without a name says nobody: wrong usage, and nothing is changed."""
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    shown = izin(*REGISTER)
+    assert (shown.exit_code, "IZIN_ACTOR" in shown.stderr) == (2, True)
+    assert acts(installation) == []
+    assert izin(*REGISTER, "--by", "ada").exit_code == 0

@@ -1,0 +1,66 @@
+"""Every command: what a changing one writes to the history, and why the others need not."""
+
+from collections.abc import Iterator, Mapping
+
+import click
+import typer
+
+from izin.console.cli import app
+
+ACTS: Mapping[str, str] = {
+    "brands add": "add brand",
+    "brands rights": "change rights",
+    "brands retry": "retry suspension */*",
+    "brands requeue": "requeue",
+    "dead-letters acknowledge": "acknowledge dead letter",
+    "retention set": "retain month",
+    "retention hold": "place legal hold 1",
+    "retention release": "release legal hold 1",
+    "retention drop": "drop month",
+    "sequences close": "close sequence numbers",
+}
+"""Commands that change the ledger by a person's order, and the name of the movement of each."""
+
+EVENTS = "an event in Kafka; the history has the decision on it, with its origin"
+READS = "changes nothing"
+RUNS = "runs processes, and orders nothing itself"
+OTHERS: Mapping[str, str] = {
+    "publish": EVENTS,
+    "import": EVENTS,
+    "demo": RUNS,
+    "up": RUNS,
+    "order": RUNS,
+    "sink": RUNS,
+    "intake": RUNS,
+    "local start": RUNS,
+    "local prepare": RUNS,
+    "doctor": "creates topics and tables; no brand, consent or right",
+    "explain": READS,
+    "dead-letters list": READS,
+    "rate-limits": READS,
+    "deadlines show": READS,
+    "deadlines opt-outs": READS,
+    "deadlines breaches": READS,
+    "verify": READS,
+    "brands list": READS,
+    "brands show": READS,
+    "brands parked": READS,
+    "brands retailers": READS,
+    "brands suspensions": READS,
+    "ledger verify": READS,
+    "retention list": READS,
+    "retention holds": READS,
+    "sequences list": READS,
+}
+"""Every other command, and why it writes no act."""
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command of the command line with its words."""
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield name, command
+        else:
+            yield from ((f"{name} {word}", one) for word, one in inner.items())

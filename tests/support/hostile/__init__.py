@@ -1,0 +1,1 @@
+"""Inputs that nothing may stumble over, made from a seed."""
