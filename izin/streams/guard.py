@@ -11,19 +11,14 @@ is raised, and the worker stops before it commits.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.violations import Violation
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
-from izin.schemas.records import violation_to_avro
-
-MAX_COPIED_BYTES = 64 * 1024
-"""How much of an original value, of its key and of its headers a dead letter has; digest and size
-are those of the whole value."""
+from izin.schemas.records import AvroRecord, dead_letter_to_avro
 
 APPENDED_AT = "izin-appended-at"
 """The header of a repartitioned record with its first append, in milliseconds since 1970: the
@@ -148,32 +143,19 @@ def was_repartitioned(record: SourceRecord) -> bool:
     return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
-def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, Any]:
+def dead_letter_of(letter: DeadLetter, record: SourceRecord) -> AvroRecord:
     """Return ``letter`` about ``record`` as an Avro DeadLetter."""
-    value = record.value
-    return {
-        "reason": letter.reason,
-        "violations": [violation_to_avro(one) for one in letter.violations],
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": None if record.key is None else record.key[:MAX_COPIED_BYTES],
-        "value": None if value is None else value[:MAX_COPIED_BYTES],
-        "value_size": 0 if value is None else len(value),
-        "value_sha256": "" if value is None else sha256(value).hexdigest(),
-        "headers": _copied_headers(record),
-    }
-
-
-def _copied_headers(record: SourceRecord) -> list[dict[str, Any]]:
-    copied, left = [], MAX_COPIED_BYTES
-    for name, content in record.headers:
-        left -= len(name.encode()) + len(content or b"")
-        if left < 0:
-            break
-        copied.append({"name": name, "value": content})
-    return copied
+    return dead_letter_to_avro(
+        reason=letter.reason,
+        violations=letter.violations,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
 
 
 def poison(error: Exception, event: ConsentEvent) -> DeadLetter:

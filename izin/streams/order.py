@@ -26,18 +26,17 @@ from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.schemas.records import MAX_COPIED_BYTES, consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.guard import (
     APPENDED_AT,
-    MAX_COPIED_BYTES,
     AdmittedRecord,
     DeadLetter,
     Guard,
     SourceRecord,
-    dead_letter_to_avro,
+    dead_letter_of,
     poison,
     repartitioned_twice,
 )
@@ -291,7 +290,7 @@ class OrderStage:
                 topic=self._topics.dead_letters.name,
                 partition=None,
                 key=key if key is None or len(key) <= MAX_COPIED_BYTES else None,
-                value=self._codec.encode("DeadLetter", dead_letter_to_avro(letter, record)),
+                value=self._codec.encode("DeadLetter", dead_letter_of(letter, record)),
                 headers=[],
             )
         )
