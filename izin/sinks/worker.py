@@ -24,6 +24,7 @@ from izin.iys.client import IysClient
 from izin.iys.rate_limit.pace import Pace
 from izin.iys.tokens.token_auth import TokenAuth
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
@@ -34,6 +35,7 @@ from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache, Credentials, PushReceiver, push_credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
@@ -188,6 +190,9 @@ def _background(parts: _Parts, alive: asyncio.Event) -> dict[str, Callable[[], A
             settings=kafka,
             clock=now,
             wait=_POLL_WAIT,
+            isolation=Isolation(
+                DeadLetterBudget(share=kafka.dead_letter_share), parts.metrics.registry
+            ),
         ).run,
         **{
             f"sequences of {lane}": SequenceTracker(

@@ -6,6 +6,7 @@ OurError
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
 ├── MigrationError           the ledger's schema does not fit this release
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
+│   └── RefusedValueError    PostgreSQL refused a value: the record that has it is poison
 ├── ConcurrentChangeError    another process was first: read again and repeat the step
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
 └── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: retry later
@@ -53,6 +54,10 @@ class LedgerUnavailableError(OurError):
 
 class LedgerFaultError(OurError):
     """PostgreSQL refused a statement; the message has SQLSTATE and constraint, no value."""
+
+
+class RefusedValueError(LedgerFaultError):
+    """PostgreSQL refused a value of a statement: another value would have been taken."""
 
 
 class StreamUnavailableError(OurError):
