@@ -85,7 +85,12 @@ def _connection(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
-    """Return the last stable offset of each partition of ``topic``.
+    """Return the last stable offset of each partition of ``topic``; raises as ``watermarks``."""
+    return {number: end for number, (_, end) in watermarks(settings, topic).items()}
+
+
+def watermarks(settings: KafkaSettings, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the log start and the last stable offset of each partition of ``topic``.
 
     Raises:
         BrokerError: the broker cannot be reached, or has no such topic.
@@ -94,9 +99,7 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
     try:
         with broker_errors(settings):
             found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-            return {
-                number: _committed_end(client, TopicPartition(topic, number)) for number in found
-            }
+            return {number: _watermarks(client, TopicPartition(topic, number)) for number in found}
     finally:
         client.close()
 
@@ -122,5 +125,6 @@ def is_transient(error: BaseException) -> bool:
     wait=wait_fixed(0.1),
     reraise=True,
 )
-def _committed_end(client: Consumer, partition: TopicPartition) -> int:
-    return int(client.get_watermark_offsets(partition, timeout=TIMEOUT)[1])
+def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
+    return int(start), int(end)

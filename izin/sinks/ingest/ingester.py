@@ -18,8 +18,10 @@ from functools import cached_property
 
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
+from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation
@@ -63,9 +65,15 @@ class Ingester:
         """Ingest until cancelled, in one process at a time."""
         async with self.ledger.sole("ingest"):
             while True:
+                restoring = await self.bootstrapper.begin_if_lost()
+                self.isolation.restoring = frozenset(restoring)
                 reader = await self.open()
                 try:
-                    await reader.run(self.wait)
+                    if restoring:
+                        # Until all is restored; then the opt-ins are read.
+                        await first_of(reader.run(self.wait), self.bootstrapper.restore())
+                    else:
+                        await reader.run(self.wait)
                 except ConcurrentChangeError as error:
                     _log.info("ingest restarted", reason=str(error))
                 finally:
@@ -131,6 +139,17 @@ class Ingester:
                 letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
                 await append_messages(connection, letters, now)
         return len(others)
+
+    @cached_property
+    def bootstrapper(self) -> Bootstrapper:
+        """What restores the ledger where retention has removed decisions unread."""
+        return Bootstrapper(
+            ledger=self.ledger,
+            topic_messages=self.topic_messages,
+            codec=self.codec,
+            settings=self.settings,
+            clock=self.clock,
+        )
 
     @cached_property
     def _reader(self) -> DecisionReader:

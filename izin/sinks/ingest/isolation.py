@@ -51,6 +51,8 @@ class Isolation:
     ) -> None:
         self.paused: set[int] = set()
         """The partitions whose opt-ins wait for a person."""
+        self.restoring: frozenset[int] = frozenset()
+        """The partitions whose opt-ins wait until their keys are restored (``bootstrap``)."""
         self._latest: defaultdict[int, LatestRecords] = defaultdict(lambda: LatestRecords(budget))
         self._quarantined = Total(
             "izin_quarantined_decisions",
@@ -64,6 +66,11 @@ class Isolation:
             registry=registry,
         )
 
+    @property
+    def held(self) -> frozenset[int]:
+        """The partitions whose position stays, and of which only opt-outs are stored."""
+        return self.restoring | self.paused
+
     def passing(self, records: Sequence[Record]) -> Sequence[Record]:
         """Return those of ``records`` that may be stored, after pausing partitions in which too
         many are put aside.
@@ -73,9 +80,10 @@ class Isolation:
             source = self._latest[partition].exceeded_by(by_source, counts[partition])
             if source is not None and partition not in self.paused:
                 self._pause(partition, source)
-        if not self.paused:
+        held = self.held
+        if not held:
             return records
-        return [one for one in records if one.partition not in self.paused or one.is_opt_out]
+        return [one for one in records if one.partition not in held or one.is_opt_out]
 
     def stored(self, records: Sequence[Record]) -> None:
         """Count ``records`` once they are stored, and call a person for those put aside."""

@@ -5,7 +5,9 @@ and an error of our own pure code. A lost connection, a conflict, a server that 
 every statement, a registry out of reach: none of them ever puts a record aside.
 """
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from confluent_kafka import Message
 
@@ -20,6 +22,8 @@ from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.sinks.ingest.salvage import Gleaned, glean, opt_out
 from izin.sinks.record.errors import IllegalChangeError, RefusedValueError
 from izin.sinks.record.unreadable import POISON, QuarantinedRecord
+
+T = TypeVar("T")
 
 UNREADABLE = "unreadable"
 """The source of a record of which nothing can be read."""
@@ -39,6 +43,29 @@ def is_poison(error: Exception) -> bool:
     if isinstance(error, IzinError):
         return isinstance(error, _OF_A_RECORD)
     return not isinstance(error, _OF_THE_MACHINE)
+
+
+async def store_apart(
+    items: Sequence[T],
+    store: Callable[[Sequence[T]], Awaitable[None]],
+    set_aside: Callable[[T, Exception], Awaitable[None]],
+) -> None:
+    """Store ``items`` in their order, in halves where they cannot be stored together; the one that
+    is at fault, alone, is to be ``set_aside``.
+
+    Raises what is no record's fault.
+    """
+    try:
+        await store(items)
+    except Exception as error:
+        if not is_poison(error):
+            raise
+        if len(items) == 1:
+            await set_aside(items[0], error)
+            return
+        middle = len(items) // 2
+        await store_apart(items[:middle], store, set_aside)
+        await store_apart(items[middle:], store, set_aside)
 
 
 def quarantine(

@@ -15,7 +15,7 @@ from confluent_kafka import Message
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record
-from izin.sinks.ingest.poison import is_poison, quarantine
+from izin.sinks.ingest.poison import is_poison, quarantine, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.record.unreadable import QuarantinedRecord
 
@@ -111,39 +111,31 @@ class Reader:
         return Record(message, decision, record)
 
     async def _store(self, records: Sequence[Record]) -> None:
-        """Store ``records``, in halves where they cannot be stored together."""
-        records = self._isolation.passing(records)
-        try:
-            await self._store_together(records)
-        except Exception as error:
-            if not is_poison(error):
-                raise
-            if len(records) > 1:
-                middle = len(records) // 2
-                await self._store(records[:middle])
-                await self._store(records[middle:])
-                return
-            (record,) = records
-            if record.decision is None:  # not even its dead letter: the ledger is at fault
-                raise
-            if record.quarantined is None:
-                await self._store([self._quarantined(record.message, error)])
-            else:
-                await self._store([record._replace(decision=None)])
+        """Store ``records``, but for those at fault."""
+        await store_apart(records, self._store_together, self._set_aside)
+
+    async def _set_aside(self, record: Record, error: Exception) -> None:
+        if record.decision is None:  # not even its dead letter: the ledger is at fault
+            raise error
+        if record.quarantined is None:
+            await self._store([self._quarantined(record.message, error)])
+        else:
+            await self._store([record._replace(decision=None)])
 
     async def _store_together(self, records: Sequence[Record]) -> None:
-        topic, paused = self._topic, self._isolation.paused
+        records = self._isolation.passing(records)
+        topic, held = self._topic, self._isolation.held
         moves = {
             partition: move
             for partition, move in topic.moves([one.message for one in records]).items()
-            if partition not in paused
+            if partition not in held
         }
         decisions = [one.decision for one in records if one.decision is not None]
         quarantined = [
             one.quarantined
             for one in records
             # What waits is read again, and put aside then.
-            if one.quarantined is not None and one.partition not in paused
+            if one.quarantined is not None and one.partition not in held
         ]
         if moves or decisions:
             applied = await self._write(topic.topic, topic.topic_id, decisions, moves, quarantined)

@@ -3,6 +3,7 @@
 OurError
 ├── IllegalChangeError       the database refused a transition that the lifecycle does not have
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger has
+├── BootstrapHeldError       too much of the state cannot be stored: a person must look
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
 ├── MigrationError           the ledger's schema does not fit this release
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
@@ -30,6 +31,17 @@ class RecreatedTopicError(OurError):
             "cluster's has changed): delete its rows in kafka_offsets to read it from the beginning"
         )
         self.topic = topic
+
+
+class BootstrapHeldError(OurError):
+    """Too many records of the topic of desired consents cannot be stored."""
+
+    def __init__(self, partition: int, error: str) -> None:
+        super().__init__(
+            f"too much of partition {partition} of desired-consents cannot be stored ({error}); if "
+            "the last deploy is at fault, take it back; if the records are, set "
+            "IZIN_DEAD_LETTER_SHARE higher (1: no bound); then start again"
+        )
 
 
 class UnreadableAnchorError(OurError):
