@@ -12,10 +12,13 @@ from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
 from izin.runtime import kafka
+from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.records import consent_to_avro
+from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ingest.test_isolation import alerts, write
 from tests.integration.sinks.sink_harness import (
@@ -279,3 +282,16 @@ async def test_bootstrap_that_could_store_little_waits_for_a_person(
     assert not await has_rows(harness, [THIRD])
     assert not await is_restored(harness)
     assert len(await harness.outbox("%-dlq", "DeadLetter")) < 150
+
+
+async def test_broker_that_goes_away_is_waited_for(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Its absence passes without us, and must not end the sink."""
+
+    def away(*_: object) -> None:
+        raise BrokerError("no broker")
+
+    monkeypatch.setattr(bootstrap, "watermarks", away)
+    with pytest.raises(StreamUnavailableError):
+        await ingester_of(harness, kafka_settings).bootstrapper.begin_if_lost()
