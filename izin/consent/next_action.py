@@ -49,6 +49,8 @@ class RegisteredState:
     """Whether the citizen wrote it at İYS (stream ``IYS``), not a provider (stream ``HS``)."""
     verified: bool = True
     """Whether we observed it at İYS; else an event claims it, and only a RET is believed."""
+    is_lost: bool = False
+    """Whether a ledger before this one may have known it: UNKNOWN until İYS is queried."""
 
     def __post_init__(self) -> None:
         if self.creation_date is not None:
@@ -111,6 +113,8 @@ class ActionReason(TextEnum):
     TACIR_UPDATE_INCOMPLETE = "tacir-update-incomplete"
     """H462, H463: a TACIR record is updated with date and source only."""
     ORIGINATED_AT_IYS = "originated-at-iys"
+    REGISTERED_LOST = "registered-lost"
+    """The ledger that knew what İYS holds is lost: İYS is queried before an ONAY is submitted."""
     REGISTERED_NEWER = "registered-newer"
     """İYS holds a newer record, whose event has not arrived yet."""
     OPT_OUT = "opt-out"
@@ -183,6 +187,13 @@ def _our_onay(case: Case) -> Ruling:
             return _ruling(Action.PARK, ActionReason.TACIR_UPDATE_INCOMPLETE)
         return _ruling(Action.QUERY, ActionReason.TACIR_UPDATE_INCOMPLETE)
     return _ruling(Action.SEND, ActionReason.NOT_REGISTERED)
+
+
+def _our_onay_unknown(case: Case) -> Ruling:
+    """Rule on an ONAY of ours while the registered state is unknown: queried first if lost."""
+    if case.registered.is_lost and not case.in_flight:
+        return _ruling(Action.QUERY, ActionReason.REGISTERED_LOST)
+    return _our_onay(case)
 
 
 def _our_onay_again(case: Case) -> Ruling:
@@ -258,7 +269,7 @@ TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Rul
     (Status.ONAY, OriginRank.OURS, Registered.RET): _our_onay_over_ret,
     (Status.ONAY, OriginRank.OURS, Registered.NONE): _our_onay,
     (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay,
-    (Status.ONAY, OriginRank.OURS, Registered.UNKNOWN): _our_onay,
+    (Status.ONAY, OriginRank.OURS, Registered.UNKNOWN): _our_onay_unknown,
     (Status.RET, OriginRank.OURS, Registered.ONAY): _our_ret_against_onay,
     (Status.RET, OriginRank.OURS, Registered.RET): _our_ret_against_ret,
     (Status.RET, OriginRank.OURS, Registered.NONE): _ret_settled,

@@ -1,6 +1,7 @@
-"""``izin ledger``: verify that the history is the one that was written."""
+"""``izin ledger``: verify the history, and restore a ledger whose decisions are gone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +23,30 @@ from izin.console.terminal.output import (
 from izin.runtime.kafka import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.ledger.bootstraps import Bootstrap, Range
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
+from izin.sinks.record.messages import TopicMessages
 
-app = typer.Typer(help="Check the ledger, the database of record.", no_args_is_help=True)
+app = typer.Typer(
+    help="Check and restore the ledger, the database of record.", no_args_is_help=True
+)
 
 _COLUMNS = ("shard", "after", "place", "what")
+_PARTITIONS = {
+    "partition": "partition",
+    "state": "state",
+    "read": "read",
+    "of": "of",
+    "keys": "keys",
+    "decisions_from": "decisions from",
+    "finished_at": "finished (Turkey)",
+}
 
 
 @app.command()
@@ -70,6 +88,72 @@ def verify(
                 f"{len(rows) or 'no'} faults"
             )
     exit_if(rows)
+
+
+@app.command()
+def bootstrap(
+    *,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it. Without it the command only shows what waits.")
+    ] = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Restore the ledger from desired-consents where its next decisions are no longer kept.
+
+    A sink worker does so by itself, with an alert; this shows what it would restore, and how far it
+    is. A newer row stays as it is. What İYS holds is unknown, and queried before anything is
+    submitted. A command that was stopped goes on where it was. Exit code 1 if anything waits.
+    """
+    with exit_on_error():
+        kafka = kafka_settings()
+        encoder = codec(kafka)
+        found, lost = run_on_ledger(
+            lambda ledger: _bootstrap(ledger, kafka, encoder, execute=execute)
+        )
+    rows = {one.partition: _restored(one) for one in found}
+    rows |= {one.partition: _lost(one) for one in lost}
+    print_rows(output, _PARTITIONS, [rows[number] for number in sorted(rows)])
+    waiting = [row for row in rows.values() if row[1] != "restored"]
+    if not waiting:
+        say("nothing waits to be restored")
+    else:
+        say(f"{len(waiting)} partitions are to be restored; add --execute to do it")
+    exit_if(waiting)
+
+
+def _restored(one: Bootstrap) -> tuple[object, ...]:
+    state = "waits" if one.finished_at is None else "restored"
+    read, end = min(one.next_offset, one.end_offset), one.end_offset
+    return one.partition, state, read, end, one.keys, one.decisions_from, one.finished_at
+
+
+def _lost(one: Range) -> tuple[object, ...]:
+    return one.partition, "lost", 0, one.end_offset, 0, one.decisions_from, None
+
+
+async def _bootstrap(
+    ledger: Ledger, settings: KafkaSettings, encoder: Codec, *, execute: bool
+) -> tuple[Sequence[Bootstrap], Sequence[Range]]:
+    """Restore what is lost if told to; return how far each partition is, and what is lost."""
+    bootstrapper = Bootstrapper(
+        ledger=ledger,
+        topic_messages=TopicMessages(encoder, settings.topics),
+        codec=encoder,
+        settings=settings,
+        clock=lambda: datetime.now(UTC),
+    )
+    lost = await bootstrapper.lost()
+    if execute:
+        async with living(ledger):
+            await bootstrapper.begin(lost)
+            await bootstrapper.run(_say_progress)
+        lost = []
+    return await bootstrapper.progress(), lost
+
+
+def _say_progress(progress: Sequence[Bootstrap]) -> None:
+    read = sum(min(one.next_offset, one.end_offset) for one in progress)
+    say(f"{read} of {sum(one.end_offset for one in progress)} offsets read")
 
 
 def _of_file(path: Path) -> tuple[Anchor, ...]:

@@ -85,7 +85,12 @@ def _connection(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
-    """Return the last stable offset of each partition of ``topic``.
+    """Return the last stable offset of each partition of ``topic``; raises as ``watermarks``."""
+    return {number: end for number, (_, end) in watermarks(settings, topic).items()}
+
+
+def watermarks(settings: KafkaSettings, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the log start and the last stable offset of each partition of ``topic``.
 
     Raises:
         BrokerError: the broker cannot be reached, or has no such topic.
@@ -93,7 +98,7 @@ def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:
     client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
     try:
         with broker_errors(settings):
-            return ends_seen_by(client, topic)
+            return _watermarks_of(client, topic)
     finally:
         client.close()
 
@@ -104,8 +109,12 @@ def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:
     Raises:
         KafkaException: the broker cannot be reached, or has no such topic.
     """
+    return {number: end for number, (_, end) in _watermarks_of(client, topic).items()}
+
+
+def _watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
     found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-    return {number: _end(client, TopicPartition(topic, number)) for number in found}
+    return {number: _watermarks(client, TopicPartition(topic, number)) for number in found}
 
 
 def is_transient(error: BaseException) -> bool:
@@ -129,5 +138,6 @@ def is_transient(error: BaseException) -> bool:
     wait=wait_fixed(0.1),
     reraise=True,
 )
-def _end(client: Consumer, partition: TopicPartition) -> int:
-    return int(client.get_watermark_offsets(partition, timeout=TIMEOUT)[1])
+def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
+    return int(start), int(end)

@@ -43,6 +43,9 @@ class KafkaSettings(_Group):
 
     client_log_level: int = Field(6, ge=0, le=7, validation_alias="IZIN_KAFKA_LOG_LEVEL")
     """The log level of librdkafka, by syslog's severities: 7 is everything, 2 almost nothing."""
+    dead_letter_share: float = Field(0.2, ge=0, le=1, validation_alias="IZIN_DEAD_LETTER_SHARE")
+    """The fraction of a partition's latest records on which our own code may fail before its
+    opt-ins wait for a person; 1: any."""
 
     @cached_property
     def topics(self) -> Topics:
@@ -173,9 +176,6 @@ class StreamSettings(_Group):
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
     """Where ``/health/live``, ``/health/ready`` and ``/metrics`` are served."""
     max_poll_records: int = Field(3000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
-    dead_letter_share: float = Field(0.2, ge=0, le=1, validation_alias="IZIN_DEAD_LETTER_SHARE")
-    """The fraction of a partition's latest records on which our own code may fail before its
-    opt-ins wait for a person; 1: any."""
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
     """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
     memory and restores only what it missed."""

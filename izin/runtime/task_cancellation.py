@@ -1,7 +1,8 @@
 """Cancellation of asyncio tasks that waits until they have ended."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Coroutine, Iterable
+from typing import Any
 
 _RETRY_AFTER = 1.0
 
@@ -17,6 +18,17 @@ async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_RETRY_AFTER)
+
+
+async def first_of(*work: Coroutine[Any, Any, None]) -> None:
+    """Return when one of ``work`` has ended, and the others were cancelled; raise its error."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await cancel_all(tasks)
+    for task in done:
+        task.result()
 
 
 async def drain(

@@ -4,7 +4,9 @@ Avro carries instants as UTC milliseconds, words of the law as strings and the k
 fields, so that a subscriber needs none of our code. Instants that are read back are aware.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
@@ -21,6 +23,10 @@ from izin.consent.model import (
 from izin.consent.violations import Violation
 
 AvroRecord = dict[str, Any]
+
+MAX_COPIED_BYTES = 64 * 1024
+"""How much of an original value, of its key and of its headers a dead letter has; digest and size
+are those of the whole value."""
 
 _ORIGIN_RANKS = {one.value: one for one in OriginRank}
 _consent = maker(Consent)
@@ -156,3 +162,44 @@ def violation_to_avro(violation: Violation) -> AvroRecord:
         "reason": violation.reason,
         "reason_tr": violation.reason_tr,
     }
+
+
+def dead_letter_to_avro(  # noqa: PLR0913  # the fields of the contract, by their names
+    *,
+    reason: str,
+    violations: Sequence[Violation],
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp: int | datetime,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+) -> AvroRecord:
+    """Return an Avro DeadLetter of a record with its coordinates and original bytes.
+
+    ``timestamp`` is the record's own, as an instant or in milliseconds since 1970.
+    """
+    return {
+        "reason": reason,
+        "violations": [violation_to_avro(one) for one in violations],
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "timestamp": timestamp,
+        "key": None if key is None else key[:MAX_COPIED_BYTES],
+        "value": None if value is None else value[:MAX_COPIED_BYTES],
+        "value_size": 0 if value is None else len(value),
+        "value_sha256": "" if value is None else sha256(value).hexdigest(),
+        "headers": _copied_headers(headers),
+    }
+
+
+def _copied_headers(headers: Sequence[tuple[str, bytes | None]]) -> list[AvroRecord]:
+    copied, left = [], MAX_COPIED_BYTES
+    for name, content in headers:
+        left -= len(name.encode()) + len(content or b"")
+        if left < 0:
+            break
+        copied.append({"name": name, "value": content})
+    return copied

@@ -82,7 +82,7 @@ class Topics:
             "first-receipts", "FirstReceipt", _DAY_OF_RECEIPTS, "producers"
         )
         self.desired_consents = self._topic("desired-consents", "Consent", _STATE, "streams")
-        self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams")
+        self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams", dlq)
         self.positions = self._topic("order-positions", "Positions", _POSITIONS, "streams")
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
         self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")

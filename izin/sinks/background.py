@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from izin.consent.forecast import records_per_second
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
@@ -14,6 +15,7 @@ from izin.sinks.inbound.push import BrandCache
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
@@ -71,6 +73,9 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             settings=kafka,
             clock=clock,
             wait=_POLL_WAIT,
+            isolation=Isolation(
+                DeadLetterBudget(share=kafka.dead_letter_share), parts.metrics.registry
+            ),
         ).run,
         **{
             f"sequences of {lane}": SequenceTracker(

@@ -13,9 +13,8 @@ commits.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
@@ -23,11 +22,7 @@ from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
-from izin.schemas.records import violation_to_avro
-
-MAX_COPIED_BYTES = 64 * 1024
-"""How much of an original value, of its key and of its headers a dead letter has; digest and size
-are those of the whole value."""
+from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
@@ -180,29 +175,26 @@ def was_repartitioned(record: SourceRecord) -> bool:
     return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
-def dead_letter_to_avro(letter: DeadLetter, record: SourceRecord) -> dict[str, Any]:
+def dead_letter_of(letter: DeadLetter, record: SourceRecord) -> AvroRecord:
     """Return ``letter`` about ``record`` as an Avro DeadLetter."""
-    value = record.value
-    return {
-        "reason": letter.reason,
-        "violations": [violation_to_avro(one) for one in letter.violations],
-        "topic": record.topic,
-        "partition": record.partition,
-        "offset": record.offset,
-        "timestamp": record.timestamp,
-        "key": None if record.key is None else record.key[:MAX_COPIED_BYTES],
-        "value": None if value is None else value[:MAX_COPIED_BYTES],
-        "value_size": 0 if value is None else len(value),
-        "value_sha256": "" if value is None else sha256(value).hexdigest(),
-        "headers": _copied_headers(record),
-    }
+    return dead_letter_to_avro(
+        reason=letter.reason,
+        violations=letter.violations,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
 
 
 def dead_letter_message(
     letter: DeadLetter, record: SourceRecord, codec: Codec
 ) -> tuple[bytes | None, bytes, Headers]:
     """Return ``letter`` about ``record`` as key, value and headers of a Kafka record."""
-    key, written = record.key, dead_letter_to_avro(letter, record)
+    key, written = record.key, dead_letter_of(letter, record)
     return (
         key if key is None or len(key) <= MAX_COPIED_BYTES else None,
         codec.encode("DeadLetter", written),
@@ -215,16 +207,6 @@ def dead_letter_message(
             at=appended_at(record),
         ),
     )
-
-
-def _copied_headers(record: SourceRecord) -> list[dict[str, Any]]:
-    copied, left = [], MAX_COPIED_BYTES
-    for name, content in record.headers:
-        left -= len(name.encode()) + len(content or b"")
-        if left < 0:
-            break
-        copied.append({"name": name, "value": content})
-    return copied
 
 
 def poison(error: Exception, event: ConsentEvent) -> DeadLetter:

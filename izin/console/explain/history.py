@@ -72,6 +72,7 @@ _CODES = {
 
 _TITLES = {
     "decision": "event",
+    "bootstrap": "restored from desired-consents",
     "call": "sent to İYS",
     "answer": "reply of İYS",
     "observation": "movement at İYS",

@@ -19,6 +19,7 @@ from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.schemas.fast.writer import EPOCH
 from izin.sinks.ingest.decision_reader import (
+    RET,
     DecisionReader,
     IncomingDecision,
     SimpleFields,
@@ -121,7 +122,7 @@ class NewRowBuilder:
     def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
         """Return the columns of the terms, and whether the last of them has ended."""
         effective_at = EPOCH + effective * _MILLISECOND
-        desired = Status.RET if status.startswith(_RET) else Status.ONAY
+        desired = Status.RET if status.startswith(RET) else Status.ONAY
         due, expires = due_and_expiry(
             effective_at, brand.clock, status=desired, now=self._now, calendar=self._calendar
         )
@@ -157,6 +158,3 @@ def _instant(milliseconds: int | None) -> bytes:
         if milliseconds is None
         else _packed(8, milliseconds * 1000 - copy_format.EPOCH)
     )
-
-
-_RET = b"\6RET"

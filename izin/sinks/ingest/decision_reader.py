@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from izin.consent.attestation import ATTESTED_WITHIN
+from izin.consent.model import Status
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
@@ -33,6 +34,8 @@ _ADDRESS: Final[tuple[str, ...]] = (
 _OURS: Final = b"\0"
 _NULL: Final = b"\0"
 _NO_RETAILER: Final = b"\0\0"
+RET: Final = b"\6RET"
+"""The status of a simple decision that is an opt-out, at the beginning of its bytes."""
 _A_BYTE: Final = 128
 _MILLISECOND: Final = 1000
 _ATTESTED_WITHIN: Final[int] = ATTESTED_WITHIN // timedelta(milliseconds=1)
@@ -82,6 +85,8 @@ class IncomingDecision(NamedTuple):
     value: bytes
     fields: SimpleFields | None
     """None where the decision is not simple."""
+    is_ret: bool
+    """Whether its event is an opt-out (RET), or one stands against it."""
 
 
 class _KeyPrefix(NamedTuple):
@@ -142,6 +147,7 @@ class DecisionReader:
             microseconds(decision["effective_at"]),
             value,
             None,
+            Status.RET in {decision["event"]["status"], consent["status"]},
         )
 
     def _read_simple(self, data: bytes, start: int) -> IncomingDecision | None:
@@ -166,6 +172,7 @@ class DecisionReader:
             effective * _MILLISECOND,
             data,
             fields,
+            fields.template_key[2].startswith(RET),
         )
 
     def _learn(self, data: bytes, prefix: bytes, partition: bytes) -> IncomingDecision | None:

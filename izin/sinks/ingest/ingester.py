@@ -3,8 +3,8 @@
 The offsets are stored in the ledger and advance by compare-and-set, so that a rewind, a second
 ingester or a crash has no effect. The newest event by the law's order wins; a stale decision only
 updates the latest instants. Rows of new keys that only wait to be submitted are built in bulk
-(``bulk_rows``), all others one by one. While PostgreSQL writes one batch, the next is read. A
-decision that cannot be read stops the ingester, for only our own order worker writes them.
+(``bulk_rows``), all others one by one. While PostgreSQL writes one batch, the next is read
+(``reader``).
 """
 
 from __future__ import annotations
@@ -12,41 +12,36 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
+from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.isolation import Isolation
+from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ingest.topic_reader import TopicReader, open_reader
+from izin.sinks.ingest.topic_reader import open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.unreadable import QuarantinedRecord
 
-BATCH = 8000
-"""The most decisions in a transaction; with fewer available, it does not wait for more."""
-FEW = 1000
-"""The most decisions that a transaction may apply one by one, estimated from the previous batch:
-keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
-"""
 _YIELD_EVERY = 50
-_READ_AT_ONCE = 16
-"""Decisions of the next batch that are read between two chunks of the one being written: neither
-PostgreSQL nor the reader waits for the other.
-"""
 _CHUNK = 400
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -64,15 +59,23 @@ class Ingester:
     settings: KafkaSettings
     clock: Callable[[], datetime]
     wait: timedelta
+    isolation: Isolation = field(default_factory=Isolation)
+    """What is put aside; it outlives a reader, so that a conflict does not renew the budget."""
 
     async def run(self) -> None:
         """Ingest until cancelled, in one process at a time."""
         async with sole(self.ledger, "ingest") as ledger:
             owner = replace(self, ledger=ledger)
             while True:
+                restoring = await owner.bootstrapper.begin_if_lost()
+                owner.isolation.restoring = frozenset(restoring)
                 reader = await owner.open()
                 try:
-                    await reader.run(self.wait)
+                    if restoring:
+                        # Until all is restored; then the opt-ins are read.
+                        await first_of(reader.run(self.wait), owner.bootstrapper.restore())
+                    else:
+                        await reader.run(self.wait)
                 except ConcurrentChangeError as error:
                     _log.info("ingest restarted", reason=str(error))
                 finally:
@@ -85,8 +88,11 @@ class Ingester:
         """
         topic = self.settings.topics.decisions.name
         return Reader(
-            self,
             await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost="error"),
+            codec=self.codec,
+            decisions=self._reader,
+            store=self.store,
+            isolation=self.isolation,
         )
 
     async def read(self, values: Iterable[bytes]) -> list[IncomingDecision]:
@@ -94,7 +100,7 @@ class Ingester:
         decisions = []
         for place, value in enumerate(values):
             decisions.append(self._reader.read(value))
-            if place % _READ_AT_ONCE == _READ_AT_ONCE - 1:
+            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return decisions
 
@@ -104,15 +110,18 @@ class Ingester:
         topic_id: str,
         decisions: Sequence[IncomingDecision],
         moves: Mapping[int, tuple[int, int]],
+        quarantined: Sequence[QuarantinedRecord] = (),
     ) -> int:
-        """Write ``decisions`` and the offsets after them; return how many were applied one by one.
+        """Write ``decisions``, the dead letters of ``quarantined`` and the offsets after them;
+        return how many were applied one by one.
 
         ``moves`` has the old and the new offset of each partition. Raises ConcurrentChangeError
         where another process has written them.
         """
         now = self.clock()
         async with self.ledger.transaction() as connection:
-            await offsets.advance(connection, topic, topic_id, moves)
+            if moves:
+                await offsets.advance(connection, topic, topic_id, moves)
             entries = await lock(connection, {one.key for one in decisions})
             codes = {one.brand_code for one in decisions}
             known = await brands.of_codes(connection, codes)
@@ -128,7 +137,21 @@ class Ingester:
             changes.add_actions(builder.due_actions)
             await self._apply(changes, others, entries, known)
             await changes.write(connection)
+            if quarantined:
+                letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
+                await append_messages(connection, letters, now)
         return len(others)
+
+    @cached_property
+    def bootstrapper(self) -> Bootstrapper:
+        """What restores the ledger where retention has removed decisions unread."""
+        return Bootstrapper(
+            ledger=self.ledger,
+            topic_messages=self.topic_messages,
+            codec=self.codec,
+            settings=self.settings,
+            clock=self.clock,
+        )
 
     @cached_property
     def _reader(self) -> DecisionReader:
@@ -184,63 +207,6 @@ class Ingester:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
-
-
-class Reader:
-    """Reads the topic from the ledger's offsets on, a batch ahead of what is stored."""
-
-    def __init__(self, ingester: Ingester, topic: TopicReader) -> None:
-        self._ingester = ingester
-        self._topic = topic
-        self._most = BATCH
-
-    async def run(self, wait: timedelta) -> None:
-        """Store batch after batch, reading the next one meanwhile; raises ConcurrentChangeError."""
-        following = asyncio.create_task(self._next(wait))
-        try:
-            while True:
-                decisions, moves = await asyncio.shield(following)
-                following = asyncio.create_task(self._next(wait))
-                await self._store(decisions, moves)
-        finally:
-            # The consumer must not be closed while a thread still polls it.
-            await asyncio.gather(following, return_exceptions=True)
-
-    async def step(self, wait: timedelta) -> int:
-        """Store one batch, waiting for it at most ``wait``; return its number of decisions."""
-        decisions, moves = await self._next(wait)
-        await self._store(decisions, moves)
-        return len(decisions)
-
-    async def close(self) -> None:
-        """Close the consumer."""
-        await self._topic.close()
-
-    async def _next(
-        self, wait: timedelta
-    ) -> tuple[list[IncomingDecision], Mapping[int, tuple[int, int]]]:
-        topic = self._topic
-        messages = await topic.poll(self._most, wait.total_seconds())
-        values = [one.value() for one in messages if one.error() is None]
-        decisions = await self._ingester.read(value for value in values if value is not None)
-        moves = topic.moves(messages)
-        topic.moved(moves)
-        return decisions, moves
-
-    async def _store(
-        self, decisions: Sequence[IncomingDecision], moves: Mapping[int, tuple[int, int]]
-    ) -> None:
-        if moves:
-            topic = self._topic
-            applied = await self._ingester.store(topic.topic, topic.topic_id, decisions, moves)
-            self._most = most_after(applied, len(decisions))
-
-
-def most_after(applied: int, of: int) -> int:
-    """Return the most decisions of the next batch; of the last one's ``of``, ``applied`` were
-    applied one by one.
-    """
-    return FEW if applied * BATCH > FEW * of else BATCH
 
 
 def _split(

@@ -1,7 +1,8 @@
 """Track the sequence numbers of a lane's events, so that events that never arrived are detected.
 
 The lanes are read rather than the decisions: a duplicate or refused event makes no decision and is
-not missing. Records that are no event are skipped; the order stage dead-letters them.
+not missing. Records that are no event are skipped, and so is a number that the ledger cannot take;
+the order stage dead-letters them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from confluent_kafka import Message
+
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.sinks.ingest.poison import store_apart
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import offsets, sequences
 from izin.sinks.ledger.db.connection import Ledger
@@ -84,23 +88,46 @@ class TrackedLane:
         # After the poll: records appended before this instant were read, or their partition is not
         # at its end.
         now = tracker.clock()
-        moves = reader.moves(messages)
         is_reported = self._reported_at is not None and now - self._reported_at < _REPORT_EVERY
-        if not moves and is_reported and reader.at_end <= self._reported_ends:
+        is_idle = not reader.moves(messages)
+        if is_idle and is_reported and reader.at_end <= self._reported_ends:
             return 0
+        await store_apart(messages, self._store, self._pass_over)
         records = [one for one in messages if one.error() is None]
-        # In a thread, for other tasks share this loop and must not wait for thousands of records.
-        arrived = await asyncio.to_thread(_arrived, records, tracker.codec)
         instants = {one.partition() or 0: _appended_at(one) for one in records}
         instants |= dict.fromkeys(reader.at_end, now)
         async with tracker.ledger.transaction() as connection:
-            if moves:
-                await offsets.advance(connection, reader.topic, reader.topic_id, moves)
-                await sequences.save(connection, arrived)
             await sequences.read_until(connection, reader.topic, instants)
-        reader.moved(moves)
         self._reported_at, self._reported_ends = now, set(reader.at_end)
         return len(records)
+
+    async def _store(self, messages: Sequence[Message]) -> None:
+        """Store the numbers of ``messages``, and the offsets behind them."""
+        records = [one for one in messages if one.error() is None]
+        # In a thread, for other tasks share this loop and must not wait for thousands of records.
+        await self._save(messages, await asyncio.to_thread(_arrived, records, self._tracker.codec))
+
+    async def _pass_over(self, message: Message, error: Exception) -> None:
+        """Pass over one whose number cannot be stored: the order stage decides on the record."""
+        _log.warning(
+            "sequence number passed over",
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            error=type(error).__name__,
+        )
+        await self._save([message], {})
+
+    async def _save(
+        self, messages: Sequence[Message], arrived: Mapping[Origin, Sequence[Run]]
+    ) -> None:
+        reader = self._reader
+        moves = reader.moves(messages)
+        if moves:
+            async with self._tracker.ledger.transaction() as connection:
+                await offsets.advance(connection, reader.topic, reader.topic_id, moves)
+                await sequences.save(connection, arrived)
+            reader.moved(moves)
 
     async def close(self) -> None:
         """Close the consumer."""

@@ -92,10 +92,18 @@ async def open_reader(
 
     Raises: StreamUnavailableError, RecreatedTopicError.
     """
-    cluster_id, topic_id, partitions = await asyncio.to_thread(_identity, settings, topic)
+    cluster_id, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
     positions = await offsets.positions(
         ledger, topic, partitions, cluster_id=cluster_id, topic_id=topic_id
     )
+    client = reader_at(settings, topic, positions, group=group, lost=lost)
+    return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+
+
+def reader_at(
+    settings: KafkaSettings, topic: str, positions: Mapping[int, int], *, group: str, lost: str
+) -> Consumer:
+    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
     client = consumer(
         settings,
         group,
@@ -109,10 +117,11 @@ async def open_reader(
     client.assign(
         [TopicPartition(topic, number, position) for number, position in positions.items()]
     )
-    return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+    return client
 
 
-def _identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
+def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
+    """Return the cluster's id, the topic's id and its partitions; raises StreamUnavailableError."""
     client = admin(settings)
     try:
         cluster = client.list_topics(topic, timeout=_TIMEOUT)

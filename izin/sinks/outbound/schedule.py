@@ -71,7 +71,8 @@ class Scheduler:
             },
         )
         of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
-        may_query = of_onay == 0 and of_unknown > QUERY_FIRST_OVER and self._is_open("statuses")
+        is_query_first = of_unknown > QUERY_FIRST_OVER or waiting[0]["has_lost"]
+        may_query = of_onay == 0 and is_query_first and self._is_open("statuses")
         if may_query and await self.querier.query_opt_outs(brand_code, channel):
             return True
         bulk = (

@@ -14,7 +14,7 @@ from izin.consent.attestation import attested
 from izin.consent.model import Consent, ConsentEvent, IysOrigin, Status
 from izin.consent.next_action import Action, Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow
 from izin.sinks.record.state_change import begin, first_row
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -77,15 +77,41 @@ def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) 
     return row
 
 
-def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent) -> ConsentRow:
-    """Return the row once ``consent``, decided with ``event``, is desired."""
+def restored(row: ConsentRow | None, consent: Consent, now: datetime) -> ConsentRow:
+    """Return the row after ``consent``, as the state topic has it, before it is ruled.
+
+    A newer row stays as it is, but for the latest instants. Where the consent is news, so is
+    whatever else happened since: what is registered is unknown until İYS is queried.
+    """
+    row = row or first_row(consent.key, consent.customer_id, now)
+    row = row.replace(
+        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at),
+        latest_ret_at=latest(row.latest_ret_at, consent.latest_ret_at),
+    )
+    if not is_outranked(row, consent.order):
+        return row
+    if row.is_of(consent.event_id, str(consent.status)):
+        return _desiring(row, consent, None)
+    return _desiring(row, consent, None).replace(
+        registered=str(Registered.UNKNOWN),
+        registered_at=None,
+        registered_consent_date=None,
+        registered_source=None,
+        registered_transaction_id=None,
+        verified_at=None,
+        verified_by=BOOTSTRAP,
+    )
+
+
+def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> ConsentRow:
+    """Return the row once ``consent``, decided with ``event`` if that is known, is desired."""
     if row.is_of(consent.event_id, str(consent.status)):
         # The same event with a later date (a form sent twice, which has none): what was submitted
         # of it stays submitted.
         return row.replace(
             desired_at=consent.effective_at, desired_consent_date=consent.consent_date
         )
-    known = event if event.event_id == consent.event_id else None
+    known = event if event is not None and event.event_id == consent.event_id else None
     return begin(
         row,
         customer_id=consent.customer_id,

@@ -19,6 +19,8 @@ from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.next_action import Action, Desired, Registered, RegisteredState
 from izin.consent.transitions import State
 
+BOOTSTRAP = "bootstrap"
+"""In ``verified_by``: the row was restored from desired-consents, and not observed since."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
 _registered = maker(RegisteredState)
@@ -161,6 +163,7 @@ class ConsentRow:
             source=self.registered_source,
             from_iys=is_of_citizens(self.registered_source),
             verified=self.registered != Registered.RET or self.verified_at is not None,
+            is_lost=self.registered == Registered.UNKNOWN and self.verified_by == BOOTSTRAP,
         )
 
     def is_of(self, event_id: str | None, status: str | None) -> bool:

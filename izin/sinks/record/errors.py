@@ -3,9 +3,11 @@
 OurError
 ├── IllegalChangeError       the database refused a transition that the lifecycle does not have
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger has
+├── BootstrapHeldError       too much of the state cannot be stored: a person must look
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
 ├── MigrationError           the ledger's schema does not fit this release, or could not be migrated
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
+│   └── RefusedValueError    PostgreSQL refused a value: the record that has it is poison
 ├── ConcurrentChangeError    another process was first: read again and repeat the step
 ├── FencedError              another process has taken over the work of this one: start over
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
@@ -30,6 +32,17 @@ class RecreatedTopicError(OurError):
             "cluster's has changed): delete its rows in kafka_offsets to read it from the beginning"
         )
         self.topic = topic
+
+
+class BootstrapHeldError(OurError):
+    """Too many records of the topic of desired consents cannot be stored."""
+
+    def __init__(self, partition: int, error: str) -> None:
+        super().__init__(
+            f"too much of partition {partition} of desired-consents cannot be stored ({error}); if "
+            "the last deploy is at fault, take it back; if the records are, set "
+            "IZIN_DEAD_LETTER_SHARE higher (1: no bound); then start again"
+        )
 
 
 class UnreadableAnchorError(OurError):
@@ -63,6 +76,10 @@ class LedgerUnavailableError(OurError):
 
 class LedgerFaultError(OurError):
     """PostgreSQL refused a statement; the message has SQLSTATE and constraint, no value."""
+
+
+class RefusedValueError(LedgerFaultError):
+    """PostgreSQL refused a value of a statement: another value would have been taken."""
 
 
 class StreamUnavailableError(OurError):

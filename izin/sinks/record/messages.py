@@ -26,6 +26,7 @@ from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.outcome import Outcome
+from izin.sinks.record.unreadable import QuarantinedRecord
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
@@ -202,10 +203,16 @@ class TopicMessages:
 
     def unreadable(self, item: UnreadableItem, source: str, now: datetime) -> Message:
         """Return the dead letter of an ``item`` that İYS showed at ``source``."""
-        value = unreadable.dead_letter(item, source, now)
+        return self._dead_letter(unreadable.dead_letter(item, source, now), now)
+
+    def quarantined(self, record: QuarantinedRecord, now: datetime) -> Message:
+        """Return the dead letter of a ``record`` that the ledger cannot take."""
+        return self._dead_letter(unreadable.quarantined(record), now)
+
+    def _dead_letter(self, value: Mapping[str, object], now: datetime) -> Message:
         digest = str(value["value_sha256"])
-        topic = self.topics.dead_letters
-        return self._message(topic, digest, "", value, f"{digest}{source}", now)
+        place = f"{value['topic']}/{value['partition']}/{value['offset']}"
+        return self._message(self.topics.dead_letters, digest, "", value, f"{digest}/{place}", now)
 
     def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
         self,

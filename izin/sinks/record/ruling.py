@@ -210,6 +210,9 @@ def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
 
 def _to_query(row: ConsentRow, reason: ActionReason, now: datetime) -> ConsentRow:
     row_due = _due(row, Action.QUERY, str(reason))
+    if reason is ActionReason.REGISTERED_LOST:
+        # No term counts before İYS was queried; and opt-outs, due at any time, are queried first.
+        return row_due.replace(due_at=None, expires_at=None, next_attempt_at=now)
     if reason is ActionReason.ORIGINATED_AT_IYS:
         # What was pulled is observed in a moment, and need not be queried.
         return row_due.replace(next_attempt_at=now + _OBSERVED_WITHIN)

@@ -1,13 +1,15 @@
-"""A movement that İYS shows and nobody can read: a dead letter, for it may be an opt-out."""
+"""What cannot be used becomes a dead letter, for it may be an opt-out: a movement at İYS that
+nobody can read, and a record of a topic that the ledger cannot take.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from types import MappingProxyType
 
 from izin.consent.violations import Violation
 from izin.iys.wire_format.json_reader import UnreadableItem
-from izin.schemas.records import violation_to_avro
+from izin.schemas.records import AvroRecord, dead_letter_to_avro
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -15,32 +17,79 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "İYS shows a movement that cannot be read",
             "İYS'nin gösterdiği hareket okunamadı; kişiyi İYS'nin sayfalarından kontrol edin.",
         ),
+        "IZIN-UNREADABLE-DECISION": (
+            "the bytes are no decision",
+            "Karar kaydı okunamadı; işletmeciye bildirin.",
+        ),
+        "IZIN-REFUSED-DECISION": (
+            "the ledger cannot take the decision",
+            "Karar deftere yazılamadı; işletmeciye bildirin.",
+        ),
     }
 )
 """Each code of the sinks with its English and its Turkish reason."""
 NO_OFFSET = -1
 """In place of partition and offset, for it was no record of a topic."""
 
+POISON = "poison"
+"""The reason of a dead letter that is readable, and still cannot be processed."""
 
-def dead_letter(item: UnreadableItem, source: str, now: datetime) -> dict[str, object]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinedRecord:
+    """A record of a topic that the ledger cannot take, as it is."""
+
+    topic: str
+    partition: int
+    offset: int
+    appended_at: datetime
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes | None]]
+
+    reason: str
+    """``undecodable``, ``unknown-schema`` or ``poison``."""
+    error: str
+    """The type of the error; a message may contain the recipient."""
+    source: str
+    """Customer and origin of its event, as far as they can be read."""
+    is_ret: bool
+    """Whether it is an opt-out (RET), as far as it can be read."""
+
+
+def quarantined(record: QuarantinedRecord) -> AvroRecord:
+    """Return ``record`` as an Avro DeadLetter."""
+    is_read = record.reason == POISON
+    code = "IZIN-REFUSED-DECISION" if is_read else "IZIN-UNREADABLE-DECISION"
+    return dead_letter_to_avro(
+        reason=record.reason,
+        violations=[_violation(code, record.error)],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp=record.appended_at,
+        key=record.key,
+        value=record.value,
+        headers=record.headers,
+    )
+
+
+def dead_letter(item: UnreadableItem, source: str, now: datetime) -> AvroRecord:
     """Return ``item``, which İYS showed at ``source`` (path, stream and brand), as an Avro
     DeadLetter.
     """
-    code = "IZIN-UNREADABLE-MOVEMENT"
-    reason, reason_tr = REASONS[code]
-    violation = Violation(
-        field="value", code=code, reason=f"{reason}: {item.error}", reason_tr=reason_tr
+    return dead_letter_to_avro(
+        reason="undecodable",
+        violations=[_violation("IZIN-UNREADABLE-MOVEMENT", item.error)],
+        topic=source,
+        partition=NO_OFFSET,
+        offset=NO_OFFSET,
+        timestamp=now,
+        key=None,
+        value=item.raw,
     )
-    return {
-        "reason": "undecodable",
-        "violations": [violation_to_avro(violation)],
-        "topic": source,
-        "partition": NO_OFFSET,
-        "offset": NO_OFFSET,
-        "timestamp": now,
-        "key": None,
-        "value": item.raw,
-        "value_size": len(item.raw),
-        "value_sha256": sha256(item.raw).hexdigest(),
-        "headers": [],
-    }
+
+
+def _violation(code: str, detail: str) -> Violation:
+    reason, reason_tr = REASONS[code]
+    return Violation(field="value", code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)

@@ -20,12 +20,12 @@ from faust.tables import TableManager
 from prometheus_client import generate_latest
 
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
-from izin.streams.budget import DeadLetterBudget
 from izin.streams.engine import transport
 from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.metrics import WorkerMetrics
@@ -129,7 +129,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         group=group,
         codec=codec,
         new_state=states(streams, group),
-        budget=DeadLetterBudget(share=streams.dead_letter_share),
+        budget=DeadLetterBudget(share=kafka.dead_letter_share),
     )
     transport.register(worker.gate, ahead=[kafka.topics.express.name])
     broker = BrokerWatch(kafka)

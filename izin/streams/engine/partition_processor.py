@@ -25,8 +25,8 @@ from confluent_kafka import KafkaException
 from izin.consent.errors import OurError
 from izin.runtime.backoff import Backoff
 from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.streams.budget import LatestRecords
 from izin.streams.engine.gate import Gate, Lane
 from izin.streams.engine.transport import RecordBatch
 from izin.streams.engine.turns import Turn, Turns

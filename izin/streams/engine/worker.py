@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from confluent_kafka import KafkaException
 
 from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.budget import BUDGET, DeadLetterBudget, LatestRecords
 from izin.streams.engine.gate import Gate, Lane
 from izin.streams.engine.partition_processor import PartitionProcessor
 from izin.streams.engine.transport import RecordBatch

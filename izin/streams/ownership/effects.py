@@ -42,7 +42,8 @@ class Effects:
     """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned`` and
     ``opt-outs``."""
     suspects: Counter[str] = field(default_factory=Counter)
-    """Dead letters that may be our own fault, by source: see :mod:`izin.streams.budget`."""
+    """Dead letters that may be our own fault, by source; they have a budget
+    (:mod:`izin.runtime.dead_letter_budget`)."""
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
     express lane, including unreadable ones."""

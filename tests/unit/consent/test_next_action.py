@@ -78,6 +78,19 @@ def test_onay_that_iys_does_not_hold_is_sent(value: str):
     assert ruling(wanted(), at_iys(value)) == (Action.SEND, ActionReason.NOT_REGISTERED)
 
 
+@pytest.mark.parametrize("days", [1, 30])
+def test_onay_whose_registered_state_is_lost_is_queried(days: int):
+    """Whatever its term: İYS may hold it, or a newer opt-out. Neither an opt-out nor what was
+    observed since waits for that.
+    """
+    lost, now = at_iys("UNKNOWN", is_lost=True), NOON + timedelta(days=days)
+    query = Action.QUERY, ActionReason.REGISTERED_LOST
+    assert ruling(wanted(), lost, now=now) == query
+    assert ruling(wanted(registrable=False), lost, now=now) == query
+    assert ruling(wanted(), lost, in_flight=True) == (Action.WAIT, ActionReason.IN_FLIGHT)
+    assert ruling(wanted("RET"), lost) == (Action.SEND_FIRST, ActionReason.OPT_OUT)
+
+
 def test_onay_that_iys_holds_is_settled():
     """Independently of the writer."""
     for rank in OriginRank:

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from izin.consent.errors import OurError
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
+from izin.schemas.records import MAX_COPIED_BYTES
 from izin.streams import guard
 from izin.streams.guard import (
     APPENDED_AT,
-    MAX_COPIED_BYTES,
     AdmittedRecord,
     DeadLetter,
     Guard,
     appended_at,
-    dead_letter_to_avro,
+    dead_letter_of,
 )
 from tests.support.builders import PHONE, an_event
 from tests.support.order_harness import (
@@ -156,7 +156,7 @@ def test_impossible_timestamp_is_poison() -> None:
     record = a_record(timestamp=2**62)
     letter = a_letter(record)
     assert letter.reason == "poison"
-    assert CODEC.encode("DeadLetter", dead_letter_to_avro(letter, record))
+    assert CODEC.encode("DeadLetter", dead_letter_of(letter, record))
 
 
 @given(st.binary(max_size=300))
@@ -173,7 +173,7 @@ def test_dead_letter_has_coordinates_and_original_bytes() -> None:
     )
     written = CODEC.decode(
         "DeadLetter",
-        CODEC.encode("DeadLetter", dead_letter_to_avro(a_letter(record), record)),
+        CODEC.encode("DeadLetter", dead_letter_of(a_letter(record), record)),
     )
     assert (written["topic"], written["partition"], written["offset"]) == ("consent-events", 3, 41)
     assert written["timestamp"] == datetime.fromtimestamp(APPENDED / 1000, UTC)
@@ -186,7 +186,7 @@ def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
     """A huge value, key or header is truncated so that the dead letter can be written."""
     huge = b"x" * (1 << 20)
     record = fetched(value=huge, key=huge, headers=[("small", b"1"), ("big", huge)])
-    written = dead_letter_to_avro(a_letter(record), record)
+    written = dead_letter_of(a_letter(record), record)
     assert (len(written["value"]), written["value_size"]) == (MAX_COPIED_BYTES, 1 << 20)
     assert len(written["key"]) == MAX_COPIED_BYTES
     assert [one["name"] for one in written["headers"]] == ["small"]

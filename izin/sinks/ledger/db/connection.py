@@ -38,6 +38,7 @@ from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,
     LedgerUnavailableError,
+    RefusedValueError,
 )
 
 T = TypeVar("T")
@@ -49,6 +50,8 @@ LAWFUL = "consents_lawful"
 """The name under which the database refuses a transition that is not in the table."""
 _CONCURRENT = frozenset({"submission_items_open", "consents_pkey"})
 """Unique constraints that fail only where another process did the same at the same time."""
+_OF_A_VALUE = frozenset({"22", "23", "54"})
+"""The classes of SQLSTATE that tell of a value."""
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
 _SQL = statements("processes")
@@ -223,6 +226,18 @@ def _translating() -> Iterator[None]:
         raise translate(error) from error
 
 
+def is_refused_value(error: psycopg.Error) -> bool:
+    """Whether a value is at fault, and not the statement, the server or the network.
+
+    By SQLSTATE: data exceptions (22), violated constraints (23), and limits of the program (54),
+    such as an index entry that is too long. psycopg itself refuses values too, without a state.
+    """
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.DataError)
+    return state[:2] in _OF_A_VALUE
+
+
 def translate(error: psycopg.Error) -> IzinError:
     """Return an error of psycopg as one of ours, by its class and constraint."""
     constraint = error.diag.constraint_name
@@ -236,9 +251,17 @@ def translate(error: psycopg.Error) -> IzinError:
             return ConcurrentChangeError(fault)
         case errors.QueryCanceled() | errors.IdleInTransactionSessionTimeout():
             return LedgerUnavailableError(f"PostgreSQL ended what took too long ({fault})")
-        case PoolTimeout() | psycopg.OperationalError() | psycopg.InterfaceError():
+        case _ if is_refused_value(error):
+            kind: type[LedgerFaultError] = RefusedValueError
+        case (
+            PoolTimeout()
+            | psycopg.OperationalError()
+            | psycopg.InterfaceError()
+            | errors.ReadOnlySqlTransaction()  # a standby: after a failover another one writes
+        ):
             return LedgerUnavailableError(
                 f"PostgreSQL cannot be reached ({fault}); is it running, and is DATABASE_URL right?"
             )
         case _:
-            return LedgerFaultError(fault)
+            kind = LedgerFaultError
+    return kind(fault)

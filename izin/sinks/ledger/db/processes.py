@@ -8,7 +8,8 @@ and what it writes when it wakes is refused (``ledger.db.leases``).
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from math import inf
 
@@ -77,6 +78,23 @@ async def live(
                 for silent in watch.of(beats, time.monotonic()):
                     await _fence(connection, silent, beats[silent])
             await asyncio.sleep(heartbeat)
+
+
+@asynccontextmanager
+async def living(ledger: Ledger) -> AsyncIterator[None]:
+    """Have others see that this process lives, until the context ends."""
+    alive = asyncio.Event()
+    heartbeat = asyncio.create_task(live(ledger, alive))
+    seen = asyncio.create_task(alive.wait())
+    try:
+        await asyncio.wait([heartbeat, seen], return_when=asyncio.FIRST_COMPLETED)
+        if heartbeat.done():
+            await heartbeat
+        yield
+    finally:
+        for task in (heartbeat, seen):
+            task.cancel()
+        await asyncio.gather(heartbeat, seen, return_exceptions=True)
 
 
 async def enter(connection: Connection, owner: str) -> None:

@@ -262,9 +262,11 @@ CREATE TABLE movements (
     occurred_at timestamptz NOT NULL,
     place       bigint NOT NULL,
     shard       smallint NOT NULL,
-    -- A breach is an opt-out that was submitted to İYS only after its third business day; it stays on record.
+    -- A breach is an opt-out that was submitted to İYS only after its third business day; it stays on record. A
+    -- bootstrap is a row that was restored from the topic of desired consents, whose decision is lost.
     kind        text NOT NULL CHECK (kind IN (
-        'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach')),
+        'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach',
+        'bootstrap')),
     link        bytea NOT NULL,
     key         text NOT NULL,
     customer_id text NOT NULL,
@@ -632,6 +634,22 @@ CREATE TABLE kafka_offsets (
     -- Every record appended before this instant has been read. A gap of a sequence may still close while another
     -- partition is behind.
     read_until  timestamptz,
+    PRIMARY KEY (topic, partition)
+);
+
+-- One partition of the ledger restored from the compacted topic of desired consents, whose decisions retention had
+-- removed unread: how far it has been read, and up to where. Decisions that may not wait are read meanwhile.
+CREATE TABLE bootstraps (
+    topic       text NOT NULL,
+    partition   integer NOT NULL,
+    topic_id    text NOT NULL,
+    next_offset bigint NOT NULL,
+    end_offset  bigint NOT NULL,
+    -- The decisions are followed from there; it was read before end_offset.
+    decisions_from bigint NOT NULL,
+    keys        bigint NOT NULL,
+    started_at  timestamptz NOT NULL,
+    finished_at timestamptz,
     PRIMARY KEY (topic, partition)
 );
 

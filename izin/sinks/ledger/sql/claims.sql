@@ -33,7 +33,8 @@ LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
 -- name: opt-outs-waiting
--- How many opt-outs of a brand and channel wait, by what is registered; counted up to a maximum.
+-- How many opt-outs of a brand and channel wait, by what is registered; counted up to a maximum. Of rows restored from
+-- desired-consents each is queried first.
 SELECT
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
@@ -44,7 +45,11 @@ SELECT
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
             AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
-        LIMIT %(most)s) AS u) AS of_unknown
+        LIMIT %(most)s) AS u) AS of_unknown,
+    (SELECT coalesce(bool_or(verified_by = 'bootstrap'), false) FROM (SELECT c.verified_by FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
+        LIMIT %(most)s) AS l) AS has_lost
 
 -- name: claim-unknown
 -- Claim opt-outs of which is not known whether İYS holds anything: the status is queried before they are submitted.

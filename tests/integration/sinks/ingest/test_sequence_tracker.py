@@ -1,6 +1,7 @@
 """Missing events, from both lanes on a real broker into the ledger, and to people."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.sequences import GRACE
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.support.builders import an_event
+from tests.support.hostile.records import HostileRecords
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -137,3 +139,29 @@ async def test_second_tracker_of_a_lane_is_refused(
         await until_read(second)
     await first.close()
     await second.close()
+
+
+async def test_hostile_events_stop_no_tracking(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_tracker: Callable[[str], SequenceTracker]
+):
+    """What the ledger cannot take is passed over, alone: the numbers beside it are tracked."""
+    topic = kafka_settings.topics.events.name
+    hostile = HostileRecords(
+        CODEC,
+        "ConsentEvent",
+        lambda number: event_to_avro(an_event(event_id=f"{number}", origin="x", sequence=number)),
+        seed=15,
+    )
+    giant = an_event(customer_id=secrets.token_hex(4000), sequence=1)
+    values = [*hostile.values(3000), CODEC.encode("ConsentEvent", event_to_avro(giant))]
+    producer = kafka.producer(kafka_settings)
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(20) == 0
+    publish(kafka_settings, topic, 1, 2, 4)
+    lane = await read_to_end(make_tracker(topic), len(values) + 3)
+    await lane.close()
+    rows = await ledger.fetch(
+        "SELECT first_number, last_number FROM sequences WHERE origin = 'crm'"
+    )
+    assert rows == [{"first_number": 1, "last_number": 4}]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from izin.streams.budget import DeadLetterBudget, LatestRecords
+from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 
 BUDGET = DeadLetterBudget(share=0.2, window=1000, least=100)
 

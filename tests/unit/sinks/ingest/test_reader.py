@@ -1,8 +1,8 @@
-"""The size of the ingester's next batch."""
+"""The size of the next batch of decisions."""
 
 import pytest
 
-from izin.sinks.ingest.ingester import BATCH, FEW, most_after
+from izin.sinks.ingest.reader import BATCH, FEW, most_after
 
 
 @pytest.mark.parametrize(

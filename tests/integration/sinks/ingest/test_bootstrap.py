@@ -1,0 +1,297 @@
+"""A ledger whose decisions retention has removed is restored from the topic of desired consents."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer, TopicPartition
+from structlog.typing import EventDict
+
+from izin.runtime import kafka
+from izin.runtime.kafka import BrokerError
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.task_cancellation import cancel_all
+from izin.schemas.records import consent_to_avro
+from izin.sinks.ingest import bootstrap
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.ingest.test_isolation import alerts, write
+from tests.integration.sinks.sink_harness import (
+    Izin,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+    until,
+)
+from tests.support.builders import PHONE, a_key
+from tests.support.simulator import SimulatorAdmin
+from tests.support.sink_processes import SinkProcesses
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+OTHER, THIRD = a_phone(2), a_phone(3)
+
+
+def write_state(harness: SinkHarness, settings: KafkaSettings) -> None:
+    """Write every consent of the harness to the topic of desired consents, partition 0."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    for key, consent in harness.states.items():
+        value = harness.codec.encode("Consent", consent_to_avro(consent))
+        topic = settings.topics.desired_consents.name
+        producer.produce(topic, key=key.encode(), value=value, partition=0)
+    assert producer.flush(10) == 0
+
+
+def delete_decisions(settings: KafkaSettings) -> None:
+    """Delete what the topic of decisions has in partition 0, as retention does."""
+    topic = settings.topics.decisions.name
+    end = kafka.committed_ends(settings, topic)[0]
+    admin, place = kafka.admin(settings), TopicPartition(topic, 0, end)
+    admin.delete_records([place])[place].result(10)
+
+
+async def lose(harness: SinkHarness, settings: KafkaSettings, *events: object) -> None:
+    """Decide ``events``, and let retention remove the decisions before the ledger has them."""
+    decided = harness.decided(*events)  # type: ignore[arg-type]  # events
+    await asyncio.to_thread(write, settings, [one.value for one in decided])
+    await asyncio.to_thread(write_state, harness, settings)
+    await asyncio.to_thread(delete_decisions, settings)
+
+
+def ingester_of(harness: SinkHarness, settings: KafkaSettings) -> Ingester:
+    """Return a new ingester of the topics of ``settings``."""
+    messages = TopicMessages(harness.codec, settings.topics)
+    return replace(harness.ingester, settings=settings, topic_messages=messages)
+
+
+@asynccontextmanager
+async def ingesting(harness: SinkHarness, settings: KafkaSettings) -> AsyncIterator[None]:
+    """Run an ingester meanwhile."""
+    task = asyncio.create_task(ingester_of(harness, settings).run())
+    try:
+        yield
+        assert not task.done(), task.exception()
+    finally:
+        await cancel_all([task])
+
+
+async def has_rows(harness: SinkHarness, recipients: Iterable[str]) -> bool:
+    """Return whether each recipient has a row."""
+    found = await harness.ledger.fetch("SELECT recipient FROM consents")
+    return {row["recipient"] for row in found} >= set(recipients)
+
+
+async def is_restored(harness: SinkHarness) -> bool:
+    """Return whether a bootstrap has begun and none waits."""
+    rows = await harness.ledger.fetch("SELECT finished_at FROM bootstraps")
+    return bool(rows) and all(row["finished_at"] for row in rows)
+
+
+async def test_new_ledger_asks_iys_before_it_sends_anything(
+    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
+):
+    """What İYS holds is queried, never guessed: an old consent that it has is permitted again,
+    without a word to it; an opt-out is withdrawn where it has a consent.
+    """
+    for recipient in (PHONE, THIRD):
+        await harness.register_onay(recipient)
+    await harness.forget()
+    submitted = harness.iys.calls("batchV2") + harness.iys.calls("addV2")
+    await lose(
+        harness,
+        kafka_settings,
+        onay(PHONE, minutes=60),
+        ret(THIRD),
+        onay(OTHER),
+        ret(a_phone(5)),
+    )
+    async with ingesting(harness, kafka_settings):
+        await until(lambda: is_restored(harness))
+    (alert,) = alerts(logged, "decisions lost")
+    assert alert["partitions"] == [0]
+    for recipient in (PHONE, OTHER, THIRD):
+        known = await harness.columns("registered", "verified_at", "may_send", recipient=recipient)
+        assert known == ("UNKNOWN", None, False)
+    assert not await harness.bulk()
+    assert not await harness.scheduler.last_hour()
+    assert not await harness.scheduler.expire()
+    assert await harness.columns("action", "reason") == ("query", "registered-lost")
+    while await harness.opt_out():
+        pass
+    while await harness.query():
+        pass
+    assert await harness.columns("registered", "state", "may_send") == ("ONAY", "not_needed", True)
+    assert (await harness.row(a_phone(5))).state == "not_needed"
+    assert harness.iys.register()[THIRD] == "RET"
+    assert harness.iys.calls("batchV2") + harness.iys.calls("addV2") == submitted + 1
+    assert await harness.bulk()
+    assert (await harness.row(OTHER)).state in {"in_flight", "awaiting_result"}
+
+
+async def test_ledger_behind_the_log_keeps_what_is_newer_than_the_state(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """It has the rows of before, and learns what it missed; the decisions go on where they are
+    left, opt-outs among them first.
+    """
+    await harness.register_onay(PHONE)
+    await harness.register_onay(OTHER)
+    older = dict(harness.states)
+    await harness.ingest(ret(OTHER, minutes=1))
+    newer = await harness.row(OTHER)
+    harness.states = older
+    await harness.ledger.fetch("DELETE FROM kafka_offsets RETURNING topic")
+    await lose(harness, kafka_settings, ret(PHONE), onay(THIRD))
+    later = harness.decided(ret(THIRD, minutes=1), onay(a_phone(6), minutes=2))
+    await asyncio.to_thread(write, kafka_settings, [one.value for one in later])
+    async with ingesting(harness, kafka_settings):
+        await until(lambda: has_rows(harness, [a_phone(6)]))
+    assert await harness.columns("desired_status", "may_send") == ("RET", False)
+    assert await harness.columns("desired_status", recipient=THIRD) == ("RET",)
+    row = await harness.row(OTHER)
+    assert (row.desired_event_id, row.registered) == (newer.desired_event_id, "ONAY")
+
+
+async def test_newer_opt_in_of_a_restored_key_waits_for_the_query(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """Neither a later decision nor one that is repeated lets it out before."""
+    await lose(harness, kafka_settings, onay(PHONE))
+    later = harness.decided(onay(PHONE, minutes=2))
+    await asyncio.to_thread(write, kafka_settings, [one.value for one in later])
+
+    async def is_newer() -> bool:
+        rows = await harness.ledger.fetch("SELECT desired_event_id FROM consents")
+        return [row["desired_event_id"] for row in rows] == [later_id]
+
+    later_id = harness.states[str(a_key())].event_id
+    async with ingesting(harness, kafka_settings):
+        await until(is_newer)
+        await until(lambda: is_restored(harness))
+    assert await harness.columns("registered", "action") == ("UNKNOWN", "query")
+    assert not await harness.bulk()
+    assert await harness.query()
+    assert await harness.bulk()
+
+
+async def test_command_shows_what_is_lost_and_restores_it(
+    harness: SinkHarness,
+    kafka_settings: KafkaSettings,
+    izin: Izin,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Without --execute it changes nothing; a second time nothing waits."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_settings.bootstrap_servers)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", kafka_settings.topic_prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", str(kafka_settings.partitions))
+    await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
+    dry = await izin("ledger", "bootstrap", "--output", "json")
+    assert dry.exit_code == 1
+    assert [(row["partition"], row["state"]) for row in json.loads(dry.stdout)] == [(0, "lost")]
+    assert not await has_rows(harness, [PHONE])
+    done = await izin("ledger", "bootstrap", "--execute", "--output", "json")
+    assert done.exit_code == 0
+    (row,) = json.loads(done.stdout)
+    assert (row["state"], row["keys"], row["read"]) == ("restored", 2, row["of"])
+    assert await has_rows(harness, [PHONE, OTHER])
+    assert (await izin("ledger", "bootstrap")).exit_code == 0
+
+
+async def test_state_that_cannot_be_read_stops_no_bootstrap(
+    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
+):
+    """It is put aside, and everything else is restored."""
+    topic = kafka_settings.topics.desired_consents.name
+    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
+    producer.produce(topic, key=b"x", value=b"no consent", partition=0)
+    producer.produce(topic, key=b"erased", value=None, partition=0)
+    assert producer.flush(10) == 0
+    await lose(harness, kafka_settings, onay(PHONE), ret(OTHER))
+    async with ingesting(harness, kafka_settings):
+        await until(lambda: is_restored(harness))
+    assert await has_rows(harness, [PHONE, OTHER])
+    assert len(alerts(logged, "desired consent quarantined")) == 1
+    assert len(await harness.outbox("%-dlq", "DeadLetter")) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_killed_bootstrap_goes_on_where_it_was(
+    harness: SinkHarness,
+    database_url: str,
+    kafka_settings: KafkaSettings,
+    iys: SimulatorAdmin,
+    tmp_path: Path,
+):
+    """A worker that is killed amid it restores each key once; İYS gets nothing that it holds."""
+    recipients = [a_phone(number) for number in range(3, 9000)]
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    await lose(harness, kafka_settings, *(onay(one) for one in recipients))
+    processes = SinkProcesses(
+        count=1,
+        settings=kafka_settings,
+        database_url=database_url,
+        simulator=iys,
+        log=tmp_path / "sinks.log",
+        result_delay=0.2,
+    )
+
+    async def read() -> int:
+        rows = await harness.ledger.fetch("SELECT next_offset FROM bootstraps")
+        return sum(row["next_offset"] for row in rows)
+
+    async def is_begun() -> bool:
+        return await read() > 0
+
+    try:
+        processes.start()
+        await until(is_begun, within=40)
+        processes.kill(0)
+        assert not await is_restored(harness)
+        processes.start()
+        await until(lambda: is_restored(harness), within=60)
+    finally:
+        processes.end()
+    (count,) = await harness.ledger.fetch(
+        "SELECT count(*) AS facts, count(DISTINCT key) AS keys FROM movements "
+        "WHERE kind = 'bootstrap'"
+    )
+    assert (count["facts"], count["keys"]) == (len(recipients), len(recipients))
+
+
+async def test_bootstrap_that_could_store_little_waits_for_a_person(
+    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
+):
+    """The state is not emptied into the dead letters; opt-outs go on meanwhile."""
+    topic = kafka_settings.topics.desired_consents.name
+    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
+    for number in range(150):
+        producer.produce(topic, key=b"%d" % number, value=b"no consent", partition=0)
+    assert producer.flush(10) == 0
+    await lose(harness, kafka_settings, onay(PHONE))
+    decided = harness.decided(ret(OTHER), onay(THIRD))
+    await asyncio.to_thread(write, kafka_settings, [one.value for one in decided])
+    async with ingesting(harness, kafka_settings):
+        await until(lambda: bool(alerts(logged, "bootstrap held back")))
+        await until(lambda: has_rows(harness, [OTHER]))
+    assert not await has_rows(harness, [THIRD])
+    assert not await is_restored(harness)
+    assert len(await harness.outbox("%-dlq", "DeadLetter")) < 150
+
+
+async def test_broker_that_goes_away_is_waited_for(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Its absence passes without us, and must not end the sink."""
+
+    def away(*_: object) -> None:
+        raise BrokerError("no broker")
+
+    monkeypatch.setattr(bootstrap, "watermarks", away)
+    with pytest.raises(StreamUnavailableError):
+        await ingester_of(harness, kafka_settings).bootstrapper.begin_if_lost()
