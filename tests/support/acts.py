@@ -48,6 +48,7 @@ OTHERS: Mapping[str, str] = {
     "brands retailers": READS,
     "brands suspensions": READS,
     "ledger verify": READS,
+    "ledger bootstrap": "does what a sink worker does by itself; each restored row has a movement",
     "retention list": READS,
     "retention holds": READS,
     "sequences list": READS,

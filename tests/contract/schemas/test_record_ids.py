@@ -29,8 +29,8 @@ from tests.unit.sinks.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()
 MESSAGES = TopicMessages(Codec(), TOPICS)
-WITHOUT = {TOPICS.positions.name}
-"""Read by the order stage alone, which needs no headers."""
+WITHOUT = {TOPICS.positions.name, TOPICS.first_receipts.name}
+"""Read by the order stage and by the intake alone, which need no headers."""
 EVENTS = 900
 Written = Iterable[tuple[str, Headers]]
 

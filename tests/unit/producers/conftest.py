@@ -42,7 +42,7 @@ async def client(
         fake, directory, FakeReceipts([], clock), [SecretStr(TOKEN)], clock=clock, chance=bytes
     )
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(intake_app(intake), raise_app_exceptions=False),
+        transport=httpx.ASGITransport(intake_app(intake, dict), raise_app_exceptions=False),
         base_url="http://intake",
         headers={"Authorization": f"Bearer {TOKEN}"},
     ) as client:

@@ -387,7 +387,8 @@ async def test_requests_and_records_are_counted(
     fake: FakePublisher, directory: BrandDirectory, moving: Clock
 ):
     """By status, and by outcome."""
-    intake = Intake(fake, directory, [SecretStr(TOKEN)], clock=moving, chance=bytes)
+    receipts = FakeReceipts([], moving)
+    intake = Intake(fake, directory, receipts, [SecretStr(TOKEN)], clock=moving, chance=bytes)
     async with client_of(intake) as client:
         await post(client, an_iys_origin(), Authorization=f"Bearer {TOKEN}")
     assert intake.metrics.registry.get_sample_value("izin_intake_requests_total", {"status": "202"})

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.endpoint import Intake, intake_app
+from izin.runtime.http_server.operations import operations_app
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt
 
@@ -75,7 +76,12 @@ async def replica(
                 fake, directory, receipts, [SecretStr(TOKEN)], clock=moving, chance=bytes
             )
             client = httpx.AsyncClient(
-                transport=httpx.ASGITransport(intake_app(intake)),
+                transport=httpx.ASGITransport(intake_app(intake, dict)),
+                mounts={
+                    "http://operations": httpx.ASGITransport(
+                        operations_app(intake.metrics.registry, dict)
+                    )
+                },
                 base_url="http://intake",
                 headers={"Authorization": f"Bearer {TOKEN}"},
             )
@@ -182,7 +188,7 @@ async def test_unknown_receipt_postpones_onays_only(
     assert [one["index"] for one in answer.json()["events"]] == [1, 2]
     assert [one["pointer"] for one in answer.json()["violations"]] == ["/3/source"]
     assert fake.events[0].received_at == moving.now
-    metrics = (await client.get("/metrics")).text
+    metrics = (await client.get("http://operations/metrics")).text
     assert 'izin_intake_records_total{outcome="postponed"} 1.0' in metrics
 
 
@@ -209,7 +215,10 @@ async def test_date_ahead_of_the_broker_is_claimed(
     fake.skew = 3 * MINUTE
     client, _ = replica()
     await post(client, a_record(id=None))
-    assert "izin_intake_clock_skew_seconds 180.0" in (await client.get("/metrics")).text
+    assert (
+        "izin_intake_clock_skew_seconds 180.0"
+        in (await client.get("http://operations/metrics")).text
+    )
     await post(client, a_record(consentDate="2026-03-02 12:59:00", dateBasis=None))
     assert len(log) == 1
     await post(client, a_record(consentDate="2026-03-02 12:55:00", dateBasis=None))
