@@ -134,10 +134,9 @@ class JsonReader:
         text = self.text_or_none(name)
         if text is None:
             return None
-        try:
-            return int(text)
-        except ValueError:
-            raise UnreadableError(f"{name} is not an integer") from None
+        if len(text) > _DIGITS or not text.removeprefix("-").isdecimal():
+            raise UnreadableError(f"{name} is not an integer")
+        return int(text)
 
     def boolean_or_none(self, name: str) -> bool | None:
         """Return the boolean of ``name``, which may be written as text; None if absent."""

@@ -6,17 +6,19 @@ same id. HTTP Basic is required, for İYS refuses a receiver without authenticat
 is answered and not published.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 
+import orjson
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import Stream
-from izin.iys.wire_format.push import parse_push
+from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.iys.wire_format.push import Push, parse_push
 from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body
 from izin.runtime.observe import get_logger
@@ -28,7 +30,7 @@ from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerUnavailableError, StreamUnavailableError
 from izin.sinks.record.iys_movements import event_of, key_of
-from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.messages import Message, TopicMessages
 
 _MAX_BYTES = 8 * 1024 * 1024
 
@@ -40,18 +42,28 @@ class BrandCache:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._known: dict[int, Brand] = {}
+        self._known: dict[int | None, Brand] = {}
+        self.is_current = False
+        """Whether the ledger could be read when it had to be the last time."""
 
-    async def find(self, brand_code: int) -> Brand | None:
-        """Return the brand of this code; read the ledger only where it is not cached."""
-        if brand_code not in self._known:
-            await self.refresh()
-        return self._known.get(brand_code)
+    async def find(self, brand_codes: Iterable[int | None]) -> Mapping[int | None, Brand]:
+        """Return the brands, by code; read the ledger only where one of these is not cached.
+
+        Where it cannot be read, those that are cached.
+        """
+        if not self._known.keys() >= set(brand_codes):
+            try:
+                await self.refresh()
+            except LedgerUnavailableError as error:
+                _log.warning("brands unknown", error=str(error))
+                self.is_current = False
+        return self._known
 
     async def refresh(self) -> tuple[Brand, ...]:
         """Return all brands of the ledger, and cache them."""
         found = await brands.every(self._ledger)
         self._known = {brand.brand_code: brand for brand in found}
+        self.is_current = True
         return found
 
 
@@ -88,26 +100,41 @@ class PushReceiver:
             return problem(error.status, error.title, error.detail)
         except UnreadableError as error:
             return JSONResponse({"error": str(error)}, HTTPStatus.BAD_REQUEST)
-        at = self.clock()
+        known = await self.brands.find(one.brand_code for one in push.movements)
+        found = [one for one in push.movements if one.brand_code in known]
+        is_complete = self.brands.is_current or len(found) == len(push.movements)
         try:
-            messages = []
-            for place, movement in enumerate(push.movements):
-                code = movement.brand_code
-                brand = None if code is None else await self.brands.find(code)
-                if brand is None:
-                    reason = f"list[{place}].brandCode: no brand of ours"
-                    return JSONResponse({"error": reason}, HTTPStatus.BAD_REQUEST)
-                event = event_of(movement, brand, Stream.IYS, path="push", at=at)
-                key = key_of(event)
-                messages.append(
-                    self.topic_messages.unkeyed(event, at)
-                    if key is None
-                    else self.topic_messages.event(event, key, at)
-                )
-            messages += unreadable_messages(push.unreadable, "iys/push", self.topic_messages, at)
-            await self.publisher.publish(messages)
-        except (StreamUnavailableError, LedgerUnavailableError) as error:
+            await self.publisher.publish(self._messages(push, known, is_complete=is_complete))
+        except StreamUnavailableError as error:
             _log.warning("push failed", error=str(error))
+            return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
+        if not is_complete:
+            # Those of known brands are published: the others may be of a new one.
             return JSONResponse({"error": "try again"}, HTTPStatus.SERVICE_UNAVAILABLE)
         self.count(len(push.movements))
         return JSONResponse({"status": "ok"})
+
+    def _messages(
+        self, push: Push, known: Mapping[int | None, Brand], *, is_complete: bool
+    ) -> list[Message]:
+        """Return the events of the movements, and the dead letters of what none can be made of;
+        where it is not known whether a brand is ours (not ``is_complete``), those of known ones.
+        """
+        at = self.clock()
+        messages, unreadable = [], list(push.unreadable) if is_complete else []
+        for movement in push.movements:
+            brand = known.get(movement.brand_code)
+            if brand is None:
+                if not is_complete:
+                    continue
+                raw = orjson.dumps(asdict(movement))
+                unreadable.append(UnreadableItem(raw, "brandCode: no brand of ours"))
+                continue
+            event = event_of(movement, brand, Stream.IYS, path="push", at=at)
+            key = key_of(event)
+            messages.append(
+                self.topic_messages.unkeyed(event, at)
+                if key is None
+                else self.topic_messages.event(event, key, at)
+            )
+        return messages + unreadable_messages(unreadable, "iys/push", self.topic_messages, at)

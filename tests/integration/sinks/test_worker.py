@@ -311,13 +311,10 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
             assert wrong.status_code == 400
             unknown_brand = await client.post(
                 "/iys/push",
-                json={"list": [a_movement(brandCode=BRAND + 1)]},
+                json={"list": [a_movement(brandCode=BRAND + 1), a_movement()]},
                 auth=PUSH,
             )
-            assert (unknown_brand.status_code, unknown_brand.json()["error"]) == (
-                400,
-                "list[0].brandCode: no brand of ours",
-            )
+            assert unknown_brand.status_code == 200
         began = time.monotonic()
     assert time.monotonic() - began < 5
 
