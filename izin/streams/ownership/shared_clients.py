@@ -5,7 +5,7 @@ Requests are repeated while a leader moves.
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -57,10 +57,13 @@ class SharedClients:
             self.admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT)
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
         )
-        return {
+        found = {
             place.topic: (earliest[place].result().offset, latest[place].result().offset)
             for place in places
         }
+        if any(offset < 0 for both in found.values() for offset in both):  # of a new leader
+            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        return found
 
     def origin(self) -> Positions:
         """Return the ids of the cluster and the topics, at the offset 0; raises KafkaException."""
