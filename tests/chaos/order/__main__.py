@@ -5,9 +5,10 @@ minutes on two busy cores.
 
 The opt-outs' delay is that of ``tests.support.order_delays``, with these outages taken off: of a
 partition while a foreign transaction hangs in it, in a lane or in ``desired-consents``; of all
-while the only broker is killed (until it answers again), frozen or cut off from all workers; and of
-all while every worker is killed (until it answers), frozen or cut off. Of three brokers one may go,
-of three workers two, and nothing is taken off.
+while the only broker is killed (until it answers again) or frozen, or any broker is cut off from
+all workers, for it leads on; and of all while every worker is killed (until it answers), frozen or
+cut off. Nothing is taken off where one of three brokers is killed or frozen, or some workers are
+stopped.
 
 It ends with the lines ``order-violations``, ``order-opt-out-delay``, ``rolling-stall`` and
 ``rolling-end``, each ``ok`` or ``short``. Exit codes: 0 every guarantee held, 1 one was violated, 2

@@ -14,7 +14,6 @@ from tests.chaos.order.faults import InjectedFault, OrderFault
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker, SupervisedWorkers
-from tests.support.order_verdict import backlog
 from tests.support.order_workers import all_held
 
 FREEZE_SECONDS = 9.0
@@ -120,20 +119,14 @@ class OrderCampaign(SupervisedWorkers):
         return recovered
 
     def _is_drained(self) -> bool:
-        try:
-            return not backlog(self.settings)
-        except KafkaException:
-            return False
+        left = self._backlog()
+        return left is not None and not left
 
     def _left(self) -> str:
         """Return the number of undecided events, and the health of each worker."""
-        try:
-            left = f"{backlog(self.settings)}"
-        except KafkaException as error:
-            left = f"unknown, {error}"
         frozen = [worker.name for worker in self._frozen]
         health = {worker.name: worker.health() for worker in self.workers}
-        return f"{left}; frozen: {frozen}; {health}"
+        return f"{self._backlog()}; frozen: {frozen}; {health}"
 
     def _inject_into_worker(self, fault: OrderFault) -> tuple[str, None] | None:
         worker = self._owner()

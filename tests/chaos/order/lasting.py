@@ -97,11 +97,12 @@ class LastingFaults:
         return (f"{topic}[{partition}]", None) if self._hang(topic, partition) else None
 
     def silence_broker(self) -> tuple[str, None] | None:
-        """Cut all workers off from one broker; an outage where there is no other."""
+        """Cut all workers off from one broker: an outage even where there are others, for it goes
+        on to lead what it leads, and nobody replaces it.
+        """
         broker = self._random.choice(list(self._network.brokers))
-        if not self._silence(broker=broker, is_outage=len(self._network.brokers) == 1):
-            return None
-        return f"broker-{broker}", None
+        is_silent = self._silence(broker=broker, is_outage=True)
+        return (f"broker-{broker}", None) if is_silent else None
 
     def silence_worker(self, name: str) -> tuple[str, None] | None:
         """Cut a worker off from every broker; no outage, for others may take over."""

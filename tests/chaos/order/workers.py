@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
+from confluent_kafka import KafkaException
+
+from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.watchdog import EXIT_STALLED
 from tests.chaos.order.fault_points import FaultTrigger
@@ -18,9 +21,12 @@ from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.skewed_worker import CLOCK, SET
 from tests.support.order_delays import Outage
+from tests.support.order_verdict import backlog
 from tests.support.order_workers import Worker
 
-_SETTLED_WITHIN = 15.0
+_SETTLED_WITHIN = 25.0
+_FEW = 100
+"""Undecided events of a partition: those of some seconds."""
 SKEWS = (-600, 0, 600)
 """Seconds by which the clock of a worker may be ahead."""
 
@@ -164,14 +170,34 @@ class SupervisedWorkers:
         return self._random.choice(owners) if owners else None
 
     def settle(self, meanwhile: Callable[[], None]) -> None:
-        """Wait until workers that no fault stops own what no fault holds back, but not for ever."""
+        """Wait until workers that no fault stops own what no fault holds back, and have decided
+        nearly all of it; but not for ever.
+        """
         self._wait(self._is_settled, _SETTLED_WITHIN, meanwhile=meanwhile)
 
     def _is_settled(self) -> bool:
         running = [one for one in self.workers if not self._is_stopped(one)]
         ready = {number for one in running for number in one.health()["ready"]}
         held_back = self.lasting.held_back
-        return None in held_back or ready | held_back >= set(range(self.settings.partitions))
+        if None in held_back:
+            return True
+        if not ready | held_back >= set(range(self.settings.partitions)):
+            return False
+        left = self._backlog()
+        return left is not None and all(
+            count <= _FEW or number in held_back for number, count in left.items()
+        )
+
+    def _backlog(self) -> Counter[int] | None:
+        """Return the undecided events by partition; None while no broker tells."""
+        try:
+            found = backlog(self.settings)
+        except (KafkaException, BrokerError):
+            return None
+        left: Counter[int] = Counter()
+        for name, count in found.items():
+            left[int(name[name.index("[") + 1 : -1])] += count
+        return left
 
     def _is_stopped(self, worker: InstrumentedWorker) -> bool:
         return worker in self._frozen or worker.name == self.lasting.silent_worker
