@@ -43,13 +43,13 @@ WEIGHTS: Mapping[OrderFault, int] = {
     OrderFault.EXPIRE: 1,
     OrderFault.EXPIRE_FROZEN: 1,
     OrderFault.FREEZE_LONG: 4,
+    OrderFault.SILENT_WORKER: 8,
 }
 """How often each comes up in a long campaign, relative to the others."""
 
 OVERLAPPING: Mapping[OrderFault, int] = {
     OrderFault.HANG_LANE: 4,
     OrderFault.HANG_ROWS: 4,
-    OrderFault.SILENT_WORKER: 3,
     OrderFault.SILENT_BROKER: 2,
     OrderFault.CLOCK: 4,
     OrderFault.FLOOD: 3,

@@ -179,9 +179,8 @@ class SupervisedWorkers:
         running = [one for one in self.workers if not self._is_stopped(one)]
         ready = {number for one in running for number in one.health()["ready"]}
         held_back = self.lasting.held_back
-        if None in held_back:
-            return True
-        if not ready | held_back >= set(range(self.settings.partitions)):
+        is_owned = ready | held_back >= set(range(self.settings.partitions))
+        if None in held_back or not is_owned:
             return False
         left = self._backlog()
         return left is not None and all(
