@@ -173,6 +173,9 @@ _ALL = (
     _at_most("simulator-cpu", "simulator", 60, "%", "of a core at 10 batches a second"),
     _at_least("simulator-rate", "simulator", 10_000, "consents/s", "as fast as it answers"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
+    _at_most(
+        "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
+    ),
     _at_most("rolling-stall", "chaos-order", 5, "s", "longest wait of an event, rolling restarts"),
     _at_most("rolling-end", "chaos-order", 5, "s", "slowest end after SIGTERM"),
     _at_most("sink-unexplained", "chaos-sink", 0, "", "differences that no rule explains"),

@@ -6,7 +6,9 @@ were refused, 130 stopped early.
 """
 
 import logging
+import sys
 
+import structlog
 import typer
 
 from izin.console.commands import CommandGroup
@@ -29,6 +31,9 @@ app = typer.Typer(
 @app.callback(help=_HELP)
 def izin() -> None:
     """Print help where no command is given."""
+    if not structlog.is_configured():
+        # A command's result is on standard output; logs are beside it, as everywhere.
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def main() -> None:

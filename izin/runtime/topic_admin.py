@@ -186,12 +186,13 @@ def _production_faults(topic: Topic, found: Any, config: Mapping[str, str]) -> l
 def _configs(client: AdminClient, topics: Iterable[Topic]) -> Mapping[str, dict[str, str]]:
     """Return the settings of each of ``topics`` that exists."""
     requested = client.describe_configs(
-        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics]
+        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics],
+        request_timeout=TIMEOUT,
     )
     found = {}
     for resource, future in requested.items():
         try:
-            entries = future.result(TIMEOUT)
+            entries = future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                 raise

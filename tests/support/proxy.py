@@ -13,7 +13,7 @@ class Proxy:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writers: list[asyncio.StreamWriter] = []
+        self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
 
     def silence(self) -> None:
@@ -25,11 +25,15 @@ class Proxy:
         self._flowing.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection."""
-        self._writers.append(writer)
+        """Forward one connection; end it where the server takes none."""
+        self._writers.add(writer)
         await self._flowing.wait()
-        there_reader, there_writer = await asyncio.open_connection(*self._server)
-        self._writers.append(there_writer)
+        try:
+            there_reader, there_writer = await asyncio.open_connection(*self._server)
+        except OSError:
+            self._end(writer)
+            return
+        self._writers.add(there_writer)
         for source, target in ((reader, there_writer), (there_reader, writer)):
             task = asyncio.create_task(self._forward(source, target))
             self._tasks.add(task)
@@ -41,7 +45,12 @@ class Proxy:
                 await self._flowing.wait()
                 target.write(data)
                 await target.drain()
-        target.close()
+        await self._flowing.wait()
+        self._end(target)
+
+    def _end(self, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        self._writers.discard(writer)
 
     async def close(self) -> None:
         """End every connection."""

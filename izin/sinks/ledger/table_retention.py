@@ -47,6 +47,7 @@ _SETTLED = TableRetention(
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
     "chains": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
@@ -69,6 +70,10 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "outbox": TableRetention(
         kept="until delivered", why="a delivered row is deleted; the topic has its own retention"
+    ),
+    "push_registrations": TableRetention(
+        kept="until the connection is registered anew",
+        why=f"{_NO_PERSON}; a salted hash of the credentials",
     ),
     "rate_limit_hours": TableRetention(
         kept="90 days", why=f"{_NO_PERSON}; İYS rates 24 hours", period=timedelta(days=90)

@@ -22,6 +22,7 @@ from prometheus_client import generate_latest
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
@@ -254,13 +255,22 @@ def _exit_at_once(event: str) -> None:
     os._exit(EXIT_FAULT)
 
 
+def _topic_faults(kafka: KafkaSettings) -> tuple[str, ...]:
+    """Return what is wrong with the topics, as soon as a broker tells."""
+    while True:
+        try:
+            return topic_faults(kafka)
+        except BrokerError as error:
+            _log.critical("Kafka not reached", error=str(error), effect="it is waited for")
+
+
 def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     """Run an order worker until SIGTERM or SIGINT; exits the process.
 
-    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins. Raises BrokerError
-    where they cannot be checked.
+    Topics with wrong settings end it with ``EXIT_CONFIG`` before it begins. A broker that is away
+    is waited for.
     """
-    faults = topic_faults(kafka)
+    faults = _topic_faults(kafka)
     for fault in faults:
         _log.critical("topic check failed", fault=fault)
     if faults:

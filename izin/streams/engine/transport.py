@@ -41,6 +41,8 @@ from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 from izin.runtime.observe import get_logger
+from izin.streams.engine import connecting
+from izin.streams.engine.connecting import NoProducer, PatientConsumerThread
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
     fetched_or_set,
@@ -55,6 +57,7 @@ _PUBLISHED_WITHIN = 1.0
 """Seconds: a commit that waits for a rebalance would keep the consumer from ending."""
 
 RELIES_ON = (
+    *connecting.RELIES_ON,
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer",
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread",
@@ -89,7 +92,7 @@ class RecordBatch(NamedTuple):
     """Of its lane at the gate, under which it was fetched."""
 
 
-class BatchConsumerThread(driver.AIOKafkaConsumerThread):
+class BatchConsumerThread(PatientConsumerThread):
     """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
     gate: Gate
@@ -250,6 +253,7 @@ class Transport(driver.Transport):
     """The driver, with batches."""
 
     Consumer = BatchConsumer
+    Producer = NoProducer
 
 
 def register(gate: Gate, *, ahead: Iterable[str] = ()) -> None:

@@ -5,7 +5,7 @@ Requests are repeated while a leader moves.
 
 from collections.abc import Mapping, Sequence
 
-from confluent_kafka import Producer, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -57,20 +57,27 @@ class SharedClients:
             self.admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT)
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
         )
-        return {
+        found = {
             place.topic: (earliest[place].result().offset, latest[place].result().offset)
             for place in places
         }
+        if any(offset < 0 for both in found.values() for offset in both):  # of a new leader
+            raise KafkaException(KafkaError(KafkaError.OFFSET_NOT_AVAILABLE))
+        return found
 
     def origin(self) -> Positions:
         """Return the ids of the cluster and the topics, at the offset 0; raises KafkaException."""
         topics = self.settings.topics
         names = [topics.events.name, topics.express.name, topics.desired_consents.name]
-        cluster = self.admin.describe_cluster(request_timeout=_TIMEOUT)
+        # Not describe_cluster: the only broker answers it without a broker while it is fenced, and
+        # librdkafka 2.16 ends the process (an assertion in rd_kafka_admin_response_parse).
+        cluster_id = self.admin.list_topics(names[0], timeout=_TIMEOUT).cluster_id
+        if cluster_id is None:  # and an unknown one is no other one
+            raise KafkaException(KafkaError(KafkaError._PARTIAL))  # noqa: SLF001  # librdkafka's name for it
         described = self.admin.describe_topics(TopicCollection(names), request_timeout=_TIMEOUT)
         events, express, desired = (str(described[name].result().topic_id) for name in names)
         return Positions(
-            cluster_id=cluster.result().cluster_id,
+            cluster_id=cluster_id,
             events_topic_id=events,
             express_topic_id=express,
             desired_consents_topic_id=desired,

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from izin.local import Kafka, free_port
+from tests.chaos.order.network import Network
 
 THREE = 3
 EXPIRED_AFTER = 15.0
@@ -26,10 +27,16 @@ class ClusterBroker(Kafka):
     """One node of a cluster, with fixed ports."""
 
     def __init__(
-        self, state_dir: Path, number: int, controllers: Mapping[int, int], cluster: str
+        self,
+        state_dir: Path,
+        number: int,
+        controllers: Mapping[int, int],
+        cluster: str,
+        network: Network | None,
     ) -> None:
         super().__init__(state_dir, free_port(), heap="384m")
         self.number = number
+        self._network = network
         self._controllers = controllers
         self._cluster = cluster
 
@@ -44,11 +51,15 @@ class ClusterBroker(Kafka):
             ),
             "transactional.id.expiration.ms": int(EXPIRED_AFTER * 1000),
             "transaction.remove.expired.transaction.cleanup.interval.ms": 500,
+            # A producer's own instant is that of its queue.
+            "log.message.timestamp.type": "LogAppendTime",
         }
         if len(self._controllers) == THREE:
             replicated = ("default", "offsets.topic", "transaction.state.log")
             settings |= {f"{name}.replication.factor": THREE for name in replicated}
             settings |= {"min.insync.replicas": 2, "transaction.state.log.min.isr": 2}
+        if self._network is not None:
+            settings |= self._network.listeners(self.number, settings)
         return settings
 
     def _format(self, java: tuple[str, ...], settings: Path) -> None:
@@ -69,13 +80,18 @@ class ClusterBroker(Kafka):
 
 
 class BrokerCluster:
-    """One or three brokers whose data lives in `folder`; a context manager."""
+    """One or three brokers whose data lives in `folder`; a context manager.
 
-    def __init__(self, folder: Path, size: int) -> None:
+    Their numbers begin with 1. Where a `network` is given, they have its listeners too.
+    """
+
+    def __init__(self, folder: Path, size: int, network: Network | None = None) -> None:
         controllers = {number: free_port() for number in range(1, size + 1)}
         cluster = uuid.uuid4().hex[:22]
         self.brokers = {
-            number: ClusterBroker(folder / f"broker-{number}", number, controllers, cluster)
+            number: ClusterBroker(
+                folder / f"broker-{number}", number, controllers, cluster, network
+            )
             for number in controllers
         }
 

@@ -1,26 +1,26 @@
 """Inject faults into real order workers and their brokers, one after the other."""
 
-import signal
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 
 from confluent_kafka import KafkaException
 
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, BrokerCluster, ClusterBroker
-from tests.chaos.order.fault_points import ACQUIRING, RARE, FaultPoint, FaultTrigger, TriggerEffect
+from tests.chaos.order.fault_points import ACQUIRING, RARE, FaultPoint, TriggerEffect
 from tests.chaos.order.faults import InjectedFault, OrderFault
-from tests.chaos.order.instrumented_worker import TRIGGER
+from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
-from tests.support.order_verdict import backlog
-from tests.support.order_workers import Worker, all_held
+from tests.chaos.order.workers import SKEWS, InstrumentedWorker, SupervisedWorkers
+from tests.support.order_workers import all_held
 
 FREEZE_SECONDS = 9.0
 """Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""
+LONG_FREEZE_SECONDS = 17.0
+"""Longer than a transaction may last (10 s), too, and than the brokers keep its id (15 s); shorter
+than the worker's own watchdog waits (20 s), which would end it."""
 BROKER_FREEZE_SECONDS = 8.0
 """Longer than its own session (4 s) and than a commit waits (6 s): others lead when it wakes, and
 the outcome is unknown."""
@@ -31,21 +31,7 @@ _ACQUIRED_WITHIN = 25.0
 _RECOVERED_WITHIN = 150.0
 
 
-class InstrumentedWorker(Worker):
-    """An order worker with a trigger at each of its fault points."""
-
-    def __init__(self, name: str, settings: KafkaSettings, folder: Path) -> None:
-        self.trigger = FaultTrigger(folder / f"{name}.trigger")
-        super().__init__(
-            name,
-            settings,
-            folder / f"{name}.log",
-            module=f"{__package__}.instrumented_worker",
-            environment={TRIGGER: str(folder / f"{name}.trigger")},
-        )
-
-
-class OrderCampaign:
+class OrderCampaign(SupervisedWorkers):
     """Order workers, their brokers, and the fault injection."""
 
     def __init__(
@@ -55,33 +41,45 @@ class OrderCampaign:
         settings: KafkaSettings,
         workers: list[InstrumentedWorker],
         load: LoadGenerator,
+        lasting: LastingFaults,
         random: Random,
         on_progress: Callable[[str], None],
     ) -> None:
+        super().__init__(workers, settings, lasting, random, on_progress)
         self.cluster = cluster
-        self.settings = settings
-        self.workers = workers
         self.injected: list[InjectedFault] = []
-        self.ended: Counter[str] = Counter()
-        """Workers that ended by themselves, by exit status."""
-        self.end_statuses: Counter[int] = Counter()
-        self.end_seconds: list[float] = []
-        """From each SIGTERM to the end of the process."""
         self._load = load
-        self._random = random
-        self._on_progress = on_progress
-        self._frozen: dict[InstrumentedWorker, float] = {}
-        self._armed_worker: InstrumentedWorker | None = None
-        """The worker whose trigger is armed: its end is not restarted by `supervise`."""
         self._began = time.monotonic()
 
-    def inject(self, fault: OrderFault, point: FaultPoint | None = None) -> bool:
-        """Inject `fault` where that is possible; return False where it is not now."""
+    def inject(
+        self,
+        fault: OrderFault,
+        point: FaultPoint | None = None,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> bool:
+        """Inject `fault` where that is possible; return False where it is not now.
+
+        `meanwhile` is called while a fault point is waited for, and may inject what needs no wait.
+        """
         match fault:
-            case OrderFault.KILL | OrderFault.TERM | OrderFault.FREEZE:
+            case OrderFault.HANG_LANE | OrderFault.HANG_ROWS | OrderFault.FLOOD:
+                target = self.lasting.inject_into_partition(fault)
+            case OrderFault.SILENT_BROKER:
+                target = self.lasting.silence_broker()
+            case OrderFault.SILENT_WORKER:
+                worker = self._owner()
+                target = worker and self.lasting.silence_worker(worker.name)
+            case (
+                OrderFault.KILL
+                | OrderFault.TERM
+                | OrderFault.FREEZE
+                | OrderFault.FREEZE_LONG
+                | OrderFault.CLOCK
+            ):
                 target = self._inject_into_worker(fault)
             case OrderFault.KILL_AT_POINT | OrderFault.FREEZE_AT_POINT:
-                target = self._inject_at_point(fault, point)
+                target = self._inject_at_point(fault, point, meanwhile)
             case OrderFault.BROKER_KILL | OrderFault.BROKER_FREEZE:
                 target = self._inject_into_broker(fault)
             case OrderFault.LEADER_KILL:
@@ -98,21 +96,12 @@ class OrderCampaign:
         self._on_progress(f"{len(self.injected):4}  {inject}")
         return True
 
-    def supervise(self) -> None:
-        """Resume frozen workers when their time is over; restart those that ended."""
-        for worker in [one for one, at in self._frozen.items() if time.monotonic() >= at]:
-            worker.send(signal.SIGCONT)
-            del self._frozen[worker]
-        for worker in self.workers:
-            is_excluded = worker in self._frozen or worker is self._armed_worker
-            if not is_excluded and worker.process.poll() is not None:
-                self.ended[f"exit {worker.process.returncode}"] += 1
-                worker.start()
-
     def finish(self) -> bool:
         """Let everything drain and recover, and end the workers; return whether all recovered."""
         self._load.end()
         self.cluster.start()
+        self._wait(lambda: self.lasting.are_over, _RECOVERED_WITHIN)
+        self.lasting.finish()
 
         def drained() -> bool:
             return not self._frozen and self._is_drained()
@@ -124,67 +113,49 @@ class OrderCampaign:
         recovered = self._wait(
             lambda: all_held(self.workers, self.settings.partitions), _RECOVERED_WITHIN
         )
+        self._lookout.end()
         with ThreadPoolExecutor(len(self.workers)) as threads:
             list(threads.map(self.end, self.workers))
         return recovered
 
     def _is_drained(self) -> bool:
-        try:
-            return not backlog(self.settings)
-        except KafkaException:
-            return False
+        left = self._backlog()
+        return left is not None and not left
 
     def _left(self) -> str:
         """Return the number of undecided events, and the health of each worker."""
-        try:
-            left = f"{backlog(self.settings)}"
-        except KafkaException as error:
-            left = f"unknown, {error}"
         frozen = [worker.name for worker in self._frozen]
         health = {worker.name: worker.health() for worker in self.workers}
-        return f"{left}; frozen: {frozen}; {health}"
-
-    def end(self, worker: InstrumentedWorker) -> int:
-        """Stop `worker` and return its exit status."""
-        began = time.monotonic()
-        status = worker.end()
-        self.end_seconds.append(time.monotonic() - began)
-        self.end_statuses[status] += 1
-        return status
-
-    def _owner(self) -> InstrumentedWorker | None:
-        """Return a worker that owns partitions and is not frozen."""
-        awake = [worker for worker in self.workers if worker not in self._frozen]
-        owners = [worker for worker in awake if worker.health()["ready"]]
-        return self._random.choice(owners) if owners else None
+        return f"{self._backlog()}; frozen: {frozen}; {health}"
 
     def _inject_into_worker(self, fault: OrderFault) -> tuple[str, None] | None:
         worker = self._owner()
-        if worker is None or (fault is OrderFault.FREEZE and self._frozen):
+        freezes = fault in {OrderFault.FREEZE, OrderFault.FREEZE_LONG}
+        if worker is None or (freezes and self._frozen):
             return None
-        if fault is OrderFault.KILL:
+        if fault is OrderFault.CLOCK:
+            worker.move_clock(self._random.choice([one for one in SKEWS if one != worker.skew]))
+        elif fault is OrderFault.KILL:
             worker.kill()
             worker.start()
         elif fault is OrderFault.TERM:
             self.end(worker)
             worker.start()
         else:
-            self._freeze(worker, FREEZE_SECONDS)
+            is_long = fault is OrderFault.FREEZE_LONG
+            self._freeze(worker, LONG_FREEZE_SECONDS if is_long else FREEZE_SECONDS)
         return worker.name, None
 
-    def _freeze(self, worker: InstrumentedWorker, seconds: float) -> None:
-        worker.send(signal.SIGSTOP)
-        self._frozen[worker] = time.monotonic() + seconds
-
     def _inject_at_point(
-        self, fault: OrderFault, point: FaultPoint | None
+        self, fault: OrderFault, point: FaultPoint | None, meanwhile: Callable[[], None]
     ) -> tuple[str, FaultPoint] | None:
         worker = self._owner()
         if worker is None or (fault is OrderFault.FREEZE_AT_POINT and self._frozen):
             return None
         point = point or self._random.choice(list(FaultPoint))
         effect = TriggerEffect.KILL if fault is OrderFault.KILL_AT_POINT else TriggerEffect.FREEZE
-        if self._arm_and_wait(worker, point, effect, most=3 if point in RARE else 25) is None:
+        most = 3 if point in RARE else 25
+        if self._arm_and_wait(worker, point, effect, most=most, meanwhile=meanwhile) is None:
             return None
         if effect is TriggerEffect.KILL:
             worker.process.wait(10)
@@ -194,7 +165,13 @@ class OrderCampaign:
         return worker.name, point
 
     def _arm_and_wait(
-        self, worker: InstrumentedWorker, point: FaultPoint, effect: TriggerEffect, *, most: int
+        self,
+        worker: InstrumentedWorker,
+        point: FaultPoint,
+        effect: TriggerEffect,
+        *,
+        most: int,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> str | None:
         """Trigger `effect` in `worker` at one of its next `most` passes of `point`.
 
@@ -209,7 +186,7 @@ class OrderCampaign:
         if acquires:
             worker.start()
         self._armed_worker = worker
-        self._wait(lambda: worker.trigger.triggered_at() is not None, within)
+        self._wait(lambda: worker.trigger.triggered_at() is not None, within, meanwhile=meanwhile)
         self._armed_worker = None
         place = worker.trigger.triggered_at()
         if place is None:
@@ -220,6 +197,7 @@ class OrderCampaign:
         if not self.cluster.is_whole():
             return None
         broker = self._random.choice(list(self.cluster.brokers.values()))
+        outage = self.lasting.outage() if self.cluster.size == 1 else None
         if fault is OrderFault.BROKER_KILL:
             broker.kill()
             self._wait(lambda: False, _BROKER_ABSENT)
@@ -228,6 +206,8 @@ class OrderCampaign:
             broker.freeze()
             self._wait(lambda: False, BROKER_FREEZE_SECONDS)
             broker.thaw()
+        if outage is not None:
+            outage.ended = time.time()
         return f"broker-{broker.number}", None
 
     def _kill_leader(self) -> tuple[str, FaultPoint] | None:
@@ -259,6 +239,9 @@ class OrderCampaign:
 
         A worker that is frozen meanwhile stays so until others own its partitions.
         """
+        # A partition that hangs is never drained.
+        if not self._wait(lambda: self.lasting.are_over, _ACQUIRED_WITHIN):
+            return None
         frozen_worker = None
         if fault is OrderFault.EXPIRE_FROZEN:
             frozen_worker = None if self._frozen else self._owner()
@@ -275,13 +258,3 @@ class OrderCampaign:
         if frozen_worker is not None:
             self._frozen[frozen_worker] = time.monotonic()
         return (frozen_worker.name if frozen_worker else "all", None) if drained else None
-
-    def _wait(self, effect: Callable[[], bool], within: float) -> bool:
-        """Return whether the effect came; supervises the workers meanwhile."""
-        limit = time.monotonic() + within
-        while not effect():
-            if time.monotonic() > limit:
-                return False
-            self.supervise()
-            time.sleep(0.05)
-        return True

@@ -20,6 +20,13 @@ class OrderFault(StrEnum):
     LEADER_KILL = "leader killed while catching up"
     EXPIRE = "transactional ids expired"
     EXPIRE_FROZEN = "transactional ids expired under a frozen worker"
+    FREEZE_LONG = "frozen beyond its transaction, then a zombie"
+    HANG_LANE = "transaction hangs in a lane"
+    HANG_ROWS = "transaction hangs in desired-consents"
+    SILENT_WORKER = "network of a worker silent"
+    SILENT_BROKER = "network of a broker silent"
+    CLOCK = "clock moved"
+    FLOOD = "junk flood"
 
 
 AT_POINTS = frozenset({OrderFault.KILL_AT_POINT, OrderFault.FREEZE_AT_POINT})
@@ -32,11 +39,22 @@ WEIGHTS: Mapping[OrderFault, int] = {
     OrderFault.FREEZE_AT_POINT: 10,
     OrderFault.BROKER_KILL: 1,
     OrderFault.BROKER_FREEZE: 1,
-    OrderFault.LEADER_KILL: 10,
+    OrderFault.LEADER_KILL: 5,
     OrderFault.EXPIRE: 1,
     OrderFault.EXPIRE_FROZEN: 1,
+    OrderFault.FREEZE_LONG: 4,
+    OrderFault.SILENT_WORKER: 8,
 }
 """How often each comes up in a long campaign, relative to the others."""
+
+OVERLAPPING: Mapping[OrderFault, int] = {
+    OrderFault.HANG_LANE: 4,
+    OrderFault.HANG_ROWS: 4,
+    OrderFault.SILENT_BROKER: 2,
+    OrderFault.CLOCK: 4,
+    OrderFault.FLOOD: 3,
+}
+"""The same of those that nobody waits for: they are injected between the others and during them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

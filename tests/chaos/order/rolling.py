@@ -9,7 +9,8 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.runs import PARTITIONS, broken_promises, running_campaign, verdict_as_json
-from tests.support.order_verdict import OrderVerdict, committed_records, examine
+from tests.support.order_delays import decided_events
+from tests.support.order_verdict import OrderVerdict, examine
 from tests.support.order_workers import all_held, until
 
 _OWNED_WITHIN = 180.0
@@ -84,17 +85,7 @@ def restart_rolling(
 
 
 def longest_wait(settings: KafkaSettings, since: float) -> float:
-    """Return the longest time from the append of an event to the making of its decision."""
-    codec, topics = Codec(), settings.topics
-    appended = {
-        (event.topic(), event.partition(), event.offset()): event.timestamp()[1]
-        for lane in (topics.events, topics.express)
-        for event in committed_records(settings, lane.name)
-    }
-    waits = [0.0]
-    for message in committed_records(settings, topics.decisions.name):
-        decision = codec.decode("Decision", message.value() or b"")
-        at = appended[decision["topic"], decision["partition"], decision["offset"]]
-        if at >= since * 1000:
-            waits.append((message.timestamp()[1] - at) / 1000)
-    return max(waits)
+    """Return the longest time from the append of an event to that of its decision."""
+    return max(
+        (one.wait() for one in decided_events(settings) if one.published >= since), default=0.0
+    )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,10 +15,14 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.order.brokers import THREE, BrokerCluster
-from tests.chaos.order.campaign import InstrumentedWorker, OrderCampaign
+from tests.chaos.order.campaign import OrderCampaign
 from tests.chaos.order.fault_points import FaultPoint
-from tests.chaos.order.faults import AT_POINTS, WEIGHTS, InjectedFault, OrderFault
+from tests.chaos.order.faults import AT_POINTS, OVERLAPPING, WEIGHTS, InjectedFault, OrderFault
+from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
+from tests.chaos.order.network import Network
+from tests.chaos.order.workers import SKEWS, InstrumentedWorker
+from tests.support.order_delays import DecidedEvent, OptOutDelays, opt_out_delays
 from tests.support.order_traffic import Traffic
 from tests.support.order_verdict import OrderVerdict, examine
 from tests.support.order_workers import all_held, until
@@ -28,6 +33,8 @@ RECIPIENTS = 400
 RATE = 400.0
 """Events a second."""
 _FIRST_EVENTS = 2000
+_OVERLAP_PAUSE = 0.5, 1.5
+"""Seconds between two faults that overlap others."""
 _OWNED_WITHIN = 180.0
 
 
@@ -45,6 +52,9 @@ class OrderRun:
     slowest_end: float
     stop_reasons: Counter[str]
     verdict: OrderVerdict
+    began_at: float
+    """When the injection began, in seconds since 1970."""
+    delays: OptOutDelays
     recovered: bool
     """Whether in the end each partition had one owner, and no worker held what is another's."""
 
@@ -58,6 +68,11 @@ class OrderRun:
     def at_points(self) -> int:
         return sum(one.fault in AT_POINTS for one in self.injected)
 
+    def _lateness(self, event: DecidedEvent) -> str:
+        """Return where `event` waited, from when until when, in seconds of the injection."""
+        began, ended = event.published - self.began_at, event.readable - self.began_at
+        return f"[{event.partitions[0]}] {began:.0f} s to {ended:.0f} s"
+
     def as_json(self) -> dict[str, Any]:
         return {
             "brokers": self.brokers,
@@ -68,6 +83,8 @@ class OrderRun:
             "by_point": Counter(one.point for one in self.injected if one.point),
             "recovered": self.recovered,
             **verdict_as_json(self.verdict),
+            "opt_out_delays": self.delays.as_json(),
+            "late_opt_outs": Counter(map(self._lateness, self.delays.late)),
             "ended_by_themselves": self.ended,
             "exit_statuses_after_sigterm": self.statuses,
             "slowest_sigterm_seconds": round(self.slowest_end, 2),
@@ -100,7 +117,11 @@ def running_campaign(
     """Yield a campaign whose workers own every partition; it leaves nothing running."""
     folder.mkdir(parents=True)
     random = Random(seed)
-    with BrokerCluster(folder, brokers) as cluster:
+    names = [f"worker-{number}" for number in range(1, WORKERS + 1)]
+    with (
+        Network(names, range(1, brokers + 1)) as network,
+        BrokerCluster(folder, brokers, network) as cluster,
+    ):
         settings = KafkaSettings(
             bootstrap_servers=cluster.bootstrap_servers,
             partitions=PARTITIONS,
@@ -112,9 +133,10 @@ def running_campaign(
         load = LoadGenerator(traffic, RATE)
         workers: list[InstrumentedWorker] = []
         try:
-            workers += [
-                InstrumentedWorker(f"worker-{n}", settings, folder) for n in range(1, WORKERS + 1)
-            ]
+            for name, skew in zip(names, cycle(SKEWS), strict=False):
+                reached = {"bootstrap_servers": network.bootstrap_servers(name)}
+                own = settings.model_copy(update=reached)
+                workers.append(InstrumentedWorker(name, own, folder, skew=skew))
             until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
             load.start()
             yield OrderCampaign(
@@ -122,6 +144,7 @@ def running_campaign(
                 settings=settings,
                 workers=workers,
                 load=load,
+                lasting=LastingFaults(settings, network, random),
                 random=random,
                 on_progress=on_progress,
             )
@@ -145,13 +168,27 @@ def planned(
 
 
 def random_faults(seconds: float) -> Callable[[OrderCampaign, Random], bool]:
-    """Return an injector of random faults for so many seconds."""
+    """Return an injector of random faults for so many seconds, some of them during others.
+
+    What stops a worker waits until the others have taken over what the last one stopped: else the
+    workers would start all the time, and decide nothing.
+    """
     limit = time.monotonic() + seconds
+    next_at = 0.0
 
     def inject(campaign: OrderCampaign, random: Random) -> bool:
+        def overlap() -> None:
+            nonlocal next_at
+            if next_at <= time.monotonic() < limit:
+                (fault,) = random.choices(list(OVERLAPPING), list(OVERLAPPING.values()))
+                campaign.inject(fault)
+                next_at = time.monotonic() + random.uniform(*_OVERLAP_PAUSE)
+
+        overlap()
         (fault,) = random.choices(list(WEIGHTS), list(WEIGHTS.values()))
         if fault is not OrderFault.LEADER_KILL or campaign.cluster.size == THREE:
-            campaign.inject(fault)
+            campaign.settle(overlap)
+            campaign.inject(fault, meanwhile=overlap)
         return time.monotonic() < limit
 
     return inject
@@ -180,6 +217,9 @@ def run_with_faults(
             time.sleep(0.02)
         recovered = campaign.finish()
         verdict = examine(campaign.settings, Codec())
+        delays = opt_out_delays(
+            campaign.settings, since=campaign.began_at, outages=campaign.lasting.outages
+        )
     return OrderRun(
         brokers=brokers,
         seconds=time.monotonic() - began,
@@ -189,6 +229,8 @@ def run_with_faults(
         slowest_end=max(campaign.end_seconds),
         stop_reasons=stop_reasons(folder),
         verdict=verdict,
+        began_at=campaign.began_at,
+        delays=delays,
         recovered=recovered,
     )
 

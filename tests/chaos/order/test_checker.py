@@ -31,6 +31,7 @@ class CommittedMessage:
     content: bytes | None
     named: bytes | None = None
     about: list[tuple[str, bytes]] = field(default_factory=list)
+    when: int = APPENDED
 
     def topic(self) -> str:
         return self.at[0]
@@ -42,7 +43,7 @@ class CommittedMessage:
         return self.at[2]
 
     def timestamp(self) -> tuple[int, int]:
-        return 2, APPENDED
+        return 2, self.when
 
     def key(self) -> bytes | None:
         return self.named

@@ -136,7 +136,7 @@ def running_workers(topics: KafkaSettings, ledger: str) -> Iterator[None]:
     member = consumer(topics, StreamSettings().group(topics))
     member.subscribe([topics.topics.express.name])
     with psycopg.connect(ledger, autocommit=True) as living:
-        living.execute("INSERT INTO processes VALUES ('7', 1)")
+        living.execute("INSERT INTO processes VALUES ('7', 1) ON CONFLICT DO NOTHING")
         living.execute("SELECT pg_advisory_lock(29541, 7)")
         until(lambda: member.poll(0.1) is None and bool(member.assignment()), within=30)
         try:

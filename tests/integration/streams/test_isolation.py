@@ -101,3 +101,33 @@ def test_restarted_broker_is_worked_with_again(tmp_path: Path) -> None:
             worker.kill()
         verdict = examine(settings, CODEC)
     assert verdict.faultless, str(verdict)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize(
+    "module", ["izin.streams", "tests.integration.streams.unchecked_worker"], ids=["check", "join"]
+)
+def test_worker_that_starts_without_its_broker_waits(module: str, tmp_path: Path) -> None:
+    """Away when the worker checks its topics, or when it joins its group: the worker waits for it
+    and does not end.
+    """
+    with BrokerCluster(tmp_path, 1) as cluster:
+        settings = KafkaSettings(
+            bootstrap_servers=cluster.bootstrap_servers, partitions=2, replication_factor=1
+        )
+        ensure_topics(settings)
+        (broker,) = cluster.brokers.values()
+        broker.stop()
+        worker = Worker("one", settings, tmp_path / "worker.log", module=module)
+
+        def is_refused() -> bool:
+            assert worker.process.poll() is None
+            return "Kafka not reached" in worker.log.read_text(encoding="utf-8")
+
+        try:
+            until(is_refused, within=60, what="attempt")
+            broker.start()
+            until(lambda: all_held([worker], 2), within=60, what="owner")
+            assert worker.end() == 0
+        finally:
+            worker.kill()

@@ -158,7 +158,7 @@ def test_former_leader_is_not_believed(
 
     past = SimpleNamespace(
         list_offsets=of_the_past,
-        describe_cluster=admin.describe_cluster,
+        list_topics=admin.list_topics,
         describe_topics=admin.describe_topics,
     )
     monkeypatch.setattr(owner._clients, "admin", past)

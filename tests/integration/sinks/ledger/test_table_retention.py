@@ -31,7 +31,7 @@ async def left(harness: SinkHarness, after: timedelta, **more: int) -> tuple[int
 async def hold(harness: SinkHarness, key: str | None) -> int:
     """Place a legal hold on our customer, or on one of its keys."""
     return await retention.hold(
-        harness.ledger, CUSTOMER, key=key, reason="a dispute", now=harness.clock()
+        harness.ledger, CUSTOMER, key=key, reason="a dispute", by="ada", now=harness.clock()
     )
 
 
@@ -88,7 +88,7 @@ async def test_submission_under_a_legal_hold_stays_until_its_release(
     await harness.register_onay(a_phone(2))
     number = await hold(harness, key)
     assert await left(harness, 91 * DAY, submissions=1) == ((2, 2) if key is None else (1, 1))
-    await retention.release(harness.ledger, number, now=harness.clock())
+    await retention.release(harness.ledger, number, by="ada", now=harness.clock())
     assert await left(harness, 91 * DAY, submissions=1) == (0, 0)
 
 
@@ -114,7 +114,7 @@ async def test_other_expired_rows_go(harness: SinkHarness):
     """Released legal holds, and hours of calls; what is in force stays."""
     released, _ = await hold(harness, None), await hold(harness, "a key")
     now = harness.clock()
-    await retention.release(harness.ledger, released, now=now)
+    await retention.release(harness.ledger, released, by="ada", now=now)
     await harness.ledger.fetch(
         "INSERT INTO rate_limit_hours"
         " SELECT 'test', %(now)s + n * interval '1 hour', 'o', 'c', 1, 0"
