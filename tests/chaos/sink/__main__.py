@@ -29,6 +29,8 @@ from tests.chaos.sink.faults import RESTARTS, WEIGHTS
 from tests.chaos.sink.verdict import SinkVerdict
 from tests.support.simulator import running_simulator
 
+_DELAYS = ("delays", "until_registered")
+
 app = typer.Typer(add_completion=False, help="Faults on the sinks, and what came of them.")
 
 
@@ -43,7 +45,7 @@ def main(  # noqa: PLR0917 - an option is an argument
         int, typer.Option(min=1, help="Requests a second that İYS accepts.")
     ] = HEAVY.requests,
     seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 3,
     minutes: Annotated[
         float, typer.Option(min=0, help="Over how long they are injected; 0: in quick succession.")
     ] = 0,
@@ -100,13 +102,14 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
         f"{first} opt-ins outstanding at the first fault, {last} at the last; {verdict.opt_outs} "
         f"opt-outs, {verdict.in_flight} of them with an opt-in in flight"
     )
-    delays = f"{verdict.delays}; {verdict.away:.0f} s of outages not counted"
+    delays = f"until submitted, {verdict.delays}; {verdict.away:.0f} s of outages not counted"
     kinds = Counter(str(fault) for _, fault, _ in campaign.injected)
     return RunReport(
         tables=[
             summary,
             load,
             delays,
+            f"until registered, {verdict.until_registered}",
             ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common()),
             *(f"  {one}" for one in verdict.unexplained[:20]),
             *(f"  {one}" for one in verdict.slow),
@@ -121,8 +124,8 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
             "injected": [
                 f"{at:7.1f} s  {target:<10} {fault}" for at, fault, target in campaign.injected
             ],
-            **{name: value for name, value in asdict(verdict).items() if name != "delays"},
-            "delays": str(verdict.delays),
+            **{name: value for name, value in asdict(verdict).items() if name not in _DELAYS},
+            **{name: str(getattr(verdict, name)) for name in _DELAYS},
         },
         figures={
             "sink-unexplained": len(verdict.unexplained),

@@ -47,11 +47,18 @@ class DecisionSource:
     opt_outs: list[OptOut] = field(default_factory=list)
     replaced: dict[str, float] = field(default_factory=dict)
     """When an opt-in followed an opt-out, by the latter's event; seconds since 1970."""
+    published: int = 0
+    """Records so far."""
     _codec: Codec = field(default_factory=Codec)
     _offsets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
     )
+
+    @property
+    def topic(self) -> str:
+        """Where decisions are published."""
+        return self.settings.topics.decisions.name
 
     def key(self, number: int) -> str:
         """Return the key of a recipient by its number: its brand is one in turn."""
@@ -90,7 +97,8 @@ class DecisionSource:
     def publish_junk(self, values: Iterable[bytes]) -> None:
         """Publish records that nobody has decided."""
         for value in values:
-            self._producer.produce(self.settings.topics.decisions.name, key=b"junk", value=value)
+            self._producer.produce(self.topic, key=b"junk", value=value)
+            self.published += 1
         self._flush()
 
     def poisonous(self, number: int) -> bytes:
@@ -174,9 +182,8 @@ class DecisionSource:
         return self._offsets[partition]
 
     def _produce(self, key: str, partition: int, value: bytes) -> None:
-        self._producer.produce(
-            self.settings.topics.decisions.name, key=key.encode(), value=value, partition=partition
-        )
+        self.published += 1
+        self._producer.produce(self.topic, key=key.encode(), value=value, partition=partition)
 
     def _flush(self) -> None:
         assert self._producer.flush(60) == 0

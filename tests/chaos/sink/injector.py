@@ -107,7 +107,7 @@ class Injector:
             junk = [self.random.randbytes(40) for _ in range(JUNK)]
             junk += [self.source.poisonous(number) for number in range(JUNK)]
             await asyncio.to_thread(self.source.publish_junk, junk)
-            return self.source.settings.topics.decisions.name
+            return self.source.topic
         call = "*" if fault is SinkFault.DOWN else self.random.choice(CALLS)
         outage = self.hold[0] * self.random.uniform(1, 2)
         rule = simulator_rule(fault, timeout=self.sinks.timeout.total_seconds(), outage=outage)

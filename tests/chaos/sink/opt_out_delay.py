@@ -1,9 +1,10 @@
 """How long opt-outs took to İYS while faults fell, and what of it counts.
 
 The delay of an opt-out begins when its decision is published and ends with its first submission:
-the instant of İYS's first movement for it, less the result delay where a batch brought it. (A call
-that was lost before its effect does not count as a submission.) Not counted are, and each instant
-only once:
+the instant of İYS's first movement for it, less the result delay where a batch brought it, or the
+instant of İYS's refusal (by the ledger) where the consent that it withdraws was not processed yet.
+A call that was lost before its effect does not count as a submission. Not counted are, and each
+instant only once:
 
 - the outages of PostgreSQL, of İYS, and of all workers at once (``chaos.sink.outages``), exactly
   as long as the fault lasted; an outage of one worker counts, and so does every recovery;
@@ -76,7 +77,7 @@ class OptOutDelays:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.delays)} opt-outs submitted: p50 {self.percentile(50):.1f} s, "
+            f"{len(self.delays)} opt-outs: p50 {self.percentile(50):.1f} s, "
             f"p99 {self.percentile(99):.1f} s, max {self.slowest:.1f} s, "
             f"{len(self.over)} over {MOST:g} s; {self.unneeded} not needed at İYS, "
             f"{self.replaced} replaced before"

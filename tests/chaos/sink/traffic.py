@@ -23,8 +23,10 @@ SELECT i.key FROM (
 WHERE i.status = 'ONAY' AND i.state = 'open' ORDER BY random() LIMIT %(count)s
 """
 _PENDING: LiteralString = """
-SELECT count(*) FROM consents
-WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'ONAY'
+SELECT
+    (SELECT count(*) FROM consents
+    WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'ONAY'),
+    (SELECT coalesce(sum(next_offset), 0)::bigint FROM kafka_offsets WHERE topic = %(topic)s)
 """
 
 
@@ -67,9 +69,9 @@ class Traffic:
             await asyncio.to_thread(self.source.publish, *events)
             if self.is_refilled and time.monotonic() - counted_at > _LIMIT:
                 counted_at = time.monotonic()
-                for (pending,) in await self._ask(_PENDING):
-                    self.outstanding = pending
-                    if pending < self.keys:
+                for pending, ingested in await self._ask(_PENDING, topic=self.source.topic):
+                    self.outstanding = pending + self.source.published - ingested
+                    if self.outstanding < self.keys:
                         await self._refill()
             await asyncio.sleep(_TICK)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString
 
 from izin.console.read_topic import read_all
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines
@@ -20,6 +21,11 @@ from tests.chaos.sink.timeline import timelines
 from tests.support.simulator import SimulatorAdmin
 
 _SHOWN = 20
+_REFUSALS: LiteralString = """
+SELECT i.key, i.consent_date, s.answered_at
+FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+WHERE i.key = ANY(%(keys)s) AND i.status = 'RET' AND i.state = 'refused'
+"""
 _OPT_INS: LiteralString = """
 SELECT i.key, s.intended_at, s.settled_at, s.call_until
 FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
@@ -43,6 +49,9 @@ class SinkVerdict:
     in_flight: int
     """How many of the opt-outs were published while an opt-in of their key was in flight."""
     delays: OptOutDelays
+    """Until the first submission."""
+    until_registered: OptOutDelays
+    """Until İYS had them, which it cannot before it has processed the consent."""
     slow: tuple[str, ...]
     """The way of the slowest of those over the bar."""
     away: float
@@ -86,9 +95,15 @@ async def judge(
     missed += sum(one.missed for one in await deadlines.margins(ledger, now=datetime.now(UTC)))
     if missed:
         unexplained.append(f"{missed} terms missed")
-    submitted = submissions_of(movements, result_delay=result_delay)
+    registered = submissions_of(movements, result_delay=result_delay)
+    submitted = await refusals(ledger, source.opt_outs)
+    for key, submissions in registered.items():
+        submitted[key] += submissions
     in_flight, on_their_way = await opt_ins_beside(ledger, source.opt_outs)
-    delays = measure(source.opt_outs, submitted, source.replaced, away, on_their_way)
+    until_registered, delays = (
+        measure(source.opt_outs, ends, source.replaced, away, on_their_way)
+        for ends in (registered, submitted)
+    )
     token_calls = counted.get("token", {}).get("total", 0)
     if codes["H084"] or token_calls > 10:
         unexplained.append(f"{token_calls} token calls, {codes['H084']} × H084")
@@ -103,10 +118,22 @@ async def judge(
         opt_outs=len(source.opt_outs),
         in_flight=in_flight,
         delays=delays,
+        until_registered=until_registered,
         slow=tuple(await timelines(ledger, delays.over[:_SHOWN])),
         away=seconds(away),
         unexplained=tuple(unexplained),
     )
+
+
+async def refusals(
+    ledger: Ledger, opt_outs: Iterable[OptOut]
+) -> dict[str, list[tuple[str, float]]]:
+    """Return by key the opt-outs that İYS refused: their consent date, and when it did."""
+    found = defaultdict[str, list[tuple[str, float]]](list)
+    for row in await ledger.fetch(_REFUSALS, {"keys": [one.key for one in opt_outs]}):
+        date = to_turkish(row["consent_date"])
+        found[row["key"]].append((date, row["answered_at"].timestamp()))
+    return found
 
 
 async def opt_ins_beside(
