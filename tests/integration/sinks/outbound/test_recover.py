@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.next_action import Registered
 from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
@@ -30,7 +29,7 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
             "brand_code": first.brand_code,
             "channel": first.channel,
             "status": first.desired_status,
-            "registered": list(Registered),
+            "of_onay": None,
             "now": now,
             "overdue": False,
             "size": len(recipients),
