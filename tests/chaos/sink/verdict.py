@@ -24,7 +24,8 @@ _SHOWN = 20
 _REFUSALS: LiteralString = """
 SELECT i.key, i.consent_date, s.answered_at
 FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
-WHERE i.key = ANY(%(keys)s) AND i.status = 'RET' AND i.state = 'refused'
+WHERE i.key = ANY(%(keys)s) AND i.status = 'RET' AND i.code IS NOT NULL
+    AND i.state IN ('refused', 'withdrawn')
 """
 _OPT_INS: LiteralString = """
 SELECT i.key, s.intended_at, s.settled_at, s.call_until
