@@ -55,13 +55,24 @@ class SubmissionRecovery:
 
     async def recover(self) -> bool:
         """Recover one submission with an unknown outcome; return whether there was one."""
+        return await self._recover(opt_outs_only=False)
+
+    async def recover_opt_outs(self) -> bool:
+        """Recover one with opt-outs, which must not wait for the calls of recovered bulk."""
+        return await self._recover(opt_outs_only=True)
+
+    async def _recover(self, *, opt_outs_only: bool) -> bool:
         if self._is_paused("status"):
             return False
         kinds = [kind for kind, call in _CALLS.items() if not self._is_paused(call)]
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             row = await submissions.unanswered(
-                connection, now=now, lease_owner=self.context.lease_owner, kinds=kinds
+                connection,
+                now=now,
+                lease_owner=self.context.lease_owner,
+                kinds=kinds,
+                opt_outs_only=opt_outs_only,
             )
             if row is None:
                 return False

@@ -97,16 +97,17 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(i.status = 'RET'), false) AS opt_outs, coalesce(bool_or(i.status = 'ONAY'), false) AS opt_ins
+    FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open'
+) AS has
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
+    AND (has.opt_outs OR NOT %(opt_outs_only)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
-    AND (s.call_until IS NULL OR s.call_until <= %(now)s OR NOT EXISTS (
-        SELECT 1 FROM submission_items AS i
-        WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'ONAY'))
-ORDER BY EXISTS (
-        SELECT 1 FROM submission_items AS i
-        WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'RET') DESC, s.id
+    AND (s.call_until IS NULL OR s.call_until <= %(now)s OR NOT has.opt_ins)
+ORDER BY has.opt_outs DESC, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 

@@ -51,6 +51,24 @@ async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
     assert harness.iys.movements() == ["ONAY", "RET"]
 
 
+async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: SinkHarness):
+    """Bulk that a dead worker has left waits for İYS's limit; an opt-out does not wait for it."""
+    await harness.ingest_opt_out()
+    bulk = await harness.ingest_for(onay, range(20, 23))
+    await store_intent(harness, bulk, BATCH)
+    assert not await harness.recovery.recover_opt_outs()
+
+    async def meanwhile() -> None:
+        await store_intent(harness, [PHONE], SINGLE)
+        assert await harness.recovery.recover_opt_outs()
+        assert harness.iys.movements() == ["ONAY", "RET"]
+
+    harness.pacer.meanwhile = meanwhile
+    assert await harness.recover_now()
+    assert await harness.states_of(bulk) == ["awaiting_result"] * 3
+    assert not await harness.recovery.recover_opt_outs()
+
+
 async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
     """Its lock is held."""
     await harness.ingest(onay())
