@@ -179,6 +179,9 @@ _ALL = (
     _at_most("rolling-stall", "chaos-order", 5, "s", "longest wait of an event, rolling restarts"),
     _at_most("rolling-end", "chaos-order", 5, "s", "slowest end after SIGTERM"),
     _at_most("sink-unexplained", "chaos-sink", 0, "", "differences that no rule explains"),
+    _at_most(
+        "sink-opt-out-delay", "chaos-sink", 30, "s", "until İYS has an opt-out, outages apart"
+    ),
     _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),

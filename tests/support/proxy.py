@@ -15,6 +15,8 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = 0
+        self.ports: set[int] = set()
+        """From which it is connected to the server."""
 
     def silence(self) -> None:
         """Forward nothing from now on, of open connections and of new ones."""
@@ -25,19 +27,28 @@ class Proxy:
         self._flowing.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Forward one connection; end it where the server takes none."""
+        """Forward one connection; it is closed where the server refuses it."""
         self._writers.add(writer)
         await self._flowing.wait()
         try:
             there_reader, there_writer = await asyncio.open_connection(*self._server)
         except OSError:
-            self._end(writer)
+            self._writers.discard(writer)
+            writer.close()
             return
         self._writers.add(there_writer)
-        for source, target in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(self._forward(source, target))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        port = there_writer.get_extra_info("sockname")[1]
+        self.ports.add(port)
+        ways = [
+            asyncio.create_task(self._forward(source, target))
+            for source, target in ((reader, there_writer), (there_reader, writer))
+        ]
+        for way in ways:
+            self._tasks.add(way)
+            way.add_done_callback(self._tasks.discard)
+        await asyncio.wait(ways)
+        self.ports.discard(port)
+        self._writers -= {writer, there_writer}
 
     async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -45,18 +56,16 @@ class Proxy:
                 await self._flowing.wait()
                 target.write(data)
                 await target.drain()
-        await self._flowing.wait()
-        self._end(target)
-
-    def _end(self, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-        self._writers.discard(writer)
+            # The end of a connection passes a silent network no more than its data does.
+            await self._flowing.wait()
+        target.close()
 
     async def close(self) -> None:
         """End every connection."""
+        self._flowing.set()
         for task in self._tasks:
             task.cancel()
-        for writer in self._writers:
+        for writer in list(self._writers):
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()

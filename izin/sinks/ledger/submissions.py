@@ -190,10 +190,16 @@ async def poll_later(
 
 
 async def unanswered(
-    connection: Connection, *, now: datetime, lease_owner: LeaseOwner, kinds: Sequence[str]
+    connection: Connection,
+    *,
+    now: datetime,
+    lease_owner: LeaseOwner,
+    kinds: Sequence[str],
+    opt_outs_only: bool,
 ) -> Mapping[str, Any] | None:
     """Claim one submission of these kinds that was left without an answer; return its row."""
     values = {
+        "opt_outs_only": opt_outs_only,
         "kinds": list(kinds),
         "now": now,
         "owner": lease_owner.owner,

@@ -94,6 +94,7 @@ def outbound_loops(
             )
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
+        ("recover opt-outs", recovery.recover_opt_outs, 1),
         ("recover", recovery.recover, 1),
         ("expire", scheduler.expire, 1),
     ):

@@ -4,20 +4,17 @@ By V2 an identical body has no second effect: a single add returns its first tra
 and an item of a batch that was saved succeeds with its first request. So a single add is sent again
 where a status query does not show it; a batch is sent again without a query, for İYS may have items
 that it does not show yet. Items that are no longer desired, whose term has ended or that are
-suspended are not sent: only their status is queried, for a batch not before its results would have
-been due, because İYS may still be processing it.
+suspended are not sent: only their status is queried, many in one call, for a batch not before its
+results would have been due, because İYS may still be processing it.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.consent.model import Channel, RecipientType, Status
+from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
-from izin.iys.verdicts import Verdict
-from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
@@ -26,21 +23,16 @@ from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.call_check import is_wanted
 from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.lost_items import LostItems, is_the_same
 from izin.sinks.outbound.resubmit import resubmit
-from izin.sinks.outbound.save_results import save_results
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.submission import BATCH, SINGLE, Item, Settled, Submission
+from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 
-_QUERIED_AT_ONCE = 20
 _CALLS = {SINGLE: "add", BATCH: "add_batch"}
 """The operation of each kind: while its circuit is open, submissions of the kind wait."""
-_LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
-_REFUSED = timedelta(minutes=15)
-"""After an error that a person must correct: each failed call counts against our address."""
 
 _log = get_logger(__name__)
 
@@ -53,15 +45,30 @@ class SubmissionRecovery:
     sender: Sender
     result_delay: timedelta
 
+    @property
+    def _lost(self) -> LostItems:
+        return LostItems(context=self.context, result_delay=self.result_delay)
+
     async def recover(self) -> bool:
         """Recover one submission with an unknown outcome; return whether there was one."""
+        return await self._recover(opt_outs_only=False)
+
+    async def recover_opt_outs(self) -> bool:
+        """Recover one with opt-outs, which must not wait for the calls of recovered bulk."""
+        return await self._recover(opt_outs_only=True)
+
+    async def _recover(self, *, opt_outs_only: bool) -> bool:
         if self._is_paused("status"):
             return False
         kinds = [kind for kind, call in _CALLS.items() if not self._is_paused(call)]
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             row = await submissions.unanswered(
-                connection, now=now, lease_owner=self.context.lease_owner, kinds=kinds
+                connection,
+                now=now,
+                lease_owner=self.context.lease_owner,
+                kinds=kinds,
+                opt_outs_only=opt_outs_only,
             )
             if row is None:
                 return False
@@ -109,7 +116,11 @@ class SubmissionRecovery:
                 self.context, submission, [wanted], refusals=submission.refusals
             )
             await self.sender.submit(part)
-        await self._query(submission, [item for item in submission.items if item not in wanted])
+        rest = [item for item in submission.items if item not in wanted]
+        opted_out = any(entries[item.key].desired_status == Status.RET for item in rest)
+        await self._lost.query(
+            submission, rest, call_class=CallClass.RET if opted_out else CallClass.RESULTS
+        )
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
         """Query the status before an item is sent again; return False where it is to be sent.
@@ -118,24 +129,24 @@ class SubmissionRecovery:
         """
         queried_at = self.context.clock().replace(microsecond=0)
         try:
-            record = await self._status(submission, item)
+            record = await self._lost.status(submission, item)
         except CallError as error:
             _log.warning("status query failed", submission=submission.id, error=str(error))
             if isinstance(error, ThrottledError) or not error.is_transient:
                 # The hour's queries are used up, or not permitted: the same body has no second
                 # effect either, and its answer has the reason.
                 return False
-            await self._postpone(submission, queried_at + (error.retry_after or _SOON))
+            await self._lost.postpone(submission, queried_at + (error.retry_after or _SOON))
             return True
-        if record is not None and _is_the_same(record, item):
-            await self._save_success(submission, item, record)
+        if record is not None and is_the_same(record, item):
+            await self._lost.save_success(submission, item, record)
             return True
         async with self.context.ledger.transaction() as connection:
             entry = (await lock(connection, [item.key]))[item.key]
         observed = apply.observed(entry, status_answer.observation_of(record, queried_at))
         if self._is_wanted(submission, observed, item):
             return False
-        await self._settle_by_status(submission, item, record, queried_at)
+        await self._lost.settle(submission, item, record, queried_at)
         return True
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
@@ -149,88 +160,6 @@ class SubmissionRecovery:
                 connection, submission, now=now, lease_owner=lease_owner
             )
         await self.sender.submit(again)
-
-    async def _status(self, submission: Submission, item: Item) -> RegisterRecord | None:
-        _, channel, recipient_type, recipient = item.key.split("/", 3)
-        return await self.context.client.status(
-            submission.brand.path,
-            Channel(channel),
-            RecipientType(recipient_type),
-            recipient,
-            call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
-        )
-
-    async def _save_success(
-        self, submission: Submission, item: Item, record: RegisterRecord
-    ) -> None:
-        receipt = Receipt(
-            transaction_id=record.transaction_id or "", creation_date=record.creation_date
-        )
-        answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
-        await save_results(self.context, submission, {item.place: answer})
-
-    async def _query(self, submission: Submission, items: Sequence[Item]) -> None:
-        """Settle items that must not be sent again by their status, once İYS can show it."""
-        if not items:
-            return
-        now = self.context.clock()
-        settled_at = submission.intended_at + self.result_delay
-        if submission.kind != SINGLE and now < settled_at:
-            await self._postpone(submission, settled_at)
-            return
-        for item in items[:_QUERIED_AT_ONCE]:
-            queried_at = self.context.clock().replace(microsecond=0)
-            try:
-                record = await self._status(submission, item)
-            except CallError as error:
-                _log.warning("status query failed", submission=submission.id, error=str(error))
-                rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
-                await self._postpone(submission, queried_at + rest)
-                return
-            await self._settle_by_status(submission, item, record, queried_at)
-        if items[_QUERIED_AT_ONCE:]:
-            await self._postpone(submission, now)
-
-    async def _settle_by_status(
-        self,
-        submission: Submission,
-        item: Item,
-        record: RegisterRecord | None,
-        queried_at: datetime,
-    ) -> None:
-        """Settle one item: İYS shows exactly this record, or it did not accept it."""
-        if record is not None and _is_the_same(record, item):
-            await self._save_success(submission, item, record)
-            return
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
-            entries = await lock(connection, [item.key])
-            entry = entries[item.key]
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            gone = Settled(place=item.place, state="withdrawn")
-            counted = await submissions.settle(connection, submission, [gone], now=now)
-            if counted:
-                statement = status_answer.observation_of(record, queried_at)
-                changes.add_movement(status_answer.observation(entry, statement, now))
-                answered_row = apply.observed(
-                    apply.answered_row(entry, item.status, now), statement
-                )
-                mine = entry.is_of(item.event_id, item.status)
-                ruled = ruling.rule_row(
-                    answered_row,
-                    submission.brand,
-                    now,
-                    calendar=self.context.ledger.calendar,
-                    answered=mine,
-                )
-                changes.apply(entry, ruled)
-            await changes.write(connection)
-
-    async def _postpone(self, submission: Submission, at: datetime) -> None:
-        async with self.context.ledger.transaction() as connection:
-            await submissions.poll_later(
-                connection, submission, next_poll_at=at, lease_owner=self.context.lease_owner
-            )
 
 
 async def _is_suspended(connection: Connection, submission: Submission) -> bool:
@@ -246,7 +175,3 @@ async def _is_suspended(connection: Connection, submission: Submission) -> bool:
     return await suspensions.is_suspended_by_operator(
         connection, submission.brand.brand_code, channel, first.status
     )
-
-
-def _is_the_same(record: RegisterRecord, item: Item) -> bool:
-    return record.status == item.status and record.consent_date == item.consent_date

@@ -5,12 +5,12 @@ one brand and channel, stores the submission and sends it, and returns whether t
 do. ``outbound.fairness`` chooses the brand and channel.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import count
 
 from izin.consent.model import Status
-from izin.consent.next_action import Registered
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.rate_limit.reputation import Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -32,10 +32,13 @@ One query takes no longer than one opt-out. An opt-out for which İYS has no con
 (H175), and too many refusals cost the address its place on İYS's list.
 """
 BATCH_OVER = 50
-"""More opt-outs than this for which İYS has ONAY are submitted by batch."""
+"""More opt-outs than this for which İYS may show ONAY are submitted by batch: where their ONAYs are
+in flight, it is processed after them.
+"""
+OTHERS_EVERY = 4
+"""While those wait, every so many-th step is for opt-outs for which İYS shows no ONAY."""
 _LAST_HOUR = timedelta(hours=1)
 _RECHECK = timedelta(minutes=1)
-_ALL = tuple(str(value) for value in Registered)
 _SQL = statements("claims")
 
 
@@ -50,6 +53,8 @@ class Scheduler:
     shares: Mapping[Status, FairShares] = field(
         default_factory=lambda: {status: FairShares() for status in Status}
     )
+    _steps: Iterator[int] = field(default_factory=lambda: count(1))
+    """The steps at which opt-outs of either kind wait."""
 
     async def opt_out(self) -> bool:
         """Submit one opt-out at once; where many wait, query or submit up to 1,000 of them."""
@@ -71,21 +76,26 @@ class Scheduler:
             },
         )
         of_onay, of_unknown = waiting[0]["of_onay"], waiting[0]["of_unknown"]
+        is_for_others = not of_onay or (
+            waiting[0]["has_others"] and next(self._steps) % OTHERS_EVERY == 0
+        )
         is_query_first = of_unknown > QUERY_FIRST_OVER or waiting[0]["has_lost"]
-        may_query = of_onay == 0 and is_query_first and self._is_open("statuses")
+        may_query = is_for_others and is_query_first and self._is_open("statuses")
         if may_query and await self.querier.query_opt_outs(brand_code, channel):
             return True
         bulk = (
-            of_onay > BATCH_OVER and circuit is CircuitState.CLOSED and self._is_open("add_batch")
+            not is_for_others
+            and of_onay > BATCH_OVER
+            and circuit is CircuitState.CLOSED
+            and self._is_open("add_batch")
         )
-        registered = [Registered.ONAY] if of_onay else _ALL
         submission = await self._claim(
             brand_code,
             channel,
             Status.RET,
             size=self.batch_size if bulk else 1,
             kind=BATCH if bulk else SINGLE,
-            registered=[str(value) for value in registered],
+            of_onay=not is_for_others,
         )
         if submission is None:
             return False
@@ -112,7 +122,7 @@ class Scheduler:
             # One record probes a half-open circuit as well as a thousand.
             size=self.batch_size if circuit is CircuitState.CLOSED else 1,
             kind=BATCH,
-            registered=_ALL,
+            of_onay=None,
             overdue=lane.is_overdue(now),
         )
         if submission is None:
@@ -184,7 +194,7 @@ class Scheduler:
         *,
         size: int,
         kind: str,
-        registered: Sequence[str],
+        of_onay: bool | None,
         overdue: bool = False,
     ) -> Submission | None:
         now = self.context.clock()
@@ -207,7 +217,7 @@ class Scheduler:
                     "brand_code": brand_code,
                     "channel": channel,
                     "status": str(status),
-                    "registered": list(registered),
+                    "of_onay": of_onay,
                     "now": now,
                     "overdue": overdue,
                     "size": size if allowed else 1,

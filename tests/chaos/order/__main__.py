@@ -3,7 +3,7 @@
 ``make chaos STAGE=order MINUTES=13 CHAOS_ARGS="--rounds 3"`` injects more than 300 faults within 20
 minutes on two busy cores.
 
-The opt-outs' delay is that of ``tests.support.order_delays``, with these outages taken off: of a
+The opt-outs' delay is that of ``tests.support.order.delays``, with these outages taken off: of a
 partition while a foreign transaction hangs in it, in a lane or in ``desired-consents``; of all
 while the only broker is killed (until it answers again) or frozen, or any broker is cut off from
 all workers, for it leads on; and of all while every worker is killed (until it answers), frozen or
@@ -28,7 +28,7 @@ from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, progress, publish
 from tests.chaos.order.rolling import RollingRestarts, restart_rolling
 from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
-from tests.support.order_delays import OptOutDelays
+from tests.support.order.delays import OptOutDelays
 
 _LONGEST_RUN = 5.0
 _SIZES = (1, 3, 1)

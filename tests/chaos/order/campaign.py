@@ -14,7 +14,7 @@ from tests.chaos.order.faults import InjectedFault, OrderFault
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker, SupervisedWorkers
-from tests.support.order_workers import all_held
+from tests.support.order.workers import all_held
 
 FREEZE_SECONDS = 9.0
 """Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""

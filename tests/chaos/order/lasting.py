@@ -23,7 +23,7 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from tests.chaos.order.faults import OrderFault
 from tests.chaos.order.network import Network
 from tests.support.builders import NOON, an_event
-from tests.support.order_delays import Outage
+from tests.support.order.delays import Outage
 from tests.support.order_junk import flood
 
 HANGS_FOR = 14.0

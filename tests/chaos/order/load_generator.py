@@ -3,7 +3,7 @@
 import threading
 import time
 
-from tests.support.order_traffic import Traffic
+from tests.support.order.traffic import Traffic
 
 _MOST_AT_ONCE = 2000
 

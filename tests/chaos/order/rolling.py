@@ -9,9 +9,9 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.chaos.order.runs import PARTITIONS, broken_promises, running_campaign, verdict_as_json
-from tests.support.order_delays import decided_events
-from tests.support.order_verdict import OrderVerdict, examine
-from tests.support.order_workers import all_held, until
+from tests.support.order.delays import decided_events
+from tests.support.order.verdict import OrderVerdict, examine
+from tests.support.order.workers import all_held, until
 
 _OWNED_WITHIN = 180.0
 

@@ -22,10 +22,10 @@ from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
 from tests.chaos.order.network import Network
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker
-from tests.support.order_delays import DecidedEvent, OptOutDelays, opt_out_delays
-from tests.support.order_traffic import Traffic
-from tests.support.order_verdict import OrderVerdict, examine
-from tests.support.order_workers import all_held, until
+from tests.support.order.delays import DecidedEvent, OptOutDelays, opt_out_delays
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import OrderVerdict, examine
+from tests.support.order.workers import all_held, until
 
 PARTITIONS = 12
 WORKERS = 3

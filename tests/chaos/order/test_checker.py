@@ -14,8 +14,8 @@ from izin.schemas.records import event_to_avro
 from izin.streams.order import OrderStage
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, a_key, an_event
-from tests.support.order_harness import APPENDED, fetched
-from tests.support.order_verdict import OrderVerdict, examine
+from tests.support.order.harness import APPENDED, fetched
+from tests.support.order.verdict import OrderVerdict, examine
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.order.fault_points import FaultPoint, FaultTrigger, TriggerEffect
 from tests.chaos.order.instrumented_worker import InstrumentedClient
-from tests.support.order_workers import until
+from tests.support.order.workers import until
 
 
 class RecordingClient:

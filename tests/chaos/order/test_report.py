@@ -12,8 +12,8 @@ from tests.chaos.order import rolling as rolling_restarts
 from tests.chaos.order.__main__ import report
 from tests.chaos.order.rolling import RollingRestarts, longest_wait
 from tests.chaos.order.runs import OrderRun
-from tests.support.order_delays import DecidedEvent, OptOutDelays
-from tests.support.order_verdict import OrderVerdict
+from tests.support.order.delays import DecidedEvent, OptOutDelays
+from tests.support.order.verdict import OrderVerdict
 
 
 def a_run(

@@ -20,9 +20,9 @@ from tests.chaos.order.fault_points import FaultTrigger
 from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.skewed_worker import CLOCK, SET
-from tests.support.order_delays import Outage
-from tests.support.order_verdict import backlog
-from tests.support.order_workers import Worker
+from tests.support.order.delays import Outage
+from tests.support.order.verdict import backlog
+from tests.support.order.workers import Worker
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100

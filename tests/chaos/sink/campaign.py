@@ -3,14 +3,14 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import StrEnum
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from izin.runtime.kafka import committed_ends
@@ -23,52 +23,54 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.chaos.sink.decision_source import DecisionSource
+from tests.chaos.sink.faults import WEIGHTS, SinkFault
+from tests.chaos.sink.injector import Injector, WorkerNetwork, worker_name
+from tests.chaos.sink.outages import Outages
+from tests.chaos.sink.traffic import Traffic
 from tests.chaos.sink.verdict import SinkVerdict, judge
-from tests.integration.sinks.sink_harness import ACTIVE, a_phone
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.builders import BRAND
+from tests.support.proxy import proxy_to
 from tests.support.simulator import SimulatorAdmin
-from tests.support.sink_processes import LEASE, SinkProcesses
+from tests.support.sink_processes import SinkProcesses
+from tests.support.skewed_process import MOST_SKEW
 
-RESULT_DELAY = 1.0
-_PAUSE = (0.1, 0.9)
-_SETTLES_WITHIN = 180.0
-
-
-class SinkFault(StrEnum):
-    """The faults of the campaign."""
-
-    KILL = "kill -9"
-    FREEZE = "frozen, then a zombie"
-    TERM = "SIGTERM"
-    DATABASE = "every connection to PostgreSQL lost"
-    LOST_AFTER = "reply lost after its effect"
-    LOST_BEFORE = "call lost before its effect"
-    BUSY = "İYS busy"
-    SLOW = "İYS slower than its deadline"
-    DOWN = "İYS down"
+BRANDS = (BRAND, BRAND + 1, BRAND + 2)
+_SETTLES_WITHIN = 900.0
+_LOOK_EVERY = 0.5
+_LEASES_PER_TIMEOUT = 2
 
 
-WEIGHTS = {
-    SinkFault.KILL: 6,
-    SinkFault.FREEZE: 4,
-    SinkFault.TERM: 2,
-    SinkFault.DATABASE: 2,
-    SinkFault.LOST_AFTER: 6,
-    SinkFault.LOST_BEFORE: 3,
-    SinkFault.BUSY: 3,
-    SinkFault.SLOW: 2,
-    SinkFault.DOWN: 1,
-}
-RESTARTS = {SinkFault.KILL: 2, SinkFault.TERM: 1}
-"""Nothing but processes that end and come back."""
-_SIMULATOR_RULES: Mapping[SinkFault, Mapping[str, object]] = {
-    SinkFault.LOST_AFTER: {"drop": "after"},
-    SinkFault.LOST_BEFORE: {"drop": "before"},
-    SinkFault.BUSY: {"status": 400, "code": "H123", "times": 2},
-    SinkFault.SLOW: {"slowSeconds": 1.5},
-    SinkFault.DOWN: {"status": 503, "code": "H192", "times": 12},
-}
-_OF_WORKERS = frozenset({SinkFault.KILL, SinkFault.TERM, SinkFault.FREEZE})
-_CALLS = ("addV2", "batchV2", "resultV2", "status", "statuses")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What the sinks have to do while faults fall. Durations in seconds."""
+
+    keys: int
+    """Opt-ins that are outstanding."""
+    is_refilled: bool
+    """Whether new recipients opt in as others are submitted."""
+    opt_outs: float
+    """A second."""
+    batch: int
+    requests: int
+    """A second, at İYS."""
+    result_delay: float
+    timeout: float
+    """Of a call."""
+
+
+HEAVY = Load(
+    keys=100_000,
+    is_refilled=True,
+    opt_outs=20,
+    batch=1000,
+    requests=25,
+    result_delay=5,
+    timeout=3,
+)
+LIGHT = Load(
+    keys=60, is_refilled=False, opt_outs=6, batch=20, requests=10, result_delay=1, timeout=1
+)
 
 
 @dataclass(kw_only=True)
@@ -79,135 +81,186 @@ class SinkCampaign:
     database_url: str
     simulator: SimulatorAdmin
     log: Path
-    keys: int
     seed: int
+    load: Load
     workers: int = 3
     kinds: Mapping[SinkFault, int] = field(default_factory=lambda: WEIGHTS)
     """Which faults are injected, and how often relative to the others."""
+    pause: tuple[float, float] = (0.8, 1.8)
+    """How many seconds lie between two faults, at least and at most."""
+    hold: tuple[float, float] = (3.0, 25.0)
+    """For how many seconds a worker is frozen or cut off, at least and at most."""
     seconds: float = 0.0
-    """Over how long they are injected, evenly; 0: in quick succession."""
+    """Over how long faults are injected, evenly; 0: with a pause between any two."""
     restart_database: Callable[[], None] | None = None
     """Restarts the server; None: its clients are thrown out instead."""
+    on_progress: Callable[[str], None] = lambda _: None
     injected: list[tuple[float, SinkFault, str]] = field(default_factory=list)
+    outstanding: list[int] = field(default_factory=list)
+    """The opt-ins that were not submitted yet, at the first fault and at the last."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
-        self._source = DecisionSource(settings=self.settings)
-        self._sinks = SinkProcesses(
-            count=self.workers,
-            settings=self.settings,
-            database_url=self.database_url,
-            simulator=self.simulator,
-            log=self.log,
-            result_delay=RESULT_DELAY,
-        )
-        self._thaws: set[asyncio.Task[None]] = set()
+        self._source = DecisionSource(settings=self.settings, brands=BRANDS)
+        self._outages = Outages()
 
     async def run(self, faults: int) -> SinkVerdict:
         """Inject so many faults, let everything settle, and judge."""
         await migrate(self.database_url)
-        ensure_topics(self.settings)
+        await asyncio.to_thread(ensure_topics, self.settings)
+        self._configure_simulator()
+        settings = LedgerSettings(database_url=SecretStr(self.database_url))
+        async with Ledger(settings, owner=1) as ledger:
+            topic_messages = TopicMessages(Codec(), self.settings.topics)
+            for code in BRANDS:
+                brand = replace(ACTIVE, brand_code=code)
+                await brands.upsert(ledger, topic_messages, brand, by="test", now=datetime.now(UTC))
+            failed = await self._injected(faults, ledger)
+            self.on_progress("comparing")
+            names = [worker_name(number) for number in range(self.workers)]
+            return await judge(
+                self.settings,
+                ledger,
+                self.simulator,
+                self._source,
+                result_delay=self.load.result_delay,
+                away=self._outages.of_all(names),
+                failed=failed,
+            )
+
+    def _configure_simulator(self) -> None:
         self.simulator.configure(
-            requestsPerSecond=10,
+            requestsPerSecond=self.load.requests,
             requestWindow="sliding",
             tokenLimit=10,
             statusLimit=1000,
-            resultDelay=RESULT_DELAY,
+            resultDelay=self.load.result_delay,
             hiddenWindow=0,
         )
-        settings = LedgerSettings(database_url=SecretStr(self.database_url))
-        began = time.monotonic()
-        async with Ledger(settings, owner=1) as ledger:
-            topic_messages = TopicMessages(Codec(), self.settings.topics)
-            await brands.upsert(ledger, topic_messages, ACTIVE, by="test", now=datetime.now(UTC))
-            try:
-                self._sinks.start()
-                for number in range(1, faults + 1):
-                    await self._publish_events(until=began + number * self.seconds / faults)
-                    fault, target = await self._inject()
-                    self.injected.append((time.monotonic() - began, fault, target))
-                    self._sinks.start()
-                await self._settled(ledger)
-            finally:
-                await asyncio.gather(*self._thaws)
-                self._sinks.end()
-            return await judge(self.settings, ledger, self.simulator, self._source)
+        for code in BRANDS:
+            self.simulator.brand(brandCode=code)
 
-    async def _publish_events(self, *, until: float) -> None:
-        """Publish events for a moment, and on until the instant (monotonic seconds)."""
-        while True:
-            await asyncio.to_thread(self._source.publish, *self._events())
-            await asyncio.sleep(self._random.uniform(*_PAUSE))
-            if time.monotonic() >= until:
-                return
-            self._sinks.start()
-
-    def _events(self) -> list[tuple[str, str]]:
-        """Return events of a few recipients; one may opt in and out several times."""
-        events = []
-        for _ in range(self._random.randint(1, 6)):
-            recipient = a_phone(self._random.randrange(self.keys))
-            states = ["ONAY"] if recipient not in self._source.events else ["ONAY", "RET"]
-            events.append((recipient, self._random.choice(states)))
-        return events
-
-    async def _inject(self) -> tuple[SinkFault, str]:
-        fault = self._random.choices(list(self.kinds), weights=list(self.kinds.values()))[0]
-        number = self._random.randrange(self.workers)
-        call = self._random.choice(_CALLS)
-        if fault in _SIMULATOR_RULES:
-            operation = "*" if fault is SinkFault.DOWN else call
-            self.simulator.post("faults", operation=operation, **_SIMULATOR_RULES[fault])
-        elif fault is SinkFault.DATABASE:
-            await asyncio.to_thread(self._lose_database)
-        else:
-            self._inject_into_worker(fault, number)
-        target = f"worker {number}" if fault in _OF_WORKERS else call
-        return fault, target
-
-    def _inject_into_worker(self, fault: SinkFault, number: int) -> None:
-        match fault:
-            case SinkFault.KILL:
-                self._sinks.kill(number)
-            case SinkFault.TERM:
-                self._sinks.thaw(number)
-                self._sinks.running[number].terminate()
-            case _:
-                if number not in self._sinks.frozen:
-                    self._sinks.freeze(number)
-                    self._thaws.add(asyncio.create_task(self._thaw(number)))
-
-    async def _thaw(self, number: int) -> None:
-        await asyncio.sleep(LEASE.total_seconds() * self._random.uniform(0.5, 2))
-        self._sinks.thaw(number)
-
-    def _lose_database(self) -> None:
-        if self.restart_database is not None:
-            self.restart_database()
-            return
-        with psycopg.connect(self.database_url, autocommit=True) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async def _injected(self, faults: int, ledger: Ledger) -> list[str]:
+        """Inject faults under load and let all settle; return what ended by itself."""
+        traffic = Traffic(
+            source=self._source,
+            database_url=self.database_url,
+            keys=self.load.keys,
+            opt_outs=self.load.opt_outs,
+            is_refilled=self.load.is_refilled,
+            random=random.Random(self.seed + 1),
+        )
+        self.on_progress(f"publishing {self.load.keys:,} opt-ins")
+        await traffic.begin()
+        async with self._sinks() as (sinks, networks):
+            injector = Injector(
+                sinks=sinks,
+                networks=networks,
+                database_url=self.database_url,
+                simulator=self.simulator,
+                source=self._source,
+                outages=self._outages,
+                kinds=self.kinds,
+                hold=self.hold,
+                restart_database=self.restart_database,
+                random=self._random,
             )
+            async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(injector.watch())
+                await _until(lambda: self._is_ingested(ledger))
+                self.outstanding.append((await reads.lag(ledger, now=datetime.now(UTC))).to_send)
+                publishing = tasks.create_task(traffic.run())
+                await self._inject(faults, injector)
+                self.outstanding.append(traffic.outstanding)
+                publishing.cancel()
+                self.on_progress("settling")
+                await injector.release()
+                self.simulator.clear_faults()
+                await _until(lambda: self._is_settled(ledger))
+                watch.cancel()
+            return sinks.failed
 
-    async def _settled(self, ledger: Ledger) -> None:
-        """Return when nothing is left to do; fail after three minutes."""
-        await asyncio.gather(*self._thaws)
-        self.simulator.clear_faults()
-        self._sinks.start()
-        async with asyncio.timeout(_SETTLES_WITHIN):
-            while not await self._is_settled(ledger):
-                self._sinks.start()
-                await asyncio.sleep(0.3)
+    @asynccontextmanager
+    async def _sinks(self) -> AsyncIterator[tuple[SinkProcesses, list[WorkerNetwork]]]:
+        """Provide the processes, each behind proxies and with a wrong clock of its own."""
+        database, iys = conninfo_to_dict(self.database_url), urlsplit(self.simulator.address)
+        async with AsyncExitStack() as stack:
+            networks = [
+                WorkerNetwork(
+                    database=await stack.enter_async_context(
+                        proxy_to(str(database["host"]), int(str(database["port"])))
+                    ),
+                    iys=await stack.enter_async_context(
+                        proxy_to(str(iys.hostname), iys.port or 80)
+                    ),
+                )
+                for _ in range(self.workers)
+            ]
+            timeout = timedelta(seconds=self.load.timeout)
+            sinks = SinkProcesses(
+                count=self.workers,
+                settings=self.settings,
+                database_url=self.database_url,
+                simulator=self.simulator,
+                log=self.log,
+                result_delay=self.load.result_delay,
+                timeout=timeout,
+                lease=_LEASES_PER_TIMEOUT * timeout,
+                environment={
+                    "IYS_REQUESTS_PER_SECOND": str(self.load.requests),
+                    "IZIN_BATCH_SIZE": str(self.load.batch),
+                    # Junk is put aside, however much there is: a pause would last until a restart.
+                    "IZIN_DEAD_LETTER_SHARE": "1",
+                },
+                environments={
+                    number: {
+                        "DATABASE_URL": make_conninfo(
+                            self.database_url, host="127.0.0.1", port=network.database.port
+                        ),
+                        "IYS_BASE_URL": f"http://127.0.0.1:{network.iys.port}",
+                    }
+                    for number, network in enumerate(networks)
+                },
+                skews={
+                    number: self._random.uniform(-MOST_SKEW, MOST_SKEW)
+                    for number in range(self.workers)
+                },
+            )
+            try:
+                yield sinks, networks
+            finally:
+                await asyncio.to_thread(sinks.end)
+
+    async def _inject(self, faults: int, injector: Injector) -> None:
+        began = time.monotonic()
+        for number in range(1, faults + 1):
+            await asyncio.sleep(self._random.uniform(*self.pause))
+            until = began + number * self.seconds / faults
+            await asyncio.sleep(max(0.0, until - time.monotonic()))
+            fault, target = await injector.inject()
+            at = time.monotonic() - began
+            self.injected.append((at, fault, target))
+            self.on_progress(f"{number}/{faults} {at:7.1f} s  {target:<10} {fault}")
 
     async def _is_settled(self, ledger: Ledger) -> bool:
+        if not await self._is_ingested(ledger):
+            return False
+        with suppress(LedgerUnavailableError):
+            # Rescues and İYS's own events would go to the order stage, which is not here.
+            return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
+        return False
+
+    async def _is_ingested(self, ledger: Ledger) -> bool:
         with suppress(LedgerUnavailableError):
             topic = self.settings.topics.decisions.name
             ends = await asyncio.to_thread(committed_ends, self.settings, topic)
             read = await reads.ingested(ledger)
-            if any(read.get((topic, number), 0) < end for number, end in ends.items()):
-                return False
-            # Rescues and İYS's own events would go to the order stage, which is not here.
-            return (await reads.lag(ledger, now=datetime.now(UTC))).is_settled
+            return all(read.get((topic, number), 0) >= end for number, end in ends.items())
         return False
+
+
+async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Return when ``holds()``; fail after a quarter of an hour."""
+    async with asyncio.timeout(_SETTLES_WITHIN):
+        while not await holds():  # noqa: ASYNC110 - of other processes
+            await asyncio.sleep(_LOOK_EVERY)

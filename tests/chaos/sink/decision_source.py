@@ -1,15 +1,38 @@
 """The decisions that sink processes ingest."""
 
-from dataclasses import dataclass, field
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+
+from confluent_kafka import Producer
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, DecisionKind
+from izin.consent.model import Consent, ConsentKey, Decision, DecisionKind
 from izin.consent.ordering import decide
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.support.builders import a_decision_record, an_event
+from izin.schemas.fast.writer import long_bytes
+from izin.schemas.partitioning import partition_of
+from tests.chaos.sink.opt_out_delay import OptOut
+from tests.support.builders import BRAND, a_decision_record, a_key, an_event
+
+_PLACEHOLDER = "+905559999999"
+"""The recipient in whose place those of a bulk are put; all are as long as it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Template:
+    """A decision, encoded, of an opt-in in a brand."""
+
+    consent: Consent
+    tail: bytes
+    """What follows the event's offset."""
 
 
 @dataclass(kw_only=True)
@@ -17,36 +40,153 @@ class DecisionSource:
     """The order stage in a few lines: what it would have decided, written to its topic."""
 
     settings: KafkaSettings
+    brands: Sequence[int] = (BRAND,)
     states: dict[str, Consent] = field(default_factory=dict)
+    """By key. Those of a bulk are their brand's template until another event comes."""
     events: dict[str, int] = field(default_factory=dict)
-    """How many of each recipient."""
-    decisions: int = 0
+    """How many of each key."""
+    opt_outs: list[OptOut] = field(default_factory=list)
+    replaced: dict[str, float] = field(default_factory=dict)
+    """When an opt-in followed an opt-out, by the latter's event; seconds since 1970."""
+    published: int = 0
+    """Records so far."""
     _codec: Codec = field(default_factory=Codec)
+    _offsets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
     )
 
+    @property
+    def topic(self) -> str:
+        """Where decisions are published."""
+        return self.settings.topics.decisions.name
+
+    def key(self, number: int) -> str:
+        """Return the key of a recipient by its number: its brand is one in turn."""
+        brand = self.brands[number % len(self.brands)]
+        return str(a_key(brand_code=brand, recipient=f"+90555{number:07d}"))
+
+    def opt_in(self, numbers: Iterable[int]) -> None:
+        """Have recipients without events opt in, as fast as bytes are copied."""
+        for number in numbers:
+            key = self.key(number)
+            template = self._templates[number % len(self.brands)]
+            partition = partition_of(key.encode(), self.settings.partitions)
+            recipient = key.rpartition("/")[2]
+            tail = template.tail.replace(_PLACEHOLDER.encode(), recipient.encode())
+            offset = long_bytes(self._next_offset(partition))
+            self._produce(key, partition, self._heads[partition] + offset + tail)
+            self.states[key] = template.consent
+            self.events[key] = 1
+            if number % 1000 == 0:
+                self._producer.poll(0)
+        self._flush()
+
     def publish(self, *events: tuple[str, str]) -> None:
-        """Have recipients opt in or out, each a minute after their last event."""
-        producer = kafka.producer(self.settings)
-        for recipient, status in events:
-            number = self.events[recipient] = self.events.get(recipient, 0) + 1
-            at = self._began + timedelta(minutes=number)
-            event = an_event(
-                event_id=f"{recipient}-{number}",
-                recipient=recipient,
-                status=status,
-                consent_date=at,
-                received_at=at,
-            )
-            claim = admit(event, appended_at=datetime.now(UTC))
-            assert not isinstance(claim, RefusedEvent)
-            key = str(claim.key)
-            decision = decide(self.states.get(key), claim)
-            assert decision.kind is DecisionKind.APPLY
+        """Have keys opt in or out, each a minute after their last event."""
+        for key, status in events:
+            number = self.events[key] = self.events.get(key, 0) + 1
+            decision = self._decision(key, status, number, self._state(key))
             self.states[key] = decision.consent
-            record = a_decision_record(decision, offset=self.decisions)
-            value = self._codec.encode("Decision", record)
-            producer.produce(self.settings.topics.decisions.name, key=key.encode(), value=value)
-            self.decisions += 1
-        assert producer.flush(20) == 0
+            partition = partition_of(key.encode(), self.settings.partitions)
+            offset = self._next_offset(partition)
+            record = a_decision_record(decision, partition=partition, offset=offset)
+            self._note(key, decision)
+            self._produce(key, partition, self._codec.encode("Decision", record))
+        self._flush()
+
+    def publish_junk(self, values: Iterable[bytes]) -> None:
+        """Publish records that nobody has decided."""
+        for value in values:
+            self._producer.produce(self.topic, key=b"junk", value=value)
+            self.published += 1
+        self._flush()
+
+    def poisonous(self, number: int) -> bytes:
+        """Return a readable decision that PostgreSQL refuses: no index takes its key."""
+        decision = self._decision(self.key(number), "ONAY", 1, None)
+        record = a_decision_record(decision)
+        # Each another one, for PostgreSQL compresses.
+        long = "".join(sha256(f"{number} {part}".encode()).hexdigest() for part in range(200))
+        record["event"]["recipient"] = record["consent"]["recipient"] = long
+        return self._codec.encode("Decision", record)
+
+    def _note(self, key: str, decision: Decision) -> None:
+        event, now = decision.admitted.event, time.time()
+        if event.status == "ONAY":
+            last = f"{event.recipient}-{self.events[key] - 1}"
+            self.replaced.setdefault(last, now)
+            return
+        self.opt_outs.append(
+            OptOut(
+                key=key,
+                event_id=event.event_id,
+                consent_date=to_turkish(decision.admitted.effective_at),
+                published_at=now,
+            )
+        )
+
+    def _state(self, key: str) -> Consent | None:
+        state = self.states.get(key)
+        if state is None:
+            return None
+        of = ConsentKey.parse(key)
+        return replace(state, key=of, event_id=state.event_id.replace(_PLACEHOLDER, of.recipient))
+
+    def _decision(self, key: str, status: str, number: int, state: Consent | None) -> Decision:
+        of, at = ConsentKey.parse(key), self._began + timedelta(minutes=number)
+        event = an_event(
+            event_id=f"{of.recipient}-{number}",
+            brand_code=of.brand_code,
+            recipient=of.recipient,
+            status=status,
+            consent_date=at,
+            received_at=at,
+        )
+        admitted = admit(event, appended_at=datetime.now(UTC))
+        assert not isinstance(admitted, RefusedEvent)
+        decision = decide(state, admitted)
+        assert decision.kind is DecisionKind.APPLY
+        return decision
+
+    @cached_property
+    def _producer(self) -> Producer:
+        return kafka.producer(self.settings, **{"queue.buffering.max.messages": 1_000_000})
+
+    @cached_property
+    def _templates(self) -> list[_Template]:
+        found = []
+        for brand in self.brands:
+            key = str(a_key(brand_code=brand, recipient=_PLACEHOLDER))
+            decision = self._decision(key, "ONAY", 1, None)
+            _, tail = self._cut(decision, 0)
+            found.append(_Template(consent=decision.consent, tail=tail))
+        return found
+
+    @cached_property
+    def _heads(self) -> list[bytes]:
+        """The bytes of a template before the event's offset, by partition."""
+        decision = self._decision(self.key(0), "ONAY", 1, None)
+        return [self._cut(decision, number)[0] for number in range(self.settings.partitions)]
+
+    def _cut(self, decision: Decision, partition: int) -> tuple[bytes, bytes]:
+        """Return the bytes of ``decision`` before and after the offset, which is one byte here."""
+        one, other = (
+            self._codec.encode(
+                "Decision", a_decision_record(decision, partition=partition, offset=offset)
+            )
+            for offset in (0, 1)
+        )
+        (place,) = (at for at, byte in enumerate(one) if byte != other[at])
+        return one[:place], one[place + 1 :]
+
+    def _next_offset(self, partition: int) -> int:
+        self._offsets[partition] += 1
+        return self._offsets[partition]
+
+    def _produce(self, key: str, partition: int, value: bytes) -> None:
+        self.published += 1
+        self._producer.produce(self.topic, key=key.encode(), value=value, partition=partition)
+
+    def _flush(self) -> None:
+        assert self._producer.flush(60) == 0

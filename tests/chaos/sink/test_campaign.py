@@ -10,7 +10,9 @@ from benchmarks.results import publish
 from izin.demo.compare import LedgerState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.__main__ import report
-from tests.chaos.sink.campaign import SinkCampaign
+from tests.chaos.sink.campaign import LIGHT, SinkCampaign
+from tests.chaos.sink.faults import WEIGHTS
+from tests.chaos.sink.opt_out_delay import OptOutDelays
 from tests.chaos.sink.verdict import SinkVerdict, misplaced_movements
 from tests.support.simulator import running_simulator
 
@@ -32,15 +34,19 @@ async def test_sinks_under_faults_end_where_iys_does(
             database_url=database_url,
             simulator=simulator,
             log=tmp_path / "sinks.log",
-            keys=25,
+            load=LIGHT,
             seed=7,
             workers=2,
+            pause=(0.1, 0.6),
+            hold=(0.5, 1.5),
         )
         found = await campaign.run(FAULTS)
     assert found.unexplained == ()
-    assert found.keys > 10
+    assert found.keys == LIGHT.keys
     assert found.movements > 0
-    assert len(campaign.injected) == FAULTS
+    assert found.opt_outs > 0
+    kinds = {fault for _, fault, _ in campaign.injected}
+    assert kinds == {fault for fault, weight in WEIGHTS.items() if weight}
 
 
 @pytest.mark.parametrize(("unexplained", "code"), [((), 0), (("a key differs",), 1)])
@@ -49,8 +55,12 @@ def test_a_campaign_with_a_difference_is_short_and_ends_with_1(
 ) -> None:
     """Unexplained differences are in the last line and in the exit code."""
     fields: dict[str, Any] = dict.fromkeys(SinkVerdict.__dataclass_fields__, 0)
-    verdict = SinkVerdict(**fields | {"unexplained": unexplained})
-    campaign: Any = SimpleNamespace(injected=[], workers=3, seed=1)
+    given = {"unexplained": unexplained, "slow": ()}
+    given |= dict.fromkeys(("delays", "until_registered"), OptOutDelays())
+    verdict = SinkVerdict(
+        **fields | {"unexplained": unexplained, "delays": OptOutDelays(), "slow": ()}
+    )
+    campaign: Any = SimpleNamespace(injected=[], workers=3, seed=1, outstanding=[2, 1], load=LIGHT)
     found = report(campaign, verdict, seconds=1)
     assert publish(found, bars=["sink-unexplained"], results=tmp_path / "x.json") == code
     last = capsys.readouterr().out.splitlines()[-1]

@@ -1,11 +1,13 @@
 """What register, ledger and topics must agree on after every fault, key by key."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, LiteralString
 
 from izin.console.read_topic import read_all
+from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger import deadlines
@@ -13,7 +15,23 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from tests.chaos.agreement import differences
 from tests.chaos.sink.decision_source import DecisionSource
+from tests.chaos.sink.opt_out_delay import OptOut, OptOutDelays, measure, submissions_of
+from tests.chaos.sink.outages import Interval, seconds
+from tests.chaos.sink.timeline import timelines
 from tests.support.simulator import SimulatorAdmin
+
+_SHOWN = 20
+_REFUSALS: LiteralString = """
+SELECT i.key, i.consent_date, s.answered_at
+FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+WHERE i.key = ANY(%(keys)s) AND i.status = 'RET' AND i.code IS NOT NULL
+    AND i.state IN ('refused', 'withdrawn')
+"""
+_OPT_INS: LiteralString = """
+SELECT i.key, s.intended_at, s.settled_at, s.call_until
+FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+WHERE i.key = ANY(%(keys)s) AND i.status = 'ONAY'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +46,35 @@ class SinkVerdict:
     h124: int
     missed: int
     """Terms that ended before İYS had the consent, and opt-outs that reached İYS late."""
+    opt_outs: int
+    in_flight: int
+    """How many of the opt-outs were published while an opt-in of their key was in flight."""
+    delays: OptOutDelays
+    """Until the first submission."""
+    until_registered: OptOutDelays
+    """Until İYS had them, which it cannot before it has processed the consent."""
+    slow: tuple[str, ...]
+    """The way of the slowest of those over the bar."""
+    away: float
+    """How many seconds PostgreSQL, İYS or all workers were away."""
     unexplained: tuple[str, ...]
     """What no rule explains; none: every promise was kept."""
 
 
 async def judge(
-    settings: KafkaSettings, ledger: Ledger, simulator: SimulatorAdmin, source: DecisionSource
+    settings: KafkaSettings,
+    ledger: Ledger,
+    simulator: SimulatorAdmin,
+    source: DecisionSource,
+    *,
+    result_delay: float,
+    away: Sequence[Interval],
+    failed: Sequence[str],
 ) -> SinkVerdict:
-    """Compare İYS's register, the ledger and the topics with what was decided."""
+    """Compare İYS's register, the ledger and the topics with what was decided.
+
+    ``away`` has the outages that excuse a delay, ``failed`` the processes that ended by themselves.
+    """
     movements = list(simulator.rows("movements"))
     register = {
         f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}": row["status"]
@@ -47,6 +86,7 @@ async def judge(
     }
     unexplained = await differences(ledger, source.states, register, permitted)
     unexplained += misplaced_movements(movements)
+    unexplained += failed
     unexplained += [f"history: {one.what}" for one in (await verify.verify(ledger, ())).faults]
     counted = simulator.requests()["operations"]
     codes: Counter[str] = Counter()
@@ -56,6 +96,15 @@ async def judge(
     missed += sum(one.missed for one in await deadlines.margins(ledger, now=datetime.now(UTC)))
     if missed:
         unexplained.append(f"{missed} terms missed")
+    registered = submissions_of(movements, result_delay=result_delay)
+    submitted = await refusals(ledger, source.opt_outs)
+    for key, submissions in registered.items():
+        submitted[key] += submissions
+    in_flight, on_their_way = await opt_ins_beside(ledger, source.opt_outs)
+    until_registered, delays = (
+        measure(source.opt_outs, ends, source.replaced, away, on_their_way)
+        for ends in (registered, submitted)
+    )
     token_calls = counted.get("token", {}).get("total", 0)
     if codes["H084"] or token_calls > 10:
         unexplained.append(f"{token_calls} token calls, {codes['H084']} × H084")
@@ -67,8 +116,48 @@ async def judge(
         h084=codes["H084"],
         h124=codes["H124"],
         missed=missed,
+        opt_outs=len(source.opt_outs),
+        in_flight=in_flight,
+        delays=delays,
+        until_registered=until_registered,
+        slow=tuple(await timelines(ledger, delays.over[:_SHOWN])),
+        away=seconds(away),
         unexplained=tuple(unexplained),
     )
+
+
+async def refusals(
+    ledger: Ledger, opt_outs: Iterable[OptOut]
+) -> dict[str, list[tuple[str, float]]]:
+    """Return by key the opt-outs that İYS refused: their consent date, and when it did."""
+    found = defaultdict[str, list[tuple[str, float]]](list)
+    for row in await ledger.fetch(_REFUSALS, {"keys": [one.key for one in opt_outs]}):
+        date = to_turkish(row["consent_date"])
+        found[row["key"]].append((date, row["answered_at"].timestamp()))
+    return found
+
+
+async def opt_ins_beside(
+    ledger: Ledger, opt_outs: Iterable[OptOut]
+) -> tuple[int, dict[str, list[Interval]]]:
+    """Return how many ``opt_outs`` were published while an opt-in of their key was in flight, and
+    by key when a call of an opt-in might have been on its way.
+    """
+    published = defaultdict[str, list[float]](list)
+    for one in opt_outs:
+        published[one.key].append(one.published_at)
+    in_flight, on_their_way = 0, defaultdict[str, list[Interval]](list)
+    rows = await ledger.fetch(_OPT_INS, {"keys": list(published)})
+    for row in rows:
+        sent, over, called = row["intended_at"], row["settled_at"], row["call_until"]
+        in_flight += sum(
+            sent.timestamp() <= at and (over is None or at <= over.timestamp())
+            for at in published[row["key"]]
+        )
+        if called is not None:
+            call = Interval(sent.timestamp(), called.timestamp())
+            on_their_way[row["key"]].append(call)
+    return in_flight, on_their_way
 
 
 def misplaced_movements(rows: list[dict[str, Any]]) -> list[str]:

@@ -24,7 +24,7 @@ from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome
 from izin.streams.state.state import MemoryState
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
-from tests.support.order_harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
+from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.sinks.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()

@@ -220,10 +220,14 @@ class SinkHarness:
     async def recover(self, after: timedelta = RESULT_DELAY * 2) -> bool:
         """Recover submissions without a reply, after so long a time."""
         self.advance(after)
-        recovery = SubmissionRecovery(
+        return bool(await self.recovery.recover())
+
+    @property
+    def recovery(self) -> SubmissionRecovery:
+        """The recovery of submissions without a reply."""
+        return SubmissionRecovery(
             context=self.context, sender=self.sender, result_delay=RESULT_DELAY
         )
-        return bool(await recovery.recover())
 
     async def recover_now(self) -> bool:
         """Recover submissions whose process has died."""

@@ -32,7 +32,7 @@ from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.worker import serve
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
-from tests.support.order_verdict import committed_records
+from tests.support.order.verdict import committed_records
 from tests.support.simulator import SimulatorAdmin
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from izin.runtime.settings import KafkaSettings
-from tests.support.order_harness import OrderHarness
-from tests.support.order_workers import Worker
+from tests.support.order.harness import OrderHarness
+from tests.support.order.workers import Worker
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from tests.support.order_workers import Worker, until
+from tests.support.order.workers import Worker, until
 
 BATCH = 100
 BATCHES = 200

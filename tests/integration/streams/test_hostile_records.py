@@ -10,9 +10,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import event_to_avro
 from tests.support.builders import an_event
 from tests.support.hostile.records import HostileRecords
-from tests.support.order_harness import CODEC
-from tests.support.order_verdict import backlog, committed_records
-from tests.support.order_workers import Worker, until
+from tests.support.order.harness import CODEC
+from tests.support.order.verdict import backlog, committed_records
+from tests.support.order.workers import Worker, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(180)]
 

@@ -10,10 +10,10 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.order.brokers import BrokerCluster
-from tests.support.order_harness import CODEC
-from tests.support.order_traffic import Traffic
-from tests.support.order_verdict import backlog, examine
-from tests.support.order_workers import Worker, all_held, until
+from tests.support.order.harness import CODEC
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import backlog, examine
+from tests.support.order.workers import Worker, all_held, until
 
 pytestmark = pytest.mark.broker
 PARTITIONS = 4

@@ -20,8 +20,8 @@ from tests.integration.streams.test_owned_partition import (
     RET,
     an_onay,
 )
-from tests.support.order_harness import OrderHarness, consent_of
-from tests.support.order_workers import until
+from tests.support.order.harness import OrderHarness, consent_of
+from tests.support.order.workers import until
 
 pytestmark = pytest.mark.broker
 
@@ -135,7 +135,7 @@ import os, signal, sys
 from pathlib import Path
 from izin.runtime.settings import KafkaSettings
 from izin.streams.state.rocks import RocksFolder, RocksState
-from tests.support.order_harness import ONAY, RET, OrderHarness, an_onay
+from tests.support.order.harness import ONAY, RET, OrderHarness, an_onay
 
 settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2], partitions=1)
 harness = OrderHarness(settings)

@@ -22,7 +22,7 @@ from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
-from tests.support.order_harness import (
+from tests.support.order.harness import (
     IN_FULL,
     KEY,
     ONAY,
@@ -33,7 +33,7 @@ from tests.support.order_harness import (
     consent_of,
     row_of,
 )
-from tests.support.order_verdict import committed_records, source
+from tests.support.order.verdict import committed_records, source
 
 pytestmark = pytest.mark.broker
 

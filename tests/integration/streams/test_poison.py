@@ -15,10 +15,10 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from tests.integration.streams.failing_worker import FAILS
 from tests.support.builders import a_key, an_event
-from tests.support.order_harness import CODEC
+from tests.support.order.harness import CODEC
+from tests.support.order.verdict import backlog, committed_records, examine
+from tests.support.order.workers import Worker, all_held, until
 from tests.support.order_junk import flood
-from tests.support.order_verdict import backlog, committed_records, examine
-from tests.support.order_workers import Worker, all_held, until
 
 pytestmark = pytest.mark.broker
 PARTITIONS = 4

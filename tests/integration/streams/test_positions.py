@@ -11,8 +11,8 @@ from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.positions import DecidedOffsets, latest_positions
-from tests.support.order_harness import ONAY, OrderHarness
-from tests.support.order_workers import until
+from tests.support.order.harness import ONAY, OrderHarness
+from tests.support.order.workers import until
 
 pytestmark = pytest.mark.broker
 

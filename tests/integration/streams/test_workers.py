@@ -9,10 +9,10 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.app import EXIT_CONFIG
-from tests.support.order_harness import CODEC
-from tests.support.order_traffic import Traffic
-from tests.support.order_verdict import backlog, examine
-from tests.support.order_workers import Worker, all_held, until
+from tests.support.order.harness import CODEC
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import backlog, examine
+from tests.support.order.workers import Worker, all_held, until
 
 pytestmark = pytest.mark.broker
 

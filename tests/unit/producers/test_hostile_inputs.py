@@ -10,7 +10,7 @@ import pytest
 from izin.schemas.codec import Codec
 from izin.streams.guard import AdmittedRecord, Guard
 from tests.support.hostile.inputs import FORM, JSON, HostileInputs, characters
-from tests.support.order_harness import fetched
+from tests.support.order.harness import fetched
 from tests.unit.producers.fakes import FakePublisher
 
 RUNS, REQUESTS, RECORDS = 5, 700, 4

@@ -10,7 +10,7 @@ from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
 from izin.streams.ownership.changelog import Changelog, FrequentSwitching
 from izin.streams.state.packing import facts_of
-from tests.support.order_harness import CODEC, ONAY, row_of
+from tests.support.order.harness import CODEC, ONAY, row_of
 from tests.support.registry import MemoryRegistry
 
 CHANGELOG = Changelog(0, KafkaSettings(), "group", CODEC)

@@ -14,7 +14,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract, UnusableSchemaError
 from izin.schemas.records import event_to_avro
 from tests.support.builders import an_event
-from tests.support.order_harness import CODEC, HOME, TOPICS, OrderHarness, fetched
+from tests.support.order.harness import CODEC, HOME, TOPICS, OrderHarness, fetched
 from tests.support.registry import MemoryRegistry
 
 OURS = contracts.current()["ConsentEvent"]

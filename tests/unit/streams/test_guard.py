@@ -27,7 +27,7 @@ from izin.streams.guard import (
     dead_letter_of,
 )
 from tests.support.builders import PHONE, an_event
-from tests.support.order_harness import (
+from tests.support.order.harness import (
     APPENDED,
     CODEC,
     SPOILT_TEXTS,

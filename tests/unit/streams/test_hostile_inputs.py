@@ -10,7 +10,7 @@ from izin.streams.ownership.effects import size
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, an_event
 from tests.support.hostile.inputs import HostileInputs
-from tests.support.order_harness import (
+from tests.support.order.harness import (
     CODEC,
     HOME,
     KEY,

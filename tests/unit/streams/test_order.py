@@ -18,7 +18,7 @@ from izin.streams.order import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects, size
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin
-from tests.support.order_harness import (
+from tests.support.order.harness import (
     APPENDED,
     EXPRESS,
     HOME,

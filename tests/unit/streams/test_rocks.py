@@ -23,7 +23,7 @@ from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import RocksFolder, RocksState
 from izin.streams.state.state import MemoryState
 from tests.support.builders import a_key, an_admitted_event
-from tests.support.order_harness import apply, consent_of
+from tests.support.order.harness import apply, consent_of
 
 ONAY = decide(None, an_admitted_event()).consent
 KEY = ONAY.key.encode()
@@ -67,7 +67,7 @@ from pathlib import Path
 from izin.consent.ordering import decide
 from izin.streams.state.rocks import RocksFolder
 from tests.support.builders import an_admitted_event, a_key
-from tests.support.order_harness import apply
+from tests.support.order.harness import apply
 
 onay = decide(None, an_admitted_event()).consent
 state = RocksFolder(Path(sys.argv[1])).state(0)

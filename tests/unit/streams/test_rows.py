@@ -12,7 +12,7 @@ from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.streams.fast_path.row_reader import RowReader
 from izin.streams.fast_path.row_writer import FIELDS, RowWriter
 from izin.streams.state.packing import Facts, facts_of
-from tests.support.order_harness import CODEC, row_of
+from tests.support.order.harness import CODEC, row_of
 from tests.unit.streams.test_packing import ONAY, consents
 
 WRITER, READER = RowWriter(CODEC), RowReader(CODEC)

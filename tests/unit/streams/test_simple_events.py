@@ -21,7 +21,7 @@ from izin.streams.guard import APPENDED_AT
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
-from tests.support.order_harness import (
+from tests.support.order.harness import (
     APPENDED,
     CODEC,
     HOME,

@@ -10,7 +10,7 @@ from structlog.typing import EventDict
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.builders import a_key
-from tests.support.order_harness import KEY, ONAY, RET, apply, consent_of
+from tests.support.order.harness import KEY, ONAY, RET, apply, consent_of
 
 OTHER_ONAY = replace(ONAY, key=a_key(recipient="+905550000002"))
 OTHER = OTHER_ONAY.key.encode()

@@ -27,7 +27,7 @@ from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
-from tests.support.order_harness import CODEC, EXPRESS, TOPIC, TOPICS, a_record, fetched
+from tests.support.order.harness import CODEC, EXPRESS, TOPIC, TOPICS, a_record, fetched
 
 
 class PartitionWithoutBroker:

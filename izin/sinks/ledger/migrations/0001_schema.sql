@@ -204,6 +204,11 @@ CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAG
         AND NOT c.ret_open AND (NOT c.onay_open OR c.desired_status = 'RET')
 $$;
 
+-- Whether İYS may show ONAY: it did, or an ONAY is in flight, which it may have processed before its result is read.
+CREATE FUNCTION may_show_onay(c consents) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT c.registered = 'ONAY' OR c.onay_open
+$$;
+
 -- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
 CREATE FUNCTION is_queryable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.action = 'query' AND NOT c.onay_open AND NOT c.ret_open

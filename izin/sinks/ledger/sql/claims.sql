@@ -23,29 +23,35 @@ ORDER BY b.brand_code, lane.channel
 -- process has locked are skipped. A RET may overtake an unsettled ONAY of its key where İYS may show ONAY. Two
 -- movements of a key are a second apart, for within one second İYS gives both one transaction id. Records past their
 -- third business day by the strict reading are submitted separately, so that İYS's reading of it affects no others.
+-- `of_onay`: only those for which İYS may show ONAY, or only the others; null: any.
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
-    AND c.registered = ANY(%(registered)s) AND is_sendable(c, %(now)s)
+    AND coalesce(may_show_onay(c) = %(of_onay)s, true) AND is_sendable(c, %(now)s)
     AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(overdue)s)
 ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
 
 -- name: opt-outs-waiting
--- How many opt-outs of a brand and channel wait, by what is registered; counted up to a maximum. Of rows restored from
--- desired-consents each is queried first.
+-- How many opt-outs of a brand and channel wait for which İYS may show ONAY, and how many of which is not known whether
+-- it holds anything, counted up to a maximum; whether any wait for which it shows no ONAY; and whether any was restored
+-- from desired-consents, for each of those is queried first.
 SELECT
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-            AND c.registered = 'ONAY' AND is_sendable(c, %(now)s)
+            AND may_show_onay(c) AND is_sendable(c, %(now)s)
         LIMIT %(most)s) AS a) AS of_onay,
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
             AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
         LIMIT %(most)s) AS u) AS of_unknown,
+    EXISTS (
+        SELECT 1 FROM consents AS c
+        WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
+            AND NOT may_show_onay(c) AND is_sendable(c, %(now)s)) AS has_others,
     (SELECT coalesce(bool_or(verified_by = 'bootstrap'), false) FROM (SELECT c.verified_by FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
             AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)

@@ -93,20 +93,21 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
 -- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
--- for; an opt-out is asked about and repeated at once, which harms nothing.
+-- for; an opt-out is asked about and repeated at once, which harms nothing. The items of a submission have one status,
+-- so the first open one is enough: a hundred batches may wait here.
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
+LEFT JOIN LATERAL (
+    SELECT i.status FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open' ORDER BY i.index LIMIT 1
+) AS first ON true
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
+    AND (first.status = 'RET' OR NOT %(opt_outs_only)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
-    AND (s.call_until IS NULL OR s.call_until <= %(now)s OR NOT EXISTS (
-        SELECT 1 FROM submission_items AS i
-        WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'ONAY'))
-ORDER BY EXISTS (
-        SELECT 1 FROM submission_items AS i
-        WHERE i.submission_id = s.id AND i.state = 'open' AND i.status = 'RET') DESC, s.id
+    AND (s.call_until IS NULL OR s.call_until <= %(now)s OR first.status IS DISTINCT FROM 'ONAY')
+ORDER BY first.status DESC NULLS LAST, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 

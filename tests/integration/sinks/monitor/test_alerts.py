@@ -178,7 +178,7 @@ async def test_closed_subscription_suspends_brands_of_its_provider(
     first, following = await harness.suspensions()
     assert first.rechecks == following.rechecks == 1
     assert first.recheck_at == following.recheck_at >= harness.clock() + timedelta(seconds=100)
-    assert await standing.recheck_now(harness.ledger, BRAND, now=harness.clock()) == 1
+    assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 1
     harness.advance(timedelta(minutes=1))
     assert await harness.opt_out()
     assert await harness.suspensions() == ()

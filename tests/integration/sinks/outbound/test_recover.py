@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from izin.consent.next_action import Registered
 from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
@@ -30,7 +29,7 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
             "brand_code": first.brand_code,
             "channel": first.channel,
             "status": first.desired_status,
-            "registered": list(Registered),
+            "of_onay": None,
             "now": now,
             "overdue": False,
             "size": len(recipients),
@@ -50,6 +49,24 @@ async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
     assert await harness.recover_now()
     assert (await harness.row()).state == "accepted"
     assert harness.iys.movements() == ["ONAY", "RET"]
+
+
+async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: SinkHarness):
+    """Bulk that a dead worker has left waits for İYS's limit; an opt-out does not wait for it."""
+    await harness.ingest_opt_out()
+    bulk = await harness.ingest_for(onay, range(20, 23))
+    await store_intent(harness, bulk, BATCH)
+    assert not await harness.recovery.recover_opt_outs()
+
+    async def meanwhile() -> None:
+        await store_intent(harness, [PHONE], SINGLE)
+        assert await harness.recovery.recover_opt_outs()
+        assert harness.iys.movements() == ["ONAY", "RET"]
+
+    harness.pacer.meanwhile = meanwhile
+    assert await harness.recover_now()
+    assert await harness.states_of(bulk) == ["awaiting_result"] * 3
+    assert not await harness.recovery.recover_opt_outs()
 
 
 async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
@@ -208,6 +225,48 @@ async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarne
         "not_needed",
     )
     assert harness.iys.movements() == []
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+async def test_lost_opt_ins_before_many_opt_outs_are_queried_at_once(
+    harness: SinkHarness, drop: str
+):
+    """One by one, a lost batch would spend the hour's queries, and opt-outs would wait for more."""
+    people = await harness.ingest_for(onay, range(30))
+    await harness.lose_batch(drop)
+    await harness.ingest_for(ret, range(30))
+    assert await harness.recover()
+    assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
+    while await harness.opt_out():
+        pass
+    held = dict.fromkeys(people, "RET") if drop == "after" else {}
+    assert harness.iys.register() == held
+    state = "accepted" if drop == "after" else "not_needed"
+    assert set(await harness.states_of(people)) == {state}
+
+
+async def test_lost_opt_ins_are_queried_one_by_one_where_many_are_refused(harness: SinkHarness):
+    """One recipient that İYS does not read must not keep the others from their answers."""
+    people = await harness.ingest_for(onay, range(3))
+    await harness.lose_batch()
+    await harness.ingest_for(ret, range(3))
+    harness.iys.inject_fault("statuses", status=422, code="H113")
+    assert await harness.recover()
+    assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 3)
+    assert set(await harness.states_of(people)) == {"not_needed"}
+
+
+async def test_query_of_lost_opt_ins_is_repeated_where_iys_does_not_answer(harness: SinkHarness):
+    """As with a single one."""
+    people = await harness.ingest_for(onay, range(3))
+    await harness.lose_batch()
+    await harness.ingest_for(ret, range(3))
+    harness.iys.inject_fault("statuses", status=503, code="H192")
+    assert await harness.recover()
+    assert not await harness.recover_now()
+    assert await harness.recover()
+    assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (2, 0)
+    assert set(await harness.states_of(people)) == {"not_needed"}
 
 
 async def test_open_circuit_stops_claims_and_opt_outs_go_first(harness: SinkHarness):

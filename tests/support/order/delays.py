@@ -11,7 +11,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import appended_at
 from izin.streams.order import REPARTITIONED
-from tests.support.order_verdict import Coordinates, committed_records, source
+from tests.support.order.verdict import Coordinates, committed_records, source
 
 LIMIT = 30.0
 """Seconds that an opt-out of a healthy partition may wait."""

@@ -24,7 +24,7 @@ from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.builders import NOON, a_key, a_ret, an_admitted_event, an_event
-from tests.support.order_verdict import committed_records
+from tests.support.order.verdict import committed_records
 
 CODEC = Codec()
 TOPICS = Topics()

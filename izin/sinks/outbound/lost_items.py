@@ -1,0 +1,179 @@
+"""Query the status of items whose call was not answered and that are not sent again.
+
+Opt-outs wait for it, and İYS permits a thousand single queries an hour: several items are queried
+in one call, which shows only what is ONAY. That is all that an opt-out needs.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from izin.consent.model import Channel, RecipientType, Status
+from izin.iys.errors import CallError, RefusedError
+from izin.iys.rate_limit.pace import CallClass
+from izin.iys.verdicts import Verdict
+from izin.iys.wire_format.consents import Receipt, RegisterRecord
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger import submissions
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.save_results import save_results
+from izin.sinks.record import apply, ruling
+from izin.sinks.record.apply import Observation
+from izin.sinks.record.item_result import ItemResult
+from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
+
+_QUERIED_AT_ONCE = 20
+_LATER = timedelta(seconds=30)
+_REFUSED = timedelta(minutes=15)
+"""After an error that a person must correct: each failed call counts against our address."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostItems:
+    """Settles items by what İYS shows of them."""
+
+    context: OutboundContext
+    result_delay: timedelta
+
+    async def query(
+        self, submission: Submission, items: Sequence[Item], *, call_class: CallClass
+    ) -> None:
+        """Settle items that must not be sent again by their status, once İYS can show it."""
+        if not items:
+            return
+        now = self.context.clock()
+        settled_at = submission.intended_at + self.result_delay
+        if submission.kind != SINGLE and now < settled_at:
+            await self.postpone(submission, settled_at)
+            return
+        try:
+            if len(items) > 1:
+                await self._query_many(submission, items, call_class)
+                return
+        except RefusedError as error:
+            _log.warning("status query refused", submission=submission.id, error=str(error))
+        except CallError as error:
+            await self._postpone_query(submission, error)
+            return
+        for item in items[:_QUERIED_AT_ONCE]:
+            queried_at = self.context.clock().replace(microsecond=0)
+            try:
+                record = await self.status(submission, item)
+            except CallError as error:
+                await self._postpone_query(submission, error)
+                return
+            await self.settle(submission, item, record, queried_at)
+        if items[_QUERIED_AT_ONCE:]:
+            await self.postpone(submission, now)
+
+    async def _query_many(
+        self, submission: Submission, items: Sequence[Item], call_class: CallClass
+    ) -> None:
+        """Query the status of items at once: opt-outs wait for it, and single queries are few.
+
+        It shows only what is ONAY, which is all that an opt-out needs.
+        """
+        places = defaultdict[tuple[str, str], dict[str, Item]](dict)
+        for item in items:
+            _, channel, recipient_type, recipient = item.key.split("/", 3)
+            places[channel, recipient_type][recipient] = item
+        for (channel, recipient_type), some in places.items():
+            queried_at = self.context.clock().replace(microsecond=0)
+            approved = await self.context.client.statuses(
+                submission.brand.path,
+                Channel(channel),
+                RecipientType(recipient_type),
+                list(some),
+                call_class=call_class,
+            )
+            await self._withdraw(
+                submission,
+                {
+                    item: status_answer.observation_of_many(
+                        approved=recipient in approved, queried_at=queried_at
+                    )
+                    for recipient, item in some.items()
+                },
+            )
+
+    async def status(self, submission: Submission, item: Item) -> RegisterRecord | None:
+        """Return what İYS shows of one item; raises CallError."""
+        _, channel, recipient_type, recipient = item.key.split("/", 3)
+        return await self.context.client.status(
+            submission.brand.path,
+            Channel(channel),
+            RecipientType(recipient_type),
+            recipient,
+            call_class=CallClass.RET if item.status == Status.RET else CallClass.RESULTS,
+        )
+
+    async def settle(
+        self,
+        submission: Submission,
+        item: Item,
+        record: RegisterRecord | None,
+        queried_at: datetime,
+    ) -> None:
+        """Settle one item: İYS shows exactly this record, or it did not accept it."""
+        if record is not None and is_the_same(record, item):
+            await self.save_success(submission, item, record)
+            return
+        await self._withdraw(submission, {item: status_answer.observation_of(record, queried_at)})
+
+    async def save_success(
+        self, submission: Submission, item: Item, record: RegisterRecord
+    ) -> None:
+        """Settle an item that İYS shows exactly as it was sent."""
+        receipt = Receipt(
+            transaction_id=record.transaction_id or "", creation_date=record.creation_date
+        )
+        answer = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt, how="status")
+        await save_results(self.context, submission, {item.place: answer})
+
+    async def _withdraw(self, submission: Submission, observed: Mapping[Item, Observation]) -> None:
+        """Settle items that are not sent again, and rule their rows by what İYS shows."""
+        now = self.context.clock()
+        async with self.context.ledger.transaction() as connection:
+            entries = await lock(connection, [item.key for item in observed])
+            changes = UnitOfWork(self.context.topic_messages, now=now)
+            gone = [Settled(place=item.place, state="withdrawn") for item in observed]
+            counted = await submissions.settle(connection, submission, gone, now=now)
+            for item, observation in observed.items():
+                if item.place not in counted:
+                    continue
+                entry = entries[item.key]
+                changes.add_movement(status_answer.observation(entry, observation, now))
+                answered_row = apply.observed(
+                    apply.answered_row(entry, item.status, now), observation
+                )
+                ruled = ruling.rule_row(
+                    answered_row,
+                    submission.brand,
+                    now,
+                    calendar=self.context.ledger.calendar,
+                    answered=entry.is_of(item.event_id, item.status),
+                )
+                changes.apply(entry, ruled)
+            await changes.write(connection)
+
+    async def _postpone_query(self, submission: Submission, error: CallError) -> None:
+        _log.warning("status query failed", submission=submission.id, error=str(error))
+        rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
+        await self.postpone(submission, self.context.clock() + rest)
+
+    async def postpone(self, submission: Submission, at: datetime) -> None:
+        """Have the submission recovered again ``at`` an instant."""
+        async with self.context.ledger.transaction() as connection:
+            await submissions.poll_later(
+                connection, submission, next_poll_at=at, lease_owner=self.context.lease_owner
+            )
+
+
+def is_the_same(record: RegisterRecord, item: Item) -> bool:
+    """Whether ``record`` is what ``item`` asked İYS to register."""
+    return record.status == item.status and record.consent_date == item.consent_date

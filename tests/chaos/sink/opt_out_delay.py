@@ -1,0 +1,127 @@
+"""How long opt-outs took to İYS while faults fell, and what of it counts.
+
+The delay of an opt-out begins when its decision is published and ends with its first submission:
+the instant of İYS's first movement for it, less the result delay where a batch brought it, or the
+instant of İYS's refusal (by the ledger) where the consent that it withdraws was not processed yet.
+A call that was lost before its effect does not count as a submission. Not counted are, and each
+instant only once:
+
+- the outages of PostgreSQL, of İYS, and of all workers at once (``chaos.sink.outages``), exactly
+  as long as the fault lasted; an outage of one worker counts, and so does every recovery;
+- the time until the call of an opt-in of the same key is certainly over (``call_until`` in the
+  ledger), where it was still on its way when the opt-out was published, for it cannot be recalled.
+
+An opt-out that was replaced by a newer opt-in before its submission has waited until then. One that
+İYS needs no record of (it never had the consent) has no delay.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from statistics import quantiles
+
+from tests.chaos.sink.outages import Interval, common, seconds, union
+
+MOST = 30.0
+"""The bar, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptOut:
+    """An opt-out that was published, at an instant in seconds since 1970."""
+
+    key: str
+    event_id: str
+    consent_date: str
+    """As İYS shows it."""
+    published_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedDelay:
+    """The delay of an opt-out, in seconds: as it was, and what of it counts."""
+
+    opt_out: OptOut
+    whole: float
+    counted: float
+
+
+@dataclass(slots=True, kw_only=True)
+class OptOutDelays:
+    """The delays of a campaign's opt-outs."""
+
+    delays: list[CountedDelay] = field(default_factory=list)
+    unneeded: int = 0
+    """Opt-outs of which İYS has no record, and needs none."""
+    replaced: int = 0
+    """Opt-outs that a newer opt-in replaced before they were submitted."""
+
+    @property
+    def slowest(self) -> float:
+        """The longest delay that counts."""
+        return max((one.counted for one in self.delays), default=0.0)
+
+    @property
+    def over(self) -> list[CountedDelay]:
+        """The delays over the bar, the longest first."""
+        found = [one for one in self.delays if one.counted > MOST]
+        return sorted(found, key=lambda one: -one.counted)
+
+    def percentile(self, percent: int) -> float:
+        """Return the delay that so many percent do not exceed."""
+        if len(self.delays) < 2:
+            return self.slowest
+        counted = [one.counted for one in self.delays]
+        return quantiles(counted, n=100, method="inclusive")[percent - 1]
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.delays)} opt-outs: p50 {self.percentile(50):.1f} s, "
+            f"p99 {self.percentile(99):.1f} s, max {self.slowest:.1f} s, "
+            f"{len(self.over)} over {MOST:g} s; {self.unneeded} not needed at İYS, "
+            f"{self.replaced} replaced before"
+        )
+
+
+def submissions_of(
+    movements: Iterable[Mapping[str, object]], *, result_delay: float
+) -> dict[str, list[tuple[str, float]]]:
+    """Return the opt-outs that İYS has, by key: consent date, and when it was first submitted."""
+    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for row in movements:
+        if row["status"] == "RET":
+            key = f"{row['brandCode']}/{row['type']}/{row['recipientType']}/{row['recipient']}"
+            at = float(str(row["occurredAt"])) / 1000
+            submitted_at = at - (result_delay if row["requestId"] else 0.0)
+            found[key].append((str(row["consentDate"]), submitted_at))
+    return found
+
+
+def measure(
+    opt_outs: Iterable[OptOut],
+    submissions: Mapping[str, Sequence[tuple[str, float]]],
+    replaced: Mapping[str, float],
+    away: Sequence[Interval],
+    on_their_way: Mapping[str, Sequence[Interval]],
+) -> OptOutDelays:
+    """Return the delays of ``opt_outs``, given what İYS has of them, when an opt-in followed an
+    opt-out (by the latter's event), the outages, and by key when the call of an opt-in might be on
+    its way.
+    """
+    found = OptOutDelays()
+    for one in opt_outs:
+        # A newer opt-out of the key stands for this one too.
+        ends = [at for date, at in submissions.get(one.key, ()) if date >= one.consent_date]
+        submitted_at = min(ends, default=inf)
+        until = min(submitted_at, replaced.get(one.event_id, inf))
+        if until == inf:
+            found.unneeded += 1
+            continue
+        found.replaced += until < submitted_at
+        whole = Interval(one.published_at, max(until, one.published_at))
+        calls = [way for way in on_their_way.get(one.key, ()) if way.since <= one.published_at]
+        excused = seconds(common([whole], union([*away, *calls])))
+        length = whole.until - whole.since
+        found.delays.append(CountedDelay(opt_out=one, whole=length, counted=length - excused))
+    return found
