@@ -167,8 +167,9 @@ class SinkCampaign:
             )
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(injector.watch())
-                await _until(lambda: self._is_ingested(ledger))
-                self.outstanding.append((await reads.lag(ledger, now=datetime.now(UTC))).to_send)
+                async with asyncio.timeout(_SETTLES_WITHIN):
+                    await traffic.load()
+                self.outstanding.append(traffic.outstanding)
                 publishing = tasks.create_task(traffic.run())
                 await self._inject(faults, injector)
                 self.outstanding.append(traffic.outstanding)

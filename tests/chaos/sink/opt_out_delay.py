@@ -11,8 +11,8 @@ instant only once:
 - the time until the call of an opt-in of the same key is certainly over (``call_until`` in the
   ledger), where it was still on its way when the opt-out was published, for it cannot be recalled.
 
-An opt-out that was replaced by a newer opt-in before its submission has waited until then. One that
-İYS needs no record of (it never had the consent) has no delay.
+Where İYS needs no record of an opt-out, for it shows no consent, the delay ends with the outcome
+that says so. One that was replaced by a newer opt-in before all this has waited until then.
 """
 
 from collections import defaultdict
@@ -53,7 +53,9 @@ class OptOutDelays:
 
     delays: list[CountedDelay] = field(default_factory=list)
     unneeded: int = 0
-    """Opt-outs of which İYS has no record, and needs none."""
+    """Opt-outs of which İYS needs no record."""
+    lost: list[str] = field(default_factory=list)
+    """The events of opt-outs that have come to no end at all."""
     replaced: int = 0
     """Opt-outs that a newer opt-in replaced before they were submitted."""
 
@@ -79,7 +81,7 @@ class OptOutDelays:
         return (
             f"{len(self.delays)} opt-outs: p50 {self.percentile(50):.1f} s, "
             f"p99 {self.percentile(99):.1f} s, max {self.slowest:.1f} s, "
-            f"{len(self.over)} over {MOST:g} s; {self.unneeded} not needed at İYS, "
+            f"{len(self.over)} over {MOST:g} s; {self.unneeded} of them not needed at İYS, "
             f"{self.replaced} replaced before"
         )
 
@@ -100,25 +102,29 @@ def submissions_of(
 
 def measure(
     opt_outs: Iterable[OptOut],
+    *,
     submissions: Mapping[str, Sequence[tuple[str, float]]],
+    settled: Mapping[str, float],
     replaced: Mapping[str, float],
     away: Sequence[Interval],
     on_their_way: Mapping[str, Sequence[Interval]],
 ) -> OptOutDelays:
-    """Return the delays of ``opt_outs``, given what İYS has of them, when an opt-in followed an
-    opt-out (by the latter's event), the outages, and by key when the call of an opt-in might be on
-    its way.
+    """Return the delays of ``opt_outs``, given what İYS has of them, when each had its outcome and
+    when an opt-in followed it (both by its event), the outages, and by key when the call of an
+    opt-in might be on its way.
     """
     found = OptOutDelays()
     for one in opt_outs:
         # A newer opt-out of the key stands for this one too.
         ends = [at for date, at in submissions.get(one.key, ()) if date >= one.consent_date]
         submitted_at = min(ends, default=inf)
-        until = min(submitted_at, replaced.get(one.event_id, inf))
+        settled_at = settled.get(one.event_id, inf)
+        until = min(submitted_at, settled_at, replaced.get(one.event_id, inf))
         if until == inf:
-            found.unneeded += 1
+            found.lost.append(one.event_id)
             continue
-        found.replaced += until < submitted_at
+        found.unneeded += settled_at == until
+        found.replaced += until < min(submitted_at, settled_at)
         whole = Interval(one.published_at, max(until, one.published_at))
         calls = [way for way in on_their_way.get(one.key, ()) if way.since <= one.published_at]
         excused = seconds(common([whole], union([*away, *calls])))

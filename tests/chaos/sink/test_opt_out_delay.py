@@ -16,14 +16,23 @@ def delays(
     *,
     submitted_at: float | None = None,
     date: str = DATE,
+    settled_at: float | None = None,
     replaced_at: float | None = None,
     away: tuple[Interval, ...] = (),
     calls: tuple[Interval, ...] = (),
 ) -> OptOutDelays:
     """Return the delays of one opt-out, published at 100."""
     submissions = {} if submitted_at is None else {KEY: [(date, submitted_at)]}
+    settled = {} if settled_at is None else {"event-1": settled_at}
     replaced = {} if replaced_at is None else {"event-1": replaced_at}
-    return measure([an_opt_out()], submissions, replaced, away, {KEY: calls})
+    return measure(
+        [an_opt_out()],
+        submissions=submissions,
+        settled=settled,
+        replaced=replaced,
+        away=away,
+        on_their_way={KEY: calls},
+    )
 
 
 def counted(found: OptOutDelays) -> list[float]:
@@ -53,12 +62,24 @@ def test_call_that_began_after_the_opt_out_excuses_nothing() -> None:
 
 
 def test_opt_out_ends_with_a_newer_one_or_with_an_opt_in() -> None:
-    """What stands for it, and what takes its place; without either İYS needs no record."""
+    """What stands for it, and what takes its place."""
     assert counted(delays(submitted_at=107, date=LATER)) == [7]
     replaced = delays(submitted_at=150, replaced_at=120)
     assert (counted(replaced), replaced.replaced) == ([20], 1)
-    unneeded = delays()
-    assert (counted(unneeded), unneeded.unneeded) == ([], 1)
+
+
+def test_opt_out_that_iys_does_not_need_ends_with_its_outcome() -> None:
+    """An opt-in long after it, or a newer opt-out, changes nothing."""
+    unneeded = delays(settled_at=103, replaced_at=500, submitted_at=600, date=LATER)
+    assert (counted(unneeded), unneeded.unneeded, unneeded.replaced) == ([3], 1, 0)
+    submitted = delays(submitted_at=102, settled_at=103)
+    assert (counted(submitted), submitted.unneeded) == ([2], 0)
+
+
+def test_opt_out_without_any_end_was_lost() -> None:
+    """It is no delay that could be averaged away."""
+    assert delays().lost == ["event-1"]
+    assert delays(settled_at=103).lost == []
 
 
 def test_batch_was_submitted_a_result_delay_before_its_movement() -> None:

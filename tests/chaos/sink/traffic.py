@@ -50,6 +50,8 @@ class Traffic:
     """How many there are so far."""
     outstanding: int = 0
     """The opt-ins that were not submitted yet when they were last counted."""
+    unread: int = 1
+    """The decisions of which the ledger did not know then."""
 
     _opted_out: list[tuple[float, str]] = field(default_factory=list)
 
@@ -58,22 +60,35 @@ class Traffic:
         while self.recipients < self.keys:
             await self._refill()
 
+    async def load(self) -> None:
+        """Return when ``keys`` opt-ins are outstanding, and nearly all decisions are ingested."""
+        while self.unread > (_CHUNK if self.is_refilled else 0) or (
+            self.is_refilled and self.outstanding < self.keys
+        ):
+            await self._count()
+            await asyncio.sleep(_TICK)
+
     async def run(self) -> None:
         """Publish opt-outs, opt-ins after them, and refill the backlog, until cancelled."""
-        began, published, counted_at = time.monotonic(), 0, 0.0
+        began, published, counted_at = time.monotonic(), 0, time.monotonic()
         while True:
             due = int((time.monotonic() - began) * self.opt_outs) - published
             published += due
             in_flight = await self._ask(_IN_FLIGHT, count=due // 2 + due % 2)
             events = self._opt_outs(due, [key for (key,) in in_flight]) + self._opt_ins(due)
             await asyncio.to_thread(self.source.publish, *events)
-            if self.is_refilled and time.monotonic() - counted_at > _LIMIT:
+            if time.monotonic() - counted_at > _LIMIT:
                 counted_at = time.monotonic()
-                for pending, ingested in await self._ask(_PENDING, topic=self.source.topic):
-                    self.outstanding = pending + self.source.published - ingested
-                    if self.outstanding < self.keys:
-                        await self._refill()
+                await self._count()
             await asyncio.sleep(_TICK)
+
+    async def _count(self) -> None:
+        """Count what is outstanding, and refill it."""
+        for pending, ingested in await self._ask(_PENDING, topic=self.source.topic):
+            self.unread = self.source.published - ingested
+            self.outstanding = pending + self.unread
+            if self.is_refilled and self.outstanding < self.keys:
+                await self._refill()
 
     def _opt_outs(self, count: int, in_flight: list[str]) -> list[tuple[str, str]]:
         others = count - len(in_flight)

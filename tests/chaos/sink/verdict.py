@@ -27,6 +27,13 @@ FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
 WHERE i.key = ANY(%(keys)s) AND i.status = 'RET' AND i.code IS NOT NULL
     AND i.state IN ('refused', 'withdrawn')
 """
+_OUTCOMES: LiteralString = """
+SELECT m.event_id, min(m.recorded_at) AS at
+FROM (SELECT DISTINCT unnest(%(keys)s::text[]) AS key) AS k
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+WHERE m.kind = 'outcome' AND m.status = 'RET' AND m.event_id IS NOT NULL
+GROUP BY m.event_id
+"""
 _OPT_INS: LiteralString = """
 SELECT i.key, s.intended_at, s.settled_at, s.call_until
 FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
@@ -100,11 +107,20 @@ async def judge(
     submitted = await refusals(ledger, source.opt_outs)
     for key, submissions in registered.items():
         submitted[key] += submissions
+    settled = await outcomes(ledger, source.opt_outs)
     in_flight, on_their_way = await opt_ins_beside(ledger, source.opt_outs)
     until_registered, delays = (
-        measure(source.opt_outs, ends, source.replaced, away, on_their_way)
+        measure(
+            source.opt_outs,
+            submissions=ends,
+            settled=settled,
+            replaced=source.replaced,
+            away=away,
+            on_their_way=on_their_way,
+        )
         for ends in (registered, submitted)
     )
+    unexplained += [f"the opt-out {event_id} was lost" for event_id in delays.lost]
     token_calls = counted.get("token", {}).get("total", 0)
     if codes["H084"] or token_calls > 10:
         unexplained.append(f"{token_calls} token calls, {codes['H084']} × H084")
@@ -124,6 +140,12 @@ async def judge(
         away=seconds(away),
         unexplained=tuple(unexplained),
     )
+
+
+async def outcomes(ledger: Ledger, opt_outs: Iterable[OptOut]) -> dict[str, float]:
+    """Return when each of ``opt_outs`` had its outcome, by its event."""
+    rows = await ledger.fetch(_OUTCOMES, {"keys": [one.key for one in opt_outs]})
+    return {row["event_id"]: row["at"].timestamp() for row in rows}
 
 
 async def refusals(
