@@ -64,7 +64,7 @@ HEAVY = Load(
     is_refilled=True,
     opt_outs=20,
     batch=1000,
-    requests=25,
+    requests=10,
     result_delay=5,
     timeout=3,
 )

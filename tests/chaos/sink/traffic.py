@@ -57,8 +57,7 @@ class Traffic:
 
     async def begin(self) -> None:
         """Publish the first ``keys`` opt-ins."""
-        while self.recipients < self.keys:
-            await self._refill()
+        await self._refill(self.keys)
 
     async def load(self) -> None:
         """Return when ``keys`` opt-ins are outstanding, and nearly all decisions are ingested."""
@@ -88,7 +87,7 @@ class Traffic:
             self.unread = self.source.published - ingested
             self.outstanding = pending + self.unread
             if self.is_refilled and self.outstanding < self.keys:
-                await self._refill()
+                await self._refill(self.keys - self.outstanding + _CHUNK)
 
     def _opt_outs(self, count: int, in_flight: list[str]) -> list[tuple[str, str]]:
         others = count - len(in_flight)
@@ -111,8 +110,8 @@ class Traffic:
             chosen.append((key, "ONAY"))
         return chosen
 
-    async def _refill(self) -> None:
-        until = self.recipients + min(_CHUNK, self.keys)
+    async def _refill(self, count: int) -> None:
+        until = self.recipients + count
         await asyncio.to_thread(self.source.opt_in, range(self.recipients, until))
         self.recipients = until
 
