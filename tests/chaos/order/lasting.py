@@ -24,7 +24,7 @@ from tests.chaos.order.faults import OrderFault
 from tests.chaos.order.network import Network
 from tests.support.builders import NOON, an_event
 from tests.support.order.delays import Outage
-from tests.support.order_junk import flood
+from tests.support.order.junk import flood
 
 HANGS_FOR = 14.0
 """Longer than a transaction of ours may last (10 s), so nothing of ours ends it."""

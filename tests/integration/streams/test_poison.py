@@ -16,9 +16,9 @@ from izin.schemas.records import event_to_avro
 from tests.integration.streams.failing_worker import FAILS
 from tests.support.builders import a_key, an_event
 from tests.support.order.harness import CODEC
+from tests.support.order.junk import flood
 from tests.support.order.verdict import backlog, committed_records, examine
 from tests.support.order.workers import Worker, all_held, until
-from tests.support.order_junk import flood
 
 pytestmark = pytest.mark.broker
 PARTITIONS = 4

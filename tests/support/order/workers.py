@@ -16,7 +16,7 @@ from typing import Any
 from izin.local import free_port
 from izin.runtime.settings import KafkaSettings
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 
 def until(effect: Callable[[], bool], *, within: float, what: str) -> None:
