@@ -1,11 +1,12 @@
 """Query the status of items whose call was not answered and that are not sent again.
 
-Opt-outs wait for it, and İYS permits a thousand single queries an hour: several items are queried
-in one call, which shows only what is ONAY. That is all that an opt-out needs.
+İYS permits a thousand single queries an hour. An opt-out in an item's place waits for the answer
+and needs to know only whether İYS holds an ONAY: such items are queried in one call. The others are
+queried one by one, for the record that İYS shows is the receipt of what we sent.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -41,43 +42,47 @@ class LostItems:
     result_delay: timedelta
 
     async def query(
-        self, submission: Submission, items: Sequence[Item], *, call_class: CallClass
+        self, submission: Submission, items: Sequence[Item], *, opted_out: Collection[Item]
     ) -> None:
-        """Settle items that must not be sent again by their status, once İYS can show it."""
+        """Settle items that must not be sent again by their status, once İYS can show it; first
+        those ``opted_out`` since.
+        """
         if not items:
             return
-        now = self.context.clock()
         settled_at = submission.intended_at + self.result_delay
-        if submission.kind != SINGLE and now < settled_at:
+        if submission.kind != SINGLE and self.context.clock() < settled_at:
             await self.postpone(submission, settled_at)
             return
         try:
-            if len(items) > 1:
-                await self._query_many(submission, items, call_class)
-                return
-        except RefusedError as error:
-            _log.warning("status query refused", submission=submission.id, error=str(error))
+            await self._query_each(submission, await self._query_many(submission, items, opted_out))
         except CallError as error:
             await self._postpone_query(submission, error)
-            return
+
+    async def _query_each(self, submission: Submission, items: Sequence[Item]) -> None:
         for item in items[:_QUERIED_AT_ONCE]:
             queried_at = self.context.clock().replace(microsecond=0)
-            try:
-                record = await self.status(submission, item)
-            except CallError as error:
-                await self._postpone_query(submission, error)
-                return
+            record = await self.status(submission, item)
             await self.settle(submission, item, record, queried_at)
         if items[_QUERIED_AT_ONCE:]:
-            await self.postpone(submission, now)
+            await self.postpone(submission, self.context.clock())
 
     async def _query_many(
-        self, submission: Submission, items: Sequence[Item], call_class: CallClass
-    ) -> None:
-        """Query the status of items at once: opt-outs wait for it, and single queries are few.
-
-        It shows only what is ONAY, which is all that an opt-out needs.
+        self, submission: Submission, items: Sequence[Item], opted_out: Collection[Item]
+    ) -> Sequence[Item]:
+        """Settle those ``opted_out`` in one call; return the items that are left, those first that
+        İYS refuses to show together.
         """
+        others = [item for item in items if item not in opted_out]
+        if len(opted_out) > 1:
+            try:
+                await self._query_together(submission, opted_out)
+            except RefusedError as error:
+                _log.warning("status query refused", submission=submission.id, error=str(error))
+            else:
+                return others
+        return [*opted_out, *others]
+
+    async def _query_together(self, submission: Submission, items: Collection[Item]) -> None:
         places = defaultdict[tuple[str, str], dict[str, Item]](dict)
         for item in items:
             _, channel, recipient_type, recipient = item.key.split("/", 3)
@@ -89,7 +94,7 @@ class LostItems:
                 Channel(channel),
                 RecipientType(recipient_type),
                 list(some),
-                call_class=call_class,
+                call_class=CallClass.RET,
             )
             await self._withdraw(
                 submission,

@@ -4,8 +4,8 @@ By V2 an identical body has no second effect: a single add returns its first tra
 and an item of a batch that was saved succeeds with its first request. So a single add is sent again
 where a status query does not show it; a batch is sent again without a query, for İYS may have items
 that it does not show yet. Items that are no longer desired, whose term has ended or that are
-suspended are not sent: only their status is queried, many in one call, for a batch not before its
-results would have been due, because İYS may still be processing it.
+suspended are not sent: only their status is queried, for a batch not before its results would have
+been due, because İYS may still be processing it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
-from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions, suspensions
@@ -117,10 +116,8 @@ class SubmissionRecovery:
             )
             await self.sender.submit(part)
         rest = [item for item in submission.items if item not in wanted]
-        opted_out = any(entries[item.key].desired_status == Status.RET for item in rest)
-        await self._lost.query(
-            submission, rest, call_class=CallClass.RET if opted_out else CallClass.RESULTS
-        )
+        opted_out = [item for item in rest if entries[item.key].desired_status == Status.RET]
+        await self._lost.query(submission, rest, opted_out=opted_out)
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
         """Query the status before an item is sent again; return False where it is to be sent.

@@ -159,6 +159,18 @@ async def test_lost_batch_without_the_right_is_only_queried(harness: SinkHarness
     assert (await harness.row()).state == (await harness.row(a_phone(2))).state == "accepted"
 
 
+async def test_lost_opt_ins_with_opt_outs_behind_them_are_queried_first(harness: SinkHarness):
+    """In one call; the others one by one, for their receipts."""
+    people = await harness.ingest_for(onay, range(4))
+    await harness.lose_batch("after")
+    await harness.set_rights(WITHOUT_MESAJ)
+    await harness.ingest_for(ret, (1, 3))
+    assert await harness.recover()
+    assert [harness.iys.calls(call) for call in ("statuses", "status")] == [1, 2]
+    states = await harness.states_of(people)
+    assert states == ["accepted", "pending", "accepted", "pending"]
+
+
 async def test_returned_right_wakes_both_lanes(harness: SinkHarness):
     """They do not wait for the interval."""
     wakes = notifications.Notifications()

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from izin.sinks.ledger import reads, table_retention
 from izin.sinks.ledger.db.connection import Ledger
@@ -94,13 +95,16 @@ async def test_submission_under_a_legal_hold_stays_until_its_release(
 
 @pytest.mark.parametrize("missing", ["call", "answer"])
 async def test_submission_that_the_history_lacks_stays_with_an_alert(
-    harness: SinkHarness, missing: str, capsys: pytest.CaptureFixture[str]
+    harness: SinkHarness, missing: str
 ):
     """A complaint about it could not be answered otherwise."""
     await harness.register_onay()
     await tampered(harness.ledger, f"DELETE FROM movements WHERE kind = '{missing}'")
-    assert await left(harness, 91 * DAY) == (1, 1)
-    assert "settled submissions not in the history" in capsys.readouterr().out
+    with capture_logs() as logs:
+        assert await left(harness, 91 * DAY) == (1, 1)
+    assert ("settled submissions not in the history", "critical") in {
+        (log["event"], log["log_level"]) for log in logs
+    }
 
 
 async def test_open_item_keeps_its_submission(harness: SinkHarness):
