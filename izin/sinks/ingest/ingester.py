@@ -4,7 +4,7 @@ The offsets are stored in the ledger and advance by compare-and-set, so that a r
 ingester or a crash has no effect. The newest event by the law's order wins; a stale decision only
 updates the latest instants. Rows of new keys that only wait to be submitted are built in bulk
 (``bulk_rows``), all others one by one. While PostgreSQL writes one batch, the next is read
-(``reader``).
+(``reader``). Opt-outs do not wait behind a backlog (``opt_outs_ahead``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
@@ -25,9 +25,10 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation
+from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
 from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
-from izin.sinks.ingest.topic_reader import open_reader
+from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
@@ -70,12 +71,12 @@ class Ingester:
                 restoring = await owner.bootstrapper.begin_if_lost()
                 owner.isolation.restoring = frozenset(restoring)
                 reader = await owner.open()
+                work = [reader.run(self.wait), owner.opt_outs_ahead(reader).run()]
+                if restoring:
+                    # Until all is restored; then the opt-ins are read.
+                    work.append(owner.bootstrapper.restore())
                 try:
-                    if restoring:
-                        # Until all is restored; then the opt-ins are read.
-                        await first_of(reader.run(self.wait), owner.bootstrapper.restore())
-                    else:
-                        await reader.run(self.wait)
+                    await first_of(*work)
                 except ConcurrentChangeError as error:
                     _log.info("ingest restarted", reason=str(error))
                 finally:
@@ -86,14 +87,27 @@ class Ingester:
 
         Raises: StreamUnavailableError, RecreatedTopicError.
         """
-        topic = self.settings.topics.decisions.name
         return Reader(
-            await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost="error"),
+            await self._open_topic("error"),
             codec=self.codec,
             decisions=self._reader,
             store=self.store,
             isolation=self.isolation,
         )
+
+    def opt_outs_ahead(self, reader: Reader) -> OptOutsAhead:
+        """Return what stores opt-outs while ``reader`` is behind."""
+        return OptOutsAhead(
+            reader,
+            express=self.settings.topics.express.name,
+            open_topic=partial(self._open_topic, "earliest"),
+            decisions=self._reader,
+            store=self.store,
+        )
+
+    async def _open_topic(self, lost: str) -> TopicReader:
+        topic = self.settings.topics.decisions.name
+        return await open_reader(self.ledger, self.settings, topic, group="izin-ledger", lost=lost)
 
     async def read(self, values: Iterable[bytes]) -> list[IncomingDecision]:
         """Return the decisions in ``values``; raises UndecodableError."""

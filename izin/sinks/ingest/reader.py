@@ -25,6 +25,8 @@ FEW = 1000
 """The most decisions that a transaction may apply one by one, estimated from the previous batch:
 keys are locked while the transaction lasts, and an opt-out must not wait for seconds.
 """
+BEHIND_AFTER = 1.0
+"""The seconds after which a batch that is still being stored holds up what comes after it."""
 READ_AT_ONCE = 16
 """Decisions of the next batch that are read between two chunks of the one being written: neither
 PostgreSQL nor the reader waits for the other.
@@ -63,6 +65,15 @@ class Reader:
         self._write = store
         self._isolation = isolation
         self._most = BATCH
+        self._is_full = False
+        self._storing_since: float | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is available than one batch, or one takes long to be stored."""
+        if self._is_full or self._storing_since is None:
+            return self._is_full
+        return asyncio.get_running_loop().time() - self._storing_since > BEHIND_AFTER
 
     async def run(self, wait: timedelta) -> None:
         """Store batch after batch, reading the next one meanwhile; raises ConcurrentChangeError."""
@@ -88,7 +99,10 @@ class Reader:
 
     async def _next(self, wait: timedelta) -> list[Record]:
         records = []
-        for place, message in enumerate(await self._topic.poll(self._most, wait.total_seconds())):
+        most = self._most
+        messages = await self._topic.poll(most, wait.total_seconds())
+        self._is_full = len(messages) >= most
+        for place, message in enumerate(messages):
             records.append(self._read(message))
             if place % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
@@ -112,15 +126,18 @@ class Reader:
 
     async def _store(self, records: Sequence[Record]) -> None:
         """Store ``records``, but for those at fault."""
+        self._storing_since = asyncio.get_running_loop().time()
         await store_apart(records, self._store_together, self._set_aside)
+        self._storing_since = None
 
     async def _set_aside(self, record: Record, error: Exception) -> None:
         if record.decision is None:  # not even its dead letter: the ledger is at fault
             raise error
         if record.quarantined is None:
-            await self._store([self._quarantined(record.message, error)])
+            again = self._quarantined(record.message, error)
         else:
-            await self._store([record._replace(decision=None)])
+            again = record._replace(decision=None)
+        await store_apart([again], self._store_together, self._set_aside)
 
     async def _store_together(self, records: Sequence[Record]) -> None:
         records = self._isolation.passing(records)

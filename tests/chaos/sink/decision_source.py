@@ -51,7 +51,7 @@ class DecisionSource:
     published: int = 0
     """Records so far."""
     _codec: Codec = field(default_factory=Codec)
-    _offsets: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    _offsets: dict[tuple[str, int], int] = field(default_factory=lambda: defaultdict(int))
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=20)
     )
@@ -74,7 +74,7 @@ class DecisionSource:
             partition = partition_of(key.encode(), self.settings.partitions)
             recipient = key.rpartition("/")[2]
             tail = template.tail.replace(_PLACEHOLDER.encode(), recipient.encode())
-            offset = long_bytes(self._next_offset(partition))
+            offset = long_bytes(self._next_offset(partition, self.settings.topics.events.name))
             self._produce(key, partition, self._heads[partition] + offset + tail)
             self.states[key] = template.consent
             self.events[key] = 1
@@ -89,8 +89,14 @@ class DecisionSource:
             decision = self._decision(key, status, number, self._state(key))
             self.states[key] = decision.consent
             partition = partition_of(key.encode(), self.settings.partitions)
-            offset = self._next_offset(partition)
-            record = a_decision_record(decision, partition=partition, offset=offset)
+            topics = self.settings.topics
+            lane = topics.express if status == "RET" else topics.events
+            record = a_decision_record(
+                decision,
+                topic=lane.name,
+                partition=partition,
+                offset=self._next_offset(partition, lane.name),
+            )
             self._note(key, decision)
             self._produce(key, partition, self._codec.encode("Decision", record))
         self._flush()
@@ -180,9 +186,9 @@ class DecisionSource:
         (place,) = (at for at, byte in enumerate(one) if byte != other[at])
         return one[:place], one[place + 1 :]
 
-    def _next_offset(self, partition: int) -> int:
-        self._offsets[partition] += 1
-        return self._offsets[partition]
+    def _next_offset(self, partition: int, lane: str) -> int:
+        self._offsets[lane, partition] += 1
+        return self._offsets[lane, partition]
 
     def _produce(self, key: str, partition: int, value: bytes) -> None:
         self.published += 1

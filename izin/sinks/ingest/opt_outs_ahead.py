@@ -1,0 +1,108 @@
+"""Store opt-outs (RET) of the express lane ahead of the decisions that stand before them.
+
+Decisions of both lanes come in one topic. A first load or an outage leaves millions of them unread,
+and an opt-out must not wait until all are stored. The ledger knows no order of arrival, so while
+its reader is behind, the topic is searched for opt-outs up to its end, and they are stored with
+their positions unchanged: each is read again in its turn, and changes nothing then.
+
+Only the express lane is searched for: an opt-out that was published with the bulk is bulk. Stored
+ahead it would have every decision before it on its lane looked up in the history, one by one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from confluent_kafka import Message
+
+from izin.runtime.observe import get_logger
+from izin.schemas.fast.writer import long_bytes
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.poison import is_poison, store_apart
+from izin.sinks.ingest.reader import FEW, READ_AT_ONCE, Reader, Store
+from izin.sinks.ingest.topic_reader import TopicReader
+
+_SEARCHED_AT_ONCE = 4000
+_WAIT = 0.2
+_LOOK_EVERY = 0.2
+
+_log = get_logger(__name__)
+
+
+class OptOutsAhead:
+    """Searches the topic while ``reader`` is behind."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        *,
+        express: str,
+        open_topic: Callable[[], Awaitable[TopicReader]],
+        decisions: DecisionReader,
+        store: Store,
+    ) -> None:
+        self._reader = reader
+        self._express = express
+        self._open = open_topic
+        self._decisions = decisions
+        self._write = store
+        name = express.encode()
+        self._mark = long_bytes(len(name)) + name
+        """What every decision has whose event came by the express lane, and hardly another."""
+
+    async def run(self) -> None:
+        """Search whenever the reader is behind, until cancelled.
+
+        Raises: StreamUnavailableError, RecreatedTopicError, ConcurrentChangeError.
+        """
+        while True:
+            if self._reader.is_behind:
+                await self._search()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def _search(self) -> None:
+        topic, stored = await self._open(), 0
+        try:
+            while self._reader.is_behind:
+                following = asyncio.create_task(topic.poll(_SEARCHED_AT_ONCE, _WAIT))
+                try:
+                    messages = await asyncio.shield(following)
+                finally:
+                    # The consumer must not be closed while a thread still polls it.
+                    await asyncio.gather(following, return_exceptions=True)
+                stored += await self._store(topic, await self._opt_outs(messages))
+                topic.moved(topic.moves(messages))
+        finally:
+            await topic.close()
+        if stored:
+            _log.info("opt-outs stored ahead", opt_outs=stored)
+
+    async def _opt_outs(self, messages: Sequence[Message]) -> list[IncomingDecision]:
+        found, mark = [], self._mark
+        for place, message in enumerate(messages):
+            value = message.value() if message.error() is None else None
+            if value is not None and mark in value:
+                found += self._read(value)
+            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
+                await asyncio.sleep(0)
+        return found
+
+    def _read(self, value: bytes) -> list[IncomingDecision]:
+        try:
+            decision = self._decisions.read(value)
+        except Exception as error:
+            if is_poison(error):  # the reader puts it aside in its turn
+                return []
+            raise
+        return [decision] if decision.is_ret and decision.topic == self._express else []
+
+    async def _store(self, topic: TopicReader, opt_outs: Sequence[IncomingDecision]) -> int:
+        async def store(some: Sequence[IncomingDecision]) -> None:
+            await self._write(topic.topic, topic.topic_id, some, {})
+
+        for start in range(0, len(opt_outs), FEW):
+            await store_apart(opt_outs[start : start + FEW], store, _leave)
+        return len(opt_outs)
+
+
+async def _leave(_: IncomingDecision, __: Exception) -> None:
+    """Do nothing: the reader puts it aside in its turn."""

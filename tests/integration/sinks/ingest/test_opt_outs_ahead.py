@@ -1,0 +1,169 @@
+"""Opt-outs of the express lane are stored ahead of the decisions that stand before them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ingest.decision_reader import IncomingDecision
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.reader import Reader
+from izin.sinks.record.unreadable import QuarantinedRecord
+from tests.integration.sinks.ingest.test_isolation import write
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
+from tests.support.builders import PHONE
+from tests.support.poison import POISON
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+WAIT = timedelta(seconds=0.1)
+MOST = 4
+
+
+@dataclass
+class Gate:
+    """The store of an ingester, closed until it is opened."""
+
+    ingester: Ingester
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def __call__(
+        self,
+        topic: str,
+        topic_id: str,
+        decisions: Sequence[IncomingDecision],
+        moves: Mapping[int, tuple[int, int]],
+        quarantined: Sequence[QuarantinedRecord] = (),
+    ) -> int:
+        await self.opened.wait()
+        return await self.ingester.store(topic, topic_id, decisions, moves, quarantined)
+
+
+@asynccontextmanager
+async def held_up(harness: SinkHarness, settings: KafkaSettings) -> AsyncIterator[Gate]:
+    """Provide the gate of a reader that has more before it than it takes at once, and the search
+    beside it.
+    """
+    ingester = replace(harness.ingester, settings=settings)
+    gate = Gate(ingester)
+    reader = await ingester.open()
+    reader._write, reader._most = gate, MOST
+    tasks = [
+        asyncio.create_task(reader.run(WAIT)),
+        asyncio.create_task(ingester.opt_outs_ahead(reader).run()),
+    ]
+    try:
+        yield gate
+    finally:
+        await cancel_all(tasks)
+        await reader.close()
+
+
+def by_express(
+    settings: KafkaSettings, harness: SinkHarness, value: bytes, offset: int = 0
+) -> bytes:
+    """Return the decision in ``value`` as that on an event of the express lane."""
+    decision = harness.codec.decode("Decision", value)
+    decision |= {"topic": settings.topics.express.name, "offset": offset}
+    return harness.codec.encode("Decision", decision)
+
+
+async def desired(harness: SinkHarness) -> dict[str, str]:
+    """Return the desired status of each recipient."""
+    rows = await harness.ledger.fetch("SELECT recipient, desired_status FROM consents")
+    return {row["recipient"]: row["desired_status"] for row in rows}
+
+
+async def recorded(harness: SinkHarness) -> list[bytes]:
+    """Return the decisions that the history has."""
+    rows = await harness.ledger.fetch("SELECT decision FROM movements WHERE kind = 'decision'")
+    return [row["decision"] for row in rows]
+
+
+async def test_opt_out_is_stored_ahead_of_a_backlog(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """In its turn it changes nothing: neither the row nor the history has it twice."""
+    people = [a_phone(number) for number in range(2, 12)]
+    decisions = harness.decided(onay(PHONE), *map(onay, people), ret(PHONE))
+    values = [one.value for one in decisions]
+    values[-1] = by_express(kafka_settings, harness, values[-1])
+    write(kafka_settings, values)
+    async with held_up(harness, kafka_settings) as gate:
+
+        async def is_opted_out() -> bool:
+            return await desired(harness) == {PHONE: "RET"}
+
+        await until(is_opted_out)
+        assert len(await recorded(harness)) == 1
+        gate.opened.set()
+
+        async def is_read() -> bool:
+            rows = await harness.ledger.fetch("SELECT sum(next_offset) AS read FROM kafka_offsets")
+            return rows[0]["read"] == len(values)
+
+        await until(is_read)
+    assert await desired(harness) == dict.fromkeys(people, "ONAY") | {PHONE: "RET"}
+    found = await recorded(harness)
+    assert len(found) == len(set(found)) == len(values)
+
+
+async def test_search_takes_what_was_published_with_the_bulk_in_its_turn(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """Neither an opt-out of the other lane, nor an opt-in of this one, nor what is poison."""
+    decisions = harness.decided(
+        *(onay(a_phone(number)) for number in range(10, 20)),
+        ret(a_phone(1)),
+        onay(a_phone(2)),
+        ret(a_phone(3)),
+        ret(a_phone(4)),
+    )
+    values = [one.value for one in decisions]
+    for place, offset in ((-3, 0), (-2, 1), (-1, 2)):
+        values[place] = by_express(kafka_settings, harness, values[place], offset)
+    values[-2] = POISON["truncated"](values[-2])
+    write(kafka_settings, values)
+    async with held_up(harness, kafka_settings):
+
+        async def is_opted_out() -> bool:
+            return await desired(harness) == {a_phone(4): "RET"}
+
+        await until(is_opted_out)
+
+
+async def test_reader_is_behind_while_a_batch_is_being_stored(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """However few there are: what holds it up may last."""
+    (decision,) = harness.decided(ret(PHONE))
+    write(kafka_settings, [by_express(kafka_settings, harness, decision.value)])
+    async with held_up(harness, kafka_settings):
+
+        async def is_opted_out() -> bool:
+            return await desired(harness) == {PHONE: "RET"}
+
+        await until(is_opted_out)
+
+
+async def test_reader_is_not_behind_where_it_keeps_up(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """Nothing is read twice then."""
+    write(kafka_settings, [one.value for one in harness.decided(onay(PHONE))])
+    reader: Reader = await replace(harness.ingester, settings=kafka_settings).open()
+    try:
+
+        async def is_stored() -> bool:
+            await reader.step(WAIT)
+            assert not reader.is_behind
+            return bool(await desired(harness))
+
+        await until(is_stored)
+    finally:
+        await reader.close()
