@@ -97,7 +97,7 @@ class SinkCampaign:
     on_progress: Callable[[str], None] = lambda _: None
     injected: list[tuple[float, SinkFault, str]] = field(default_factory=list)
     outstanding: list[int] = field(default_factory=list)
-    """The opt-ins that were not submitted yet, at the first fault and at the last."""
+    """The opt-ins that İYS had not judged yet, at the first fault and at the last."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
@@ -112,10 +112,16 @@ class SinkCampaign:
         settings = LedgerSettings(database_url=SecretStr(self.database_url))
         async with Ledger(settings, owner=1) as ledger:
             topic_messages = TopicMessages(Codec(), self.settings.topics)
-            for code in BRANDS:
-                brand = replace(ACTIVE, brand_code=code)
-                await brands.upsert(ledger, topic_messages, brand, by="test", now=datetime.now(UTC))
-            failed = await self._injected(faults, ledger)
+
+            async def set_status(status: str) -> None:
+                for code in BRANDS:
+                    brand = replace(ACTIVE, brand_code=code, status=status)
+                    now = datetime.now(UTC)
+                    await brands.upsert(ledger, topic_messages, brand, by="test", now=now)
+
+            # Nothing is submitted before the whole load is there.
+            await set_status("stopped")
+            failed = await self._injected(faults, ledger, start=lambda: set_status("active"))
             self.on_progress("comparing")
             names = [worker_name(number) for number in range(self.workers)]
             return await judge(
@@ -140,8 +146,13 @@ class SinkCampaign:
         for code in BRANDS:
             self.simulator.brand(brandCode=code)
 
-    async def _injected(self, faults: int, ledger: Ledger) -> list[str]:
-        """Inject faults under load and let all settle; return what ended by itself."""
+    async def _injected(
+        self, faults: int, ledger: Ledger, *, start: Callable[[], Awaitable[None]]
+    ) -> list[str]:
+        """Inject faults under load and let all settle; return what ended by itself.
+
+        ``start`` has the sinks submit.
+        """
         traffic = Traffic(
             source=self._source,
             database_url=self.database_url,
@@ -170,6 +181,7 @@ class SinkCampaign:
                 async with asyncio.timeout(_SETTLES_WITHIN):
                     await traffic.load()
                 self.outstanding.append(traffic.outstanding)
+                await start()
                 publishing = tasks.create_task(traffic.run())
                 await self._inject(faults, injector)
                 self.outstanding.append(traffic.outstanding)

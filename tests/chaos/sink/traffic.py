@@ -25,7 +25,8 @@ WHERE i.status = 'ONAY' AND i.state = 'open' ORDER BY random() LIMIT %(count)s
 _PENDING: LiteralString = """
 SELECT
     (SELECT count(*) FROM consents
-    WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'ONAY'),
+    WHERE desired_status = 'ONAY'
+        AND state IN ('pending', 'in_flight', 'awaiting_result', 'unknown', 'retryable')),
     (SELECT coalesce(sum(next_offset), 0)::bigint FROM kafka_offsets WHERE topic = %(topic)s)
 """
 
@@ -49,7 +50,7 @@ class Traffic:
     recipients: int = 0
     """How many there are so far."""
     outstanding: int = 0
-    """The opt-ins that were not submitted yet when they were last counted."""
+    """The opt-ins that İYS had not judged yet when they were last counted."""
     unread: int = 1
     """The decisions of which the ledger did not know then."""
 
@@ -60,10 +61,8 @@ class Traffic:
         await self._refill(self.keys)
 
     async def load(self) -> None:
-        """Return when ``keys`` opt-ins are outstanding, and nearly all decisions are ingested."""
-        while self.unread > (_CHUNK if self.is_refilled else 0) or (
-            self.is_refilled and self.outstanding < self.keys
-        ):
+        """Return when all opt-ins are in the ledger, from where nothing is submitted yet."""
+        while self.unread or self.outstanding < self.keys:
             await self._count()
             await asyncio.sleep(_TICK)
 
