@@ -1,8 +1,9 @@
 """Which waiting call of a process gets the next slot.
 
 Opt-outs go first, then calls that are nearly due. The other classes share the rest by weight, so
-that results are polled while bulk is submitted, and neither pull nor sweep starves. One slot of ten
-goes to the call that has waited longest, of any class, and counts against the share of its class.
+that results are polled while bulk is submitted, and neither pull nor sweep starves. One slot of
+four goes to the call that has waited longest, of any class, and counts against the share of its
+class: opt-outs that could use every slot go by batch, and some wait for calls that settle opt-ins.
 The choice is made when the slot begins: an opt-out that is queued late still goes first.
 """
 

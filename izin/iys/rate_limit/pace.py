@@ -109,7 +109,7 @@ class Pace:
     slowest: float = 0.1
     recovery: float = 0.02
     """The fraction of the full pace regained with every slot."""
-    longest_waiting_every: int = 10
+    longest_waiting_every: int = 4
 
     @property
     def interval(self) -> float:

@@ -1,7 +1,7 @@
 """The loops of one process that submit to İYS and query it, and how any loop is kept running.
 
 A failure outside this process (İYS, PostgreSQL or Kafka away) restarts a loop after an exponential
-backoff of up to half a minute. Any other error is a fault of ours and ends the process: what is not
+backoff of up to five seconds. Any other error is a fault of ours and ends the process: what is not
 understood must not reach İYS. Loops are independent of each other: leases in the ledger keep them,
 and those of other processes, from taking the same records.
 """
@@ -42,8 +42,9 @@ RETRIED = (
 _OPT_OUT_LOOPS = 6
 _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
-_BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=30))
-_STABLE = 60.0
+_BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
+"""No longer, for an opt-out waits as long once the ledger is back."""
+_STABLE = 5.0
 """After so many seconds without an error, the backoff starts at its shortest again."""
 
 _log = get_logger(__name__)

@@ -1,12 +1,12 @@
 """Query the status of items whose call was not answered and that are not sent again.
 
 İYS permits a thousand single queries an hour. An opt-out in an item's place waits for the answer
-and needs to know only whether İYS holds an ONAY: such items are queried in one call. The others are
-queried one by one, for the record that İYS shows is the receipt of what we sent.
+and needs to know only whether İYS holds an ONAY: such items are queried in one call. So are many
+others. A few are queried one by one, for the record that İYS shows is the receipt of what we sent.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,7 +26,8 @@ from izin.sinks.record.apply import Observation
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
-_QUERIED_AT_ONCE = 20
+_ONE_BY_ONE = 20
+"""The most items that are queried one by one, before others have their turn."""
 _LATER = timedelta(seconds=30)
 _REFUSED = timedelta(minutes=15)
 """After an error that a person must correct: each failed call counts against our address."""
@@ -42,7 +43,7 @@ class LostItems:
     result_delay: timedelta
 
     async def query(
-        self, submission: Submission, items: Sequence[Item], *, opted_out: Collection[Item]
+        self, submission: Submission, items: Sequence[Item], *, opted_out: Sequence[Item]
     ) -> None:
         """Settle items that must not be sent again by their status, once İYS can show it; first
         those ``opted_out`` since.
@@ -53,36 +54,39 @@ class LostItems:
         if submission.kind != SINGLE and self.context.clock() < settled_at:
             await self.postpone(submission, settled_at)
             return
+        others = [item for item in items if item not in opted_out]
         try:
-            await self._query_each(submission, await self._query_many(submission, items, opted_out))
+            await self._query(submission, opted_out, CallClass.RET, at_once=1)
+            await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
         except CallError as error:
             await self._postpone_query(submission, error)
 
-    async def _query_each(self, submission: Submission, items: Sequence[Item]) -> None:
-        for item in items[:_QUERIED_AT_ONCE]:
-            queried_at = self.context.clock().replace(microsecond=0)
-            record = await self.status(submission, item)
-            await self.settle(submission, item, record, queried_at)
-        if items[_QUERIED_AT_ONCE:]:
-            await self.postpone(submission, self.context.clock())
-
-    async def _query_many(
-        self, submission: Submission, items: Sequence[Item], opted_out: Collection[Item]
-    ) -> Sequence[Item]:
-        """Settle those ``opted_out`` in one call; return the items that are left, those first that
-        İYS refuses to show together.
-        """
-        others = [item for item in items if item not in opted_out]
-        if len(opted_out) > 1:
+    async def _query(
+        self,
+        submission: Submission,
+        items: Sequence[Item],
+        call_class: CallClass,
+        *,
+        at_once: int,
+    ) -> None:
+        """Query more items than ``at_once`` in one call, unless İYS refuses it; else each."""
+        if len(items) > at_once:
             try:
-                await self._query_together(submission, opted_out)
+                await self._query_together(submission, items, call_class)
             except RefusedError as error:
                 _log.warning("status query refused", submission=submission.id, error=str(error))
             else:
-                return others
-        return [*opted_out, *others]
+                return
+        for item in items[:_ONE_BY_ONE]:
+            queried_at = self.context.clock().replace(microsecond=0)
+            record = await self.status(submission, item)
+            await self.settle(submission, item, record, queried_at)
+        if items[_ONE_BY_ONE:]:
+            await self.postpone(submission, self.context.clock())
 
-    async def _query_together(self, submission: Submission, items: Collection[Item]) -> None:
+    async def _query_together(
+        self, submission: Submission, items: Sequence[Item], call_class: CallClass
+    ) -> None:
         places = defaultdict[tuple[str, str], dict[str, Item]](dict)
         for item in items:
             _, channel, recipient_type, recipient = item.key.split("/", 3)
@@ -94,7 +98,7 @@ class LostItems:
                 Channel(channel),
                 RecipientType(recipient_type),
                 list(some),
-                call_class=CallClass.RET,
+                call_class=call_class,
             )
             await self._withdraw(
                 submission,

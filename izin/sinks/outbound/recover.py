@@ -53,7 +53,9 @@ class SubmissionRecovery:
         return await self._recover(opt_outs_only=False)
 
     async def recover_opt_outs(self) -> bool:
-        """Recover one with opt-outs, which must not wait for the calls of recovered bulk."""
+        """Recover one with opt-outs, or for whose outcome opt-outs wait: they must not wait for the
+        calls of recovered bulk.
+        """
         return await self._recover(opt_outs_only=True)
 
     async def _recover(self, *, opt_outs_only: bool) -> bool:
@@ -110,14 +112,13 @@ class SubmissionRecovery:
             ):
                 await self._resend(submission)
             return
-        if wanted:
-            (part,) = await resubmit(
-                self.context, submission, [wanted], refusals=submission.refusals
-            )
-            await self.sender.submit(part)
+        parts = [wanted] if wanted else []
+        again = await resubmit(self.context, submission, parts, refusals=submission.refusals)
         rest = [item for item in submission.items if item not in wanted]
         opted_out = [item for item in rest if entries[item.key].desired_status == Status.RET]
         await self._lost.query(submission, rest, opted_out=opted_out)
+        for part in again:
+            await self.sender.submit(part)
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
         """Query the status before an item is sent again; return False where it is to be sent.

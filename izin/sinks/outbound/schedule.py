@@ -31,9 +31,9 @@ QUERY_FIRST_OVER = 1
 One query takes no longer than one opt-out. An opt-out for which İYS has no consent is refused
 (H175), and too many refusals cost the address its place on İYS's list.
 """
-BATCH_OVER = 50
+BATCH_OVER = 10
 """More opt-outs than this for which İYS may show ONAY are submitted by batch: where their ONAYs are
-in flight, it is processed after them.
+in flight, it is processed after them. One by one, so many take all calls of a second.
 """
 OTHERS_EVERY = 4
 """While those wait, every so many-th step is for opt-outs for which İYS shows no ONAY."""

@@ -105,7 +105,7 @@ async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: Sin
 
 async def test_lost_batch_is_queried_in_the_bulk_class(harness: SinkHarness):
     """The recovery of a stopped brand's batch spends nothing that is reserved for opt-outs."""
-    await harness.ingest_for(onay, range(5))
+    await harness.ingest_for(onay, range(21))
     await harness.lose_batch()
     await harness.brand(replace(ACTIVE, status="stopped"))
     before = len(harness.pacer.classes)

@@ -35,9 +35,9 @@ async def test_opt_outs_in_flight_go_with_those_of_registered_opt_ins(harness: S
 
 async def test_unknown_opt_outs_have_their_turn_among_known_ones(harness: SinkHarness) -> None:
     """While opt-outs of registered opt-ins keep coming, the others are queried all the same."""
-    await harness.register(*(onay(a_phone(number)) for number in range(12)))
+    await harness.register(*(onay(a_phone(number)) for number in range(8)))
     scheduler = harness.scheduler
-    await harness.ingest_for(ret, range(20))
+    await harness.ingest_for(ret, range(16))
     harness.start_second()
     for _ in range(6):
         assert await scheduler.opt_out()
@@ -47,10 +47,10 @@ async def test_unknown_opt_outs_have_their_turn_among_known_ones(harness: SinkHa
 
 async def test_single_unknown_opt_out_has_its_turn_among_known_ones(harness: SinkHarness) -> None:
     """Alone it is submitted, not queried."""
-    await harness.register(*(onay(a_phone(number)) for number in range(12)))
+    await harness.register(*(onay(a_phone(number)) for number in range(8)))
     scheduler = harness.scheduler
     (unknown,) = await harness.ingest_for(ret, [99])
-    await harness.ingest_for(ret, range(12))
+    await harness.ingest_for(ret, range(8))
     harness.start_second()
     for _ in range(6):
         assert await scheduler.opt_out()
