@@ -21,11 +21,13 @@ AHEAD = (CallClass.RET, CallClass.DUE)
 """The classes that precede all others, in this order."""
 SHARES: Mapping[CallClass, int] = {
     CallClass.BULK: 4,
-    CallClass.RESULTS: 4,
+    CallClass.RESULTS: 8,
     CallClass.PULL: 1,
     CallClass.SWEEP: 1,
 }
-"""The weights of the others. A batch costs at least one result query, so the two are equal."""
+"""The weights of the others. A batch costs at least one result query, and some fail: with no more
+than the share of bulk, results would fall behind it further and further.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

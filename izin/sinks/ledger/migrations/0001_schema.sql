@@ -460,6 +460,16 @@ CREATE UNIQUE INDEX submission_items_open ON submission_items (key, status) WHER
 -- Distinguishes our own movements in İYS's HS stream from those of other writers: same key, status and consent date.
 CREATE INDEX submission_items_key ON submission_items (key, status, consent_date);
 
+-- The submissions for whose outcome opt-outs wait: what becomes of them depends on an opt-in that is open there.
+CREATE FUNCTION awaited_by_opt_outs() RETURNS TABLE (id bigint) LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT i.submission_id
+    FROM brands AS b CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
+    JOIN consents AS c ON c.brand_code = b.brand_code AND c.channel = lane.channel AND c.desired_status = 'RET'
+    JOIN submission_items AS i ON i.key = c.key AND i.status = 'ONAY' AND i.state = 'open'
+    WHERE c.action = 'wait'
+        AND c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+$$;
+
 
 -- Pulling -------------------------------------------------------------------------------------------------------------
 

@@ -94,16 +94,7 @@ WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL 
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
 -- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
 -- for; an opt-out is asked about and repeated at once, which harms nothing. The items of a submission have one status,
--- so the first open one is enough: a hundred batches may wait here. Opt-outs come first, then opt-ins in whose place
--- an opt-out waits.
-WITH opted_out AS MATERIALIZED (
-    SELECT DISTINCT i.submission_id AS id
-    FROM brands AS b CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
-    JOIN consents AS c ON c.brand_code = b.brand_code AND c.channel = lane.channel AND c.desired_status = 'RET'
-    JOIN submission_items AS i ON i.key = c.key AND i.status = 'ONAY' AND i.state = 'open'
-    WHERE c.onay_open
-        AND c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
-)
+-- so the first open one is enough: a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
@@ -111,12 +102,12 @@ LEFT JOIN LATERAL (
     SELECT i.status FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open' ORDER BY i.index LIMIT 1
 ) AS first ON true
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
-    AND (first.status = 'RET' OR s.id IN (SELECT o.id FROM opted_out AS o) OR NOT %(opt_outs_only)s)
+    AND (first.status = 'RET' OR s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) OR NOT %(opt_outs_only)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
     AND (s.call_until IS NULL OR s.call_until <= %(now)s OR first.status IS DISTINCT FROM 'ONAY')
-ORDER BY first.status DESC NULLS LAST, s.id IN (SELECT o.id FROM opted_out AS o) DESC, s.id
+ORDER BY first.status DESC NULLS LAST, s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) DESC, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 
@@ -128,14 +119,14 @@ WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
 RETURNING id
 
 -- name: claim-results
--- Claim one batch whose result is due to be polled.
+-- Claim one batch whose result is due to be polled, what opt-outs wait for first.
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)
-ORDER BY s.next_poll_at, s.id
+ORDER BY s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) DESC, s.next_poll_at, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from izin.consent.next_action import Action
 from izin.iys import CircuitState
 from izin.iys.client import IysClient
 from izin.iys.errors import CallError
@@ -84,6 +85,24 @@ async def test_results_are_given_up_after_three_days_of_polling(
     await harness.ingest(ret(consent_date=at, received_at=at, event_id="no"))
     await harness.run(harness.opt_out, harness.poller.settle, times=8, every=timedelta(minutes=10))
     assert harness.iys.register().get(PHONE) != "ONAY"
+
+
+async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHarness):
+    """İYS holds an opt-out, and a newer opt-in is on its way: whether the newest opt-out is needed
+    depends on it.
+    """
+    await harness.register(onay(minutes=40))
+    await harness.ingest(ret(minutes=30))
+    assert await harness.opt_out()
+    other = a_phone(2)
+    for opt_in in (onay(other, minutes=20), onay(minutes=20)):
+        await harness.ingest(opt_in)
+        assert await harness.bulk()
+    await harness.ingest(ret(minutes=10))
+    assert (await harness.row()).action is Action.WAIT
+    assert await harness.settle()
+    assert (await harness.row()).action is Action.SEND
+    assert (await harness.row(other)).state == "awaiting_result"
 
 
 async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: SinkHarness):

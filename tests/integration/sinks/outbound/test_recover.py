@@ -12,7 +12,15 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import BATCH, SINGLE
-from tests.integration.sinks.sink_harness import ACTIVE, TOPIC, SinkHarness, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    RESULT_DELAY,
+    TOPIC,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+)
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
@@ -225,6 +233,23 @@ async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarne
         "not_needed",
     )
     assert harness.iys.movements() == []
+
+
+async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harness: SinkHarness):
+    """By what recovers opt-outs, which leaves the other batches alone. İYS holds an earlier opt-out
+    of the recipient, so whether the newest one is needed depends on what came of the opt-in.
+    """
+    await harness.register(onay(a_phone(1), minutes=40))
+    await harness.ingest(ret(a_phone(1), minutes=30))
+    assert await harness.opt_out()
+    for number in range(3):
+        await harness.ingest(onay(a_phone(number), minutes=20))
+        await harness.lose_batch()
+    await harness.ingest(ret(a_phone(1), minutes=10))
+    harness.advance(RESULT_DELAY * 2)
+    assert await harness.recovery.recover_opt_outs()
+    assert await harness.states_of(map(a_phone, range(3))) == ["unknown", "not_needed", "unknown"]
+    assert not await harness.recovery.recover_opt_outs()
 
 
 @pytest.mark.parametrize("drop", ["before", "after"])

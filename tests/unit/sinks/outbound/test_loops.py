@@ -4,10 +4,12 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from izin.consent.errors import OurError
 from izin.sinks.ledger.db.notifications import BULK, Notifications
-from izin.sinks.outbound.loops import run_every, run_on_notification
+from izin.sinks.outbound import loops
+from izin.sinks.outbound.loops import keep_running, run_every, run_on_notification
 from izin.sinks.record.errors import LedgerUnavailableError
 
 SOON = timedelta(seconds=5)
@@ -39,3 +41,30 @@ async def test_loop_ends_with_an_error_of_ours():
 
     with pytest.raises(OurError, match="a bug"):
         await run_every("x", step, interval=SOON, stopping=asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("stable", "waits"),
+    [(3600.0, [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]), (-1.0, [0.2] * 7)],
+    ids=["in a row", "each after it had worked"],
+)
+async def test_loop_waits_no_longer_than_an_opt_out_may(
+    monkeypatch: pytest.MonkeyPatch, stable: float, waits: list[float]
+):
+    """After a long outage, and after many short ones."""
+    failures = len(waits)
+
+    async def work() -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise LedgerUnavailableError("away")
+
+    async def no_wait(_: float) -> None:
+        return
+
+    monkeypatch.setattr(loops, "_STABLE", stable)
+    monkeypatch.setattr(asyncio, "sleep", no_wait)
+    with capture_logs() as logs:
+        await keep_running("x", work)
+    assert [log["after"] for log in logs] == waits
