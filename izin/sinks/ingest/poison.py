@@ -50,22 +50,30 @@ async def store_apart(
     store: Callable[[Sequence[T]], Awaitable[None]],
     set_aside: Callable[[T, Exception], Awaitable[None]],
 ) -> None:
-    """Store ``items`` in their order, in halves where they cannot be stored together; the one that
-    is at fault, alone, is to be ``set_aside``.
+    """Store ``items`` in their order, in parts of half the size where some cannot be stored
+    together; the one that is at fault, alone, is to be ``set_aside``.
+
+    Those at fault often come one after the other: what follows one is stored alone, and parts of
+    twice the size after each that could be stored.
 
     Raises what is no record's fault.
     """
-    try:
-        await store(items)
-    except Exception as error:
-        if not is_poison(error):
-            raise
-        if len(items) == 1:
-            await set_aside(items[0], error)
-            return
-        middle = len(items) // 2
-        await store_apart(items[:middle], store, set_aside)
-        await store_apart(items[middle:], store, set_aside)
+    start, size = 0, len(items)
+    while start < len(items):
+        part = items[start : start + size]
+        try:
+            await store(part)
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            if len(part) > 1:
+                size = len(part) // 2
+                continue
+            await set_aside(part[0], error)
+            size = 1
+        else:
+            size *= 2
+        start += len(part)
 
 
 def quarantine(
