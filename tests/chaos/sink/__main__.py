@@ -30,6 +30,8 @@ from tests.chaos.sink.verdict import SinkVerdict
 from tests.support.simulator import running_simulator
 
 _DELAYS = ("delays", "until_registered")
+_PAUSE = (2.5, 4.5)
+"""How many seconds lie between two faults: processes that end faster than they start do no work."""
 
 app = typer.Typer(add_completion=False, help="Faults on the sinks, and what came of them.")
 
@@ -47,7 +49,10 @@ def main(  # noqa: PLR0917 - an option is an argument
     seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Sink processes.")] = 3,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Over how long they are injected; 0: in quick succession.")
+        float,
+        typer.Option(
+            min=0, help="Over how long they are injected; 0: some seconds after one another."
+        ),
     ] = 0,
     restarts: Annotated[
         bool, typer.Option("--restarts", help="Only end processes; nothing frozen, İYS well.")
@@ -79,6 +84,7 @@ def main(  # noqa: PLR0917 - an option is an argument
             load=replace(HEAVY, keys=keys, opt_outs=opt_outs, requests=requests),
             workers=workers,
             kinds=RESTARTS if restarts else WEIGHTS,
+            pause=_PAUSE,
             seconds=minutes * 60,
             restart_database=restart,
             on_progress=progress().print,
