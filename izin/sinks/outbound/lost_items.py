@@ -1,8 +1,9 @@
 """Query the status of items whose call was not answered and that are not sent again.
 
 İYS permits a thousand single queries an hour. An opt-out in an item's place waits for the answer
-and needs to know only whether İYS holds an ONAY: such items are queried in one call. So are many
-others. A few are queried one by one, for the record that İYS shows is the receipt of what we sent.
+and needs to know only whether İYS holds an ONAY: such items are queried in one call, be it only
+one, for the hour's queries may be spent. So are many others. A few are queried one by one, for the
+record that İYS shows is the receipt of what we sent.
 """
 
 from collections import defaultdict
@@ -56,7 +57,7 @@ class LostItems:
             return
         others = [item for item in items if item not in opted_out]
         try:
-            await self._query(submission, opted_out, CallClass.RET, at_once=1)
+            await self._query(submission, opted_out, CallClass.RET, at_once=0)
             await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
         except CallError as error:
             await self._postpone_query(submission, error)

@@ -6,7 +6,8 @@ is parked.
 
 The multiple query returns only what is ONAY: absence is NOT_ONAY, which may be a RET or no record.
 That settles an opt-out (there is nothing to withdraw) and forbids sending; where it is not enough,
-the single status query decides, a thousand an hour. What a citizen changed at İYS without our
+the single status query decides, a thousand an hour: for an opt-out that is read back, it always is
+enough. What a citizen changed at İYS without our
 knowledge is published as İYS's event, and never submitted.
 """
 
@@ -26,6 +27,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.read_back import READ_BACK
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
@@ -92,10 +94,16 @@ class StatusQuerier:
         if claimed is None:
             return False
         brand, entries = claimed
-        single = [entry for entry in entries if not many or entry.registered in _NEED_SINGLE_QUERY]
+        single = [
+            entry
+            for entry in entries
+            if entry.reason != READ_BACK and (not many or entry.registered in _NEED_SINGLE_QUERY)
+        ]
         rest = [entry for entry in entries if entry not in single]
         if rest:
-            await self._query_many(brand, rest, CallClass.RESULTS)
+            is_read_back = any(entry.reason == READ_BACK for entry in rest)
+            call_class = CallClass.RET if is_read_back else CallClass.RESULTS
+            await self._query_many(brand, rest, call_class)
         for entry in single[:SINGLES]:
             error = await self._query_one(brand, entry)
             if error is not None and not isinstance(error, RefusedError):

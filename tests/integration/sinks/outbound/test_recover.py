@@ -222,14 +222,15 @@ async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness
 
 
 async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarness):
-    """Its status is queried only."""
+    """Its status is queried only, by what no hourly limit holds up."""
     await harness.ingest(onay(minutes=10))
     await harness.lose_batch()
     await harness.ingest(ret(minutes=5))
+    harness.iys.inject_fault("status", status=429, code="H086", times=None)
     assert await harness.recover()
     assert await harness.columns("onay_open", "registered", "state") == (
         False,
-        "NONE",
+        "NOT_ONAY",
         "not_needed",
     )
     assert harness.iys.movements() == []

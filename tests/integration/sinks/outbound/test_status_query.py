@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from izin.consent.next_action import Action
+from izin.sinks.outbound.read_back import READ_BACK
 from izin.sinks.outbound.status_query import SINGLES
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 
@@ -93,3 +94,15 @@ async def test_opt_out_whose_query_is_refused_delays_no_other(harness: SinkHarne
     assert (found.pop(3), set(found)) == ("refused", {"not_needed"})
     assert (await harness.row(PEOPLE[3])).action is Action.RESCUE
     assert harness.iys.calls("addV2") == 1
+
+
+async def test_opt_out_is_read_back_though_the_queries_of_the_hour_are_spent(harness: SinkHarness):
+    """Whether İYS shows an opt-in is all that matters, and that has no hourly limit."""
+    await harness.register_onay()
+    await harness.ingest(ret())
+    assert await harness.opt_out()
+    await harness.set_columns(action="query", reason=READ_BACK)
+    harness.iys.inject_fault("status", status=429, code="H086", times=None)
+    assert await harness.query()
+    assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
+    assert (await harness.row()).action is Action.NOTHING
