@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+import structlog
 from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck, settings
 from structlog.testing import capture_logs
@@ -138,6 +139,15 @@ def make_settings(kafka: str, topic_prefix: str) -> Callable[[int], KafkaSetting
         return made
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def unconfigured_logs() -> Iterator[None]:
+    """Undo what a test has configured: a command run in this process logs to standard error only
+    where nobody has.
+    """
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
