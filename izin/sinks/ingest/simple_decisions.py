@@ -19,7 +19,7 @@ from izin.sinks.ingest.decision_reader import (
 )
 from izin.sinks.record import apply
 from izin.sinks.record.column_lists import SHARED_BY_NEWER
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow, is_read_back
 
 
 class _RowTemplate(NamedTuple):
@@ -43,7 +43,7 @@ class DecisionApplier:
     ) -> ConsentRow:
         """Return the row after ``decision``, as ``record.apply.decided`` does."""
         fields = decision.fields
-        if fields is None:
+        if fields is None or is_read_back(entry):
             return apply.decided(entry, self._reader.decode(decision.value), now)
         template_key = fields.template_key, is_prompt(fields)
         template = self._templates.get(template_key) or put(

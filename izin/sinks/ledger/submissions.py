@@ -270,7 +270,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
         polls=row["polls"],
         sends=row["sends"],
         refusals=row["refusals"],
-        was_called=row["call_until"] is not None,
+        call_until=row["call_until"],
     )
 
 

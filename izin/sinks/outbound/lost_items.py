@@ -51,7 +51,9 @@ class LostItems:
         """
         if not items:
             return
-        settled_at = submission.intended_at + self.result_delay
+        # İYS begins to process a batch when its call has arrived, at the latest when it is over.
+        received_at = submission.call_until or submission.intended_at
+        settled_at = received_at + self.result_delay
         if submission.kind != SINGLE and self.context.clock() < settled_at:
             await self.postpone(submission, settled_at)
             return

@@ -17,12 +17,10 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import READ_BACK, ConsentRow
 from izin.sinks.record.item_result import AppliedResult
 from izin.sinks.record.submission import Item, Submission
 
-READ_BACK = "read-back"
-"""The reason of a query whose answer is expected to change nothing."""
 _UNKNOWN_SINCE = timedelta(hours=1)
 _AFTER = timedelta(minutes=1)
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})

@@ -18,7 +18,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
+from izin.sinks.record.consent_row import ConsentRow, is_of_citizens, is_read_back
 from izin.sinks.record.iys_movements import event_of
 
 _MOST_QUERIES = 6
@@ -93,6 +93,8 @@ def rule(
     and would refuse again.
     """
     now = changes.now
+    if is_read_back(observed):
+        observed = observed.replace(action=Action.NOTHING)
     ruled = ruling.rule_row(
         observed,
         brand,

@@ -27,11 +27,10 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.read_back import READ_BACK
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow, is_read_back
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""
@@ -97,12 +96,12 @@ class StatusQuerier:
         single = [
             entry
             for entry in entries
-            if entry.reason != READ_BACK and (not many or entry.registered in _NEED_SINGLE_QUERY)
+            if not is_read_back(entry) and (not many or entry.registered in _NEED_SINGLE_QUERY)
         ]
         rest = [entry for entry in entries if entry not in single]
         if rest:
-            is_read_back = any(entry.reason == READ_BACK for entry in rest)
-            call_class = CallClass.RET if is_read_back else CallClass.RESULTS
+            urgent = any(is_read_back(entry) for entry in rest)
+            call_class = CallClass.RET if urgent else CallClass.RESULTS
             await self._query_many(brand, rest, call_class)
         for entry in single[:SINGLES]:
             error = await self._query_one(brand, entry)

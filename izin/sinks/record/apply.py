@@ -14,7 +14,7 @@ from izin.consent.attestation import attested
 from izin.consent.model import Consent, ConsentEvent, IysOrigin, Status
 from izin.consent.next_action import Action, Registered
 from izin.schemas.records import consent_from_avro, event_from_avro
-from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow
+from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow, is_read_back
 from izin.sinks.record.state_change import begin, first_row
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -112,6 +112,7 @@ def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> 
             desired_at=consent.effective_at, desired_consent_date=consent.consent_date
         )
     known = event if event is not None and event.event_id == consent.event_id else None
+    is_kept = consent.status == Status.RET and is_read_back(row)
     return begin(
         row,
         customer_id=consent.customer_id,
@@ -129,11 +130,11 @@ def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> 
         attested=known is not None and attested(known),
         retailer_code=None if known is None else known.retailer_code,
         retailer_access=None if known is None else known.retailer_access,
-        action=Action.NOTHING,
-        reason=None,
+        action=row.action if is_kept else Action.NOTHING,
+        reason=row.reason if is_kept else None,
         code=None,
         attempts=0,
-        next_attempt_at=None,
+        next_attempt_at=row.next_attempt_at if is_kept else None,
         lease_owner=None,
         lease_until=None,
     )

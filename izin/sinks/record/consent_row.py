@@ -21,6 +21,8 @@ from izin.consent.transitions import State
 
 BOOTSTRAP = "bootstrap"
 """In ``verified_by``: the row was restored from desired-consents, and not observed since."""
+READ_BACK = "read-back"
+"""The reason of a query whose answer is expected to change nothing (``outbound.read_back``)."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
 _registered = maker(RegisteredState)
@@ -196,3 +198,10 @@ _COLUMNS = frozenset(field.name for field in fields(ConsentRow))
 def to_json(rows: Iterable[ConsentRow]) -> str:
     """Return ``rows`` as the JSON array that PostgreSQL reads as rows of ``consents``."""
     return orjson.dumps([row.__dict__ for row in rows]).decode()
+
+
+def is_read_back(row: ConsentRow | None) -> bool:
+    """Whether the row waits to be read back: whatever else is settled meanwhile, an opt-in may
+    still reach İYS after the opt-out.
+    """
+    return row is not None and row.action is Action.QUERY and row.reason == READ_BACK

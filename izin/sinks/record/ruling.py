@@ -17,7 +17,7 @@ from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.next_action import Action, ActionReason, rule
 from izin.consent.transitions import CLOSED, OPEN, Event, State
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ConsentRow, is_read_back
 from izin.sinks.record.state_change import transition
 
 UNKNOWN_BRAND = "unknown-brand"
@@ -242,6 +242,8 @@ def _park(row: ConsentRow, reason: str) -> ConsentRow:
 
 
 def _settle(row: ConsentRow, reason: str, *, submitted: bool) -> ConsentRow:
+    if is_read_back(row):
+        return row
     if row.state is State.ACCEPTED:
         return row.replace(action=Action.NOTHING, reason=reason, next_attempt_at=None)
     event = Event.ACCEPT if submitted and row.state in OPEN else Event.SETTLE

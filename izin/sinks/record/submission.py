@@ -48,8 +48,13 @@ class Submission:
     polls: int = 0
     sends: int = 1
     refusals: int = 0
-    was_called: bool = False
-    """Whether a call of it may have been written, as far as known when it was claimed."""
+    call_until: datetime | None = None
+    """By when its last call is certainly over, as known when it was claimed; None: it had none."""
+
+    @property
+    def was_called(self) -> bool:
+        """Whether a call of it may have been written."""
+        return self.call_until is not None
 
     @property
     def content(self) -> tuple[ConsentItem, ...]:

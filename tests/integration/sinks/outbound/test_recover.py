@@ -13,6 +13,7 @@ from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import BATCH, SINGLE
 from tests.integration.sinks.sink_harness import (
+    A_SECOND,
     ACTIVE,
     RESULT_DELAY,
     TOPIC,
@@ -234,6 +235,25 @@ async def test_lost_opt_in_is_not_sent_again_after_an_opt_out(harness: SinkHarne
         "not_needed",
     )
     assert harness.iys.movements() == []
+
+
+async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call(
+    harness: SinkHarness,
+):
+    """A call that was on its way for long arrived later than it was stored."""
+    await harness.ingest(onay())
+    await harness.lose_batch("after")
+    await harness.ingest(ret())
+    late = harness.clock() + A_SECOND * 3
+    await harness.ledger.fetch(
+        "UPDATE submissions SET call_until = %(late)s RETURNING id", {"late": late}
+    )
+    harness.advance(A_SECOND * 4)
+    assert await harness.recover_now()
+    assert not await harness.recover(RESULT_DELAY - A_SECOND * 2)
+    assert harness.iys.calls("statuses") == 0
+    assert await harness.recover(A_SECOND * 2)
+    assert harness.iys.calls("statuses") == 1
 
 
 async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harness: SinkHarness):

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pytest
 
 from izin.consent.next_action import Action
-from izin.sinks.outbound.read_back import READ_BACK
 from izin.sinks.outbound.status_query import SINGLES
-from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
+from izin.sinks.record.consent_row import READ_BACK, is_read_back
+from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret
 
 pytestmark = pytest.mark.database
 
@@ -105,4 +105,20 @@ async def test_opt_out_is_read_back_though_the_queries_of_the_hour_are_spent(har
     harness.iys.inject_fault("status", status=429, code="H086", times=None)
     assert await harness.query()
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 0)
+    assert (await harness.row()).action is Action.NOTHING
+
+
+@pytest.mark.parametrize("again", ["decided again", "newer"])
+async def test_opt_out_stays_to_be_read_back(harness: SinkHarness, again: str):
+    """A decision that is read in its turn, or a second opt-out, ends no doubt about an opt-in."""
+    await harness.register_onay()
+    (decision,) = await harness.ingest(ret(minutes=5))
+    assert await harness.opt_out()
+    await harness.set_columns(action="query", reason=READ_BACK)
+    if again == "newer":
+        await harness.ingest(ret(minutes=4))
+    else:
+        await harness.ingester.store(TOPIC, "topic", [decision], {})
+    assert is_read_back(await harness.row())
+    assert await harness.query()
     assert (await harness.row()).action is Action.NOTHING
