@@ -97,9 +97,11 @@ class Ingester:
 
     def opt_outs_ahead(self, reader: Reader) -> OptOutsAhead:
         """Return what stores opt-outs while ``reader`` is behind."""
+        express = self.settings.topics.express.name
         return OptOutsAhead(
             reader,
-            express=self.settings.topics.express.name,
+            express=express,
+            recorded=partial(new_decisions.recorded_offsets, self.ledger, express),
             open_topic=partial(self._open_topic, "earliest"),
             decisions=self._reader,
             store=self.store,

@@ -4,15 +4,21 @@ A decision beyond the recorded offset of its input partition is new; one before 
 replay) is looked up among the decisions of its key.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec, source_of
 from izin.sinks.ledger.history.hash_chain import Fact, decided
 
 _SQL = statements("movements")
+
+
+async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
+    """Return how far the decisions on the events of ``topic`` were recorded, by partition."""
+    found = await ledger.fetch(_SQL["recorded"], {"topics": [topic]})
+    return {row["partition"]: row["next_offset"] for row in found}
 
 
 async def facts(

@@ -3,14 +3,15 @@
 Decisions of both lanes come in one topic. A first load or an outage leaves millions of them unread,
 and an opt-out must not wait until all are stored. The ledger knows no order of arrival, so while
 its reader is behind, the topic is searched for opt-outs up to its end, and they are stored with
-their positions unchanged: each is read again in its turn, and changes nothing then.
+their positions unchanged: each is read again in its turn, and changes nothing then. A search that
+is started again passes those that the history has already.
 
 Only the express lane is searched for: an opt-out that was published with the bulk is bulk. Stored
 ahead it would have every decision before it on its lane looked up in the history, one by one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from confluent_kafka import Message
 
@@ -31,17 +32,19 @@ _log = get_logger(__name__)
 class OptOutsAhead:
     """Searches the topic while ``reader`` is behind."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it searches, and where it stores
         self,
         reader: Reader,
         *,
         express: str,
+        recorded: Callable[[], Awaitable[Mapping[int, int]]],
         open_topic: Callable[[], Awaitable[TopicReader]],
         decisions: DecisionReader,
         store: Store,
     ) -> None:
         self._reader = reader
         self._express = express
+        self._recorded = recorded
         self._open = open_topic
         self._decisions = decisions
         self._write = store
@@ -60,7 +63,7 @@ class OptOutsAhead:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _search(self) -> None:
-        topic, stored = await self._open(), 0
+        recorded, topic, stored = await self._recorded(), await self._open(), 0
         try:
             while self._reader.is_behind:
                 following = asyncio.create_task(topic.poll(_SEARCHED_AT_ONCE, _WAIT))
@@ -69,19 +72,22 @@ class OptOutsAhead:
                 finally:
                     # The consumer must not be closed while a thread still polls it.
                     await asyncio.gather(following, return_exceptions=True)
-                stored += await self._store(topic, await self._opt_outs(messages))
+                stored += await self._store(topic, await self._opt_outs(messages, recorded))
                 topic.moved(topic.moves(messages))
         finally:
             await topic.close()
         if stored:
             _log.info("opt-outs stored ahead", opt_outs=stored)
 
-    async def _opt_outs(self, messages: Sequence[Message]) -> list[IncomingDecision]:
+    async def _opt_outs(
+        self, messages: Sequence[Message], recorded: Mapping[int, int]
+    ) -> list[IncomingDecision]:
         found, mark = [], self._mark
         for place, message in enumerate(messages):
             value = message.value() if message.error() is None else None
             if value is not None and mark in value:
-                found += self._read(value)
+                read = self._read(value)
+                found += [one for one in read if one.offset >= recorded.get(one.partition, 0)]
             if place % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return found

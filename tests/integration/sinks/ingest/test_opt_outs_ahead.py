@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -135,6 +136,41 @@ async def test_search_takes_what_was_published_with_the_bulk_in_its_turn(
             return await desired(harness) == {a_phone(4): "RET"}
 
         await until(is_opted_out)
+
+
+async def test_search_that_starts_again_passes_what_is_stored(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Or a backlog of opt-outs would be stored again after each restart, and the new ones last."""
+    decisions = harness.decided(*(ret(a_phone(number)) for number in range(8)))
+    values = [
+        by_express(kafka_settings, harness, one.value, offset)
+        for offset, one in enumerate(decisions)
+    ]
+    stored: list[str] = []
+    store = Ingester.store
+
+    async def noted(
+        self: Ingester,
+        topic: str,
+        topic_id: str,
+        decisions: Sequence[IncomingDecision],
+        *more: Any,  # noqa: ANN401  # what it does not look at
+    ) -> int:
+        stored.extend(one.key for one in decisions)
+        return await store(self, topic, topic_id, decisions, *more)
+
+    monkeypatch.setattr(Ingester, "store", noted)
+    write(kafka_settings, values[:6])
+    for count in (6, 8):
+        async with held_up(harness, kafka_settings):
+
+            async def are_stored(count: int = count) -> bool:
+                return len(await desired(harness)) == count
+
+            await until(are_stored)
+        write(kafka_settings, values[6:] if count == 6 else [])
+    assert len(stored) == len(set(stored)) == 8
 
 
 async def test_reader_is_behind_while_a_batch_is_being_stored(
