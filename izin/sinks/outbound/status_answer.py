@@ -93,7 +93,7 @@ def rule(
     and would refuse again.
     """
     now = changes.now
-    if is_read_back(observed):
+    if is_read_back(observed):  # it is answered now; nothing else ends it
         observed = observed.replace(action=Action.NOTHING)
     ruled = ruling.rule_row(
         observed,

@@ -6,9 +6,9 @@ is parked.
 
 The multiple query returns only what is ONAY: absence is NOT_ONAY, which may be a RET or no record.
 That settles an opt-out (there is nothing to withdraw) and forbids sending; where it is not enough,
-the single status query decides, a thousand an hour: for an opt-out that is read back, it always is
-enough. What a citizen changed at İYS without our
-knowledge is published as İYS's event, and never submitted.
+the single status query decides, a thousand an hour. For an opt-out that is read back it always is
+enough. What a citizen changed at İYS without our knowledge is published as İYS's event, and never
+submitted.
 """
 
 from collections.abc import Mapping, Sequence
