@@ -1,7 +1,7 @@
 """Opt-outs of the express lane are stored ahead of the decisions that stand before them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,7 +14,6 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.reader import Reader
-from izin.sinks.record.unreadable import QuarantinedRecord
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import PHONE
@@ -33,16 +32,9 @@ class Gate:
     ingester: Ingester
     opened: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def __call__(
-        self,
-        topic: str,
-        topic_id: str,
-        decisions: Sequence[IncomingDecision],
-        moves: Mapping[int, tuple[int, int]],
-        quarantined: Sequence[QuarantinedRecord] = (),
-    ) -> int:
+    async def __call__(self, *batch: Any) -> int:  # noqa: ANN401  # what the store is given
         await self.opened.wait()
-        return await self.ingester.store(topic, topic_id, decisions, moves, quarantined)
+        return await self.ingester.store(*batch)
 
 
 @asynccontextmanager
