@@ -34,13 +34,14 @@ def outbound_steps(
         lease_owner=LeaseOwner(
             owner="1", lease=timedelta(seconds=60), call_within=timedelta(seconds=20)
         ),
+        result_delay=result_delay,
         unforeseen=lambda _code: None,
     )
-    sender = Sender(context=context, result_delay=result_delay)
+    sender = Sender(context=context)
     scheduler = Scheduler(
         context=context,
         sender=sender,
         querier=StatusQuerier(context=context),
         batch_size=BATCH_SIZE,
     )
-    return scheduler, BatchResultPoller(context=context, result_delay=result_delay)
+    return scheduler, BatchResultPoller(context=context)

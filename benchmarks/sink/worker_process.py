@@ -57,6 +57,7 @@ async def main() -> None:
                     account=iys.username,
                     address=iys.egress_address,
                 ),
+                result_delay=iys.result_delay,
                 unforeseen=metrics.unforeseen,
             )
             beside = [
@@ -66,7 +67,7 @@ async def main() -> None:
             await alive.wait()
             loops = [
                 asyncio.create_task(loop, name=name)
-                for name, loop in outbound_loops(context, iys, sink, notifications, stopping)
+                for name, loop in outbound_loops(context, sink, notifications, stopping)
             ]
             await asyncio.gather(*loops)
             await pacer.flush()

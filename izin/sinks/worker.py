@@ -100,6 +100,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             clock=ledger.clock.now,
             pacer=pacer,
             lease_owner=lease_owner(ledger.owner, iys, sink),
+            result_delay=iys.result_delay,
             unforeseen=metrics.unforeseen,
         )
         parts = Parts(
@@ -154,9 +155,7 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     ]
     outbound = [
         asyncio.create_task(loop, name=name)
-        for name, loop in outbound_loops(
-            parts.context, parts.iys, parts.sink, parts.notifications, stopping
-        )
+        for name, loop in outbound_loops(parts.context, parts.sink, parts.notifications, stopping)
     ]
     http = asyncio.create_task(_server(parts).run(stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())

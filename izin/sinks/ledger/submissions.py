@@ -67,16 +67,16 @@ async def withdrawn_places(connection: Connection, submission: Submission) -> fr
 
 async def opt_ins_of_unknown_outcome(
     connection: Connection, keys: Sequence[str], *, since: datetime
-) -> frozenset[str]:
+) -> dict[str, datetime]:
     """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
-    it may have been written, and could be on its way after ``since``.
+    it may have been written, and could be on its way after ``since``; and until when.
     """
     if not keys:
-        return frozenset()
+        return {}
     values = {"keys": keys, "since": since}
     query = _SQL["opt-ins-of-unknown-outcome"]
     found = await (await connection.execute(query, values)).fetchall()
-    return frozenset(row["key"] for row in found)
+    return {row["key"]: row["call_until"] for row in found}
 
 
 async def settle(

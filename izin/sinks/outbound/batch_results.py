@@ -36,7 +36,6 @@ class BatchResultPoller:
     """Polls batch results and stores them."""
 
     context: OutboundContext
-    result_delay: timedelta
 
     async def settle(self) -> bool:
         """Poll the result of one batch; return whether one was due."""
@@ -84,7 +83,7 @@ class BatchResultPoller:
             await self._postpone(submission, None)
 
     async def _postpone(self, submission: Submission, retry_after: timedelta | None) -> None:
-        first = min(_FIRST, max(self.result_delay / 10, timedelta(milliseconds=200)))
+        first = min(_FIRST, max(self.context.result_delay / 10, timedelta(milliseconds=200)))
         wait = Backoff(first, _LONGEST).after(submission.polls + 1, at_least=retry_after)
         at = self.context.clock() + wait
         async with self.context.ledger.transaction() as connection:

@@ -81,7 +81,9 @@ async def mark_unknown(
         if is_ours:
             lose_unanswered(changes, submission, rows)
         else:
-            await after_late_call(connection, changes, submission, submission.items, now + wait)
+            await after_late_call(
+                connection, changes, submission, submission.items, now + context.result_delay
+            )
         await changes.write(connection)
 
 

@@ -37,6 +37,8 @@ class OutboundContext:
     clock: Callable[[], datetime]
     pacer: LedgerPacer
     lease_owner: LeaseOwner
+    result_delay: timedelta
+    """How long after its call İYS may still save the records of a batch."""
     unforeseen: Callable[[str], None]
     """Counts, by code, a fault of a field that İYS found and our validation did not."""
     leases: Leases = field(default_factory=Leases)

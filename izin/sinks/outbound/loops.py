@@ -14,7 +14,7 @@ from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
 from izin.runtime.observe import get_logger
-from izin.runtime.settings import IysSettings, SinkSettings
+from izin.runtime.settings import SinkSettings
 from izin.sinks.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifications
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
@@ -52,19 +52,18 @@ _log = get_logger(__name__)
 
 def outbound_loops(
     context: OutboundContext,
-    iys: IysSettings,
     sink: SinkSettings,
     notifications: Notifications,
     stopping: asyncio.Event,
 ) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
     """Yield the name and the coroutine of each loop; all return once ``stopping`` is set."""
-    sender = Sender(context=context, result_delay=iys.result_delay)
+    sender = Sender(context=context)
     querier = StatusQuerier(context=context)
     scheduler = Scheduler(
         context=context, sender=sender, querier=querier, batch_size=sink.batch_size
     )
-    poller = BatchResultPoller(context=context, result_delay=iys.result_delay)
-    recovery = SubmissionRecovery(context=context, sender=sender, result_delay=iys.result_delay)
+    poller = BatchResultPoller(context=context)
+    recovery = SubmissionRecovery(context=context, sender=sender)
     interval = sink.poll_interval
 
     async def renew() -> bool:

@@ -41,7 +41,6 @@ class LostItems:
     """Settles items by what İYS shows of them."""
 
     context: OutboundContext
-    result_delay: timedelta
 
     async def query(
         self, submission: Submission, items: Sequence[Item], *, opted_out: Sequence[Item]
@@ -53,7 +52,7 @@ class LostItems:
             return
         # İYS begins to process a batch when its call has arrived, at the latest when it is over.
         received_at = submission.call_until or submission.intended_at
-        settled_at = received_at + self.result_delay
+        settled_at = received_at + self.context.result_delay
         if submission.kind != SINGLE and self.context.clock() < settled_at:
             await self.postpone(submission, settled_at)
             return

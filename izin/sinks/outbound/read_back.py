@@ -22,7 +22,6 @@ from izin.sinks.record.item_result import AppliedResult
 from izin.sinks.record.submission import Item, Submission
 
 _UNKNOWN_SINCE = timedelta(hours=1)
-_AFTER = timedelta(minutes=1)
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
 
 _log = get_logger(__name__)
@@ -33,19 +32,21 @@ async def after_opt_outs(
     items: Collection[Item],
     applied_by_place: Mapping[int, AppliedResult],
     now: datetime,
+    *,
+    result_delay: timedelta,
 ) -> dict[int, AppliedResult]:
     """Return the results of ``items``; the settled opt-outs beside which an opt-in may still be on
-    its way are to be read back.
+    its way are to be read back, once İYS has saved what it got at the latest.
     """
     keys = [item.key for item in items if item.status == Status.RET]
-    doubtful = await submissions.opt_ins_of_unknown_outcome(
+    called_until = await submissions.opt_ins_of_unknown_outcome(
         connection, keys, since=now - _UNKNOWN_SINCE
     )
     results = dict(applied_by_place)
     for item in items:
         applied = results[item.place]
-        if item.key in doubtful and _is_settled_opt_out(applied.ruled.row):
-            row = _to_read_back(applied.ruled.row, now + _AFTER)
+        if item.key in called_until and _is_settled_opt_out(applied.ruled.row):
+            row = _to_read_back(applied.ruled.row, max(now, called_until[item.key]) + result_delay)
             results[item.place] = replace(applied, ruled=replace(applied.ruled, row=row))
     return results
 

@@ -42,11 +42,10 @@ class SubmissionRecovery:
 
     context: OutboundContext
     sender: Sender
-    result_delay: timedelta
 
     @property
     def _lost(self) -> LostItems:
-        return LostItems(context=self.context, result_delay=self.result_delay)
+        return LostItems(context=self.context)
 
     async def recover(self) -> bool:
         """Recover one submission with an unknown outcome; return whether there was one."""

@@ -58,7 +58,9 @@ async def save_results(
             )
             async for item in _with_pauses(others)
         }
-        applied_by_place = await after_opt_outs(connection, others, applied_by_place, now)
+        applied_by_place = await after_opt_outs(
+            connection, others, applied_by_place, now, result_delay=context.result_delay
+        )
         settled = [
             Settled(place, applied.item_state, answers[place].code)
             for place, applied in applied_by_place.items()

@@ -39,7 +39,6 @@ class Sender:
     """Sends submissions and stores their answers."""
 
     context: OutboundContext
-    result_delay: timedelta
 
     async def submit(
         self, submission: Submission, *, call_class: CallClass = CallClass.BULK
@@ -113,7 +112,7 @@ class Sender:
             self._report_refusal(submission, error)
             return await self._settle_refusal(submission, error)
         else:
-            results_at = self.context.clock() + self.result_delay
+            results_at = self.context.clock() + self.context.result_delay
             await mark_accepted(self.context, submission, batch, results_at=results_at)
         return []
 

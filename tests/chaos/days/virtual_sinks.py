@@ -260,11 +260,12 @@ class VirtualSinks:
                     account=iys.username,
                     address=iys.egress_address,
                 ),
+                result_delay=iys.result_delay,
                 unforeseen=self.unforeseen.append,
             )
             lanes = [
                 asyncio.create_task(work, name=name)
-                for name, work in outbound_loops(context, iys, sink, self.bells, asyncio.Event())
+                for name, work in outbound_loops(context, sink, self.bells, asyncio.Event())
             ]
             try:
                 done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)

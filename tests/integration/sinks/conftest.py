@@ -21,7 +21,13 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.sink_harness import Clock, InterruptiblePacer, Izin, SinkHarness
+from tests.integration.sinks.sink_harness import (
+    RESULT_DELAY,
+    Clock,
+    InterruptiblePacer,
+    Izin,
+    SinkHarness,
+)
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 
@@ -88,6 +94,7 @@ async def harness(
             lease_owner=LeaseOwner(
                 owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
             ),
+            result_delay=RESULT_DELAY,
             unforeseen=unforeseen.append,
         )
         harness = SinkHarness(

@@ -146,7 +146,7 @@ class SinkHarness:
     @property
     def sender(self) -> Sender:
         """The sender of submissions."""
-        return Sender(context=self.context, result_delay=RESULT_DELAY)
+        return Sender(context=self.context)
 
     @property
     def querier(self) -> StatusQuerier:
@@ -164,7 +164,7 @@ class SinkHarness:
     @property
     def poller(self) -> BatchResultPoller:
         """The poller of batch results."""
-        return BatchResultPoller(context=self.context, result_delay=RESULT_DELAY)
+        return BatchResultPoller(context=self.context)
 
     @property
     def monitor(self) -> DeadlineMonitor:
@@ -198,7 +198,7 @@ class SinkHarness:
         owner = replace(self.context.lease_owner, owner="7")
         context = replace(self.context, lease_owner=owner)
         sender = replace(self.sender, context=context)
-        return SubmissionRecovery(context=context, sender=sender, result_delay=RESULT_DELAY)
+        return SubmissionRecovery(context=context, sender=sender)
 
     async def opt_out(self) -> bool:
         """Submit what the opt-out lane has due."""
@@ -225,9 +225,7 @@ class SinkHarness:
     @property
     def recovery(self) -> SubmissionRecovery:
         """The recovery of submissions without a reply."""
-        return SubmissionRecovery(
-            context=self.context, sender=self.sender, result_delay=RESULT_DELAY
-        )
+        return SubmissionRecovery(context=self.context, sender=self.sender)
 
     async def recover_now(self) -> bool:
         """Recover submissions whose process has died."""

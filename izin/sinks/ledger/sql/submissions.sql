@@ -20,10 +20,11 @@ FROM submission_items WHERE submission_id = %(id)s AND state = 'open' ORDER BY i
 SELECT index FROM submission_items WHERE submission_id = %(id)s AND state = 'withdrawn' AND code IS NULL
 
 -- name: opt-ins-of-unknown-outcome
--- The keys of which an opt-in was given up without an answer, though a call of it may have been written.
-SELECT DISTINCT i.key FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+-- The keys of which an opt-in was given up without an answer, though a call of it may have been written, and until when.
+SELECT i.key, max(s.call_until) AS call_until FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
 WHERE i.key = ANY(%(keys)s) AND i.status = 'ONAY' AND i.state = 'withdrawn' AND i.code IS NULL
     AND s.call_until > %(since)s
+GROUP BY i.key
 
 -- name: acknowledge
 -- İYS has acknowledged a batch: store its request id and the ids of its items. No row: it was not in flight.

@@ -160,6 +160,7 @@ async def written(
             "topic_messages": TopicMessages(CODEC, Topics()),
             "clock": lambda: NOW,
             "lease_owner": OWNER,
+            "result_delay": timedelta(minutes=5),
         }
         context = cast("OutboundContext", SimpleNamespace(**fields))
         try:

@@ -11,6 +11,7 @@ from izin.consent.next_action import Action
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    RESULT_DELAY,
     SinkHarness,
     given_at,
     onay,
@@ -230,8 +231,9 @@ async def test_opt_out_beside_an_opt_in_of_unknown_outcome_is_read_back_once(har
     assert await harness.opt_out()
     assert await harness.columns("state", "action", "registered") == ("accepted", "query", "RET")
     assert not await harness.query()
-    harness.advance(A_SECOND * 30)
+    harness.advance(RESULT_DELAY - A_SECOND * 10)
+    assert not await harness.query()
     harness.iys.citizen("ONAY", source="IYS_WEB_YENI")
-    harness.advance(timedelta(minutes=2))
+    harness.advance(A_SECOND * 20)
     assert await harness.query()
     assert (await harness.row()).registered == "ONAY"
