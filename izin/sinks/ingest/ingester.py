@@ -44,6 +44,8 @@ from izin.sinks.record.unreadable import QuarantinedRecord
 
 _YIELD_EVERY = 50
 _CHUNK = 400
+_ATTEMPTS = 3
+"""So often a batch is stored whose rows another process changes meanwhile."""
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
@@ -131,9 +133,27 @@ class Ingester:
         """Write ``decisions``, the dead letters of ``quarantined`` and the offsets after them;
         return how many were applied one by one.
 
-        ``moves`` has the old and the new offset of each partition. Raises ConcurrentChangeError
-        where another process has written them.
+        ``moves`` has the old and the new offset of each partition. One batch is stored at a time:
+        an opt-out that is stored ahead may have the key of an opt-in in the reader's batch. Raises
+        ConcurrentChangeError where another process has written the offsets, or writes the same
+        rows again and again.
         """
+        async with self._storing:
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return await self._store(topic, topic_id, decisions, moves, quarantined)
+                except ConcurrentChangeError as error:
+                    _log.info("batch stored again", reason=str(error))
+            return await self._store(topic, topic_id, decisions, moves, quarantined)
+
+    async def _store(
+        self,
+        topic: str,
+        topic_id: str,
+        decisions: Sequence[IncomingDecision],
+        moves: Mapping[int, tuple[int, int]],
+        quarantined: Sequence[QuarantinedRecord],
+    ) -> int:
         now = self.clock()
         async with self.ledger.transaction() as connection:
             if moves:
@@ -168,6 +188,10 @@ class Ingester:
             settings=self.settings,
             clock=self.clock,
         )
+
+    @cached_property
+    def _storing(self) -> asyncio.Lock:
+        return asyncio.Lock()
 
     @cached_property
     def _reader(self) -> DecisionReader:

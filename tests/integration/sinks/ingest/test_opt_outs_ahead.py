@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -14,8 +15,9 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.reader import Reader
+from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.ingest.test_isolation import write
-from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
+from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import PHONE
 from tests.support.poison import POISON
 
@@ -195,3 +197,29 @@ async def test_reader_is_not_behind_where_it_keeps_up(
         await until(is_stored)
     finally:
         await reader.close()
+
+
+@pytest.mark.parametrize("is_other_process", [False, True])
+async def test_opt_out_is_stored_while_its_opt_in_is(harness: SinkHarness, is_other_process: bool):
+    """The reader has it in its batch, and neither of the two knows of the other's row."""
+    people = [a_phone(number) for number in range(50)]
+    opt_ins = harness.decided(*map(onay, people))
+    opt_outs = harness.decided(*map(ret, people))
+    one = harness.ingester
+    other = harness.ingester if is_other_process else one
+    await asyncio.gather(
+        one.store(TOPIC, "topic", opt_ins, {}), other.store(TOPIC, "topic", opt_outs, {})
+    )
+    assert await desired(harness) == dict.fromkeys(people, "RET")
+    assert len(await recorded(harness)) == 2 * len(people)
+
+
+async def test_rows_that_others_keep_changing_end_the_batch(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """Rather than try for ever, the ingester starts again from the ledger's offsets."""
+    failing = AsyncMock(side_effect=ConcurrentChangeError("a deadlock"))
+    monkeypatch.setattr(Ingester, "_store", failing)
+    with pytest.raises(ConcurrentChangeError):
+        await harness.ingester.store(TOPIC, "topic", harness.decided(ret(PHONE)), {})
+    assert failing.await_count == 3
