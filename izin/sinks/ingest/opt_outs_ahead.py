@@ -23,6 +23,8 @@ from izin.sinks.ingest.reader import FEW, READ_AT_ONCE, Reader, Store
 from izin.sinks.ingest.topic_reader import TopicReader
 
 _SEARCHED_AT_ONCE = 4000
+_MOST_FOUND = 10_000
+"""With more found than this, the search waits until some are stored: memory is bounded."""
 _WAIT = 0.2
 _LOOK_EVERY = 0.2
 
@@ -63,31 +65,41 @@ class OptOutsAhead:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def _search(self) -> None:
-        recorded, topic, stored = await self._recorded(), await self._open(), 0
+        """Search up to the end of the topic, and store meanwhile what was found so far: a batch
+        that is stored ahead waits for one of the reader.
+        """
+        recorded, topic = await self._recorded(), await self._open()
+        found: list[IncomingDecision] = []
+        count = 0
+        storing = asyncio.create_task(self._store(topic, []))
         try:
             while self._reader.is_behind:
-                following = asyncio.create_task(topic.poll(_SEARCHED_AT_ONCE, _WAIT))
-                try:
-                    messages = await asyncio.shield(following)
-                finally:
-                    # The consumer must not be closed while a thread still polls it.
-                    await asyncio.gather(following, return_exceptions=True)
-                stored += await self._store(topic, await self._opt_outs(messages, recorded))
+                messages = await topic.poll(_SEARCHED_AT_ONCE, _WAIT)
+                new = await self._opt_outs(messages, recorded)
                 topic.moved(topic.moves(messages))
+                found, count = found + new, count + len(new)
+                if storing.done() or len(found) > _MOST_FOUND:
+                    await storing
+                    batch, found = found[:FEW], found[FEW:]
+                    storing = asyncio.create_task(self._store(topic, batch))
+            await storing
+            await self._store(topic, found)
         finally:
+            storing.cancel()
+            await asyncio.gather(storing, return_exceptions=True)
             await topic.close()
-        if stored:
-            _log.info("opt-outs stored ahead", opt_outs=stored)
+        if count:
+            _log.info("opt-outs stored ahead", opt_outs=count)
 
     async def _opt_outs(
         self, messages: Sequence[Message], recorded: Mapping[int, int]
     ) -> list[IncomingDecision]:
         found, mark = [], self._mark
-        for place, message in enumerate(messages):
-            value = message.value() if message.error() is None else None
-            if value is not None and mark in value:
-                read = self._read(value)
-                found += [one for one in read if one.offset >= recorded.get(one.partition, 0)]
+        values = [one.value() for one in messages if one.error() is None]
+        marked = [value for value in values if value is not None and mark in value]
+        for place, value in enumerate(marked):
+            read = self._read(value)
+            found += [one for one in read if one.offset >= recorded.get(one.partition, 0)]
             if place % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
         return found
@@ -101,13 +113,12 @@ class OptOutsAhead:
             raise
         return [decision] if decision.is_ret and decision.topic == self._express else []
 
-    async def _store(self, topic: TopicReader, opt_outs: Sequence[IncomingDecision]) -> int:
+    async def _store(self, topic: TopicReader, opt_outs: Sequence[IncomingDecision]) -> None:
         async def store(some: Sequence[IncomingDecision]) -> None:
             await self._write(topic.topic, topic.topic_id, some, {})
 
         for start in range(0, len(opt_outs), FEW):
             await store_apart(opt_outs[start : start + FEW], store, _leave)
-        return len(opt_outs)
 
 
 async def _leave(_: IncomingDecision, __: Exception) -> None:

@@ -80,11 +80,11 @@ class Reader:
         following = asyncio.create_task(self._next(wait))
         try:
             while True:
-                records = await asyncio.shield(following)
+                records = await following
                 following = asyncio.create_task(self._next(wait))
                 await self._store(records)
         finally:
-            # The consumer must not be closed while a thread still polls it.
+            following.cancel()
             await asyncio.gather(following, return_exceptions=True)
 
     async def step(self, wait: timedelta) -> int:

@@ -38,12 +38,14 @@ class TopicReader:
         self.at_end: set[int] = set()
         """The partitions that were at their end at the last poll."""
         self._client = client
+        self._polling: asyncio.Future[Sequence[Message]] | None = None
 
     async def poll(self, most: int, wait: float) -> Sequence[Message]:
         """Return the available messages, at most ``most``, as soon as there is one; none after
         ``wait`` seconds. Raises StreamUnavailableError.
         """
-        return await asyncio.to_thread(self._poll, most, wait)
+        self._polling = asyncio.ensure_future(asyncio.to_thread(self._poll, most, wait))
+        return await asyncio.shield(self._polling)
 
     def _poll(self, most: int, wait: float) -> Sequence[Message]:
         try:
@@ -78,7 +80,9 @@ class TopicReader:
         self.positions.update({number: after for number, (_, after) in moves.items()})
 
     async def close(self) -> None:
-        """Close the consumer."""
+        """Close the consumer, once the thread of a poll that was cancelled has ended."""
+        if self._polling is not None:
+            await asyncio.gather(self._polling, return_exceptions=True)
         await asyncio.to_thread(self._client.close)
 
 
