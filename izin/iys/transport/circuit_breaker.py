@@ -1,9 +1,10 @@
 """A circuit breaker for each operation of İYS. Pure: seconds of one monotonic clock are arguments.
 
 After several calls of an operation in a row without an answer, or with "busy", its circuit opens
-for a pause that doubles up to a minute. Then one call is let through, and an answer closes the
-circuit; any answer will do, a refusal too. So an outage of days costs a call a minute, and no
-record is claimed only to be put back. While no token may be requested, all circuits are open.
+for a pause that doubles up to 15 seconds: an opt-out must not wait longer than that once İYS is
+back. Then one call is let through, and an answer closes the circuit; any answer will do, a refusal
+too. So an outage of days costs four calls a minute, and no record is claimed only to be put back.
+While no token may be requested, all circuits are open.
 """
 
 from dataclasses import dataclass, field
@@ -27,7 +28,9 @@ class CircuitBreakerPolicy:
 
     opens_after: int = 5
     first_pause: float = 1.0
-    longest_pause: float = 60.0
+    longest_pause: float = 15.0
+    without_token: float = 60.0
+    """The longest pause of all operations while no token can be had."""
 
     def pause(self, failures: int) -> float:
         """Return how long a circuit stays open after ``failures`` in a row; 0: not at all."""
@@ -81,8 +84,13 @@ class CircuitBreakers:
         self._circuits.pop(operation, None)
 
     def failed(self, operation: str, now: float) -> None:
-        """Count a call that was not answered, or answered with "busy"."""
+        """Count a call that was not answered, or answered with "busy".
+
+        One that was under way when the circuit opened adds nothing: it has failed with the others.
+        """
         circuit = self._of(operation)
+        if now < circuit.open_until and not circuit.is_probing:
+            return
         circuit.failures += 1
         circuit.is_probing = False
         pause = self.policy.pause(circuit.failures)
@@ -94,7 +102,7 @@ class CircuitBreakers:
 
     def open_all(self, seconds: float, now: float) -> None:
         """Open all circuits, for a minute at most: no token can be had."""
-        until = now + min(seconds, self.policy.longest_pause)
+        until = now + min(seconds, self.policy.without_token)
         self._all_open_until = max(self._all_open_until, until)
 
     def _of(self, operation: str) -> _Circuit:

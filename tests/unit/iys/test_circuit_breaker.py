@@ -1,4 +1,4 @@
-"""An outage of İYS costs a call a minute, and the first answer closes the circuit."""
+"""An outage of İYS costs a call every 15 seconds, and the first answer closes the circuit."""
 
 import asyncio
 from datetime import timedelta
@@ -43,16 +43,24 @@ def test_open_circuit_lets_one_probe_through_then_closes():
     assert breakers.state("add", 101.0) is CircuitState.CLOSED
 
 
-def test_failed_probe_doubles_the_pause_up_to_a_minute():
-    """A second, two, four … and never more than a minute."""
+def test_failed_probe_doubles_the_pause_up_to_its_bound():
+    """A second, two, four … and never so long that an opt-out waits for it."""
     policy = CircuitBreakerPolicy()
-    pauses = [policy.pause(FIVE + number) for number in range(9)]
-    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    pauses = [policy.pause(FIVE + number) for number in range(7)]
+    assert pauses == [1, 2, 4, 8, 15, 15, 15]
     assert policy.pause(FIVE - 1) == 0
     breakers = open_circuit()
     assert breakers.begin("add", 101.0)
     breakers.failed("add", 101.0)
     assert breakers.closes_in("add", 101.0) == 2
+
+
+def test_calls_that_were_under_way_do_not_lengthen_the_pause():
+    """Many fail at once when İYS goes down: that is one failure, not a series of them."""
+    breakers = open_circuit()
+    for _ in range(10):
+        breakers.failed("add", 100.5)
+    assert breakers.closes_in("add", 100.5) == 0.5
 
 
 def test_abandoned_probe_is_repeated():
