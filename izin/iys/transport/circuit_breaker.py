@@ -1,9 +1,9 @@
 """A circuit breaker for each operation of İYS. Pure: seconds of one monotonic clock are arguments.
 
 After several calls of an operation in a row without an answer, or with "busy", its circuit opens
-for a pause that doubles up to 15 seconds: an opt-out must not wait longer than that once İYS is
+for a pause that doubles up to 5 seconds: an opt-out must not wait longer than that once İYS is
 back. Then one call is let through, and an answer closes the circuit; any answer will do, a refusal
-too. So an outage of days costs four calls a minute, and no record is claimed only to be put back.
+too. So an outage of days costs twelve calls a minute, and no record is claimed only to be put back.
 While no token may be requested, all circuits are open.
 """
 
@@ -28,7 +28,7 @@ class CircuitBreakerPolicy:
 
     opens_after: int = 5
     first_pause: float = 1.0
-    longest_pause: float = 15.0
+    longest_pause: float = 5.0
     without_token: float = 60.0
     """The longest pause of all operations while no token can be had."""
 

@@ -7,7 +7,7 @@ call was on its way: what was given up is read back.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from izin.consent.model import ConsentKey
+from izin.consent.model import ConsentKey, Status
 from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError
 from izin.iys.wire_format.batches import AcceptedBatch
@@ -18,10 +18,11 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.read_back import after_late_call
 from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.retry import OPT_OUT_BACKOFF
 from izin.sinks.record.state_change import transition
 from izin.sinks.record.submission import Submission
 
-_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
+_OPT_IN_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 
 _log = get_logger(__name__)
 
@@ -66,7 +67,10 @@ async def mark_unknown(
 ) -> None:
     """Store that the outcome of a call is not known; it is recovered after ``wait``."""
     now = context.clock()
-    wait = _BACKOFF.after(submission.sends) if wait is None else wait
+    if wait is None:
+        is_ret = any(item.status == Status.RET for item in submission.items)
+        backoff = OPT_OUT_BACKOFF if is_ret else _OPT_IN_BACKOFF
+        wait = backoff.after(submission.sends)
     _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
     async with context.ledger.transaction() as connection:
         rows = await lock(connection, (item.key for item in submission.items))

@@ -30,6 +30,8 @@ from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 _ONE_BY_ONE = 20
 """The most items that are queried one by one, before others have their turn."""
 _LATER = timedelta(seconds=30)
+_SOON = timedelta(seconds=2)
+"""Where opt-outs wait for the answer."""
 _REFUSED = timedelta(minutes=15)
 """After an error that a person must correct: each failed call counts against our address."""
 
@@ -61,7 +63,7 @@ class LostItems:
             await self._query(submission, opted_out, CallClass.RET, at_once=0)
             await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
         except CallError as error:
-            await self._postpone_query(submission, error)
+            await self._postpone_query(submission, error, _SOON if opted_out else _LATER)
 
     async def _query(
         self,
@@ -172,9 +174,11 @@ class LostItems:
                 changes.apply(entry, ruled)
             await changes.write(connection)
 
-    async def _postpone_query(self, submission: Submission, error: CallError) -> None:
+    async def _postpone_query(
+        self, submission: Submission, error: CallError, wait: timedelta
+    ) -> None:
         _log.warning("status query failed", submission=submission.id, error=str(error))
-        rest = error.retry_after or (_LATER if error.is_transient else _REFUSED)
+        rest = error.retry_after or (wait if error.is_transient else _REFUSED)
         await self.postpone(submission, self.context.clock() + rest)
 
     async def postpone(self, submission: Submission, at: datetime) -> None:

@@ -58,7 +58,7 @@ class SubmissionRecovery:
         return await self._recover(opt_outs_only=True)
 
     async def _recover(self, *, opt_outs_only: bool) -> bool:
-        if self._is_paused("status"):
+        if self._is_paused("status") and not opt_outs_only:
             return False
         kinds = [kind for kind, call in _CALLS.items() if not self._is_paused(call)]
         now = self.context.clock()
@@ -129,9 +129,10 @@ class SubmissionRecovery:
             record = await self._lost.status(submission, item)
         except CallError as error:
             _log.warning("status query failed", submission=submission.id, error=str(error))
-            if isinstance(error, ThrottledError) or not error.is_transient:
-                # The hour's queries are used up, or not permitted: the same body has no second
-                # effect either, and its answer has the reason.
+            is_ret = item.status == Status.RET
+            if is_ret or isinstance(error, ThrottledError) or not error.is_transient:
+                # An opt-out does not wait; or the hour's queries are used up, or not permitted. The
+                # same body has no second effect either, and its answer has the reason.
                 return False
             await self._lost.postpone(submission, queried_at + (error.retry_after or _SOON))
             return True

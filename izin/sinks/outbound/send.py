@@ -19,7 +19,6 @@ from izin.iys.errors import (
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
 from izin.iys.wire_format.consents import SerializedItems
-from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.outbound.call_check import CallPermit
 from izin.sinks.outbound.call_outcome import mark_accepted, mark_unknown
@@ -28,8 +27,6 @@ from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
 from izin.sinks.record.submission import Submission
-
-_BACKOFF = Backoff(timedelta(seconds=2), timedelta(minutes=5))
 
 _log = get_logger(__name__)
 

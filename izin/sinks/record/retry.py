@@ -10,8 +10,10 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.state_change import transition
 
+OPT_OUT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=10))
+"""Short: while İYS is away, the circuit breaker bounds the calls."""
 _BACKOFFS: Mapping[str | None, Backoff] = {
-    Status.RET: Backoff(timedelta(seconds=1), timedelta(minutes=1)),
+    Status.RET: OPT_OUT_BACKOFF,
     Status.ONAY: Backoff(timedelta(seconds=5), timedelta(minutes=15)),
 }
 

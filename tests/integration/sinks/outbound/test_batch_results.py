@@ -117,7 +117,7 @@ async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: Sin
     await harness.run(one_by_one.bulk, times=8, every=timedelta(minutes=10))
     assert harness.context.client.circuit_state("add_batch") is CircuitState.OPEN
     assert harness.context.client.circuit_state("add") is CircuitState.CLOSED
-    await harness.recover(A_SECOND * 30)
+    await harness.recover(A_SECOND * 3)
     assert harness.context.client.circuit_state("add_batch") is CircuitState.OPEN
     assert harness.iys.register()[PHONE] == "RET"
 

@@ -14,7 +14,6 @@ from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.state_change import first_row
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
@@ -101,16 +100,16 @@ async def test_pending_status_at_iys_stops_no_worker(
     await harness.query()
 
 
-async def test_key_inserted_concurrently_is_a_concurrent_change(harness: SinkHarness):
-    """The ingester reads the decisions again."""
+async def test_row_inserted_concurrently_is_read_by_the_ingester(harness: SinkHarness):
+    """It stores its batch again, over that row."""
     changes = UnitOfWork(harness.context.topic_messages, now=harness.clock())
     async with harness.ledger.transaction() as connection:
         changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, harness.clock()))
         await changes.write(connection)
         ingesting = asyncio.create_task(harness.ingest(onay()))
         await asyncio.sleep(1)
-    with pytest.raises(ConcurrentChangeError):
-        await ingesting
+    await ingesting
+    assert await harness.columns("desired_status") == ("ONAY",)
 
 
 async def test_retailer_refusal_without_index_costs_no_other_item(harness: SinkHarness):

@@ -123,14 +123,40 @@ async def test_lost_opt_out_whose_query_is_refused_is_sent_again(harness: SinkHa
     assert harness.iys.register() == {PHONE: "RET"}
 
 
-async def test_lost_opt_out_waits_while_iys_cannot_be_queried(harness: SinkHarness):
-    """The query is repeated later, and then the opt-out is sent."""
+async def test_lost_opt_out_is_sent_again_where_iys_cannot_be_queried(harness: SinkHarness):
+    """It does not wait for a query: the same body has no second effect."""
     await harness.lose_opt_out()
     harness.iys.inject_fault("status", status=503, code="H192")
     assert await harness.recover()
-    assert (await harness.row()).state == "unknown"
-    assert not await harness.recover_now()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.register() == {PHONE: "RET"}
+
+
+async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
+    harness: SinkHarness,
+):
+    """İYS answers no queries, but single adds."""
+    await harness.lose_opt_out()
+    harness.advance(A_SECOND * 2)
+    exchange = harness.context.client._exchange
+    for _ in range(CircuitBreakerPolicy().opens_after):
+        exchange._breakers.failed("status", exchange._clock())
+    assert not await harness.recovery.recover()
+    assert await harness.recovery.recover_opt_outs()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.calls("status") == 0
+
+
+@pytest.mark.parametrize("sends", [1, 30])
+async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, sends: int):
+    """However often it was sent before: the circuit breaker bounds the calls of an outage."""
+    await harness.lose_opt_out()
+    await harness.ledger.fetch("UPDATE submissions SET sends = %(s)s RETURNING 1", {"s": sends})
+    harness.iys.inject_fault("status", status=503, code="H192")
+    harness.iys.inject_fault("addV2", drop="before")
     assert await harness.recover()
+    assert (await harness.row()).state == "unknown"
+    assert await harness.recover(A_SECOND * 10)
     assert (await harness.row()).state == "accepted"
 
 
@@ -309,7 +335,7 @@ async def test_query_of_lost_opt_ins_is_repeated_where_iys_does_not_answer(harne
     harness.iys.inject_fault("statuses", status=503, code="H192")
     assert await harness.recover()
     assert not await harness.recover_now()
-    assert await harness.recover()
+    assert await harness.recover(A_SECOND * 2)
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (2, 0)
     assert set(await harness.states_of(people)) == {"not_needed"}
 
