@@ -18,10 +18,12 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.limits import CONNECT_TIMEOUT, cut_after
 from izin.sinks.ledger.db.queries import statements
 
-HEARTBEAT = 2.0
+HEARTBEAT = 1.0
 """Seconds between two heartbeats."""
-SILENCE = 10.0
-"""After so many seconds without a heartbeat a process is fenced."""
+SILENCE = 6.0
+"""After so many seconds without a heartbeat a process is fenced: an opt-out may meet two such
+owners in a row, and must not wait for half a minute.
+"""
 _SQL = statements("processes")
 
 _log = get_logger(__name__)
@@ -37,7 +39,7 @@ class Silence:
     """
 
     after: float = SILENCE
-    longest_gap: float = 2 * HEARTBEAT
+    longest_gap: float = SILENCE / 2
     _watched_at: float = -inf
     _beats: dict[str, int] = field(default_factory=dict)
     _since: dict[str, float] = field(default_factory=dict)
@@ -62,7 +64,7 @@ async def live(
 
     ``alive`` is set as soon as others can see this process.
     """
-    watch = Silence(silence, 2 * heartbeat)
+    watch = Silence(silence, silence / 2)
     owner = {"owner": ledger.owner}
     async with ledger.session() as connection:
         await enter(connection, ledger.owner)
