@@ -118,7 +118,7 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
             f"until registered, {verdict.until_registered}",
             ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common()),
             *(f"  {one}" for one in verdict.unexplained[:20]),
-            *(f"  {one}" for one in verdict.slow),
+            *(f"  {one}" for one in verdict.slow if verdict.delays.over),
         ],
         data={
             "seed": campaign.seed,

@@ -66,9 +66,12 @@ class OptOutDelays:
 
     @property
     def over(self) -> list[CountedDelay]:
-        """The delays over the bar, the longest first."""
-        found = [one for one in self.delays if one.counted > MOST]
-        return sorted(found, key=lambda one: -one.counted)
+        """The delays over the bar."""
+        return [one for one in self.delays if one.counted > MOST]
+
+    def longest(self, count: int) -> list[CountedDelay]:
+        """Return the ``count`` longest delays, the longest first."""
+        return sorted(self.delays, key=lambda one: -one.counted)[:count]
 
     def percentile(self, percent: int) -> float:
         """Return the delay that so many percent do not exceed."""

@@ -45,6 +45,7 @@ def test_delay_over_the_bar_is_found() -> None:
     found = delays(submitted_at=100 + MOST + 1)
     assert found.slowest == MOST + 1
     assert [one.opt_out.event_id for one in found.over] == ["event-1"]
+    assert found.longest(1) == found.over
     assert delays(submitted_at=100 + MOST).over == []
 
 

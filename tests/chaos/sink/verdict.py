@@ -61,7 +61,7 @@ class SinkVerdict:
     until_registered: OptOutDelays
     """Until İYS had them, which it cannot before it has processed the consent."""
     slow: tuple[str, ...]
-    """The way of the slowest of those over the bar."""
+    """The way of the slowest opt-outs."""
     away: float
     """How many seconds PostgreSQL, İYS or all workers were away."""
     unexplained: tuple[str, ...]
@@ -136,7 +136,7 @@ async def judge(
         in_flight=in_flight,
         delays=delays,
         until_registered=until_registered,
-        slow=tuple(await timelines(ledger, delays.over[:_SHOWN])),
+        slow=tuple(await timelines(ledger, delays.longest(_SHOWN))),
         away=seconds(away),
         unexplained=tuple(unexplained),
     )
