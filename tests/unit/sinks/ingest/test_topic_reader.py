@@ -29,7 +29,8 @@ class Client:
         self.calls.append("closed")
 
 
-async def test_consumer_is_not_closed_while_a_poll_that_was_cancelled_lasts() -> None:
+async def test_close_waits_for_a_cancelled_poll() -> None:
+    """The consumer must not be closed while a thread still polls it."""
     client = Client()
     reader = TopicReader(client, topic="t", topic_id="1", positions={0: 0})  # type: ignore[arg-type]
     poll = asyncio.create_task(reader.poll(10, 5))
