@@ -23,7 +23,7 @@ from izin.sinks.outbound.call_check import is_wanted
 from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
-from izin.sinks.outbound.resubmit import resubmit
+from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply
 from izin.sinks.record.consent_row import ConsentRow
@@ -76,12 +76,31 @@ class SubmissionRecovery:
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
             is_suspended = await _is_suspended(connection, submission)
         if not submission.was_called:
-            # Nothing of it was ever sent: what may not be any more is left out before the call.
-            await self.sender.submit(submission)
+            if not opt_outs_only or not await self._freed_opt_outs(submission):
+                # Nothing of it was ever sent: what may not be any more is left out before the call.
+                await self.sender.submit(submission)
             return True
         with self.context.leases.renewing([submission]):
             await self._settle(submission, now, is_suspended=is_suspended)
         return True
+
+    async def _freed_opt_outs(self, submission: Submission) -> bool:
+        """Leave out of a submission that was never sent the opt-ins that may not be sent any more,
+        for opt-outs wait for them, and give the others back; return whether there were any: a call
+        of bulk may wait for its slot for a minute.
+        """
+        async with self.context.ledger.transaction() as connection:
+            entries = await lock(connection, (item.key for item in submission.items))
+        unwanted = [
+            item
+            for item in submission.items
+            if item.status == Status.ONAY
+            and not self._is_wanted(submission, entries[item.key], item)
+        ]
+        if unwanted:
+            for rest in await rebuild(self.context, submission, unwanted):
+                await self._lost.postpone(rest, self.context.clock())
+        return bool(unwanted)
 
     def _is_paused(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is CircuitState.OPEN

@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
+from izin.consent.next_action import Action
 from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
@@ -76,6 +78,31 @@ async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: Si
     assert await harness.recover_now()
     assert await harness.states_of(bulk) == ["awaiting_result"] * 3
     assert not await harness.recovery.recover_opt_outs()
+
+
+async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(
+    harness: SinkHarness,
+):
+    """İYS shows the last opt-out, and bulk that a dead worker has left has the next opt-in."""
+    await harness.ingest_opt_out()
+    assert await harness.opt_out()
+    bulk = await harness.ingest_for(partial(onay, minutes=3), [*range(20, 23)])
+    await harness.ingest(onay(PHONE, minutes=3))
+    await store_intent(harness, [*bulk, PHONE], BATCH)
+    await harness.ingest(ret(PHONE, minutes=2))
+    assert (await harness.row()).action is Action.WAIT
+
+    async def no_slot() -> None:
+        raise AssertionError("the loop of opt-outs waits for a call of bulk")
+
+    harness.pacer.meanwhile = no_slot
+    assert await harness.recovery.recover_opt_outs()
+    assert await harness.columns("state", "onay_open") == ("not_needed", False)
+    assert not await harness.recovery.recover_opt_outs()
+    harness.pacer.meanwhile = None
+    assert await harness.recover_now()
+    assert await harness.states_of(bulk) == ["awaiting_result"] * 3
+    assert harness.iys.movements() == ["ONAY", "RET"]
 
 
 async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
