@@ -5,6 +5,7 @@ brand, or another process claims it. What the check finds is at most a moment ol
 written (``iys.transport.paced_transport``). A call that is on its way cannot be recalled.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from izin.consent.business_days import Calendar
@@ -48,21 +49,31 @@ class CallPermit:
                 self.changed = submission.items
             elif found.doubtful:
                 doubtful = [item for item in submission.items if item.place in found.doubtful]
-                self.changed = await self._unwanted(connection, doubtful, now)
+                calendar = context.ledger.calendar
+                self.changed = await unwanted(
+                    connection, submission, doubtful, now, calendar=calendar
+                )
             if found.is_open and found.doubtful and not self.changed:
                 await submissions.call(connection, submission, now=now, lease_owner=lease_owner)
         return found.is_open and not self.changed
 
-    async def _unwanted(
-        self, connection: Connection, items: list[Item], now: datetime
-    ) -> tuple[Item, ...]:
-        rows = await lock(connection, (item.key for item in items))
-        brand, calendar = self._submission.brand, self._context.ledger.calendar
-        return tuple(
-            item
-            for item in items
-            if not is_wanted(rows[item.key], item, brand, now, calendar=calendar)
-        )
+
+async def unwanted(
+    connection: Connection,
+    submission: Submission,
+    items: Sequence[Item],
+    now: datetime,
+    *,
+    calendar: Calendar,
+) -> tuple[Item, ...]:
+    """Return those ``items`` of ``submission`` that would not be submitted now; their rows stay
+    locked until the transaction ends.
+    """
+    rows = await lock(connection, (item.key for item in items))
+    brand = submission.brand
+    return tuple(
+        item for item in items if not is_wanted(rows[item.key], item, brand, now, calendar=calendar)
+    )
 
 
 def is_wanted(

@@ -7,7 +7,7 @@ call was on its way: what was given up is read back.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from izin.consent.model import ConsentKey, Status
+from izin.consent.model import ConsentKey
 from izin.consent.transitions import Event, State
 from izin.iys.errors import CallError
 from izin.iys.wire_format.batches import AcceptedBatch
@@ -68,8 +68,7 @@ async def mark_unknown(
     """Store that the outcome of a call is not known; it is recovered after ``wait``."""
     now = context.clock()
     if wait is None:
-        is_ret = any(item.status == Status.RET for item in submission.items)
-        backoff = OPT_OUT_BACKOFF if is_ret else _OPT_IN_BACKOFF
+        backoff = OPT_OUT_BACKOFF if submission.has_opt_outs else _OPT_IN_BACKOFF
         wait = backoff.after(submission.sends)
     _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
     async with context.ledger.transaction() as connection:

@@ -19,7 +19,7 @@ from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
-from izin.sinks.outbound.call_check import is_wanted
+from izin.sinks.outbound.call_check import is_wanted, unwanted
 from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
@@ -89,18 +89,17 @@ class SubmissionRecovery:
         for opt-outs wait for them, and give the others back; return whether there were any: a call
         of bulk may wait for its slot for a minute.
         """
+        if submission.has_opt_outs:
+            return False
+        now, calendar = self.context.clock(), self.context.ledger.calendar
         async with self.context.ledger.transaction() as connection:
-            entries = await lock(connection, (item.key for item in submission.items))
-        unwanted = [
-            item
-            for item in submission.items
-            if item.status == Status.ONAY
-            and not self._is_wanted(submission, entries[item.key], item)
-        ]
-        if unwanted:
-            for rest in await rebuild(self.context, submission, unwanted):
-                await self._lost.postpone(rest, self.context.clock())
-        return bool(unwanted)
+            changed = await unwanted(
+                connection, submission, submission.items, now, calendar=calendar
+            )
+        if changed:
+            for rest in await rebuild(self.context, submission, changed):
+                await self._lost.postpone(rest, now)
+        return bool(changed)
 
     def _is_paused(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is CircuitState.OPEN

@@ -93,12 +93,11 @@ class Sender:
     async def _batch(
         self, submission: Submission, permit: CallPermit, call_class: CallClass
     ) -> list[Submission]:
-        urgent = any(item.status == "RET" for item in submission.items)
         try:
             batch = await self.context.client.add_batch(
                 submission.brand.path,
                 SerializedItems(submission.body, len(submission.items)),
-                call_class=CallClass.RET if urgent else call_class,
+                call_class=CallClass.RET if submission.has_opt_outs else call_class,
                 permit=permit,
             )
         except WithheldError:

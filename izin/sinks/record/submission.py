@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from izin.consent.admission import SKEW
+from izin.consent.model import Status
 from izin.iys.wire_format.consents import ConsentItem, Receipt
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.request_body import items_of
@@ -55,6 +56,11 @@ class Submission:
     def was_called(self) -> bool:
         """Whether a call of it may have been written."""
         return self.call_until is not None
+
+    @property
+    def has_opt_outs(self) -> bool:
+        """Whether any of its items is an opt-out (RET)."""
+        return any(item.status == Status.RET for item in self.items)
 
     @property
     def content(self) -> tuple[ConsentItem, ...]:

@@ -80,9 +80,7 @@ async def test_opt_out_is_recovered_while_a_batch_waits_for_its_call(harness: Si
     assert not await harness.recovery.recover_opt_outs()
 
 
-async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(
-    harness: SinkHarness,
-):
+async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarness):
     """İYS shows the last opt-out, and bulk that a dead worker has left has the next opt-in."""
     await harness.ingest_opt_out()
     assert await harness.opt_out()
