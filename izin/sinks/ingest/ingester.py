@@ -25,7 +25,7 @@ from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation
-from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
+from izin.sinks.ingest.opt_outs_ahead import HEAD_START, OptOutsAhead
 from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
@@ -73,7 +73,8 @@ class Ingester:
                 restoring = await owner.bootstrapper.begin_if_lost()
                 owner.isolation.restoring = frozenset(restoring)
                 reader = await owner.open()
-                work = [reader.run(self.wait), owner.opt_outs_ahead(reader).run()]
+                ahead = owner.opt_outs_ahead(reader)
+                work = [owner.read_behind(ahead, reader), ahead.run()]
                 if restoring:
                     # Until all is restored; then the opt-ins are read.
                     work.append(owner.bootstrapper.restore())
@@ -83,6 +84,11 @@ class Ingester:
                     _log.info("ingest restarted", reason=str(error))
                 finally:
                     await reader.close()
+
+    async def read_behind(self, ahead: OptOutsAhead, reader: Reader) -> None:
+        """Let ``reader`` read, once opt-outs were searched for ``ahead`` of it."""
+        await ahead.head_start(HEAD_START)
+        await reader.run(self.wait)
 
     async def open(self) -> Reader:
         """Return a reader at the ledger's offsets.

@@ -6,12 +6,16 @@ its reader is behind, the topic is searched for opt-outs up to its end, and they
 their positions unchanged: each is read again in its turn, and changes nothing then. A search that
 is started again passes those that the history has already.
 
+A new reader gives the search a head start: its first batches, all of a backlog, would have the
+database and the event loop to themselves while the search opens.
+
 Only the express lane is searched for: an opt-out that was published with the bulk is bulk. Stored
 ahead it would have every decision before it on its lane looked up in the history, one by one.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 
 from confluent_kafka import Message
 
@@ -27,6 +31,8 @@ _MOST_FOUND = 10_000
 """With more found than this, the search waits until some are stored: memory is bounded."""
 _WAIT = 0.2
 _LOOK_EVERY = 0.2
+HEAD_START = 5.0
+"""The most seconds that a new reader waits for its first search."""
 
 _log = get_logger(__name__)
 
@@ -50,33 +56,43 @@ class OptOutsAhead:
         self._open = open_topic
         self._decisions = decisions
         self._write = store
+        self._is_released = asyncio.Event()
         name = express.encode()
         self._mark = long_bytes(len(name)) + name
         """What every decision has whose event came by the express lane, and hardly another."""
 
     async def run(self) -> None:
-        """Search whenever the reader is behind, until cancelled.
+        """Search once, and whenever the reader is behind, until cancelled.
 
         Raises: StreamUnavailableError, RecreatedTopicError, ConcurrentChangeError.
         """
         while True:
-            if self._reader.is_behind:
+            if self._reader.is_behind or not self._is_released.is_set():
                 await self._search()
+                self._is_released.set()
             await asyncio.sleep(_LOOK_EVERY)
 
+    async def head_start(self, seconds: float) -> None:
+        """Wait until the first search has stored what it found, at most ``seconds``."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_released.wait(), seconds)
+        self._is_released.set()
+
     async def _search(self) -> None:
-        """Search up to the end of the topic, and store meanwhile what was found so far: a batch
-        that is stored ahead waits for one of the reader.
+        """Search up to the end of the topic, or while the reader is behind, and store meanwhile
+        what was found so far: a batch that is stored ahead waits for one of the reader.
         """
         recorded, topic = await self._recorded(), await self._open()
         found: list[IncomingDecision] = []
         count = 0
         storing = asyncio.create_task(self._store(topic, []))
         try:
-            while self._reader.is_behind:
+            unread = set(topic.positions)
+            while self._reader.is_behind or (unread and not self._is_released.is_set()):
                 messages = await topic.poll(_SEARCHED_AT_ONCE, _WAIT)
                 new = await self._opt_outs(messages, recorded)
                 topic.moved(topic.moves(messages))
+                unread -= topic.at_end
                 found, count = found + new, count + len(new)
                 if storing.done() or len(found) > _MOST_FOUND:
                     await storing

@@ -12,8 +12,10 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ingest import ingester
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
 from izin.sinks.ingest.reader import Reader
 from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.ingest.test_isolation import write
@@ -80,6 +82,25 @@ async def recorded(harness: SinkHarness) -> list[bytes]:
     return [row["decision"] for row in rows]
 
 
+def noted_stores(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list that gets the key of each decision that is stored."""
+    stored: list[str] = []
+    store = Ingester.store
+
+    async def noted(
+        self: Ingester,
+        topic: str,
+        topic_id: str,
+        decisions: Sequence[IncomingDecision],
+        *more: Any,  # noqa: ANN401  # what it does not look at
+    ) -> int:
+        stored.extend(one.key for one in decisions)
+        return await store(self, topic, topic_id, decisions, *more)
+
+    monkeypatch.setattr(Ingester, "store", noted)
+    return stored
+
+
 async def test_opt_out_is_stored_ahead_of_a_backlog(
     harness: SinkHarness, kafka_settings: KafkaSettings
 ):
@@ -141,20 +162,7 @@ async def test_search_that_starts_again_passes_what_is_stored(
         by_express(kafka_settings, harness, one.value, offset)
         for offset, one in enumerate(decisions)
     ]
-    stored: list[str] = []
-    store = Ingester.store
-
-    async def noted(
-        self: Ingester,
-        topic: str,
-        topic_id: str,
-        decisions: Sequence[IncomingDecision],
-        *more: Any,  # noqa: ANN401  # what it does not look at
-    ) -> int:
-        stored.extend(one.key for one in decisions)
-        return await store(self, topic, topic_id, decisions, *more)
-
-    monkeypatch.setattr(Ingester, "store", noted)
+    stored = noted_stores(monkeypatch)
     write(kafka_settings, values[:6])
     for count in (6, 8):
         async with held_up(harness, kafka_settings):
@@ -165,6 +173,50 @@ async def test_search_that_starts_again_passes_what_is_stored(
             await until(are_stored)
         write(kafka_settings, values[6:] if count == 6 else [])
     assert len(stored) == len(set(stored)) == 8
+
+
+@asynccontextmanager
+async def running(harness: SinkHarness, settings: KafkaSettings) -> AsyncIterator[None]:
+    """Run the ingester as its worker does."""
+    task = asyncio.create_task(replace(harness.ingester, settings=settings).run())
+    try:
+        yield
+    finally:
+        await cancel_all([task])
+
+
+async def test_new_owner_stores_opt_outs_before_its_first_batch(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """Its batches would have the database to themselves while the search opens."""
+    decisions = harness.decided(*(onay(a_phone(number)) for number in range(20)), ret(a_phone(30)))
+    values = [one.value for one in decisions]
+    values[-1] = by_express(kafka_settings, harness, values[-1])
+    write(kafka_settings, values)
+    first = noted_stores(monkeypatch)
+    async with running(harness, kafka_settings):
+
+        async def all_are_stored() -> bool:
+            return len(await desired(harness)) == len(values)
+
+        await until(all_are_stored)
+    assert first[0] == decisions[-1].key
+    assert first.count(decisions[-1].key) == 2, "ahead, and in its turn"
+
+
+async def test_reader_does_not_wait_for_a_search_that_hangs(
+    harness: SinkHarness, kafka_settings: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    """A partition without a leader has no end that could be reached."""
+    write(kafka_settings, [one.value for one in harness.decided(onay(PHONE))])
+    monkeypatch.setattr(OptOutsAhead, "_search", lambda _: asyncio.Event().wait())
+    monkeypatch.setattr(ingester, "HEAD_START", 0.1)
+    async with running(harness, kafka_settings):
+
+        async def is_stored() -> bool:
+            return bool(await desired(harness))
+
+        await until(is_stored)
 
 
 async def test_reader_is_behind_while_a_batch_is_being_stored(
