@@ -1,6 +1,7 @@
 """Claim rows for a submission: rows and exact body are stored before the call may start."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, LiteralString
 
 from psycopg.rows import args_row
@@ -85,8 +86,12 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
     kind: str,
     lease_owner: LeaseOwner,
     refusals: int,
+    call_until: datetime | None = None,
 ) -> Submission:
-    """Store a submission of ``items`` whose body has ``content``, item by item, before the call."""
+    """Store a submission of ``items`` whose body has ``content``, item by item, before the call.
+
+    ``call_until``: by when an earlier call of these items is over whose outcome is not known.
+    """
     now = changes.now
     body = body_of(content)
     values = {
@@ -98,6 +103,7 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
         "lease_until": now + lease_owner.lease,
         "now": now,
         "refusals": refusals,
+        "call_until": call_until,
     }
     row = await (await connection.execute(_SQL["intend"], values)).fetchone()
     if row is None:
@@ -114,4 +120,5 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
         items=renumbered,
         intended_at=now,
         refusals=refusals,
+        call_until=call_until,
     )

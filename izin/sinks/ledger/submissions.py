@@ -121,28 +121,29 @@ async def mark_unknown(
     next_poll_at: datetime,
     lease_owner: LeaseOwner,
 ) -> bool:
-    """Record that no answer came; False: another process has claimed the submission meanwhile."""
-    values = {
-        "id": submission.id,
-        "now": now,
-        "next_poll_at": next_poll_at,
-        "owner": lease_owner.owner,
-    }
+    """Record that no answer came; False: the submission was claimed again meanwhile."""
+    values = _holder(submission, lease_owner) | {"now": now, "next_poll_at": next_poll_at}
     return await (await connection.execute(_SQL["mark-unknown"], values)).fetchone() is not None
+
+
+async def is_held(
+    connection: Connection, submission: Submission, *, lease_owner: LeaseOwner
+) -> bool:
+    """Return whether the submission was not claimed again; then nobody can in this transaction."""
+    found = await connection.execute(_SQL["held"], _holder(submission, lease_owner))
+    return await found.fetchone() is not None
 
 
 async def check(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> CallCheck | None:
     """Renew the lease of a submission whose call is about to be written, and return what may have
-    changed since it was stored; None: another process has claimed it.
+    changed since it was stored; None: it was claimed again.
 
     Where nothing may have, the call is noted, as by :func:`call`.
     """
     first = submission.items[0]
-    values = {
-        "id": submission.id,
-        "owner": lease_owner.owner,
+    values = _holder(submission, lease_owner) | {
         "now": now,
         "lease_until": now + lease_owner.lease,
         "call_until": now + lease_owner.call_within,
@@ -157,11 +158,7 @@ async def call(
     connection: Connection, submission: Submission, *, now: datetime, lease_owner: LeaseOwner
 ) -> None:
     """Note that a call of the submission is written now, and by when it is over."""
-    values = {
-        "id": submission.id,
-        "owner": lease_owner.owner,
-        "call_until": now + lease_owner.call_within,
-    }
+    values = _holder(submission, lease_owner) | {"call_until": now + lease_owner.call_within}
     await connection.execute(_SQL["call"], values)
 
 
@@ -184,8 +181,8 @@ async def poll_later(
     next_poll_at: datetime,
     lease_owner: LeaseOwner,
 ) -> None:
-    """Have the submission polled again later, unless another process has it by now."""
-    values = {"id": submission.id, "next_poll_at": next_poll_at, "owner": lease_owner.owner}
+    """Have the submission polled again later, unless it was claimed again by now."""
+    values = _holder(submission, lease_owner) | {"next_poll_at": next_poll_at}
     await connection.execute(_SQL["poll-later"], values)
 
 
@@ -223,13 +220,9 @@ async def resend(
     """Record that the same body is about to be sent once more; return the submission after that.
 
     Raises:
-        ConcurrentChangeError: it is settled, or another process has it by now.
+        ConcurrentChangeError: it is settled, or was claimed again by now.
     """
-    values = {
-        "id": submission.id,
-        "owner": lease_owner.owner,
-        "lease_until": now + lease_owner.lease,
-    }
+    values = _holder(submission, lease_owner) | {"lease_until": now + lease_owner.lease}
     if await (await connection.execute(_SQL["resend"], values)).fetchone() is None:
         raise ConcurrentChangeError(f"submission {submission.id} is no longer in flight")
     return replace(submission, sends=submission.sends + 1)
@@ -271,6 +264,7 @@ async def with_items(connection: Connection, row: Mapping[str, Any], brand: Bran
         sends=row["sends"],
         refusals=row["refusals"],
         call_until=row["call_until"],
+        lease_epoch=row["lease_epoch"],
     )
 
 
@@ -285,5 +279,10 @@ async def _claim(
     if row is None:
         return None
     lease = {"id": row["id"], "owner": lease_owner.owner, "lease_until": now + lease_owner.lease}
-    await connection.execute(_SQL["lease"], lease)
-    return row
+    leased = await (await connection.execute(_SQL["lease"], lease)).fetchone()
+    return row if leased is None else {**row, **leased}
+
+
+def _holder(submission: Submission, lease_owner: LeaseOwner) -> dict[str, Any]:
+    """Return the parameters that tell whether a submission still is with who claimed it."""
+    return {"id": submission.id, "owner": lease_owner.owner, "epoch": submission.lease_epoch}

@@ -27,11 +27,9 @@ class CallPermit:
         self._context = context
         self._submission = submission
         self.changed: tuple[Item, ...] = ()
-        """Where the call was withheld: the items that must not be sent now. None: another process
-        has claimed the submission.
+        """Where the call was withheld: the items that must not be sent now. None: the submission
+        was claimed again.
         """
-        self.was_called = False
-        """Whether an earlier call of the submission may have been written."""
 
     async def __call__(self) -> bool:
         """Return whether the call may be written now."""
@@ -44,7 +42,6 @@ class CallPermit:
             if found is None:
                 self.changed = ()
                 return False
-            self.was_called = found.was_called
             if not found.is_open:
                 self.changed = submission.items
             elif found.doubtful:

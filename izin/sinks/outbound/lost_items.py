@@ -21,6 +21,7 @@ from izin.sinks.ledger import submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
@@ -156,6 +157,7 @@ class LostItems:
             changes = UnitOfWork(self.context.topic_messages, now=now)
             gone = [Settled(place=item.place, state="withdrawn") for item in observed]
             counted = await submissions.settle(connection, submission, gone, now=now)
+            after = []
             for item, observation in observed.items():
                 if item.place not in counted:
                     continue
@@ -171,7 +173,8 @@ class LostItems:
                     calendar=self.context.ledger.calendar,
                     answered=entry.is_of(item.event_id, item.status),
                 )
-                changes.apply(entry, ruled)
+                after.append(changes.apply(entry, ruled))
+            await after_queries(connection, changes, after, result_delay=self.context.result_delay)
             await changes.write(connection)
 
     async def _postpone_query(

@@ -3,10 +3,11 @@
 A call on its way cannot be recalled, and İYS may process it after our timeout; a process frozen
 just before it writes a call writes it when it wakes. İYS refuses an opt-in with an older date
 (H178), but not after a line was closed with an old one. So İYS is asked once more: after an opt-out
-beside which the outcome of an opt-in was never known, and after a call that was over too late.
+beside which the outcome of an opt-in was never known, after a call that was over too late, and
+after a query that came before İYS must have saved what it got.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -70,6 +71,24 @@ async def after_late_call(
         if _is_settled_opt_out(row):
             _log.critical("opt-in sent after its opt-out", submission=submission.id)
             changes.put(row, _to_read_back(row, at))
+
+
+async def after_queries(
+    connection: Connection,
+    changes: UnitOfWork,
+    rows: Iterable[ConsentRow],
+    *,
+    result_delay: timedelta,
+) -> None:
+    """Have those opt-outs among ``rows`` read back that a query has settled, though İYS may still
+    save an opt-in that was given up without an answer.
+    """
+    settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
+    called_until = await submissions.opt_ins_of_unknown_outcome(
+        connection, list(settled), since=changes.now - result_delay
+    )
+    for key, until in called_until.items():
+        changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
 
 
 def _is_settled_opt_out(row: ConsentRow) -> bool:

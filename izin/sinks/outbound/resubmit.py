@@ -90,6 +90,7 @@ async def _move(  # noqa: PLR0913, PLR0917 - what is moved, by whom, and in whic
             kind=submission.kind,
             lease_owner=context.lease_owner,
             refusals=refusals,
+            call_until=submission.call_until,
         )
         for part in parts
     ]

@@ -34,27 +34,26 @@ async def save_results(
     answers: Mapping[int, ItemResult],
     *,
     request_id: str | None = None,
+    is_held: bool = False,
 ) -> None:
-    """Store the answers to items, by index, and their effects; a second answer has no effect."""
+    """Store the answers to items, by index, and their effects; a second answer has no effect.
+
+    ``is_held``: only if the submission was not claimed again meanwhile, for they tell nothing of
+    another call of it.
+    """
     now = context.clock()
+    brand, calendar = submission.brand, context.ledger.calendar
     items = [item for item in submission.items if item.place in answers]
     alike = BulkSuccesses(context=context, submission=submission, now=now)
     async with context.ledger.transaction() as connection:
         others = await alike.take(connection, items, answers)
         entries = await lock(connection, (item.key for item in others))
-        if others:
-            # Under the rows' locks: another process may have settled some meanwhile.
-            still_open = await submissions.open_places(connection, submission)
-            others = [item for item in others if item.place in still_open]
+        # Under the rows' locks: another process may have settled some meanwhile.
+        others = await _open_items(connection, context, submission, others, is_held=is_held)
         changes = UnitOfWork(context.topic_messages, now=now)
         applied_by_place = {
             item.place: apply_result(
-                entries[item.key],
-                item,
-                answers[item.place],
-                submission.brand,
-                now,
-                calendar=context.ledger.calendar,
+                entries[item.key], item, answers[item.place], brand, now, calendar=calendar
             )
             async for item in _with_pauses(others)
         }
@@ -88,6 +87,25 @@ async def save_results(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
         await changes.write(connection)
+
+
+async def _open_items(
+    connection: Connection,
+    context: OutboundContext,
+    submission: Submission,
+    items: Sequence[Item],
+    *,
+    is_held: bool,
+) -> list[Item]:
+    """Return those ``items`` that are still open; none where the submission must be held and is
+    not.
+    """
+    owner = context.lease_owner
+    if is_held and not await submissions.is_held(connection, submission, lease_owner=owner):
+        _log.warning("submission lease lost", submission=submission.id)
+        return []
+    still_open = await submissions.open_places(connection, submission) if items else ()
+    return [item for item in items if item.place in still_open]
 
 
 async def _with_pauses(items: Sequence[Item]) -> AsyncIterator[Item]:

@@ -6,6 +6,7 @@ at once, in halves after a second refusal, so that one bad record does not delay
 an answer the submission's outcome is unknown.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -27,6 +28,9 @@ from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
 from izin.sinks.record.submission import Submission
+
+_REFUSED = timedelta(minutes=15)
+"""After an error that a person must correct: each failed call counts against our address."""
 
 _log = get_logger(__name__)
 
@@ -66,7 +70,7 @@ class Sender:
         if not permit.changed:
             _log.warning("submission lease lost", submission=submission.id)
             return []
-        if permit.was_called:
+        if submission.was_called:
             await mark_unknown(self.context, submission, None, wait=timedelta(0))
             return []
         return await rebuild(self.context, submission, permit.changed)
@@ -82,7 +86,11 @@ class Sender:
             await mark_unknown(self.context, submission, error)
         except CallError as error:
             self._report_refusal(submission, error)
-            await save_results(self.context, submission, {item.place: _answer_of(error)})
+            answers = {item.place: _answer_of(error)}
+            if _is_about_records(error):
+                await save_results(self.context, submission, answers)
+            else:
+                await self._not_processed(submission, error, answers)
         else:
             old = submission.is_older(receipt)
             answer = ItemResult(
@@ -112,6 +120,20 @@ class Sender:
             await mark_accepted(self.context, submission, batch, results_at=results_at)
         return []
 
+    async def _not_processed(
+        self, submission: Submission, error: CallError, answers: Mapping[int, ItemResult]
+    ) -> None:
+        """Store ``answers`` of İYS that do not concern the records: nothing came of this call.
+
+        What came of an earlier one is not known by that. A second opt-out would only repeat the
+        first; but an opt-in that İYS has not saved yet must not pass for one that it never got.
+        """
+        if submission.was_called and not submission.has_opt_outs:
+            wait = error.retry_after or (None if error.is_transient else _REFUSED)
+            await mark_unknown(self.context, submission, error, wait=wait)
+        else:
+            await save_results(self.context, submission, answers, is_held=True)
+
     def _report_refusal(self, submission: Submission, error: CallError) -> None:
         """Log a refusal, and alert where our own validation should have found the fault."""
         _log.info("submission refused", codes=str(error), brand=submission.brand.brand_code)
@@ -139,7 +161,7 @@ class Sender:
             if general.verdict is Verdict.UNKNOWN and len(indexes) > 1:
                 # An unknown code concerns the whole list: it suspends the brand, not each record.
                 general = general._replace(verdict=Verdict.CONFIGURATION)
-            await save_results(self.context, submission, dict.fromkeys(indexes, general))
+            await self._not_processed(submission, error, dict.fromkeys(indexes, general))
             return []
         rest = [item for item in submission.items if item.place not in named]
         if not named and len(rest) == 1:

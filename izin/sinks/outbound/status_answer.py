@@ -88,9 +88,9 @@ def rule(
     brand: Brand,
     *,
     calendar: Calendar,
-) -> None:
-    """Update the row by the status that was ``observed``; do not submit again what İYS has refused
-    and would refuse again.
+) -> ConsentRow:
+    """Update the row by the status that was ``observed``, and return it; do not submit again what
+    İYS has refused and would refuse again.
     """
     now = changes.now
     if is_read_back(observed):  # it is answered now; nothing else ends it
@@ -106,24 +106,19 @@ def rule(
     after = ruled.row
     if entry.code is not None and entry.state is State.UNKNOWN and after.action is Action.SEND:
         if observed.desired_status == Status.RET:
-            changes.apply(
-                entry, ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
-            )
-        else:
-            changes.put(entry, ruling.refuse(observed, "register-is-newer", entry.code))
-        return
+            rescued = ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
+            return changes.apply(entry, rescued)
+        return changes.put(entry, ruling.refuse(observed, "register-is-newer", entry.code))
     if after.action is Action.QUERY:
         query_count = after.attempts + 1
         if query_count >= _MOST_QUERIES:
-            changes.put(entry, ruling.park(after, "iys-says-otherwise", entry.code))
-            return
+            return changes.put(entry, ruling.park(after, "iys-says-otherwise", entry.code))
         wait = _BACKOFF.after(query_count)
         # The single status is queried at once where the multiple query does not settle it.
         if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:
             wait = timedelta(0)
-        changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
-        return
-    changes.apply(entry, ruled)
+        return changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
+    return changes.apply(entry, ruled)
 
 
 def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Movement:

@@ -27,6 +27,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
@@ -227,6 +228,7 @@ class StatusQuerier:
         async with self.context.ledger.transaction() as connection:
             entries = await lock(connection, statements_by_key)
             changes = UnitOfWork(self.context.topic_messages, now=now)
+            ruled = []
             for key, entry in entries.items():
                 statement = statements_by_key[key]
                 changes.add_movement(status_answer.observation(entry, statement, now))
@@ -237,9 +239,9 @@ class StatusQuerier:
                 if record is not None and status_answer.is_new_event(entry, statement):
                     event = status_answer.event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
-                status_answer.rule(
-                    changes, entry, observed, brand, calendar=self.context.ledger.calendar
-                )
+                calendar = self.context.ledger.calendar
+                ruled.append(status_answer.rule(changes, entry, observed, brand, calendar=calendar))
+            await after_queries(connection, changes, ruled, result_delay=self.context.result_delay)
             await changes.write(connection)
 
     async def _postpone(

@@ -34,6 +34,8 @@ OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
 """Codes by which İYS refuses the account, whatever the brand."""
 OF_SUBSCRIPTION = frozenset({"H437", "H520", "H521", "H524", "H586"})
 """Codes by which İYS refuses every brand of a provider."""
+_OF_THE_RECORD = frozenset({Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY, Verdict.UNKNOWN})
+"""Verdicts that refuse the record itself; by the others İYS has not looked at it."""
 
 
 class ItemResult(NamedTuple):
@@ -239,6 +241,7 @@ def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
     """Return the row after the result for an event that it no longer desires."""
     item, result, receipt = case.item, case.result, case.result.receipt
     accepted = result.verdict is Verdict.SUCCESS
+    refused = "refused" if result.verdict in _OF_THE_RECORD else "withdrawn"
     if accepted:
         row = _registered(row, case)
     outcome = Outcome(
@@ -257,7 +260,7 @@ def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
     )
     return AppliedResult(
         ruled=ruling.rule_row(row, case.brand, case.now, calendar=case.calendar),
-        item_state="accepted" if accepted else "refused",
+        item_state="accepted" if accepted else refused,
         outcome=outcome,
         suspension=scope_of(row.channel, result),
     )

@@ -51,10 +51,12 @@ class Submission:
     refusals: int = 0
     call_until: datetime | None = None
     """By when its last call is certainly over, as known when it was claimed; None: it had none."""
+    lease_epoch: int = 0
+    """Which claim of it this is."""
 
     @property
     def was_called(self) -> bool:
-        """Whether a call of it may have been written."""
+        """Whether a call of it, or of its items before, may have been written."""
         return self.call_until is not None
 
     @property
@@ -75,8 +77,6 @@ class Submission:
 class CallCheck(NamedTuple):
     """What may have changed between a submission and its call."""
 
-    was_called: bool
-    """Whether an earlier call of it may have been written."""
     is_open: bool
     """Whether the brand may still submit such records."""
     doubtful: Sequence[int]

@@ -408,6 +408,7 @@ CREATE TABLE submissions (
         CHECK (state IN ('intent', 'awaiting_result', 'unknown', 'settled')),
     lease_owner     text,
     lease_until     timestamptz,
+    lease_epoch     integer NOT NULL DEFAULT 0,
     call_until      timestamptz,
     request_id      text,
     intended_at     timestamptz NOT NULL,
@@ -420,6 +421,8 @@ CREATE TABLE submissions (
     code            text,
     sub_request_ids text[]
 );
+COMMENT ON COLUMN submissions.lease_epoch IS
+    'Counts who has claimed it: a task whose lease ended may find that another one of its own process has it.';
 COMMENT ON COLUMN submissions.call_until IS
     'Until when a call that may have been written can still be on its way: from then on İYS is asked about it. NULL: '
     'no call was ever written, and what has changed meanwhile may be left out.';

@@ -1,8 +1,9 @@
 -- name: intend
 -- Store a submission with its exact body, before it is sent.
-INSERT INTO submissions (customer_id, brand_code, kind, body, state, lease_owner, lease_until, intended_at, refusals)
+INSERT INTO submissions (customer_id, brand_code, kind, body, state, lease_owner, lease_until, intended_at, refusals,
+    call_until)
 VALUES (%(customer_id)s, %(brand_code)s, %(kind)s, %(body)s, 'intent', %(owner)s, %(lease_until)s, %(now)s,
-    %(refusals)s)
+    %(refusals)s, %(call_until)s)
 RETURNING id
 
 -- name: intend-items
@@ -51,20 +52,26 @@ RETURNING id
 
 -- name: mark-unknown
 -- No answer came to a call: the submission is to be recovered. A process that was paused and resumes late changes
--- nothing that another process has claimed meanwhile.
+-- nothing that was claimed again meanwhile.
 UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s,
     call_until = least(call_until, %(now)s)
-WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
+WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 RETURNING id
+
+-- name: held
+-- Whether a submission without an answer was not claimed again meanwhile; nobody can until the transaction ends.
+SELECT 1 FROM submissions
+WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
+FOR UPDATE
 
 -- name: check
 -- Just before a call is written: extend the lease, and note by when the call is over, unless the brand may not submit any
 -- more or items may have changed: an opt-in that is no longer desired, is over its term, or beside which İYS shows a RET;
--- an opt-out in whose place an opt-in is desired. No row: another process has claimed the submission.
+-- an opt-out in whose place an opt-in is desired. No row: the submission was claimed again.
 UPDATE submissions AS s SET lease_until = %(lease_until)s,
     call_until = CASE WHEN f.is_open AND f.doubtful IS NULL THEN %(call_until)s ELSE s.call_until END
 FROM (
-    SELECT q.id, q.call_until IS NOT NULL AS was_called,
+    SELECT q.id,
         b.status = 'active' AND NOT EXISTS (
             SELECT 1 FROM suspensions AS p
             WHERE p.brand_code = q.brand_code AND covers(p, %(channel)s, %(status)s) AND p.recheck_at IS NULL
@@ -79,12 +86,13 @@ FROM (
     FROM submissions AS q JOIN brands AS b USING (brand_code)
     WHERE q.id = %(id)s
 ) AS f
-WHERE s.id = f.id AND s.lease_owner = %(owner)s AND s.state IN ('intent', 'unknown')
-RETURNING f.was_called, f.is_open, coalesce(f.doubtful, '{}') AS doubtful
+WHERE s.id = f.id AND s.lease_owner = %(owner)s AND s.lease_epoch = %(epoch)s AND s.state IN ('intent', 'unknown')
+RETURNING f.is_open, coalesce(f.doubtful, '{}') AS doubtful
 
 -- name: call
 -- A call is written now: note by when it is over.
-UPDATE submissions SET call_until = %(call_until)s WHERE id = %(id)s AND lease_owner = %(owner)s
+UPDATE submissions SET call_until = %(call_until)s
+WHERE id = %(id)s AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 
 -- name: renew-all
 -- Extend the leases of the submissions that a living process is sending or polling.
@@ -116,7 +124,7 @@ FOR UPDATE OF s SKIP LOCKED
 -- The same body is about to be sent once more by this process.
 UPDATE submissions SET sends = sends + 1, lease_owner = %(owner)s, lease_until = %(lease_until)s,
     next_poll_at = NULL
-WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s
+WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 RETURNING id
 
 -- name: claim-results
@@ -133,13 +141,16 @@ FOR UPDATE OF s SKIP LOCKED
 
 -- name: lease
 -- Lease a submission while it is polled or recovered.
-UPDATE submissions SET lease_owner = %(owner)s, lease_until = %(lease_until)s WHERE id = %(id)s
+UPDATE submissions SET lease_owner = %(owner)s, lease_until = %(lease_until)s, lease_epoch = lease_epoch + 1
+WHERE id = %(id)s
+RETURNING lease_epoch
 
 -- name: poll-later
 -- İYS has no result yet: poll again later.
 UPDATE submissions SET polls = polls + 1, next_poll_at = %(next_poll_at)s,
     lease_owner = NULL, lease_until = NULL
-WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown') AND lease_owner = %(owner)s
+WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown')
+    AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 RETURNING id
 
 -- name: submitted-by-us

@@ -73,6 +73,22 @@ def test_verdict_of_an_opt_in_decides_the_state(verdict: Verdict, code: str, sta
     assert (after.state, after.code, after.onay_open) == (state, code, False)
 
 
+@pytest.mark.parametrize(
+    ("verdict", "state"),
+    [
+        (Verdict.SUCCESS, "accepted"),
+        (Verdict.DATA, "refused"),
+        (Verdict.TRANSIENT, "withdrawn"),
+        (Verdict.CONFIGURATION, "withdrawn"),
+    ],
+)
+def test_item_that_is_no_longer_desired_is_refused_only_for_itself(verdict: Verdict, state: str):
+    """İYS that is busy, or that refuses the account, has refused no record."""
+    entry = in_flight_row(status="RET")
+    item = an_item(entry, status="ONAY", event_id="an-earlier-one")
+    assert apply_result(entry, item, ItemResult(verdict=verdict)).item_state == state
+
+
 def test_opt_out_refused_as_late_is_rescued():
     """No date is changed; the breach stays, and a new event of today follows from it."""
     entry = in_flight_row(status="RET")
