@@ -58,27 +58,6 @@ async def open_places(connection: Connection, submission: Submission) -> frozens
     return frozenset(row["index"] for row in found)
 
 
-async def withdrawn_places(connection: Connection, submission: Submission) -> frozenset[int]:
-    """Return the places of the items that were given up without an answer."""
-    values = {"id": submission.id}
-    found = await (await connection.execute(_SQL["withdrawn-items"], values)).fetchall()
-    return frozenset(row["index"] for row in found)
-
-
-async def opt_ins_of_unknown_outcome(
-    connection: Connection, keys: Sequence[str], *, since: datetime
-) -> dict[str, datetime]:
-    """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
-    it may have been written, and could be on its way after ``since``; and until when.
-    """
-    if not keys:
-        return {}
-    values = {"keys": keys, "since": since}
-    query = _SQL["opt-ins-of-unknown-outcome"]
-    found = await (await connection.execute(query, values)).fetchall()
-    return {row["key"]: row["call_until"] for row in found}
-
-
 async def settle(
     connection: Connection,
     submission: Submission,
@@ -206,12 +185,31 @@ async def unanswered(
 
 
 async def results_due(
-    connection: Connection, *, now: datetime, lease_owner: LeaseOwner
+    connection: Connection, *, now: datetime, lease_owner: LeaseOwner, opt_outs_only: bool
 ) -> Mapping[str, Any] | None:
-    """Claim one batch whose result is due to be polled; return its row."""
-    return await _claim(
-        connection, "claim-results", {"now": now, **lease_owner.who}, now, lease_owner
-    )
+    """Claim one batch whose result is due to be polled; return its row, and whether opt-outs wait
+    for it.
+    """
+    values = {"now": now, "opt_outs_only": opt_outs_only, **lease_owner.who}
+    return await _claim(connection, "claim-results", values, now, lease_owner)
+
+
+async def to_free(
+    connection: Connection, *, lease_owner: LeaseOwner
+) -> tuple[Mapping[str, Any], frozenset[int]] | None:
+    """Return a submission that was never called, locked, and the places of its opt-ins for which
+    opt-outs wait; None: there is none.
+    """
+    row = await (await connection.execute(_SQL["to-free"], lease_owner.who)).fetchone()
+    return None if row is None else (row, frozenset(row["places"]))
+
+
+async def free(
+    connection: Connection, submission: Submission, items: Sequence[Item], *, now: datetime
+) -> None:
+    """Take ``items`` out of a submission that was never called, whoever has it."""
+    await withdraw(connection, submission, items, now=now)
+    await connection.execute(_SQL["free"], {"id": submission.id, "count": len(items)})
 
 
 async def resend(

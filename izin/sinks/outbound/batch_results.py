@@ -1,5 +1,7 @@
 """Poll the results of batches, once İYS can have them, and settle their items.
 
+A result that opt-outs wait for is polled ahead of others, like an opt-out.
+
 Results are matched by sub-request id. A batch that İYS accepted is not saved yet: only ``success``
 is. An empty list and ``enqueue`` are no result, and the batch is polled again with a growing
 interval. What has no result after a day is settled by a status query.
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from izin.iys.errors import CallError
+from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.batches import BatchItemResult
@@ -39,27 +42,38 @@ class BatchResultPoller:
 
     async def settle(self) -> bool:
         """Poll the result of one batch; return whether one was due."""
+        return await self._settle(opt_outs_only=False)
+
+    async def settle_for_opt_outs(self) -> bool:
+        """Poll the result of one batch that opt-outs wait for; return whether one was due."""
+        return await self._settle(opt_outs_only=True)
+
+    async def _settle(self, *, opt_outs_only: bool) -> bool:
         if self.context.client.circuit_state("batch_result") is CircuitState.OPEN:
             return False
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             row = await submissions.results_due(
-                connection, now=now, lease_owner=self.context.lease_owner
+                connection,
+                now=now,
+                lease_owner=self.context.lease_owner,
+                opt_outs_only=opt_outs_only,
             )
             if row is None:
                 return False
             found = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
         with self.context.leases.renewing([submission]):
-            await self._poll(submission, now)
+            call_class = CallClass.RET if row["is_awaited"] else CallClass.RESULTS
+            await self._poll(submission, now, call_class)
         return True
 
-    async def _poll(self, submission: Submission, now: datetime) -> None:
+    async def _poll(self, submission: Submission, now: datetime, call_class: CallClass) -> None:
         is_given_up = now - (submission.answered_at or submission.intended_at) > _GIVEN_UP
         results: tuple[BatchItemResult, ...] = ()
         try:
             results = await self.context.client.batch_result(
-                submission.brand.path, submission.request_id or ""
+                submission.brand.path, submission.request_id or "", call_class=call_class
             )
         except CallError as error:
             _log.warning("batch result poll failed", submission=submission.id, error=str(error))

@@ -27,9 +27,9 @@ class CallPermit:
         self._context = context
         self._submission = submission
         self.changed: tuple[Item, ...] = ()
-        """Where the call was withheld: the items that must not be sent now. None: the submission
-        was claimed again.
-        """
+        """Where the call was withheld: the items that must not be sent now."""
+        self.is_held = False
+        """Whether the submission was not claimed again."""
 
     async def __call__(self) -> bool:
         """Return whether the call may be written now."""
@@ -39,9 +39,10 @@ class CallPermit:
             found = await submissions.check(
                 connection, submission, now=now, lease_owner=lease_owner
             )
+            self.is_held = found is not None
             if found is None:
-                self.changed = ()
                 return False
+            self.changed = ()
             if not found.is_open:
                 self.changed = submission.items
             elif found.doubtful:
@@ -50,9 +51,10 @@ class CallPermit:
                 self.changed = await unwanted(
                     connection, submission, doubtful, now, calendar=calendar
                 )
-            if found.is_open and found.doubtful and not self.changed:
+            may_call = found.is_open and not found.is_freed and not self.changed
+            if may_call and found.doubtful:
                 await submissions.call(connection, submission, now=now, lease_owner=lease_owner)
-        return found.is_open and not self.changed
+        return may_call
 
 
 async def unwanted(

@@ -42,6 +42,8 @@ RETRIED = (
 _OPT_OUT_LOOPS = 6
 _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
+_RECOVERY_LOOPS = 3
+"""For opt-outs: a process that ends leaves as many as its loops have begun."""
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
 """No longer, for an opt-out waits as long once the ledger is back."""
 _STABLE = 5.0
@@ -94,7 +96,9 @@ def outbound_loops(
             )
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
-        ("recover opt-outs", recovery.recover_opt_outs, 1),
+        ("results for opt-outs", poller.settle_for_opt_outs, 1),
+        ("free opt-ins", recovery.free_opt_ins, 1),
+        ("recover opt-outs", recovery.recover_opt_outs, _RECOVERY_LOOPS),
         ("recover", recovery.recover, 1),
         ("expire", scheduler.expire, 1),
     ):

@@ -7,7 +7,7 @@ beside which the outcome of an opt-in was never known, after a call that was ove
 after a query that came before İYS must have saved what it got.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -15,8 +15,8 @@ from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record.consent_row import READ_BACK, ConsentRow
 from izin.sinks.record.item_result import AppliedResult
@@ -24,6 +24,8 @@ from izin.sinks.record.submission import Item, Submission
 
 _UNKNOWN_SINCE = timedelta(hours=1)
 _SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+_SQL = statements("submissions")
 
 _log = get_logger(__name__)
 
@@ -40,9 +42,7 @@ async def after_opt_outs(
     its way are to be read back, once İYS has saved what it got at the latest.
     """
     keys = [item.key for item in items if item.status == Status.RET]
-    called_until = await submissions.opt_ins_of_unknown_outcome(
-        connection, keys, since=now - _UNKNOWN_SINCE
-    )
+    called_until = await _opt_ins_of_unknown_outcome(connection, keys, since=now - _UNKNOWN_SINCE)
     results = dict(applied_by_place)
     for item in items:
         applied = results[item.place]
@@ -65,7 +65,7 @@ async def after_late_call(
     opt_ins = [item for item in items if item.status == Status.ONAY]
     if not opt_ins:
         return
-    withdrawn = await submissions.withdrawn_places(connection, submission)
+    withdrawn = await _withdrawn_places(connection, submission)
     keys = [item.key for item in opt_ins if item.place in withdrawn]
     for row in (await lock(connection, keys)).values():
         if _is_settled_opt_out(row):
@@ -84,11 +84,32 @@ async def after_queries(
     save an opt-in that was given up without an answer.
     """
     settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
-    called_until = await submissions.opt_ins_of_unknown_outcome(
+    called_until = await _opt_ins_of_unknown_outcome(
         connection, list(settled), since=changes.now - result_delay
     )
     for key, until in called_until.items():
         changes.put(settled[key], _to_read_back(settled[key], until + result_delay))
+
+
+async def _withdrawn_places(connection: Connection, submission: Submission) -> frozenset[int]:
+    """Return the places of the items that were given up without an answer."""
+    values = {"id": submission.id}
+    found = await (await connection.execute(_SQL["withdrawn-items"], values)).fetchall()
+    return frozenset(row["index"] for row in found)
+
+
+async def _opt_ins_of_unknown_outcome(
+    connection: Connection, keys: Sequence[str], *, since: datetime
+) -> dict[str, datetime]:
+    """Return those of ``keys`` of which an opt-in was given up without an answer, though a call of
+    it may have been written, and could be on its way after ``since``; and until when.
+    """
+    if not keys:
+        return {}
+    values = {"keys": keys, "since": since}
+    query = _SQL["opt-ins-of-unknown-outcome"]
+    found = await (await connection.execute(query, values)).fetchall()
+    return {row["key"]: row["call_until"] for row in found}
 
 
 def _is_settled_opt_out(row: ConsentRow) -> bool:

@@ -23,7 +23,7 @@ from izin.sinks.outbound.call_check import is_wanted, unwanted
 from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
-from izin.sinks.outbound.resubmit import rebuild, resubmit
+from izin.sinks.outbound.resubmit import leave_out, resubmit
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record import apply
 from izin.sinks.record.consent_row import ConsentRow
@@ -57,6 +57,29 @@ class SubmissionRecovery:
         """
         return await self._recover(opt_outs_only=True)
 
+    async def free_opt_ins(self) -> bool:
+        """Take the opt-ins that opt-outs wait for out of one submission that was never called,
+        whoever has it; return whether there was one: a call of bulk may wait for its slot for a
+        minute.
+        """
+        context, now = self.context, self.context.clock()
+        async with context.ledger.transaction() as connection:
+            found = await submissions.to_free(connection, lease_owner=context.lease_owner)
+            if found is None:
+                return False
+            row, places = found
+            known = await brands.of_codes(connection, {row["brand_code"]})
+            submission = await submissions.with_items(connection, row, known[row["brand_code"]])
+            items = [item for item in submission.items if item.place in places]
+            calendar = context.ledger.calendar
+            changed = await unwanted(connection, submission, items, now, calendar=calendar)
+            if changed:
+                changes = UnitOfWork(context.topic_messages, now=now)
+                await leave_out(connection, changes, context, submission, changed)
+                await submissions.free(connection, submission, changed, now=now)
+                await changes.write(connection)
+        return bool(changed)
+
     async def _recover(self, *, opt_outs_only: bool) -> bool:
         if self._is_paused("status") and not opt_outs_only:
             return False
@@ -76,36 +99,28 @@ class SubmissionRecovery:
             submission = await submissions.with_items(connection, row, found[row["brand_code"]])
             is_suspended = await _is_suspended(connection, submission)
         if not submission.was_called:
-            if not opt_outs_only or not await self._freed_opt_outs(submission):
-                # Nothing of it was ever sent: what may not be any more is left out before the call.
-                await self.sender.submit(submission)
+            # Nothing of it was ever sent: what may not be any more is left out before the call.
+            await self.sender.submit(submission)
             return True
         with self.context.leases.renewing([submission]):
-            await self._settle(submission, now, is_suspended=is_suspended)
+            left = await self._settle(submission, now, is_suspended=is_suspended)
+        for part in left:
+            if opt_outs_only and not part.has_opt_outs:
+                # It may wait for its slot for a minute: not in the way of opt-outs.
+                await self._lost.postpone(part, now)
+            else:
+                await self.sender.submit(part)
         return True
-
-    async def _freed_opt_outs(self, submission: Submission) -> bool:
-        """Leave out of a submission that was never sent the opt-ins that may not be sent any more,
-        for opt-outs wait for them, and give the others back; return whether there were any: a call
-        of bulk may wait for its slot for a minute.
-        """
-        if submission.has_opt_outs:
-            return False
-        now, calendar = self.context.clock(), self.context.ledger.calendar
-        async with self.context.ledger.transaction() as connection:
-            changed = await unwanted(
-                connection, submission, submission.items, now, calendar=calendar
-            )
-        if changed:
-            for rest in await rebuild(self.context, submission, changed):
-                await self._lost.postpone(rest, now)
-        return bool(changed)
 
     def _is_paused(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is CircuitState.OPEN
 
-    async def _settle(self, submission: Submission, now: datetime, *, is_suspended: bool) -> None:
-        """Send again what is still desired and not suspended; query the status of the rest."""
+    async def _settle(
+        self, submission: Submission, now: datetime, *, is_suspended: bool
+    ) -> list[Submission]:
+        """Query the status of what is no longer desired, or is suspended; return submissions of
+        what is to be sent again, unless that is the whole, which is sent here.
+        """
         async with self.context.ledger.transaction() as connection:
             entries = await lock(connection, (item.key for item in submission.items))
             changes = UnitOfWork(self.context.topic_messages, now=now)
@@ -128,14 +143,13 @@ class SubmissionRecovery:
                 submission, wanted[0]
             ):
                 await self._resend(submission)
-            return
+            return []
         parts = [wanted] if wanted else []
         again = await resubmit(self.context, submission, parts, refusals=submission.refusals)
         rest = [item for item in submission.items if item not in wanted]
         opted_out = [item for item in rest if entries[item.key].desired_status == Status.RET]
         await self._lost.query(submission, rest, opted_out=opted_out)
-        for part in again:
-            await self.sender.submit(part)
+        return again
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
         """Query the status before an item is sent again; return False where it is to be sent.

@@ -37,7 +37,7 @@ async def resubmit(
 async def rebuild(
     context: OutboundContext, submission: Submission, without: Sequence[Item]
 ) -> list[Submission]:
-    """Leave out some items of a submission that was never sent, and rule their rows again; return
+    """Leave out some items of a submission that was never sent, and those that were freed; return
     the submission of the others, if any.
 
     Raises:
@@ -46,26 +46,42 @@ async def rebuild(
     _log.info("submission rebuilt", submission=submission.id, without=len(without))
     now = context.clock()
     async with context.ledger.transaction() as connection:
-        rows = await lock(connection, (item.key for item in without))
         changes = UnitOfWork(context.topic_messages, now=now)
-        for item in without:
-            row = rows[item.key]
-            ruled = ruling.rule_row(
-                apply.uncalled_row(row, item.status),
-                submission.brand,
-                now,
-                calendar=context.ledger.calendar,
-                answered=row.is_of(item.event_id, item.status),
-            )
-            changes.apply(row, ruled)
+        places = await submissions.open_places(connection, submission)
+        items = [item for item in submission.items if item.place in places]
+        left_out = [item for item in items if item in without]
+        rest = [item for item in items if item not in without]
+        await leave_out(connection, changes, context, submission, left_out)
+        await submissions.withdraw(connection, submission, left_out, now=now)
         at = microseconds(now)
-        changes.add_history(unsent_fact(submission, item, at) for item in submission.items)
-        await submissions.withdraw(connection, submission, without, now=now)
-        rest = [item for item in submission.items if item not in without]
+        changes.add_history(unsent_fact(submission, item, at) for item in rest)
         parts = [rest] if rest else []
         found = await _move(connection, changes, context, submission, parts, submission.refusals)
         await changes.write(connection)
     return found
+
+
+async def leave_out(
+    connection: Connection,
+    changes: UnitOfWork,
+    context: OutboundContext,
+    submission: Submission,
+    items: Sequence[Item],
+) -> None:
+    """Rule the rows of ``items`` again, which were not sent in ``submission``, and record that."""
+    rows = await lock(connection, (item.key for item in items))
+    for item in items:
+        row = rows[item.key]
+        ruled = ruling.rule_row(
+            apply.uncalled_row(row, item.status),
+            submission.brand,
+            changes.now,
+            calendar=context.ledger.calendar,
+            answered=row.is_of(item.event_id, item.status),
+        )
+        changes.apply(row, ruled)
+    at = microseconds(changes.now)
+    changes.add_history(unsent_fact(submission, item, at) for item in items)
 
 
 async def _move(  # noqa: PLR0913, PLR0917 - what is moved, by whom, and in which transaction

@@ -67,7 +67,7 @@ class Sender:
 
         One that may have been sent before is not changed: İYS is asked about it.
         """
-        if not permit.changed:
+        if not permit.is_held:
             _log.warning("submission lease lost", submission=submission.id)
             return []
         if submission.was_called:

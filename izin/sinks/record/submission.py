@@ -79,6 +79,8 @@ class CallCheck(NamedTuple):
 
     is_open: bool
     """Whether the brand may still submit such records."""
+    is_freed: bool
+    """Whether items were taken out of it."""
     doubtful: Sequence[int]
     """The places of the items that may no longer be due."""
 

@@ -418,6 +418,7 @@ CREATE TABLE submissions (
     polls           integer NOT NULL DEFAULT 0,
     sends           integer NOT NULL DEFAULT 1,
     refusals        integer NOT NULL DEFAULT 0,
+    freed           integer NOT NULL DEFAULT 0,
     code            text,
     sub_request_ids text[]
 );
@@ -426,6 +427,8 @@ COMMENT ON COLUMN submissions.lease_epoch IS
 COMMENT ON COLUMN submissions.call_until IS
     'Until when a call that may have been written can still be on its way: from then on İYS is asked about it. NULL: '
     'no call was ever written, and what has changed meanwhile may be left out.';
+COMMENT ON COLUMN submissions.freed IS
+    'How many items were taken out of it before any call: its body has them still, so it must be built again.';
 COMMENT ON COLUMN submissions.sub_request_ids IS
     'The ids that İYS gave the items, in the order of the body, valid as long as request_id is. One list here is '
     'written once; ids on the items would be an update of each of a thousand rows.';

@@ -67,9 +67,10 @@ FOR UPDATE
 -- name: check
 -- Just before a call is written: extend the lease, and note by when the call is over, unless the brand may not submit any
 -- more or items may have changed: an opt-in that is no longer desired, is over its term, or beside which İYS shows a RET;
--- an opt-out in whose place an opt-in is desired. No row: the submission was claimed again.
+-- an opt-out in whose place an opt-in is desired. No row: the submission was claimed again. What was freed is read from
+-- the row itself, which is locked: nothing is freed once the call is noted.
 UPDATE submissions AS s SET lease_until = %(lease_until)s,
-    call_until = CASE WHEN f.is_open AND f.doubtful IS NULL THEN %(call_until)s ELSE s.call_until END
+    call_until = CASE WHEN f.is_open AND f.doubtful IS NULL AND s.freed = 0 THEN %(call_until)s ELSE s.call_until END
 FROM (
     SELECT q.id,
         b.status = 'active' AND NOT EXISTS (
@@ -87,7 +88,7 @@ FROM (
     WHERE q.id = %(id)s
 ) AS f
 WHERE s.id = f.id AND s.lease_owner = %(owner)s AND s.lease_epoch = %(epoch)s AND s.state IN ('intent', 'unknown')
-RETURNING f.is_open, coalesce(f.doubtful, '{}') AS doubtful
+RETURNING f.is_open, s.freed > 0 AS is_freed, coalesce(f.doubtful, '{}') AS doubtful
 
 -- name: call
 -- A call is written now: note by when it is over.
@@ -98,6 +99,25 @@ WHERE id = %(id)s AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 -- Extend the leases of the submissions that a living process is sending or polling.
 UPDATE submissions SET lease_until = %(lease_until)s
 WHERE id = ANY(%(ids)s) AND lease_owner = %(owner)s AND lease_until IS NOT NULL AND state <> 'settled'
+
+-- name: to-free
+-- A submission that was never called, though it may wait for its slot, and its opt-ins for which opt-outs wait.
+SELECT s.*, f.places
+FROM submissions AS s
+JOIN awaited_by_opt_outs() AS o ON o.id = s.id
+JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
+CROSS JOIN LATERAL (
+    SELECT array_agg(i.index) AS places FROM submission_items AS i JOIN consents AS c USING (key)
+    WHERE i.submission_id = s.id AND i.state = 'open' AND c.desired_status = 'RET' AND c.action = 'wait'
+) AS f
+WHERE s.state = 'intent' AND s.call_until IS NULL AND f.places IS NOT NULL
+ORDER BY s.id
+LIMIT 1
+FOR UPDATE OF s SKIP LOCKED
+
+-- name: free
+-- Note that items were taken out of it.
+UPDATE submissions SET freed = freed + %(count)s WHERE id = %(id)s
 
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
@@ -111,7 +131,8 @@ LEFT JOIN LATERAL (
     SELECT i.status FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open' ORDER BY i.index LIMIT 1
 ) AS first ON true
 WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
-    AND (first.status = 'RET' OR s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) OR NOT %(opt_outs_only)s)
+    AND (first.status = 'RET' OR NOT %(opt_outs_only)s
+        OR s.call_until IS NOT NULL AND s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o))
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
@@ -129,13 +150,14 @@ RETURNING id
 
 -- name: claim-results
 -- Claim one batch whose result is due to be polled, what opt-outs wait for first.
-SELECT s.*
+SELECT s.*, o.id IS NOT NULL AS is_awaited
 FROM submissions AS s
+LEFT JOIN awaited_by_opt_outs() AS o ON o.id = s.id
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s
+WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s AND (o.id IS NOT NULL OR NOT %(opt_outs_only)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)
-ORDER BY s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) DESC, s.next_poll_at, s.id
+ORDER BY is_awaited DESC, s.next_poll_at, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
 

@@ -100,9 +100,31 @@ async def test_result_that_an_opt_out_waits_for_is_polled_first(harness: SinkHar
         assert await harness.bulk()
     await harness.ingest(ret(minutes=10))
     assert (await harness.row()).action is Action.WAIT
+    harness.pacer.classes.clear()
     assert await harness.settle()
     assert (await harness.row()).action is Action.SEND
     assert (await harness.row(other)).state == "awaiting_result"
+    assert not await harness.poller.settle_for_opt_outs()
+    assert await harness.poller.settle()
+    assert harness.pacer.classes == [CallClass.RET, CallClass.RESULTS]
+
+
+async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness: SinkHarness):
+    """It does not wait for the call of another result, behind the opt-outs of that second."""
+    await harness.register(onay(minutes=40))
+    await harness.ingest(ret(minutes=30))
+    assert await harness.opt_out()
+    for opt_in in (onay(a_phone(2), minutes=20), onay(minutes=20)):
+        await harness.ingest(opt_in)
+        assert await harness.bulk()
+
+    async def meanwhile() -> None:
+        await harness.ingest(ret(minutes=10))
+        assert await harness.poller.settle_for_opt_outs()
+        assert (await harness.row()).action is Action.SEND
+
+    harness.pacer.meanwhile = meanwhile
+    assert await harness.settle()
 
 
 async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: SinkHarness):

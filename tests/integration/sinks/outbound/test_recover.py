@@ -94,13 +94,85 @@ async def test_opt_out_waits_for_no_opt_in_that_was_never_sent(harness: SinkHarn
         raise AssertionError("the loop of opt-outs waits for a call of bulk")
 
     harness.pacer.meanwhile = no_slot
-    assert await harness.recovery.recover_opt_outs()
-    assert await harness.columns("state", "onay_open") == ("not_needed", False)
     assert not await harness.recovery.recover_opt_outs()
+    assert await harness.recovery.free_opt_ins()
+    assert await harness.columns("state", "onay_open") == ("not_needed", False)
+    assert not await harness.recovery.free_opt_ins()
     harness.pacer.meanwhile = None
     assert await harness.recover_now()
     assert await harness.states_of(bulk) == ["awaiting_result"] * 3
     assert harness.iys.movements() == ["ONAY", "RET"]
+
+
+async def test_opt_out_waits_for_no_opt_in_whose_call_waits(harness: SinkHarness):
+    """A living worker has it, and sends the batch without it once its slot comes."""
+    await harness.ingest_opt_out()
+    assert await harness.opt_out()
+    bulk = await harness.ingest_for(partial(onay, minutes=3), range(20, 23))
+    await harness.ingest(onay(PHONE, minutes=3))
+
+    async def opt_out() -> None:
+        await harness.ingest(ret(PHONE, minutes=2))
+        assert (await harness.row()).action is Action.WAIT
+        assert await harness.recovery.free_opt_ins()
+        assert await harness.columns("state", "onay_open") == ("not_needed", False)
+
+    harness.pacer.meanwhile = opt_out
+    assert await harness.bulk()
+    assert await harness.states_of(bulk) == ["awaiting_result"] * 3
+    assert await harness.settle()
+    assert harness.iys.movements() == ["ONAY", "RET"]
+
+
+async def test_recovery_of_opt_outs_sends_no_bulk(harness: SinkHarness):
+    """What is left of a lost batch waits for its slot; the next opt-out does not wait behind it."""
+    await harness.register(onay(a_phone(5), minutes=40))
+    await harness.ingest(ret(a_phone(5), minutes=30))
+    assert await harness.opt_out()
+    people = await harness.ingest_for(onay, [*range(10, 13), 5])
+    await harness.lose_batch()
+    await harness.ingest(ret(a_phone(5)))
+    harness.advance(RESULT_DELAY * 2)
+    calls = harness.iys.calls("batchV2")
+    assert await harness.recovery.recover_opt_outs()
+    assert harness.iys.calls("batchV2") == calls
+    assert await harness.recover_now()
+    assert harness.iys.calls("batchV2") == calls + 1
+    assert await harness.settle()
+    assert await harness.states_of(people) == [*["accepted"] * 3, "not_needed"]
+
+
+async def test_nothing_is_freed_once_the_call_is_noted(harness: SinkHarness):
+    """It may be on its way."""
+    await harness.ingest_opt_out()
+    assert await harness.opt_out()
+    await harness.ingest(onay(PHONE, minutes=3))
+
+    async def opt_out() -> None:
+        await harness.ingest(ret(PHONE, minutes=2))
+        assert not await harness.recovery.free_opt_ins()
+        assert (await harness.row()).action is Action.WAIT
+
+    harness.pacer.at_slot = opt_out
+    assert await harness.bulk()
+    assert harness.pacer.at_slot is None
+
+
+async def test_submission_that_is_freed_whole_is_settled(harness: SinkHarness):
+    """Whoever was about to send it has nothing left."""
+    await harness.ingest_opt_out()
+    assert await harness.opt_out()
+    await harness.ingest(onay(PHONE, minutes=3))
+
+    async def opt_out() -> None:
+        await harness.ingest(ret(PHONE, minutes=2))
+        assert await harness.recovery.free_opt_ins()
+
+    harness.pacer.meanwhile = opt_out
+    assert await harness.bulk()
+    assert harness.iys.calls("batchV2") == 1
+    rows = await harness.ledger.fetch("SELECT 1 FROM submissions WHERE state <> 'settled'")
+    assert not rows
 
 
 async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
