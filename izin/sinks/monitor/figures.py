@@ -1,6 +1,7 @@
 """Read the figures of the ledger for the metrics every few seconds, however often they are scraped.
 
-Over connections of their own: neither scrapes nor health checks may take one of the workers.
+They count all that is not settled: with a large backlog they are read less often. They have
+connections of their own: neither scrapes nor health checks may take one of the workers.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from izin.sinks.monitor.metrics import Metrics
 
 CONNECTIONS = 2
 """One for the figures, one for the watch."""
+_REST = 20
+"""Between two readings pass at least so many times the seconds that one takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +36,15 @@ class LedgerFigures:
     records_per_second: float
     """What İYS's limits let us submit."""
     interval: timedelta
+    timer: Callable[[], float] = time.monotonic
 
     async def run(self) -> None:
         """Read until cancelled; raises LedgerUnavailableError."""
         while True:
+            began = self.timer()
             await self.read()
-            await asyncio.sleep(self.interval.total_seconds())
+            took = self.timer() - began
+            await asyncio.sleep(max(self.interval.total_seconds(), _REST * took))
 
     async def read(self) -> None:
         """Read all figures once, and then show them together."""

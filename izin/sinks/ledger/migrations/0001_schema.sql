@@ -146,6 +146,8 @@ CREATE INDEX consents_parked ON consents (brand_code, reason) WHERE state = 'par
 -- Counts what is not settled by brand and channel and watches its deadlines, without reading what is settled.
 CREATE INDEX consents_unsettled ON consents (brand_code, channel, desired_status, due_at)
     WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked');
+-- Finds the opt-outs that wait for what becomes of an opt-in: a few, among the many that are not settled.
+CREATE INDEX consents_waiting ON consents (key) WHERE desired_status = 'RET' AND action = 'wait';
 -- Adds the opt-outs that wait for their rescue event to those counts: their state may be a settled one.
 CREATE INDEX consents_rescued ON consents (brand_code) WHERE action = 'rescue';
 
@@ -469,11 +471,8 @@ CREATE INDEX submission_items_key ON submission_items (key, status, consent_date
 -- The submissions for whose outcome opt-outs wait: what becomes of them depends on an opt-in that is open there.
 CREATE FUNCTION awaited_by_opt_outs() RETURNS TABLE (id bigint) LANGUAGE sql STABLE AS $$
     SELECT DISTINCT i.submission_id
-    FROM brands AS b CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
-    JOIN consents AS c ON c.brand_code = b.brand_code AND c.channel = lane.channel AND c.desired_status = 'RET'
-    JOIN submission_items AS i ON i.key = c.key AND i.status = 'ONAY' AND i.state = 'open'
-    WHERE c.action = 'wait'
-        AND c.state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
+    FROM consents AS c JOIN submission_items AS i ON i.key = c.key AND i.status = 'ONAY' AND i.state = 'open'
+    WHERE c.desired_status = 'RET' AND c.action = 'wait'
 $$;
 
 
