@@ -22,6 +22,8 @@ from typing import ClassVar
 from izin.consent.errors import IysError
 from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
 
+_CORRECTED_WITHIN = timedelta(minutes=15)
+
 
 class Actor(StrEnum):
     """Who has to act."""
@@ -63,6 +65,14 @@ class CallError(IysError):
         proxy's, too.
         """
         return self.who_acts in {Actor.TIME, Actor.US} or isinstance(self, UnreadableError)
+
+    def pause(self, wait: timedelta) -> timedelta:
+        """Return how long not to repeat the call: as İYS says, else ``wait``; after an error that a
+        person must correct at least a quarter of an hour, for each failed call counts against our
+        address.
+        """
+        wait = self.retry_after or wait
+        return wait if self.is_transient else max(wait, _CORRECTED_WITHIN)
 
     @property
     def verdict(self) -> Verdict:

@@ -23,7 +23,6 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
 _RETRY = timedelta(seconds=30)
-_REFUSED = timedelta(minutes=15)
 _INTERVAL = timedelta(seconds=2)
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -57,7 +56,7 @@ class PushRegistrar:
                 await self.register(brand)
             except CallError as error:
                 _log.warning("push registration failed", brand=brand.brand_code, error=str(error))
-                rest = error.retry_after or (_RETRY if error.is_transient else _REFUSED)
+                rest = error.pause(_RETRY)
                 self._not_before[brand.brand_code] = now + rest
             else:
                 self._not_before[brand.brand_code] = _NEVER

@@ -70,6 +70,7 @@ async def mark_unknown(
     if wait is None:
         backoff = OPT_OUT_BACKOFF if submission.has_opt_outs else _OPT_IN_BACKOFF
         wait = backoff.after(submission.sends)
+        wait = wait if error is None else error.pause(wait)
     _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
     async with context.ledger.transaction() as connection:
         rows = await lock(connection, (item.key for item in submission.items))

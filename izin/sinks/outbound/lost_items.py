@@ -33,8 +33,6 @@ _ONE_BY_ONE = 20
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 """Where opt-outs wait for the answer."""
-_REFUSED = timedelta(minutes=15)
-"""After an error that a person must correct: each failed call counts against our address."""
 
 _log = get_logger(__name__)
 
@@ -61,10 +59,13 @@ class LostItems:
             return
         others = [item for item in items if item not in opted_out]
         try:
-            await self._query(submission, opted_out, CallClass.RET, at_once=0)
-            await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
+            left = await self._query(submission, opted_out, CallClass.RET, at_once=0)
+            left += await self._query(submission, others, CallClass.RESULTS, at_once=_ONE_BY_ONE)
         except CallError as error:
             await self._postpone_query(submission, error, _SOON if opted_out else _LATER)
+        else:
+            if left:
+                await self.postpone(submission, self.context.clock())
 
     async def _query(
         self,
@@ -73,21 +74,22 @@ class LostItems:
         call_class: CallClass,
         *,
         at_once: int,
-    ) -> None:
-        """Query more items than ``at_once`` in one call, unless İYS refuses it; else each."""
+    ) -> int:
+        """Query more items than ``at_once`` in one call, unless İYS refuses it; else each; return
+        how many are left, for others to have their turn.
+        """
         if len(items) > at_once:
             try:
                 await self._query_together(submission, items, call_class)
             except RefusedError as error:
                 _log.warning("status query refused", submission=submission.id, error=str(error))
             else:
-                return
+                return 0
         for item in items[:_ONE_BY_ONE]:
             queried_at = self.context.clock().replace(microsecond=0)
             record = await self.status(submission, item)
             await self.settle(submission, item, record, queried_at)
-        if items[_ONE_BY_ONE:]:
-            await self.postpone(submission, self.context.clock())
+        return len(items[_ONE_BY_ONE:])
 
     async def _query_together(
         self, submission: Submission, items: Sequence[Item], call_class: CallClass
@@ -181,8 +183,7 @@ class LostItems:
         self, submission: Submission, error: CallError, wait: timedelta
     ) -> None:
         _log.warning("status query failed", submission=submission.id, error=str(error))
-        rest = error.retry_after or (wait if error.is_transient else _REFUSED)
-        await self.postpone(submission, self.context.clock() + rest)
+        await self.postpone(submission, self.context.clock() + error.pause(wait))
 
     async def postpone(self, submission: Submission, at: datetime) -> None:
         """Have the submission recovered again ``at`` an instant."""

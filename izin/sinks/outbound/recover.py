@@ -166,7 +166,7 @@ class SubmissionRecovery:
                 # An opt-out does not wait; or the hour's queries are used up, or not permitted. The
                 # same body has no second effect either, and its answer has the reason.
                 return False
-            await self._lost.postpone(submission, queried_at + (error.retry_after or _SOON))
+            await self._lost.postpone(submission, queried_at + error.pause(_SOON))
             return True
         if record is not None and is_the_same(record, item):
             await self._lost.save_success(submission, item, record)

@@ -29,9 +29,6 @@ from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import NO_SUCH_RETAILER, ItemResult
 from izin.sinks.record.submission import Submission
 
-_REFUSED = timedelta(minutes=15)
-"""After an error that a person must correct: each failed call counts against our address."""
-
 _log = get_logger(__name__)
 
 
@@ -129,8 +126,7 @@ class Sender:
         first; but an opt-in that İYS has not saved yet must not pass for one that it never got.
         """
         if submission.was_called and not submission.has_opt_outs:
-            wait = error.retry_after or (None if error.is_transient else _REFUSED)
-            await mark_unknown(self.context, submission, error, wait=wait)
+            await mark_unknown(self.context, submission, error)
         else:
             await save_results(self.context, submission, answers, is_held=True)
 

@@ -41,8 +41,6 @@ _REFUSALS_OF_ALL = 2
 _LATER = timedelta(seconds=30)
 _SOON = timedelta(seconds=2)
 """The delay for opt-outs after a failed query."""
-_REFUSED = timedelta(minutes=15)
-"""After an error that a person must correct: each failed call counts against our address."""
 _NEED_SINGLE_QUERY = frozenset({Registered.NOT_ONAY, Registered.RET})
 """Where the multiple query adds nothing: NOT_ONAY may be a RET, and a RET has no date there."""
 _SQL = statements("claims")
@@ -256,9 +254,7 @@ class StatusQuerier:
         now = self.context.clock()
         _log.warning("status query failed", brand=brand.brand_code, error=str(error))
         urgent = any(entry.desired_status == Status.RET for entry in entries)
-        wait = error.retry_after or (_SOON if urgent else _LATER)
-        if not error.is_transient:
-            wait = max(wait, _REFUSED)
+        wait = error.pause(_SOON if urgent else _LATER)
         async with self.context.ledger.transaction() as connection:
             changes = UnitOfWork(self.context.topic_messages, now=now)
             for entry in (await lock(connection, (one.key for one in entries))).values():

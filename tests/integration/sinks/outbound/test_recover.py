@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,10 @@ from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.outbound.lost_items import LostItems
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.submission import BATCH, SINGLE
+from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -422,6 +424,31 @@ async def test_lost_opt_ins_are_queried_one_by_one_where_many_are_refused(harnes
     assert await harness.recover()
     assert (harness.iys.calls("statuses"), harness.iys.calls("status")) == (1, 3)
     assert set(await harness.states_of(people)) == {"not_needed"}
+
+
+async def test_lost_items_stay_with_who_queries_them(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """More opt-outs than are queried one by one: the rest comes after the suspended opt-in."""
+    await harness.ingest_for(onay, range(22))
+    await harness.lose_batch()
+    await harness.ingest_for(ret, range(21))
+    await harness.brand(replace(ACTIVE, status="stopped"))
+    harness.iys.inject_fault("statuses", status=422, code="H113")
+    settle, other, seen = LostItems.settle, harness.other_worker(), []
+
+    async def settle_alone(self: LostItems, submission: Submission, item: Item, *more: Any) -> None:  # noqa: ANN401
+        if item.key.endswith(a_phone(21)):
+            seen.append(await other.recover())
+        await settle(self, submission, item, *more)
+
+    monkeypatch.setattr(LostItems, "settle", settle_alone)
+    async with harness.ledger.session() as connection:
+        alive = {"owner": int(harness.ledger.owner)}
+        await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
+        assert await harness.recover()
+        assert seen == [False]
+        assert await other.recover()
 
 
 async def test_query_of_lost_opt_ins_is_repeated_where_iys_does_not_answer(harness: SinkHarness):
