@@ -7,7 +7,7 @@ item is settled once; a second result for it changes nothing.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from psycopg.rows import args_row
@@ -20,6 +20,8 @@ from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import CallCheck, Item, Settled, Submission
 
+_OTHERS_FIRST = timedelta(seconds=2)
+"""For so long a process leaves a call that it has lost to other processes."""
 _SQL = statements("submissions")
 _CONSENTS = statements("consents")
 
@@ -178,6 +180,7 @@ async def unanswered(
         "opt_outs_only": opt_outs_only,
         "kinds": list(kinds),
         "now": now,
+        "lost_before": now - _OTHERS_FIRST,
         "owner": lease_owner.owner,
         **lease_owner.who,
     }
@@ -190,7 +193,12 @@ async def results_due(
     """Claim one batch whose result is due to be polled; return its row, and whether opt-outs wait
     for it.
     """
-    values = {"now": now, "opt_outs_only": opt_outs_only, **lease_owner.who}
+    values = {
+        "now": now,
+        "opt_outs_only": opt_outs_only,
+        "owner": lease_owner.owner,
+        **lease_owner.who,
+    }
     return await _claim(connection, "claim-results", values, now, lease_owner)
 
 

@@ -257,14 +257,18 @@ class StatusQuerier:
         wait = error.pause(_SOON if urgent else _LATER)
         async with self.context.ledger.transaction() as connection:
             changes = UnitOfWork(self.context.topic_messages, now=now)
-            for entry in (await lock(connection, (one.key for one in entries))).values():
-                later = entry.replace(lease_owner=None, lease_until=None)
-                if entry.action is Action.QUERY and at_fault:
+            rows = await lock(connection, (one.key for one in entries))
+            for claimed in entries:
+                row = rows[claimed.key]
+                if not row.is_of(claimed.desired_event_id, claimed.desired_status):
+                    continue  # nobody waits for this answer any more
+                later = row.replace(lease_owner=None, lease_until=None)
+                if row.action is Action.QUERY and at_fault:
                     code = next((one.code for one in error.refusals), None)
                     later = ruling.park(later, "question-refused", code)
-                elif error.is_transient or entry.action is Action.QUERY:
+                elif error.is_transient or row.action is Action.QUERY:
                     later = later.replace(next_attempt_at=now + wait)
-                changes.put(entry, later)
+                changes.put(row, later)
             await changes.write(connection)
 
     async def _release(self, entries: Sequence[ConsentRow]) -> None:

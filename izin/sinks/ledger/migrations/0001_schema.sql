@@ -641,6 +641,14 @@ CREATE FUNCTION is_alive(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLE
             AND l.objid::bigint = is_alive.owner::bigint)
 $$;
 
+-- Whether no other process runs.
+CREATE FUNCTION is_alone(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT NOT EXISTS (
+        SELECT 1 FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
+            AND l.objid::bigint <> is_alone.owner::bigint)
+$$;
+
 
 -- Kafka: offsets, outbox, sequences -----------------------------------------------------------------------------------
 

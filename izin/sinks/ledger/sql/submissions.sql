@@ -53,7 +53,7 @@ RETURNING id
 -- name: mark-unknown
 -- No answer came to a call: the submission is to be recovered. A process that was paused and resumes late changes
 -- nothing that was claimed again meanwhile.
-UPDATE submissions SET state = 'unknown', lease_owner = NULL, lease_until = NULL, next_poll_at = %(next_poll_at)s,
+UPDATE submissions SET state = 'unknown', lease_until = NULL, next_poll_at = %(next_poll_at)s,
     call_until = least(call_until, %(now)s)
 WHERE id = %(id)s AND state IN ('intent', 'unknown') AND lease_owner = %(owner)s AND lease_epoch = %(epoch)s
 RETURNING id
@@ -122,7 +122,8 @@ UPDATE submissions SET freed = freed + %(count)s WHERE id = %(id)s
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
 -- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
--- for; an opt-out is asked about and repeated at once, which harms nothing. The items of a submission have one status,
+-- for; an opt-out is asked about and repeated at once, which harms nothing. Who has lost the call leaves it to others at
+-- first: its network to İYS may be at fault. The items of a submission have one status,
 -- so the first open one is enough: a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
 SELECT s.*
 FROM submissions AS s
@@ -137,6 +138,8 @@ WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
         OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
     AND (s.call_until IS NULL OR s.call_until <= %(now)s OR first.status IS DISTINCT FROM 'ONAY')
+    AND (s.lease_until IS NOT NULL OR s.lease_owner IS DISTINCT FROM %(owner)s
+        OR s.next_poll_at <= %(lost_before)s OR is_alone(%(owner)s))
 ORDER BY first.status DESC NULLS LAST, s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) DESC, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED
@@ -156,7 +159,8 @@ LEFT JOIN awaited_by_opt_outs() AS o ON o.id = s.id
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s AND (o.id IS NOT NULL OR NOT %(opt_outs_only)s)
-    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s)
+    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
+        OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
 ORDER BY is_awaited DESC, s.next_poll_at, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED

@@ -20,6 +20,10 @@ from tests.support.builders import PHONE
 pytestmark = pytest.mark.database
 
 
+class KilledError(BaseException):
+    """The end of a process."""
+
+
 async def test_results_refused_for_good_are_given_up(harness: SinkHarness):
     """The brand moved to another account, so that İYS shows no results; the opt-outs are settled
     by queries.
@@ -125,6 +129,23 @@ async def test_result_that_an_opt_out_waits_for_is_polled_beside_others(harness:
 
     harness.pacer.meanwhile = meanwhile
     assert await harness.settle()
+
+
+async def test_result_that_a_dead_worker_polled_is_polled_at_once(harness: SinkHarness):
+    """Opt-outs may wait for it: not until a lease ends."""
+    await harness.ingest(onay())
+    assert await harness.bulk()
+    harness.become_process("7")
+
+    async def die() -> None:
+        raise KilledError
+
+    harness.pacer.at_slot = die
+    with pytest.raises(KilledError):
+        await harness.settle()
+    harness.become_process(harness.ledger.owner)
+    assert await harness.poller.settle()
+    assert (await harness.row()).state == "accepted"
 
 
 async def test_lost_opt_out_is_recovered_while_bulk_circuit_is_open(harness: SinkHarness):

@@ -246,6 +246,33 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     assert harness.iys.calls("status") == 0
 
 
+async def test_lost_opt_out_is_recovered_by_others_first(harness: SinkHarness):
+    """The network to İYS may be silent for the process that lost it."""
+    await harness.lose_opt_out()
+    harness.advance(A_SECOND)
+    async with harness.ledger.session() as connection:
+        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+        assert not await harness.recovery.recover_opt_outs()
+        assert await harness.other_worker().recover_opt_outs()
+    assert (await harness.row()).state == "accepted"
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+async def test_lost_opt_out_is_recovered_where_no_other_does(
+    harness: SinkHarness, *, is_alone: bool
+):
+    """After a second where there is no other process, else after three."""
+    await harness.lose_opt_out()
+    harness.advance(A_SECOND)
+    async with harness.ledger.session() as connection:
+        if not is_alone:
+            await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+        assert await harness.recovery.recover_opt_outs() is is_alone
+        harness.advance(A_SECOND * 2)
+        assert await harness.recovery.recover_opt_outs() is not is_alone
+    assert (await harness.row()).state == "accepted"
+
+
 @pytest.mark.parametrize("sends", [1, 30])
 async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, sends: int):
     """However often it was sent before: the circuit breaker bounds the calls of an outage."""

@@ -1,6 +1,7 @@
 """Of a query that İYS refuses, the bad recipient is found and all others are answered."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -94,6 +95,16 @@ async def test_opt_out_whose_query_is_refused_delays_no_other(harness: SinkHarne
     assert (found.pop(3), set(found)) == ("refused", {"not_needed"})
     assert (await harness.row(PEOPLE[3])).action is Action.RESCUE
     assert harness.iys.calls("addV2") == 1
+
+
+async def test_failed_query_does_not_delay_the_opt_out_that_came_meanwhile(harness: SinkHarness):
+    """It was of an opt-in, and nobody waits for its answer any more."""
+    (person,) = PEOPLE[:1]
+    await to_query(harness, [person])
+    harness.iys.inject_fault("status", status=400, code="H123")
+    harness.pacer.meanwhile = partial(harness.ingest, ret(person))
+    assert await harness.query()
+    assert await harness.opt_out()
 
 
 async def test_opt_out_is_read_back_though_the_queries_of_the_hour_are_spent(harness: SinkHarness):
