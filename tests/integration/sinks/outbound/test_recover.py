@@ -464,7 +464,7 @@ async def test_lost_items_stay_with_who_queries_them(
     harness.iys.inject_fault("statuses", status=422, code="H113")
     settle, other, seen = LostItems.settle, harness.other_worker(), []
 
-    async def settle_alone(self: LostItems, submission: Submission, item: Item, *more: Any) -> None:  # noqa: ANN401
+    async def settle_alone(self: LostItems, submission: Submission, item: Item, *more: Any) -> None:  # noqa: ANN401  # what it hands on
         if item.key.endswith(a_phone(21)):
             seen.append(await other.recover())
         await settle(self, submission, item, *more)
