@@ -10,7 +10,7 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.state_change import transition
 
-OPT_OUT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=10))
+OPT_OUT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=3))
 """Short: while İYS is away, the circuit breaker bounds the calls."""
 _BACKOFFS: Mapping[str | None, Backoff] = {
     Status.RET: OPT_OUT_BACKOFF,

@@ -282,7 +282,7 @@ async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, se
     harness.iys.inject_fault("addV2", drop="before")
     assert await harness.recover()
     assert (await harness.row()).state == "unknown"
-    assert await harness.recover(A_SECOND * 10)
+    assert await harness.recover(A_SECOND * 4)
     assert (await harness.row()).state == "accepted"
 
 

@@ -202,7 +202,7 @@ def test_opt_out_is_retried_within_seconds():
     """An opt-out never waits as long as bulk does."""
     ret = in_flight_row(status="RET").replace(attempts=30)
     onay = in_flight_row().replace(attempts=30)
-    assert retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(seconds=10)
+    assert retry(ret, NOW, "x", None).next_attempt_at == NOW + timedelta(seconds=3)
     assert retry(onay, NOW, "x", None).next_attempt_at == NOW + timedelta(minutes=15)
 
 
