@@ -212,12 +212,9 @@ async def to_free(
     return None if row is None else (row, frozenset(row["places"]))
 
 
-async def free(
-    connection: Connection, submission: Submission, items: Sequence[Item], *, now: datetime
-) -> None:
-    """Take ``items`` out of a submission that was never called, whoever has it."""
-    await withdraw(connection, submission, items, now=now)
-    await connection.execute(_SQL["free"], {"id": submission.id, "count": len(items)})
+async def mark_freed(connection: Connection, submission: Submission) -> None:
+    """Note that items were taken out of a submission that was never called, whoever has it."""
+    await connection.execute(_SQL["free"], {"id": submission.id})
 
 
 async def resend(

@@ -76,7 +76,7 @@ class SubmissionRecovery:
             if changed:
                 changes = UnitOfWork(context.topic_messages, now=now)
                 await leave_out(connection, changes, context, submission, changed)
-                await submissions.free(connection, submission, changed, now=now)
+                await submissions.mark_freed(connection, submission)
                 await changes.write(connection)
         return bool(changed)
 

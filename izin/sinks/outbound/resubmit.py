@@ -52,7 +52,6 @@ async def rebuild(
         left_out = [item for item in items if item in without]
         rest = [item for item in items if item not in without]
         await leave_out(connection, changes, context, submission, left_out)
-        await submissions.withdraw(connection, submission, left_out, now=now)
         at = microseconds(now)
         changes.add_history(unsent_fact(submission, item, at) for item in rest)
         parts = [rest] if rest else []
@@ -68,7 +67,11 @@ async def leave_out(
     submission: Submission,
     items: Sequence[Item],
 ) -> None:
-    """Rule the rows of ``items`` again, which were not sent in ``submission``, and record that."""
+    """Take ``items`` out of ``submission``, which was never sent; rule their rows again.
+
+    Raises:
+        ConcurrentChangeError: another process has settled one of them.
+    """
     rows = await lock(connection, (item.key for item in items))
     for item in items:
         row = rows[item.key]
@@ -80,6 +83,7 @@ async def leave_out(
             answered=row.is_of(item.event_id, item.status),
         )
         changes.apply(row, ruled)
+    await submissions.withdraw(connection, submission, items, now=changes.now)
     at = microseconds(changes.now)
     changes.add_history(unsent_fact(submission, item, at) for item in items)
 

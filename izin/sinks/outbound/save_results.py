@@ -34,11 +34,11 @@ async def save_results(
     answers: Mapping[int, ItemResult],
     *,
     request_id: str | None = None,
-    is_held: bool = False,
+    if_held: bool = False,
 ) -> None:
     """Store the answers to items, by index, and their effects; a second answer has no effect.
 
-    ``is_held``: only if the submission was not claimed again meanwhile, for they tell nothing of
+    ``if_held``: not where the submission was claimed again meanwhile, for they do not concern
     another call of it.
     """
     now = context.clock()
@@ -49,7 +49,7 @@ async def save_results(
         others = await alike.take(connection, items, answers)
         entries = await lock(connection, (item.key for item in others))
         # Under the rows' locks: another process may have settled some meanwhile.
-        others = await _open_items(connection, context, submission, others, is_held=is_held)
+        others = await _open_items(connection, context, submission, others, if_held=if_held)
         changes = UnitOfWork(context.topic_messages, now=now)
         applied_by_place = {
             item.place: apply_result(
@@ -95,13 +95,13 @@ async def _open_items(
     submission: Submission,
     items: Sequence[Item],
     *,
-    is_held: bool,
+    if_held: bool,
 ) -> list[Item]:
     """Return those ``items`` that are still open; none where the submission must be held and is
     not.
     """
     owner = context.lease_owner
-    if is_held and not await submissions.is_held(connection, submission, lease_owner=owner):
+    if if_held and not await submissions.is_held(connection, submission, lease_owner=owner):
         _log.warning("submission lease lost", submission=submission.id)
         return []
     still_open = await submissions.open_places(connection, submission) if items else ()

@@ -128,7 +128,7 @@ class Sender:
         if submission.was_called and not submission.has_opt_outs:
             await mark_unknown(self.context, submission, error)
         else:
-            await save_results(self.context, submission, answers, is_held=True)
+            await save_results(self.context, submission, answers, if_held=True)
 
     def _report_refusal(self, submission: Submission, error: CallError) -> None:
         """Log a refusal, and alert where our own validation should have found the fault."""

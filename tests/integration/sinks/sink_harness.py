@@ -429,6 +429,15 @@ class SinkHarness:
         assert await self.opt_out()
 
 
+class Killed(BaseException):
+    """The end of a process."""
+
+
+async def die() -> None:
+    """End the process."""
+    raise Killed
+
+
 def a_phone(number: int) -> str:
     """Return an obviously fake mobile number."""
     return f"+9055500{number:05d}"

@@ -420,7 +420,7 @@ CREATE TABLE submissions (
     polls           integer NOT NULL DEFAULT 0,
     sends           integer NOT NULL DEFAULT 1,
     refusals        integer NOT NULL DEFAULT 0,
-    freed           integer NOT NULL DEFAULT 0,
+    is_freed        boolean NOT NULL DEFAULT false,
     code            text,
     sub_request_ids text[]
 );
@@ -429,8 +429,8 @@ COMMENT ON COLUMN submissions.lease_epoch IS
 COMMENT ON COLUMN submissions.call_until IS
     'Until when a call that may have been written can still be on its way: from then on İYS is asked about it. NULL: '
     'no call was ever written, and what has changed meanwhile may be left out.';
-COMMENT ON COLUMN submissions.freed IS
-    'How many items were taken out of it before any call: its body has them still, so it must be built again.';
+COMMENT ON COLUMN submissions.is_freed IS
+    'Items were taken out of it before any call: its body has them still, so it must be built again.';
 COMMENT ON COLUMN submissions.sub_request_ids IS
     'The ids that İYS gave the items, in the order of the body, valid as long as request_id is. One list here is '
     'written once; ids on the items would be an update of each of a thousand rows.';
@@ -633,20 +633,25 @@ CREATE TABLE leases (
     UNIQUE (name, epoch)
 );
 
+-- The processes that run now: each holds an advisory lock of its number as long as it lives.
+CREATE FUNCTION living() RETURNS TABLE (owner bigint) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT l.objid::bigint FROM pg_locks AS l
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
+$$;
+
 -- Whether a process lives: it has the advisory lock on its number, as long as its session lasts.
 CREATE FUNCTION is_alive(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT EXISTS (
-        SELECT 1 FROM pg_locks AS l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
-            AND l.objid::bigint = is_alive.owner::bigint)
+    SELECT EXISTS (SELECT 1 FROM living() AS l WHERE l.owner = is_alive.owner::bigint)
 $$;
 
 -- Whether no other process runs.
 CREATE FUNCTION is_alone(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT NOT EXISTS (
-        SELECT 1 FROM pg_locks AS l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
-            AND l.objid::bigint <> is_alone.owner::bigint)
+    SELECT NOT EXISTS (SELECT 1 FROM living() AS l WHERE l.owner <> is_alone.owner::bigint)
+$$;
+
+-- Whether a process may claim a submission as far as leases go: nobody has it, or whoever has it is gone.
+CREATE FUNCTION is_free(s submissions, owner text, now timestamptz) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT s.lease_until IS NULL OR s.lease_until <= now OR s.lease_owner <> owner AND NOT is_alive(s.lease_owner)
 $$;
 
 

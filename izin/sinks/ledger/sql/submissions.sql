@@ -70,7 +70,7 @@ FOR UPDATE
 -- an opt-out in whose place an opt-in is desired. No row: the submission was claimed again. What was freed is read from
 -- the row itself, which is locked: nothing is freed once the call is noted.
 UPDATE submissions AS s SET lease_until = %(lease_until)s,
-    call_until = CASE WHEN f.is_open AND f.doubtful IS NULL AND s.freed = 0 THEN %(call_until)s ELSE s.call_until END
+    call_until = CASE WHEN f.is_open AND f.doubtful IS NULL AND NOT s.is_freed THEN %(call_until)s ELSE s.call_until END
 FROM (
     SELECT q.id,
         b.status = 'active' AND NOT EXISTS (
@@ -88,7 +88,7 @@ FROM (
     WHERE q.id = %(id)s
 ) AS f
 WHERE s.id = f.id AND s.lease_owner = %(owner)s AND s.lease_epoch = %(epoch)s AND s.state IN ('intent', 'unknown')
-RETURNING f.is_open, s.freed > 0 AS is_freed, coalesce(f.doubtful, '{}') AS doubtful
+RETURNING f.is_open, s.is_freed, coalesce(f.doubtful, '{}') AS doubtful
 
 -- name: call
 -- A call is written now: note by when it is over.
@@ -117,14 +117,14 @@ FOR UPDATE OF s SKIP LOCKED
 
 -- name: free
 -- Note that items were taken out of it.
-UPDATE submissions SET freed = freed + %(count)s WHERE id = %(id)s
+UPDATE submissions SET is_freed = true WHERE id = %(id)s
 
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
 -- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
 -- for; an opt-out is asked about and repeated at once, which harms nothing. Who has lost the call leaves it to others at
--- first: its network to İYS may be at fault. The items of a submission have one status,
--- so the first open one is enough: a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
+-- first: its network to İYS may be at fault. The items of a submission have one status, so the first open one is enough:
+-- a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
 SELECT s.*
 FROM submissions AS s
 JOIN brands AS b ON b.brand_code = s.brand_code AND is_served_by(b, %(account)s, %(address)s)
@@ -135,8 +135,7 @@ WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (first.status = 'RET' OR NOT %(opt_outs_only)s
         OR s.call_until IS NOT NULL AND s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o))
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
-    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
-        OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
+    AND is_free(s, %(owner)s, %(now)s)
     AND (s.call_until IS NULL OR s.call_until <= %(now)s OR first.status IS DISTINCT FROM 'ONAY')
     AND (s.lease_until IS NOT NULL OR s.lease_owner IS DISTINCT FROM %(owner)s
         OR s.next_poll_at <= %(lost_before)s OR is_alone(%(owner)s))
@@ -159,8 +158,7 @@ LEFT JOIN awaited_by_opt_outs() AS o ON o.id = s.id
 JOIN brands AS b ON b.brand_code = s.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE s.state = 'awaiting_result' AND s.next_poll_at <= %(now)s AND (o.id IS NOT NULL OR NOT %(opt_outs_only)s)
-    AND (s.lease_until IS NULL OR s.lease_until <= %(now)s
-        OR s.lease_owner <> %(owner)s AND NOT is_alive(s.lease_owner))
+    AND is_free(s, %(owner)s, %(now)s)
 ORDER BY is_awaited DESC, s.next_poll_at, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED

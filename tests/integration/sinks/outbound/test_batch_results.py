@@ -14,14 +14,19 @@ from izin.iys.errors import CallError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.wire_format.consents import Stream
 from izin.sinks.record.errors import ConcurrentChangeError
-from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    Killed,
+    SinkHarness,
+    a_phone,
+    die,
+    onay,
+    ret,
+)
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
-
-
-class KilledError(BaseException):
-    """The end of a process."""
 
 
 async def test_results_refused_for_good_are_given_up(harness: SinkHarness):
@@ -136,12 +141,8 @@ async def test_result_that_a_dead_worker_polled_is_polled_at_once(harness: SinkH
     await harness.ingest(onay())
     assert await harness.bulk()
     harness.become_process("7")
-
-    async def die() -> None:
-        raise KilledError
-
     harness.pacer.at_slot = die
-    with pytest.raises(KilledError):
+    with pytest.raises(Killed):
         await harness.settle()
     harness.become_process(harness.ledger.owner)
     assert await harness.poller.settle()

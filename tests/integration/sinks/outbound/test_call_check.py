@@ -12,7 +12,9 @@ from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
     RESULT_DELAY,
+    Killed,
     SinkHarness,
+    die,
     given_at,
     onay,
     ret,
@@ -20,10 +22,6 @@ from tests.integration.sinks.sink_harness import (
 from tests.support.builders import PHONE
 
 pytestmark = pytest.mark.database
-
-
-class Killed(BaseException):
-    """The end of a process, between the check and the call."""
 
 
 async def test_opt_out_while_a_batch_waits_takes_its_opt_in_out(harness: SinkHarness):
@@ -165,10 +163,6 @@ async def test_call_of_a_dead_worker_is_over_before_its_opt_in_is_asked_about(
     """Until then İYS may still process it; an opt-out is repeated at once."""
     await (harness.ingest(onay()) if status == "ONAY" else harness.ingest_opt_out())
     harness.become_process("7")
-
-    async def die() -> None:
-        raise Killed
-
     harness.pacer.at_slot = die
     with pytest.raises(Killed):
         await (harness.bulk() if status == "ONAY" else harness.opt_out())

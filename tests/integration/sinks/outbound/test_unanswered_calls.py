@@ -1,4 +1,4 @@
-"""What an earlier call of a submission did is not told by a later one that İYS did not process."""
+"""A call that İYS did not process shows nothing of what an earlier call of its submission did."""
 
 import asyncio
 from datetime import timedelta
@@ -57,7 +57,7 @@ async def test_process_that_lost_its_lease_to_itself_sends_once(harness: SinkHar
 
 
 @pytest.mark.parametrize("code", ["H123", "H124", "H521", None])
-async def test_busy_iys_tells_nothing_of_the_first_call(harness: SinkHarness, code: str | None):
+async def test_busy_iys_shows_nothing_of_the_first_call(harness: SinkHarness, code: str | None):
     """İYS has the batch whose reply was lost, and saves it after the opt-out was queried."""
     await harness.ingest(onay())
     await harness.lose_batch("after")
