@@ -197,10 +197,12 @@ CREATE TRIGGER consents_lawful BEFORE UPDATE ON consents FOR EACH ROW
 
 -- Whether a row may be submitted now. Two movements of a key reach İYS at least a second apart, for it has no finer
 -- clock and would give both one transaction id. A RET may overtake an unsettled ONAY of its key, never another RET.
-CREATE FUNCTION is_sendable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+-- A query of its status by a process that lives comes first; a statement asks once for `(SELECT living())`.
+CREATE FUNCTION is_sendable(c consents, now timestamptz, living text[]) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.state IN ('pending', 'retryable') AND c.action = 'send'
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
-        AND (c.lease_until IS NULL OR c.lease_until <= now)
+        AND (c.lease_until IS NULL OR c.lease_until <= now OR c.lease_owner <> ALL(living))
         AND (c.last_exchange_at IS NULL OR c.last_exchange_at <= now - interval '1 second')
         AND (c.expires_at IS NULL OR c.expires_at >= now)
         AND NOT c.ret_open AND (NOT c.onay_open OR c.desired_status = 'RET')
@@ -212,10 +214,11 @@ CREATE FUNCTION may_show_onay(c consents) RETURNS boolean LANGUAGE sql STABLE PA
 $$;
 
 -- Whether the status of a row may be queried at İYS now: what is submitted and unanswered has its own way to settle.
-CREATE FUNCTION is_queryable(c consents, now timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION is_queryable(c consents, now timestamptz, living text[]) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT c.action = 'query' AND NOT c.onay_open AND NOT c.ret_open
         AND (c.next_attempt_at IS NULL OR c.next_attempt_at <= now)
-        AND (c.lease_until IS NULL OR c.lease_until <= now)
+        AND (c.lease_until IS NULL OR c.lease_until <= now OR c.lease_owner <> ALL(living))
 $$;
 
 -- Whether something is still due to İYS, or waits for a person or for its rescue.
@@ -634,19 +637,20 @@ CREATE TABLE leases (
 );
 
 -- The processes that run now: each holds an advisory lock of its number as long as it lives.
-CREATE FUNCTION living() RETURNS TABLE (owner bigint) LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT l.objid::bigint FROM pg_locks AS l
-    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
+CREATE FUNCTION living() RETURNS text[] LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT ARRAY(
+        SELECT l.objid::text FROM pg_locks AS l
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid)
 $$;
 
 -- Whether a process lives: it has the advisory lock on its number, as long as its session lasts.
 CREATE FUNCTION is_alive(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT EXISTS (SELECT 1 FROM living() AS l WHERE l.owner = is_alive.owner::bigint)
+    SELECT is_alive.owner = ANY(living())
 $$;
 
 -- Whether no other process runs.
 CREATE FUNCTION is_alone(owner text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT NOT EXISTS (SELECT 1 FROM living() AS l WHERE l.owner <> is_alone.owner::bigint)
+    SELECT living() <@ ARRAY[is_alone.owner]
 $$;
 
 -- Whether a process may claim a submission as far as leases go: nobody has it, or whoever has it is gone.

@@ -7,7 +7,7 @@ CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS lane (channel)
 CROSS JOIN LATERAL (
         SELECT c.due_at FROM consents AS c
         WHERE c.brand_code = b.brand_code AND c.channel = lane.channel
-            AND c.desired_status = %(status)s AND is_sendable(c, %(now)s)
+            AND c.desired_status = %(status)s AND is_sendable(c, %(now)s, (SELECT living()))
         ORDER BY c.due_at LIMIT 1
     ) AS first
 WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
@@ -27,7 +27,7 @@ ORDER BY b.brand_code, lane.channel
 SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = %(status)s
-    AND coalesce(may_show_onay(c) = %(of_onay)s, true) AND is_sendable(c, %(now)s)
+    AND coalesce(may_show_onay(c) = %(of_onay)s, true) AND is_sendable(c, %(now)s, (SELECT living()))
     AND (c.desired_status = 'RET' OR coalesce(c.due_at < %(now)s, false) = %(overdue)s)
 ORDER BY c.due_at
 LIMIT %(size)s
@@ -41,20 +41,20 @@ SELECT
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-            AND may_show_onay(c) AND is_sendable(c, %(now)s)
+            AND may_show_onay(c) AND is_sendable(c, %(now)s, (SELECT living()))
         LIMIT %(most)s) AS a) AS of_onay,
     (SELECT count(*) FROM (
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
+            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s, (SELECT living()))
         LIMIT %(most)s) AS u) AS of_unknown,
     EXISTS (
         SELECT 1 FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-            AND NOT may_show_onay(c) AND is_sendable(c, %(now)s)) AS has_others,
+            AND NOT may_show_onay(c) AND is_sendable(c, %(now)s, (SELECT living()))) AS has_others,
     (SELECT coalesce(bool_or(verified_by = 'bootstrap'), false) FROM (SELECT c.verified_by FROM consents AS c
         WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
-            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s)
+            AND c.registered = 'UNKNOWN' AND NOT c.onay_open AND is_sendable(c, %(now)s, (SELECT living()))
         LIMIT %(most)s) AS l) AS has_lost
 
 -- name: claim-unknown
@@ -62,7 +62,7 @@ SELECT
 SELECT * FROM consents AS c
 WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.desired_status = 'RET'
     AND c.recipient_type = %(recipient_type)s AND c.registered = 'UNKNOWN' AND NOT c.onay_open
-    AND is_sendable(c, %(now)s)
+    AND is_sendable(c, %(now)s, (SELECT living()))
 ORDER BY c.due_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED
@@ -73,7 +73,8 @@ SELECT c.ctid::text, {claimed:c}
 FROM consents AS c
 JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s AND is_sendable(c, %(now)s)
+WHERE c.desired_status = 'ONAY' AND c.expires_at BETWEEN %(now)s AND %(until)s
+    AND is_sendable(c, %(now)s, (SELECT living()))
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND covers(s, c.channel, 'ONAY') AND is_closed(s, %(now)s))
@@ -104,7 +105,7 @@ FOR UPDATE SKIP LOCKED
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE is_queryable(c, %(now)s)
+WHERE is_queryable(c, %(now)s, (SELECT living()))
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'
@@ -116,7 +117,7 @@ ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recip
 -- Claim records whose status must be queried, of one brand, channel and recipient type.
 SELECT * FROM consents AS c
 WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
-    AND is_queryable(c, %(now)s)
+    AND is_queryable(c, %(now)s, (SELECT living()))
 ORDER BY next_attempt_at NULLS FIRST, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED

@@ -1,6 +1,7 @@
 """Of a query that İYS refuses, the bad recipient is found and all others are answered."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -133,3 +134,21 @@ async def test_opt_out_stays_to_be_read_back(harness: SinkHarness, again: str):
     assert is_read_back(await harness.row())
     assert await harness.query()
     assert (await harness.row()).action is Action.NOTHING
+
+
+@pytest.mark.parametrize("of_opt_out", [False, True])
+async def test_query_of_a_process_that_is_gone_is_repeated_at_once(
+    harness: SinkHarness, *, of_opt_out: bool
+):
+    """While the process lives, its lease keeps others from querying the same."""
+    (person,) = PEOPLE[:1]
+    await (harness.ingest(ret(person)) if of_opt_out else to_query(harness, [person]))
+    lease = {"owner": "7", "until": harness.clock() + timedelta(minutes=1)}
+    await harness.ledger.fetch(
+        "UPDATE consents SET lease_owner = %(owner)s, lease_until = %(until)s RETURNING key", lease
+    )
+    query = harness.opt_out if of_opt_out else harness.query
+    async with harness.ledger.session() as connection:
+        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+        assert not await query()
+    assert await query()
