@@ -5,6 +5,9 @@ for a pause that doubles up to 5 seconds: an opt-out must not wait longer than t
 back. Then one call is let through, and an answer closes the circuit; any answer will do, a refusal
 too. So an outage of days costs twelve calls a minute, and no record is claimed only to be put back.
 While no token may be requested, all circuits are open.
+
+Where İYS answers nothing at all, the network of this process may be at fault. Fewer calls then open
+a circuit, and leave to other processes what this one would only hold back.
 """
 
 from dataclasses import dataclass, field
@@ -27,16 +30,19 @@ class CircuitBreakerPolicy:
     """When a circuit opens, and for how many seconds."""
 
     opens_after: int = 5
+    opens_in_silence_after: int = 2
+    """Where İYS has answered no call of any operation for the deadline of one."""
     first_pause: float = 1.0
     longest_pause: float = 5.0
     without_token: float = 60.0
     """The longest pause of all operations while no token can be had."""
 
-    def pause(self, failures: int) -> float:
+    def pause(self, failures: int, *, in_silence: bool = False) -> float:
         """Return how long a circuit stays open after ``failures`` in a row; 0: not at all."""
-        if failures < self.opens_after:
+        opens_after = self.opens_in_silence_after if in_silence else self.opens_after
+        if failures < opens_after:
             return 0.0
-        doublings = min(failures - self.opens_after, 20)
+        doublings = min(failures - opens_after, 20)
         return min(self.longest_pause, self.first_pause * float(2**doublings))
 
 
@@ -61,6 +67,8 @@ class CircuitBreakers:
     policy: CircuitBreakerPolicy = field(default_factory=CircuitBreakerPolicy)
     _circuits: dict[str, _Circuit] = field(default_factory=dict)
     _all_open_until: float = 0.0
+    _answered_at: float = 0.0
+    """When İYS last answered a call, of whatever operation."""
 
     def state(self, operation: str, now: float) -> CircuitState:
         """Return whether a call of ``operation`` may be made."""
@@ -79,22 +87,36 @@ class CircuitBreakers:
             self._of(operation).is_probing = True
         return state is not CircuitState.OPEN
 
-    def answered(self, operation: str) -> None:
+    def answered(self, operation: str, now: float) -> None:
         """Close the circuit: İYS responded, with whatever status."""
+        self._answered_at = now
         self._circuits.pop(operation, None)
 
-    def failed(self, operation: str, now: float) -> None:
-        """Count a call that was not answered, or answered with "busy".
+    def busy(self, operation: str, now: float) -> None:
+        """Count a call that İYS answered with "busy"."""
+        self._answered_at = now
+        self._count(operation, now, in_silence=False)
 
-        One that was under way when the circuit opened adds nothing: it has failed with the others.
+    def unanswered(self, operation: str, now: float, *, within: float) -> None:
+        """Count a call that was not answered; ``within`` is its deadline, in seconds."""
+        self._count(operation, now, in_silence=self._answered_at < now - within)
+
+    def _count(self, operation: str, now: float, *, in_silence: bool) -> None:
+        """Count a failed call. One that was under way when the circuit opened adds nothing: it has
+        failed with the others.
         """
         circuit = self._of(operation)
         if now < circuit.open_until and not circuit.is_probing:
             return
         circuit.failures += 1
         circuit.is_probing = False
-        pause = self.policy.pause(circuit.failures)
+        pause = self.policy.pause(circuit.failures, in_silence=in_silence)
         circuit.open_until = now + pause if pause else 0.0
+
+    def throttled(self, operation: str, now: float) -> None:
+        """Note that a call was one too many: İYS answers, though not what was asked."""
+        self._answered_at = now
+        self.abandoned(operation)
 
     def abandoned(self, operation: str) -> None:
         """Note that a call ended without showing whether İYS answers."""

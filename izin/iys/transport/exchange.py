@@ -98,7 +98,7 @@ class Exchange:
     ) -> None:
         self._clock = clock
         self._breakers = CircuitBreakers()
-        deadline = settings.timeout.total_seconds()
+        self._deadline = deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
                 max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
@@ -132,24 +132,30 @@ class Exchange:
             raise BusyError(f"the circuit of {name} is open", retry_after=pause)
         try:
             answer = await self._call(call, read)
-        except (BusyError, OutcomeUnknownError):
-            breakers.failed(name, self._clock())
+        except (BusyError, OutcomeUnknownError) as error:
+            if isinstance(error.__cause__, FOREIGN_ERRORS):
+                breakers.unanswered(name, self._clock(), within=self._deadline)
+            else:
+                breakers.busy(name, self._clock())
             raise
         except (TokenLimitError, UnauthenticatedError) as error:
             breakers.abandoned(name)
             pause = error.retry_after or _NO_TOKEN
             breakers.open_all(pause.total_seconds(), self._clock())
             raise
-        except CallError as error:
-            if isinstance(error, ThrottledError | WithheldError):
-                breakers.abandoned(name)
-            else:
-                breakers.answered(name)
+        except ThrottledError:
+            breakers.throttled(name, self._clock())
+            raise
+        except WithheldError:
+            breakers.abandoned(name)
+            raise
+        except CallError:
+            breakers.answered(name, self._clock())
             raise
         except BaseException:  # cancelled, or no ledger: that shows nothing about İYS
             breakers.abandoned(name)
             raise
-        breakers.answered(name)
+        breakers.answered(name, self._clock())
         return answer
 
     def circuit_state(self, operation: str) -> CircuitState:

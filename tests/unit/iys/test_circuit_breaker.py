@@ -1,17 +1,19 @@
 """An outage of İYS costs a call every five seconds, and the first answer closes the circuit."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 
 import httpx
 import pytest
 
 from izin.iys import BusyError, CircuitState, TokenLimitError
-from izin.iys.errors import OutcomeUnknownError, RefusedError
+from izin.iys.errors import CallError, OutcomeUnknownError, RefusedError
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy, CircuitBreakers
-from tests.unit.iys.test_client import BRAND, RECEIPT, a_client, an_item, refusing, saying
+from tests.unit.iys.test_client import BRAND, RECEIPT, SETTINGS, a_client, an_item, refusing, saying
 
 FIVE = CircuitBreakerPolicy().opens_after
+DEADLINE = 20.0
 
 
 def open_circuit(operation: str = "add") -> CircuitBreakers:
@@ -19,15 +21,16 @@ def open_circuit(operation: str = "add") -> CircuitBreakers:
     breakers = CircuitBreakers()
     for _ in range(FIVE):
         assert breakers.begin(operation, 100.0)
-        breakers.failed(operation, 100.0)
+        breakers.busy(operation, 100.0)
     return breakers
 
 
 def test_few_failures_leave_the_circuit_closed():
     """One lost answer is no outage."""
     breakers = CircuitBreakers()
+    breakers.answered("status", 90.0)
     for _ in range(FIVE - 1):
-        breakers.failed("add", 100.0)
+        breakers.unanswered("add", 100.0, within=DEADLINE)
     assert breakers.state("add", 100.0) is CircuitState.CLOSED
 
 
@@ -39,7 +42,7 @@ def test_open_circuit_lets_one_probe_through_then_closes():
     assert breakers.state("add", 101.0) is CircuitState.HALF_OPEN
     assert breakers.begin("add", 101.0)
     assert breakers.state("add", 101.0) is CircuitState.OPEN
-    breakers.answered("add")
+    breakers.answered("add", 101.0)
     assert breakers.state("add", 101.0) is CircuitState.CLOSED
 
 
@@ -51,7 +54,7 @@ def test_failed_probe_doubles_the_pause_up_to_its_bound():
     assert policy.pause(FIVE - 1) == 0
     breakers = open_circuit()
     assert breakers.begin("add", 101.0)
-    breakers.failed("add", 101.0)
+    breakers.busy("add", 101.0)
     assert breakers.closes_in("add", 101.0) == 2
 
 
@@ -59,8 +62,22 @@ def test_calls_that_were_under_way_do_not_lengthen_the_pause():
     """Many fail at once when İYS goes down: that is one failure, not a series of them."""
     breakers = open_circuit()
     for _ in range(10):
-        breakers.failed("add", 100.5)
+        breakers.busy("add", 100.5)
     assert breakers.closes_in("add", 100.5) == 0.5
+
+
+@pytest.mark.parametrize("answer", [None, "answered", "busy", "throttled"])
+def test_silence_of_every_operation_opens_circuits_sooner(answer: str | None):
+    """The network of this process may be at fault, unless İYS answers anything at all."""
+    breakers = CircuitBreakers()
+    if answer is not None:
+        getattr(breakers, answer)("status", 80.5)
+    breakers.unanswered("add", 100.0, within=DEADLINE)
+    assert breakers.state("add", 100.0) is CircuitState.CLOSED
+    breakers.unanswered("add", 100.1, within=DEADLINE)
+    is_open = breakers.state("add", 100.1) is CircuitState.OPEN
+    assert is_open is (answer is None)
+    assert breakers.state("status", 100.1) is CircuitState.CLOSED
 
 
 def test_abandoned_probe_is_repeated():
@@ -109,6 +126,27 @@ async def test_open_circuit_sends_nothing():
         with pytest.raises(RefusedError):
             await client.add(BRAND, an_item())
         assert client.circuit_state("add") is CircuitState.CLOSED
+
+
+@pytest.mark.parametrize("status", [None, 200, 429, 503])
+async def test_unanswered_calls_open_their_circuit_sooner_in_silence(status: int | None):
+    """Two of them, unless another call was answered within the deadline, in whatever way."""
+    seconds = [100.0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET" and status is not None:
+            return httpx.Response(status, json={"list": []})
+        seconds[0] += DEADLINE / 2
+        raise httpx.ReadTimeout("late", request=request)
+
+    settings = SETTINGS.model_copy(update={"timeout": timedelta(seconds=DEADLINE)})
+    async with a_client(answer, settings=settings, clock=lambda: seconds[0]) as client:
+        for _ in range(2):
+            with suppress(CallError):
+                await client.brands(7)
+            with pytest.raises(OutcomeUnknownError):
+                await client.add(BRAND, an_item())
+        assert (client.circuit_state("add") is CircuitState.OPEN) is (status is None)
 
 
 async def test_cancelled_probe_leaves_the_circuit_half_open():
