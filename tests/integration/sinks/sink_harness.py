@@ -1,7 +1,8 @@
 """The sinks over a ledger and the İYS simulator, put together as the worker does, step by step."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from izin.sinks.inbound.pull import Puller
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, suspensions
+from izin.sinks.ledger.db import processes
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.ledger.unit_of_work import lock
@@ -49,6 +51,8 @@ ACTIVE = Brand(
     activated_at=datetime(2020, 1, 1, tzinfo=UTC),
 )
 TOPIC = "consent-decisions"
+OTHER = "7"
+"""The number of another process."""
 
 Izin = Callable[..., Awaitable[Result]]
 """Runs a command of the console."""
@@ -195,10 +199,17 @@ class SinkHarness:
 
     def other_worker(self) -> SubmissionRecovery:
         """Return the recovery of another process."""
-        owner = replace(self.context.lease_owner, owner="7")
+        owner = replace(self.context.lease_owner, owner=OTHER)
         context = replace(self.context, lease_owner=owner)
         sender = replace(self.sender, context=context)
         return SubmissionRecovery(context=context, sender=sender)
+
+    @asynccontextmanager
+    async def living(self, owner: str = OTHER) -> AsyncIterator[None]:
+        """Have the process ``owner`` live."""
+        async with self.ledger.session() as connection:
+            await processes.enter(connection, owner)
+            yield
 
     async def opt_out(self) -> bool:
         """Submit what the opt-out lane has due."""

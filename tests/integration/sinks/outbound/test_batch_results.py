@@ -17,6 +17,7 @@ from izin.sinks.record.errors import ConcurrentChangeError
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    OTHER,
     Killed,
     SinkHarness,
     a_phone,
@@ -140,7 +141,7 @@ async def test_result_that_a_dead_worker_polled_is_polled_at_once(harness: SinkH
     """Opt-outs may wait for it: not until a lease ends."""
     await harness.ingest(onay())
     assert await harness.bulk()
-    harness.become_process("7")
+    harness.become_process(OTHER)
     harness.pacer.at_slot = die
     with pytest.raises(Killed):
         await harness.settle()

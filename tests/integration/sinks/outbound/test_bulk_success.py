@@ -33,7 +33,7 @@ from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.request_body import item_of
 from izin.sinks.record.submission import BATCH, Item, Submission
 from tests.integration.sinks.ingest.test_bulk_rows import CODEC, WRITTEN, two_ledgers
-from tests.integration.sinks.sink_harness import ACTIVE
+from tests.integration.sinks.sink_harness import ACTIVE, OTHER
 from tests.support.builders import NOON, a_decision_record, an_admitted_event
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.database
 NOW = NOON + timedelta(minutes=10)
 TABLES = ("consents", "movements", "outbox", "items")
 _NUMBERS = count(1)
-OWNER = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+OWNER = LeaseOwner(owner=OTHER, lease=timedelta(hours=1), call_within=timedelta(seconds=5))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from izin.consent.next_action import Action
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    OTHER,
     RESULT_DELAY,
     Killed,
     SinkHarness,
@@ -162,7 +163,7 @@ async def test_call_of_a_dead_worker_is_over_before_its_opt_in_is_asked_about(
 ):
     """Until then İYS may still process it; an opt-out is repeated at once."""
     await (harness.ingest(onay()) if status == "ONAY" else harness.ingest_opt_out())
-    harness.become_process("7")
+    harness.become_process(OTHER)
     harness.pacer.at_slot = die
     with pytest.raises(Killed):
         await (harness.bulk() if status == "ONAY" else harness.opt_out())

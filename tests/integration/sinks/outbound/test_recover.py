@@ -1,5 +1,6 @@
 """Whatever is interrupted is recovered: nothing is lost, and nothing is sent twice."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    OTHER,
     RESULT_DELAY,
     TOPIC,
     SinkHarness,
@@ -35,7 +37,7 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
     """Store the intent to submit, as a worker does that is killed before the call."""
     # Two movements of a key are a second apart.
     harness.advance(timedelta(seconds=1))
-    dead = LeaseOwner(owner="7", lease=timedelta(hours=1), call_within=timedelta(seconds=5))
+    dead = LeaseOwner(owner=OTHER, lease=timedelta(hours=1), call_within=timedelta(seconds=5))
     async with harness.ledger.transaction() as connection:
         first, now = await harness.row(recipients[0]), harness.clock()
         values = {
@@ -180,8 +182,7 @@ async def test_submission_that_is_freed_whole_is_settled(harness: SinkHarness):
 async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
     """Its lock is held."""
     await harness.ingest(onay())
-    async with harness.ledger.session() as connection:
-        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+    async with harness.living():
         await store_intent(harness, [PHONE], BATCH)
         assert not await harness.recover_now()
 
@@ -239,7 +240,7 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     harness.advance(A_SECOND * 2)
     exchange = harness.context.client._exchange
     for _ in range(CircuitBreakerPolicy().opens_after):
-        exchange._breakers.failed("status", exchange._clock())
+        exchange._breakers.busy("status", exchange._clock())
     assert not await harness.recovery.recover()
     assert await harness.recovery.recover_opt_outs()
     assert (await harness.row()).state == "accepted"
@@ -250,8 +251,7 @@ async def test_lost_opt_out_is_recovered_by_others_first(harness: SinkHarness):
     """The network to İYS may be silent for the process that lost it."""
     await harness.lose_opt_out()
     harness.advance(A_SECOND)
-    async with harness.ledger.session() as connection:
-        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+    async with harness.living():
         assert not await harness.recovery.recover_opt_outs()
         assert await harness.other_worker().recover_opt_outs()
     assert (await harness.row()).state == "accepted"
@@ -264,9 +264,7 @@ async def test_lost_opt_out_is_recovered_where_no_other_does(
     """After a second where there is no other process, else after three."""
     await harness.lose_opt_out()
     harness.advance(A_SECOND)
-    async with harness.ledger.session() as connection:
-        if not is_alone:
-            await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+    async with nullcontext() if is_alone else harness.living():
         assert await harness.recovery.recover_opt_outs() is is_alone
         harness.advance(A_SECOND * 2)
         assert await harness.recovery.recover_opt_outs() is not is_alone
@@ -324,9 +322,7 @@ async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
             assert not await other.recover()
 
     harness.pacer.meanwhile = wait_long
-    async with harness.ledger.session() as connection:
-        alive = {"owner": int(harness.ledger.owner)}
-        await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
+    async with harness.living(harness.ledger.owner):
         assert await harness.opt_out()
     assert (await harness.row()).state == "accepted"
     assert harness.iys.movements() == ["ONAY", "RET"]
@@ -360,7 +356,7 @@ async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
         with pytest.raises(ConcurrentChangeError):
             await submissions.resend(connection, lost, now=harness.clock(), lease_owner=zombie)
     rows = await harness.ledger.fetch("SELECT state, lease_owner FROM submissions ORDER BY id")
-    assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", "7")
+    assert (rows[-1]["state"], rows[-1]["lease_owner"]) == ("intent", OTHER)
 
 
 async def test_saved_batch_without_reply_is_registered_once(harness: SinkHarness):
@@ -470,9 +466,7 @@ async def test_lost_items_stay_with_who_queries_them(
         await settle(self, submission, item, *more)
 
     monkeypatch.setattr(LostItems, "settle", settle_alone)
-    async with harness.ledger.session() as connection:
-        alive = {"owner": int(harness.ledger.owner)}
-        await connection.execute("SELECT pg_advisory_lock(29541, %(owner)s)", alive)
+    async with harness.living(harness.ledger.owner):
         assert await harness.recover()
         assert seen == [False]
         assert await other.recover()

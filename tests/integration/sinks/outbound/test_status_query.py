@@ -9,7 +9,7 @@ import pytest
 from izin.consent.next_action import Action
 from izin.sinks.outbound.status_query import SINGLES
 from izin.sinks.record.consent_row import READ_BACK, is_read_back
-from tests.integration.sinks.sink_harness import TOPIC, SinkHarness, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import OTHER, TOPIC, SinkHarness, a_phone, onay, ret
 
 pytestmark = pytest.mark.database
 
@@ -143,12 +143,11 @@ async def test_query_of_a_process_that_is_gone_is_repeated_at_once(
     """While the process lives, its lease keeps others from querying the same."""
     (person,) = PEOPLE[:1]
     await (harness.ingest(ret(person)) if of_opt_out else to_query(harness, [person]))
-    lease = {"owner": "7", "until": harness.clock() + timedelta(minutes=1)}
+    lease = {"owner": OTHER, "until": harness.clock() + timedelta(minutes=1)}
     await harness.ledger.fetch(
         "UPDATE consents SET lease_owner = %(owner)s, lease_until = %(until)s RETURNING key", lease
     )
     query = harness.opt_out if of_opt_out else harness.query
-    async with harness.ledger.session() as connection:
-        await connection.execute("SELECT pg_advisory_lock(29541, 7)")
+    async with harness.living():
         assert not await query()
     assert await query()
