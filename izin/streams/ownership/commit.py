@@ -13,8 +13,10 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from izin.runtime.daemon_thread import in_daemon_thread
 
-_WITHIN = 20.0
-"""Twice ``transaction.timeout.ms``: after that the coordinator has aborted it long ago."""
+_WITHIN = 6.0
+"""In seconds. The partition is acquired again then, which fences this transaction and finds out how
+it ended: sooner than its coordinator, if that is frozen or cut off, answers what it was asked.
+"""
 _GRACE = 1.0
 """How long a commit may still take once the partition is no longer assigned, in seconds."""
 
