@@ -12,7 +12,7 @@ _TIMEOUT = 10.0
 _RECORDS_AT_ONCE = 1000
 _AHEAD_KB = 4096
 _WAIT = 0.05
-"""How long librdkafka waits for a full batch, even at the end of the topic."""
+"""In seconds, for a record or an end."""
 
 
 class OffsetGoneError(OurError):
@@ -54,6 +54,8 @@ class BoundedReader:
         Raises OffsetGoneError, and KafkaException where nothing came in time.
         """
         self.positions = dict(starts)
+        # Else it would look for a leader when it needs one, and again half a second later.
+        self._consumer.list_topics(self._topic, timeout=_TIMEOUT)
         self._consumer.assign(
             [
                 TopicPartition(self._topic, number, start or OFFSET_BEGINNING)
@@ -62,26 +64,31 @@ class BoundedReader:
         )
         idle = 0.0
         while any(position < ends[number] for number, position in self.positions.items()):
-            messages = self._consumer.consume(_RECORDS_AT_ONCE, _WAIT)
+            # What is there is taken at once: more than a record would be waited for to the end.
+            messages = self._consumer.consume(1, _WAIT)
+            messages += self._consumer.consume(_RECORDS_AT_ONCE - 1, 0)
             idle = 0.0 if messages else idle + _WAIT
             if idle >= _TIMEOUT:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-            yield [one for one in messages if self._is_record(one)]
+            records = [one for one in messages if one.error() is None]
+            self.positions |= {one.partition() or 0: (one.offset() or 0) + 1 for one in records}
+            if len(records) < len(messages):
+                self._note_ends(messages)
+            yield records
 
-    def _is_record(self, message: Message) -> bool:
-        """Return whether ``message`` is a record. An end moves the position too: transaction
-        markers and compaction leave offsets that no record has.
+    def _note_ends(self, messages: Sequence[Message]) -> None:
+        """Move the positions to the ends that are among ``messages``: transaction markers and
+        compaction leave offsets that no record has.
         """
-        error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
-        if error is None:
-            self.positions[number] = offset + 1
-            return True
-        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
+        for one in messages:
+            error, number, offset = one.error(), one.partition() or 0, one.offset() or 0
+            if error is None:
+                continue
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
+                raise OffsetGoneError
+            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same
+                raise KafkaException(error)
             self.positions[number] = max(self.positions[number], offset)
-            return False
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # the same
-            raise OffsetGoneError
-        raise KafkaException(error)
 
     def close(self) -> None:
         """Close the client."""

@@ -114,6 +114,8 @@ class OwnedPartition:
                 "queue.buffering.max.messages": 1_000_000,
             },
         )
+        # Unconnected it may find no coordinator, and would look again half a second later.
+        producer.list_topics(topics.positions.name, timeout=_TIMEOUT)
         producer.init_transactions(_TIMEOUT)
         marked = [topics.desired_consents.name, topics.positions.name]
         ends = set_marks(

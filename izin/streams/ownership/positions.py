@@ -81,8 +81,13 @@ def latest_positions(
     KafkaException.
     """
     found: dict[int, Positions] = {}
+    starts = dict(ends)
     for span in (*_SPANS, max(ends.values(), default=0)):
-        starts = {number: max(0, end - span) for number, end in ends.items() if number not in found}
+        starts = {
+            number: max(0, ends[number] - span)
+            for number, start in starts.items()
+            if start and number not in found
+        }
         with suppress(OffsetGoneError):  # it begins later: the next span reads more
             for messages in reader.read(starts, ends):
                 for message in messages:
