@@ -8,6 +8,9 @@ successor.
 A worker may also lose its place in the group for good. Where a batch waited for its broker longer
 than ``max_poll_interval`` when a rebalance began, aiokafka joins again only after the next poll,
 and Faust polls only after it has joined (observed). Such a worker looks well and decides nothing.
+
+While the whole process is frozen, nothing in it stalls: it goes on as soon as it is woken, for what
+others took over meanwhile it gives up by itself.
 """
 
 import asyncio
@@ -22,6 +25,8 @@ STALLED_AFTER = 20.0
 OUTSIDE_FOR = 45.0
 """Longer than the group waits for its slowest member (``max_poll_interval``, 30 s)."""
 EXIT_STALLED = 70
+_CHECKS = 10
+"""Within the limit."""
 
 _log = get_logger(__name__)
 
@@ -46,7 +51,7 @@ class Watchdog:
         self._is_progressing = is_progressing
         self._clock = clock
         self._end = end
-        self._beat_at = clock()
+        self._beat_at = self._checked_at = clock()
         self._stopped = threading.Event()
 
     async def beat(self) -> None:
@@ -65,12 +70,17 @@ class Watchdog:
         self._stopped.set()
 
     def check(self) -> None:
-        """End the process if there was no progress for ``limit`` seconds."""
-        stalled = self._clock() - self._beat_at
+        """End the process if there was no progress for ``limit`` seconds in which it ran: a check
+        that comes late shows for how long it did not.
+        """
+        now = self._clock()
+        frozen = max(0.0, now - self._checked_at - self._limit / _CHECKS)
+        self._beat_at, self._checked_at = min(now, self._beat_at + frozen), now
+        stalled = now - self._beat_at
         if stalled >= self._limit:
             _log.critical("worker stalled", what=self._what, seconds=round(stalled))
             self._end(EXIT_STALLED)
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._limit / 10):
+        while not self._stopped.wait(self._limit / _CHECKS):
             self.check()

@@ -19,8 +19,7 @@ from tests.support.order.workers import all_held
 FREEZE_SECONDS = 9.0
 """Longer than the session (6 s): the group reassigns the partitions before the worker wakes."""
 LONG_FREEZE_SECONDS = 17.0
-"""Longer than a transaction may last (10 s), too, and than the brokers keep its id (15 s); shorter
-than the worker's own watchdog waits (20 s), which would end it."""
+"""Longer than a transaction may last (10 s), too, and than the brokers keep its id (15 s)."""
 BROKER_FREEZE_SECONDS = 8.0
 """Longer than its own session (4 s) and than a commit waits (6 s): others lead when it wakes, and
 the outcome is unknown."""

@@ -15,16 +15,32 @@ class WatchdogClock:
     def __call__(self) -> float:
         return self.now
 
+    def run(self, watchdog: Watchdog, *, checks: int, limit: float) -> None:
+        """Let time pass in which the watchdog checks as often as it should: ten times a limit."""
+        for _ in range(checks):
+            self.now += limit / 10
+            watchdog.check()
+
 
 def test_stalled_loop_ends_the_process() -> None:
     """Blocked for the limit: the process ends, with the exit code of that."""
     clock, ended = WatchdogClock(), list[int]()
     watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
-    clock.now += 19.9
-    watchdog.check()
+    clock.run(watchdog, checks=9, limit=20)
     assert not ended
-    clock.now += 0.2
-    watchdog.check()
+    clock.run(watchdog, checks=1, limit=20)
+    assert ended == [EXIT_STALLED]
+
+
+def test_frozen_process_goes_on_when_it_is_woken() -> None:
+    """For as long as it was frozen nothing stalled; what stalled before or after counts."""
+    clock, ended = WatchdogClock(), list[int]()
+    watchdog = Watchdog(limit=20, clock=clock, end=ended.append)
+    clock.run(watchdog, checks=5, limit=20)
+    clock.now += 3600
+    clock.run(watchdog, checks=4, limit=20)
+    assert not ended
+    clock.run(watchdog, checks=1, limit=20)
     assert ended == [EXIT_STALLED]
 
 
@@ -49,13 +65,11 @@ async def test_loop_without_progress_ends_the_process() -> None:
     )
     beating = asyncio.create_task(watchdog.beat())
     await asyncio.sleep(0)
-    clock.now += 0.9
-    watchdog.check()
+    clock.run(watchdog, checks=9, limit=1)
     assert not ended
     outside[0] = True
     await asyncio.sleep(0.1)
-    clock.now += 0.2
-    watchdog.check()
+    clock.run(watchdog, checks=2, limit=1)
     beating.cancel()
     assert ended == [EXIT_STALLED]
 
