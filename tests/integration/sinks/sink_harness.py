@@ -210,6 +210,8 @@ class SinkHarness:
         async with self.ledger.session() as connection:
             await processes.enter(connection, owner)
             yield
+            # The server notices the end of a session a moment later.
+            await connection.execute("SELECT pg_advisory_unlock_all()")
 
     async def opt_out(self) -> bool:
         """Submit what the opt-out lane has due."""

@@ -640,7 +640,8 @@ CREATE TABLE leases (
 CREATE FUNCTION living() RETURNS text[] LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT ARRAY(
         SELECT l.objid::text FROM pg_locks AS l
-        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid)
+        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = 29541::oid
+            AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()))
 $$;
 
 -- Whether a process lives: it has the advisory lock on its number, as long as its session lasts.

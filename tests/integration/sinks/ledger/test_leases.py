@@ -9,12 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TextIO
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.db.processes import live
+from izin.sinks.ledger.db.processes import enter, live
 from izin.sinks.record.errors import FencedError, LedgerUnavailableError
 from tests.integration.sinks.sink_harness import until
 
@@ -194,3 +196,11 @@ async def _waits(ledger: Ledger) -> bool:
 async def _database_now(ledger: Ledger) -> float:
     (row,) = await ledger.fetch("SELECT extract(epoch FROM clock_timestamp())::float8 AS at")
     return float(row["at"])
+
+
+async def test_process_of_another_ledger_shows_no_life_in_this_one(ledger: Ledger, postgres: str):
+    """Two ledgers may be on one server, and their processes have the same number by chance."""
+    async with await psycopg.AsyncConnection.connect(postgres, row_factory=dict_row) as other:
+        await enter(other, "7")
+        (row,) = await ledger.fetch("SELECT is_alive('7') AS alive, is_alone('8') AS alone")
+    assert (row["alive"], row["alone"]) == (False, True)
