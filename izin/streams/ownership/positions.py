@@ -88,6 +88,8 @@ def latest_positions(
             for number, start in starts.items()
             if start and number not in found
         }
+        if not starts:
+            break
         with suppress(OffsetGoneError):  # it begins later: the next span reads more
             for messages in reader.read(starts, ends):
                 for message in messages:
