@@ -74,6 +74,13 @@ class IysClient:
         """Return whether a call of ``operation``, the name of a method, may be made now."""
         return self._exchange.circuit_state(operation)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether a call failed when İYS had answered none for a whole deadline, and none since:
+        the network of this process may be at fault.
+        """
+        return self._exchange.is_silent
+
     async def add(
         self,
         brand: BrandPath,

@@ -69,6 +69,8 @@ class CircuitBreakers:
     _all_open_until: float = 0.0
     _answered_at: float = 0.0
     """When İYS last answered a call, of whatever operation."""
+    is_silent: bool = False
+    """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
 
     def state(self, operation: str, now: float) -> CircuitState:
         """Return whether a call of ``operation`` may be made."""
@@ -89,17 +91,19 @@ class CircuitBreakers:
 
     def answered(self, operation: str, now: float) -> None:
         """Close the circuit: İYS responded, with whatever status."""
-        self._answered_at = now
+        self._note_answer(now)
         self._circuits.pop(operation, None)
 
     def busy(self, operation: str, now: float) -> None:
         """Count a call that İYS answered with "busy"."""
-        self._answered_at = now
+        self._note_answer(now)
         self._count(operation, now, in_silence=False)
 
     def unanswered(self, operation: str, now: float, *, within: float) -> None:
         """Count a call that was not answered; ``within`` is its deadline, in seconds."""
-        self._count(operation, now, in_silence=self._answered_at < now - within)
+        if self._answered_at < now - within:
+            self.is_silent = True
+        self._count(operation, now, in_silence=self.is_silent)
 
     def _count(self, operation: str, now: float, *, in_silence: bool) -> None:
         """Count a failed call. One that was under way when the circuit opened adds nothing: it has
@@ -115,7 +119,7 @@ class CircuitBreakers:
 
     def throttled(self, operation: str, now: float) -> None:
         """Note that a call was one too many: İYS answers, though not what was asked."""
-        self._answered_at = now
+        self._note_answer(now)
         self.abandoned(operation)
 
     def abandoned(self, operation: str) -> None:
@@ -126,6 +130,10 @@ class CircuitBreakers:
         """Open all circuits, for a minute at most: no token can be had."""
         until = now + min(seconds, self.policy.without_token)
         self._all_open_until = max(self._all_open_until, until)
+
+    def _note_answer(self, now: float) -> None:
+        self._answered_at = now
+        self.is_silent = False
 
     def _of(self, operation: str) -> _Circuit:
         return self._circuits.setdefault(operation, _Circuit())

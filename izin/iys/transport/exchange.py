@@ -162,6 +162,11 @@ class Exchange:
         """Return whether a call of ``operation`` may be made now."""
         return self._breakers.state(operation, self._clock())
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
+        return self._breakers.is_silent
+
     async def _call(self, call: Call, read: Callable[[object], T]) -> T:
         try:
             response = await self._send(call)

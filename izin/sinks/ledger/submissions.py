@@ -167,17 +167,22 @@ async def poll_later(
     await connection.execute(_SQL["poll-later"], values)
 
 
-async def unanswered(
+async def unanswered(  # noqa: PLR0913 - who claims what
     connection: Connection,
     *,
     now: datetime,
     lease_owner: LeaseOwner,
     kinds: Sequence[str],
     opt_outs_only: bool,
+    is_silent: bool,
 ) -> Mapping[str, Any] | None:
-    """Claim one submission of these kinds that was left without an answer; return its row."""
+    """Claim one submission of these kinds that was left without an answer; return its row.
+
+    ``is_silent``: İYS answers this process nothing, so others come first.
+    """
     values = {
         "opt_outs_only": opt_outs_only,
+        "is_silent": is_silent,
         "kinds": list(kinds),
         "now": now,
         "lost_before": now - _OTHERS_FIRST,

@@ -92,6 +92,7 @@ class SubmissionRecovery:
                 lease_owner=self.context.lease_owner,
                 kinds=kinds,
                 opt_outs_only=opt_outs_only,
+                is_silent=self.context.client.is_silent,
             )
             if row is None:
                 return False
@@ -154,20 +155,16 @@ class SubmissionRecovery:
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
         """Query the status before an item is sent again; return False where it is to be sent.
 
-        True where the status settles it, or where the query is postponed.
+        True where the status settles it, or where the query is postponed. While İYS answers nothing
+        an opt-out is sent without a query: the call itself may be the first to be answered.
         """
+        if item.status == Status.RET and self.context.client.is_silent:
+            return False
         queried_at = self.context.clock().replace(microsecond=0)
         try:
             record = await self._lost.status(submission, item)
         except CallError as error:
-            _log.warning("status query failed", submission=submission.id, error=str(error))
-            is_ret = item.status == Status.RET
-            if is_ret or isinstance(error, ThrottledError) or not error.is_transient:
-                # An opt-out does not wait; or the hour's queries are used up, or not permitted. The
-                # same body has no second effect either, and its answer has the reason.
-                return False
-            await self._lost.postpone(submission, queried_at + error.pause(_SOON))
-            return True
+            return await self._is_postponed(submission, item, error)
         if record is not None and is_the_same(record, item):
             await self._lost.save_success(submission, item, record)
             return True
@@ -178,6 +175,25 @@ class SubmissionRecovery:
             return False
         await self._lost.settle(submission, item, record, queried_at)
         return True
+
+    async def _is_postponed(self, submission: Submission, item: Item, error: CallError) -> bool:
+        """Whether an item whose query failed waits for another one; False: it is sent again.
+
+        The same body has no second effect, so no opt-out waits for a query; but where İYS answers
+        this process nothing, others come first. Nor does an opt-in wait where the hour's queries
+        are used up, or not permitted: the answer to the call has the reason.
+        """
+        _log.warning("status query failed", submission=submission.id, error=str(error))
+        now = self.context.clock()
+        if item.status == Status.RET:
+            is_left = self.context.client.is_silent
+            at = now
+        else:
+            is_left = error.is_transient and not isinstance(error, ThrottledError)
+            at = now + error.pause(_SOON)
+        if is_left:
+            await self._lost.postpone(submission, at)
+        return is_left
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
         now, calendar = self.context.clock(), self.context.ledger.calendar

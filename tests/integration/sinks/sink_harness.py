@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Any
 
 from click.testing import Result
@@ -203,6 +204,11 @@ class SinkHarness:
         context = replace(self.context, lease_owner=owner)
         sender = replace(self.sender, context=context)
         return SubmissionRecovery(context=context, sender=sender)
+
+    def set_silence(self, *, is_silent: bool) -> None:
+        """Have had no answer from İYS for long, and perhaps a call that failed since."""
+        breakers = self.context.client._exchange._breakers
+        breakers._answered_at, breakers.is_silent = -inf, is_silent
 
     @asynccontextmanager
     async def living(self, owner: str = OTHER) -> AsyncIterator[None]:

@@ -147,6 +147,17 @@ async def test_unanswered_calls_open_their_circuit_sooner_in_silence(status: int
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
         assert (client.circuit_state("add") is CircuitState.OPEN) is (status is None)
+        assert client.is_silent is (status is None)
+
+
+@pytest.mark.parametrize("note", ["answered", "busy", "throttled"])
+def test_any_answer_ends_the_silence(note: str):
+    """Whatever it says, and to whatever operation."""
+    breakers = CircuitBreakers()
+    breakers.unanswered("add", 100.0, within=DEADLINE)
+    assert breakers.is_silent
+    getattr(breakers, note)("status", 101.0)
+    assert not breakers.is_silent
 
 
 async def test_cancelled_probe_leaves_the_circuit_half_open():

@@ -122,8 +122,8 @@ UPDATE submissions SET is_freed = true WHERE id = %(id)s
 -- name: claim-unanswered
 -- Claim one submission without an answer whose process is gone or has released it: its lease has expired, or the
 -- advisory lock of the process (held as long as it lives) is free. A call of it that may still be on its way is waited
--- for; an opt-out is asked about and repeated at once, which harms nothing. Who has lost the call leaves it to others at
--- first: its network to İYS may be at fault. The items of a submission have one status, so the first open one is enough:
+-- for; an opt-out is asked about and repeated at once, which harms nothing. Who has lost the call, or is answered nothing
+-- by İYS, leaves it to others at first: its network to İYS may be at fault. The items of a submission have one status, so the first open one is enough:
 -- a hundred batches may wait here. Opt-outs come first, then what opt-outs wait for.
 SELECT s.*
 FROM submissions AS s
@@ -137,8 +137,8 @@ WHERE s.state IN ('intent', 'unknown') AND s.kind = ANY(%(kinds)s)
     AND (s.next_poll_at IS NULL OR s.next_poll_at <= %(now)s)
     AND is_free(s, %(owner)s, %(now)s)
     AND (s.call_until IS NULL OR s.call_until <= %(now)s OR first.status IS DISTINCT FROM 'ONAY')
-    AND (s.lease_until IS NOT NULL OR s.lease_owner IS DISTINCT FROM %(owner)s
-        OR s.next_poll_at <= %(lost_before)s OR is_alone(%(owner)s))
+    AND (NOT %(is_silent)s AND (s.lease_until IS NOT NULL OR s.lease_owner IS DISTINCT FROM %(owner)s)
+        OR coalesce(s.next_poll_at, s.intended_at) <= %(lost_before)s OR is_alone(%(owner)s))
 ORDER BY first.status DESC NULLS LAST, s.id IN (SELECT o.id FROM awaited_by_opt_outs() AS o) DESC, s.id
 LIMIT 1
 FOR UPDATE OF s SKIP LOCKED

@@ -271,6 +271,40 @@ async def test_lost_opt_out_is_recovered_where_no_other_does(
     assert (await harness.row()).state == "accepted"
 
 
+async def test_process_that_is_answered_nothing_leaves_opt_outs_to_others(harness: SinkHarness):
+    """For two seconds, also those that others have lost."""
+    await harness.lose_opt_out()
+    await harness.ledger.fetch("UPDATE submissions SET lease_owner = '8' RETURNING 1")
+    harness.advance(A_SECOND)
+    harness.set_silence(is_silent=True)
+    async with harness.living():
+        assert not await harness.recovery.recover_opt_outs()
+        harness.advance(A_SECOND * 2)
+        assert await harness.recovery.recover_opt_outs()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.calls("status") == 0
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+async def test_lost_opt_out_is_left_to_others_where_its_query_is_unanswered(
+    harness: SinkHarness, *, is_alone: bool
+):
+    """The call would be lost too; without others it is the next try, and nothing is queried."""
+    await harness.lose_opt_out()
+    harness.advance(A_SECOND * 3)
+    harness.set_silence(is_silent=False)
+    harness.iys.inject_fault("status", drop="before")
+    async with nullcontext() if is_alone else harness.living():
+        assert await harness.recovery.recover_opt_outs()
+        assert (await harness.row()).state == "unknown"
+        assert await harness.recovery.recover_opt_outs() is is_alone
+        if not is_alone:
+            harness.set_silence(is_silent=False)
+            assert await harness.other_worker().recover_opt_outs()
+    assert (await harness.row()).state == "accepted"
+    assert harness.iys.calls("status") == (1 if is_alone else 2)
+
+
 @pytest.mark.parametrize("sends", [1, 30])
 async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, sends: int):
     """However often it was sent before: the circuit breaker bounds the calls of an outage."""
