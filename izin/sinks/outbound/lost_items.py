@@ -46,15 +46,19 @@ class LostItems:
     async def query(
         self, submission: Submission, items: Sequence[Item], *, opted_out: Sequence[Item]
     ) -> None:
-        """Settle items that must not be sent again by their status, once İYS can show it; first
-        those ``opted_out`` since.
+        """Settle items that must not be sent again by their status; first those ``opted_out``
+        since.
+
+        Opt-ins wait until İYS can show them. Opt-outs do not: one that İYS processes later harms
+        nothing.
         """
         if not items:
             return
         # İYS begins to process a batch when its call has arrived, at the latest when it is over.
         received_at = submission.call_until or submission.intended_at
         settled_at = received_at + self.context.result_delay
-        if submission.kind != SINGLE and self.context.clock() < settled_at:
+        waits = submission.kind != SINGLE and not submission.has_opt_outs
+        if waits and self.context.clock() < settled_at:
             await self.postpone(submission, settled_at)
             return
         others = [item for item in items if item not in opted_out]

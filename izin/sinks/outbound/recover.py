@@ -4,8 +4,8 @@ By V2 an identical body has no second effect: a single add returns its first tra
 and an item of a batch that was saved succeeds with its first request. So a single add is sent again
 where a status query does not show it; a batch is sent again without a query, for İYS may have items
 that it does not show yet. Items that are no longer desired, whose term has ended or that are
-suspended are not sent: only their status is queried, for a batch not before its results would have
-been due, because İYS may still be processing it.
+suspended are not sent: only their status is queried, for a batch of opt-ins not before its results
+would have been due, because İYS may still be processing it.
 """
 
 from dataclasses import dataclass

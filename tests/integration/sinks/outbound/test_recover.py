@@ -438,6 +438,23 @@ async def test_lost_batch_is_queried_once_iys_has_processed_the_last_of_its_call
     assert harness.iys.calls("statuses") == 1
 
 
+async def test_lost_opt_outs_that_are_not_needed_any_more_are_settled_at_once(harness: SinkHarness):
+    """A batch of them may still be on its way: it would do no harm."""
+    people = await harness.ingest_for(partial(onay, minutes=60), range(30))
+    assert await harness.bulk()
+    assert await harness.settle()
+    await harness.ingest_for(ret, range(30))
+    harness.iys.inject_fault("batchV2", drop="before")
+    assert await harness.opt_out()
+    assert set(await harness.states_of(people)) == {"unknown"}
+    await harness.ledger.fetch("UPDATE consents SET registered = 'NOT_ONAY' RETURNING 1")
+    for person in people:
+        harness.iys.citizen("RET", person)
+    harness.advance(A_SECOND * 4)
+    assert await harness.recovery.recover_opt_outs()
+    assert set(await harness.states_of(people)) == {"not_needed"}
+
+
 async def test_lost_opt_ins_with_an_opt_out_behind_them_are_recovered_first(harness: SinkHarness):
     """By what recovers opt-outs, which leaves the other batches alone. İYS holds an earlier opt-out
     of the recipient, so whether the newest one is needed depends on what came of the opt-in.
