@@ -23,9 +23,16 @@ _INPUT = MappingProxyType(
     }
 )
 _OUTPUT = MappingProxyType({"cleanup.policy": "delete", "retention.ms": str(_RETENTION_MS)})
-_STATE = MappingProxyType({"cleanup.policy": "compact", "min.compaction.lag.ms": str(_DAY_MS)})
+# What was erased is gone from the log within a week.
+_ERASABLE = {
+    "cleanup.policy": "compact",
+    "max.compaction.lag.ms": str(7 * _DAY_MS),
+    "segment.ms": str(_DAY_MS),
+}
+_STATE = MappingProxyType({**_ERASABLE, "min.compaction.lag.ms": str(_DAY_MS)})
 _EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
+_LATEST_OF_PERSONS = MappingProxyType(_ERASABLE)
 _POSITIONS = MappingProxyType(
     {
         "cleanup.policy": "compact",
@@ -85,7 +92,7 @@ class Topics:
         self.decisions = self._topic("consent-decisions", "Decision", _OUTPUT, "streams", dlq)
         self.positions = self._topic("order-positions", "Positions", _POSITIONS, "streams")
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
-        self.permissions = self._topic("permissions", "Permission", _LATEST, "sinks")
+        self.permissions = self._topic("permissions", "Permission", _LATEST_OF_PERSONS, "sinks")
         self.outcomes = self._topic("consent-outcomes", "Outcome", _OUTPUT, "sinks")
         self.brands = Topic(
             name=f"{prefix}brands",

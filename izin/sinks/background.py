@@ -21,6 +21,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
+from izin.sinks.monitor.erasures import Eraser
 from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
@@ -102,10 +103,8 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
-        "retention": RetentionEnforcer(
-            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
-        ).run,
         "pull": lambda: puller.run(sink.poll_interval),
+        **_ends(parts),
     }
     if sink.push_url is not None and parts.credentials is not None:
         work["push registration"] = PushRegistrar(
@@ -116,6 +115,22 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             only=sink.push_brands,
         ).run
     return work
+
+
+def _ends(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what ends the time of rows, by name."""
+    ledger, clock = parts.context.ledger, parts.context.clock
+    return {
+        "retention": RetentionEnforcer(
+            ledger=ledger, clock=clock, interval=_RETENTION_INTERVAL
+        ).run,
+        "erasures": Eraser(
+            ledger=ledger,
+            topic_messages=parts.context.topic_messages,
+            clock=clock,
+            interval=parts.sink.poll_interval,
+        ).run,
+    }
 
 
 def _figures(parts: Parts) -> LedgerFigures:

@@ -175,12 +175,15 @@ class Puller:
             entries = await lock(connection, (str(one.key) for one in seen))
             changes = UnitOfWork(self.context.topic_messages, now=now)
             for one in seen:
+                key = str(one.key)
+                before_entry = entries.get(key)
+                if one.is_ours and before_entry is None:
+                    # The key was erased since: what it says is known, and brings nobody back.
+                    continue
                 statement = observation_of(one.event, one.key)
                 changes.add_movement(_observation(one, stream, now))
                 if statement is None:
                     continue
-                key = str(one.key)
-                before_entry = entries.get(key)
                 entry = before_entry or first_row(one.key, brand.customer_id, now)
                 observed = apply.observed(entry, statement)
                 ruled = ruling.rule_row(

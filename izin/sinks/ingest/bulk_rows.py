@@ -145,7 +145,7 @@ class NewRowBuilder:
             return None
         row, message = permission
         columns = shared_columns(row)
-        start, found, end = message.value.partition(fields.address)
+        start, found, end = (message.value or b"").partition(fields.address)
         if not found or columns is None:
             return None
         self.due_actions.add((row.action, row.desired_status or ""))

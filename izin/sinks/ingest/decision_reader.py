@@ -15,6 +15,7 @@ from izin.consent.attestation import ATTESTED_WITHIN
 from izin.consent.model import Status
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.decision_writer import FIELDS
 from izin.schemas.fast.reader import long_of
@@ -87,6 +88,8 @@ class IncomingDecision(NamedTuple):
     """None where the decision is not simple."""
     is_ret: bool
     """Whether its event is an opt-out (RET), or one stands against it."""
+    is_erasure: bool = False
+    """Whether its event erases the key; never of a simple decision."""
 
 
 class _KeyPrefix(NamedTuple):
@@ -148,6 +151,7 @@ class DecisionReader:
             value,
             None,
             Status.RET in {decision["event"]["status"], consent["status"]},
+            decision["event"]["status"] == ERASURE,
         )
 
     def _read_simple(self, data: bytes, start: int) -> IncomingDecision | None:

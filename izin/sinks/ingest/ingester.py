@@ -20,6 +20,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import ERASED
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
@@ -34,6 +35,7 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
@@ -161,6 +163,9 @@ class Ingester:
         quarantined: Sequence[QuarantinedRecord],
     ) -> int:
         now = self.clock()
+        erasures = self._erasures(decisions, now)
+        if erasures:
+            decisions = [one for one in decisions if not one.is_erasure]
         async with self.ledger.transaction() as connection:
             if moves:
                 await offsets.advance(connection, topic, topic_id, moves)
@@ -179,6 +184,8 @@ class Ingester:
             changes.add_actions(builder.due_actions)
             await self._apply(changes, others, entries, known)
             await changes.write(connection)
+            if erasures:
+                await erasure.acknowledge(connection, erasures, now=now)
             if quarantined:
                 letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
                 await append_messages(connection, letters, now)
@@ -206,6 +213,31 @@ class Ingester:
     @cached_property
     def _applier(self) -> DecisionApplier:
         return DecisionApplier(self._reader)
+
+    def _erasures(
+        self, decisions: Sequence[IncomingDecision], now: datetime
+    ) -> list[erasure.ErasedKey]:
+        """Return the keys that are erased by some of ``decisions``."""
+        places = [place for place, one in enumerate(decisions) if one.is_erasure]
+        if not places:
+            return []
+        last = {one.key: place for place, one in enumerate(decisions)}
+        found = []
+        for place in places:
+            key = decisions[place].key
+            decision = self._reader.decode(decisions[place].value)
+            event, is_gone = decision["event"], decision["reason"] == ERASED
+            requested_at = event["consent_date"] or now
+            found.append(
+                erasure.ErasedKey(
+                    key,
+                    event["customer_id"],
+                    event["event_id"],
+                    requested_at,
+                    is_last=is_gone and last[key] == place,
+                )
+            )
+        return found
 
     async def _write_bulk(
         self,

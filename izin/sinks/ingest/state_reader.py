@@ -12,11 +12,13 @@ from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.poison import quarantine, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.ledger import bootstraps, brands
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.consent_row import BOOTSTRAP
@@ -61,9 +63,12 @@ class StateReader:
 
     async def _store(self, messages: Sequence[Message]) -> None:
         found = [one for one in messages if (one.partition() or 0) in self.ends]
-        values = [(one, one.value()) for one in found if one.error() is None]
-        # A tombstone is a key that was erased.
+        values = [
+            (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
+        ]
         consents = [(one, self._decode(value)) for one, value in values if value is not None]
+        last = {_key(one): value for one, value in values}
+        erased = [key for key, value in last.items() if value is None]
         moves = self.reader.moves(found)
         if not moves:
             return
@@ -71,6 +76,7 @@ class StateReader:
         async with self.ledger.transaction() as connection:
             await self._advance(connection, moves, keys)
             await self._apply(connection, consents)
+            await erasure.acknowledge_tombstones(connection, erased, now=self.clock())
         self._passed(moves)
         self.latest.add({}, len(consents))
 
@@ -136,6 +142,15 @@ class StateReader:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         await changes.write(connection)
+
+
+def _key(message: Message) -> str:
+    return (message.key() or b"").decode(errors="replace")
+
+
+def _is_suppression(message: Message) -> bool:
+    """Whether a record says that a key was erased, by a digest of it."""
+    return _key(message).encode().startswith(SUPPRESSED)
 
 
 def _restoration(message: Message, consent: Consent, now: datetime) -> Movement:

@@ -55,6 +55,10 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
     ),
+    "erasures": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why="shows that an erasure was done; names the key only until its history is gone",
+    ),
     "kafka_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "leases": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "legal_holds": TableRetention(

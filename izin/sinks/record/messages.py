@@ -6,6 +6,7 @@ recognised.
 """
 
 import hashlib
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import ERASURE
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.record import unreadable
@@ -39,7 +41,8 @@ class Message:
     customer_id: str
     topic: str
     key: str
-    value: bytes
+    value: bytes | None
+    """None: a tombstone."""
     headers: Mapping[str, str]
 
 
@@ -154,7 +157,8 @@ class TopicMessages:
         fields ``own``.
         """
         record = next(one.record for one in self.topics if one.name == message.topic)
-        return self._codec.template_encoder(record, self._codec.decode(record, message.value), own)
+        shared = self._codec.decode(record, message.value or b"")
+        return self._codec.template_encoder(record, shared, own)
 
     def brand(self, brand: Brand, now: datetime) -> Message:
         """Return the message of a brand."""
@@ -189,6 +193,40 @@ class TopicMessages:
         topic = self.topics.express if urgent else self.topics.events
         return self._message(
             topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
+        )
+
+    def erasure(
+        self, key: ConsentKey, customer_id: str, event_id: str, by: str, now: datetime
+    ) -> Message:
+        """Return the message of the event that erases a key, ordered ``by`` somebody."""
+        event = ConsentEvent(
+            event_id=event_id,
+            customer_id=customer_id,
+            brand_code=key.brand_code,
+            type=key.channel,
+            recipient_type=key.recipient_type,
+            recipient=key.recipient,
+            status=ERASURE,
+            consent_date=now,
+            received_at=now,
+            origin="izin-privacy",
+            actor=by,
+        )
+        return self._message(
+            self.topics.express, str(key), customer_id, event_to_avro(event), event_id, now
+        )
+
+    def no_permission(self, key: str, customer_id: str, now: datetime) -> Message:
+        """Return the tombstone of a permission."""
+        topic = self.topics.permissions
+        return _message(
+            customer_id=customer_id,
+            topic=topic.name,
+            key=key,
+            value=None,
+            headers=attributes(
+                record=topic.record, event_id=str(uuid.uuid4()), source="/izin/sinks", at=now
+            ),
         )
 
     def unkeyed(self, event: ConsentEvent, now: datetime) -> Message:

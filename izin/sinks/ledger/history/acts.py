@@ -10,6 +10,8 @@ from typing import Any
 from izin.sinks.ledger.history.append import Movement
 
 KIND = "act"
+ERASED = "erase history"
+"""What an act is called that names the rows of the history that were erased."""
 NO_CUSTOMER = ""
 """The customer of acts that concern the history of all customers."""
 
@@ -22,6 +24,11 @@ def brand_key(brand_code: int) -> str:
 def customer_key(customer_id: str) -> str:
     """Return the key of acts on everything of a customer."""
     return f"customer/{customer_id}"
+
+
+def erasure_key(number: int) -> str:
+    """Return the key of acts on an erasure, which names nobody."""
+    return f"erasure/{number}"
 
 
 def act(  # noqa: PLR0913 - who did what to what, when, and whose it is

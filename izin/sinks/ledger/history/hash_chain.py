@@ -1,10 +1,14 @@
 """The hash chain of the history, and the rows in which facts are written.
 
-``link = sha256(previous link || content)``, where content is the row's columns as one JSON array,
-followed by the bytes of the decision, if it is one. Writers and verifiers use the same function.
+``link = sha256(previous link || commitment)`` and ``commitment = sha256(salt || content)``, where
+content is the row's columns as one JSON array, followed by the bytes of the decision, if it is one.
+Writers and verifiers use the same functions. A row can be erased, content and salt, and its chain
+is verified by the commitment that stays. Each row has a salt of its own: one that was handed out as
+evidence opens no other.
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -13,6 +17,8 @@ from typing import NamedTuple
 
 from izin.sinks.ledger.db import copy_format
 
+SALT = 16
+"""The bytes of a row's salt."""
 _CHUNK = 500
 
 
@@ -62,6 +68,16 @@ def content(place: int, fact: Fact, recorded: int) -> bytes:
     )
 
 
+def commitment_of(salt: bytes, content: bytes) -> bytes:
+    """Return what a link covers of a row."""
+    return hashlib.sha256(salt + content).digest()
+
+
+def next_link(link: bytes, commitment: bytes) -> bytes:
+    """Return the link of a row after the one with ``link``."""
+    return hashlib.sha256(link + commitment).digest()
+
+
 class ChainWriter:
     """Appends to one chain."""
 
@@ -74,17 +90,23 @@ class ChainWriter:
     def rows(self, facts: Sequence[Fact]) -> Iterator[bytes]:
         """Yield the rows of ``facts`` in chunks, and move the head behind them."""
         for start in range(0, len(facts), _CHUNK):
-            yield b"".join(map(self._row, facts[start : start + _CHUNK]))
+            chunk = facts[start : start + _CHUNK]
+            salts = os.urandom(SALT * len(chunk))
+            yield b"".join(
+                self._row(fact, salts[at : at + SALT])
+                for fact, at in zip(chunk, range(0, len(salts), SALT), strict=True)
+            )
 
-    def _row(self, fact: Fact) -> bytes:
+    def _row(self, fact: Fact, salt: bytes) -> bytes:
         self.place = place = self.place + 1
         recorded = self._recorded
-        self.link = hashlib.sha256(self.link + content(place, fact, recorded)).digest()
+        commitment = commitment_of(salt, content(place, fact, recorded))
+        self.link = next_link(self.link, commitment)
         key, customer_id = fact.key.encode(), fact.customer_id.encode()
         kind, decision = fact.kind.encode(), fact.decision
         beginning = (
             _FIXED(
-                13,
+                14,
                 8,
                 recorded - copy_format.EPOCH,
                 8,
@@ -98,6 +120,8 @@ class ChainWriter:
             kind,
             _LINK,
             self.link,
+            _SALT,
+            salt,
             _size(len(key)),
             key,
             _size(len(customer_id)),
@@ -124,4 +148,5 @@ def _quoted(value: str | None) -> bytes:
 _FIXED = struct.Struct(">hiqiqiqih").pack
 _size = struct.Struct(">i").pack
 _LINK = _size(32)
+_SALT = _size(SALT)
 _NO_COLUMNS = copy_format.NULL * 4

@@ -1,13 +1,16 @@
 """Anchor and verify the chains of the history.
 
-The link of a movement is the SHA-256 of the previous link and of its content, so whoever changes,
-removes or moves a row must rewrite every later link of its chain, and then the anchors (heads that
-were published to the topic and to append-only files before) differ. Links are computed again here,
-not in the database, whose functions could be changed with its rows. A chain whose first months were
-dropped starts from its last dropped row, whose link is anchored.
+The link of a movement is the SHA-256 of the previous link and of the commitment of its content, so
+whoever changes, removes or moves a row must rewrite every later link of its chain, and then the
+anchors (heads that were published to the topic and to append-only files before) differ. Links are
+computed again here, not in the database, whose functions could be changed with its rows. Of an
+erased row only the commitment is left that its link covers; an act must name its place. A chain
+whose first months were dropped starts from its last dropped row, whose link is anchored.
 """
 
 import hashlib
+import json
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,10 +19,12 @@ from typing import Any
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.hash_chain import Fact, content
+from izin.sinks.ledger.history import acts
+from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content, next_link
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
+_NOBODY_ERASED = "the row was erased, and no act names it"
 _PAGE = 5000
 _SQL = statements("movements")
 
@@ -104,13 +109,17 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
     chains = {
         shard: _Chain(shard, known.pop(shard, {}), cuts.get(shard)) for shard in sorted(heads)
     }
+    named = defaultdict[int, set[int]](set)
     for month in await ledger.fetch(_SQL["months"]):
         async for row in _rows(ledger, month["month"]):
             chain = chains.get(row.shard)
             if chain is None:
                 chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), None)
             chain.add(row)
+            for shard, places in row.named.items():
+                named[shard] |= places
     for shard, chain in chains.items():
+        chain.compare_erased(frozenset(named[shard]))
         head = heads.get(shard)
         chain.end(
             0 if head is None else head["place"],
@@ -133,8 +142,10 @@ class _Row:
     shard: int
     place: int
     link: bytes
-    recorded: int
-    fact: Fact
+    commitment: bytes
+    is_erased: bool
+    named: Mapping[int, frozenset[int]]
+    """The rows that an act of erasure names: places by shard."""
 
 
 class _Chain:
@@ -145,6 +156,8 @@ class _Chain:
     ) -> None:
         self.rows = 0
         self.faults: list[Fault] = []
+        self.erased: list[tuple[int, int]] = []
+        """The places of erased rows, after the place before each."""
         self._shard = shard
         self._place = 0
         self._link = first_link(shard)
@@ -162,10 +175,11 @@ class _Chain:
 
     def add(self, row: _Row) -> None:
         self.rows += 1
-        linked = content(row.place, row.fact, row.recorded)
+        if row.is_erased:
+            self.erased.append((self._place, row.place))
         if row.place > self._place + 1:
             self._fault(row.place - 1, f"{row.place - self._place - 1} rows are missing")
-        elif row.place <= self._place or hashlib.sha256(self._link + linked).digest() != row.link:
+        elif row.place <= self._place or next_link(self._link, row.commitment) != row.link:
             self._fault(row.place, "the row was changed, moved or inserted")
         # Continue with the stored link, so that one row's fault is not the next one's.
         self._place, self._link = row.place, row.link
@@ -179,6 +193,14 @@ class _Chain:
         for cut in sorted(self._anchors):
             what = "rows up to this place were anchored and are gone"
             self._fault(cut, what)
+
+    def compare_erased(self, named: frozenset[int]) -> None:
+        """Note each erased row whose place no act names."""
+        self.faults += [
+            Fault(shard=self._shard, after=after, place=place, what=_NOBODY_ERASED)
+            for after, place in self.erased
+            if place not in named
+        ]
 
     def _compare(self, row: _Row) -> None:
         anchored = self._anchors.pop(row.place, None)
@@ -201,20 +223,39 @@ async def _rows(ledger: Ledger, month: date) -> AsyncIterator[_Row]:
         await cursor.execute(_SQL["month"], {"first": month})
         while page := await cursor.fetchmany(_PAGE):
             for row in page:
-                yield _Row(
-                    shard=row["shard"],
-                    place=row["place"],
-                    link=row["link"],
-                    recorded=row["recorded"],
-                    fact=Fact(
-                        row["kind"],
-                        row["customer_id"],
-                        row["key"],
-                        row["event_id"],
-                        row["status"],
-                        row["source"],
-                        row["occurred"],
-                        None if row["data"] is None else row["data"].encode(),
-                        row["decision"],
-                    ),
-                )
+                yield _row(row)
+
+
+def _row(row: Mapping[str, Any]) -> _Row:
+    commitment, data = row["commitment"], row["data"]
+    is_erased = commitment is not None
+    if not is_erased:
+        fact = Fact(
+            row["kind"],
+            row["customer_id"],
+            row["key"],
+            row["event_id"],
+            row["status"],
+            row["source"],
+            row["occurred"],
+            None if data is None else data.encode(),
+            row["decision"],
+        )
+        commitment = commitment_of(row["salt"], content(row["place"], fact, row["recorded"]))
+    is_act = not is_erased and row["kind"] == acts.KIND
+    return _Row(
+        shard=row["shard"],
+        place=row["place"],
+        link=row["link"],
+        commitment=commitment,
+        is_erased=is_erased,
+        named=_named(data) if is_act and data is not None else {},
+    )
+
+
+def _named(data: str) -> Mapping[int, frozenset[int]]:
+    """Return the places that an act of erasure names, by their shard."""
+    said = json.loads(data)
+    if said.get("act") != acts.ERASED:
+        return {}
+    return {int(shard): frozenset(some) for shard, some in said["after"]["places"].items()}

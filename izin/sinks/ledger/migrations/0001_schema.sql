@@ -247,9 +247,10 @@ $$;
 
 -- History -------------------------------------------------------------------------------------------------------------
 
--- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || content of
--- the row), computed by izin/sinks/ledger/history/append.py. Heads are anchored outside the ledger, and
--- `izin ledger verify` finds every row that was changed, removed or moved before the last anchor.
+-- History is evidence. Every row is linked to the one before it on its chain: link = sha256(previous link || commitment),
+-- commitment = sha256(salt || content of the row), computed by izin/sinks/ledger/history/append.py. Heads are anchored
+-- outside the ledger, and `izin ledger verify` finds every row that was changed, removed or moved before the last anchor.
+-- The commitment of an erased row proves that there was one, and without the salt nobody can guess what it said.
 
 -- The head of one of sixteen chains. A transaction appends to whichever chain no other transaction has locked.
 CREATE TABLE chains (
@@ -278,17 +279,25 @@ CREATE TABLE movements (
         'decision', 'call', 'answer', 'observation', 'outcome', 'delivery', 'act', 'breach',
         'bootstrap')),
     link        bytea NOT NULL,
-    key         text NOT NULL,
+    salt        bytea,
+    key         text,
     customer_id text NOT NULL,
     event_id    text,
     status      text,
     source      text,
     data        json,
     decision    bytea,
-    CHECK ((data IS NULL) <> (decision IS NULL)),
-    CHECK (decision IS NOT NULL OR source IS NOT NULL)
+    commitment  bytea,
+    CHECK (CASE
+        WHEN commitment IS NULL THEN num_nulls(salt, key) = 0 AND (data IS NULL) <> (decision IS NULL)
+            AND (decision IS NOT NULL OR source IS NOT NULL)
+        ELSE num_nonnulls(salt, key, event_id, status, source, data, decision) = 0
+    END)
 ) PARTITION BY RANGE (recorded_at);
 COMMENT ON COLUMN movements.recorded_at IS 'Never earlier than the row before it on its chain.';
+COMMENT ON COLUMN movements.salt IS 'Sixteen random bytes of the row''s own.';
+COMMENT ON COLUMN movements.commitment IS
+    'Of a row that was erased: it has nothing else of what the row said. An act names its place.';
 COMMENT ON COLUMN movements.decision IS
     'An Avro Decision in single-object encoding; it contains event_id, status and source.';
 
@@ -302,8 +311,20 @@ BEGIN
     RAISE EXCEPTION 'movements are append-only: % refused', TG_OP
         USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
 END $$;
+-- The one lawful change of a row: it is erased, and keeps its place, its link and its commitment.
+CREATE FUNCTION refuse_unless_erased() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.commitment IS NULL AND NEW.commitment IS NOT NULL
+        AND (NEW.recorded_at, NEW.place, NEW.shard, NEW.kind, NEW.link, NEW.customer_id)
+            = (OLD.recorded_at, OLD.place, OLD.shard, OLD.kind, OLD.link, OLD.customer_id)
+    THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'movements are append-only: % refused', TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+END $$;
 CREATE TRIGGER movements_append_only BEFORE UPDATE OR DELETE ON movements
-    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+    FOR EACH ROW EXECUTE FUNCTION refuse_unless_erased();
 CREATE TRIGGER movements_no_truncate BEFORE TRUNCATE ON movements
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
@@ -399,6 +420,13 @@ CREATE TABLE legal_holds (
 );
 COMMENT ON COLUMN legal_holds.key IS 'NULL: every key of the customer.';
 
+-- Whether a legal hold in force concerns a key of a customer.
+CREATE FUNCTION is_held(customer text, of_key text) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM legal_holds AS h
+        WHERE h.released_at IS NULL AND h.customer_id = customer AND (h.key IS NULL OR h.key = of_key))
+$$;
+
 
 -- Submissions ---------------------------------------------------------------------------------------------------------
 
@@ -408,7 +436,8 @@ CREATE TABLE submissions (
     customer_id     text NOT NULL,
     brand_code      integer NOT NULL REFERENCES brands,
     kind            text NOT NULL CHECK (kind IN ('single', 'batch')),
-    body            text NOT NULL,
+    -- NULL once it is settled: the history has what it said, and a body names up to a thousand recipients.
+    body            text,
     state           text NOT NULL
         CHECK (state IN ('intent', 'awaiting_result', 'unknown', 'settled')),
     lease_owner     text,
@@ -425,7 +454,8 @@ CREATE TABLE submissions (
     refusals        integer NOT NULL DEFAULT 0,
     is_freed        boolean NOT NULL DEFAULT false,
     code            text,
-    sub_request_ids text[]
+    sub_request_ids text[],
+    CHECK ((body IS NULL) = (state = 'settled'))
 );
 COMMENT ON COLUMN submissions.lease_epoch IS
     'Counts who has claimed it: a task whose lease ended may find that another one of its own process has it.';
@@ -706,7 +736,8 @@ CREATE TABLE outbox (
     customer_id text NOT NULL,
     topic       text NOT NULL,
     key         text NOT NULL,
-    value       bytea NOT NULL,
+    -- NULL: a tombstone.
+    value       bytea,
     headers     jsonb NOT NULL,
     occurred_at timestamptz NOT NULL
 );
@@ -770,3 +801,70 @@ CREATE TABLE retailer_access (
 );
 -- Lists the differences of a brand, for an operator.
 CREATE INDEX retailer_access_parked ON retailer_access (brand_code, key) WHERE desired_by IS NOT NULL;
+
+
+-- Erasure -------------------------------------------------------------------------------------------------------------
+
+-- Whether anything of a key is still due to İYS, or on its way there.
+CREATE FUNCTION is_owed(c consents) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT is_unsettled(c) OR c.action <> 'nothing' OR c.onay_open OR c.ret_open
+        OR EXISTS (SELECT FROM retailer_access AS a WHERE a.key = c.key AND a.desired_by IS NOT NULL)
+        OR EXISTS (
+            SELECT FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+            WHERE i.key = c.key AND s.state <> 'settled')
+$$;
+
+-- The erasure of one key (6698 m.7): first its state, by an event that the order stage answers; then, once nothing is
+-- owed to İYS, its rows here; at last its history, row by row as the retention of each ends. It names the key until then.
+CREATE TABLE erasures (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    customer_id     text NOT NULL,
+    key             text,
+    event_id        text NOT NULL UNIQUE,
+    requested_at    timestamptz NOT NULL,
+    acknowledged_at timestamptz,
+    last_event_id   text,
+    removed_at      timestamptz,
+    ended_at        timestamptz,
+    erased_at       timestamptz,
+    check_at        timestamptz NOT NULL,
+    CHECK ((key IS NULL) = (erased_at IS NOT NULL))
+);
+COMMENT ON COLUMN erasures.event_id IS 'Random: of the event that erases the key in the streams.';
+COMMENT ON COLUMN erasures.acknowledged_at IS
+    'When the decision on that event was read: every decision before it is in the ledger.';
+COMMENT ON COLUMN erasures.last_event_id IS
+    'The last event of the key before the erasure. A row with another one is about what happened since, and stays.';
+COMMENT ON COLUMN erasures.ended_at IS
+    'When the consent ended, if there was one: its evidence is kept for three years after (Yönetmelik m.13).';
+-- Finds the erasures that may go on.
+CREATE INDEX erasures_open ON erasures (check_at) WHERE key IS NOT NULL AND acknowledged_at IS NOT NULL;
+-- Finds whether a key is being erased.
+CREATE INDEX erasures_key ON erasures (key) WHERE key IS NOT NULL;
+
+-- Erase rows of the history whose retention has ended: what they said goes, and the commitment that their chain is
+-- verified by stays. Returns how many. Whoever calls it computed the commitments, as verifying does, outside the database,
+-- and names the places in an act of the same transaction.
+CREATE FUNCTION erase_movements(keys text[], shards smallint[], places bigint[], commitments bytea[], now timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    erased bigint;
+BEGIN
+    IF EXISTS (
+        SELECT FROM unnest(keys, shards, places) AS e (key, shard, place)
+        JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
+            AND (m.shard, m.place) = (e.shard, e.place)
+        JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
+        WHERE r.retain_until >= erase_movements.now::date OR is_held(m.customer_id, m.key))
+    THEN
+        RAISE EXCEPTION 'the history is retained'
+            USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';
+    END IF;
+    UPDATE movements AS m SET commitment = e.commitment, occurred_at = m.recorded_at, salt = NULL, key = NULL,
+        event_id = NULL, status = NULL, source = NULL, data = NULL, decision = NULL
+    FROM unnest(keys, shards, places, commitments) AS e (key, shard, place, commitment)
+    WHERE hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
+        AND (m.shard, m.place) = (e.shard, e.place);
+    GET DIAGNOSTICS erased = ROW_COUNT;
+    RETURN erased;
+END $$;

@@ -43,4 +43,4 @@ ORDER BY due_at, key
 -- name: breaches
 -- Opt-outs that were submitted after they were due.
 SELECT key, customer_id, event_id, occurred_at, data->>'due_at' AS due_at
-FROM movements WHERE kind = 'breach' ORDER BY recorded_at DESC LIMIT %(size)s
+FROM movements WHERE kind = 'breach' AND key IS NOT NULL ORDER BY recorded_at DESC LIMIT %(size)s

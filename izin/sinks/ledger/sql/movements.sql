@@ -16,8 +16,8 @@ SELECT create_month(%(month)s)
 
 -- name: copy
 -- Append facts, linked by the writer.
-COPY movements (recorded_at, occurred_at, place, shard, kind, link, key, customer_id, event_id, status, source, data,
-    decision) FROM STDIN (FORMAT binary)
+COPY movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
+    data, decision) FROM STDIN (FORMAT binary)
 
 -- name: save-head
 -- Store the new head of a chain.
@@ -79,7 +79,7 @@ SELECT month FROM movement_months WHERE dropped_at IS NULL ORDER BY month
 
 -- name: month
 -- The rows of a month, chain by chain, in the order of their places.
-SELECT shard, place, link, kind, customer_id, key, event_id, status, source,
+SELECT shard, place, link, salt, commitment, kind, customer_id, key, event_id, status, source,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision
 FROM movements

@@ -17,12 +17,16 @@ SELECT m.month, m.retain_until,
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
 
 -- name: is-needed
--- A row where a key in a month of history has a consent that stands, or that ended after a day.
-SELECT 1 FROM consents AS c
-WHERE (c.desired_status = 'ONAY' OR c.registered = 'ONAY' OR c.latest_ret_at >= %(ended)s)
-    AND EXISTS (
+-- A row where a key in a month of history has a consent that stands, or that ended after a day; its row may be erased.
+SELECT 1 FROM (
+    SELECT c.key FROM consents AS c
+    WHERE c.desired_status = 'ONAY' OR c.registered = 'ONAY' OR c.latest_ret_at >= %(ended)s
+    UNION ALL
+    SELECT e.key FROM erasures AS e WHERE e.key IS NOT NULL AND e.ended_at >= %(ended)s
+) AS needed
+WHERE EXISTS (
         SELECT 1 FROM movements AS f
-        WHERE hashtextextended(f.key, 0) = hashtextextended(c.key, 0) AND f.key = c.key
+        WHERE hashtextextended(f.key, 0) = hashtextextended(needed.key, 0) AND f.key = needed.key
             AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
             AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC')
 LIMIT 1

@@ -44,7 +44,7 @@ RETURNING index
 -- name: settle
 -- Settle a submission without open items.
 UPDATE submissions AS s SET state = 'settled', settled_at = %(now)s, lease_owner = NULL, lease_until = NULL,
-    answered_at = coalesce(s.answered_at, %(now)s), code = coalesce(%(code)s, s.code)
+    answered_at = coalesce(s.answered_at, %(now)s), code = coalesce(%(code)s, s.code), body = NULL
 WHERE s.id = %(id)s AND s.state <> 'settled'
     AND NOT EXISTS (
         SELECT 1 FROM submission_items AS i WHERE i.submission_id = s.id AND i.state = 'open')
@@ -178,12 +178,19 @@ WHERE id = %(id)s AND state IN ('awaiting_result', 'intent', 'unknown')
 RETURNING id
 
 -- name: submitted-by-us
--- Which of these movements at İYS we submitted: same key, status and consent date.
-SELECT DISTINCT m.place
-FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(consent_dates)s::timestamptz[])
-    WITH ORDINALITY AS m (key, status, consent_date, place)
-JOIN submission_items AS i
+-- Which of these movements at İYS we submitted: same key, status and consent date. The items of an erased key are gone,
+-- and its calls are in the history.
+WITH given AS (
+    SELECT * FROM unnest(%(keys)s::text[], %(statuses)s::text[], %(consent_dates)s::timestamptz[])
+        WITH ORDINALITY AS m (key, status, consent_date, place)
+)
+SELECT m.place FROM given AS m JOIN submission_items AS i
     ON i.key = m.key AND i.status = m.status AND i.consent_date IS NOT DISTINCT FROM m.consent_date
+UNION
+SELECT m.place FROM given AS m
+JOIN erasures AS e ON e.key = m.key
+JOIN movements AS c ON hashtextextended(c.key, 0) = hashtextextended(e.key, 0) AND c.key = e.key AND c.kind = 'call'
+    AND c.status = m.status AND (c.data ->> 'consent_date')::timestamptz IS NOT DISTINCT FROM m.consent_date
 
 -- name: release
 -- End the leases of a process that stops.

@@ -15,9 +15,11 @@ from izin.runtime import kafka
 from izin.runtime.kafka import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger.privacy import erasure
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ingest.test_isolation import alerts, write
@@ -295,3 +297,22 @@ async def test_broker_that_goes_away_is_waited_for(
     monkeypatch.setattr(bootstrap, "watermarks", away)
     with pytest.raises(StreamUnavailableError):
         await ingester_of(harness, kafka_settings).bootstrapper.begin_if_lost()
+
+
+async def test_erased_keys_are_not_restored(harness: SinkHarness, kafka_settings: KafkaSettings):
+    """Nor are suppressions, which say by a digest that a key was erased."""
+    await lose(harness, kafka_settings, ret(PHONE), ret(OTHER))
+    producer = Producer({"bootstrap.servers": kafka_settings.bootstrap_servers})
+    topic = kafka_settings.topics.desired_consents.name
+    key = str(a_key(recipient=PHONE)).encode()
+    producer.produce(topic, key=SUPPRESSED + b"fake/00", value=b"never read", partition=0)
+    producer.produce(topic, key=key, value=None, partition=0)
+    assert producer.flush(10) == 0
+    async with ingesting(harness, kafka_settings):
+        await until(lambda: is_restored(harness))
+    while await harness.opt_out() or await harness.query():
+        pass
+    now = harness.clock()
+    assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=now) == 1
+    (row,) = await harness.ledger.fetch("SELECT recipient FROM consents")
+    assert row["recipient"] == OTHER

@@ -1,7 +1,6 @@
 """Any change of the history is detected, and its place named."""
 
 import asyncio
-import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history import append, verify
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.history.hash_chain import Fact, content
+from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content, next_link
 from izin.sinks.ledger.history.verify import Fault, Verified
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
@@ -77,15 +76,15 @@ async def rewritten(connection: Connection) -> None:
     """Rewrite every link of the first chain, as anybody can who knows how it is computed."""
     link = verify.first_link(0)
     rows = await connection.execute(
-        """SELECT place, kind, customer_id, key, event_id, status, source, data::text AS data,
+        """SELECT place, salt, kind, customer_id, key, event_id, status, source, data::text AS data,
             (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
             (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded
         FROM movements WHERE shard = 0 ORDER BY place"""
     )
     for row in await rows.fetchall():
-        place, recorded = row.pop("place"), row.pop("recorded")
+        place, recorded, salt = row.pop("place"), row.pop("recorded"), row.pop("salt")
         fact = Fact(**row | {"data": row["data"].encode(), "decision": None})
-        link = hashlib.sha256(link + content(place, fact, recorded)).digest()
+        link = next_link(link, commitment_of(salt, content(place, fact, recorded)))
         await connection.execute(
             "UPDATE movements SET link = %s WHERE shard = 0 AND place = %s", [link, place]
         )

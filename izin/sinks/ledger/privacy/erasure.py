@@ -1,0 +1,267 @@
+"""Erase a key: its state in the streams first, then its rows, at last its history.
+
+An erasure is an event of the express lane, so that it has its place among the events of the key.
+The order stage answers with a decision, and whatever was decided before is in the ledger when that
+is read. Then the rows are removed, once nothing is owed to İYS. The history stays for as long as
+the law retains it (``privacy.history``).
+"""
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple, Self
+
+from izin.consent.model import ConsentKey
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, erasure_key
+from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
+from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.record.messages import TopicMessages
+
+_SLICE = 500
+_LOOK_AGAIN = timedelta(seconds=30)
+_SQL = statements("privacy")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureFinding:
+    """What stands against the erasure of a key, and what of it must stay."""
+
+    key: str
+    customer_id: str
+    has_row: bool
+    """Whether it has more than a history."""
+    stands: bool
+    """Whether there is a consent: an opt-out must come first, so that İYS has it."""
+    is_owed: bool
+    """Whether anything is due to İYS, or on its way there."""
+    holds: Sequence[int]
+    """The legal holds on the key."""
+    is_going_on: bool
+    """Whether it is being erased: the order stage has answered, and its rows are still there."""
+    movements: int
+    """The rows of its history."""
+    retain_until: date | None
+    """Until when the last of them is retained: ten years after the act (6563 m.11/3)."""
+    evidence_until: date | None
+    """Until when the end of the consent retains them (Yönetmelik m.13)."""
+
+    @property
+    def obstacles(self) -> tuple[str, ...]:
+        """Why it cannot be erased now, and what to do; empty: it can."""
+        found = []
+        if self.stands:
+            found.append("the consent stands: publish the opt-out first")
+        if self.is_owed:
+            found.append("something is owed to İYS: wait until it is settled")
+        if self.holds:
+            numbers = ", ".join(map(str, self.holds))
+            found.append(f"legal hold {numbers}: see izin retention holds")
+        return tuple(found)
+
+    @property
+    def may_be_erased(self) -> bool:
+        """Whether it has a row, nothing stands against it, and it is not being erased already."""
+        return self.has_row and not self.obstacles and not self.is_going_on
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the finding of a row of ``findings``."""
+        return cls(**row)
+
+
+class ErasedKey(NamedTuple):
+    """A key that the order stage has erased."""
+
+    key: str
+    customer_id: str
+    event_id: str
+    requested_at: datetime
+    is_last: bool
+    """Whether no later event of the key is stored in the same transaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureProgress:
+    """How many erasures are how far."""
+
+    requested: int
+    """Not yet answered by the order stage."""
+    waiting: int
+    """Whose rows are still here: something is owed to İYS, or is just being removed."""
+    retained: int
+    """Of which only the history is left."""
+    erased: int
+
+
+async def keys_of(ledger: Ledger, recipients: Collection[str]) -> dict[str, list[str]]:
+    """Return the keys of ``recipients`` (normalised) that have a row or any history."""
+    keys: dict[str, list[str]] = {recipient: [] for recipient in recipients}
+    given = list(keys)
+    for start in range(0, len(given), _SLICE):
+        values = {"recipients": given[start : start + _SLICE]}
+        for row in await ledger.fetch(_SQL["keys-of"], values):
+            keys[row["recipient"]].append(row["key"])
+    return keys
+
+
+def _keys(keys: Collection[str]) -> dict[str, Any]:
+    return {"keys": sorted(keys), "years": YEARS_AFTER_THE_END}
+
+
+async def findings(ledger: Ledger, keys: Collection[str]) -> tuple[ErasureFinding, ...]:
+    """Return what stands against the erasure of each of ``keys`` that the ledger has."""
+    rows = await ledger.fetch(_SQL["findings"], _keys(keys))
+    return tuple(map(ErasureFinding.from_row, rows))
+
+
+async def request(
+    ledger: Ledger, topic_messages: TopicMessages, keys: Sequence[str], *, by: str, now: datetime
+) -> int:
+    """Request the erasure of those of ``keys`` that may be erased; return how many.
+
+    A request that the order stage has not answered is made again.
+    """
+    count = 0
+    for start in range(0, len(keys), _SLICE):
+        async with ledger.transaction() as connection:
+            values = _keys(keys[start : start + _SLICE])
+            await connection.execute(_SQL["rows"], values)
+            rows = await (await connection.execute(_SQL["findings"], values)).fetchall()
+            found = tuple(map(ErasureFinding.from_row, rows))
+            wanted = [one for one in found if one.may_be_erased]
+            await _request(connection, topic_messages, wanted, by=by, now=now)
+        count += len(wanted)
+    return count
+
+
+async def _request(
+    connection: Connection,
+    topic_messages: TopicMessages,
+    wanted: Sequence[ErasureFinding],
+    *,
+    by: str,
+    now: datetime,
+) -> None:
+    customers = {one.key: one.customer_id for one in wanted}
+    values = {
+        "customers": list(customers.values()),
+        "keys": list(customers),
+        "event_ids": [str(uuid.uuid4()) for _ in customers],
+        "now": now,
+    }
+    await connection.execute(_SQL["take-back"], values)
+    made = await (await connection.execute(_SQL["request"], values)).fetchall()
+    requested = [
+        act(
+            "request erasure",
+            erasure_key(row["id"]),
+            by=by,
+            now=now,
+            before={},
+            after={"requested": True},
+            customer_id=customers[row["key"]],
+        )
+        for row in made
+    ]
+    await append.append(connection, requested, now=now)
+    messages = [
+        topic_messages.erasure(
+            ConsentKey.parse(row["key"]), customers[row["key"]], row["event_id"], by, now
+        )
+        for row in made
+    ]
+    await append_messages(connection, messages, now)
+
+
+async def acknowledge(
+    connection: Connection, erasures: Sequence[ErasedKey], *, now: datetime
+) -> None:
+    """Note that everything that was decided before these erasures is in the ledger."""
+    values = {
+        "customers": [one.customer_id for one in erasures],
+        "keys": [one.key for one in erasures],
+        "event_ids": [one.event_id for one in erasures],
+        "requested": [one.requested_at for one in erasures],
+        "are_last": [one.is_last for one in erasures],
+        "now": now,
+    }
+    await connection.execute(_SQL["acknowledge"], values)
+
+
+async def acknowledge_tombstones(
+    connection: Connection, keys: Collection[str], *, now: datetime
+) -> None:
+    """Note that the state of ``keys`` is a tombstone: their rows, if they were restored before it
+    was read, are to be removed.
+    """
+    rows = await (await connection.execute(_SQL["rows"], {"keys": sorted(keys)})).fetchall()
+    restored = [
+        ErasedKey(row["key"], row["customer_id"], str(uuid.uuid4()), now, is_last=True)
+        for row in rows
+    ]
+    if restored:
+        await acknowledge(connection, restored, now=now)
+
+
+async def remove(ledger: Ledger, topic_messages: TopicMessages, *, now: datetime) -> int:
+    """Remove the rows of keys whose erasure was acknowledged; return how many keys.
+
+    A key for which something is owed to İYS waits, and one whose row is about a later event keeps
+    it.
+    """
+    count = 0
+    while True:
+        async with ledger.transaction() as connection:
+            values: dict[str, Any] = {"now": now, "size": _SLICE}
+            found = await (await connection.execute(_SQL["to-remove"], values)).fetchall()
+            if not found:
+                return count
+            count += await _remove(connection, topic_messages, found, now)
+
+
+async def _remove(
+    connection: Connection,
+    topic_messages: TopicMessages,
+    erasures: Sequence[Mapping[str, Any]],
+    now: datetime,
+) -> int:
+    keys = {"keys": sorted(one["key"] for one in erasures)}
+    rows = await (await connection.execute(_SQL["rows"], keys)).fetchall()
+    by_key = {row["key"]: row for row in rows}
+    waiting, over = [], []
+    gone: dict[str, Mapping[str, Any]] = {}
+    for one in erasures:
+        row = by_key.get(one["key"])
+        is_same = row is not None and row["desired_event_id"] == one["last_event_id"]
+        if is_same and row is not None and row["must_wait"]:
+            waiting.append(one["id"])
+            continue
+        over.append((one["id"], row["latest_ret_at"] if is_same and row is not None else None))
+        if is_same and row is not None:
+            gone[row["key"]] = row
+    removed = {"keys": list(gone)}
+    for statement in ("remove-items", "remove-retailers", "remove-consents"):
+        await connection.execute(_SQL[statement], removed)
+    tombstones = [
+        topic_messages.no_permission(key, row["customer_id"], now) for key, row in gone.items()
+    ]
+    await append_messages(connection, tombstones, now)
+    await connection.execute(_SQL["wait"], {"ids": waiting, "at": now + _LOOK_AGAIN})
+    ended = {"ids": [one for one, _ in over], "ended": [at for _, at in over], "now": now}
+    await connection.execute(_SQL["removed"], ended)
+    return len(gone)
+
+
+async def progress(ledger: Ledger) -> ErasureProgress:
+    """Return how many erasures are how far."""
+    (row,) = await ledger.fetch(_SQL["progress"])
+    return ErasureProgress(**row)
+
+
+async def unfinished(ledger: Ledger) -> Sequence[Mapping[str, Any]]:
+    """Return the erasures that have not ended; none of the columns names a person."""
+    return await ledger.fetch(_SQL["list"])

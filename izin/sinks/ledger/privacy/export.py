@@ -1,0 +1,45 @@
+"""Everything that the ledger has of a person, for the person (6698 m.11)."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.privacy import erasure
+
+_SQL = statements("privacy")
+
+
+async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
+    """Return what the ledger has of a ``recipient`` (normalised) as JSON, key by key: its row, its
+    history, its calls to İYS, and until when the history is retained. ``customer``: only of that
+    one; None: of all.
+    """
+    found = await erasure.keys_of(ledger, [recipient])
+    kept = [
+        one
+        for one in await erasure.findings(ledger, found[recipient])
+        if customer in {None, one.customer_id}
+    ]
+    keys = [one.key for one in kept]
+    rows = {row["key"]: row for row in await ledger.fetch(_SQL["states"], {"keys": keys})}
+    facts = await reads.facts(ledger, keys)
+    calls = await ledger.fetch(_SQL["submissions"], {"keys": keys})
+    return {
+        "recipient": recipient,
+        "keys": [
+            {
+                "key": one.key,
+                "customer": one.customer_id,
+                "state": rows.get(one.key),
+                "history": [asdict(fact) for fact in facts if fact.key == one.key],
+                "calls": [call for call in calls if call["key"] == one.key],
+                "kept_until": max(
+                    filter(None, (one.retain_until, one.evidence_until)), default=None
+                ),
+            }
+            for one in kept
+        ],
+    }

@@ -1,0 +1,122 @@
+"""Erase the history of a key, each row when its own retention has ended.
+
+A row is retained for ten years after its month (6563 m.11/3), for three years after the consent
+ended (Yönetmelik m.13), and while a legal hold concerns it. Of an erased row its place, its link
+and its commitment stay, so that the chain is verified as before; an act names the places.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import ERASED, act, erasure_key
+from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
+from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
+
+_SLICE = 200
+_HELD = timedelta(days=1)
+"""How long until a history under a legal hold is looked at again."""
+_BY = "izin"
+_SQL = statements("privacy")
+
+
+async def erase(ledger: Ledger, *, now: datetime) -> int:
+    """Erase the rows of the history that nothing retains any more; return how many."""
+    count = 0
+    while True:
+        async with ledger.transaction() as connection:
+            values: dict[str, Any] = {"now": now, "size": _SLICE}
+            found = await (await connection.execute(_SQL["retained"], values)).fetchall()
+            if not found:
+                return count
+            count += await _erase(connection, found, now)
+
+
+async def _erase(
+    connection: Connection, erasures: Sequence[Mapping[str, Any]], now: datetime
+) -> int:
+    values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
+    rows = await (await connection.execute(_SQL["history"], values)).fetchall()
+    later: dict[int, datetime] = {}
+    free: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        at = _free_at(row["retain_until"], is_held=row["is_held"], now=now)
+        number = row["erasure"]
+        if at <= now:
+            free[number].append(row)
+        else:
+            later[number] = min(at, later.get(number, at))
+    await _erase_rows(connection, erasures, free, now)
+    for number, at in later.items():
+        await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
+    over = {"ids": [one["id"] for one in erasures if one["id"] not in later], "now": now}
+    await connection.execute(_SQL["erased"], over)
+    return sum(map(len, free.values()))
+
+
+async def _erase_rows(
+    connection: Connection,
+    erasures: Sequence[Mapping[str, Any]],
+    free: Mapping[int, Sequence[Mapping[str, Any]]],
+    now: datetime,
+) -> None:
+    """Erase rows, by the number of their erasure, and append the acts that name them."""
+    rows = [row for some in free.values() for row in some]
+    if not rows:
+        return
+    values = {
+        "keys": [row["key"] for row in rows],
+        "shards": [row["shard"] for row in rows],
+        "places": [row["place"] for row in rows],
+        "commitments": [_commitment(row) for row in rows],
+        "now": now,
+    }
+    await connection.execute(_SQL["erase-history"], values)
+    customers = {one["id"]: one["customer_id"] for one in erasures}
+    acts = [
+        act(
+            ERASED,
+            erasure_key(number),
+            by=_BY,
+            now=now,
+            before={},
+            after={"places": _places(some)},
+            customer_id=customers[number],
+        )
+        for number, some in free.items()
+    ]
+    await append.append(connection, acts, now=now)
+
+
+def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
+    """Return the first instant at which nothing retains a row, as far as is known now."""
+    at = datetime.combine(retain_until + timedelta(days=1), time(), UTC)
+    return max(at, now + _HELD) if is_held else at
+
+
+def _commitment(row: Mapping[str, Any]) -> bytes:
+    data = row["data"]
+    fact = Fact(
+        row["kind"],
+        row["customer_id"],
+        row["key"],
+        row["event_id"],
+        row["status"],
+        row["source"],
+        row["occurred"],
+        None if data is None else data.encode(),
+        row["decision"],
+    )
+    return commitment_of(row["salt"], content(row["place"], fact, row["recorded"]))
+
+
+def _places(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    """Return the places of ``rows`` by their shard."""
+    places = defaultdict[str, list[int]](list)
+    for row in sorted(rows, key=lambda one: (one["shard"], one["place"])):
+        places[str(row["shard"])].append(row["place"])
+    return dict(places)

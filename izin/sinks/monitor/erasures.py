@@ -1,0 +1,40 @@
+"""Carry out requested erasures, and erase history whose retention has ended."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from izin.runtime.observe import get_logger
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.privacy import erasure, history
+from izin.sinks.record.messages import TopicMessages
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eraser:
+    """Looks for what can be erased every ``interval``, in one process at a time."""
+
+    ledger: Ledger
+    topic_messages: TopicMessages
+    clock: Callable[[], datetime]
+    interval: timedelta
+
+    async def run(self) -> None:
+        """Erase until cancelled."""
+        async with sole(self.ledger, "erasures") as ledger:
+            owner = replace(self, ledger=ledger)
+            while True:
+                await owner.erase()
+                await asyncio.sleep(self.interval.total_seconds())
+
+    async def erase(self) -> None:
+        """Erase once what can be."""
+        now = self.clock()
+        keys = await erasure.remove(self.ledger, self.topic_messages, now=now)
+        rows = await history.erase(self.ledger, now=now)
+        if keys or rows:
+            _log.info("erased", keys=keys, history=rows)
