@@ -28,6 +28,7 @@ HOT = (
     "izin/sinks/outbound/bulk_success_rows.py",
     "izin/streams/ownership/effects.py",
     "izin/streams/order.py",
+    "izin/streams/outputs.py",
     "izin/streams/state/packing.py",
     "izin/streams/fast_path/simple_events.py",
     "izin/streams/fast_path/row_writer.py",

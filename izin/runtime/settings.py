@@ -17,7 +17,19 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from izin.consent.business_days import Calendar
+from izin.schemas.erasure import SHORTEST_SECRET
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
+
+
+def _texts(given: object) -> object:
+    """Return a JSON list of texts as a list; anything but a text as it is."""
+    if not isinstance(given, str):
+        return given
+    with suppress(ValueError):
+        found = json.loads(given)
+        if isinstance(found, list) and all(isinstance(one, str) for one in found):
+            return found
+    raise ValueError('write a JSON list of texts, such as ["..."]')
 
 
 class _Group(BaseSettings):
@@ -149,13 +161,7 @@ class IntakeSettings(_Group):
     @classmethod
     def _listed(cls, given: object) -> object:
         """Parse the list here: the error of the default decoder does not name the setting."""
-        if not isinstance(given, str):
-            return given
-        with suppress(ValueError):
-            found = json.loads(given)
-            if isinstance(found, list) and all(isinstance(one, str) for one in found):
-                return found
-        raise ValueError('write a JSON list of texts, such as ["..."]')
+        return _texts(given)
 
 
 class StateKind(StrEnum):
@@ -179,9 +185,28 @@ class StreamSettings(_Group):
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
     """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
     memory and restores only what it missed."""
+    suppression_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_SUPPRESSION_SECRETS"
+    )
+    """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
+    more, the newest first; the same for every order worker). Keep an old one as long as anything
+    was erased under it; without any, nothing can be erased."""
     state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
     """The parent folder of the ``rocksdb`` state, which has one folder for each
     ``IZIN_INSTANCE_ID``."""
+
+    @field_validator("suppression_secrets", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Parse the list here: the error of the default decoder does not name the setting."""
+        return _texts(given)
+
+    @field_validator("suppression_secrets")
+    @classmethod
+    def _long(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
+            raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
+        return given
 
     def group(self, kafka: KafkaSettings) -> str:
         """Return the consumer group of the order workers; transactional ids begin with it too."""

@@ -22,6 +22,7 @@ from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.schemas.erasure import ERASURE
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
 
 LARGEST_RET = 200_000
@@ -45,6 +46,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "IZIN-POISON": (
             "our own code failed on the record",
             "Kayıt işlenirken bizden kaynaklanan bir hata oluştu; işletmeciye bildirin.",
+        ),
+        "IZIN-NOT-ERASABLE": (
+            "a key was to be erased and there is no secret for it",
+            "Silme yapılamadı: IZIN_SUPPRESSION_SECRETS ayarlı değil; ayarlayıp yeniden isteyin.",
         ),
         "IZIN-REPARTITIONED-TWICE": (
             "the record was moved to its partition and still is in the wrong one",
@@ -75,7 +80,9 @@ class DeadLetter:
     """Why a record could not become a decision."""
 
     reason: str
-    """``undecodable``, ``unknown-schema``, ``refused``, ``repartitioned-twice`` or ``poison``."""
+    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``repartitioned-twice``
+    or ``poison``.
+    """
     violations: tuple[Violation, ...]
     lost_ret: bool = False
     """Whether it was an opt-out (RET): a person must act."""
@@ -96,13 +103,19 @@ class AdmittedRecord(NamedTuple):
     """Whether admission changed nothing of the event."""
 
 
+class ErasureRecord(NamedTuple):
+    """A record whose event erases its key; it was admitted as an opt-out would be."""
+
+    admitted: AdmittedEvent
+
+
 class Guard:
     """Admits records one by one."""
 
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
 
-    def admit(self, record: SourceRecord) -> AdmittedRecord | DeadLetter:
+    def admit(self, record: SourceRecord) -> AdmittedRecord | ErasureRecord | DeadLetter:
         """Return the admitted event of ``record``, or the dead letter that it becomes.
 
         Raises nothing for the record's sake; OurError where the schema registry is out of reach.
@@ -115,6 +128,8 @@ class Guard:
             return _dead_letter("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
             return self._admit_damaged(record, record.value, error)
+        if event.status == ERASURE:
+            return _admit_erasure(event, record, record.value)
         return _admit(event, record, record.value)
 
     def _admit_damaged(
@@ -148,6 +163,14 @@ def _admit(event: ConsentEvent, record: SourceRecord, value: bytes) -> AdmittedR
     except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
         return poison(error, event)
     return AdmittedRecord(admitted, admitted.event is event)
+
+
+def _admit_erasure(
+    event: ConsentEvent, record: SourceRecord, value: bytes
+) -> ErasureRecord | DeadLetter:
+    """Admit an erasure as an opt-out: both need nothing but a readable key."""
+    found = _admit(replace(event, status=Status.RET), record, value)
+    return found if isinstance(found, DeadLetter) else ErasureRecord(found.admitted)
 
 
 def _is_ret(event: ConsentEvent) -> bool:
@@ -214,6 +237,15 @@ def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
     # Only its type: a message may contain the recipient.
     letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
     return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
+
+
+def not_erasable() -> DeadLetter:
+    """Return the dead letter of an erasure, where the installation has no secret to suppress by."""
+    return _dead_letter(
+        "IZIN-NOT-ERASABLE",
+        "value",
+        "set IZIN_SUPPRESSION_SECRETS for every order worker, then order it again",
+    )
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:

@@ -9,71 +9,54 @@ A key belongs to the partition that murmur2 gives it. A record found elsewhere (
 its own way) is repartitioned once, marked by a header; a marked one that is still in the wrong
 partition is a dead letter.
 
-A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
-among them has lost texts at the guard and takes effect; an ONAY is poison.
+An erasure leaves nothing of a key but a suppression (``erasure``).
 """
 
 from collections.abc import Iterable
 from datetime import timedelta
 
-from izin.consent.errors import SourceError
-from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
+from izin.consent.model import AdmittedEvent, DecisionKind, Status
 from izin.consent.ordering import decide
-from izin.schemas.cloud_events import Headers
 from izin.schemas.codec import Codec
-from izin.schemas.fast.decision_writer import DecisionWriter
-from izin.schemas.fast.header_writer import HeaderWriter
-from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
+from izin.schemas.fast.writer import EPOCH
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
-from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
+from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
 from izin.streams.guard import (
-    APPENDED_AT,
     AdmittedRecord,
     DeadLetter,
+    ErasureRecord,
     Guard,
     SourceRecord,
-    dead_letter_message,
+    not_erasable,
     poison,
-    repartitioned_twice,
 )
-from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record, size
+from izin.streams.outputs import OutputWriter
+from izin.streams.ownership.effects import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
 
-REPARTITIONED = "izin-repartitioned"
-"""The header that marks a repartitioned record; its value is the coordinates it came from."""
-
-MAX_BYTES = 900_000
-"""What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
-
-_SECOND = timedelta(seconds=1)
-
-
-class OversizedError(SourceError):
-    """A record gives more than a Kafka record may hold."""
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class OrderStage:
     """Folds batches into effects."""
 
-    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
-        self._topics = topics
-        self._rows_topic, self._opt_outs_topic = topics.desired_consents.name, topics.opt_outs.name
-        self._decisions_topic = topics.decisions.name
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        partitions: int,
+        codec: Codec,
+        suppressions: SuppressionKeys = NO_SUPPRESSIONS,
+    ) -> None:
+        self._outputs = OutputWriter(topics=topics, partitions=partitions, codec=codec)
+        self._erasures = Erasures(keys=suppressions, topics=topics, codec=codec)
         self._partitions = partitions
-        self._codec = codec
         self._guard = Guard(codec)
         self._simple_events = SimpleEventReader(codec)
-        self._rows = RowWriter(codec)
-        self._decisions = DecisionWriter(codec.header("Decision"))
-        self._decision_headers = HeaderWriter("Decision")
-        self._row_headers = HeaderWriter("Consent", "/row")
-        self._opt_out_headers = HeaderWriter("Consent", "/opt-out")
-        self._event_header = codec.header("ConsentEvent")
-        self._row_header = codec.header("Consent")
 
     def fold(
         self,
@@ -117,74 +100,60 @@ class OrderStage:
         if event is None:
             return False
         key, packing = record.key or b"", state.packing
-        packed = effects.changes.get(key) or state.packed(key)
+        packed = _packed(effects, state, key)
         # A key in the state was once found to belong here: no need to hash it again.
         if packed is None and partition_of(key, self._partitions) != partition:
             return False
+        if (
+            (state.suppresses or effects.suppresses)
+            and event[0].status is Status.ONAY
+            and self._erasures.suppress(effects, state, key, event[4])
+        ):
+            effects.counts[SUPPRESSED] += 1
+            return True
         decision = decide_simple(event, packed, packing)
         if decision is None:
             return False
-        kind, reason, opted_out, facts = decision
+        kind, _, _, facts = decision
         if kind is DecisionKind.DUPLICATE:
             effects.counts[kind] += 1
             return True
-        (_, _, source), key_fields, event_id, _, effective = event
-        row = self._rows.write(key_fields, facts)
-        encoded = self._decisions.encode(
-            kind=kind,
-            reason=reason,
-            opted_out=opted_out,
-            effective_at=instant_bytes(effective),
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            consent=row[len(self._row_header) :],
-            event=(record.value or b"")[len(self._event_header) :],
-        )
-        record_id = self._decision_headers.derived_id(
-            event_id, record.topic, record.partition, record.offset
-        )
-        headers = self._decision_headers.headers(record_id, source, effective // 1_000_000)
         changed = None if kind is DecisionKind.STALE else packing.pack_facts(*facts)
-        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+        self._outputs.simple(effects, record, key, event, decision, changed)
         return True
-
-    def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
-        self,
-        effects: Effects,
-        record: SourceRecord,
-        key: bytes,
-        kind: DecisionKind,
-        opted_out: bool,
-        changed: bytes | None,
-        row: bytes,
-        decision: bytes,
-        headers: Headers,
-        record_id: bytes,
-    ) -> None:
-        """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state."""
-        counts, writes, partition = effects.counts, effects.writes, record.partition
-        counts[kind] += 1
-        if changed is not None:
-            effects.changes[key] = changed
-            row_headers = self._row_headers.retyped(headers, record_id)
-            writes.append(output_record((self._rows_topic, partition, key, row, row_headers)))
-            if opted_out:
-                counts["opt-outs"] += 1
-                opt_out_headers = self._opt_out_headers.retyped(headers, record_id)
-                writes.append(
-                    output_record((self._opt_outs_topic, partition, key, row, opt_out_headers))
-                )
-        writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
 
     def _fold_general(
         self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
     ) -> None:
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
-            self._dead_letter(effects, record, checked)
+            self._outputs.dead_letter(effects, record, checked)
+        elif isinstance(checked, ErasureRecord):
+            self._erase(effects, record, checked.admitted, partition, state)
         else:
             self._fold_admitted(effects, record, checked, partition, state)
+
+    def _erase(
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        admitted: AdmittedEvent,
+        partition: int,
+        state: PartitionState,
+    ) -> None:
+        key = admitted.key.encode()
+        packed = _packed(effects, state, key)
+        if packed is None and partition_of(key, self._partitions) != partition:
+            self._outputs.repartition(effects, record, admitted, key)
+            return
+        if not self._erasures.can_erase:
+            self._outputs.dead_letter(effects, record, not_erasable())
+            return
+        try:
+            current = None if packed is None else state.packing.unpack(key, packed).effective_at
+            self._erasures.erase(effects, record, admitted, state, current)
+        except Exception as error:  # noqa: BLE001  # pure code failed
+            self._outputs.dead_letter(effects, record, poison(error, admitted.event))
 
     def _fold_admitted(
         self,
@@ -196,14 +165,18 @@ class OrderStage:
     ) -> None:
         admitted = checked.admitted
         key = admitted.key.encode()
-        packed = effects.changes.get(key) or state.packed(key)
+        packed = _packed(effects, state, key)
         try:
-            if packed is None and partition_of(key, self._partitions) != partition:
-                self._repartition(effects, record, admitted, key)
+            if (state.suppresses or effects.suppresses) and self._is_suppressed(
+                effects, admitted, key, state
+            ):
+                effects.counts[SUPPRESSED] += 1
+            elif packed is None and partition_of(key, self._partitions) != partition:
+                self._outputs.repartition(effects, record, admitted, key)
             else:
                 self._decide(effects, record, checked, key, packed, state.packing)
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
-            self._dead_letter(effects, record, poison(error, admitted.event))
+            self._outputs.dead_letter(effects, record, poison(error, admitted.event))
 
     def _decide(  # noqa: PLR0913, PLR0917  # an event, its record, and the state of its key
         self,
@@ -220,79 +193,19 @@ class OrderStage:
         if kind is DecisionKind.DUPLICATE:
             effects.counts[kind] += 1
             return
-        event = checked.admitted.event
-        row = self._codec.encode("Consent", consent_to_avro(decision.consent))
-        encoded = self._encode(decision, record, row, is_unchanged=checked.is_unchanged)
-        record_id = self._decision_headers.derived_id(
-            event.event_id.encode(), record.topic, record.partition, record.offset
-        )
-        headers = self._decision_headers.headers(
-            record_id,
-            f"/{event.customer_id}/{event.origin}",
-            (checked.admitted.effective_at - EPOCH) // _SECOND,
-        )
-        # The decision has all that the others have, key and headers too: a small one needs no sum.
-        if len(encoded) > MAX_BYTES // 4 and size(key, encoded, headers) > MAX_BYTES:
-            raise OversizedError(self._decisions_topic)
         changed = None if decision.consent is current else packing.pack(decision.consent)
-        opted_out = decision.opted_out
-        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+        self._outputs.general(effects, record, key, checked, decision, changed)
 
-    def _encode(
-        self, decision: Decision, record: SourceRecord, row: bytes, *, is_unchanged: bool
-    ) -> bytes:
-        """Return ``decision`` encoded around ``row``, its framed Consent."""
-        admitted, value = decision.admitted, record.value or b""
-        if is_unchanged and value.startswith(self._event_header):
-            event = value[len(self._event_header) :]
-        else:
-            event = self._event_body(admitted.event)
-        return self._decisions.encode(
-            kind=decision.kind,
-            reason=decision.reason,
-            opted_out=decision.opted_out,
-            effective_at=long_bytes((admitted.effective_at - EPOCH) // MILLISECOND),
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            consent=row[len(self._row_header) :],
-            event=event,
-            violations=admitted.violations,
+    def _is_suppressed(
+        self, effects: Effects, admitted: AdmittedEvent, key: bytes, state: PartitionState
+    ) -> bool:
+        effective = (admitted.effective_at - EPOCH) // _MICROSECOND
+        return admitted.status is Status.ONAY and self._erasures.suppress(
+            effects, state, key, effective
         )
 
-    def _event_body(self, event: ConsentEvent) -> bytes:
-        return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
 
-    def _repartition(
-        self, effects: Effects, record: SourceRecord, admitted: AdmittedEvent, key: bytes
-    ) -> None:
-        if any(name == REPARTITIONED for name, _ in record.headers):
-            self._dead_letter(effects, record, repartitioned_twice(admitted))
-            return
-        came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        first_appended = str(record.timestamp).encode()
-        again = OutputRecord(
-            topic=record.topic,
-            partition=partition_of(key, self._partitions),
-            key=key,
-            value=record.value or b"",
-            headers=[*record.headers, (REPARTITIONED, came_from), (APPENDED_AT, first_appended)],
-        )
-        if size(key, again.value, again.headers) > MAX_BYTES:
-            if admitted.status is not Status.RET:
-                raise OversizedError(record.topic)
-            event = self._event_header + self._event_body(admitted.event)
-            again = again._replace(value=event, headers=again.headers[-2:])
-        effects.counts["repartitioned"] += 1
-        effects.repartitioned.append(again)
-
-    def _dead_letter(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
-        effects.counts[DEAD_LETTER + letter.reason] += 1
-        if letter.suspect:
-            effects.suspects[letter.suspect] += 1
-        # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
-        if letter.lost_ret or record.topic == self._topics.express.name:
-            effects.alarms.append((record.topic, record.partition, record.offset))
-        key, value, headers = dead_letter_message(letter, record, self._codec)
-        topic = self._topics.dead_letters.name
-        effects.writes.append(OutputRecord(topic, None, key, value, headers))
+def _packed(effects: Effects, state: PartitionState, key: bytes) -> bytes | None:
+    """Return the packed consent of ``key`` as the batch leaves it so far, or None."""
+    changed = effects.changes.get(key)
+    return state.packed(key) if changed is None else changed or None

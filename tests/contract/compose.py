@@ -101,7 +101,10 @@ class Papers:
 
     def filled(self, value: str) -> str:
         """Return ``value`` with the variables of a filled-in .env."""
-        sample = {"IZIN_INTAKE_TOKENS": '["sample"]'}
+        sample = {
+            "IZIN_INTAKE_TOKENS": '["sample"]',
+            "IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]',
+        }
         text = VARIABLE.sub(lambda m: sample.get(m["name"] or m["bare"], "sample"), value)
         return text.replace("$$", "$")
 

@@ -43,7 +43,7 @@ _PORT = re.compile(r"(?:[\d.]+:)?\d{1,5}:\d{1,5}")
 _VOLUME = re.compile(r"([a-z][\w-]*):(/[\w/]+)")
 _DURATION = re.compile(r"(?:\d+(?:ms|s|m|h))+")
 _TAG = re.compile(r"\d+(?:\.\d+)*(?:-[a-z]+)?")
-_SECRET = re.compile(r"PASSWORD|TOKENS|ACCOUNT|DATABASE_URL")
+_SECRET = re.compile(r"PASSWORD|TOKENS|SECRETS|ACCOUNT|DATABASE_URL")
 _INSTRUCTIONS = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "EXPOSE", "ENTRYPOINT", "CMD"}
 
 

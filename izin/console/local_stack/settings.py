@@ -81,6 +81,10 @@ def _secret() -> str:
     return secrets.token_urlsafe(16)
 
 
+def _long_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCredentials:
     """Credentials of one run, known to its processes only."""
@@ -89,3 +93,4 @@ class StackCredentials:
     password: str = field(default_factory=_secret, repr=False)
     push_password: str = field(default_factory=_secret, repr=False)
     intake_token: str = field(default_factory=_secret, repr=False)
+    suppression_secret: str = field(default_factory=_long_secret, repr=False)

@@ -220,6 +220,7 @@ class LocalStack:
             "IZIN_INTAKE_OPERATIONS_PORT": str(self._ports.intake_operations),
             "IZIN_STREAM_PORT": str(self._ports.order),
             "IZIN_INSTANCE_ID": "order-1",
+            "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IZIN_INTAKE_TOKENS": f'["{self.intake_token}"]',
             "IYS_BASE_URL": self.url("simulator"),
             "IYS_USERNAME": self._credentials.username,

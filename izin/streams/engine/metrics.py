@@ -17,7 +17,16 @@ from izin.streams.ownership.effects import DEAD_LETTER
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
 _DECISIONS = ("Apply", "Enriched", "Stale", "Duplicate")
-_TOTALS = ("opt-outs", "repartitioned", "records", "batches", "acquisitions", "aborted")
+_TOTALS = (
+    "opt-outs",
+    "erased",
+    "suppressed",
+    "repartitioned",
+    "records",
+    "batches",
+    "acquisitions",
+    "aborted",
+)
 
 
 class WorkerMetrics(Collector):

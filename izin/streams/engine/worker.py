@@ -15,6 +15,7 @@ from izin.runtime.dead_letter_budget import BUDGET, DeadLetterBudget, LatestReco
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.engine.gate import Gate, Lane
 from izin.streams.engine.partition_processor import PartitionProcessor
 from izin.streams.engine.transport import RecordBatch
@@ -38,7 +39,7 @@ _log = get_logger(__name__)
 class OrderWorker:
     """Owns partitions and decides their batches."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all that a worker is made of
         self,
         *,
         settings: KafkaSettings,
@@ -46,6 +47,7 @@ class OrderWorker:
         codec: Codec,
         new_state: Callable[[int], PartitionState] = lambda _: MemoryState(),
         budget: DeadLetterBudget = BUDGET,
+        suppressions: SuppressionKeys = NO_SUPPRESSIONS,
     ) -> None:
         self.gate = Gate()
         self.assigned: frozenset[int] = frozenset()
@@ -58,8 +60,12 @@ class OrderWorker:
         self._codec = codec
         self._new_state = new_state
         self._budget = budget
+        self._suppressions = suppressions
         self._stage = OrderStage(
-            topics=settings.topics, partitions=settings.partitions, codec=codec
+            topics=settings.topics,
+            partitions=settings.partitions,
+            codec=codec,
+            suppressions=suppressions,
         )
         self._acquiring = asyncio.Semaphore(_ACQUIRED_AT_ONCE)
         self._turns = Turns()
@@ -139,7 +145,11 @@ class OrderWorker:
         if found is None:
             topics = self._settings.topics
             owned = OwnedPartition(
-                number, clients=self._clients, codec=self._codec, state=self._new_state(number)
+                number,
+                clients=self._clients,
+                codec=self._codec,
+                state=self._new_state(number),
+                suppressions=self._suppressions,
             )
             found = self._processors[number] = PartitionProcessor(
                 owned,

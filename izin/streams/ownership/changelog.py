@@ -16,11 +16,13 @@ from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import NO_SUPPRESSIONS, SUPPRESSED, SuppressionKeys
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.errors import StateError
 from izin.streams.fast_path.row_reader import RowReader
 from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.state.packing import Facts
-from izin.streams.state.state import PartitionState
+from izin.streams.state.state import PartitionState, suppression
 
 _SWITCH_INTERVAL = 0.0005
 
@@ -56,8 +58,17 @@ _frequent_switching = FrequentSwitching()
 class Changelog:
     """The partition ``number`` of ``desired-consents``, as it is read back."""
 
-    def __init__(self, number: int, settings: KafkaSettings, group: str, codec: Codec) -> None:
+    def __init__(
+        self,
+        number: int,
+        settings: KafkaSettings,
+        group: str,
+        codec: Codec,
+        suppressions: SuppressionKeys = NO_SUPPRESSIONS,
+    ) -> None:
         self._number = number
+        self._codec = codec
+        self._suppressions = suppressions
         self._settings = settings
         self._group = group
         self._rows = RowReader(codec)
@@ -88,8 +99,20 @@ class Changelog:
             state.apply(rows, reader.positions[number])
 
     def _packed(self, state: PartitionState, message: Message) -> bytes | None:
-        facts = self._row(message.value(), message.offset() or 0)
+        key, value, offset = message.key() or b"", message.value(), message.offset() or 0
+        if value is not None and key.startswith(SUPPRESSED):
+            return self._suppression(key, value, offset)
+        facts = self._row(value, offset)
         return facts and state.packing.pack_facts(*facts)
+
+    def _suppression(self, key: bytes, value: bytes, offset: int) -> bytes:
+        if not key.startswith(self._suppressions.prefixes):
+            raise StateError(
+                f"desired-consents[{self._number}]@{offset} says that a key was erased, under a "
+                "secret that IZIN_SUPPRESSION_SECRETS does not have; add it behind the newest"
+            )
+        at = self._codec.decode("Consent", value)["effective_at"]
+        return suppression((at - EPOCH) // MILLISECOND)
 
     def _row(self, value: bytes | None, offset: int) -> Facts | None:
         if value is None:

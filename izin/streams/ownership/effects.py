@@ -10,6 +10,8 @@ from izin.schemas.cloud_events import Headers
 
 DEAD_LETTER = "dead:"
 """Before the reason in the names under which dead letters are counted."""
+SUPPRESSED = "suppressed"
+"""The name under which the opt-ins are counted that were given before their key was erased."""
 
 
 class OutputRecord(NamedTuple):
@@ -18,12 +20,13 @@ class OutputRecord(NamedTuple):
     topic: str
     partition: int | None
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None: a tombstone."""
     headers: Headers
 
 
 output_record: Final[
-    Callable[[tuple[str, int | None, bytes | None, bytes, Headers]], OutputRecord]
+    Callable[[tuple[str, int | None, bytes | None, bytes | None, Headers]], OutputRecord]
 ] = partial(tuple.__new__, OutputRecord)
 """Makes an output record of its fields in a third of the time; most events need two."""
 
@@ -37,10 +40,12 @@ class Effects:
     repartitioned: list[OutputRecord] = field(default_factory=list)
     """Input records to write again, to the partitions that their keys belong to."""
     changes: dict[bytes, bytes] = field(default_factory=dict)
-    """The new state by canonical key, packed by the state's packing."""
+    """The new state by canonical key, packed by the state's packing; empty: the key is erased."""
+    suppresses: bool = False
+    """Whether a key was erased, so that opt-ins of it may be suppressed."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned`` and
-    ``opt-outs``."""
+    """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned``,
+    ``opt-outs``, ``erased`` and ``suppressed``."""
     suspects: Counter[str] = field(default_factory=Counter)
     """Dead letters that may be our own fault, by source; they have a budget
     (:mod:`izin.runtime.dead_letter_budget`)."""

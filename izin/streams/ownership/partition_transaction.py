@@ -32,6 +32,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer, Topic
 from izin.runtime import kafka
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
@@ -73,7 +74,13 @@ class OwnedPartition:
     """A partition number that this worker owns, or owned and may own again."""
 
     def __init__(
-        self, number: int, *, clients: SharedClients, codec: Codec, state: PartitionState
+        self,
+        number: int,
+        *,
+        clients: SharedClients,
+        codec: Codec,
+        state: PartitionState,
+        suppressions: SuppressionKeys = NO_SUPPRESSIONS,
     ) -> None:
         self.number = number
         self.state = state
@@ -82,7 +89,7 @@ class OwnedPartition:
         self._clients = clients
         self._codec = codec
         self._topics = clients.settings.topics
-        self._changelog = Changelog(number, clients.settings, clients.group, codec)
+        self._changelog = Changelog(number, clients.settings, clients.group, codec, suppressions)
         self._acquisition: _Acquisition | None = None
 
     @property

@@ -33,6 +33,7 @@ from rocksdict import (
 
 from izin.consent.model import LAW_VERSION
 from izin.runtime.observe import get_logger
+from izin.schemas.erasure import SUPPRESSED
 from izin.streams.errors import StateError
 from izin.streams.state.folder_lock import StateFolderLock
 from izin.streams.state.packing import LAYOUT, Packing
@@ -106,6 +107,7 @@ class RocksState:
         self._looked_up: dict[bytes, bool] = {}
         """Whether a key was there when it was last looked up, since the last write."""
         self.position = 0
+        self.suppresses = False
 
     @property
     def size(self) -> int:
@@ -148,19 +150,21 @@ class RocksState:
         return packed
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
-        """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``.
+        """Apply ``rows`` (none, or empty: a tombstone), and all rows below ``position``.
 
         Raises StateError if they cannot be written.
         """
         database = self._opened()
         batch, known, keys = WriteBatch(raw_mode=True), self._known(database, rows), self._keys
+        suppresses = self.suppresses
         for key, packed in rows.items():
-            if packed is None:
+            if not packed:
                 batch.delete(key)
                 keys -= key in known
             else:
                 batch.put(key, packed)
                 keys += key not in known
+                suppresses |= key.startswith(SUPPRESSED)
         shared = self.packing.shared(self._shared_saved)
         for index, fields in enumerate(shared, self._shared_saved):
             batch.put(_SHARED % index, fields)
@@ -171,6 +175,7 @@ class RocksState:
             "position": position,
             "keys": keys,
             "shared": self._shared_saved + len(shared),
+            "suppresses": suppresses,
         }
         batch.put(_ABOUT, json.dumps(about).encode())
         try:
@@ -179,7 +184,7 @@ class RocksState:
             raise StateError(
                 f"{self._folder} cannot be written ({error}); is the disk full?"
             ) from error
-        self._keys, self.position = keys, position
+        self._keys, self.position, self.suppresses = keys, position, suppresses
         self._shared_saved += len(shared)
         self._looked_up.clear()
 
@@ -250,6 +255,7 @@ class RocksState:
             self._get_all(rows, [_SHARED % index for index in range(self._shared_saved)])
         )
         self._identity, self._keys, self.position = about["topic"], about["keys"], about["position"]
+        self.suppresses = about.get("suppresses", False)
 
     def _known(self, rows: Rdict, keys: Collection[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are in the state."""

@@ -12,16 +12,30 @@ Where a state is stored is a setting: in memory (here), or on disk (``rocks``).
 import sys
 from collections.abc import Mapping
 from itertools import islice
-from typing import Protocol
+from struct import Struct
+from typing import Final, Protocol
 
 from izin.runtime.observe import get_logger
+from izin.schemas.erasure import SUPPRESSED
 from izin.streams.state.packing import Packing
 
+_INSTANT: Final = Struct(">q")
 _log = get_logger(__name__)
 
 
+def suppression(until: int) -> bytes:
+    """Return a suppression packed: until which instant (milliseconds since 1970) opt-ins are."""
+    return _INSTANT.pack(until)
+
+
+def erased_until(packed: bytes) -> int:
+    """Return until which instant (milliseconds since 1970) a packed suppression applies."""
+    (until,) = _INSTANT.unpack(packed)
+    return int(until)
+
+
 class PartitionState(Protocol):
-    """The consents of one partition, by canonical key."""
+    """The consents of one partition by canonical key, and its suppressions by their keys."""
 
     @property
     def packing(self) -> Packing:
@@ -30,6 +44,10 @@ class PartitionState(Protocol):
     @property
     def position(self) -> int:
         """The offset in ``desired-consents`` below which all rows are applied; 0 where none is."""
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether it has a suppression."""
 
     @property
     def size(self) -> int:
@@ -44,8 +62,9 @@ class PartitionState(Protocol):
         """Return the packed consent of ``key``, or None."""
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
-        """Apply ``rows``, packed by ``packing`` (None: a tombstone): the changes of a transaction
-        that has committed, or what was read back. All rows below ``position`` are then applied.
+        """Apply ``rows``, packed by ``packing`` (none, or empty: a tombstone): the changes of a
+        transaction that has committed, or what was read back. All rows below ``position`` are then
+        applied.
         """
 
     def clear(self) -> None:
@@ -67,6 +86,7 @@ class MemoryState:
         # By the part of the key that many share: half of the key is not stored a million times.
         self._packed: dict[bytes, dict[bytes, bytes]] = {}
         self.position = 0
+        self.suppresses = False
 
     @property
     def size(self) -> int:
@@ -92,13 +112,14 @@ class MemoryState:
         return None if group is None else group.get(recipient)
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
-        """Apply ``rows`` (None: a tombstone), and with them all rows below ``position``."""
+        """Apply ``rows`` (none, or empty: a tombstone), and all rows below ``position``."""
         for key, packed in rows.items():
             shared, _, recipient = key.rpartition(b"/")
             group = self._packed.get(shared)
             if group is None:
                 group = self._packed[shared] = {}
-            if packed is None:
+                self.suppresses |= shared.startswith(SUPPRESSED)
+            if not packed:
                 group.pop(recipient, None)
             else:
                 group[recipient] = packed
@@ -108,6 +129,7 @@ class MemoryState:
         """Discard everything."""
         self._packed.clear()
         self.position = 0
+        self.suppresses = False
 
     def close(self) -> None:
         """Keep everything: no other worker has this memory."""

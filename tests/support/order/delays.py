@@ -10,7 +10,7 @@ from izin.consent.model import Status
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.guard import appended_at
-from izin.streams.order import REPARTITIONED
+from izin.streams.outputs import REPARTITIONED
 from tests.support.order.verdict import Coordinates, committed_records, source
 
 LIMIT = 30.0

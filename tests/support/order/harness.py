@@ -14,6 +14,7 @@ from izin.consent.ordering import decide
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
@@ -120,13 +121,21 @@ def consent_of(state: PartitionState, key: bytes) -> Consent | None:
     return None if packed is None else state.packing.unpack(key, packed)
 
 
+SUPPRESSIONS = SuppressionKeys(["a fake secret of thirty-two characters"])
+
+
 class OrderHarness:
     """Folds records; with the settings of a broker, owns partition 0 of its topics."""
 
     def __init__(self, settings: KafkaSettings | None = None, codec: Codec = CODEC) -> None:
         self.settings = settings or KafkaSettings(partitions=PARTITIONS)
         topics = self.settings.topics
-        self.stage = OrderStage(topics=topics, partitions=self.settings.partitions, codec=codec)
+        self.stage = OrderStage(
+            topics=topics,
+            partitions=self.settings.partitions,
+            codec=codec,
+            suppressions=SUPPRESSIONS,
+        )
         self.codec = codec
         self.events, self.express = topics.events.name, topics.express.name
         self.rows_topic, self.opt_outs = topics.desired_consents.name, topics.opt_outs.name
@@ -163,7 +172,9 @@ class OrderHarness:
         clients = SharedClients(self.settings, f"{self.settings.topic_prefix}group")
         self._opened.append(clients)
         state = MemoryState() if state is None else state
-        return OwnedPartition(0, clients=clients, codec=self.codec, state=state)
+        return OwnedPartition(
+            0, clients=clients, codec=self.codec, state=state, suppressions=SUPPRESSIONS
+        )
 
     def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
         """Commit `effects` of the bulk lane."""

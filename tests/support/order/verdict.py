@@ -19,7 +19,7 @@ from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.streams.guard import appended_at
-from izin.streams.order import REPARTITIONED
+from izin.streams.outputs import REPARTITIONED
 from izin.streams.ownership.positions import DecidedOffsets
 
 Coordinates = tuple[str, int, int]

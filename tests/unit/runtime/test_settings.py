@@ -130,3 +130,15 @@ def test_impossible_closed_day_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", '["2206-05-25"]')
     with pytest.raises(OutsideCalendarError, match="2206"):
         _ = LedgerSettings().calendar
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("x", "write a JSON list"), ('["short"]', "needs 32 characters")]
+)
+def test_secrets_of_suppressions_are_long(
+    monkeypatch: pytest.MonkeyPatch, given: str, said: str
+) -> None:
+    """A short one could be guessed, and with it who was erased."""
+    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", given)
+    with pytest.raises(ValidationError, match=said):
+        StreamSettings()

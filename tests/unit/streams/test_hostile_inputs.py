@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.model import Status
-from izin.streams.order import MAX_BYTES
+from izin.streams.outputs import MAX_BYTES
 from izin.streams.ownership.effects import size
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, an_event

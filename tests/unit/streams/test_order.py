@@ -14,7 +14,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.streams import order
 from izin.streams.guard import APPENDED_AT
-from izin.streams.order import MAX_BYTES, REPARTITIONED
+from izin.streams.outputs import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects, size
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, PHONE, an_event, an_iys_event, an_iys_origin

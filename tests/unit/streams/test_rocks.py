@@ -15,13 +15,14 @@ from structlog.typing import EventDict
 from izin.consent.model import LAW_VERSION
 from izin.consent.ordering import decide
 from izin.runtime.settings import StateKind, StreamSettings
+from izin.schemas.erasure import SUPPRESSED
 from izin.streams.engine.app import states
 from izin.streams.errors import StateError
 from izin.streams.state import rocks as rocks_module
 from izin.streams.state.folder_lock import LOCK_FILE
 from izin.streams.state.packing import LAYOUT
 from izin.streams.state.rocks import RocksFolder, RocksState
-from izin.streams.state.state import MemoryState
+from izin.streams.state.state import MemoryState, suppression
 from tests.support.builders import a_key, an_admitted_event
 from tests.support.order.harness import apply, consent_of
 
@@ -279,3 +280,18 @@ def test_state_in_memory_is_the_default(tmp_path: Path) -> None:
     """Nothing is written to disk unless it is configured."""
     assert isinstance(states(StreamSettings(state_folder=tmp_path), "group")(3), MemoryState)
     assert not list(tmp_path.iterdir())
+
+
+def test_suppression_is_known_after_a_restart(folder: RocksFolder, state: RocksState) -> None:
+    """Until the state is cleared; an erased key has no row."""
+    assert not state.suppresses
+    state.apply({KEY: b"", SUPPRESSED + b"fake/00": suppression(7)}, 6)
+    assert state.packed(KEY) is None
+    state.close()
+    again = folder.state(0)
+    again.open(HOME)
+    assert again.suppresses
+    assert len(again) == 1
+    again.clear()
+    assert not again.suppresses
+    again.close()

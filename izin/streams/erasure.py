@@ -1,0 +1,129 @@
+"""Erase the state of a key, and suppress the opt-ins that would bring it back.
+
+In one transaction the key's row in ``desired-consents`` becomes a tombstone, and a suppression is
+written beside it: a row of the same partition whose key is the keyed digest of the erased key. So
+whoever reads the state back has both, and a suppression is never older than the state it is for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from izin.consent.model import LAW_VERSION, AdmittedEvent, ConsentEvent, OriginRank
+from izin.schemas.cloud_events import Headers, derived_id, headers
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, SuppressionKeys
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
+from izin.schemas.records import event_to_avro
+from izin.schemas.topics import Topics
+from izin.streams.guard import SourceRecord
+from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.state.state import PartitionState, erased_until, suppression
+
+_MICROSECOND = 1000
+
+
+class Erasures:
+    """Erases keys of the state, and knows which opt-ins are suppressed."""
+
+    def __init__(self, *, keys: SuppressionKeys, topics: Topics, codec: Codec) -> None:
+        self._keys = keys
+        self._topics = topics
+        self._codec = codec
+
+    @property
+    def can_erase(self) -> bool:
+        """Whether there is a secret to suppress under."""
+        return bool(self._keys)
+
+    def suppress(self, effects: Effects, state: PartitionState, key: bytes, effective: int) -> bool:
+        """Whether an opt-in of ``key`` given at ``effective`` (microseconds) is suppressed."""
+        for one in self._keys.every(key):
+            found = effects.changes.get(one) or state.packed(one)
+            if found is not None and effective <= erased_until(found) * _MICROSECOND:
+                return True
+        return False
+
+    def erase(
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        admitted: AdmittedEvent,
+        state: PartitionState,
+        current: datetime | None,
+    ) -> None:
+        """Add the erasure of the key of ``admitted``, whose state is of the instant ``current``.
+
+        Where a later event of the key was decided (it is known again, or the erasure is repeated),
+        the state stays. There must be a secret (``can_erase``).
+        """
+        key, partition = admitted.key.encode(), record.partition
+        at, event_id = admitted.effective_at, admitted.event.event_id
+        is_known_again = current is not None and current > at
+        kept = self._keys.of(key)
+        until = (at - EPOCH) // MILLISECOND
+        before = effects.changes.get(kept) or state.packed(kept)
+        effects.suppresses = True
+        effects.counts[ERASED] += 1
+        writes = effects.writes
+        rows = self._topics.desired_consents.name
+        if before is None or erased_until(before) < until:
+            effects.changes[kept] = suppression(until)
+            value = self._codec.encode("Consent", _consent(at, event_id, None))
+            identity = headers_of("Consent", kept.decode(), record, at)
+            writes.append(OutputRecord(rows, partition, kept, value, identity))
+        if not is_known_again:
+            effects.changes[key] = b""
+            identity = headers_of("Consent", event_id, record, at)
+            writes.append(OutputRecord(rows, partition, key, None, identity))
+        reason = KNOWN_AGAIN if is_known_again else ERASED
+        decision = self._codec.encode("Decision", _decision(admitted, record, reason))
+        identity = headers_of("Decision", event_id, record, at)
+        topic = self._topics.decisions.name
+        writes.append(OutputRecord(topic, partition, key, decision, identity))
+
+
+def headers_of(name: str, event_id: str, record: SourceRecord, at: datetime) -> Headers:
+    """Return the headers of a record of the contract ``name`` that an erasure gives."""
+    identity = derived_id(f"{event_id}/{name}", record.topic, record.partition, record.offset)
+    return headers(record=name, event_id=identity, source="/izin/streams", at=at)
+
+
+def _consent(at: datetime, event_id: str, event: ConsentEvent | None) -> Mapping[str, Any]:
+    """Return a Consent that names nobody, or the key of ``event``."""
+    return {
+        "customer_id": "" if event is None else event.customer_id,
+        "brand_code": 0 if event is None else event.brand_code,
+        "type": "" if event is None else event.type,
+        "recipient_type": "" if event is None else event.recipient_type,
+        "recipient": "" if event is None else event.recipient,
+        "status": ERASURE,
+        "previous_status": None,
+        "effective_at": at,
+        "origin_rank": int(OriginRank.OURS),
+        "event_id": event_id if event is None else "",
+        "origin": "izin-privacy",
+        "source": None,
+        "consent_date": None,
+        "registrable": False,
+        "latest_onay_at": None,
+        "latest_ret_at": None,
+        "law_version": LAW_VERSION,
+    }
+
+
+def _decision(admitted: AdmittedEvent, record: SourceRecord, reason: str) -> Mapping[str, Any]:
+    event = replace(admitted.event, status=ERASURE)
+    return {
+        "kind": ERASED,
+        "reason": reason,
+        "opted_out": False,
+        "effective_at": admitted.effective_at,
+        "violations": [],
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "consent": _consent(admitted.effective_at, event.event_id, event),
+        "event": event_to_avro(event),
+    }

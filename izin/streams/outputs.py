@@ -1,0 +1,214 @@
+"""What is written of a decision: its row, the opt-out that it is, the decision itself.
+
+A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
+among them has lost texts at the guard and takes effect; an ONAY is poison.
+"""
+
+from datetime import timedelta
+
+from izin.consent.errors import SourceError
+from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
+from izin.schemas.cloud_events import Headers
+from izin.schemas.codec import Codec
+from izin.schemas.fast.decision_writer import DecisionWriter
+from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.schemas.topics import Topics
+from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
+from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent
+from izin.streams.guard import (
+    APPENDED_AT,
+    AdmittedRecord,
+    DeadLetter,
+    SourceRecord,
+    dead_letter_message,
+    repartitioned_twice,
+)
+from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record, size
+
+REPARTITIONED = "izin-repartitioned"
+"""The header that marks a repartitioned record; its value is the coordinates it came from."""
+
+MAX_BYTES = 900_000
+"""What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
+
+_SECOND = timedelta(seconds=1)
+
+
+class OversizedError(SourceError):
+    """A record gives more than a Kafka record may hold."""
+
+
+class OutputWriter:
+    """Adds what is to be written to the effects of a batch."""
+
+    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:
+        self._topics = topics
+        self._rows_topic, self._opt_outs_topic = topics.desired_consents.name, topics.opt_outs.name
+        self._decisions_topic = topics.decisions.name
+        self._partitions = partitions
+        self._codec = codec
+        self._rows = RowWriter(codec)
+        self._decisions = DecisionWriter(codec.header("Decision"))
+        self._decision_headers = HeaderWriter("Decision")
+        self._row_headers = HeaderWriter("Consent", "/row")
+        self._opt_out_headers = HeaderWriter("Consent", "/opt-out")
+        self._event_header = codec.header("ConsentEvent")
+        self._row_header = codec.header("Consent")
+
+    def simple(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        key: bytes,
+        event: SimpleEvent,
+        decision: SimpleDecision,
+        changed: bytes | None,
+    ) -> None:
+        """Add the ``decision`` on a simple event, and its row where it ``changed`` the state."""
+        kind, reason, opted_out, facts = decision
+        (_, _, source), key_fields, event_id, _, effective = event
+        row = self._rows.write(key_fields, facts)
+        encoded = self._decisions.encode(
+            kind=kind,
+            reason=reason,
+            opted_out=opted_out,
+            effective_at=instant_bytes(effective),
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            consent=row[len(self._row_header) :],
+            event=(record.value or b"")[len(self._event_header) :],
+        )
+        record_id = self._decision_headers.derived_id(
+            event_id, record.topic, record.partition, record.offset
+        )
+        headers = self._decision_headers.headers(record_id, source, effective // 1_000_000)
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+
+    def general(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        key: bytes,
+        checked: AdmittedRecord,
+        decision: Decision,
+        changed: bytes | None,
+    ) -> None:
+        """Add any ``decision``, and its row where it ``changed`` the state.
+
+        Raises:
+            OversizedError: it is too large for a Kafka record; nothing was added.
+        """
+        event = checked.admitted.event
+        row = self._codec.encode("Consent", consent_to_avro(decision.consent))
+        encoded = self._encode(decision, record, row, is_unchanged=checked.is_unchanged)
+        record_id = self._decision_headers.derived_id(
+            event.event_id.encode(), record.topic, record.partition, record.offset
+        )
+        headers = self._decision_headers.headers(
+            record_id,
+            f"/{event.customer_id}/{event.origin}",
+            (checked.admitted.effective_at - EPOCH) // _SECOND,
+        )
+        # The decision has all that the others have, key and headers too: a small one needs no sum.
+        if len(encoded) > MAX_BYTES // 4 and size(key, encoded, headers) > MAX_BYTES:
+            raise OversizedError(self._decisions_topic)
+        kind, opted_out = decision.kind, decision.opted_out
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+
+    def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
+        self,
+        effects: Effects,
+        record: SourceRecord,
+        key: bytes,
+        kind: DecisionKind,
+        opted_out: bool,
+        changed: bytes | None,
+        row: bytes,
+        decision: bytes,
+        headers: Headers,
+        record_id: bytes,
+    ) -> None:
+        """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state."""
+        counts, writes, partition = effects.counts, effects.writes, record.partition
+        counts[kind] += 1
+        if changed is not None:
+            effects.changes[key] = changed
+            row_headers = self._row_headers.retyped(headers, record_id)
+            writes.append(output_record((self._rows_topic, partition, key, row, row_headers)))
+            if opted_out:
+                counts["opt-outs"] += 1
+                opt_out_headers = self._opt_out_headers.retyped(headers, record_id)
+                writes.append(
+                    output_record((self._opt_outs_topic, partition, key, row, opt_out_headers))
+                )
+        writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
+
+    def _encode(
+        self, decision: Decision, record: SourceRecord, row: bytes, *, is_unchanged: bool
+    ) -> bytes:
+        """Return ``decision`` encoded around ``row``, its framed Consent."""
+        admitted, value = decision.admitted, record.value or b""
+        if is_unchanged and value.startswith(self._event_header):
+            event = value[len(self._event_header) :]
+        else:
+            event = self._event_body(admitted.event)
+        return self._decisions.encode(
+            kind=decision.kind,
+            reason=decision.reason,
+            opted_out=decision.opted_out,
+            effective_at=long_bytes((admitted.effective_at - EPOCH) // MILLISECOND),
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            consent=row[len(self._row_header) :],
+            event=event,
+            violations=admitted.violations,
+        )
+
+    def _event_body(self, event: ConsentEvent) -> bytes:
+        return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
+
+    def repartition(
+        self, effects: Effects, record: SourceRecord, admitted: AdmittedEvent, key: bytes
+    ) -> None:
+        """Add the record again, in the partition that its key belongs to; once.
+
+        Raises:
+            OversizedError: it is too large for a Kafka record; nothing was added.
+        """
+        if any(name == REPARTITIONED for name, _ in record.headers):
+            self.dead_letter(effects, record, repartitioned_twice(admitted))
+            return
+        came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
+        first_appended = str(record.timestamp).encode()
+        value = record.value or b""
+        again = OutputRecord(
+            topic=record.topic,
+            partition=partition_of(key, self._partitions),
+            key=key,
+            value=value,
+            headers=[*record.headers, (REPARTITIONED, came_from), (APPENDED_AT, first_appended)],
+        )
+        if size(key, value, again.headers) > MAX_BYTES:
+            if admitted.status is not Status.RET:
+                raise OversizedError(record.topic)
+            event = self._event_header + self._event_body(admitted.event)
+            again = again._replace(value=event, headers=again.headers[-2:])
+        effects.counts["repartitioned"] += 1
+        effects.repartitioned.append(again)
+
+    def dead_letter(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
+        """Add the dead letter that ``record`` becomes."""
+        effects.counts[DEAD_LETTER + letter.reason] += 1
+        if letter.suspect:
+            effects.suspects[letter.suspect] += 1
+        # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
+        if letter.lost_ret or record.topic == self._topics.express.name:
+            effects.alarms.append((record.topic, record.partition, record.offset))
+        key, value, headers = dead_letter_message(letter, record, self._codec)
+        topic = self._topics.dead_letters.name
+        effects.writes.append(OutputRecord(topic, None, key, value, headers))

@@ -1,0 +1,224 @@
+"""An erased key leaves a suppression, and old opt-ins do not bring it back."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from izin.consent.model import ConsentEvent
+from izin.schemas.erasure import ERASURE, SuppressionKeys
+from izin.streams.errors import StateError
+from izin.streams.order import OrderStage
+from izin.streams.ownership.changelog import Changelog
+from izin.streams.ownership.effects import Effects
+from izin.streams.state.packing import Packing
+from izin.streams.state.state import MemoryState, erased_until
+from tests.support.builders import NOON, a_key, an_event, an_iys_event
+from tests.support.order.harness import (
+    CODEC,
+    EXPRESS,
+    HOME,
+    KEY,
+    PARTITIONS,
+    SUPPRESSIONS,
+    TOPICS,
+    OrderHarness,
+    a_record,
+    records_of,
+)
+from tests.support.order.harness import a_spoilt_record as a_spoilt
+
+HARNESS = OrderHarness()
+SUPPRESSION = SUPPRESSIONS.of(KEY)
+ROWS = TOPICS.desired_consents.name
+
+
+def after(**time: float) -> dict[str, object]:
+    """Return the dates of an event so long after the others."""
+    at = NOON + timedelta(**time)
+    return {"consent_date": at, "received_at": at}
+
+
+def an_erasure(**fields: object) -> ConsentEvent:
+    """Return the erasure of the key, an hour after the events of tests."""
+    given = {"status": ERASURE, "event_id": "erasure-1", "source": None, **after(hours=1)}
+    return an_event(**given | fields)
+
+
+def fold(state: MemoryState, *events: ConsentEvent, is_general: bool = False) -> Effects:
+    """Return the effects of events, and apply them to the state."""
+    records = records_of(*events, topic=EXPRESS, key=KEY)
+    path = HARNESS.fold_generally if is_general else HARNESS.fold
+    effects = path(records, state)
+    state.apply(effects.changes, state.position + len(records))
+    return effects
+
+
+def an_erased_state() -> MemoryState:
+    """Return the state of a key that had an opt-out and was erased."""
+    state = MemoryState()
+    fold(state, an_event(), an_event(event_id="2", status="RET", **after(minutes=1)))
+    fold(state, an_erasure())
+    return state
+
+
+def test_erasure_leaves_a_tombstone_and_a_suppression() -> None:
+    """In the partition of the key; nothing that is kept names the recipient."""
+    state = MemoryState()
+    fold(state, an_event(status="RET"))
+    effects = fold(state, an_erasure())
+    rows = [(one.partition, one.key, one.value) for one in effects.writes if one.topic == ROWS]
+    (partition, key, value), tombstone = rows
+    assert (partition, key) == (HOME, SUPPRESSION)
+    assert tombstone == (HOME, KEY, None)
+    recipient = a_key().recipient.encode()
+    assert recipient not in SUPPRESSION + (value or b"")
+    consent = CODEC.decode("Consent", value or b"")
+    assert consent["effective_at"] == NOON + timedelta(hours=1)
+    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert (decision["kind"], decision["reason"]) == ("erased", "erased")
+    assert (decision["event"]["event_id"], decision["event"]["status"]) == ("erasure-1", ERASURE)
+    assert state.packed(KEY) is None
+    assert state.suppresses
+    assert effects.counts["erased"] == 1
+
+
+@pytest.mark.parametrize("is_general", [False, True])
+@pytest.mark.parametrize(
+    ("event", "is_known"),
+    [
+        (an_event(event_id="old"), False),
+        (an_event(event_id="same", **after(hours=1)), False),
+        (an_event(event_id="new", **after(hours=1, seconds=1)), True),
+        (an_event(event_id="ret", status="RET"), True),
+        (an_iys_event(event_id="iys", status="ONAY"), False),
+        (an_iys_event(event_id="iys-ret", status="RET"), True),
+    ],
+    ids=lambda one: getattr(one, "event_id", ""),
+)
+def test_opt_ins_not_later_than_the_erasure_are_suppressed(
+    event: ConsentEvent, *, is_known: bool, is_general: bool
+) -> None:
+    """Whoever they come from; they leave a count. Opt-outs always count."""
+    state = an_erased_state()
+    effects = fold(state, event, is_general=is_general)
+    assert (state.packed(KEY) is not None) is is_known
+    assert effects.counts["suppressed"] == (not is_known)
+    assert bool(effects.writes) is is_known
+
+
+def test_opt_in_is_suppressed_behind_an_opt_out() -> None:
+    """The opt-out made the key known again, and would lose to a newer opt-in."""
+    state = an_erased_state()
+    ret = an_event(event_id="ret", status="RET")
+    effects = fold(state, ret, an_event(event_id="old", **after(minutes=1)))
+    assert effects.counts == {"Apply": 1, "opt-outs": 1, "suppressed": 1}
+
+
+def test_erasure_and_what_it_suppresses_may_be_in_one_batch() -> None:
+    """The state does not have the suppression yet."""
+    state = MemoryState()
+    ret = an_event(event_id="ret", status="RET")
+    effects = fold(state, ret, an_erasure(), an_event(event_id="old", **after(minutes=1)))
+    assert effects.counts["suppressed"] == 1
+    assert state.packed(KEY) is None
+
+
+def test_repeated_erasure_spares_what_came_later() -> None:
+    """Positions may be lost, and a lane be decided again."""
+    state = an_erased_state()
+    fold(state, an_event(event_id="new", **after(hours=2)))
+    effects = fold(state, an_erasure())
+    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    assert decision["reason"] == "known-again"
+    assert [one.topic for one in effects.writes] == [TOPICS.decisions.name]
+    assert state.packed(KEY) is not None
+
+
+def test_later_erasure_moves_the_suppression() -> None:
+    """And an earlier one does not move it back."""
+    state = an_erased_state()
+    fold(state, an_erasure(event_id="e2", **after(hours=2)))
+    until = erased_until(state.packed(SUPPRESSION) or b"")
+    fold(state, an_erasure(event_id="e3"))
+    assert erased_until(state.packed(SUPPRESSION) or b"") == until
+
+
+def test_erasure_without_a_secret_is_a_dead_letter() -> None:
+    """No opt-out of its partition waits for a missing setting."""
+    stage = OrderStage(topics=TOPICS, partitions=PARTITIONS, codec=CODEC)
+    state = MemoryState()
+    fold(state, an_event(status="RET"))
+    effects = stage.fold(HOME, records_of(an_erasure(), topic=EXPRESS, key=KEY), state)
+    assert effects.counts == {"dead:not-erasable": 1}
+    assert effects.alarms
+    assert not effects.changes
+
+
+def test_erasure_in_the_wrong_partition_moves() -> None:
+    """As any event does."""
+    effects = HARNESS.fold([a_record(an_erasure(), key=b"any")], partition=HOME + 1)
+    assert [one.partition for one in effects.repartitioned] == [HOME]
+
+
+@pytest.mark.parametrize("bad", [{"recipient": "nobody"}, {"brand_code": 0}])
+def test_erasure_without_a_readable_key_is_a_dead_letter(bad: dict[str, object]) -> None:
+    """It erases nothing, and is reported."""
+    effects = HARNESS.fold(records_of(an_erasure(**bad), topic=EXPRESS))
+    assert effects.counts == {"dead:refused": 1}
+    assert effects.alarms
+
+
+def test_failing_erasure_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its partition goes on."""
+    monkeypatch.setattr("izin.streams.erasure.suppression", lambda _: 1 / 0)
+    effects = HARNESS.fold(records_of(an_erasure()))
+    assert effects.counts["dead:poison"] == 1
+
+
+def test_damaged_erasure_is_a_dead_letter() -> None:
+    """Only an opt-out takes effect in spite of bytes that are no text."""
+    effects = HARNESS.fold([a_spoilt("actor", status=ERASURE)])
+    assert effects.counts == {"dead:undecodable": 1}
+
+
+def test_suppression_outlives_its_secret() -> None:
+    """A newer secret comes first; what was erased under an older one is known by that."""
+    state = an_erased_state()
+    rotated = SuppressionKeys(["another fake secret of forty characters!", *_secrets()])
+    stage = OrderStage(topics=TOPICS, partitions=PARTITIONS, codec=CODEC, suppressions=rotated)
+    effects = stage.fold(HOME, records_of(an_event(event_id="old"), key=KEY), state)
+    assert effects.counts == {"suppressed": 1}
+
+
+def test_suppression_under_an_unknown_secret_is_not_read_back() -> None:
+    """Else its key would come back unnoticed."""
+    effects = fold(MemoryState(), an_erasure())
+    row = next(one for one in effects.writes if one.key == SUPPRESSION)
+    known = Changelog(0, HARNESS.settings, "group", CODEC, SUPPRESSIONS)
+    packed = known._suppression(SUPPRESSION, row.value or b"", 7)
+    assert erased_until(packed) == (NOON + timedelta(hours=1)).timestamp() * 1000
+    unknown = Changelog(0, HARNESS.settings, "group", CODEC, SuppressionKeys(["x" * 70]))
+    with pytest.raises(StateError, match=r"@7 says .* IZIN_SUPPRESSION_SECRETS"):
+        unknown._suppression(SUPPRESSION, row.value or b"", 7)
+
+
+def test_cleared_state_has_no_suppression() -> None:
+    """It is read back from the topic."""
+    state = an_erased_state()
+    state.clear()
+    assert not state.suppresses
+    assert isinstance(state.packing, Packing)
+
+
+def _secrets() -> list[str]:
+    return [one.decode() for one in SUPPRESSIONS._secrets]
+
+
+def test_erased_event_is_not_changed() -> None:
+    """Admitting it as an opt-out leaves no trace."""
+    erasure = an_erasure(actor="ada")
+    effects = HARNESS.fold(records_of(erasure))
+    (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
+    event = decision["event"]
+    assert replace(erasure, received_at=event["received_at"]).actor == event["actor"]
