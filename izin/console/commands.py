@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "izin.console.verify.command:verify",
     "brands": "izin.console.brands.command:app",
     "ledger": "izin.console.ledger:app",
+    "privacy": "izin.console.privacy:app",
     "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",
     "local": "izin.local.cli:app",

@@ -61,7 +61,12 @@ OutputOption = Annotated[
 
 def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
     """Print ``value`` as JSON on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n")
+    sys.stdout.write(json_text(value))
+
+
+def json_text(value: Any) -> str:  # noqa: ANN401  # any JSON
+    """Return ``value`` as JSON, indented, with a newline at its end."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n"
 
 
 def turkish(at: datetime | str | None) -> str:

@@ -19,6 +19,11 @@ from tests.support.builders import BRAND, PHONE, a_dead_letter
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
+OPTED_OUT = "+905550000077"
+OPT_OUT = """INSERT INTO consents SELECT (jsonb_populate_record(c, jsonb_build_object(
+    'key', replace(c.key, c.recipient, %(other)s), 'recipient', %(other)s, 'desired_status', 'RET',
+    'registered', 'RET', 'state', 'accepted', 'action', 'nothing', 'latest_ret_at', now()))).*
+    FROM consents AS c"""
 REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands add": REGISTER,
@@ -26,6 +31,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
     "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
+    "privacy erase": ("privacy", "erase", OPTED_OUT, "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
     "retention hold": ("retention", "hold", "acme", "--reason=court"),
     "retention release": ("retention", "release", "1"),
@@ -47,6 +53,7 @@ def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
         connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
         connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
         connection.execute("SELECT create_month('2001-01-01')")
+        connection.execute(OPT_OUT, {"other": OPTED_OUT})
     writer = producer(topics)
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)

@@ -1,0 +1,217 @@
+"""``izin privacy``: erase what is known of a person, and give a person what is known (6698)."""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.console.terminal.arguments import ByOption, YesOption, is_key, normalised
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    ExitCode,
+    OutputFormat,
+    OutputOption,
+    exit_on_error,
+    json_text,
+    kafka_settings,
+    print_rows,
+    say,
+)
+from izin.runtime.registry import codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.privacy import erasure, export
+from izin.sinks.ledger.privacy.erasure import ErasureFinding
+from izin.sinks.record.messages import TopicMessages
+
+app = typer.Typer(
+    help="Erase what is known of a person, or export it for the person (6698 m.7, m.11).",
+    no_args_is_help=True,
+)
+
+_FOUND = {
+    "key": "key",
+    "customer": "customer",
+    "erasable": "erasable",
+    "history": "history rows",
+    "kept_until": "kept until",
+    "article": "by",
+    "why": "why not",
+}
+_GOING_ON = {
+    "id": "erasure",
+    "customer_id": "customer",
+    "requested_at": "requested",
+    "acknowledged_at": "streams erased",
+    "removed_at": "rows removed",
+    "check_at": "looked at again",
+}
+CustomerOption = Annotated[
+    str | None, typer.Option(help="Only what is a customer's; without it everybody's.")
+]
+
+
+@app.command()
+def erase(
+    recipient: Annotated[
+        str | None,
+        typer.Argument(help="Phone number or e-mail address, in any usual notation, or a key."),
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None, typer.Option(help="A text file with a recipient in each line, instead.")
+    ] = None,
+    customer: CustomerOption = None,
+    by: ByOption,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Erase a recipient from topics, ledger and state, and say what must stay until when.
+
+    A recipient with a consent that stands, something due to İYS or a legal hold is not erased. Of
+    others nothing is left at once but the history, which goes row by row: ten years after the act
+    (6563 m.11/3), and three after the consent ended (Yönetmelik m.13). Old opt-ins do not bring an
+    erased recipient back. Who ordered it is written to the history. Exit code 1 if something could
+    not be erased, 3 if nothing is known.
+    """
+    with exit_on_error():
+        asked = list(_recipients(recipient, file))
+        found, count = run_on_ledger(
+            lambda ledger: _erase(ledger, asked, customer, by, dry=not yes)
+        )
+    _print(found, output, is_list=file is not None)
+    refused = sum(bool(one.obstacles) for one in found)
+    if refused:
+        say(f"{refused} keys cannot be erased now")
+    if yes:
+        say(f"{count} keys are being erased; see: izin privacy list")
+    else:
+        say(f"{count} keys would be erased; add --yes to do it")
+    if refused:
+        raise typer.Exit(ExitCode.WRONG)
+
+
+@app.command("list")
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List the erasures that have not ended; the table names no person."""
+    with exit_on_error():
+        rows = run_on_ledger(erasure.unfinished)
+        going_on = run_on_ledger(erasure.progress)
+    print_rows(output, _GOING_ON, [[row[name] for name in _GOING_ON] for row in rows])
+    say(
+        f"{going_on.requested} requested, {going_on.waiting} waiting for İYS, "
+        f"{going_on.retained} with history that is retained, {going_on.erased} erased"
+    )
+
+
+@app.command("export")
+def export_(
+    recipient: Annotated[
+        str, typer.Argument(help="Phone number or e-mail address, in any usual notation.")
+    ],
+    *,
+    customer: CustomerOption = None,
+    to: Annotated[
+        Path | None, typer.Option(help="A file that must not exist; without it standard output.")
+    ] = None,
+) -> None:
+    """Write everything that is known of a recipient as JSON, for an access request.
+
+    The output is personal data; the file can be read by its owner only. Exit code 3 if nothing is
+    known.
+    """
+    with exit_on_error():
+        wanted = normalised(recipient)
+        known = run_on_ledger(lambda ledger: export.export(ledger, wanted, customer=customer))
+        if not known["keys"]:
+            raise SourceError("nothing is known of this recipient")
+        text = json_text(known)
+        if to is not None:
+            _write(to, text)
+            say(f"{len(known['keys'])} keys are written to {to}")
+        else:
+            typer.echo(text, nl=False)
+
+
+def _recipients(recipient: str | None, file: Path | None) -> Iterator[str]:
+    """Yield the recipients that are given, normalised; raises SourceError with the line."""
+    if (recipient is None) == (file is None):
+        raise typer.BadParameter("give a recipient, or --file with one in each line")
+    if recipient is not None:
+        yield normalised(recipient)
+        return
+    try:
+        lines = Path(file or "").read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{file} cannot be read: {error}") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            yield normalised(line.strip())
+        except SourceError as error:
+            raise SourceError(f"{file}, line {number}: {error}") from error
+
+
+def _print(found: Sequence[ErasureFinding], output: OutputFormat, *, is_list: bool) -> None:
+    """Print what was found; of a list only what cannot be erased."""
+    rows = [
+        (
+            one.key,
+            one.customer_id,
+            one.may_be_erased,
+            one.movements,
+            *_kept(one),
+            "; ".join(one.obstacles),
+        )
+        for one in found
+        if not is_list or one.obstacles or output is OutputFormat.JSON
+    ]
+    if rows or not is_list:
+        print_rows(output, _FOUND, rows, below=True)
+
+
+def _kept(one: ErasureFinding) -> tuple[object, str]:
+    """Return until when the history of a key is kept, and by which article."""
+    if not one.movements:
+        return None, ""
+    until, evidence = one.retain_until, one.evidence_until
+    if evidence is not None and (until is None or evidence > until):
+        return evidence, "Yönetmelik m.13"
+    return until, "" if until is None else "6563 m.11/3"
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be written: {error.strerror}; name a new file") from error
+    with os.fdopen(number, "w", encoding="utf-8") as target:
+        target.write(text)
+
+
+async def _erase(
+    ledger: Ledger, recipients: Sequence[str], customer: str | None, by: str, *, dry: bool
+) -> tuple[tuple[ErasureFinding, ...], int]:
+    """Return what was found, and how many keys are, or would be, erased."""
+    keys = [one for one in recipients if is_key(one)]
+    others = [one for one in recipients if not is_key(one)]
+    for some in (await erasure.keys_of(ledger, others)).values():
+        keys += some
+    found = tuple(
+        one
+        for one in await erasure.findings(ledger, keys)
+        if one.customer_id and customer in {None, one.customer_id}
+    )
+    if not found:
+        raise SourceError("nothing is known of any recipient given")
+    wanted = [one.key for one in found if one.may_be_erased]
+    if dry or not wanted:
+        return found, len(wanted)
+    kafka = kafka_settings()
+    messages = TopicMessages(codec(kafka), kafka.topics)
+    count = await erasure.request(ledger, messages, wanted, by=by, now=datetime.now(UTC))
+    return found, count
