@@ -21,6 +21,7 @@ from benchmarks.order.command import order
 from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
+from benchmarks.sink.erasure import erasures
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
 from benchmarks.worker.latency import latency
@@ -44,6 +45,7 @@ register(
         "poison": poison,
         "sink": sink,
         "outbox": outbox,
+        "erasure": erasures,
         "rate-limit": rate_limit,
         "simulator": simulator,
     },

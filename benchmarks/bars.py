@@ -16,6 +16,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "poison": ("poison",),
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "outbox": ("outbox",),
+    "erasure": ("erasure",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
     "rate-limit-degraded": (
@@ -156,6 +157,7 @@ _ALL = (
     _at_most(
         "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
     ),
+    _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),

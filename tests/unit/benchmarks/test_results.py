@@ -20,7 +20,7 @@ from benchmarks.order.summary import summarize
 from benchmarks.results import RunReport, publish
 from benchmarks.simulator import command as simulator
 from benchmarks.sink import command as sink
-from benchmarks.sink import outbox, rate_limit
+from benchmarks.sink import erasure, outbox, rate_limit
 from benchmarks.worker import latency, poison, replay, restart, state
 
 
@@ -160,6 +160,18 @@ SHORT: dict[str, Callable[[], Any]] = {
     ),
     "outbox": lambda: outbox.figures(
         outbox.OutboxReads(delivered=1, empty_ms=0.2, floor_ms=0.7, first_id_ms=114)
+    ),
+    "erasure": lambda: erasure.figures(
+        erasure.ErasureSteps(
+            keys=2,
+            erased=1,
+            movements=1,
+            requested=61,
+            decided=0,
+            ingested=0,
+            removed=0,
+            history=0,
+        )
     ),
     "rate-limit": lambda: rate_limit.figures(at_the_limit(0.94, 4, False), rates(jitter=0.08)),
     "rate-limit-steady": lambda: rate_limit.figures(at_the_limit(0.94, 4, False), rates()),
