@@ -1,5 +1,6 @@
 """``python -m tools.generate`` (``make docs``): write the files that are generated from code."""
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -33,6 +34,7 @@ from tools.generate_benchmarks import benchmarks_page
 from tools.generate_offsets import offset_modules
 
 ROOT = Path(__file__).parents[1]
+_DAY_MS = 24 * 60 * 60 * 1000
 _NOTE = "<!-- Generated from code by `make docs`; changes here are lost. -->\n"
 
 
@@ -116,7 +118,9 @@ _TOPICS = """{note}
 From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Topics of P
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
 murmur2 gives it; `order-positions` has a record for each partition number, on that partition, and
-`first-receipts` is keyed by event id.
+`first-receipts` is keyed by event id. In `desired-consents` an erased key is a tombstone, and a
+suppression stands beside it, whose key begins with `suppressed/`: skip it
+([privacy.md](privacy.md)).
 
 All but `order-positions` carry the headers of CloudEvents 1.0. `ce_source` and `ce_id` together
 name one record: the same record published again has the same, any other has another, also where
@@ -128,13 +132,34 @@ both are about one event (whose own `event_id` is a field of the record).
 """
 
 _RETENTION = """{note}
-# Retention of the ledger's tables
+# Retention
+
+Where personal data is, and for how long. What `izin privacy erase` does sooner is in
+[privacy.md](privacy.md).
+
+## Topics
+
+From `izin.schemas.topics`: those that name a recipient. All others name nobody, but for the key of
+a record in `first-receipts`: the id of an event, for a day.
+
+| topic | a record is kept | because |
+|---|---|---|
+{topics}
+
+## State, logs and files
+
+| where | what | it is kept |
+|---|---|---|
+| state of order workers | what `desired-consents` has | as there; RocksDB's files until compacted |
+| logs | no recipient: they are masked | as your log store keeps them |
+| files of imports and exports, reports, backups | whatever you wrote there | as you keep them |
+
+## Tables of the ledger
 
 From `izin.sinks.ledger.table_retention`. A sink worker deletes what has expired every hour, in
 small transactions: no submission under a legal hold, none that is not settled, and none whose calls
 and answers are not in the history, for which it logs `settled submissions not in the history`. The
-retailers of a call are in the decision on its event. How long topics keep records is in
-[topics.md](topics.md).
+retailers of a call are in the decision on its event.
 
 | table | a row is kept | because |
 |---|---|---|
@@ -276,7 +301,29 @@ def _messages() -> str:
 
 def _retention() -> str:
     rows = "\n".join(_row(f"`{name}`", one.kept, one.why) for name, one in TABLES.items())
-    return _RETENTION.format(note=_NOTE, rows=rows)
+    topics = "\n".join(map(_retention_of, filter(_names_a_person, Topics())))
+    return _RETENTION.format(note=_NOTE, rows=rows, topics=topics)
+
+
+def _names_a_person(topic: Topic) -> bool:
+    """Whether a record of ``topic`` has, or contains, a field with personal data."""
+    schemas = {name: one.schema for name, one in contracts.current().items()}
+    text = json.dumps(schemas[topic.record])
+    inner = [name for name in schemas if f'"izin.{name}"' in text]
+    texts = [text, *(json.dumps(schemas[name]) for name in inner)]
+    return topic.record == "DeadLetter" or any("Personal data" in one for one in texts)
+
+
+def _retention_of(topic: Topic) -> str:
+    kept = topic.config.get("retention.ms")
+    if kept is None:
+        days = int(topic.config["max.compaction.lag.ms"]) // _DAY_MS
+        return _row(
+            f"`{topic.name}`",
+            f"until its key is erased, and {days} days",
+            "the latest of each key is the state; compaction removes what was erased",
+        )
+    return _row(f"`{topic.name}`", f"{int(kept) // _DAY_MS} days", "so long it can be read again")
 
 
 def _topics() -> str:
