@@ -5,16 +5,13 @@ customary names (``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTR
 with ``IZIN_`` or ``IYS_``. Secrets print as ``**********`` and have no default.
 """
 
-import json
-from contextlib import suppress
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from izin.consent.business_days import Calendar
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
@@ -137,25 +134,9 @@ class IntakeSettings(_Group):
     proxies: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_PROXIES")
     """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
     the client whose share of the requests in progress is counted."""
-    tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_INTAKE_TOKENS"
-    )
-    """Bearer tokens that may post (a JSON list); empty: every request is answered with 503."""
     first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
     """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
     bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
-
-    @field_validator("tokens", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        """Parse the list here: the error of the default decoder does not name the setting."""
-        if not isinstance(given, str):
-            return given
-        with suppress(ValueError):
-            found = json.loads(given)
-            if isinstance(found, list) and all(isinstance(one, str) for one in found):
-                return found
-        raise ValueError('write a JSON list of texts, such as ["..."]')
 
 
 class StateKind(StrEnum):
