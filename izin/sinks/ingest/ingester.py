@@ -34,6 +34,8 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.registry.ownership import alert
+from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
@@ -170,18 +172,20 @@ class Ingester:
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = UnitOfWork(self.topic_messages, now=now)
-            changes.add_history(await new_decisions.facts(connection, decisions, self._reader))
+            facts = await new_decisions.facts(connection, decisions, self._reader, known)
+            changes.add_history(facts)
             builder = NewRowBuilder(
                 self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
             new_keys, others = _split(decisions, entries)
             others += await self._write_bulk(connection, builder, new_keys)
             changes.add_actions(builder.due_actions)
-            await self._apply(changes, others, entries, known)
+            of_others = await self._apply(changes, others, entries, known)
             await changes.write(connection)
             if quarantined:
                 letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
                 await append_messages(connection, letters, now)
+        alert(of_others)
         return len(others)
 
     @cached_property
@@ -237,15 +241,17 @@ class Ingester:
         decisions: Sequence[IncomingDecision],
         entries: dict[str, ConsentRow],
         known: Mapping[int, Brand],
-    ) -> None:
-        """Apply ``decisions`` to their rows one by one."""
+    ) -> list[OtherCustomerOptIn]:
+        """Apply ``decisions`` to their rows one by one; return the opt-ins of other customers."""
         now = changes.now
+        of_others: list[OtherCustomerOptIn] = []
         last = {one.key: place for place, one in enumerate(decisions)}
         for place, decision in enumerate(decisions):
             before = entries.get(decision.key)
             entry = self._applier.apply(before, decision, now)
+            brand = known.get(entry.brand_code)
+            entry = received(before, entry, brand, of_others.append)
             if last[decision.key] == place:
-                brand = known.get(entry.brand_code)
                 ruled = ruling.rule_row(entry, brand, now, calendar=self.ledger.calendar)
                 entries[decision.key] = changes.apply(before, ruled)
             else:
@@ -253,6 +259,7 @@ class Ingester:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
+        return of_others
 
 
 def _split(

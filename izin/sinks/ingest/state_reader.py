@@ -17,6 +17,8 @@ from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.ledger import bootstraps, brands
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.registry.ownership import alert
+from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.consent_row import BOOTSTRAP
@@ -70,7 +72,8 @@ class StateReader:
         keys = Counter(one.partition() or 0 for one, _ in consents)
         async with self.ledger.transaction() as connection:
             await self._advance(connection, moves, keys)
-            await self._apply(connection, consents)
+            of_others = await self._apply(connection, consents)
+        alert(of_others)
         self._passed(moves)
         self.latest.add({}, len(consents))
 
@@ -113,8 +116,10 @@ class StateReader:
 
     async def _apply(
         self, connection: Connection, consents: Sequence[tuple[Message, Consent]]
-    ) -> None:
-        """Restore the rows of ``consents``, the older of a key first."""
+    ) -> list[OtherCustomerOptIn]:
+        """Restore the rows of ``consents``, the older of a key first; return the opt-ins of other
+        customers.
+        """
         now, calendar = self.clock(), self.ledger.calendar
         rows = await lock(connection, {str(one.key) for _, one in consents})
         codes = {one.key.brand_code for _, one in consents}
@@ -122,12 +127,14 @@ class StateReader:
         if codes - known.keys():
             await brands.note_unknown(connection, codes - known.keys(), now=now)
         changes = UnitOfWork(self.topic_messages, now=now)
+        of_others: list[OtherCustomerOptIn] = []
         for place, (message, consent) in enumerate(consents):
             key = str(consent.key)
             before = rows.get(key)
-            after = apply.restored(before, consent, now)
+            brand = known.get(consent.key.brand_code)
+            restored = apply.restored(before, consent, now)
+            after = received(before, restored, brand, of_others.append)
             if before is None or before.desired_event_id != after.desired_event_id:
-                brand = known.get(consent.key.brand_code)
                 ruled = ruling.rule_row(after, brand, now, calendar=calendar)
                 rows[key] = changes.apply(before, ruled)
                 changes.add_movement(_restoration(message, consent, now))
@@ -136,6 +143,7 @@ class StateReader:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         await changes.write(connection)
+        return of_others
 
 
 def _restoration(message: Message, consent: Consent, now: datetime) -> Movement:

@@ -47,6 +47,10 @@ _SETTLED = TableRetention(
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "api_keys": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; events name the key that published them",
+    ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
@@ -55,6 +59,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
     ),
+    "customers": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "kafka_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "leases": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "legal_holds": TableRetention(

@@ -17,6 +17,7 @@ from izin.consent.may_send import may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.schemas.api_keys import ApiKey
 from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
@@ -169,6 +170,12 @@ class TopicMessages:
         }
         code = str(brand.brand_code)
         return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
+
+    def api_key(self, key: ApiKey, now: datetime) -> Message:
+        """Return the message of an API key."""
+        return self._message(
+            self.topics.api_keys, key.id, key.customer_id, key.to_avro(), key.id, now
+        )
 
     def anchor(self, anchor: Anchor) -> Message:
         """Return the message of a chain's head."""

@@ -24,6 +24,11 @@ def customer_key(customer_id: str) -> str:
     return f"customer/{customer_id}"
 
 
+def api_key_key(key_id: str) -> str:
+    """Return the key of acts on an API key."""
+    return f"api-key/{key_id}"
+
+
 def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
     what: str,
     key: str,
