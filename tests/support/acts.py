@@ -8,10 +8,14 @@ import typer
 from izin.console.cli import app
 
 ACTS: Mapping[str, str] = {
+    "customers add": "add customer",
     "brands add": "add brand",
     "brands rights": "change rights",
     "brands retry": "retry suspension */*",
     "brands requeue": "requeue",
+    "keys create": "create API key",
+    "keys rotate": "rotate API key",
+    "keys revoke": "revoke API key",
     "dead-letters acknowledge": "acknowledge dead letter",
     "retention set": "retain month",
     "retention hold": "place legal hold 1",
@@ -42,6 +46,9 @@ OTHERS: Mapping[str, str] = {
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
     "verify": READS,
+    "customers list": READS,
+    "customers show": READS,
+    "keys list": READS,
     "brands list": READS,
     "brands show": READS,
     "brands parked": READS,

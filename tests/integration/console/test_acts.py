@@ -21,10 +21,14 @@ pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
 ORDERS: Mapping[str, tuple[str, ...]] = {
+    "customers add": ("customers", "add", "beta", "--name=Beta"),
     "brands add": REGISTER,
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
+    "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
+    "keys rotate": ("keys", "rotate", "shop"),
+    "keys revoke": ("keys", "revoke", "shop", "--execute"),
     "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
     "retention hold": ("retention", "hold", "acme", "--reason=court"),

@@ -112,7 +112,6 @@ def test_doctor_finds_that_no_worker_runs(
 ) -> None:
     """Nothing waits and nothing runs: each worker is named with the command that starts it."""
     izin("doctor", "--fix")
-    monkeypatch.setenv("IZIN_INTAKE_TOKENS", '["obviously-fake"]')
     monkeypatch.setenv("IZIN_INTAKE_PORT", str(free_port()))
     code, findings = checked(izin)
     assert code == 1
