@@ -27,7 +27,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
     "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
-    "keys rotate": ("keys", "rotate", "shop"),
+    "keys rotate": ("keys", "rotate", "crm"),
     "keys revoke": ("keys", "revoke", "shop", "--execute"),
     "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
@@ -43,14 +43,19 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 
 @pytest.fixture
 def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
-    """Return a ledger in which a record is parked, a brand suspended, a number missing, and a month
-    eleven years old; and Kafka has a dead letter.
+    """Return a ledger in which a record is parked, a brand suspended, a number missing, a month
+    eleven years old, and an API key known; and Kafka has a dead letter.
     """
     store_history()
     with psycopg.connect(ledger) as connection:
         connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
         connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
         connection.execute("SELECT create_month('2001-01-01')")
+        connection.execute(
+            "INSERT INTO api_keys (id, name, secret_hash, scopes, customers, brands, channels,"
+            " created_at) VALUES ('0a1b2c3d4e5f-1', 'crm', sha256('fake'), '{ask}', '{acme}', '{}',"
+            " '{}', now())"
+        )
     writer = producer(topics)
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)

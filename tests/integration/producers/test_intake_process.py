@@ -107,7 +107,7 @@ def test_intake_without_kafka_does_not_start():
             "the port is taken; set IZIN_INTAKE_OPERATIONS_PORT",
         ),
         ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
-        ("IZIN_INTAKE_FIRST_RECEIPTS", "none", "set in the environment"),
+        ("IZIN_INTAKE_FIRST_RECEIPTS", "none", "should be a valid integer"),
     ],
 )
 def test_unusable_settings_are_named(
