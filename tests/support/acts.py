@@ -22,6 +22,7 @@ ACTS: Mapping[str, str] = {
     "retention release": "release legal hold 1",
     "retention drop": "drop month",
     "sequences close": "close sequence numbers",
+    "ledger bootstrap": "restore partitions",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -55,7 +56,6 @@ OTHERS: Mapping[str, str] = {
     "brands retailers": READS,
     "brands suspensions": READS,
     "ledger verify": READS,
-    "ledger bootstrap": "does what a sink worker does by itself; each restored row has a movement",
     "retention list": READS,
     "retention holds": READS,
     "sequences list": READS,

@@ -17,7 +17,6 @@ from izin.producers.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
-from izin.runtime.api_keys.access import Freshness
 from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import operations_app
@@ -108,8 +107,7 @@ async def _listen(  # noqa: PLR0913, PLR0917  # what is served, and what it depe
     registry = endpoint.metrics.registry
 
     def faults() -> Mapping[str, str]:
-        is_read = keys.freshness is not Freshness.NOT_READ
-        return broker.faults() if is_read else {**broker.faults(), "api keys": "not read yet"}
+        return {**broker.faults(), **keys.faults()}
 
     try:
         await listeners.serve(

@@ -5,7 +5,7 @@ read, no other record makes the key valid again. A record that cannot be read re
 it may be a revocation.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hmac import compare_digest
 
@@ -35,6 +35,11 @@ class ApiKeyDirectory:
     def freshness(self) -> Freshness:
         """How well the keys are known."""
         return freshness_of(self._age())
+
+    def faults(self) -> Mapping[str, str]:
+        """Return why an endpoint is not ready: its keys were not read yet. Stale, it goes on."""
+        is_read = self.freshness is not Freshness.NOT_READ
+        return {} if is_read else {"api keys": "not read yet"}
 
     def find(self, text: str) -> ApiKey | None:
         """Return the key that a client presents as ``text``; None where there is no such key.

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
-from izin.runtime.kafka import producer
+from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
@@ -37,6 +38,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "sequences close": (
         *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
     ),
+    "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
 
@@ -44,7 +46,8 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 @pytest.fixture
 def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
     """Return a ledger in which a record is parked, a brand suspended, a number missing, a month
-    eleven years old, and an API key known; and Kafka has a dead letter.
+    eleven years old, and an API key known; Kafka has a dead letter, and a decision that it has
+    deleted unread.
     """
     store_history()
     with psycopg.connect(ledger) as connection:
@@ -59,7 +62,10 @@ def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
     writer = producer(topics)
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)
+    writer.produce(topics.topics.decisions.name, value=b"deleted", partition=0)
     assert writer.flush(20) == 0
+    client, place = admin(topics), TopicPartition(topics.topics.decisions.name, 0, 1)
+    client.delete_records([place])[place].result(20)
     return ledger
 
 

@@ -16,6 +16,8 @@ from izin.local import free_port
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.settings import KafkaSettings
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.integration.producers.waiting import until
+from tests.support.api_keys import an_api_key, publish_key
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
@@ -64,6 +66,19 @@ def test_accepted_signups_are_in_kafka(
     assert len(frames) == 400
     ids = {dict(one.headers)["ce_id"] for one in frames}
     assert len(ids) == 200
+
+
+def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, settings: KafkaSettings):
+    """By an intake that runs, from the record of the revocation on."""
+    (signup,) = signups(brand=BRAND, now=datetime.now(UTC), seed=7, count=1)
+
+    def status() -> int:
+        headers = {"Content-Type": signup.content_type}
+        return client.post("/v1/consents", content=signup.body, headers=headers).status_code
+
+    until(lambda: status() == 202)
+    publish_key(settings, an_api_key(revoked_at=datetime.now(UTC)))
+    until(lambda: status() == 401, seconds=2)
 
 
 _IMPATIENT = """

@@ -63,6 +63,12 @@ def test_keys_are_stale_after_a_minute() -> None:
     assert freshness_of(limit + 0.1) is Freshness.STALE
 
 
+def test_endpoint_is_ready_once_the_keys_are_read() -> None:
+    """Also where they are stale: it publishes on, and another would be as stale."""
+    ages = {None: 1, 0.0: 0, 1e6: 0}
+    assert {age: len(known(age=age).faults()) for age in ages} == ages
+
+
 @pytest.mark.parametrize(
     ("cut", "customer", "brand", "channel", "expected"),
     [

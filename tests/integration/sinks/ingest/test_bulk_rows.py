@@ -41,7 +41,13 @@ _MARKS = count(1)
 
 CODEC = Codec()
 NOW = NOON + timedelta(minutes=5)
-LOADING = replace(ACTIVE, brand_code=100_002, activated_at=None, loading_deadline=NOW)
+LOADING = replace(
+    ACTIVE,
+    brand_code=100_002,
+    customer_id='a"b\\',
+    activated_at=None,
+    loading_deadline=NOW,
+)
 BRANDS = (ACTIVE, LOADING)
 TOPIC = "consent-decisions"
 
