@@ -137,7 +137,7 @@ class StateReader:
             if before is None or before.desired_event_id != after.desired_event_id:
                 ruled = ruling.rule_row(after, brand, now, calendar=calendar)
                 rows[key] = changes.apply(before, ruled)
-                changes.add_movement(_restoration(message, consent, now))
+                changes.add_movement(_restoration(message, consent, after.customer_id, now))
             else:
                 rows[key] = changes.put(before, after)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
@@ -146,11 +146,11 @@ class StateReader:
         return of_others
 
 
-def _restoration(message: Message, consent: Consent, now: datetime) -> Movement:
-    """Return the history's record of a row that was restored."""
+def _restoration(message: Message, consent: Consent, customer_id: str, now: datetime) -> Movement:
+    """Return the history's record of a row of a customer that was restored."""
     return Movement(
         kind=BOOTSTRAP,
-        customer_id=consent.customer_id,
+        customer_id=customer_id,
         key=str(consent.key),
         event_id=consent.event_id,
         status=str(consent.status),
