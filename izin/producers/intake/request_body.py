@@ -13,9 +13,8 @@ from typing import Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from izin.consent.model import DateBasis
-from izin.consent.texts import clean, cut, has_surrogate, is_too_long
+from izin.consent.texts import clean, has_surrogate
 from izin.consent.violations import Violation
-from izin.consent.violations import violation as by_law
 from izin.producers.mapping.field_names import JSON_NAMES, Field, field_of, fold
 from izin.producers.mapping.violations import printable, violation
 from izin.runtime.http_server.problems import RequestRefusedError
@@ -167,7 +166,6 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
             _put(own, _BASIS_NAME, text, faults)
         else:
             faults.append(violation(printable(name), "H118"))
-    evidence = _with_actor(values.pop(Field.ACTOR, ""), evidence, faults)
     basis = own.get(_BASIS_NAME, "").strip().lower()
     if basis and basis not in _BASES:
         faults.append(violation("dateBasis", "IZIN-DATE-BASIS"))
@@ -179,24 +177,6 @@ def _of_pairs(pairs: Iterable[tuple[str, Any]], *, is_live: bool) -> InputRecord
         violations=tuple(faults),
         names=_names(names),
     )
-
-
-def _with_actor(
-    actor: str, evidence: Mapping[str, str], faults: list[Violation]
-) -> Mapping[str, str]:
-    """Return ``evidence`` with whom the sender names as the actor.
-
-    The actor of the event is the API key: what a body says can be anybody's word.
-    """
-    named = clean(actor).strip()
-    if not named:
-        return evidence
-    if is_too_long(named):
-        faults.append(by_law(Field.ACTOR, "IZIN-TEXT-SIZE"))
-    if evidence.get(Field.ACTOR, named) != named:
-        faults.append(violation(Field.ACTOR, "IZIN-TWICE", name=Field.ACTOR))
-        return evidence
-    return {**evidence, Field.ACTOR: cut(named)}
 
 
 def _names(given: Mapping[str, str]) -> Mapping[str, str]:

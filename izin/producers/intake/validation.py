@@ -110,8 +110,8 @@ class RecordValidator:
     def _draft(
         self, given: InputRecord, idempotency_key: str | None, key: ApiKey, now: datetime
     ) -> _Draft:
-        values = {**given.values, Field.ACTOR: key.name}
-        record = read(values, DateRules()).with_violations(given.violations)
+        record = read(given.values, DateRules()).with_violations(given.violations)
+        record, evidence = _by_key(record, given.evidence, key)
         reference = given.reference or idempotency_key
         if reference is None and record.consent_date is not None:
             # Without a date, a customer number would make the next change the same event.
@@ -124,7 +124,7 @@ class RecordValidator:
             event_id=event_id,
             origin=ORIGIN,
             received_at=now,
-            evidence=given.evidence,
+            evidence=evidence,
             is_live=given.is_live,
         )
         return _Draft(
@@ -184,6 +184,22 @@ class RecordValidator:
                 return PostponedRecord()
             case _:
                 return draft.result
+
+
+def _by_key(
+    record: MappedRecord, evidence: Mapping[str, str], key: ApiKey
+) -> tuple[MappedRecord, Mapping[str, str]]:
+    """Return ``record`` with ``key`` as its actor, and ``evidence`` with whom the sender names.
+
+    What a sender says of who acted is anybody's word.
+    """
+    named, own = record.texts.get(Field.ACTOR), str(Field.ACTOR)
+    record = replace(record, texts={**record.texts, Field.ACTOR: key.name})
+    if named is None:
+        return record, evidence
+    if evidence.get(own, named) != named:
+        return record.with_violations((violation(own, "IZIN-TWICE", name=own),)), evidence
+    return record, {**evidence, own: named}
 
 
 async def _results(
