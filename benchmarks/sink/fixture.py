@@ -24,6 +24,7 @@ from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.registry import customers
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
@@ -191,6 +192,7 @@ async def sink_fixture(
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         codec = Codec()
         topic_messages = TopicMessages(codec, Topics())
+        await customers.add(ledger, _CUSTOMER, "Örnek", by="benchmark", now=datetime.now(UTC))
         for code in BRANDS:
             brand = Brand(
                 brand_code=code,

@@ -9,6 +9,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.read_topic import read_all
+from izin.console.terminal.arguments import ByOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -96,19 +97,21 @@ def bootstrap(
     execute: Annotated[
         bool, typer.Option("--execute", help="Do it. Without it the command only shows what waits.")
     ] = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Restore the ledger from desired-consents where its next decisions are no longer kept.
 
     A sink worker does so by itself, with an alert; this shows what it would restore, and how far it
     is. A newer row stays as it is. What İYS holds is unknown, and queried before anything is
-    submitted. A command that was stopped goes on where it was. Exit code 1 if anything waits.
+    submitted. A command that was stopped goes on where it was. Who ordered it is written to the
+    history. Exit code 1 if anything waits.
     """
     with exit_on_error():
         kafka = kafka_settings()
         encoder = codec(kafka)
         found, lost = run_on_ledger(
-            lambda ledger: _bootstrap(ledger, kafka, encoder, execute=execute)
+            lambda ledger: _bootstrap(ledger, kafka, encoder, by=by if execute else None)
         )
     rows = {one.partition: _restored(one) for one in found}
     rows |= {one.partition: _lost(one) for one in lost}
@@ -132,9 +135,11 @@ def _lost(one: Range) -> tuple[object, ...]:
 
 
 async def _bootstrap(
-    ledger: Ledger, settings: KafkaSettings, encoder: Codec, *, execute: bool
+    ledger: Ledger, settings: KafkaSettings, encoder: Codec, *, by: str | None
 ) -> tuple[Sequence[Bootstrap], Sequence[Range]]:
-    """Restore what is lost if told to; return how far each partition is, and what is lost."""
+    """Restore what is lost if somebody orders it, ``by``; return how far each partition is, and
+    what is lost.
+    """
     bootstrapper = Bootstrapper(
         ledger=ledger,
         topic_messages=TopicMessages(encoder, settings.topics),
@@ -143,9 +148,9 @@ async def _bootstrap(
         clock=lambda: datetime.now(UTC),
     )
     lost = await bootstrapper.lost()
-    if execute:
+    if by is not None:
         async with living(ledger):
-            await bootstrapper.begin(lost)
+            await bootstrapper.begin(lost, by=by)
             await bootstrapper.run(_say_progress)
         lost = []
     return await bootstrapper.progress(), lost

@@ -83,6 +83,7 @@ class Scenario:
     def run(self, export: Path, rows: int, killer: Killer | None) -> ScenarioResult:
         """Run the whole scenario; ``killer`` kills workers meanwhile."""
         _wait(lambda: len(self._brands().load()) == len((ACTIVE, LOADING)), "the brands are known")
+        _wait(self._is_key_known, "the intake knows the key")
         truth = self.write_export(export, rows)
         with Subscriber(self._kafka) as subscriber, killer or nullcontext():
             imported = self.import_export(export)
@@ -101,6 +102,22 @@ class Scenario:
             received=received,
             kills=() if killer is None else tuple(killer.kills),
         )
+
+    def _is_key_known(self) -> bool:
+        """Whether the intake knows the stack's key: it then finds that nothing was posted."""
+        try:
+            answer = httpx.post(self._intake_url, headers=self._authorization, trust_env=False)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == httpx.codes.UNSUPPORTED_MEDIA_TYPE
+
+    @property
+    def _intake_url(self) -> str:
+        return f"{self._stack.url('intake')}/v1/consents"
+
+    @property
+    def _authorization(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._stack.api_key}"}
 
     def _brands(self) -> BrandReader:
         return BrandReader(self._kafka, self._codec)
@@ -159,14 +176,15 @@ class Scenario:
         form does.
         """
         headers = {
-            "Authorization": f"Bearer {self._stack.intake_token}",
+            **self._authorization,
             "Content-Type": post.content_type,
             "Idempotency-Key": post.idempotency_key,
         }
-        url = f"{self._stack.url('intake')}/v1/consents"
         for _ in range(_RETRIES):
             try:
-                answer = client.post(url, content=post.body, headers=headers, timeout=10)
+                answer = client.post(
+                    self._intake_url, content=post.body, headers=headers, timeout=10
+                )
             except httpx.TransportError:
                 time.sleep(_RETRY_INTERVAL)  # until the intake is up again
                 continue

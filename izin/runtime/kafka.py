@@ -132,12 +132,16 @@ def is_transient(error: BaseException) -> bool:
     }
 
 
-@retry(
+retried = retry(
     retry=retry_if_exception(is_transient),
     stop=stop_after_delay(TIMEOUT),
     wait=wait_fixed(0.1),
     reraise=True,
 )
+"""Decorates a request that is repeated while a leader or coordinator is being elected."""
+
+
+@retried
 def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
     start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
     return int(start), int(end)

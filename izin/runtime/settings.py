@@ -149,19 +149,9 @@ class IntakeSettings(_Group):
     proxies: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_PROXIES")
     """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
     the client whose share of the requests in progress is counted."""
-    tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_INTAKE_TOKENS"
-    )
-    """Bearer tokens that may post (a JSON list); empty: every request is answered with 503."""
     first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
     """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
     bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
-
-    @field_validator("tokens", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        """Parse the list here: the error of the default decoder does not name the setting."""
-        return _texts(given)
 
 
 class StateKind(StrEnum):

@@ -34,6 +34,7 @@ RECORDS = (
     "Anchor",
     "Positions",
     "FirstReceipt",
+    "ApiKey",
 )
 """In the order in which they may name each other."""
 

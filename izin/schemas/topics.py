@@ -102,7 +102,14 @@ class Topics:
             owner="sinks",
             dead_letters=None,
         )
-
+        self.api_keys = Topic(
+            name=f"{prefix}api-keys",
+            record="ApiKey",
+            is_partitioned=False,
+            config=_LATEST,
+            owner="sinks",
+            dead_letters=None,
+        )
         self.anchors = Topic(
             name=f"{prefix}ledger-anchors",
             record="Anchor",
@@ -141,6 +148,7 @@ class Topics:
             self.permissions,
             self.outcomes,
             self.brands,
+            self.api_keys,
             self.anchors,
             self.dead_letters,
         )

@@ -38,6 +38,7 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
         settings.IysSettings,
         settings.StreamSettings,
     ),
+    "customers": (settings.LedgerSettings,),
     "brands": (settings.KafkaSettings, settings.LedgerSettings),
     "publish": (settings.KafkaSettings,),
     "explain": (settings.LedgerSettings,),
@@ -101,10 +102,7 @@ class Papers:
 
     def filled(self, value: str) -> str:
         """Return ``value`` with the variables of a filled-in .env."""
-        sample = {
-            "IZIN_INTAKE_TOKENS": '["sample"]',
-            "IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]',
-        }
+        sample = {"IZIN_SUPPRESSION_SECRETS": f'["{"sample" * 6}"]'}
         text = VARIABLE.sub(lambda m: sample.get(m["name"] or m["bare"], "sample"), value)
         return text.replace("$$", "$")
 

@@ -90,7 +90,7 @@ BROKEN = [
     (compose.commands, YAML, "intake izin publish", "intake izin send", "send"),
     (compose.commands, YAML, 'SIMULATOR_PORT: "8085"', 'SIMULATOR_PORT: "here"', "valid integer"),
     (compose.variables, YAML, "IZIN_SINK_PORT", "IZIN_SINK_PROT", "reads IZIN_SINK_PROT"),
-    (compose.variables, YAML, "IZIN_INTAKE_TOKENS:", "IZIN_SINK_PORT:", "intake: nobody reads"),
+    (compose.variables, YAML, "IZIN_INTAKE_PORT:", "IZIN_SINK_PORT:", "intake: nobody reads"),
     (compose.variables, YAML, "IYS_SIMULATOR_HOST", "IYS_SIMULATOR_HOME", "reads IYS_SIMULATOR_HO"),
     (compose.variables, YAML, "POSTGRES_DB", "POSTGRES_DATABASE", "reads POSTGRES_DATABASE"),
     (compose.variables, YAML, "KAFKA_NODE_ID", "KAFKA_NODE", "reads KAFKA_NODE"),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.e2e.processes import izin, left_behind
@@ -46,11 +47,16 @@ def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate(timeout=ENDED_WITHIN)
 
 
-def asked(folder: Path, *words: str) -> tuple[int, str]:
-    """Run a command with the stack's settings; return exit code and output."""
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return the stack's settings, as its file has them."""
     lines = (folder / "environment").read_text("utf-8").splitlines()
     settings = dict(line.split("=", 1) for line in lines)
-    with izin(*words, **{name: value.strip("'") for name, value in settings.items()}) as process:
+    return {name: value.strip("'") for name, value in settings.items()}
+
+
+def asked(folder: Path, *words: str) -> tuple[int, str]:
+    """Run a command with the stack's settings; return exit code and output."""
+    with izin(*words, **environment_of(folder)) as process:
         printed, _ = process.communicate(timeout=ENDED_WITHIN)
     return process.returncode, printed
 
@@ -58,6 +64,24 @@ def asked(folder: Path, *words: str) -> tuple[int, str]:
 def publish(folder: Path, recipient: str) -> None:
     words = ("--brand=100001", "--type=MESAJ", "--status=ONAY", "--source=HS_WEB")
     assert asked(folder, "publish", *words, f"--recipient={recipient}")[0] == 0
+
+
+def is_posted(folder: Path, recipient: str) -> bool:
+    """Post a consent to the intake with the stack's own key; return whether it was accepted."""
+    settings = environment_of(folder)
+    answer = httpx.post(
+        f"http://127.0.0.1:{settings['IZIN_INTAKE_PORT']}/v1/consents",
+        headers={"Authorization": f"Bearer {settings['IZIN_API_KEY']}"},
+        data={
+            "telefon": recipient,
+            "kanal": "SMS",
+            "durum": "ONAY",
+            "kaynak": "HS_WEB",
+            "marka": "100001",
+        },
+        trust_env=False,
+    )
+    return answer.status_code == httpx.codes.ACCEPTED
 
 
 def is_registered(folder: Path, recipient: str) -> bool:
@@ -78,21 +102,27 @@ def pid_of(up: int, mark: str) -> int:
 
 
 def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
-    """The doctor finds nothing, a consent reaches İYS, Ctrl-C leaves no process behind."""
+    """The doctor finds nothing, consents reach İYS, also one that is posted with the stack's key,
+    and Ctrl-C leaves no process behind.
+    """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
         code, findings = asked(folder, "doctor", "--output", "json")
         assert code == 0, findings
         assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
         publish(folder, "0555 000 00 01")
+        until(lambda: is_posted(folder, "0555 000 00 02"), within=60)
         until(lambda: is_registered(folder, "0 (555) 000 00 01"), within=60)
+        until(lambda: is_registered(folder, "0555 000 00 02"), within=60)
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
 
 
 def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
-    """After kill -9 every process ends by itself; a second run on the folder is refused."""
+    """After kill -9 every process ends by itself; a second run on the folder is refused, and the
+    next one has brands and key still.
+    """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
         with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
@@ -105,6 +135,7 @@ def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
         until(lambda: not list(left_behind(tmp_path)), within=60)
     with a_stack(folder) as process:
         assert asked(folder, "brands", "list")[0] == 0
+        until(lambda: is_posted(folder, "0555 000 00 02"), within=60)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []

@@ -8,10 +8,14 @@ import typer
 from izin.console.cli import app
 
 ACTS: Mapping[str, str] = {
+    "customers add": "add customer",
     "brands add": "add brand",
     "brands rights": "change rights",
     "brands retry": "retry suspension */*",
     "brands requeue": "requeue",
+    "keys create": "create API key",
+    "keys rotate": "rotate API key",
+    "keys revoke": "revoke API key",
     "dead-letters acknowledge": "acknowledge dead letter",
     "privacy erase": "request erasure",
     "retention set": "retain month",
@@ -19,6 +23,7 @@ ACTS: Mapping[str, str] = {
     "retention release": "release legal hold 1",
     "retention drop": "drop month",
     "sequences close": "close sequence numbers",
+    "ledger bootstrap": "restore partitions",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -43,13 +48,15 @@ OTHERS: Mapping[str, str] = {
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
     "verify": READS,
+    "customers list": READS,
+    "customers show": READS,
+    "keys list": READS,
     "brands list": READS,
     "brands show": READS,
     "brands parked": READS,
     "brands retailers": READS,
     "brands suspensions": READS,
     "ledger verify": READS,
-    "ledger bootstrap": "does what a sink worker does by itself; each restored row has a movement",
     "privacy export": READS,
     "privacy list": READS,
     "retention list": READS,

@@ -2,8 +2,6 @@
 applies, by which account and address it is submitted, and what İYS shows of its subscription.
 """
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -15,7 +13,7 @@ from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
 from izin.console.brands.rights import rights
 from izin.console.terminal.arguments import BrandArgument, ByOption, filled, instant
-from izin.console.terminal.ledger_session import open_ledger, run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -26,11 +24,11 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.runtime.registry import codec
-from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.registry import customers
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
@@ -58,26 +56,14 @@ _COLUMNS = {
 }
 
 
-async def upsert(
-    kafka: KafkaSettings, ledger: LedgerSettings, brands: Sequence[Brand], *, by: str
-) -> list[Brand]:
-    """Write ``brands`` to the ledger, ``by`` whose order, and return them as stored; a sink worker
-    publishes them to the topic ``brands``.
-    """
-    announcer = TopicMessages(codec(kafka), kafka.topics)
-    async with open_ledger(ledger) as opened:
-        return [
-            await registry.upsert(opened, announcer, brand, by=by, now=datetime.now(UTC))
-            for brand in brands
-        ]
-
-
 @app.command()
 def add(
     brand_code: BrandArgument,
     *,
     iys_code: Annotated[int, typer.Option(min=1, help="İYS code of the provider (iysCode).")],
-    customer: Annotated[str, typer.Option(help="Who owns the brand.", callback=filled)],
+    customer: Annotated[
+        str, typer.Option(help="Who owns the brand (izin customers).", callback=filled)
+    ],
     name: Annotated[str, typer.Option(help="Name of the brand.", callback=filled)],
     activated_at: Annotated[
         datetime | None,
@@ -110,7 +96,8 @@ def add(
     """Register a brand, or change it.
 
     A sink worker then publishes it to producers. A change that affects existing records is only
-    printed unless --yes is given. Who ordered it is written to the history.
+    printed unless --yes is given. Who ordered it is written to the history. Exit code 3 if its
+    customer is not registered.
     """
     with exit_on_error():
         brand = Brand(
@@ -129,14 +116,16 @@ def add(
 
 def _add(brand: Brand, *, by: str, yes: bool) -> None:
     code = brand.brand_code
-    known, _, counts = run_on_ledger(lambda ledger: _look(ledger, code))
+    known, _, counts = run_on_ledger(lambda ledger: _look_at(ledger, brand))
     changed = [] if known is None else changes(known, brand)
     if changed and not yes:
         for line in changed:
             say(line)
         say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
         return
-    (stored,) = asyncio.run(upsert(kafka_settings(), LedgerSettings(), [brand], by=by))
+    kafka = kafka_settings()
+    messages, now = TopicMessages(codec(kafka), kafka.topics), datetime.now(UTC)
+    stored = run_on_ledger(lambda ledger: registry.upsert(ledger, messages, brand, by=by, now=now))
     if known is None:
         say(f"brand {code} is registered")
     elif known == stored:
@@ -186,6 +175,14 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
 
 async def _every(ledger: Ledger) -> tuple[tuple[Brand, ...], tuple[Suspension, ...]]:
     return await registry.every(ledger), await standing.every(ledger)
+
+
+async def _look_at(
+    ledger: Ledger, brand: Brand
+) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
+    async with ledger.transaction() as connection:
+        await customers.require(connection, {brand.customer_id})
+    return await _look(ledger, brand.brand_code)
 
 
 async def _look(

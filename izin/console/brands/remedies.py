@@ -19,6 +19,8 @@ REMEDIES: Mapping[str, str] = {
         ActionReason.TACIR_UPDATE_INCOMPLETE
     ): "send it again from its source, with date and source",
     ruling.UNKNOWN_BRAND: "register the brand, and they continue by themselves: {add}",
+    ruling.OTHER_CUSTOMER: "correct the customer at the source; for consents that were given "
+    "to this brand: {requeue}",
     "unknown-code": "read İYS's reply with izin explain; once it is corrected: {requeue}",
     retailers.DIFFERENCE: "change them at İYS ({retailers} says which); then: {requeue}",
     "no-such-retailer": "correct the retailer code, or have İYS register it; then: {requeue}",

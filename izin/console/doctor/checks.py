@@ -118,8 +118,10 @@ def _sink() -> Iterator[Finding]:
 
 def _intake() -> Iterator[Finding]:
     settings = IntakeSettings()
-    if not settings.tokens:
-        yield skipped("intake", "IZIN_INTAKE_TOKENS is not set here, so none belongs to it")
+    if not settings.model_fields_set & {"host", "port"}:
+        yield skipped(
+            "intake", "neither IZIN_INTAKE_HOST nor IZIN_INTAKE_PORT is set here, so none is known"
+        )
         return
     url = living_workers.intake_url(settings)
     yield lag_checks.of_intake(url, living_workers.intake_status(url, _TIMEOUT))

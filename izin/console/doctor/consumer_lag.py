@@ -69,7 +69,7 @@ def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -
     letters: list[TopicRecord] = []
     with _reading(settings, _READER) as client:
         at = int(since.timestamp() * 1000)
-        found = client.offsets_for_times(
+        found = kafka.retried(client.offsets_for_times)(
             [
                 TopicPartition(topic.name, number, at)
                 for number in range(topic_admin.partitions_of(topic, settings))

@@ -90,8 +90,8 @@ def of_intake(url: str, status: int | None) -> Finding:
         case None:
             return wrong(
                 "intake",
-                f"none answers at {url} (IZIN_INTAKE_HOST, IZIN_INTAKE_PORT), and this environment "
-                "has tokens for one; start it: izin intake",
+                f"none answers at {url}, where IZIN_INTAKE_HOST and IZIN_INTAKE_PORT say that one "
+                "is; start it: izin intake",
             )
         case _:
             return wrong("intake", f"{url} is not ready ({status}); what does its log say?")

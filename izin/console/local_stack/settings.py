@@ -4,10 +4,12 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from izin.schemas.api_keys import new_api_key, new_family
 from izin.sinks.record.brand import Brand
 
 ACTIVE = 100001
 LOADING = 100002
+CUSTOMER = "ornek"
 
 _LOADING_TIME = timedelta(days=30)
 
@@ -54,7 +56,7 @@ class ExampleBrand:
         return Brand(
             brand_code=self.brand_code,
             iys_code=self.iys_code,
-            customer_id="ornek",
+            customer_id=CUSTOMER,
             name=self.name,
             activated_at=self.activated_at,
             loading_deadline=None if self.activated_at else now + _LOADING_TIME,
@@ -85,6 +87,10 @@ def _long_secret() -> str:
     return secrets.token_urlsafe(32)
 
 
+def _api_key() -> str:
+    return new_api_key(new_family(secrets.token_bytes), secrets.token_bytes)[0]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackCredentials:
     """Credentials of one run, known to its processes only."""
@@ -92,5 +98,6 @@ class StackCredentials:
     username: str = "izin-local"
     password: str = field(default_factory=_secret, repr=False)
     push_password: str = field(default_factory=_secret, repr=False)
-    intake_token: str = field(default_factory=_secret, repr=False)
     suppression_secret: str = field(default_factory=_long_secret, repr=False)
+    api_key: str = field(default_factory=_api_key, repr=False)
+    """With which the intake is posted to."""

@@ -12,14 +12,14 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NoReturn, Self, get_args
 
 from pydantic import TypeAdapter
 
-from izin.console.brands.command import upsert
 from izin.console.local_stack import simulator
+from izin.console.local_stack.registration import register
 from izin.console.local_stack.run_record import RunRecord
 from izin.console.local_stack.settings import Delays, ExampleBrand, Ports
 from izin.console.local_stack.state_folder import StateFolder
@@ -30,10 +30,11 @@ from izin.local.child import answers
 from izin.local.ports import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
+from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import MigrationError
+from izin.sinks.record.messages import TopicMessages
 
 Part = Literal["intake", "intake_operations", "sink", "sink_operations", "order", "simulator"]
 
@@ -86,9 +87,9 @@ class LocalStack:
         return f"http://{HOST}:{getattr(self._ports, part)}"
 
     @property
-    def intake_token(self) -> str:
-        """The bearer token that the intake accepts."""
-        return self._credentials.intake_token
+    def api_key(self) -> str:
+        """The API key with which the intake is posted to."""
+        return self._credentials.api_key
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -140,7 +141,7 @@ class LocalStack:
         self._report("creating the ledger and the topics")
         self._migrate()
         topic_admin.ensure_topics(self.kafka_settings)
-        self._add_brands()
+        self._register()
         self._start_simulator()
         self._start_workers()
 
@@ -153,13 +154,12 @@ class LocalStack:
                 "remove it with --fresh, or name another folder with --state-dir"
             ) from error
 
-    def _add_brands(self) -> None:
-        """Register the brands that are not registered; an operator may have changed the others."""
+    def _register(self) -> None:
+        """Register our customer, brands and key where they are not; others may be changed since."""
         ledger = LedgerSettings.model_validate({"DATABASE_URL": self._environment["DATABASE_URL"]})
-        known = {one.brand_code for one in run_on_ledger(registry.every, ledger)}
-        now = datetime.now(UTC)
-        brands = [one.in_ledger(now) for one in self._brands if one.brand_code not in known]
-        asyncio.run(upsert(self.kafka_settings, ledger, brands, by="izin up"))
+        kafka = self.kafka_settings
+        messages = TopicMessages(codec(kafka), kafka.topics)
+        run_on_ledger(lambda opened: register(opened, messages, self._brands, self.api_key), ledger)
 
     def stop(self) -> None:
         """Stop every process of this stack, ours first."""
@@ -221,7 +221,6 @@ class LocalStack:
             "IZIN_STREAM_PORT": str(self._ports.order),
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
-            "IZIN_INTAKE_TOKENS": f'["{self.intake_token}"]',
             "IYS_BASE_URL": self.url("simulator"),
             "IYS_USERNAME": self._credentials.username,
             "IYS_PASSWORD": self._credentials.password,
@@ -236,7 +235,9 @@ class LocalStack:
 
     def _write_environment(self) -> None:
         self.environment_file.touch(mode=0o600)
-        lines = (f"{name}={shlex.quote(value)}" for name, value in self._environment.items())
+        # The key is for whoever posts to the intake: none of our processes needs it.
+        settings = {**self._environment, "IZIN_API_KEY": self.api_key}
+        lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _start_simulator(self) -> None:

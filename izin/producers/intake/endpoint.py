@@ -1,10 +1,11 @@
 """The HTTP endpoint for signups: Kafka has acknowledged what it answers with 202.
 
-``POST /v1/consents`` takes JSON (one record or up to 1000) or a web form, with a bearer token. Each
-record is validated by the law as the order worker will do. An opt-out (RET) whose key can be read
-is never refused; anything else wrong with it is listed beside its id in the response, and so is the
-end of the term of an opt-in (ONAY). Of a list the valid records are published even if others are
-refused: the response is then 422 and lists both.
+``POST /v1/consents`` takes JSON (one record or up to 1000) or a web form, with an API key that may
+publish; the name of the key is the actor of the events. Each record is validated by the law as the
+order worker will do. An opt-out (RET) whose key can be read is never refused, unless its brand or
+channel is outside the API key; anything else wrong with it is listed beside its id in the response,
+and so is the end of the term of an opt-in (ONAY). Of a list the valid records are published even if
+others are refused: the response is then 422, or 403 where some are outside the key, and lists both.
 
 The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
 a day and at any endpoint, the instant from which it counts: see ``validation``. An opt-in whose
@@ -12,8 +13,6 @@ instant cannot be determined is not published, and the response is 503; the rest
 """
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from datetime import datetime, timedelta
 from time import perf_counter
 from typing import Any, assert_never
 
-from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -34,20 +32,26 @@ from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.metrics import IntakeMetrics
-from izin.producers.intake.problems import IntakeDisabledError, as_json
+from izin.producers.intake.problems import RETRY_AFTER_SECONDS, as_json, refusal
 from izin.producers.intake.request_body import InputRecord, read_records
-from izin.producers.intake.validation import PostponedRecord, RecordValidator
+from izin.producers.intake.validation import (
+    ForbiddenRecord,
+    PostponedRecord,
+    RecordValidator,
+)
 from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
+from izin.runtime.api_keys.authorisation import authorised
+from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.operations import Faults, health
 from izin.runtime.http_server.problems import RequestRefusedError, problem
-from izin.runtime.http_server.shedding import read_body
+from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
+from izin.schemas.api_keys import ApiKey, Scope
 
 MAX_BODY = 1024 * 1024
-RETRY_AFTER_SECONDS = 5
 
 _ACKNOWLEDGEMENT_TIMEOUT = 15.0
 
@@ -72,13 +76,13 @@ class Intake:
         publisher: EventPublisher,
         directory: BrandDirectory,
         receipts: Receipts,
-        tokens: Sequence[SecretStr],
+        keys: ApiKeyDirectory,
         *,
         clock: Callable[[], datetime],
         chance: Callable[[int], bytes],
     ) -> None:
         self._publisher = publisher
-        self._tokens = [_digest(one.get_secret_value()) for one in tokens]
+        self._keys = keys
         self._clock = clock
         self._skew = ClockSkew()
         self._validator = RecordValidator(
@@ -90,16 +94,14 @@ class Intake:
         """Publish the records of a request."""
         began = perf_counter()
         try:
-            self._authorise(request)
-            body = await read_body(request, largest=MAX_BODY)
-            records, is_single = read_records(request.headers.get("content-type", ""), body)
-            response = await self._accept(
-                records, request.headers.get("idempotency-key") or None, is_single=is_single
-            )
+            key = authorised(request, self._keys, Scope.PUBLISH, now=self._clock())
+            with share_of_key(request, key.name):
+                body = await read_body(request, largest=MAX_BODY)
+                records, is_single = read_records(request.headers.get("content-type", ""), body)
+                reference = request.headers.get("idempotency-key") or None
+                response = await self._accept(records, reference, key, is_single=is_single)
         except RequestRefusedError as error:
             response = problem(error.status, error.title, error.detail, headers=error.headers)
-        except IntakeDisabledError as error:
-            response = problem(503, "Intake is disabled", str(error))
         except BrokerError as error:
             _log.error("events not acknowledged", error=str(error))
             response = problem(
@@ -111,35 +113,26 @@ class Intake:
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 
-    def _authorise(self, request: Request) -> None:
-        if not self._tokens:
-            raise IntakeDisabledError(
-                "no token is configured; set IZIN_INTAKE_TOKENS to a JSON list"
-            )
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        digest = _digest(token.strip())
-        # Every token is compared, so the time taken shows nothing about any of them.
-        matches = [hmac.compare_digest(digest, one) for one in self._tokens]
-        if scheme.lower() != "bearer" or not any(matches):
-            raise RequestRefusedError(
-                401,
-                "Not authorised",
-                "send a configured token: Authorization: Bearer <token>",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
     async def _accept(
-        self, records: Sequence[InputRecord], idempotency_key: str | None, *, is_single: bool
+        self,
+        records: Sequence[InputRecord],
+        idempotency_key: str | None,
+        key: ApiKey,
+        *,
+        is_single: bool,
     ) -> Response:
         accepted: list[_Accepted] = []
         refused: list[dict[str, Any]] = []
-        postponed = 0
-        validated = await self._validator.validate(records, idempotency_key)
+        postponed = forbidden = 0
+        validated = await self._validator.validate(records, idempotency_key, key)
         for index, (one, result) in enumerate(zip(records, validated, strict=True)):
             place = "" if is_single else f"/{index}"
             match result:
                 case RefusedRecord(violations=violations):
                     refused += as_json(violations, place, one.names)
+                case ForbiddenRecord(violation=violation):
+                    forbidden += 1
+                    refused += as_json([violation], place, one.names)
                 case AcceptedRecord() as record:
                     accepted.append(
                         _Accepted(index=index, place=place, names=one.names, record=record)
@@ -158,23 +151,15 @@ class Intake:
             postponed=postponed,
             refused=len(records) - len(published) - postponed,
         )
+        events = _events(published)
         if len(published) == len(records):
-            return JSONResponse({"events": _events(published)}, status_code=202)
-        if postponed:
-            return problem(
-                503,
-                "Try again",
-                f"{postponed} of {len(records)} records cannot be accepted now, for the instant of "
-                "their first receipt is not known; send all again, with the same Idempotency-Key",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-                members={"violations": refused, "events": _events(published)},
-            )
-        return problem(
-            422,
-            "Records refused",
-            f"{len(records) - len(published)} of {len(records)} records were refused, "
-            f"{len(published)} published; correct what violations names and send those again",
-            members={"violations": refused, "events": _events(published)},
+            return JSONResponse({"events": events}, status_code=202)
+        return refusal(
+            records=len(records),
+            published=len(published),
+            postponed=postponed,
+            forbidden=forbidden,
+            members={"violations": refused, "events": events},
         )
 
     async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
@@ -253,7 +238,3 @@ def _events(accepted: Sequence[_Accepted]) -> list[dict[str, Any]]:
 
 def _oversize(error: SourceError) -> Violation:
     return violation("", "IZIN-SIZE", what=error)
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()

@@ -3,12 +3,45 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from izin.consent.errors import OurError
+from starlette.responses import Response
+
 from izin.consent.violations import Violation
+from izin.runtime.http_server.problems import problem
+
+RETRY_AFTER_SECONDS = 5
 
 
-class IntakeDisabledError(OurError):
-    """No token is configured, so nobody may post."""
+def refusal(
+    *, records: int, published: int, postponed: int, forbidden: int, members: Mapping[str, Any]
+) -> Response:
+    """Return the response to a request of which not all records were published.
+
+    Where some can be accepted later, all are sent again then, and the others are refused again.
+    """
+    if postponed:
+        return problem(
+            503,
+            "Try again",
+            f"{postponed} of {records} records cannot be accepted now, for the instant of their "
+            "first receipt is not known; send all again, with the same Idempotency-Key",
+            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            members=members,
+        )
+    if forbidden:
+        return problem(
+            403,
+            "Records outside the key",
+            f"{forbidden} of {records} records are outside this API key, {published} were "
+            "published; use a key for what violations names, and send those again",
+            members=members,
+        )
+    return problem(
+        422,
+        "Records refused",
+        f"{records - published} of {records} records were refused, {published} published; correct "
+        "what violations names and send those again",
+        members=members,
+    )
 
 
 def as_json(

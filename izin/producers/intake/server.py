@@ -7,7 +7,7 @@ then Kafka. Whatever was answered with 202 is in Kafka, so stopping loses nothin
 import asyncio
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,7 @@ from izin.producers.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners, ListenAddress
@@ -72,6 +73,7 @@ async def _serve(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with _following(BrandReader(kafka, codec)) as directory:
         with (
+            ApiKeyReader(kafka, codec).follow() as keys,
             KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
             ReceiptLog(
                 kafka, codec, publisher.append, limit=intake.first_receipts, clock=utc_now
@@ -81,7 +83,7 @@ async def _serve(
                 publisher,
                 directory,
                 receipts,
-                intake.tokens,
+                keys,
                 clock=utc_now,
                 chance=secrets.token_bytes,
             )
@@ -90,11 +92,12 @@ async def _serve(
                 _log.info(
                     "intake started", host=intake.host, port=intake.port, brands=len(directory)
                 )
-                await _listen(endpoint, BrokerWatch(kafka), intake, listeners, stopping)
+                await _listen(endpoint, keys, BrokerWatch(kafka), intake, listeners, stopping)
 
 
-async def _listen(
+async def _listen(  # noqa: PLR0913, PLR0917  # what is served, and what it depends on
     endpoint: Intake,
+    keys: ApiKeyDirectory,
     broker: BrokerWatch,
     intake: IntakeSettings,
     listeners: HttpListeners,
@@ -102,10 +105,14 @@ async def _listen(
 ) -> None:
     watching = asyncio.create_task(broker.run(), name="broker watch")
     registry = endpoint.metrics.registry
+
+    def faults() -> Mapping[str, str]:
+        return {**broker.faults(), **keys.faults()}
+
     try:
         await listeners.serve(
-            intake_app(endpoint, broker.faults),
-            operations_app(registry, broker.faults),
+            intake_app(endpoint, faults),
+            operations_app(registry, faults),
             registry,
             proxies=intake.proxies,
             drain=_DRAIN,

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from izin.consent.model import Status
+from izin.consent.violations import Violation
 from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
@@ -33,12 +34,16 @@ from izin.producers.mapping.records import (
     read,
     validate,
 )
+from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.runtime.api_keys.access import Outside, outside
 from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
+from izin.schemas.api_keys import ApiKey
 
 ORIGIN = "web"
 
+_OUTSIDE = {Outside.BRAND: "IZIN-KEY-BRAND", Outside.CHANNEL: "IZIN-KEY-CHANNEL"}
 _WAIT = 2.0
 """Seconds in which a first receipt must be known: a round trip takes milliseconds."""
 
@@ -50,7 +55,14 @@ class PostponedRecord:
     """An opt-in whose first receipt cannot be determined now."""
 
 
-ValidatedRecord = AcceptedRecord | RefusedRecord | PostponedRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForbiddenRecord:
+    """A record, valid by itself, whose brand or channel is outside the API key."""
+
+    violation: Violation
+
+
+ValidatedRecord = AcceptedRecord | RefusedRecord | ForbiddenRecord | PostponedRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +72,8 @@ class _Draft:
     record: MappedRecord
     origin: EventOrigin
     is_identified: bool
-    result: AcceptedRecord | RefusedRecord
+    key: ApiKey
+    result: AcceptedRecord | RefusedRecord | ForbiddenRecord
 
 
 class RecordValidator:
@@ -82,11 +95,11 @@ class RecordValidator:
         self._chance = chance
 
     async def validate(
-        self, records: Sequence[InputRecord], idempotency_key: str | None
+        self, records: Sequence[InputRecord], idempotency_key: str | None, key: ApiKey
     ) -> Sequence[ValidatedRecord]:
-        """Return what becomes of each record."""
+        """Return what becomes of each record that was sent with ``key``."""
         now = self._clock()
-        drafts = [self._draft(one, idempotency_key, now) for one in records]
+        drafts = [self._draft(one, idempotency_key, key, now) for one in records]
         asked = self._first_receipts(drafts, now)
         answers = await _results(asked)
         return [
@@ -94,8 +107,11 @@ class RecordValidator:
             for index, draft in enumerate(drafts)
         ]
 
-    def _draft(self, given: InputRecord, idempotency_key: str | None, now: datetime) -> _Draft:
+    def _draft(
+        self, given: InputRecord, idempotency_key: str | None, key: ApiKey, now: datetime
+    ) -> _Draft:
         record = read(given.values, DateRules()).with_violations(given.violations)
+        record, evidence = _by_key(record, given.evidence, key)
         reference = given.reference or idempotency_key
         if reference is None and record.consent_date is not None:
             # Without a date, a customer number would make the next change the same event.
@@ -108,15 +124,33 @@ class RecordValidator:
             event_id=event_id,
             origin=ORIGIN,
             received_at=now,
-            evidence=given.evidence,
+            evidence=evidence,
             is_live=given.is_live,
         )
         return _Draft(
             record=record,
             origin=origin,
             is_identified=reference is not None,
-            result=validate(record, self._directory, origin),
+            key=key,
+            result=self._validated(record, origin, key),
         )
+
+    def _validated(
+        self, record: MappedRecord, origin: EventOrigin, key: ApiKey
+    ) -> AcceptedRecord | RefusedRecord | ForbiddenRecord:
+        """Return what becomes of ``record``; what is accepted is within ``key``."""
+        result = validate(record, self._directory, origin)
+        if isinstance(result, RefusedRecord):
+            return result
+        found = outside(
+            key,
+            customer_id=result.event.customer_id,
+            brand_code=result.key.brand_code,
+            channel=result.key.channel,
+        )
+        if found is None:
+            return result
+        return ForbiddenRecord(violation=violation(found, _OUTSIDE[found]))
 
     def _first_receipts(
         self, drafts: Sequence[_Draft], now: datetime
@@ -126,7 +160,7 @@ class RecordValidator:
         recalled: dict[int, str] = {}
         for index, draft in enumerate(drafts):
             # What is refused was not received: corrected or repeated, it is a first receipt.
-            if not draft.is_identified or isinstance(draft.result, RefusedRecord):
+            if not draft.is_identified or not isinstance(draft.result, AcceptedRecord):
                 continue
             event_id = draft.origin.event_id
             match lookup_of(draft.record.consent_date, now=now, skew=self._skew.most):
@@ -145,11 +179,27 @@ class RecordValidator:
         match answer:
             case datetime():
                 origin = replace(draft.origin, received_at=answer)
-                return validate(draft.record, self._directory, origin)
+                return self._validated(draft.record, origin, draft.key)
             case BrokerError() if draft.record.status != Status.RET:
                 return PostponedRecord()
             case _:
                 return draft.result
+
+
+def _by_key(
+    record: MappedRecord, evidence: Mapping[str, str], key: ApiKey
+) -> tuple[MappedRecord, Mapping[str, str]]:
+    """Return ``record`` with ``key`` as its actor, and ``evidence`` with whom the sender names.
+
+    What a sender says of who acted is anybody's word.
+    """
+    named, own = record.texts.get(Field.ACTOR), str(Field.ACTOR)
+    record = replace(record, texts={**record.texts, Field.ACTOR: key.name})
+    if named is None:
+        return record, evidence
+    if evidence.get(own, named) != named:
+        return record.with_violations((violation(own, "IZIN-TWICE", name=own),)), evidence
+    return record, {**evidence, own: named}
 
 
 async def _results(

@@ -36,6 +36,14 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
             "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
         ),
+        "IZIN-KEY-BRAND": (
+            "this API key is not for the brand or its customer; use one that is",
+            "API anahtarı bu marka ya da müşterisi için geçerli değil; uygun anahtarı kullanın.",
+        ),
+        "IZIN-KEY-CHANNEL": (
+            "this API key is not for the channel; use one that is",
+            "API anahtarı bu kanal için geçerli değil; uygun anahtarı kullanın.",
+        ),
         "IZIN-NOT-A-NUMBER": (
             "not a whole number from 0 to {largest}; write it in digits",
             "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",

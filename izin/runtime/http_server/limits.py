@@ -34,6 +34,7 @@ class Refused(StrEnum):
 
     FULL = "full"
     CLIENT = "client"
+    KEY = "key"
     CONNECTIONS = "connections"
     EVICTED = "evicted"
     HEAD = "slow-head"

@@ -2,13 +2,15 @@
 
 A client may have as many requests in progress as are still free: alone it gets half of all, two get
 a third each, and so on. No client can take what another needs, and none needs a limit of its own.
-(Known from switches: dynamic thresholds for a shared buffer, Choudhury and Hahne, 1998.)
+(Known from switches: dynamic thresholds for a shared buffer, Choudhury and Hahne, 1998.) API keys
+share the requests in the same way, from however many addresses a key comes.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
 from starlette.requests import ClientDisconnect, Request
@@ -20,8 +22,46 @@ from izin.runtime.http_server.problems import RequestRefusedError, problem
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
 
+_SCOPE = "izin.http"
+"""Under which a request has what it shares with others."""
 _CLIENT_BITS = 64
 """Whoever has one IPv6 address has a network of this size."""
+
+
+class Shares:
+    """How many of ``most`` requests each of those who share them has in progress."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._in_progress: Counter[str] = Counter()
+
+    def free(self) -> int:
+        """Return how many more there may be in all."""
+        return self._most - self._in_progress.total()
+
+    def is_spent(self, name: str) -> bool:
+        """Whether ``name`` has as many as are free, so that one more is not its own to take."""
+        return self._in_progress[name] >= self.free()
+
+    @contextmanager
+    def taking(self, name: str) -> Iterator[None]:
+        """Count one more of ``name`` while the block runs."""
+        self._in_progress[name] += 1
+        try:
+            yield
+        finally:
+            self._in_progress[name] -= 1
+            if not self._in_progress[name]:
+                del self._in_progress[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sharing:
+    """What the requests of one server share."""
+
+    limits: HttpLimits
+    metrics: HttpMetrics
+    keys: Shares
 
 
 class Shedding:
@@ -29,9 +69,9 @@ class Shedding:
 
     def __init__(self, app: ASGIApp, limits: HttpLimits, metrics: HttpMetrics) -> None:
         self._app = app
-        self._limits = limits
         self._metrics = metrics
-        self._in_progress: Counter[str] = Counter()
+        self._clients = Shares(limits.requests)
+        self._sharing = _Sharing(limits=limits, metrics=metrics, keys=Shares(limits.requests))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process one request, or refuse it."""
@@ -42,7 +82,7 @@ class Shedding:
         reason = self._excess(client)
         if reason is None:
             with self._taking(client):
-                scope["izin.http"] = (self._limits, self._metrics)
+                scope[_SCOPE] = self._sharing
                 await self._app(scope, receive, send)
             return
         self._metrics.refused(reason)
@@ -59,24 +99,43 @@ class Shedding:
         await response(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
-        free = self._limits.requests - self._in_progress.total()
-        if free <= 0:
+        if self._clients.free() <= 0:
             return Refused.FULL
-        return Refused.CLIENT if self._in_progress[client] >= free else None
+        return Refused.CLIENT if self._clients.is_spent(client) else None
 
     @contextmanager
     def _taking(self, client: str) -> Iterator[None]:
-        self._in_progress[client] += 1
         self._metrics.requests.inc()
         try:
-            yield
+            with self._clients.taking(client):
+                yield
         except ClientDisconnect:
             pass  # nobody is left to answer
         finally:
             self._metrics.requests.dec()
-            self._in_progress[client] -= 1
-            if not self._in_progress[client]:
-                del self._in_progress[client]
+
+
+@contextmanager
+def share_of_key(request: Request, name: str) -> Iterator[None]:
+    """Count ``request`` as one of the key of this ``name`` while the block runs.
+
+    Raises:
+        RequestRefusedError: the key has as many in progress as are still free (429).
+    """
+    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    if sharing is None:
+        yield
+        return
+    if sharing.keys.is_spent(name):
+        sharing.metrics.refused(Refused.KEY)
+        raise RequestRefusedError(
+            429,
+            "Too many requests",
+            "this key has too many requests in progress; send this again",
+            RETRY_AFTER,
+        )
+    with sharing.keys.taking(name):
+        yield
 
 
 def client_of(address: tuple[str, int] | None) -> str:
@@ -98,7 +157,8 @@ async def read_body(request: Request, *, largest: int) -> bytes:
         RequestRefusedError: it has more than ``largest`` bytes (413), or takes too long (408).
         ClientDisconnect: the client has gone.
     """
-    limits, metrics = request.scope.get("izin.http") or (HttpLimits(), None)
+    sharing: _Sharing | None = request.scope.get(_SCOPE)
+    limits = HttpLimits() if sharing is None else sharing.limits
     body = bytearray()
     try:
         async with asyncio.timeout(limits.body_within):
@@ -109,8 +169,8 @@ async def read_body(request: Request, *, largest: int) -> bytes:
                         413, "Too large", f"the body is over {largest} bytes; send less at once"
                     )
     except TimeoutError:
-        if metrics is not None:
-            metrics.refused(Refused.BODY)
+        if sharing is not None:
+            sharing.metrics.refused(Refused.BODY)
         raise RequestRefusedError(
             408,
             "Too slow",

@@ -85,8 +85,11 @@ class Bootstrapper:
         except BrokerError as error:
             raise StreamUnavailableError(str(error)) from error
 
-    async def begin(self, lost: Sequence[Range]) -> None:
-        """Record that the ``lost`` partitions are to be restored, and where decisions go on."""
+    async def begin(self, lost: Sequence[Range], *, by: str | None = None) -> None:
+        """Record that the ``lost`` partitions are to be restored, and where decisions go on.
+
+        Where a person ordered it, ``by``, the history has who.
+        """
         _, topic_id, _ = await asyncio.to_thread(identity, self.settings, self._topic)
         await bootstraps.begin(
             self.ledger,
@@ -95,6 +98,7 @@ class Bootstrapper:
             topic_id=topic_id,
             decisions=self.settings.topics.decisions.name,
             now=self.clock(),
+            by=by,
         )
 
     async def begin_if_lost(self) -> frozenset[int]:

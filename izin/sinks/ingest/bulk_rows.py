@@ -3,7 +3,8 @@
 What is due for a new key follows from the fields that its decision shares with many others (the
 template key) and from its term. So the general path (``record.apply``, ``record.ruling``) runs once
 a template, and every further row is the template with its own key, event and instants. A decision
-from which more follows (an outcome, a rescue, a status query) is left to the general path;
+from which more follows (an outcome, a rescue, a status query), or that names another customer than
+its brand's, is left to the general path;
 ``tests/integration/sinks/ingest/test_bulk_rows.py`` holds both paths equal.
 """
 
@@ -138,6 +139,8 @@ class NewRowBuilder:
         """
         now = self._now
         decided = apply.decided(None, self._reader.decode(decision.value), now)
+        if decided.customer_id != brand.customer_id:
+            return None
         ruled = ruling.rule_row(decided, brand, now, calendar=self._calendar)
         row = ruled.row.replace(updated_at=now)
         permission = self._topic_messages.permission(None, row, now)

@@ -20,11 +20,11 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import ERASED
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.erasures import erased_keys
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ingest.opt_outs_ahead import HEAD_START, OptOutsAhead
 from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
@@ -36,6 +36,8 @@ from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
+from izin.sinks.ledger.registry.ownership import alert
+from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
@@ -163,7 +165,7 @@ class Ingester:
         quarantined: Sequence[QuarantinedRecord],
     ) -> int:
         now = self.clock()
-        erasures = self._erasures(decisions, now)
+        erasures = erased_keys(self._reader, decisions, now)
         if erasures:
             decisions = [one for one in decisions if not one.is_erasure]
         async with self.ledger.transaction() as connection:
@@ -175,20 +177,22 @@ class Ingester:
             if codes - known.keys():
                 await brands.note_unknown(connection, codes - known.keys(), now=now)
             changes = UnitOfWork(self.topic_messages, now=now)
-            changes.add_history(await new_decisions.facts(connection, decisions, self._reader))
+            facts = await new_decisions.facts(connection, decisions, self._reader, known)
+            changes.add_history(facts)
             builder = NewRowBuilder(
                 self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
             new_keys, others = _split(decisions, entries)
             others += await self._write_bulk(connection, builder, new_keys)
             changes.add_actions(builder.due_actions)
-            await self._apply(changes, others, entries, known)
+            of_others = await self._apply(changes, others, entries, known)
             await changes.write(connection)
             if erasures:
                 await erasure.acknowledge(connection, erasures, now=now)
             if quarantined:
                 letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
                 await append_messages(connection, letters, now)
+        alert(of_others)
         return len(others)
 
     @cached_property
@@ -213,31 +217,6 @@ class Ingester:
     @cached_property
     def _applier(self) -> DecisionApplier:
         return DecisionApplier(self._reader)
-
-    def _erasures(
-        self, decisions: Sequence[IncomingDecision], now: datetime
-    ) -> list[erasure.ErasedKey]:
-        """Return the keys that are erased by some of ``decisions``."""
-        places = [place for place, one in enumerate(decisions) if one.is_erasure]
-        if not places:
-            return []
-        last = {one.key: place for place, one in enumerate(decisions)}
-        found = []
-        for place in places:
-            key = decisions[place].key
-            decision = self._reader.decode(decisions[place].value)
-            event, is_gone = decision["event"], decision["reason"] == ERASED
-            requested_at = event["consent_date"] or now
-            found.append(
-                erasure.ErasedKey(
-                    key,
-                    event["customer_id"],
-                    event["event_id"],
-                    requested_at,
-                    is_last=is_gone and last[key] == place,
-                )
-            )
-        return found
 
     async def _write_bulk(
         self,
@@ -269,15 +248,17 @@ class Ingester:
         decisions: Sequence[IncomingDecision],
         entries: dict[str, ConsentRow],
         known: Mapping[int, Brand],
-    ) -> None:
-        """Apply ``decisions`` to their rows one by one."""
+    ) -> list[OtherCustomerOptIn]:
+        """Apply ``decisions`` to their rows one by one; return the opt-ins of other customers."""
         now = changes.now
+        of_others: list[OtherCustomerOptIn] = []
         last = {one.key: place for place, one in enumerate(decisions)}
         for place, decision in enumerate(decisions):
             before = entries.get(decision.key)
             entry = self._applier.apply(before, decision, now)
+            brand = known.get(entry.brand_code)
+            entry = received(before, entry, brand, of_others.append)
             if last[decision.key] == place:
-                brand = known.get(entry.brand_code)
                 ruled = ruling.rule_row(entry, brand, now, calendar=self.ledger.calendar)
                 entries[decision.key] = changes.apply(before, ruled)
             else:
@@ -285,6 +266,7 @@ class Ingester:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
+        return of_others
 
 
 def _split(

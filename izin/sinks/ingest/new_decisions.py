@@ -11,6 +11,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec, source_of
 from izin.sinks.ledger.history.hash_chain import Fact, decided
+from izin.sinks.record.brand import Brand
 
 _SQL = statements("movements")
 
@@ -22,9 +23,15 @@ async def recorded_offsets(ledger: Ledger, topic: str) -> Mapping[int, int]:
 
 
 async def facts(
-    connection: Connection, decisions: Sequence[IncomingDecision], reader: DecisionReader
+    connection: Connection,
+    decisions: Sequence[IncomingDecision],
+    reader: DecisionReader,
+    known: Mapping[int, Brand],
 ) -> list[Fact]:
-    """Return the facts of those ``decisions`` that the history lacks, and record their offsets."""
+    """Return the facts of those ``decisions`` that the history lacks, and record their offsets.
+
+    A fact is of its brand's customer, where the brand is among the ``known`` ones.
+    """
     topics = sorted({one.topic for one in decisions})
     found = await (await connection.execute(_SQL["recorded"], {"topics": topics})).fetchall()
     nexts = {(row["topic"], row["partition"]): row["next_offset"] for row in found}
@@ -45,8 +52,14 @@ async def facts(
         "nexts": list(nexts.values()),
     }
     await connection.execute(_SQL["save-recorded"], values)
+    owners = {code: brand.customer_id for code, brand in known.items()}
     return [
-        decided(one.customer_id, one.key, one.effective, reader.history_bytes(one.value))
+        decided(
+            owners.get(one.brand_code, one.customer_id),
+            one.key,
+            one.effective,
+            reader.history_bytes(one.value),
+        )
         for one in new
     ]
 

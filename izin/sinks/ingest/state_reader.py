@@ -19,6 +19,8 @@ from izin.sinks.ledger import bootstraps, brands
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.privacy import erasure
+from izin.sinks.ledger.registry.ownership import alert
+from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.consent_row import BOOTSTRAP
@@ -75,8 +77,9 @@ class StateReader:
         keys = Counter(one.partition() or 0 for one, _ in consents)
         async with self.ledger.transaction() as connection:
             await self._advance(connection, moves, keys)
-            await self._apply(connection, consents)
+            of_others = await self._apply(connection, consents)
             await erasure.acknowledge_tombstones(connection, erased, now=self.clock())
+        alert(of_others)
         self._passed(moves)
         self.latest.add({}, len(consents))
 
@@ -119,8 +122,10 @@ class StateReader:
 
     async def _apply(
         self, connection: Connection, consents: Sequence[tuple[Message, Consent]]
-    ) -> None:
-        """Restore the rows of ``consents``, the older of a key first."""
+    ) -> list[OtherCustomerOptIn]:
+        """Restore the rows of ``consents``, the older of a key first; return the opt-ins of other
+        customers.
+        """
         now, calendar = self.clock(), self.ledger.calendar
         rows = await lock(connection, {str(one.key) for _, one in consents})
         codes = {one.key.brand_code for _, one in consents}
@@ -128,20 +133,23 @@ class StateReader:
         if codes - known.keys():
             await brands.note_unknown(connection, codes - known.keys(), now=now)
         changes = UnitOfWork(self.topic_messages, now=now)
+        of_others: list[OtherCustomerOptIn] = []
         for place, (message, consent) in enumerate(consents):
             key = str(consent.key)
             before = rows.get(key)
-            after = apply.restored(before, consent, now)
+            brand = known.get(consent.key.brand_code)
+            restored = apply.restored(before, consent, now)
+            after = received(before, restored, brand, of_others.append)
             if before is None or before.desired_event_id != after.desired_event_id:
-                brand = known.get(consent.key.brand_code)
                 ruled = ruling.rule_row(after, brand, now, calendar=calendar)
                 rows[key] = changes.apply(before, ruled)
-                changes.add_movement(_restoration(message, consent, now))
+                changes.add_movement(_restoration(message, consent, after.customer_id, now))
             else:
                 rows[key] = changes.put(before, after)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         await changes.write(connection)
+        return of_others
 
 
 def _key(message: Message) -> str:
@@ -153,11 +161,11 @@ def _is_suppression(message: Message) -> bool:
     return _key(message).encode().startswith(SUPPRESSED)
 
 
-def _restoration(message: Message, consent: Consent, now: datetime) -> Movement:
-    """Return the history's record of a row that was restored."""
+def _restoration(message: Message, consent: Consent, customer_id: str, now: datetime) -> Movement:
+    """Return the history's record of a row of a customer that was restored."""
     return Movement(
         kind=BOOTSTRAP,
-        customer_id=consent.customer_id,
+        customer_id=customer_id,
         key=str(consent.key),
         event_id=consent.event_id,
         status=str(consent.status),

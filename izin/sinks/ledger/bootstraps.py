@@ -6,6 +6,9 @@ from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.errors import ConcurrentChangeError
 
 _SQL = statements("bootstraps")
@@ -46,8 +49,12 @@ async def begin(  # noqa: PLR0913 - both topics, and what of them
     topic_id: str,
     decisions: str,
     now: datetime,
+    by: str | None = None,
 ) -> None:
-    """Begin to restore partitions of ``topic``, and follow ``decisions`` from where each says."""
+    """Begin to restore partitions of ``topic``, and follow ``decisions`` from where each says.
+
+    Where a person ordered it, ``by``, that is a movement of the history.
+    """
     values = {
         "topic": topic,
         "topic_id": topic_id,
@@ -60,6 +67,20 @@ async def begin(  # noqa: PLR0913 - both topics, and what of them
     async with ledger.transaction() as connection:
         await connection.execute(_SQL["begin"], values)
         await connection.execute(_SQL["skip-lost"], values)
+        if by is not None and ranges:
+            await append.append(connection, [_ordered(ranges, topic, by, now)], now=now)
+
+
+def _ordered(ranges: Collection[Range], topic: str, by: str, now: datetime) -> Movement:
+    partitions = [one.partition for one in ranges]
+    return act(
+        "restore partitions",
+        f"topic/{topic}",
+        by=by,
+        now=now,
+        before={"lost": partitions},
+        after={"decisions_from": [one.decisions_from for one in ranges]},
+    )
 
 
 async def progress(ledger: Ledger, topic: str) -> tuple[Bootstrap, ...]:

@@ -7,9 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.consent.business_days import Calendar
 from izin.consent.model import Status
-from izin.consent.transitions import Event, State
 from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -17,13 +15,12 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.registry import customers, ownership
+from izin.sinks.ledger.registry.rule_again import rule_again
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
-from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.state_change import transition
 from izin.sinks.record.suspension import EVERY
 
 QUOTA_SPENT = "quota-spent"
@@ -40,7 +37,6 @@ _BY_OPERATORS = (
 """The fields that a person sets; the others are what İYS showed."""
 _CHUNK = 1000
 _SQL = statements("brands")
-_CONSENTS = statements("consents")
 
 
 async def upsert(
@@ -48,14 +44,20 @@ async def upsert(
 ) -> Brand:
     """Write ``brand`` to ledger and ``brands`` topic, rule its records again, and return it.
 
-    Records that were parked because the brand was unknown are due from here on. The history has the
-    change and who ordered it, ``by``.
+    Records that were parked because the brand was unknown are due from here on, and all of its
+    records belong to its customer. The history has the change and who ordered it, ``by``.
+
+    Raises:
+        UnknownCustomerError: its customer is not registered; nothing is changed.
     """
+    code = brand.brand_code
     async with ledger.transaction() as connection:
-        found = await connection.execute(_SQL["lock"], {"brand_code": brand.brand_code})
+        await customers.require(connection, {brand.customer_id})
+        found = await connection.execute(_SQL["lock"], {"brand_code": code})
         known = await found.fetchone()
+        before = None if known is None else Brand.from_row(known)
         values = {
-            "brand_code": brand.brand_code,
+            "brand_code": code,
             "iys_code": brand.iys_code,
             "customer_id": brand.customer_id,
             "name": brand.name,
@@ -69,17 +71,23 @@ async def upsert(
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
         stored = brand if row is None else Brand.from_row(row)
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
-        changed = _changed(None if known is None else Brand.from_row(known), stored, by, now)
+        changed = _changed(before, stored, by, now)
         await append.append(connection, [changed], now=now)
-    await _rule_rows(
-        ledger,
-        topic_messages,
-        "claim-unsettled",
-        {"brand_code": brand.brand_code},
-        now=now,
-        by=None,
+    await rule_again(
+        ledger, topic_messages, stored, "claim-unsettled", {"brand_code": code}, now=now
     )
+    if await _may_have_others(ledger, before, stored):
+        await ownership.adopt(ledger, stored)
     return stored
+
+
+async def _may_have_others(ledger: Ledger, before: Brand | None, stored: Brand) -> bool:
+    """Whether records of a brand may be of another customer: it has moved, or they were there
+    before it, or it is added again unchanged, so that a move that failed half-way is completed.
+    """
+    if before is None:
+        return await ownership.was_unknown(ledger, stored.brand_code)
+    return before.customer_id != stored.customer_id or before == stored
 
 
 def _changed(before: Brand | None, after: Brand, by: str, now: datetime) -> Movement:
@@ -167,14 +175,10 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
                 connection, brand_code, EVERY, Status.ONAY, account=None
             )
             await append.append(connection, [_resumed(one, by, now) for one in resumed], now=now)
-    return await _rule_rows(
-        ledger,
-        topic_messages,
-        "claim-parked",
-        {"brand_code": brand_code, "reason": reason},
-        now=now,
-        by=by,
-    )
+    async with ledger.transaction() as connection:
+        brand = (await of_codes(connection, [brand_code])).get(brand_code)
+    values = {"brand_code": brand_code, "reason": reason}
+    return await rule_again(ledger, topic_messages, brand, "claim-parked", values, now=now, by=by)
 
 
 async def _settle_retailers(
@@ -206,73 +210,6 @@ async def _settle_retailers(
         if not settled:
             return seen
         seen += len(settled)
-
-
-async def _rule_rows(  # noqa: PLR0913 - one loop for both
-    ledger: Ledger,
-    topic_messages: TopicMessages,
-    query: str,
-    values: Mapping[str, Any],
-    *,
-    now: datetime,
-    by: str | None,
-) -> int:
-    after, seen = "", 0
-    while True:
-        async with ledger.transaction() as connection:
-            found = await connection.execute(
-                _CONSENTS[query], {**values, "after": after, "size": _CHUNK}
-            )
-            rows = list(map(ConsentRow.from_row, await found.fetchall()))
-            if not rows:
-                return seen
-            brands = await of_codes(connection, {row.brand_code for row in rows})
-            changes = UnitOfWork(topic_messages, now=now)
-            for row in rows:
-                brand = brands.get(row.brand_code)
-                seen += _requeue_row(changes, row, brand, ledger.calendar, by=by)
-            await changes.write(connection)
-        after = rows[-1].key
-
-
-def _requeue_row(
-    changes: UnitOfWork,
-    row: ConsentRow,
-    brand: Brand | None,
-    calendar: Calendar,
-    *,
-    by: str | None,
-) -> bool:
-    now = changes.now
-    if row.state is State.PARKED and by is None and row.reason != ruling.UNKNOWN_BRAND:
-        changes.put(row, ruling.with_terms(row, brand, now, calendar=calendar))
-        return False
-    if row.state is not State.PARKED:
-        row_now = row
-    elif by is None:
-        row_now = transition(row, Event.REQUEUE)
-    else:
-        row_now = ruling.requeue(row)
-    ruled = ruling.rule_row(row_now, brand, now, calendar=calendar)
-    if row.state is State.PARKED and by is not None:
-        changes.add_movement(_requeued(row, ruled.row, by, now))
-    changes.apply(row, ruled)
-    return True
-
-
-def _requeued(row: ConsentRow, after: ConsentRow, by: str, now: datetime) -> Movement:
-    """Return the movement of a person's order: it shows why a parked record was submitted."""
-    return act(
-        "requeue",
-        row.key,
-        by=by,
-        now=now,
-        before={"state": row.state, "reason": row.reason, "code": row.code},
-        after={"state": after.state, "reason": after.reason, "code": after.code},
-        customer_id=row.customer_id,
-        event_id=row.desired_event_id,
-        status=row.desired_status,
-    )
 
 
 def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:

@@ -47,6 +47,10 @@ _SETTLED = TableRetention(
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "api_keys": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; events name the key that published them",
+    ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
@@ -59,6 +63,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="shows that an erasure was done; names the key only until its history is gone",
     ),
+    "customers": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "kafka_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "leases": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "legal_holds": TableRetention(

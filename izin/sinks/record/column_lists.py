@@ -31,7 +31,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
 )
 """Every column of ``consents`` with its SQL type."""
 
-IDENTITY = ("key", "customer_id", "brand_code", "channel", "recipient_type", "recipient")
+IDENTITY = ("key", "brand_code", "channel", "recipient_type", "recipient")
 """The columns that never change."""
 
 SAVED = tuple(name for name in TYPES if name not in IDENTITY)

@@ -13,8 +13,15 @@ OurError
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
 └── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: retry later
 SourceError
-└── UnreadablePushError      a push body is not İYS's list of movements
+├── UnreadablePushError      a push body is not İYS's list of movements
+├── UnknownCustomerError     a customer that is not registered
+├── ForeignBrandError        brands that belong to none of a key's customers
+├── TakenNameError           an API key of this name exists
+├── UnknownKeyError          no API key of this name or id is left
+└── EndedKeyError            an API key that has expired cannot be replaced
 """
+
+from collections.abc import Sequence
 
 from izin.consent.errors import OurError, SourceError
 
@@ -68,6 +75,53 @@ class FencedError(OurError):
 
 class UnreadablePushError(SourceError):
     """A push body that is not İYS's; the message names the place and contains no value."""
+
+
+class UnknownCustomerError(SourceError):
+    """A customer that is not registered."""
+
+    def __init__(self, customer_id: str) -> None:
+        super().__init__(
+            f"customer {customer_id} is not registered; correct it, or register the customer: "
+            f"izin customers add {customer_id} --name …"
+        )
+
+
+class ForeignBrandError(SourceError):
+    """Brands that belong to none of the customers of an API key."""
+
+    def __init__(self, brands: Sequence[int], customers: Sequence[str]) -> None:
+        super().__init__(
+            f"brand {', '.join(map(str, brands))} does not belong to {', '.join(customers)}; see "
+            "izin brands list, and name a brand of the customers"
+        )
+
+
+class TakenNameError(SourceError):
+    """An API key of this name is neither revoked nor replaced."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a key {name} exists; choose another name, or: izin keys rotate {name} (a new secret),"
+            f" izin keys revoke {name} (frees the name)"
+        )
+
+
+class UnknownKeyError(SourceError):
+    """No API key of this name or id is left."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no key {name} is left to do that with; see: izin keys list")
+
+
+class EndedKeyError(SourceError):
+    """An API key that has expired."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"key {name} has expired; revoke it, and create another: izin keys revoke {name}, "
+            "izin keys create"
+        )
 
 
 class LedgerUnavailableError(OurError):

@@ -18,9 +18,9 @@ from izin.consent.may_send import may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.schemas.api_keys import ApiKey
 from izin.schemas.cloud_events import attributes
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import ERASURE
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.record import unreadable
@@ -174,6 +174,12 @@ class TopicMessages:
         code = str(brand.brand_code)
         return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
 
+    def api_key(self, key: ApiKey, now: datetime) -> Message:
+        """Return the message of an API key."""
+        return self._message(
+            self.topics.api_keys, key.id, key.customer_id, key.to_avro(), key.id, now
+        )
+
     def anchor(self, anchor: Anchor) -> Message:
         """Return the message of a chain's head."""
         value = {
@@ -193,27 +199,6 @@ class TopicMessages:
         topic = self.topics.express if urgent else self.topics.events
         return self._message(
             topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
-        )
-
-    def erasure(
-        self, key: ConsentKey, customer_id: str, event_id: str, by: str, now: datetime
-    ) -> Message:
-        """Return the message of the event that erases a key, ordered ``by`` somebody."""
-        event = ConsentEvent(
-            event_id=event_id,
-            customer_id=customer_id,
-            brand_code=key.brand_code,
-            type=key.channel,
-            recipient_type=key.recipient_type,
-            recipient=key.recipient,
-            status=ERASURE,
-            consent_date=now,
-            received_at=now,
-            origin="izin-privacy",
-            actor=by,
-        )
-        return self._message(
-            self.topics.express, str(key), customer_id, event_to_avro(event), event_id, now
         )
 
     def no_permission(self, key: str, customer_id: str, now: datetime) -> Message:

@@ -21,6 +21,8 @@ from izin.sinks.record.consent_row import ConsentRow, is_read_back
 from izin.sinks.record.state_change import transition
 
 UNKNOWN_BRAND = "unknown-brand"
+OTHER_CUSTOMER = "other-customer"
+"""The event of an opt-in names another customer than its brand's."""
 RESCUED = "rescued"
 RESCUE = "rescue"
 """The origin of events that rescue an opt-out."""

@@ -18,7 +18,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets, reads
+from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
@@ -42,6 +42,7 @@ from tests.chaos.days.virtual_sinks import (
     set_clock,
 )
 from tests.support.builders import BRAND, CUSTOMER, a_decision_record, an_event
+from tests.support.registration import register_brand
 
 BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 """A Monday. Its Wednesday is half a day and its Thursday the Republic's: both shift the terms."""
@@ -116,7 +117,7 @@ class VirtualDays:
         await asyncio.to_thread(set_clock, self.database_url)
         async with self._sinks.ledger() as ledger:
             for code in BRANDS:
-                await brands.upsert(
+                await register_brand(
                     ledger, self._announcer, _brand(code), by="test", now=self._time.now()
                 )
             await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)

@@ -17,7 +17,7 @@ from izin.runtime.kafka import committed_ends
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
-from izin.sinks.ledger import brands, reads
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -31,6 +31,7 @@ from tests.chaos.sink.verdict import SinkVerdict, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import BRAND
 from tests.support.proxy import proxy_to
+from tests.support.registration import register_brand
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 from tests.support.skewed_process import MOST_SKEW
@@ -117,7 +118,7 @@ class SinkCampaign:
                 for code in BRANDS:
                     brand = replace(ACTIVE, brand_code=code, status=status)
                     now = datetime.now(UTC)
-                    await brands.upsert(ledger, topic_messages, brand, by="test", now=now)
+                    await register_brand(ledger, topic_messages, brand, by="test", now=now)
 
             # Nothing is submitted before the whole load is there.
             await set_status("stopped")

@@ -23,6 +23,7 @@ from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome
 from izin.streams.state.state import MemoryState
+from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
 from tests.unit.sinks.record.test_ruling import ACTIVE, decided
@@ -80,6 +81,7 @@ def of_outbox() -> Written:
             messages.append(permitted[1])
         messages.extend(2 * [MESSAGES.outcome(an_outcome(row.desired_event_id or ""))])
     messages.extend(2 * [MESSAGES.brand(ACTIVE, NOON)])
+    messages.extend(2 * [MESSAGES.api_key(an_api_key(), NOON)])
     messages.extend(
         MESSAGES.anchor(Anchor(id=shard + 1, shard=shard, place=1, link=b"link", anchored_at=NOON))
         for shard in range(16)

@@ -8,8 +8,9 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
-from izin.runtime.kafka import producer
+from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
@@ -26,10 +27,14 @@ OPT_OUT = """INSERT INTO consents SELECT (jsonb_populate_record(c, jsonb_build_o
     FROM consents AS c"""
 REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
 ORDERS: Mapping[str, tuple[str, ...]] = {
+    "customers add": ("customers", "add", "beta", "--name=Beta"),
     "brands add": REGISTER,
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
+    "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
+    "keys rotate": ("keys", "rotate", "crm"),
+    "keys revoke": ("keys", "revoke", "shop", "--execute"),
     "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
     "privacy erase": ("privacy", "erase", OPTED_OUT, "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
@@ -39,14 +44,16 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "sequences close": (
         *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
     ),
+    "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
 
 
 @pytest.fixture
 def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
-    """Return a ledger in which a record is parked, a brand suspended, a number missing, and a month
-    eleven years old; and Kafka has a dead letter.
+    """Return a ledger in which a record is parked, a brand suspended, a number missing, a month
+    eleven years old, and an API key known; Kafka has a dead letter, and a decision that it has
+    deleted unread.
     """
     store_history()
     with psycopg.connect(ledger) as connection:
@@ -54,10 +61,18 @@ def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
         connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
         connection.execute("SELECT create_month('2001-01-01')")
         connection.execute(OPT_OUT, {"other": OPTED_OUT})
+        connection.execute(
+            "INSERT INTO api_keys (id, name, secret_hash, scopes, customers, brands, channels,"
+            " created_at) VALUES ('0a1b2c3d4e5f-1', 'crm', sha256('fake'), '{ask}', '{acme}', '{}',"
+            " '{}', now())"
+        )
     writer = producer(topics)
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)
+    writer.produce(topics.topics.decisions.name, value=b"deleted", partition=0)
     assert writer.flush(20) == 0
+    client, place = admin(topics), TopicPartition(topics.topics.decisions.name, 0, 1)
+    client.delete_records([place])[place].result(20)
     return ledger
 
 

@@ -52,6 +52,7 @@ async def _store() -> None:
         changes.add_movement(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
         changes.add_movement(a_movement("decision", event=said, reason="newer", opted_out=False))
         async with ledger.transaction() as connection:
+            await connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
             await brands.note_unknown(connection, {BRAND}, now=later)
             await changes.write(connection)
 

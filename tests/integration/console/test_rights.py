@@ -17,6 +17,7 @@ pytestmark = pytest.mark.database
 def registered(izin: Izin, ledger: str) -> str:
     """Return the code of a brand that is registered in a new ledger."""
     asyncio.run(migrate(LedgerSettings().database_url.get_secret_value()))
+    izin("customers", "add", "acme", "--name=Acme")
     izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
     return str(BRAND)
 

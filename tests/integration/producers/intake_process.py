@@ -1,6 +1,5 @@
 """The intake as a process, for a brand that it knows."""
 
-import json
 import os
 import subprocess
 import sys
@@ -15,9 +14,8 @@ from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.producers.waiting import until
+from tests.support.api_keys import AUTHORIZATION, an_api_key, publish_key
 from tests.support.builders import BRAND, CUSTOMER
-
-TOKEN = "not-a-real-token"
 
 
 class IntakeProcess:
@@ -30,7 +28,6 @@ class IntakeProcess:
             "IZIN_TOPIC_PREFIX": settings.topic_prefix,
             "IZIN_INTAKE_PORT": str(self.port),
             "IZIN_INTAKE_OPERATIONS_PORT": str(self.operations_port),
-            "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
             **environment,
         }
 
@@ -66,7 +63,7 @@ class IntakeProcess:
         """Give a client that may publish."""
         with httpx.Client(
             base_url=f"http://127.0.0.1:{self.port}",
-            headers={"Authorization": f"Bearer {TOKEN}"},
+            headers=AUTHORIZATION,
             timeout=20,
             trust_env=False,
         ) as one:
@@ -78,8 +75,9 @@ class IntakeProcess:
         return httpx.get(url, trust_env=False).raise_for_status().text
 
 
-def publish_brand(settings: KafkaSettings) -> None:
-    """Publish the brand of the builders to the topic that an intake reads."""
+def publish_brand_and_key(settings: KafkaSettings) -> None:
+    """Publish the brand and the API key of the builders to the topics that an intake reads."""
+    publish_key(settings, an_api_key())
     brand = {
         "brand_code": BRAND,
         "iys_code": 200001,

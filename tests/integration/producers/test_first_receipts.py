@@ -22,7 +22,7 @@ from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.kafka import BrokerError, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand
+from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.broker
@@ -174,7 +174,7 @@ def test_ret_stands_whichever_step_a_replica_is_killed_at(  # cases
     step: str,
 ):
     """The ONAY is retried through two others, one of which started after it all."""
-    publish_brand(settings)
+    publish_brand_and_key(settings)
     live = {"dateBasis": "received"}
     script = _KILLED.format(module=module, name=name, step=step)
     with replica(settings, script) as killed, replica(settings) as second:

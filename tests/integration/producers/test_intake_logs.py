@@ -10,7 +10,7 @@ import pytest
 from izin.local import Kafka, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from tests.integration.producers.intake_process import IntakeProcess, publish_brand
+from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.integration.producers.waiting import until
 
 pytestmark = pytest.mark.broker
@@ -22,7 +22,7 @@ def test_intake_logs_each_outage_of_kafka_once(tmp_path: Path):
     with Kafka(tmp_path / "kafka", free_port()) as kafka:
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=1)
         ensure_topics(settings)
-        publish_brand(settings)
+        publish_brand_and_key(settings)
         intake = IntakeProcess(settings)
         with log.open("wb") as stream, intake.running(log=stream) as process:
             kafka.kill()

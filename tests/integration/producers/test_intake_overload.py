@@ -11,7 +11,8 @@ import pytest
 
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.settings import KafkaSettings
-from tests.integration.producers.intake_process import TOKEN, IntakeProcess, publish_brand
+from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import BRAND
 from tests.support.http_clients import Reply, connected, request
 
@@ -23,7 +24,7 @@ IDLE = 256
 
 @pytest.fixture
 def intake(settings: KafkaSettings) -> Iterator[IntakeProcess]:
-    publish_brand(settings)
+    publish_brand_and_key(settings)
     one = IntakeProcess(settings)
     with one.running():
         yield one
@@ -44,7 +45,7 @@ async def post(intake: IntakeProcess, number: int) -> Reply:
         "POST",
         "/v1/consents",
         json.dumps(record).encode(),
-        {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"},
+        {**AUTHORIZATION, "Content-Type": "application/json"},
     )
 
 
@@ -75,7 +76,7 @@ async def test_posts_at_once_are_accepted_or_refused_as_problems(
 async def test_idle_and_slow_connections_shut_nobody_out(intake: IntakeProcess):
     """Connections that send nothing, half a head, or half a body of a post."""
     half_a_post = (
-        f"POST /v1/consents HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"POST /v1/consents HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {API_KEY}\r\n"
         "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n["
     )
     async with AsyncExitStack() as stack:

@@ -1,6 +1,5 @@
 """The intake as a process: started, posted to and stopped."""
 
-import json
 import os
 import signal
 import socket
@@ -16,7 +15,9 @@ from izin.demo.signups import signups
 from izin.local import free_port
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.settings import KafkaSettings
-from tests.integration.producers.intake_process import TOKEN, IntakeProcess, publish_brand
+from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
+from tests.integration.producers.waiting import until
+from tests.support.api_keys import an_api_key, publish_key
 from tests.support.builders import BRAND
 
 pytestmark = pytest.mark.broker
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def intake(settings: KafkaSettings) -> IntakeProcess:
-    publish_brand(settings)
+    publish_brand_and_key(settings)
     return IntakeProcess(settings)
 
 
@@ -67,11 +68,25 @@ def test_accepted_signups_are_in_kafka(
     assert len(ids) == 200
 
 
+def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, settings: KafkaSettings):
+    """By an intake that runs, from the record of the revocation on."""
+    (signup,) = signups(brand=BRAND, now=datetime.now(UTC), seed=7, count=1)
+
+    def status() -> int:
+        headers = {"Content-Type": signup.content_type}
+        return client.post("/v1/consents", content=signup.body, headers=headers).status_code
+
+    until(lambda: status() == 202)
+    publish_key(settings, an_api_key(revoked_at=datetime.now(UTC)))
+    until(lambda: status() == 401, seconds=2)
+
+
 _IMPATIENT = """
 import sys
-from izin.producers import __main__, brand_directory
+from izin.producers import __main__
+from izin.runtime import topic_follower
 
-brand_directory._TIMEOUT = 0.1
+topic_follower._TIMEOUT = 0.1
 sys.exit(__main__.main())
 """
 """The intake, which otherwise gives Kafka a quarter of a minute."""
@@ -83,7 +98,6 @@ def test_intake_without_kafka_does_not_start():
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
         "IZIN_INTAKE_PORT": str(free_port()),
         "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
-        "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
     }
     done = subprocess.run(
         [sys.executable, "-c", _IMPATIENT],
@@ -108,7 +122,7 @@ def test_intake_without_kafka_does_not_start():
             "the port is taken; set IZIN_INTAKE_OPERATIONS_PORT",
         ),
         ("IZIN_INTAKE_HOST", "nowhere.invalid", "IZIN_INTAKE_HOST"),
-        ("IZIN_INTAKE_TOKENS", "abc", '["..."]'),
+        ("IZIN_INTAKE_FIRST_RECEIPTS", "none", "should be a valid integer"),
     ],
 )
 def test_unusable_settings_are_named(
@@ -119,7 +133,6 @@ def test_unusable_settings_are_named(
         environment = os.environ | {
             "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": settings.topic_prefix,
-            "IZIN_INTAKE_TOKENS": json.dumps([TOKEN]),
             "IZIN_INTAKE_PORT": str(free_port()),
             "IZIN_INTAKE_OPERATIONS_PORT": str(free_port()),
             setting: value or str(taken.getsockname()[1]),

@@ -39,6 +39,7 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message
 from izin.sinks.record.suspension import Suspension
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
+from tests.support.registration import register_brand
 from tests.support.simulator import IYS_CODE, SimulatorAdmin
 
 RESULT_DELAY = timedelta(seconds=300)
@@ -362,8 +363,8 @@ class SinkHarness:
 
     async def brand(self, brand: Brand = ACTIVE) -> Brand:
         """Add or change a brand."""
-        return await brands.upsert(
-            self.ledger, self.context.topic_messages, brand, by="ada", now=self.context.clock()
+        return await register_brand(
+            self.ledger, self.context.topic_messages, brand, now=self.context.clock()
         )
 
     async def requeue(self, reason: str | None = None) -> int:

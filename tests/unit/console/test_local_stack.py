@@ -119,7 +119,7 @@ def test_up_prints_the_addresses(tmp_path: Path) -> None:
     words = _words_of(stack)
     assert "registry http://127.0.0.1:18080/apis/ccompat/v7" in words
     assert "curl http://127.0.0.1:8081/v1/consents" in words
-    assert stack.intake_token not in words
+    assert stack.api_key not in words
 
 
 def _words_of(stack: LocalStack) -> str:

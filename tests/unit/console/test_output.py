@@ -18,7 +18,7 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.local import LocalError
-from izin.runtime.settings import IntakeSettings, KafkaSettings, LedgerSettings
+from izin.runtime.settings import KafkaSettings, LedgerSettings
 
 NOON = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -84,22 +84,6 @@ def test_wrong_setting_is_named_without_its_value(
     printed = capsys.readouterr().err
     assert "JSON" in printed
     assert "not-a-list" not in printed
-
-
-@pytest.mark.parametrize("given", ["not-a-list", '"not-a-list"', "[17]", ""])
-def test_wrong_intake_tokens_are_reported_with_the_right_form(
-    given: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The setting and the right form are named, the secret is not."""
-    monkeypatch.setenv("IZIN_INTAKE_TOKENS", given)
-    with pytest.raises(typer.Exit), exit_on_error():
-        IntakeSettings()
-    printed = capsys.readouterr().err
-    assert (
-        'IZIN_INTAKE_TOKENS (value error, write a json list of texts, such as ["..."])' in printed
-    )
-    assert "not-a-list" not in printed
-    assert "17" not in printed
 
 
 def test_table_cells_are_text_not_markup(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,15 +5,14 @@ from datetime import datetime, timedelta
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
+from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 NOW = NOON + timedelta(hours=1)
-TOKEN = "not-a-real-token"
 
 
 @pytest.fixture
@@ -38,12 +37,11 @@ async def client(
     fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of an intake that publishes to `fake`; an error of the intake is a 500."""
-    intake = Intake(
-        fake, directory, FakeReceipts([], clock), [SecretStr(TOKEN)], clock=clock, chance=bytes
-    )
+    receipts = FakeReceipts([], clock)
+    intake = Intake(fake, directory, receipts, known(an_api_key()), clock=clock, chance=bytes)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(intake_app(intake, dict), raise_app_exceptions=False),
         base_url="http://intake",
-        headers={"Authorization": f"Bearer {TOKEN}"},
+        headers=AUTHORIZATION,
     ) as client:
         yield client

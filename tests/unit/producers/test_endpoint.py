@@ -9,14 +9,14 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.endpoint import MAX_BODY, Intake, intake_app
+from izin.runtime.api_keys.directory import ApiKeyDirectory
+from tests.support.api_keys import AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
-TOKEN = "not-a-real-token"
 FORM = "application/x-www-form-urlencoded"
 
 
@@ -52,16 +52,9 @@ def moving() -> Clock:
 def make_client(
     fake: FakePublisher, directory: BrandDirectory, moving: Clock
 ) -> Callable[..., httpx.AsyncClient]:
-    def make(*tokens: str) -> httpx.AsyncClient:
-        intake = Intake(
-            fake,
-            directory,
-            FakeReceipts([], moving),
-            [SecretStr(one) for one in tokens],
-            clock=moving,
-            chance=bytes,
-        )
-        return client_of(intake)
+    def make(keys: ApiKeyDirectory) -> httpx.AsyncClient:
+        receipts = FakeReceipts([], moving)
+        return client_of(Intake(fake, directory, receipts, keys, clock=moving, chance=bytes))
 
     return make
 
@@ -75,9 +68,9 @@ def client_of(intake: Intake) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def client(make_client: Callable[..., httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a client that has the second of two tokens."""
-    async with make_client("another-token", TOKEN) as client:
-        client.headers["Authorization"] = f"Bearer {TOKEN}"
+    """Yield a client that has the first of two keys."""
+    async with make_client(known(an_api_key(), a_second_key()[1])) as client:
+        client.headers.update(AUTHORIZATION)
         yield client
 
 
@@ -342,30 +335,6 @@ async def test_reference_without_a_date_identifies_nothing(
     assert second.consent_date == moving.now
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}],
-)
-async def test_request_without_a_token_is_401(
-    make_client: Callable[..., httpx.AsyncClient], fake: FakePublisher, headers: dict[str, str]
-):
-    """401, with the expected header."""
-    async with make_client(TOKEN) as client:
-        answer = await post(client, an_iys_origin(), **headers)
-    assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert TOKEN not in answer.text
-    assert fake.events == []
-
-
-async def test_intake_without_tokens_is_disabled(make_client: Callable[..., httpx.AsyncClient]):
-    """And names the setting."""
-    async with make_client() as client:
-        answer = await post(client, an_iys_origin(), Authorization="Bearer ")
-    assert answer.status_code == 503
-    assert "IZIN_INTAKE_TOKENS" in answer.text
-
-
 async def test_unreachable_broker_gives_503(client: httpx.AsyncClient, fake: FakePublisher):
     """503 with Retry-After, never 202."""
     fake.is_away = True
@@ -387,10 +356,10 @@ async def test_requests_and_records_are_counted(
     fake: FakePublisher, directory: BrandDirectory, moving: Clock
 ):
     """By status, and by outcome."""
-    receipts = FakeReceipts([], moving)
-    intake = Intake(fake, directory, receipts, [SecretStr(TOKEN)], clock=moving, chance=bytes)
+    receipts, keys = FakeReceipts([], moving), known(an_api_key())
+    intake = Intake(fake, directory, receipts, keys, clock=moving, chance=bytes)
     async with client_of(intake) as client:
-        await post(client, an_iys_origin(), Authorization=f"Bearer {TOKEN}")
+        await post(client, an_iys_origin(), **AUTHORIZATION)
     assert intake.metrics.registry.get_sample_value("izin_intake_requests_total", {"status": "202"})
     assert intake.metrics.registry.get_sample_value(
         "izin_intake_records_total", {"outcome": "published"}

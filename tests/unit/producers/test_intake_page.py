@@ -8,25 +8,24 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.mapping.field_names import JSON_NAMES, field_of
+from tests.support.api_keys import API_KEY, an_api_key, known
 from tests.support.builders import NOON
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "intake.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
-TOKEN = "not-a-real-token"
 FORM = "application/x-www-form-urlencoded"
 EXAMPLES = re.findall(r"```sh\n(curl .*?)```\n+(\d{3}):\n+```json\n(.*?)```", PAGE, re.DOTALL)
 
 
 async def sent(command: str, fake: FakePublisher) -> httpx.Response:
     """Send what the curl ``command`` would to an intake that has the brand of the examples."""
-    words = shlex.split(command.replace("\\\n", " ").replace("$TOKEN", TOKEN))
+    words = shlex.split(command.replace("\\\n", " ").replace("$IZIN_API_KEY", API_KEY))
     options = list(zip(words[2::2], words[3::2], strict=True))
     headers = [tuple(value.split(": ", 1)) for option, value in options if option == "-H"]
     data = "&".join(value for option, value in options if option == "-d")
@@ -45,7 +44,7 @@ async def sent(command: str, fake: FakePublisher) -> httpx.Response:
         fake,
         BrandDirectory([brand]),
         FakeReceipts([], lambda: NOON),
-        [SecretStr(TOKEN)],
+        known(an_api_key()),
         clock=lambda: NOON,
         chance=bytes,
     )

@@ -7,17 +7,16 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.runtime.http_server.operations import operations_app
+from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts, Receipt
 
-TOKEN = "not-a-real-token"
 MINUTE = timedelta(minutes=1)
 
 
@@ -73,7 +72,7 @@ async def replica(
         def start(limit: int = 1000) -> tuple[httpx.AsyncClient, FakeReceipts]:
             receipts = FakeReceipts(log, moving, limit=limit)
             intake = Intake(
-                fake, directory, receipts, [SecretStr(TOKEN)], clock=moving, chance=bytes
+                fake, directory, receipts, known(an_api_key()), clock=moving, chance=bytes
             )
             client = httpx.AsyncClient(
                 transport=httpx.ASGITransport(intake_app(intake, dict)),
@@ -83,7 +82,7 @@ async def replica(
                     )
                 },
                 base_url="http://intake",
-                headers={"Authorization": f"Bearer {TOKEN}"},
+                headers=AUTHORIZATION,
             )
             stack.push_async_callback(client.aclose)
             return client, receipts

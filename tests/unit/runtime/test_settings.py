@@ -40,7 +40,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IYS_USERNAME", "acme")
     monkeypatch.setenv("IYS_PASSWORD", SECRET)
     monkeypatch.setenv("IZIN_PUSH_PASSWORD", SECRET)
-    monkeypatch.setenv("IZIN_INTAKE_TOKENS", f'["{SECRET}"]')
 
 
 def test_every_group_is_tested() -> None:

@@ -31,6 +31,11 @@ def erasure_key(number: int) -> str:
     return f"erasure/{number}"
 
 
+def api_key_key(key_id: str) -> str:
+    """Return the key of acts on an API key."""
+    return f"api-key/{key_id}"
+
+
 def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
     what: str,
     key: str,

@@ -4,14 +4,21 @@
 -- are those of izin.consent.transitions. Tables of facts carry customer_id.
 
 
--- Brands and suspensions ----------------------------------------------------------------------------------------------
+-- Customers, brands and suspensions -----------------------------------------------------------------------------------
+
+-- Whose consents are managed: a company with brands at İYS.
+CREATE TABLE customers (
+    customer_id text PRIMARY KEY CHECK (customer_id <> ''),
+    name        text NOT NULL CHECK (name <> ''),
+    created_at  timestamptz NOT NULL
+);
 
 -- One brand of a customer at İYS, as the operator registered it, with the subscription of its provider as İYS last
 -- reported it.
 CREATE TABLE brands (
     brand_code           integer PRIMARY KEY,
     iys_code             integer NOT NULL,
-    customer_id          text NOT NULL,
+    customer_id          text NOT NULL REFERENCES customers,
     name                 text NOT NULL,
     -- NULL: the first load is still running, and the deadline of three business days does not apply yet.
     activated_at         timestamptz,
@@ -56,6 +63,31 @@ CREATE TABLE suspensions (
     scope       text NOT NULL DEFAULT 'brand' CHECK (scope IN ('brand', 'provider', 'account')),
     PRIMARY KEY (brand_code, channel, status)
 );
+
+
+-- API keys ------------------------------------------------------------------------------------------------------------
+
+-- What one machine may do, and for whom; the same is published to the topic api-keys, which the endpoints read. The key
+-- itself is stored nowhere, only the SHA-256 of its secret part. A revoked key stays: it is named by the events that it
+-- published.
+CREATE TABLE api_keys (
+    id          text PRIMARY KEY CHECK (id ~ '^[0-9a-f]{12}-[1-9][0-9]{0,5}$'),
+    name        text NOT NULL CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'),
+    secret_hash bytea NOT NULL CHECK (length(secret_hash) = 32),
+    scopes      text[] NOT NULL
+        CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['publish', 'subscribe', 'ask', 'operate']),
+    customers   text[] NOT NULL CHECK (cardinality(customers) > 0),
+    -- Empty: every brand of the customers, and every channel.
+    brands      integer[] NOT NULL,
+    channels    text[] NOT NULL CHECK (channels <@ ARRAY['ARAMA', 'MESAJ', 'EPOSTA']),
+    created_at  timestamptz NOT NULL,
+    expires_at  timestamptz,
+    revoked_at  timestamptz,
+    -- When the next key of its family replaced it. It stays valid until expires_at.
+    replaced_at timestamptz
+);
+-- Refuses a second key of a name: the name is the actor of the events that a key publishes.
+CREATE UNIQUE INDEX api_keys_name ON api_keys (name) WHERE revoked_at IS NULL AND replaced_at IS NULL;
 
 
 -- Consents and their lifecycle ----------------------------------------------------------------------------------------

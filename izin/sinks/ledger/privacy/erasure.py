@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
-from izin.consent.model import ConsentKey
+from izin.consent.model import ConsentEvent, ConsentKey
+from izin.schemas.erasure import ERASURE
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, erasure_key
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.messages import Message, TopicMessages
 
 _SLICE = 500
 _LOOK_AGAIN = timedelta(seconds=30)
@@ -168,13 +169,29 @@ async def _request(
         for row in made
     ]
     await append.append(connection, requested, now=now)
-    messages = [
-        topic_messages.erasure(
-            ConsentKey.parse(row["key"]), customers[row["key"]], row["event_id"], by, now
-        )
-        for row in made
-    ]
+    messages = [_message(topic_messages, row, customers[row["key"]], by, now) for row in made]
     await append_messages(connection, messages, now)
+
+
+def _message(
+    topic_messages: TopicMessages, row: Mapping[str, Any], customer_id: str, by: str, now: datetime
+) -> Message:
+    """Return the message of the event that erases a key, on the express lane."""
+    key = ConsentKey.parse(row["key"])
+    event = ConsentEvent(
+        event_id=row["event_id"],
+        customer_id=customer_id,
+        brand_code=key.brand_code,
+        type=key.channel,
+        recipient_type=key.recipient_type,
+        recipient=key.recipient,
+        status=ERASURE,
+        consent_date=now,
+        received_at=now,
+        origin="izin-privacy",
+        actor=by,
+    )
+    return topic_messages.event(event, key, now)
 
 
 async def acknowledge(

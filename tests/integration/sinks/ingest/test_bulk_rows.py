@@ -26,12 +26,13 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON, a_decision_record, an_event, an_iys_origin
+from tests.support.registration import register_brand
 
 pytestmark = pytest.mark.database
 
@@ -40,7 +41,13 @@ _MARKS = count(1)
 
 CODEC = Codec()
 NOW = NOON + timedelta(minutes=5)
-LOADING = replace(ACTIVE, brand_code=100_002, activated_at=None, loading_deadline=NOW)
+LOADING = replace(
+    ACTIVE,
+    brand_code=100_002,
+    customer_id='a"b\\',
+    activated_at=None,
+    loading_deadline=NOW,
+)
 BRANDS = (ACTIVE, LOADING)
 TOPIC = "consent-decisions"
 
@@ -69,7 +76,7 @@ async def prepared(url: str) -> None:
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
         for brand in BRANDS:
-            await brands.upsert(ledger, TopicMessages(CODEC, Topics()), brand, by="ada", now=NOW)
+            await register_brand(ledger, TopicMessages(CODEC, Topics()), brand, now=NOW)
 
 
 def ingester(ledger: Ledger) -> Ingester:

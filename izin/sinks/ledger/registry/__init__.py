@@ -1,0 +1,1 @@
+"""Who is registered: customers, their API keys, and the records of their brands."""

@@ -1,0 +1,171 @@
+"""The API keys: created, replaced and revoked by people, each by a movement of the history.
+
+Row, movement and the record for the topic ``api-keys`` are written in one transaction. None of them
+has the key itself, nor its hash in the movement.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from izin.schemas.api_keys import ApiKey
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, api_key_key
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.registry.customers import require
+from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.record.errors import (
+    EndedKeyError,
+    ForeignBrandError,
+    TakenNameError,
+    UnknownKeyError,
+)
+from izin.sinks.record.messages import TopicMessages
+
+_SQL = statements("api_keys")
+
+
+async def create(
+    ledger: Ledger, topic_messages: TopicMessages, key: ApiKey, *, by: str, now: datetime
+) -> None:
+    """Store ``key`` and publish it, ``by`` whose order.
+
+    Raises:
+        UnknownCustomerError: one of its customers is not registered.
+        ForeignBrandError: one of its brands belongs to none of its customers.
+        TakenNameError: another key has its name, which is neither revoked nor replaced.
+    """
+    async with ledger.transaction() as connection:
+        await require(connection, key.customers)
+        values = {"brands": sorted(key.brands), "customers": sorted(key.customers)}
+        foreign = await (await connection.execute(_SQL["foreign-brands"], values)).fetchall()
+        if foreign:
+            raise ForeignBrandError([row["brand_code"] for row in foreign], sorted(key.customers))
+        await _insert(connection, key)
+        created = _movement("create API key", key, by, now, before={}, after=_shown(key))
+        await _write(connection, topic_messages, [key], [created], now)
+
+
+async def rotate(  # noqa: PLR0913 - which key, by what, and by whose order
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    name: str,
+    *,
+    secret_hash: bytes,
+    new_id: str,
+    grace: timedelta,
+    by: str,
+    now: datetime,
+) -> tuple[ApiKey, ApiKey]:
+    """Replace the key of ``name`` by one that may do the same; return the old and the new one.
+
+    The old one stays valid for ``grace``, at most until it expires. ``new_id`` is the id for which
+    the new secret was made: where another process was first, nothing is changed.
+
+    Raises:
+        UnknownKeyError: no key of this name is left, or it is another one meanwhile.
+        EndedKeyError: it has expired.
+    """
+    async with ledger.transaction() as connection:
+        old = await _of_name(connection, name)
+        if old is None or old.next_id != new_id:
+            raise UnknownKeyError(name)
+        if not old.is_valid(now):
+            raise EndedKeyError(name)
+        until = now + grace
+        ended = replace(
+            old, expires_at=until if old.expires_at is None else min(old.expires_at, until)
+        )
+        new = replace(old, id=new_id, secret_hash=secret_hash, created_at=now)
+        values = {"id": old.id, "expires_at": ended.expires_at, "now": now}
+        await connection.execute(_SQL["replace"], values)
+        await _insert(connection, new)
+        rotated = _movement(
+            "rotate API key",
+            new,
+            by,
+            now,
+            before={"id": old.id, "expires_at": old.expires_at},
+            after={"id": new.id, "expires_at": new.expires_at, "former_until": ended.expires_at},
+        )
+        await _write(connection, topic_messages, [ended, new], [rotated], now)
+    return ended, new
+
+
+async def revoke(
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    ids: Collection[str],
+    *,
+    by: str,
+    now: datetime,
+) -> tuple[ApiKey, ...]:
+    """Revoke the keys with these ``ids``, ``by`` whose order; return those that were not yet."""
+    async with ledger.transaction() as connection:
+        values = {"ids": sorted(ids), "now": now}
+        rows = await (await connection.execute(_SQL["revoke"], values)).fetchall()
+        keys = tuple(map(ApiKey.of, rows))
+        revoked = [
+            _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
+            for one in keys
+        ]
+        if keys:
+            await _write(connection, topic_messages, keys, revoked, now)
+    return keys
+
+
+async def every(ledger: Ledger) -> tuple[ApiKey, ...]:
+    """Return every key, also those that ended, by name and age."""
+    return tuple(ApiKey.of(row) for row in await ledger.fetch(_SQL["all"]))
+
+
+async def _of_name(connection: Connection, name: str) -> ApiKey | None:
+    row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+    return None if row is None else ApiKey.of(row)
+
+
+async def _insert(connection: Connection, key: ApiKey) -> None:
+    if await (await connection.execute(_SQL["insert"], key.to_avro())).fetchone() is None:
+        raise TakenNameError(key.name)
+
+
+async def _write(
+    connection: Connection,
+    topic_messages: TopicMessages,
+    keys: Collection[ApiKey],
+    movements: Collection[Movement],
+    now: datetime,
+) -> None:
+    await append_messages(connection, [topic_messages.api_key(one, now) for one in keys], now)
+    await append.append(connection, list(movements), now=now)
+
+
+def _movement(  # noqa: PLR0913, PLR0917 - what was done to which key, and by whom
+    what: str,
+    key: ApiKey,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> Movement:
+    return act(
+        what,
+        api_key_key(key.id),
+        by=by,
+        now=now,
+        before=before,
+        after=after,
+        customer_id=key.customer_id,
+    )
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    """Return what the history has of a key: all but the hash of its secret."""
+    shown = key.to_avro()
+    return {
+        name: shown[name]
+        for name in ("name", "scopes", "customers", "brands", "channels", "expires_at")
+    }

@@ -1,0 +1,314 @@
+"""API keys at the intake, over real HTTP: who may do what, for whom, and how much at once."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from izin.consent.model import ConsentEvent, ConsentKey
+from izin.local import free_port
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.intake.endpoint import Intake, intake_app
+from izin.producers.publishing.event_publisher import Published
+from izin.runtime.api_keys.access import STALE_AFTER
+from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.runtime.http_server.limits import HttpLimits, Refused
+from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.schemas.api_keys import Scope
+from tests.support.api_keys import API_KEY, AUTHORIZATION, a_second_key, an_api_key, known
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
+from tests.support.http_clients import Reply, request
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+
+OTHER_BRAND, FOREIGN_BRAND = 100002, 200001
+NOW = NOON + timedelta(hours=1)
+PROBLEM = "application/problem+json"
+
+
+class GatedPublisher(FakePublisher):
+    """Acknowledges events of the key ``shop`` when the test opens, all others at once."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        super().__init__(clock)
+        self.gated: list[tuple[Future[Published], Future[Published]]] = []
+
+    def publish(
+        self,
+        event: ConsentEvent,
+        key: ConsentKey | None = None,
+        *,
+        wait: timedelta = timedelta(0),
+    ) -> Future[Published]:
+        done = super().publish(event, key, wait=wait)
+        if event.actor != "shop":
+            return done
+        waiting: Future[Published] = Future()
+        self.gated.append((waiting, done))
+        return waiting
+
+    def open(self) -> None:
+        for waiting, done in self.gated:
+            waiting.set_result(done.result())
+
+
+@dataclass(kw_only=True)
+class Served:
+    """An intake that is served, with three brands of two customers."""
+
+    port: int
+    operations_port: int
+    publisher: FakePublisher
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+
+    def refused(self, reason: Refused) -> float:
+        """Return how many requests were refused for a reason."""
+        labels = {"reason": str(reason)}
+        return self.registry.get_sample_value("izin_http_refused_total", labels) or 0.0
+
+    async def post(
+        self, body: object, headers: Mapping[str, str] = AUTHORIZATION, source: str = "127.0.0.1"
+    ) -> Reply:
+        """Post records as JSON."""
+        return await request(
+            self.port,
+            "POST",
+            "/v1/consents",
+            json.dumps(body).encode(),
+            {**headers, "Content-Type": "application/json"},
+            source=source,
+        )
+
+
+@asynccontextmanager
+async def serving(
+    keys: ApiKeyDirectory,
+    *,
+    limits: HttpLimits = HttpLimits(),  # noqa: B008  # frozen
+    publisher: FakePublisher | None = None,
+) -> AsyncIterator[Served]:
+    """Serve an intake that knows ``keys``."""
+    fake = publisher or FakePublisher(lambda: NOW)
+    served = Served(port=free_port(), operations_port=free_port(), publisher=fake)
+    brands = BrandDirectory(
+        RegisteredBrand(brand_code=code, iys_code=code, customer_id=customer, name="Example")
+        for code, customer in ((BRAND, CUSTOMER), (OTHER_BRAND, CUSTOMER), (FOREIGN_BRAND, "beta"))
+    )
+    receipts = FakeReceipts([], lambda: NOW)
+    intake = Intake(fake, brands, receipts, keys, clock=lambda: NOW, chance=bytes)
+    stopping = asyncio.Event()
+    addresses = (
+        ListenAddress(server="the test", host="127.0.0.1", port=port, settings="IZIN_TEST")
+        for port in (served.port, served.operations_port)
+    )
+    with closing(HttpListeners(*addresses)) as listeners:
+        listeners.listen()
+        running = asyncio.create_task(
+            listeners.serve(
+                intake_app(intake, dict),
+                operations_app(served.registry, dict),
+                served.registry,
+                proxies="",
+                drain=1,
+                stopping=stopping,
+                limits=limits,
+            )
+        )
+        try:
+            yield served
+        finally:
+            stopping.set()
+            await running
+
+
+def a_record(**overrides: object) -> dict[str, Any]:
+    """Return an opt-out as JSON."""
+    fields: dict[str, Any] = {
+        "recipient": PHONE,
+        "type": "MESAJ",
+        "status": "RET",
+        "source": "HS_WEB",
+        "dateBasis": "received",
+        "brandCode": BRAND,
+    }
+    return fields | overrides
+
+
+def violations(reply: Reply) -> list[tuple[str, str]]:
+    """Return pointer and code of each violation."""
+    return [(one["pointer"], one["code"]) for one in json.loads(reply.body).get("violations", [])]
+
+
+OPEN = ("GET /health/live", "GET /health/ready", "GET /metrics", "GET /health/ready of operators")
+ENDPOINTS = ("POST /v1/consents", *OPEN)
+
+
+@pytest.mark.parametrize("customer", [CUSTOMER, "beta"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("scope", [*Scope, None])
+async def test_key_may_do_what_its_scope_and_customer_say(
+    scope: Scope | None, endpoint: str, customer: str
+):
+    """Every scope, and no key, at every endpoint, for the key's own customer and for another."""
+    key = an_api_key(scopes=frozenset({str(scope)}))
+    headers = {} if scope is None else AUTHORIZATION
+    async with serving(known(key)) as served:
+        if endpoint in OPEN:
+            # They tell nothing of a customer; the operators' listener is on loopback.
+            path = endpoint.split()[1]
+            is_public = endpoint in OPEN[:2]
+            port = served.port if is_public else served.operations_port
+            reply = await request(port, "GET", path, headers=headers)
+            assert reply.status == 200
+            return
+        brand = BRAND if customer == CUSTOMER else FOREIGN_BRAND
+        reply = await served.post(a_record(brandCode=brand), headers)
+        match scope, customer:
+            case None, _:
+                assert reply.status == 401
+            case Scope.PUBLISH, "acme":
+                assert reply.status == 202
+            case Scope.PUBLISH, _:
+                assert reply.status == 403
+                assert violations(reply) == [("/brandCode", "IZIN-KEY-BRAND")]
+            case _:
+                assert (reply.status, violations(reply)) == (403, [])
+                assert f"lacks the scope {Scope.PUBLISH}" in reply.body
+        assert len(served.publisher.events) == (reply.status == 202)
+        if reply.status != 202:
+            assert reply.headers["content-type"] == PROBLEM
+            assert API_KEY not in reply.body
+
+
+@pytest.mark.parametrize(
+    ("cut", "overrides", "expected"),
+    [
+        ({"brands": frozenset({BRAND})}, {}, []),
+        (
+            {"brands": frozenset({BRAND})},
+            {"brandCode": OTHER_BRAND},
+            [("/brandCode", "IZIN-KEY-BRAND")],
+        ),
+        ({"channels": frozenset({"MESAJ"})}, {"type": "SMS"}, []),
+        (
+            {"channels": frozenset({"EPOSTA"})},
+            {"type": "SMS"},
+            [("/type", "IZIN-KEY-CHANNEL")],
+        ),
+    ],
+)
+async def test_record_outside_the_key_names_the_field(
+    cut: dict[str, object], overrides: dict[str, object], expected: list[tuple[str, str]]
+):
+    """The field as the sender calls it; channels are compared as the law reads them."""
+    async with serving(known(an_api_key(**cut))) as served:
+        reply = await served.post(a_record(**overrides))
+        assert reply.status == (403 if expected else 202)
+        assert violations(reply) == expected
+
+
+async def test_list_publishes_what_is_within_the_key():
+    """An opt-out must not be lost for another record of its list; 403 lists both."""
+    async with serving(known(an_api_key())) as served:
+        records = [a_record(), a_record(brandCode=FOREIGN_BRAND), a_record(recipient="12")]
+        reply = await served.post(records)
+        assert reply.status == 403
+        assert violations(reply) == [("/1/brandCode", "IZIN-KEY-BRAND"), ("/2/recipient", "H121")]
+        assert [one["index"] for one in json.loads(reply.body)["events"]] == [0]
+        assert [one.brand_code for one in served.publisher.events] == [BRAND]
+
+
+async def test_whatever_is_wrong_with_a_key_has_one_response():
+    """No key, another scheme, malformed, unknown, another's secret, expired, revoked: no oracle."""
+    expired, revoked = (a_second_key(**{name: NOON}) for name in ("expires_at", "revoked_at"))
+    wrong: list[Mapping[str, str]] = [
+        {},
+        {"Authorization": f"Basic {API_KEY}"},
+        {"Authorization": "Bearer izin_0a1b2c3d4e5f-1_short"},
+        {"Authorization": f"Bearer {a_second_key()[0].replace('a1', 'b1')}"},
+        {"Authorization": f"Bearer {API_KEY[:-1]}B"},
+        {"Authorization": f"Bearer {expired[0]}"},
+    ]
+    replies = []
+    async with serving(known(an_api_key(), expired[1])) as served:
+        replies += [await served.post(a_record(), headers) for headers in wrong]
+    async with serving(known(an_api_key(), revoked[1])) as served:
+        replies.append(await served.post(a_record(), {"Authorization": f"Bearer {revoked[0]}"}))
+    assert {(one.status, one.body) for one in replies} == {(401, replies[0].body)}
+    assert {one.headers["www-authenticate"] for one in replies} == {"bearer"}
+
+
+async def test_endpoint_that_knows_no_key_yet_answers_503():
+    """Never 401: a sender would take its key for a wrong one, and drop what it has."""
+    for headers in (AUTHORIZATION, {}):
+        async with serving(known(an_api_key(), age=None)) as served:
+            reply = await served.post(a_record(), headers)
+            assert (reply.status, reply.headers["content-type"]) == (503, PROBLEM)
+            assert int(reply.headers["retry-after"]) > 0
+            assert served.publisher.events == []
+
+
+async def test_publishing_goes_on_with_the_keys_that_are_known():
+    """An opt-out is accepted though the topic's end was not seen for longer than a minute."""
+    age = STALE_AFTER.total_seconds() + 1
+    async with serving(known(an_api_key(), age=age)) as served:
+        assert (await served.post(a_record())).status == 202
+
+
+async def test_actor_of_an_event_is_the_name_of_the_key():
+    """Whom the body names is anybody's word: it stays, as evidence."""
+    async with serving(known(an_api_key())) as served:
+        named = a_record(actor="ada", evidence={"page": "signup"})
+        assert (await served.post(named)).status == 202
+        (event,) = served.publisher.events
+        assert (event.actor, event.evidence) == ("shop", {"page": "signup", "actor": "ada"})
+        twice = await served.post(a_record(actor="ada", evidence={"actor": "bob"}))
+        assert twice.status == 202
+        (event,) = served.publisher.events[1:]
+        assert (event.actor, event.evidence) == ("shop", {"actor": "bob"})
+        found = json.loads(twice.body)["events"][0]["violations"]
+        assert [one["code"] for one in found] == ["IZIN-TWICE"]
+
+
+async def test_body_cannot_name_a_customer():
+    """A record's customer is its brand's: the field is unknown, and refuses an opt-in."""
+    async with serving(known(an_api_key())) as served:
+        consent = a_record(status="ONAY", customerId="beta")
+        reply = await served.post(consent)
+        assert (reply.status, violations(reply)) == (422, [("/customerId", "H118")])
+        assert (await served.post(a_record(customerId="beta"))).status == 202
+        assert [one.customer_id for one in served.publisher.events] == [CUSTOMER]
+
+
+async def test_flood_with_one_key_leaves_others_their_share():
+    """From whatever addresses it comes: half of the places are the most that one key gets."""
+    text, second = a_second_key()
+    publisher = GatedPublisher(lambda: NOW)
+    keys = known(an_api_key(), second)
+    async with serving(keys, limits=HttpLimits(requests=8), publisher=publisher) as served:
+        flood = [
+            asyncio.create_task(served.post(a_record(), source=f"127.0.0.{number}"))
+            for number in range(10, 18)
+        ]
+        async with asyncio.timeout(10):
+            while served.refused(Refused.KEY) < 4:  # noqa: ASYNC110  # metrics set no event
+                await asyncio.sleep(0.01)
+        mine = await served.post(
+            a_record(), {"Authorization": f"Bearer {text}"}, source="127.0.0.30"
+        )
+        assert mine.status == 202
+        publisher.open()
+        replies = await asyncio.gather(*flood)
+    assert Counter(one.status for one in replies) == {202: 4, 429: 4}
+    for one in replies:
+        if one.status == 429:
+            assert int(one.headers["retry-after"]) > 0
+            assert "this key has too many requests" in one.body
