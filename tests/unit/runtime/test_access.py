@@ -4,6 +4,7 @@ import hmac
 from datetime import timedelta
 
 import pytest
+from starlette.requests import Request
 
 from izin.runtime.api_keys import directory as directory_module
 from izin.runtime.api_keys.access import (
@@ -15,6 +16,8 @@ from izin.runtime.api_keys.access import (
     freshness_of,
     outside,
 )
+from izin.runtime.api_keys.authorisation import authorised
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.api_keys import ApiKey, Scope
 from tests.support.api_keys import API_KEY, KEY_ID, SECRET_HASH, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON
@@ -53,6 +56,22 @@ def test_decision_is_that_of_the_table(scope: Scope, freshness: Freshness, key: 
     table = PUBLISHING if scope is Scope.PUBLISH else TABLE
     decided = decide(scope, freshness, KEYS[key], NOON)
     assert (ALLOWED if isinstance(decided, ApiKey) else decided) == table[freshness][key]
+
+
+@pytest.mark.parametrize("age", [None, 0.0, STALE_AFTER.total_seconds() + 1])
+@pytest.mark.parametrize("scope", Scope)
+def test_request_that_waits_for_the_keys_is_answered_503(scope: Scope, age: float | None) -> None:
+    """With an instant to come again; and one whose keys are known well enough has its key."""
+    keys, key = known(an_api_key(scopes=EVERY), age=age), an_api_key(scopes=EVERY)
+    headers = [(b"authorization", f"Bearer {API_KEY}".encode())]
+    request = Request({"type": "http", "headers": headers})
+    if age == 0 or (age is not None and scope is Scope.PUBLISH):
+        assert authorised(request, keys, scope, now=NOON) == key
+        return
+    with pytest.raises(RequestRefusedError) as refused:
+        authorised(request, keys, scope, now=NOON)
+    assert refused.value.status == 503
+    assert int((refused.value.headers or {})["Retry-After"]) > 0
 
 
 def test_keys_are_stale_after_a_minute() -> None:
