@@ -42,6 +42,7 @@ QUERIES = [
     ("claims", "claim-to-query", {}),
     ("claims", "to-query", {}),
     ("consents", "claim-parked", {}),
+    ("ownership", "adopt-page", {"customer_id": "beta"}),
     ("deadlines", "margins", {}),
     ("deadlines", "suspended-opt-outs", {}),
     ("reads", "lag", {}),
