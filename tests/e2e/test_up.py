@@ -66,12 +66,12 @@ def publish(folder: Path, recipient: str) -> None:
     assert asked(folder, "publish", *words, f"--recipient={recipient}")[0] == 0
 
 
-def is_posted(folder: Path, recipient: str) -> bool:
-    """Post a consent to the intake with the stack's own key; return whether it was accepted."""
+def posted(folder: Path, recipient: str, key: str | None = None) -> int:
+    """Post a consent to the intake with ``key``, else the stack's own; return the status."""
     settings = environment_of(folder)
     answer = httpx.post(
         f"http://127.0.0.1:{settings['IZIN_INTAKE_PORT']}/v1/consents",
-        headers={"Authorization": f"Bearer {settings['IZIN_API_KEY']}"},
+        headers={"Authorization": f"Bearer {key or settings['IZIN_API_KEY']}"},
         data={
             "telefon": recipient,
             "kanal": "SMS",
@@ -81,7 +81,7 @@ def is_posted(folder: Path, recipient: str) -> bool:
         },
         trust_env=False,
     )
-    return answer.status_code == httpx.codes.ACCEPTED
+    return answer.status_code
 
 
 def is_registered(folder: Path, recipient: str) -> bool:
@@ -111,12 +111,26 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
         assert code == 0, findings
         assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
         publish(folder, "0555 000 00 01")
-        until(lambda: is_posted(folder, "0555 000 00 02"), within=60)
+        until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
         until(lambda: is_registered(folder, "0 (555) 000 00 01"), within=60)
         until(lambda: is_registered(folder, "0555 000 00 02"), within=60)
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
+
+
+def test_up_knows_keys_as_they_are_made_and_revoked(tmp_path: Path) -> None:
+    """From the command through ledger, outbox and topic to the intake that runs."""
+    folder = tmp_path / "state"
+    with a_stack(folder) as process:
+        code, key = asked(folder, "keys", "create", "shop", "--scope=publish", "--customer=ornek")
+        assert code == 0
+        until(lambda: posted(folder, "0555 000 00 01", key.strip()) == 202, within=60)
+        assert asked(folder, "keys", "revoke", "shop", "--execute")[0] == 0
+        until(lambda: posted(folder, "0555 000 00 01", key.strip()) == 401, within=60)
+        assert posted(folder, "0555 000 00 01") == 202
+        process.send_signal(signal.SIGINT)
+        assert process.wait(ENDED_WITHIN) == 0
 
 
 def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
@@ -135,7 +149,7 @@ def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
         until(lambda: not list(left_behind(tmp_path)), within=60)
     with a_stack(folder) as process:
         assert asked(folder, "brands", "list")[0] == 0
-        until(lambda: is_posted(folder, "0555 000 00 02"), within=60)
+        until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
