@@ -77,8 +77,6 @@ class SecretFiles(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the secrets of the group that are in files; raises SettingError."""
-        found = (self.get_field_value(one, name) for name, one in self._fields())
+        fields = self.settings_cls.model_fields.items()
+        found = (self.get_field_value(field, name) for name, field in fields)
         return {variable: value for value, variable, _ in found if value is not None}
-
-    def _fields(self) -> tuple[tuple[str, FieldInfo], ...]:
-        return tuple(self.settings_cls.model_fields.items())
