@@ -7,7 +7,7 @@ topics.
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ def broker_errors(settings: KafkaSettings) -> Iterator[None]:
         if fault.code() in _UNREACHED:
             fault = _cause(settings) or fault
         raise BrokerError(
-            f"Kafka at {settings.bootstrap_servers}: {fault.str()}; {remedy(settings, fault)}"
+            f"Kafka at {settings.bootstrap_servers}: {reason(settings, fault)}"
         ) from error
 
 
@@ -77,16 +77,27 @@ def _cause(settings: KafkaSettings) -> KafkaError | None:
     refused password, a certificate or an address to its error callback alone.
     """
     causes: list[KafkaError] = []
-    client = AdminClient({**_connection(settings), "error_cb": causes.append})
+    client = admin(settings, error_cb=causes.append)
     limit = time.monotonic() + _CAUSE_WITHIN
-    known: list[KafkaError] = []
     # With TLS a failed handshake may look like a broken connection at the first attempt.
     is_enough = settings.security_protocol is SecurityProtocol.PLAINTEXT
-    while time.monotonic() < limit and not (is_enough and known):
+    found = None
+    while time.monotonic() < limit and not (is_enough and found):
         client.poll(_POLL)
-        known = [one for one in causes if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
-        is_enough = is_enough or any(one.code() in _DISTINCT for one in known)
-    return max(known, key=lambda one: one.code() in _DISTINCT, default=None)
+        found = cause_among(causes)
+        is_enough = is_enough or (found is not None and found.code() in _DISTINCT)
+    return found
+
+
+def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
+    """Return which of ``errors``, of a client's error callback, says most of what is wrong."""
+    causes = [one for one in errors if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
+    return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
+
+
+def reason(settings: KafkaSettings, fault: KafkaError) -> str:
+    """Return what is wrong, in librdkafka's words, and which setting to look at."""
+    return f"{fault.str()}; {remedy(settings, fault)}"
 
 
 def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
@@ -118,9 +129,9 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
     )
 
 
-def admin(settings: KafkaSettings) -> AdminClient:
+def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
     """Return an admin client."""
-    return AdminClient(_connection(settings))
+    return AdminClient({**_connection(settings), **overrides})
 
 
 def _connection(settings: KafkaSettings) -> dict[str, Any]:
