@@ -68,18 +68,19 @@ def up(
     )
     _require_distinct(ports)
     delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
-    stack = LocalStack(
-        state_dir,
-        brands=example_brands(),
-        ports=ports,
-        delays=delays,
-        registry=registry,
-        fresh=fresh,
-        on_progress=say,
-    )
-    with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError), stack:
-        out.print(_panel(stack))
-        stack.wait()
+    with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
+        stack = LocalStack(
+            state_dir,
+            brands=example_brands(),
+            ports=ports,
+            delays=delays,
+            registry=registry,
+            fresh=fresh,
+            on_progress=say,
+        )
+        with stack:
+            out.print(_panel(stack))
+            stack.wait()
 
 
 def _require_distinct(ports: Ports) -> None:

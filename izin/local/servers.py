@@ -43,7 +43,7 @@ class LocalServers:
         given = {name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)}
         self.given = given
         """The caller's own servers, by the name of their setting."""
-        self._protocol = environ.get(_PROTOCOL) or _PLAINTEXT
+        self._protocol = (environ.get(_PROTOCOL) or _PLAINTEXT).upper()
         self._registry = registry
         self._on_progress = on_progress
         self.kafka = (

@@ -61,6 +61,7 @@ class KafkaSettings(SettingsGroup):
     """The key (PEM) of that certificate."""
     ssl_key_password: SecretStr | None = Field(None, validation_alias="KAFKA_SSL_KEY_PASSWORD")
     sasl_mechanism: SaslMechanism | None = Field(None, validation_alias="KAFKA_SASL_MECHANISM")
+    """How this client authenticates: SCRAM proves the password, PLAIN sends it."""
     sasl_username: str | None = Field(None, validation_alias="KAFKA_SASL_USERNAME")
     sasl_password: SecretStr | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD")
     oauth_token_url: str | None = Field(
@@ -108,6 +109,12 @@ class KafkaSettings(SettingsGroup):
         if self.security_protocol.endswith("SSL"):
             return setting_checks.tls_context(self.given)
         return None
+
+    @field_validator("security_protocol", "sasl_mechanism", mode="before")
+    @classmethod
+    def _in_capitals(cls, given: object) -> object:
+        """Take librdkafka's spelling too."""
+        return given.upper() if isinstance(given, str) else given
 
     def faults(self) -> Iterator[str]:
         """Yield what does not go together; raises SettingError where a file cannot be used."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
@@ -17,11 +18,19 @@ _log = get_logger(__name__)
 
 def wrong_settings(error: ValidationError) -> str:
     """Return in words which settings are missing or wrong, without their values."""
-    named = (
-        f"{one['loc'][0]} ({'missing' if one['type'] == 'missing' else one['msg'].lower()})"
-        for one in error.errors(include_input=False)
-    )
+    named = (f"{one['loc'][0]} ({_fault(one)})" for one in error.errors(include_input=False))
     return f"set in the environment: {', '.join(named)}"
+
+
+def _fault(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "missing":
+            return "missing"
+        case "value_error":  # of our own validators
+            return str(error["ctx"]["error"])
+        case _:
+            # The rest may have values in it, whose case matters.
+            return f"{error['msg'][:1].lower()}{error['msg'][1:]}"
 
 
 @contextmanager

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from izin.runtime.errors import SettingError
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.settings_group import SettingsGroup
+from izin.runtime.start_errors import wrong_settings
 from tests.support.secure.certificates import Authority
 
 SECRET = "obviously-fake-secret"
@@ -54,6 +56,7 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
         {**SASL_SSL, "KAFKA_SASL_MECHANISM": "PLAIN"},
         {**SASL_SSL, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"},
         {"KAFKA_SECURITY_PROTOCOL": "SSL"},
+        {**SASL_SSL, "KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": "plain"},
         {
             "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
             "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
@@ -67,6 +70,14 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def test_settings_that_go_together_are_taken(given: Mapping[str, str]) -> None:
     """Nothing is refused that can be meant."""
     assert made(KafkaSettings, given)
+
+
+def test_unknown_protocol_is_refused_with_those_there_are() -> None:
+    """In their own spelling, which the error of the library would lose."""
+    with pytest.raises(ValidationError) as refused:
+        made(KafkaSettings, {"KAFKA_SECURITY_PROTOCOL": "TLS"})
+    shown = wrong_settings(refused.value)
+    assert "KAFKA_SECURITY_PROTOCOL (input should be 'PLAINTEXT', 'SSL'" in shown
 
 
 @pytest.mark.parametrize(

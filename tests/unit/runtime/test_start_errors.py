@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 from structlog.typing import EventDict
+from typer.testing import CliRunner
 
 from izin.consent.errors import OurError
+from izin.console import workers
+from izin.console.cli import app
 from izin.runtime.settings import IysSettings
 from izin.runtime.start_errors import EXIT, exiting_on_error
 
@@ -29,20 +32,13 @@ SERVERS = {
     "IYS_PASSWORD": SECRET,
     "IZIN_PRODUCTION": "true",
 }
-WORKERS = {
-    "order": ("izin.streams",),
-    "sink": ("izin.sinks",),
-    "intake": ("izin.producers",),
-    "izin order": ("izin.console", "order"),
-    "izin sink": ("izin.console", "sink"),
-    "izin intake": ("izin.console", "intake"),
-}
+WORKERS = {"order": "izin.streams", "sink": "izin.sinks", "intake": "izin.producers"}
 
 
 def started(worker: str, given: dict[str, str]) -> tuple[int, str]:
     """Run a worker with ``given`` until it ends; return its exit code and all that it printed."""
     ended = subprocess.run(
-        [sys.executable, "-m", *WORKERS[worker]],
+        [sys.executable, "-m", WORKERS[worker]],
         cwd=ROOT,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
         capture_output=True,
@@ -54,29 +50,35 @@ def started(worker: str, given: dict[str, str]) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("worker", WORKERS)
-def test_worker_in_production_refuses_plain_kafka(worker: str) -> None:
-    """Each at its start, however it is started."""
+def test_worker_in_production_refuses_plain_kafka(
+    worker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each at its start, as a module and as a command."""
     plain = {**SERVERS, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}
+    refusal = "refuses KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT"
     code, printed = started(worker, plain)
-    assert code == EXIT
-    assert "refuses KAFKA_SECURITY_PROTOCOL=SASL_PLAINTEXT" in printed
-    assert SECRET not in printed
+    assert (code, refusal in printed, SECRET in printed) == (EXIT, True, False)
+    for name, value in plain.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(workers, "configure", lambda _: None)  # the logs of this process
+    shown = CliRunner().invoke(app, [worker])
+    assert shown.exit_code == EXIT
+    assert refusal in shown.output
+    assert SECRET not in shown.output
 
 
-@pytest.mark.parametrize("worker", ["sink", "izin sink"])
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("DATABASE_URL", f"postgresql://izin:{SECRET}@127.0.0.1:1/izin"),
         ("IYS_BASE_URL", "http://iys.example.com"),
+        ("IZIN_PUSH_URL", "http://izin.example.com/iys/push"),
         ("SCHEMA_REGISTRY_URL", "http://registry.example.com"),
     ],
 )
-def test_sink_worker_in_production_refuses_plain_servers(
-    worker: str, name: str, value: str
-) -> None:
+def test_sink_worker_in_production_refuses_plain_servers(name: str, value: str) -> None:
     """It is the one that reaches all of them."""
-    code, printed = started(worker, {**SERVERS, name: value})
+    code, printed = started("sink", {**SERVERS, name: value})
     assert code == EXIT
     assert f"refuses {name}" in printed
     assert SECRET not in printed
