@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.panel import Panel
@@ -78,9 +78,13 @@ def up(
             fresh=fresh,
             on_progress=say,
         )
-        with stack:
-            out.print(_panel(stack))
-            stack.wait()
+        _keep_up(stack)
+
+
+def _keep_up(stack: LocalStack) -> NoReturn:
+    with stack:
+        out.print(_panel(stack))
+        stack.wait()
 
 
 def _require_distinct(ports: Ports) -> None:
