@@ -25,7 +25,7 @@ from tests.support.secure.token_endpoint import TokenEndpoint
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def endpoint(authority: Authority) -> Iterator[TokenEndpoint]:
     """Yield a token endpoint that knows our client."""
     certificate = authority.issue("endpoint")
