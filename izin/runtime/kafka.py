@@ -25,7 +25,7 @@ _log.addHandler(logging.NullHandler())
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
-_CAUSE_WITHIN = 3.0
+_CAUSE_WITHIN = 5.0
 """Seconds in which a client may find out why no broker can be used."""
 _POLL = 0.1
 
