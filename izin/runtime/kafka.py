@@ -192,12 +192,16 @@ def is_transient(error: BaseException) -> bool:
     }
 
 
-@retry(
+while_leaders_move = retry(
     retry=retry_if_exception(is_transient),
     stop=stop_after_delay(TIMEOUT),
     wait=wait_fixed(0.1),
     reraise=True,
 )
+"""Repeats a request whose leader is being elected, as those of a new topic are."""
+
+
+@while_leaders_move
 def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
     start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
     return int(start), int(end)
