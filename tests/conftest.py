@@ -23,6 +23,8 @@ from structlog.typing import EventDict
 from izin.local import Kafka, Postgres, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from tests.support.secure.broker import SecureKafka
+from tests.support.secure.certificates import Authority
 
 # Examples have no deadline. Runs by hand try new examples each time; `make test`, which decides
 # over a change, tries the same ones for the same code.
@@ -102,6 +104,19 @@ def kafka(state_dir: Path) -> Iterator[str]:
         return
     with Kafka(state_dir) as server:
         yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def authority(state_dir: Path) -> Authority:
+    """Return an authority, whose certificates the tests' servers have."""
+    return Authority(state_dir / "certificates")
+
+
+@pytest.fixture(scope="session")
+def secure_kafka(state_dir: Path, authority: Authority) -> Iterator[SecureKafka]:
+    """Yield a real Kafka of this run's own to which nobody speaks without TLS."""
+    with SecureKafka(state_dir / "secure", authority) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import get_args, get_origin
 
 from pydantic import TypeAdapter
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from izin.consent import transitions
@@ -16,6 +17,7 @@ from izin.consent import violations as law
 from izin.consent.message_classes import CLASSES
 from izin.iys.verdicts import VERDICTS, Verdict
 from izin.producers.mapping import violations as ours
+from izin.runtime.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -180,7 +182,10 @@ _SETTINGS = """{note}
 # Settings
 
 From `izin.runtime.settings`: read from the environment once, at the start of a process. Durations
-are ISO 8601 (`PT5S`) or seconds, lists are JSON.
+are ISO 8601 (`PT5S`) or seconds, lists are JSON. A secret may be in a file instead, which a second
+variable names (`{suffix}`): the file is text in UTF-8, without the line break at its end. Only one
+of the two may be set. What does not go together is refused at the start; how connections are
+encrypted is in [security.md](security.md).
 """
 
 _GROUP = """
@@ -205,13 +210,15 @@ _GROUPS = (
 
 
 def _settings() -> str:
-    return _SETTINGS.format(note=_NOTE) + "".join(_group(one) for one in _GROUPS)
+    return _SETTINGS.format(note=_NOTE, suffix=f"…{SUFFIX}") + "".join(
+        _group(one) for one in _GROUPS
+    )
 
 
 def _group(group: type[BaseSettings]) -> str:
     rows = "\n".join(
         _row(
-            f"`{field.validation_alias}`",
+            _variables(field),
             _named(field.annotation),
             "must be set" if field.is_required() else _default(field.default),
             " ".join((field.description or "").replace("``", "`").split()),
@@ -220,6 +227,13 @@ def _group(group: type[BaseSettings]) -> str:
     )
     doc = (group.__doc__ or "").strip()
     return _GROUP.format(name=_titled(group), doc=doc, rows=rows)
+
+
+def _variables(field: FieldInfo) -> str:
+    """Return the variables that may have the value of ``field``."""
+    name = str(field.validation_alias)
+    names = (name, f"{name}{SUFFIX}") if is_secret(field.annotation) else (name,)
+    return " or ".join(f"`{one}`" for one in names)
 
 
 def _titled(group: type[BaseSettings]) -> str:

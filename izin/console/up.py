@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.panel import Panel
@@ -68,16 +68,21 @@ def up(
     )
     _require_distinct(ports)
     delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
-    stack = LocalStack(
-        state_dir,
-        brands=example_brands(),
-        ports=ports,
-        delays=delays,
-        registry=registry,
-        fresh=fresh,
-        on_progress=say,
-    )
-    with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError), stack:
+    with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
+        stack = LocalStack(
+            state_dir,
+            brands=example_brands(),
+            ports=ports,
+            delays=delays,
+            registry=registry,
+            fresh=fresh,
+            on_progress=say,
+        )
+        _keep_up(stack)
+
+
+def _keep_up(stack: LocalStack) -> NoReturn:
+    with stack:
         out.print(_panel(stack))
         stack.wait()
 

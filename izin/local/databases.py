@@ -5,6 +5,8 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
+from izin.local.errors import LocalError
+
 
 def create_database(url: str, name: str) -> str:
     """Create the empty database `name` on the server of `url`; return the URL of the new one.
@@ -21,10 +23,29 @@ def create_database(url: str, name: str) -> str:
 
 
 def ensure_database(url: str, name: str) -> str:
-    """Create the database `name` on the server of `url` unless it is there; return its URL."""
-    if not has_database(url, name):
-        return create_database(url, name)
+    """Create the database `name` on the server of `url` unless it is there; return its URL.
+
+    Raises:
+        LocalError: The server cannot be reached, or refuses; with its words and no password.
+    """
+    try:
+        if not has_database(url, name):
+            return create_database(url, name)
+    except psycopg.Error as error:
+        raise LocalError(_why(error)) from None  # psycopg quotes what it takes for no URL
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def _why(error: psycopg.Error) -> str:
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
+        return (
+            "DATABASE_URL is not a PostgreSQL URL such as postgresql://user:password@host:5432/name"
+        )
+    first, *_ = (str(error) or type(error).__name__).splitlines()
+    return (
+        f"PostgreSQL refuses a database of this run: {first}; is it running, and is DATABASE_URL "
+        "right, also its sslmode and sslrootcert?"
+    )
 
 
 def drop_database(url: str, name: str) -> None:

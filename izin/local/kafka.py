@@ -125,7 +125,7 @@ class Kafka(Server):
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         argv = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
         done = subprocess.run(  # noqa: S603 - runs what was resolved above
-            [*argv, "--config", str(settings)],
+            [*argv, "--config", str(settings), *self._format_options()],
             capture_output=True,
             text=True,
             timeout=_FORMAT_SECONDS,
@@ -140,10 +140,24 @@ class Kafka(Server):
             )
         formatted.write_text(f"{cluster}\n")
 
+    def _format_options(self) -> Sequence[str]:
+        """Return more options of the format, such as users."""
+        return ()
+
+    def _client_options(self) -> Mapping[str, str]:
+        """Return more of librdkafka's options, with which the broker may be used."""
+        return {}
+
     def _answers(self) -> bool:
         if not is_listening(self.address):
             return False
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0})
+        admin = AdminClient(
+            {
+                "bootstrap.servers": self.bootstrap_servers,
+                "log_level": 0,
+                **self._client_options(),
+            }
+        )
         try:
             return bool(admin.list_topics(timeout=2).brokers)
         except KafkaException:

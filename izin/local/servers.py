@@ -20,6 +20,7 @@ from izin.local.supervisor import Supervisor
 KAFKA = "KAFKA_BOOTSTRAP_SERVERS"
 DATABASE = "DATABASE_URL"
 REGISTRY = "SCHEMA_REGISTRY_URL"
+_PROTOCOL, _PLAINTEXT = "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"
 
 
 class LocalServers:
@@ -42,6 +43,7 @@ class LocalServers:
         given = {name: environ[name] for name in (KAFKA, DATABASE, REGISTRY) if environ.get(name)}
         self.given = given
         """The caller's own servers, by the name of their setting."""
+        self._protocol = (environ.get(_PROTOCOL) or _PLAINTEXT).upper()
         self._registry = registry
         self._on_progress = on_progress
         self.kafka = (
@@ -80,8 +82,15 @@ class LocalServers:
         """Start the servers at the same time, and report those that are not; return when all
         answer.
 
-        Raises what the first of them raised, after the others have been stopped.
+        Raises what the first of them raised, after the others have been stopped, and LocalError
+        where the environment has the protocol of brokers that it does not name.
         """
+        if self.kafka is not None and self._protocol != _PLAINTEXT:
+            raise LocalError(
+                f"{_PROTOCOL}={self._protocol} is of brokers of your own, and the one started here "
+                f"speaks {_PLAINTEXT}; name yours in {KAFKA}, or unset {_PROTOCOL} and what goes "
+                "with it"
+            )
         for line in self.not_started:
             self._on_progress(line)
         starts: list[Callable[[], None]] = [server.start for server in self.servers]

@@ -1,7 +1,8 @@
-"""What the schema registry does to us.
+"""What settings and the schema registry do to us.
 
 OurError                (izin.consent.errors)
-└── RegistryError       the schema registry cannot be reached, or refuses a schema
+├── RegistryError       the schema registry cannot be reached, or refuses a schema
+└── SettingError        settings contradict one another, or cannot be used
 """
 
 from izin.consent.errors import OurError
@@ -9,3 +10,10 @@ from izin.consent.errors import OurError
 
 class RegistryError(OurError):
     """The schema registry cannot be reached, or refuses a schema. An operator acts."""
+
+
+class SettingError(OurError):
+    """Settings contradict one another, or cannot be used. An operator acts.
+
+    The message names each setting and its remedy, and quotes no secret.
+    """

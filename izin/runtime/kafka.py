@@ -6,7 +6,8 @@ topics.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +16,8 @@ from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.consent.errors import OurError
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.kafka_security import remedy, security_options
+from izin.runtime.settings import KafkaSettings, SecurityProtocol
 
 _log = logging.getLogger("librdkafka")
 # A process that sets no logging up must not write a library's lines to its terminal.
@@ -23,6 +25,9 @@ _log.addHandler(logging.NullHandler())
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
+_CAUSE_WITHIN = 5.0
+"""Seconds in which a client may find out why no broker can be used."""
+_POLL = 0.1
 
 
 class BrokerError(OurError):
@@ -31,14 +36,68 @@ class BrokerError(OurError):
 
 @contextmanager
 def broker_errors(settings: KafkaSettings) -> Iterator[None]:
-    """Raise BrokerError, with the address and a remedy, where the block raises KafkaException."""
+    """Raise BrokerError, with the address, the cause and a remedy, where the block raises
+    KafkaException.
+    """
     try:
         yield
     except KafkaException as error:
+        fault = error.args[0]
+        if fault.code() in _UNREACHED:
+            fault = _cause(settings) or fault
         raise BrokerError(
-            f"Kafka at {settings.bootstrap_servers}: {error.args[0].str()}; "
-            "is it running, and is KAFKA_BOOTSTRAP_SERVERS right?"
+            f"Kafka at {settings.bootstrap_servers}: {reason(settings, fault)}"
         ) from error
+
+
+_UNREACHED = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001  # librdkafka's name for it
+        KafkaError._TIMED_OUT,  # noqa: SLF001  # the same
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  # the same
+    }
+)
+"""The codes of a request that reached no broker, whatever kept it."""
+
+
+_DISTINCT = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001  # librdkafka's name for it
+        KafkaError._SSL,  # noqa: SLF001  # the same
+        KafkaError._RESOLVE,  # noqa: SLF001  # the same
+    }
+)
+"""The codes that say which setting is at fault."""
+
+
+def _cause(settings: KafkaSettings) -> KafkaError | None:
+    """Connect once more and return why that fails, None if it does not.
+
+    librdkafka keeps the cause from whoever made a request: it repeats silently, and reports a
+    refused password, a certificate or an address to its error callback alone.
+    """
+    causes: list[KafkaError] = []
+    client = admin(settings, error_cb=causes.append)
+    limit = time.monotonic() + _CAUSE_WITHIN
+    # With TLS a failed handshake may look like a broken connection at the first attempt.
+    is_enough = settings.security_protocol is SecurityProtocol.PLAINTEXT
+    found = None
+    while time.monotonic() < limit and not (is_enough and found):
+        client.poll(_POLL)
+        found = cause_among(causes)
+        is_enough = is_enough or (found is not None and found.code() in _DISTINCT)
+    return found
+
+
+def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
+    """Return which of ``errors``, of a client's error callback, says most of what is wrong."""
+    causes = [one for one in errors if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
+    return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
+
+
+def reason(settings: KafkaSettings, fault: KafkaError) -> str:
+    """Return what is wrong, in librdkafka's words, and which setting to look at."""
+    return f"{fault.str()}; {remedy(settings, fault)}"
 
 
 def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
@@ -70,15 +129,16 @@ def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:
     )
 
 
-def admin(settings: KafkaSettings) -> AdminClient:
+def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
     """Return an admin client."""
-    return AdminClient(_connection(settings))
+    return AdminClient({**_connection(settings), **overrides})
 
 
 def _connection(settings: KafkaSettings) -> dict[str, Any]:
     """Return the settings of every client: without a logger librdkafka writes to standard error."""
     return {
         "bootstrap.servers": settings.bootstrap_servers,
+        **security_options(settings),
         "log_level": settings.client_log_level,
         "logger": _log,
     }
@@ -132,16 +192,16 @@ def is_transient(error: BaseException) -> bool:
     }
 
 
-retried = retry(
+while_leaders_move = retry(
     retry=retry_if_exception(is_transient),
     stop=stop_after_delay(TIMEOUT),
     wait=wait_fixed(0.1),
     reraise=True,
 )
-"""Decorates a request that is repeated while a leader or coordinator is being elected."""
+"""Repeats a request whose leader is being elected, as those of a new topic are."""
 
 
-@retried
+@while_leaders_move
 def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
     start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
     return int(start), int(end)

@@ -22,4 +22,10 @@ def codec(settings: KafkaSettings) -> Codec:
     # It imports an HTTP library and OAuth, 0.2 s that only users of a registry should pay.
     from izin.runtime.registry_client import RegistryClient  # noqa: PLC0415 - see above
 
-    return Codec(RegistryClient(settings.registry_url), others=others)
+    username, password = settings.registry_username, settings.registry_password
+    client = RegistryClient(
+        settings.registry_url,
+        login=(username, password.get_secret_value()) if username and password else None,
+        ca_file=settings.registry_ca_file,
+    )
+    return Codec(client, others=others)

@@ -5,6 +5,8 @@ Any registry with Confluent's API will do. Subjects are named after the record
 """
 
 import json
+from pathlib import Path
+from typing import Any
 
 from confluent_kafka.schema_registry import (
     ConfigCompatibilityLevel,
@@ -18,16 +20,27 @@ from izin.runtime.errors import RegistryError
 from izin.schemas import contracts
 
 _NOT_FOUND = 404
+_LOGIN_REFUSED = frozenset({401, 403})
 _TIMEOUT = 15.0
 
 
 class RegistryClient:
     """A caching client of the registry; ids never change. Every method raises RegistryError."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None
+    ) -> None:
+        """Connect to ``url``, as the user and with the password of ``login``; trust the
+        authorities in ``ca_file``, else the public ones.
+        """
         self._url = url
+        options: dict[str, Any] = {"url": url, "timeout": _TIMEOUT}
+        if login is not None:
+            options["basic.auth.user.info"] = ":".join(login)
+        if ca_file is not None:
+            options["ssl.ca.location"] = str(ca_file)
         try:
-            self._client = SchemaRegistryClient({"url": url, "timeout": _TIMEOUT})
+            self._client = SchemaRegistryClient(options)
         except ValueError as error:
             raise RegistryError(
                 f"{url} is not the URL of a schema registry ({error}); "
@@ -50,8 +63,7 @@ class RegistryClient:
             )
         except Exception as error:  # the client lets its HTTP library's errors through
             raise RegistryError(
-                f"schema registry at {self._url} refused {subject}: {error}; "
-                "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"
+                f"schema registry at {self._url} refused {subject}: {error}; {_remedy(error)}"
             ) from error
         return schema_id
 
@@ -64,7 +76,20 @@ class RegistryClient:
         except SchemaRegistryError as error:
             if error.http_status_code == _NOT_FOUND:
                 return None
-            raise RegistryError(f"schema registry at {self._url}: {error}") from error
+            raise RegistryError(
+                f"schema registry at {self._url}: {error}; {_remedy(error)}"
+            ) from error
         except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryError(f"schema registry at {self._url} is out of reach") from error
+            raise RegistryError(
+                f"schema registry at {self._url} is out of reach: {error}; {_remedy(error)}"
+            ) from error
         return found
+
+
+def _remedy(error: Exception) -> str:
+    """Return the question that leads to the setting at fault."""
+    if not isinstance(error, SchemaRegistryError):
+        return "are SCHEMA_REGISTRY_URL and SCHEMA_REGISTRY_SSL_CA_FILE right?"
+    if error.http_status_code in _LOGIN_REFUSED:
+        return "are SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD right?"
+    return "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"

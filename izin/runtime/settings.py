@@ -1,48 +1,84 @@
 """The settings: the only reader of the environment, once at the start of a process, frozen.
 
 There is one group for each concern, and each worker gets the groups it needs. Variables have their
-customary names (``KAFKA_BOOTSTRAP_SERVERS``, ``DATABASE_URL``, ``SCHEMA_REGISTRY_URL``) or begin
-with ``IZIN_`` or ``IYS_``. Secrets print as ``**********`` and have no default.
+customary names (``KAFKA_…``, ``SCHEMA_REGISTRY_…``, ``DATABASE_URL``) or begin with ``IZIN_`` or
+``IYS_``. Secrets print as ``**********``, have no default, and may be in files
+(:mod:`izin.runtime.secret_files`). A group whose settings do not go together, or whose connections
+are not encrypted in production, cannot be made (:mod:`izin.runtime.setting_checks`).
 """
 
-import json
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import date, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
 from izin.consent.business_days import Calendar
+from izin.runtime import setting_checks
+from izin.runtime.settings_group import SettingsGroup, list_of_texts
 from izin.schemas.erasure import SHORTEST_SECRET
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
 
-def _texts(given: object) -> object:
-    """Return a JSON list of texts as a list; anything but a text as it is."""
-    if not isinstance(given, str):
-        return given
-    with suppress(ValueError):
-        found = json.loads(given)
-        if isinstance(found, list) and all(isinstance(one, str) for one in found):
-            return found
-    raise ValueError('write a JSON list of texts, such as ["..."]')
+class SecurityProtocol(StrEnum):
+    """Kafka's security protocols: TLS (SSL), authentication by SASL, both or neither."""
+
+    PLAINTEXT = "PLAINTEXT"
+    SSL = "SSL"
+    SASL_PLAINTEXT = "SASL_PLAINTEXT"
+    SASL_SSL = "SASL_SSL"
 
 
-class _Group(BaseSettings):
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", populate_by_name=True, use_attribute_docstrings=True
-    )
+class SaslMechanism(StrEnum):
+    """Kafka's SASL mechanisms: a password, sent or proved, or a token."""
+
+    PLAIN = "PLAIN"
+    SCRAM_SHA_256 = "SCRAM-SHA-256"
+    SCRAM_SHA_512 = "SCRAM-SHA-512"
+    OAUTHBEARER = "OAUTHBEARER"
 
 
-class KafkaSettings(_Group):
-    """The Kafka brokers and topics."""
+class KafkaSettings(SettingsGroup):
+    """The Kafka brokers and topics, and the schema registry."""
 
     bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    security_protocol: SecurityProtocol = Field(
+        SecurityProtocol.PLAINTEXT, validation_alias="KAFKA_SECURITY_PROTOCOL"
+    )
+    """How brokers are reached: SSL is TLS, SASL authenticates. A broker's certificate must be of
+    its host."""
+    ssl_ca_file: Path | None = Field(None, validation_alias="KAFKA_SSL_CA_FILE")
+    """The authorities (PEM) of the brokers' certificates; None: those of the operating system."""
+    ssl_certificate_file: Path | None = Field(None, validation_alias="KAFKA_SSL_CERTIFICATE_FILE")
+    """The certificate (PEM, with its chain) that authenticates this client."""
+    ssl_key_file: Path | None = Field(None, validation_alias="KAFKA_SSL_KEY_FILE")
+    """The key (PEM) of that certificate."""
+    ssl_key_password: SecretStr | None = Field(None, validation_alias="KAFKA_SSL_KEY_PASSWORD")
+    sasl_mechanism: SaslMechanism | None = Field(None, validation_alias="KAFKA_SASL_MECHANISM")
+    """How this client authenticates: SCRAM proves the password, PLAIN sends it."""
+    sasl_username: str | None = Field(None, validation_alias="KAFKA_SASL_USERNAME")
+    sasl_password: SecretStr | None = Field(None, validation_alias="KAFKA_SASL_PASSWORD")
+    oauth_token_url: str | None = Field(
+        None, validation_alias="KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL"
+    )
+    """Where tokens are requested, by the grant ``client_credentials``."""
+    oauth_client_id: str | None = Field(None, validation_alias="KAFKA_SASL_OAUTHBEARER_CLIENT_ID")
+    oauth_client_secret: SecretStr | None = Field(
+        None, validation_alias="KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET"
+    )
+    oauth_scope: str | None = Field(None, validation_alias="KAFKA_SASL_OAUTHBEARER_SCOPE")
+    oauth_ca_file: Path | None = Field(None, validation_alias="KAFKA_SASL_OAUTHBEARER_CA_FILE")
+    """The authorities (PEM) of the token endpoint's certificate."""
     registry_url: str | None = Field(None, validation_alias="SCHEMA_REGISTRY_URL")
+    registry_username: str | None = Field(None, validation_alias="SCHEMA_REGISTRY_USERNAME")
+    registry_password: SecretStr | None = Field(None, validation_alias="SCHEMA_REGISTRY_PASSWORD")
+    registry_ca_file: Path | None = Field(None, validation_alias="SCHEMA_REGISTRY_SSL_CA_FILE")
+    """The authorities (PEM) of the registry's certificate."""
     schema_folder: Path | None = Field(None, validation_alias="IZIN_SCHEMA_FOLDER")
     """A folder with schemas of newer releases, as in their ``izin/schemas/versions``; needed only
     where producers are newer and there is no schema registry."""
@@ -50,8 +86,8 @@ class KafkaSettings(_Group):
     partitions: int = Field(DEFAULT_PARTITIONS, ge=1, validation_alias="IZIN_PARTITIONS")
     replication_factor: int = Field(1, ge=1, validation_alias="IZIN_REPLICATION_FACTOR")
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
-    """Refuse settings that could lose data: fewer than 3 replicas, ``min.insync.replicas`` below 2,
-    unclean leader election."""
+    """Refuse what could lose data (fewer than 3 replicas, ``min.insync.replicas`` below 2, unclean
+    leader election), brokers without TLS, and a registry or token endpoint on ``http://``."""
 
     client_log_level: int = Field(6, ge=0, le=7, validation_alias="IZIN_KAFKA_LOG_LEVEL")
     """The log level of librdkafka, by syslog's severities: 7 is everything, 2 almost nothing."""
@@ -64,8 +100,35 @@ class KafkaSettings(_Group):
         """The topics with the prefix of this installation."""
         return Topics(self.topic_prefix)
 
+    def tls_context(self) -> SSLContext | None:
+        """Return the TLS context of connections to brokers, None without TLS.
 
-class LedgerSettings(_Group):
+        It verifies the broker's certificate and host. Raises SettingError.
+        """
+        if self.security_protocol.endswith("SSL"):
+            return setting_checks.tls_context(self.given)
+        return None
+
+    @field_validator("security_protocol", "sasl_mechanism", mode="before")
+    @classmethod
+    def _in_capitals(cls, given: object) -> object:
+        """Take librdkafka's spelling too."""
+        return given.upper() if isinstance(given, str) else given
+
+    def faults(self) -> Iterator[str]:
+        """Yield what does not go together; raises SettingError where a file cannot be used."""
+        found = list(setting_checks.kafka_faults(self.given))
+        if self.production:
+            found += setting_checks.plain_kafka(self.given)
+        yield from found
+        if not found:
+            self.tls_context()
+            for variable in ("KAFKA_SASL_OAUTHBEARER_CA_FILE", "SCHEMA_REGISTRY_SSL_CA_FILE"):
+                if variable in self.given:
+                    setting_checks.authorities(variable, self.given[variable])
+
+
+class LedgerSettings(SettingsGroup):
     """The PostgreSQL database of the ledger, and the calendar for terms."""
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -80,14 +143,22 @@ class LedgerSettings(_Group):
     """Days that are no business days besides the public holidays, such as administrative leave:
     ``["2026-05-25"]``. The same for every process; a term that was counted before keeps its end
     until its record changes, or its brand is added again."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse a ``DATABASE_URL`` without ``sslmode=verify-full`` or ``verify-ca``, unless its host
+    is the folder of a Unix socket."""
 
     @cached_property
     def calendar(self) -> Calendar:
         """Turkey's calendar with these days; raises OutsideCalendarError."""
         return Calendar(extra_closed_days=frozenset(self.extra_closed_days))
 
+    def faults(self) -> Iterator[str]:
+        """Yield what is refused in production."""
+        if self.production:
+            yield from setting_checks.plain_database(self.database_url.get_secret_value())
 
-class IysSettings(_Group):
+
+class IysSettings(SettingsGroup):
     """The connection to İYS, and the delays it imposes (shortened only against a simulator)."""
 
     base_url: str = Field("https://api.iys.org.tr", validation_alias="IYS_BASE_URL")
@@ -102,9 +173,18 @@ class IysSettings(_Group):
     """How recent movements are that pull does not show yet (İYS: 60 minutes)."""
     egress_address: str = Field("default", validation_alias="IYS_EGRESS_ADDRESS")
     """The name of the address that calls come from; all processes behind it share its limits."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IYS_BASE_URL`` on ``http://``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the URL."""
+        remedy = "take it out and set IYS_USERNAME and IYS_PASSWORD"
+        yield from setting_checks.url_faults(self.given, "IYS_BASE_URL", remedy)
+        if self.production:
+            yield from setting_checks.plain_url(self.given, "IYS_BASE_URL")
 
 
-class SinkSettings(_Group):
+class SinkSettings(SettingsGroup):
     """The sink worker."""
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
@@ -135,9 +215,18 @@ class SinkSettings(_Group):
     anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
     """A file to append the heads to, best on a disk that operators of the ledger cannot change;
     None: the topic only."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IZIN_PUSH_URL`` on ``http://``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the URL."""
+        remedy = "take it out and set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
+        yield from setting_checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
+        if self.production:
+            yield from setting_checks.plain_url(self.given, "IZIN_PUSH_URL")
 
 
-class IntakeSettings(_Group):
+class IntakeSettings(SettingsGroup):
     """The HTTP endpoint for signups."""
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
@@ -161,7 +250,7 @@ class StateKind(StrEnum):
     ROCKSDB = "rocksdb"
 
 
-class StreamSettings(_Group):
+class StreamSettings(SettingsGroup):
     """The order worker."""
 
     app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
@@ -189,7 +278,7 @@ class StreamSettings(_Group):
     @classmethod
     def _listed(cls, given: object) -> object:
         """Parse the list here: the error of the default decoder does not name the setting."""
-        return _texts(given)
+        return list_of_texts(given)
 
     @field_validator("suppression_secrets")
     @classmethod
@@ -203,7 +292,7 @@ class StreamSettings(_Group):
         return f"{kafka.topic_prefix}{self.app_id}-order"
 
 
-class LogSettings(_Group):
+class LogSettings(SettingsGroup):
     """The logs of a process."""
 
     level: str = Field("info", validation_alias="IZIN_LOG_LEVEL")

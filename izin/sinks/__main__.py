@@ -9,14 +9,17 @@ from izin.runtime.settings import (
     LogSettings,
     SinkSettings,
 )
+from izin.runtime.start_errors import exiting_on_error
 from izin.sinks.worker import run
 
 
 def main() -> None:
     """Run until SIGTERM or Ctrl-C."""
     configure(LogSettings())
-    kafka = KafkaSettings()
-    run(kafka, LedgerSettings(), IysSettings(), SinkSettings(), codec(kafka))
+    with exiting_on_error("sink worker start failed"):
+        kafka, ledger, iys, sink = KafkaSettings(), LedgerSettings(), IysSettings(), SinkSettings()
+        encoder = codec(kafka)
+    run(kafka, ledger, iys, sink, encoder)
 
 
 if __name__ == "__main__":

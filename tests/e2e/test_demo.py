@@ -11,10 +11,12 @@ from tests.e2e.processes import izin, left_behind
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 
-def run_demo(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
-    """Run ``izin demo`` on servers of its own; return exit code, report and messages."""
+def run_demo(folder: Path, *options: str, **environment: str) -> tuple[int, dict[str, Any], str]:
+    """Run ``izin demo`` on servers of its own, or those of ``environment``; return exit code,
+    report and messages.
+    """
     where = ["--state-dir", str(folder / "state"), "--export", str(folder / "export.csv")]
-    with izin("demo", "--output", "json", *where, *options) as process:
+    with izin("demo", "--output", "json", *where, *options, **environment) as process:
         printed, messages = process.communicate()
     return process.returncode, json.loads(printed) if printed else {}, messages
 

@@ -51,7 +51,7 @@ class Proxy:
         self._writers -= {writer, there_writer}
 
     async def _forward(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        with suppress(OSError):  # TLS has errors of its own where data comes after its end
             while data := await source.read(1 << 16):
                 await self._flowing.wait()
                 target.write(data)
@@ -67,7 +67,7 @@ class Proxy:
             task.cancel()
         for writer in list(self._writers):
             writer.close()
-            with suppress(ConnectionError):
+            with suppress(OSError):
                 await writer.wait_closed()
 
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import httpx
-import psycopg
 from psycopg.conninfo import make_conninfo
 from pydantic import SecretStr
 
@@ -89,8 +88,12 @@ def _dead_letters() -> Iterator[Finding]:
 
 
 def _database() -> Iterator[Finding]:
-    with psycopg.connect(_ledger_settings().database_url.get_secret_value()) as connection:
-        yield ok("database", f"PostgreSQL {connection.info.server_version // 10000}")
+    yield ok("database", f"PostgreSQL {_query(_server_version) // 10000}")
+
+
+async def _server_version(ledger: Ledger) -> int:
+    async with ledger.transaction() as connection:
+        return connection.info.server_version
 
 
 def _fix_migrations() -> Iterator[Finding]:

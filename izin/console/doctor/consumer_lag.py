@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from izin.console.read_topic import TopicRecord, record_of
 from izin.runtime import kafka, topic_admin
-from izin.runtime.kafka import BrokerError, broker_errors
+from izin.runtime.kafka import BrokerError, broker_errors, while_leaders_move
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
@@ -50,7 +50,7 @@ def unread(
         count = 0
         for number in range(topic_admin.partitions_of(topic, settings)):
             place = TopicPartition(topic.name, number)
-            first, end = client.get_watermark_offsets(place, timeout=_TIMEOUT)
+            first, end = while_leaders_move(client.get_watermark_offsets)(place, timeout=_TIMEOUT)
             begin = max(first, positions.get((topic.name, number), first))
             if begin < end:
                 behind.append(TopicPartition(topic.name, number, begin))
@@ -69,7 +69,7 @@ def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -
     letters: list[TopicRecord] = []
     with _reading(settings, _READER) as client:
         at = int(since.timestamp() * 1000)
-        found = kafka.retried(client.offsets_for_times)(
+        found = while_leaders_move(client.offsets_for_times)(
             [
                 TopicPartition(topic.name, number, at)
                 for number in range(topic_admin.partitions_of(topic, settings))

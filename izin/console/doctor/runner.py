@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError
 
 from izin.consent.errors import IzinError
 from izin.console.doctor.finding import CheckState, Finding, skipped, wrong
-from izin.console.terminal.output import wrong_settings
+from izin.runtime.start_errors import wrong_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.settings_group import without_secret_files
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
@@ -65,7 +66,7 @@ class LocalStack:
         self._ports = self._record.ports_for(ports or Ports())
         self.delays = delays or Delays()
         self._partitions = partitions
-        self._environ = environ
+        self._environ = environ = without_secret_files(environ)
         self._report = on_progress
         self._credentials = self._record.credentials
         self._servers = LocalServers(

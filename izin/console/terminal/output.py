@@ -27,6 +27,7 @@ from izin.consent.due_dates import TURKEY
 from izin.consent.errors import IzinError, SourceError
 from izin.console.terminal.tables import print_table
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.start_errors import wrong_settings
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
@@ -154,15 +155,6 @@ def exit_on_error(*others: type[Exception]) -> Iterator[None]:
         _fail(f"settings: {error}; lists are written as JSON: [1, 2]", ExitCode.OURS)
     except ValidationError as error:
         _fail(f"settings: {wrong_settings(error)}", ExitCode.OURS)
-
-
-def wrong_settings(error: ValidationError) -> str:
-    """Return in words which settings are missing or wrong, without their values."""
-    named = (
-        f"{one['loc'][0]} ({'missing' if one['type'] == 'missing' else one['msg'].lower()})"
-        for one in error.errors(include_input=False)
-    )
-    return f"set in the environment: {', '.join(named)}"
 
 
 def _fail(message: str, code: ExitCode) -> None:

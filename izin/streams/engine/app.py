@@ -29,6 +29,7 @@ from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.streams.engine import transport
+from izin.streams.engine.credentials import credentials
 from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
@@ -100,6 +101,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
     app = _App(
         streams.group(kafka),
         broker=brokers,
+        broker_credentials=credentials(kafka),
         broker_session_timeout=6.0,
         broker_heartbeat_interval=1.0,
         broker_max_poll_interval=30.0,

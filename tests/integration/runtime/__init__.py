@@ -1,0 +1,1 @@
+"""The clients of every process, on real servers."""

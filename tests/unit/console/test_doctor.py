@@ -87,6 +87,11 @@ def test_doctor_skips_and_names_what_is_not_set(monkeypatch: pytest.MonkeyPatch)
         ("IZIN_PARTITIONS", "0", "broker"),
         ("SCHEMA_REGISTRY_URL", "foo", "registry"),
         ("IYS_TIMEOUT", "soon", "iys"),
+        ("SCHEMA_REGISTRY_URL", "http://izin:not-a-secret@registry.example.com", "broker"),
+        ("KAFKA_SECURITY_PROTOCOL", "SASL_SSL", "broker"),
+        ("IZIN_PRODUCTION", "true", "broker"),
+        ("IZIN_PRODUCTION", "true", "database"),
+        ("IZIN_PRODUCTION", "true", "iys"),
     ],
 )
 def test_doctor_finds_a_setting_that_is_invalid(
@@ -94,10 +99,11 @@ def test_doctor_finds_a_setting_that_is_invalid(
 ) -> None:
     """A value that makes no sense is a finding of the check that needs it."""
     monkeypatch.setenv(name, value)
-    code, findings, _ = found()
+    code, findings, printed = found()
     assert code == 1
     assert findings[check]["state"] == "wrong"
     assert name in findings[check]["what"]
+    assert "not-a-secret" not in printed
 
 
 def test_doctor_waits_for_a_frozen_database_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Kafka's silence is noticed in time, and said once."""
 
+from collections.abc import Callable
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from structlog.testing import capture_logs
@@ -20,6 +22,21 @@ class SilentAdmin:
     def list_topics(self, **_: object) -> None:
         if not self.is_up:
             raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+
+class RefusingAdmin(SilentAdmin):
+    """One whose broker refuses the password, which it reports to its error callback."""
+
+    def __init__(self, report: Callable[[KafkaError], None]) -> None:
+        super().__init__()
+        self.is_up = False
+        self._report = report
+
+    def poll(self, _timeout: float) -> None:
+        """Report, the least helpful error last."""
+        self._report(KafkaError(KafkaError._TRANSPORT))
+        self._report(KafkaError(KafkaError._AUTHENTICATION))
+        self._report(KafkaError(KafkaError._ALL_BROKERS_DOWN))
 
 
 class Clock:
@@ -84,3 +101,29 @@ async def test_silence_is_noticed_and_logged_once(
         ("kafka reachable again", "warning"),
     ]
     assert logs[1]["seconds"] == 604
+
+
+async def test_cause_and_setting_of_a_refusal_are_logged(watch: BrokerWatch, clock: Clock) -> None:
+    """The failed request itself tells of a broken connection only."""
+    watch._admin = RefusingAdmin(watch._errors.append)  # type: ignore[assignment]  # the stand-in
+    with capture_logs() as logs:
+        for _ in range(5):
+            clock.now += 2
+            await watch.ask()
+    (one,) = logs
+    assert "KAFKA_SASL_PASSWORD" in one["error"]
+
+
+async def test_cause_of_a_former_outage_is_forgotten(
+    watch: BrokerWatch, admin: SilentAdmin, clock: Clock
+) -> None:
+    """The next one may have another."""
+    watch._errors.append(KafkaError(KafkaError._AUTHENTICATION))
+    await watch.ask()
+    admin.is_up = False
+    with capture_logs() as logs:
+        for _ in range(5):
+            clock.now += 2
+            await watch.ask()
+    (one,) = logs
+    assert "KAFKA_BOOTSTRAP_SERVERS" in one["error"]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -39,3 +40,19 @@ def test_librdkafka_is_silent_where_nothing_sets_logging_up() -> None:
     assert any(
         isinstance(one, logging.NullHandler) for one in logging.getLogger("librdkafka").handlers
     )
+
+
+def test_request_is_repeated_while_a_leader_is_elected() -> None:
+    """A topic that was just created has none yet; any other error is the caller's."""
+    errors = [KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE]
+
+    def request(name: str) -> str:
+        if errors:
+            raise KafkaException(KafkaError(errors.pop()))
+        return name
+
+    assert kafka.while_leaders_move(request)("topic") == "topic"
+    errors.append(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+    with pytest.raises(KafkaException):
+        kafka.while_leaders_move(request)("topic")
+    assert errors == []

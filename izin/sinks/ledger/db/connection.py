@@ -54,6 +54,7 @@ _OF_A_VALUE = frozenset({"22", "23", "54"})
 """The classes of SQLSTATE that tell of a value."""
 _AFTER_THE_PASSWORD = ("host", "hostaddr", "port", "dbname")
 """The parts of a URL that get the rest of a password with an unquoted @ or /."""
+_TLS_TOO = ", also its sslmode and sslrootcert"
 _SQL = statements("processes")
 _log = get_logger(__name__)
 
@@ -212,7 +213,8 @@ async def reach(url: str) -> None:
     except psycopg.Error as error:
         first, *_ = (str(error) or type(error).__name__).splitlines()
         raise LedgerUnavailableError(
-            f"PostgreSQL cannot be reached: {first}; is it running, and is DATABASE_URL right?"
+            f"PostgreSQL cannot be reached: {first}; is it running, and is DATABASE_URL right"
+            f"{_TLS_TOO if 'sslmode' in parts else ''}?"
         ) from error
     await connection.close()
 

@@ -152,7 +152,7 @@ def decisions_on(events: Sequence[ConsentEvent], mark: str) -> list[bytes]:
 
 WRITTEN = """SELECT (SELECT json_agg(to_jsonb(c) ORDER BY c.key) FROM consents AS c
         WHERE c.key LIKE %(mark)s) AS consents,
-    (SELECT json_agg(to_jsonb(m) - '{shard,place,link}'::text[]
+    (SELECT json_agg(to_jsonb(m) - '{shard,place,link,salt}'::text[]
         ORDER BY m.key, m.kind, m.occurred_at, m.decision, m.source)
         FROM movements AS m WHERE m.key LIKE %(mark)s) AS movements,
     (SELECT json_agg(to_jsonb(o) - 'id' ORDER BY o.key, o.id) FROM outbox AS o

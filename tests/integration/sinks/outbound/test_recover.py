@@ -560,7 +560,8 @@ async def test_repeated_result_changes_nothing(harness: SinkHarness):
     await harness.settle()
     before = await harness.outcomes()
     await harness.ledger.fetch(
-        "UPDATE submissions SET state = 'awaiting_result', next_poll_at = now() RETURNING id"
+        "UPDATE submissions SET state = 'awaiting_result', body = '[]', next_poll_at = now() "
+        "RETURNING id"
     )
     await harness.poller.settle()
     assert await harness.outcomes() == before

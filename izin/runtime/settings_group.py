@@ -1,0 +1,86 @@
+"""What every group of settings does: read the environment and files of secrets, freeze, refuse."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Self
+
+from pydantic import model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from izin.runtime import setting_checks
+from izin.runtime.secret_files import SUFFIX, SecretFiles, secret_of, secret_variables
+
+
+class SettingsGroup(BaseSettings):
+    """A group of settings, which are named as their variables are.
+
+    Raises:
+        ValidationError: a value is missing or wrong; it names the variables, and no value.
+        SettingError: values do not go together, or a file cannot be used.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # the same
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, the first that has one: arguments, files, variables."""
+        return init_settings, SecretFiles(settings_cls, os.environ), env_settings
+
+    @model_validator(mode="after")
+    def _without_faults(self) -> Self:
+        setting_checks.refuse(self.faults())
+        return self
+
+    @property
+    def given(self) -> setting_checks.Given:
+        """The values that are set, by variable."""
+        values = {
+            str(field.validation_alias): getattr(self, name)
+            for name, field in type(self).model_fields.items()
+        }
+        return {variable: value for variable, value in values.items() if value is not None}
+
+    def faults(self) -> Iterator[str]:
+        """Yield what does not go together; may raise SettingError itself."""
+        yield from ()
+
+
+def without_secret_files(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` with the secrets of files as values; raises SettingError."""
+    secrets = {name for group in SettingsGroup.__subclasses__() for name in secret_variables(group)}
+    found = {name: secret_of(name, environ) for name in secrets}
+    files = {f"{name}{SUFFIX}" for name in secrets}
+    kept = {name: value for name, value in environ.items() if name not in files}
+    return kept | {name: value for name, value in found.items() if value is not None}
+
+
+def list_of_texts(given: object) -> object:
+    """Return a JSON list of texts as a list; anything but a text as it is.
+
+    The error of the default decoder does not name the setting.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(given, str):
+        return given
+    with suppress(ValueError):
+        found = json.loads(given)
+        if isinstance(found, list) and all(isinstance(one, str) for one in found):
+            return found
+    raise ValueError('write a JSON list of texts, such as ["..."]')

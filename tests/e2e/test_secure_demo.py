@@ -1,0 +1,66 @@
+"""The demo on servers that are reached through TLS only, with secrets from files."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.processes import left_behind
+from tests.e2e.test_demo import assert_complete, run_demo
+from tests.support.secure.broker import PASSWORD, SecureKafka
+from tests.support.secure.certificates import Authority
+from tests.support.secure.tls import database_with_tls
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+WRONG = "obviously-fake-and-wrong"
+
+
+async def test_demo_through_tls_ends_without_differences(
+    tmp_path: Path, secure_kafka: SecureKafka, postgres: str, authority: Authority
+) -> None:
+    """Kafka speaks SASL_SSL, and PostgreSQL is verified by certificate and host; the demo starts
+    neither, and both secrets come from files.
+    """
+    given = secure_kafka.environment()
+    certificate = authority.issue("ledger")
+    async with database_with_tls(postgres, certificate, authority) as url:
+        for name, secret in (
+            ("KAFKA_SASL_PASSWORD", given.pop("KAFKA_SASL_PASSWORD")),
+            ("DATABASE_URL", url),
+        ):
+            file = tmp_path / name
+            file.write_text(f"{secret}\n", encoding="utf-8")
+            given[f"{name}_FILE"] = str(file)
+        code, report, messages = await asyncio.to_thread(
+            run_demo, tmp_path, "--rows", "8000", **given
+        )
+    assert code == 0, messages
+    assert_complete(report)
+    assert "KAFKA_BOOTSTRAP_SERVERS names one" in messages
+    assert "DATABASE_URL names one" in messages
+    assert list(left_behind(tmp_path)) == []
+
+
+async def test_demo_on_servers_that_refuse_it_names_the_settings(
+    tmp_path: Path, secure_kafka: SecureKafka, postgres: str, authority: Authority
+) -> None:
+    """One message each, exit code 4, no secret, and nothing left running."""
+    stranger = Authority(tmp_path / "stranger", "stranger")
+    certificate = authority.issue("ledger")
+    given = secure_kafka.environment()
+    async with database_with_tls(postgres, certificate, authority) as url:
+        wrong = {**given, "DATABASE_URL": url, "KAFKA_SASL_PASSWORD": WRONG}
+        code, _, broker = await asyncio.to_thread(run_demo, tmp_path, **wrong)
+        assert code == 4, broker
+    async with database_with_tls(postgres, certificate, stranger) as url:
+        right = {**given, "DATABASE_URL": url}
+        code, _, ledger = await asyncio.to_thread(run_demo, tmp_path, **right)
+        assert code == 4, ledger
+    assert "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in broker
+    assert "sslrootcert" in ledger
+    for messages in (broker, ledger):
+        assert "Traceback" not in messages
+        assert WRONG not in messages
+        assert PASSWORD not in messages
+    assert list(left_behind(tmp_path)) == []

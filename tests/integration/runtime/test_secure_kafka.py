@@ -1,0 +1,160 @@
+"""librdkafka's clients on a broker to which nobody speaks without TLS."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from izin.runtime import kafka, topic_admin
+from izin.runtime.kafka import BrokerError
+from izin.runtime.settings import KafkaSettings
+from tests.support.secure.broker import CLIENT_ID, PASSWORD, SecureKafka
+from tests.support.secure.certificates import Authority
+from tests.support.secure.connections import (
+    PASSWORDS,
+    SECRET,
+    settings_of,
+    with_certificate,
+    with_tokens,
+)
+from tests.support.secure.https import running
+from tests.support.secure.tls import silent_tls
+from tests.support.secure.token_endpoint import TokenEndpoint
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def endpoint(authority: Authority) -> Iterator[TokenEndpoint]:
+    """Yield a token endpoint that knows our client."""
+    certificate = authority.issue("endpoint")
+    server = TokenEndpoint(certificate, client_id=CLIENT_ID, secret=SECRET)
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for no broker that will not answer."""
+    monkeypatch.setattr(topic_admin, "TIMEOUT", 2.0)
+
+
+def carry(settings: KafkaSettings) -> None:
+    """Create our topics, and carry a record of a transaction from a producer to a consumer."""
+    topic_admin.ensure_topics(settings)
+    name = settings.topics.events.name
+    writer = kafka.producer(settings, **{"transactional.id": name})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    writer.produce(name, b"RET")
+    writer.commit_transaction(20)
+    reader = kafka.consumer(settings, name)
+    try:
+        reader.assign([TopicPartition(name, 0, 0)])
+        message = reader.poll(20)
+        assert message is not None
+        assert message.value() == b"RET"
+    finally:
+        reader.close()
+
+
+def error_of(settings: KafkaSettings) -> str:
+    """Return the error of a request with ``settings``, which has no secret in it."""
+    with pytest.raises(BrokerError) as refused:
+        topic_admin.ensure_topics(settings)
+    text = str(refused.value)
+    assert PASSWORD not in text
+    assert SECRET not in text
+    return text
+
+
+@pytest.mark.parametrize("mechanism", PASSWORDS)
+def test_password_opens_every_client(secure_kafka: SecureKafka, mechanism: str) -> None:
+    """An admin client, a transactional producer and a consumer, by each mechanism."""
+    carry(settings_of(secure_kafka.environment(mechanism)))
+
+
+def test_token_opens_every_client(
+    secure_kafka: SecureKafka, authority: Authority, endpoint: TokenEndpoint
+) -> None:
+    """Librdkafka requests it itself, with our scope, from an endpoint of our own authority."""
+    carry(settings_of(with_tokens(secure_kafka, authority, endpoint)))
+    assert set(endpoint.statuses) == {200}
+    assert endpoint.scopes == {"kafka"}
+
+
+def test_certificate_opens_every_client(secure_kafka: SecureKafka, authority: Authority) -> None:
+    """Its key is encrypted; without a certificate the same listener refuses."""
+    carry(settings_of(with_certificate(secure_kafka, authority)))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_missing_certificate_is_a_clear_error(
+    secure_kafka: SecureKafka, authority: Authority
+) -> None:
+    """The listener wants one, and a client without it is sent away."""
+    given = with_certificate(secure_kafka, authority)
+    for name in ("CERTIFICATE_FILE", "KEY_FILE", "KEY_PASSWORD"):
+        del given[f"KAFKA_SSL_{name}"]
+    assert "KAFKA_S" in error_of(settings_of(given))
+
+
+@pytest.mark.parametrize("mechanism", PASSWORDS)
+@pytest.mark.usefixtures("impatient")
+def test_wrong_password_is_a_clear_error(secure_kafka: SecureKafka, mechanism: str) -> None:
+    """It names the address, the cause and the settings."""
+    given = secure_kafka.environment(mechanism)
+    text = error_of(settings_of(given, KAFKA_SASL_PASSWORD=SECRET))
+    assert secure_kafka.bootstrap_servers in text
+    assert "uthentication failed" in text
+    assert "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD" in text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_refused_token_is_a_clear_error(
+    secure_kafka: SecureKafka, authority: Authority, endpoint: TokenEndpoint
+) -> None:
+    """The endpoint does not know the secret."""
+    given = with_tokens(secure_kafka, authority, endpoint)
+    text = error_of(settings_of(given, KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET="another"))
+    assert "KAFKA_SASL_OAUTHBEARER_" in text
+
+
+@pytest.mark.usefixtures("impatient")
+def test_unknown_authority_is_a_clear_error(
+    secure_kafka: SecureKafka, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The broker's certificate is another's."""
+    other = Authority(tmp_path_factory.mktemp("other"), "stranger")
+    given = secure_kafka.environment()
+    text = error_of(settings_of(given, KAFKA_SSL_CA_FILE=str(other.file)))
+    assert "certificate" in text
+    assert "KAFKA_SSL_CA_FILE" in text
+
+
+@pytest.mark.parametrize(("host", "ended"), [("127.0.0.1", True), ("broker.example.com", False)])
+@pytest.mark.usefixtures("impatient")
+async def test_wrong_certificate_is_a_clear_error(
+    secure_kafka: SecureKafka, authority: Authority, host: str, *, ended: bool
+) -> None:
+    """One that has ended, and one of another host."""
+    wrong = authority.issue("wrong", host=host, ended=ended)
+    async with silent_tls(wrong) as address:
+        text = await _error_beside(
+            settings_of(secure_kafka.environment(), KAFKA_BOOTSTRAP_SERVERS=address)
+        )
+    assert "certificate" in text
+    assert "KAFKA_SSL_CA_FILE" in text
+
+
+async def _error_beside(settings: KafkaSettings) -> str:
+    """Return the error of a request beside the loop, in which the server is."""
+    return await asyncio.to_thread(error_of, settings)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_plain_client_is_a_clear_error(secure_kafka: SecureKafka) -> None:
+    """It is the protocol that is wrong."""
+    plain = {"KAFKA_BOOTSTRAP_SERVERS": secure_kafka.bootstrap_servers}
+    assert "KAFKA_SECURITY_PROTOCOL" in error_of(settings_of(plain))

@@ -1,0 +1,77 @@
+"""A schema registry behind TLS and a login."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from izin.local import ApicurioRegistry, LocalError
+from izin.runtime.errors import RegistryError
+from izin.runtime.registry import codec
+from izin.runtime.settings import KafkaSettings
+from tests.contract.schemas.examples import golden
+from tests.support.secure.certificates import Authority
+from tests.support.secure.https import running
+from tests.support.secure.registry import RegistryProxy
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
+
+SECRET = "obviously-fake: secret"
+
+
+@pytest.fixture(scope="module")
+def registry(state_dir: Path, authority: Authority) -> Iterator[RegistryProxy]:
+    """Yield a real registry's proxy."""
+    try:
+        server = ApicurioRegistry(state_dir / "secure-schemas")
+        server.start()
+    except LocalError as error:
+        pytest.skip(f"no schema registry on this machine: {error}")
+    try:
+        proxy = RegistryProxy(server.url, authority.issue("registry"), f"izin:{SECRET}")
+        with running(proxy):
+            yield proxy
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def given(registry: RegistryProxy, authority: Authority) -> dict[str, str]:
+    """Return the settings that are right."""
+    return {
+        "SCHEMA_REGISTRY_URL": f"{registry.url}{registry.upstream.path}",
+        "SCHEMA_REGISTRY_USERNAME": "izin",
+        "SCHEMA_REGISTRY_PASSWORD": SECRET,
+        "SCHEMA_REGISTRY_SSL_CA_FILE": str(authority.file),
+    }
+
+
+def encoded(given: dict[str, str]) -> bytes:
+    """Return a record as it is framed with the registry of ``given``."""
+    settings = KafkaSettings.model_validate(given)
+    return codec(settings).encode("Brand", golden("Brand"))
+
+
+def test_codec_uses_the_registry(registry: RegistryProxy, given: dict[str, str]) -> None:
+    """It registers schemas there and reads them back."""
+    value = encoded(given)
+    assert value[0] == 0
+    reader = codec(KafkaSettings.model_validate(given))
+    assert reader.decode("Brand", value) == golden("Brand")
+    assert 401 not in registry.statuses
+
+
+def test_wrong_login_is_a_clear_error(given: dict[str, str]) -> None:
+    """It names the settings, and no secret."""
+    with pytest.raises(RegistryError, match="SCHEMA_REGISTRY_PASSWORD") as refused:
+        encoded({**given, "SCHEMA_REGISTRY_PASSWORD": "another-fake"})
+    assert "another-fake" not in str(refused.value)
+    assert given["SCHEMA_REGISTRY_URL"] in str(refused.value)
+
+
+def test_unknown_authority_is_a_clear_error(given: dict[str, str], tmp_path: Path) -> None:
+    """The registry's certificate is another's."""
+    stranger = Authority(tmp_path, "stranger")
+    with pytest.raises(RegistryError, match="SCHEMA_REGISTRY_SSL_CA_FILE") as refused:
+        encoded({**given, "SCHEMA_REGISTRY_SSL_CA_FILE": str(stranger.file)})
+    assert "certificate verify failed" in str(refused.value)

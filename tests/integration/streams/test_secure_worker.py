@@ -1,0 +1,153 @@
+"""Order workers, with both of their Kafka clients, on a broker that wants TLS."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.streams.engine.credentials import credentials
+from tests.support.order.harness import CODEC
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import backlog, examine
+from tests.support.order.workers import Worker, all_held, until
+from tests.support.secure.broker import CLIENT_ID, PASSWORD, SecureKafka
+from tests.support.secure.certificates import Authority
+from tests.support.secure.connections import (
+    PASSWORDS,
+    SECRET,
+    settings_of,
+    with_certificate,
+    with_tokens,
+)
+from tests.support.secure.https import running
+from tests.support.secure.tls import silent_tls
+from tests.support.secure.token_endpoint import TokenEndpoint
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
+
+_LIMIT = 20
+
+
+@pytest.fixture(scope="module")
+def endpoint(authority: Authority) -> Iterator[TokenEndpoint]:
+    """Yield a token endpoint that knows our client."""
+    certificate = authority.issue("endpoint")
+    server = TokenEndpoint(certificate, client_id=CLIENT_ID, secret=SECRET)
+    with running(server):
+        yield server
+
+
+@pytest.fixture
+def ways(
+    secure_kafka: SecureKafka, authority: Authority, endpoint: TokenEndpoint
+) -> Mapping[str, Mapping[str, str]]:
+    """Return the settings of each way to authenticate."""
+    return {
+        **{one: secure_kafka.environment(one) for one in PASSWORDS},
+        "OAUTHBEARER": with_tokens(secure_kafka, authority, endpoint),
+        "certificate": with_certificate(secure_kafka, authority),
+    }
+
+
+@pytest.mark.parametrize("way", [*PASSWORDS, "OAUTHBEARER", "certificate"])
+def test_worker_decides_on_a_secured_broker(
+    way: str, ways: Mapping[str, Mapping[str, str]], tmp_path: Path
+) -> None:
+    """Every way to authenticate serves Faust's driver and librdkafka alike."""
+    given = ways[way]
+    settings = settings_of(given)
+    ensure_topics(settings)
+    traffic = Traffic(settings, CODEC, seed=7, recipients=20)
+    worker = Worker("secured", settings, tmp_path / "worker.log", environment=given)
+    try:
+        until(lambda: all_held([worker], 1), within=60, what="owner")
+        traffic.publish(200)
+        until(lambda: not backlog(settings), within=30, what="end of the backlog")
+        assert worker.end() == 0
+    finally:
+        worker.kill()
+    verdict = examine(settings, CODEC)
+    assert verdict.faultless, str(verdict)
+    log = worker.log.read_text()
+    assert PASSWORD not in log
+    assert SECRET not in log
+
+
+def test_worker_with_a_wrong_password_says_so_and_waits(
+    secure_kafka: SecureKafka, tmp_path: Path
+) -> None:
+    """As for a broker that is away: the password may be set there later. It ends when told to."""
+    given = {**secure_kafka.environment(), "KAFKA_SASL_PASSWORD": SECRET}
+    worker = Worker("refused", settings_of(given), tmp_path / "worker.log", environment=given)
+    try:
+        until(lambda: "KAFKA_SASL_PASSWORD" in worker.log.read_text(), within=60, what="error")
+        assert worker.process.poll() is None
+        worker.process.terminate()
+        worker.process.wait(20)
+    finally:
+        worker.kill()
+    log = worker.log.read_text()
+    assert "Kafka not reached" in log
+    assert SECRET not in log
+
+
+def test_worker_with_contradictory_settings_ends_at_once(
+    secure_kafka: SecureKafka, tmp_path: Path
+) -> None:
+    """With the exit code that says that an operator must act."""
+    given = {**secure_kafka.environment(), "KAFKA_SECURITY_PROTOCOL": "SSL"}
+    settings = settings_of(secure_kafka.environment())
+    worker = Worker("contradictory", settings, tmp_path / "worker.log", environment=given)
+    try:
+        assert worker.process.wait(30) == 4
+    finally:
+        worker.kill()
+    log = worker.log.read_text()
+    assert "order worker start failed" in log
+    assert "KAFKA_SASL_MECHANISM is set, and KAFKA_SECURITY_PROTOCOL=SSL uses no SASL" in log
+    assert PASSWORD not in log
+
+
+async def driver_is_refused(settings: KafkaSettings) -> bool:
+    """Whether aiokafka, with the arguments of Faust's driver, gets the error that is waited out."""
+    client = AIOKafkaClient(
+        bootstrap_servers=settings.bootstrap_servers,
+        **credentials_to_aiokafka_auth(credentials(settings)),
+    )
+    try:
+        async with asyncio.timeout(_LIMIT):
+            await client.bootstrap()
+    except KafkaConnectionError:
+        return True
+    finally:
+        await client.close()
+    return False
+
+
+async def test_driver_is_refused_where_librdkafka_is(
+    secure_kafka: SecureKafka, authority: Authority, endpoint: TokenEndpoint, tmp_path: Path
+) -> None:
+    """For a password, a token, an authority, an end and a host; and none of them waits."""
+    good = secure_kafka.environment()
+    tokens = with_tokens(secure_kafka, authority, endpoint)
+    stranger = Authority(tmp_path, "stranger")
+    assert not await driver_is_refused(settings_of(good))
+    assert not await driver_is_refused(settings_of(tokens))
+    for given in (
+        {**good, "KAFKA_SASL_PASSWORD": SECRET},
+        {**tokens, "KAFKA_SASL_OAUTHBEARER_CLIENT_SECRET": "another"},
+        {**good, "KAFKA_SSL_CA_FILE": str(stranger.file)},
+    ):
+        assert await driver_is_refused(settings_of(given))
+    for wrong in (
+        authority.issue("ended", ended=True),
+        authority.issue("elsewhere", host="broker.example.com"),
+    ):
+        async with silent_tls(wrong) as address:
+            assert await driver_is_refused(settings_of(good, KAFKA_BOOTSTRAP_SERVERS=address))

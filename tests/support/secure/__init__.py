@@ -1,0 +1,1 @@
+"""What tests of encrypted connections share: certificates, servers that want them, tokens."""

@@ -1,0 +1,290 @@
+"""Settings that do not go together are refused, and plain connections in production."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from izin.runtime.errors import SettingError
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
+from izin.runtime.settings_group import SettingsGroup
+from izin.runtime.start_errors import wrong_settings
+from tests.support.secure.certificates import Authority
+
+SECRET = "obviously-fake-secret"
+PASSWORD = {"KAFKA_SASL_USERNAME": "izin", "KAFKA_SASL_PASSWORD": SECRET}
+OAUTH = "KAFKA_SASL_OAUTHBEARER_"
+TOKEN = {
+    f"{OAUTH}TOKEN_ENDPOINT_URL": "https://login.example.com/token",
+    f"{OAUTH}CLIENT_ID": "izin",
+    f"{OAUTH}CLIENT_SECRET": SECRET,
+}
+SCRAM = {"KAFKA_SASL_MECHANISM": "SCRAM-SHA-512", **PASSWORD}
+SASL_SSL = {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", **SCRAM}
+PRODUCTION = {"IZIN_PRODUCTION": "true"}
+LEDGER = f"postgresql://izin:{SECRET}"
+REGISTRY = {"SCHEMA_REGISTRY_URL": "https://registry.example.com"}
+
+
+def made(group: type[SettingsGroup], given: Mapping[str, str]) -> SettingsGroup:
+    """Return settings of ``given`` and nothing else of ours."""
+    return group.model_validate(given)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take our variables out of the environment."""
+    for group in SettingsGroup.__subclasses__():
+        for field in group.model_fields.values():
+            monkeypatch.delenv(str(field.validation_alias), raising=False)
+    for name in ("PGSSLMODE", "PGHOST", "PGHOSTADDR", "PGSERVICE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Return an authority."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        SASL_SSL,
+        {**SASL_SSL, "KAFKA_SASL_MECHANISM": "PLAIN"},
+        {**SASL_SSL, "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"},
+        {"KAFKA_SECURITY_PROTOCOL": "SSL"},
+        {**SASL_SSL, "KAFKA_SECURITY_PROTOCOL": "sasl_ssl", "KAFKA_SASL_MECHANISM": "plain"},
+        {
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+            f"{OAUTH}SCOPE": "kafka",
+            **TOKEN,
+        },
+        {**REGISTRY, "SCHEMA_REGISTRY_USERNAME": "izin", "SCHEMA_REGISTRY_PASSWORD": SECRET},
+    ],
+    ids=lambda given: given.get("KAFKA_SECURITY_PROTOCOL", "none"),
+)
+def test_settings_that_go_together_are_taken(given: Mapping[str, str]) -> None:
+    """Nothing is refused that can be meant."""
+    assert made(KafkaSettings, given)
+
+
+def test_unknown_protocol_is_refused_with_those_there_are() -> None:
+    """In their own spelling, which the error of the library would lose."""
+    with pytest.raises(ValidationError) as refused:
+        made(KafkaSettings, {"KAFKA_SECURITY_PROTOCOL": "TLS"})
+    shown = wrong_settings(refused.value)
+    assert "KAFKA_SECURITY_PROTOCOL (input should be 'PLAINTEXT', 'SSL'" in shown
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (SCRAM, ("KAFKA_SASL_MECHANISM", "KAFKA_SECURITY_PROTOCOL=PLAINTEXT", "SASL_SSL")),
+        (PASSWORD, ("KAFKA_SASL_PASSWORD", "unset")),
+        (TOKEN, (f"{OAUTH}CLIENT_ID", "KAFKA_SECURITY_PROTOCOL")),
+        ({"KAFKA_SECURITY_PROTOCOL": "SSL", **SCRAM}, ("KAFKA_SASL_MECHANISM", "SASL_SSL")),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, ("KAFKA_SASL_MECHANISM", "SCRAM-SHA-512")),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"},
+            ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"),
+        ),
+        ({**SASL_SSL, **TOKEN}, (f"{OAUTH}CLIENT_SECRET", "unset")),
+        (
+            {**SASL_SSL, "KAFKA_SASL_MECHANISM": "OAUTHBEARER"},
+            (f"{OAUTH}TOKEN_ENDPOINT_URL", "KAFKA_SASL_PASSWORD is set"),
+        ),
+        ({"KAFKA_SSL_CA_FILE": "ca.pem"}, ("KAFKA_SSL_CA_FILE", "no TLS")),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CERTIFICATE_FILE": "a.pem"},
+            ("KAFKA_SSL_CERTIFICATE_FILE is set without KAFKA_SSL_KEY_FILE",),
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEY_FILE": "a.pem"},
+            ("KAFKA_SSL_KEY_FILE is set without KAFKA_SSL_CERTIFICATE_FILE",),
+        ),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_KEY_PASSWORD": SECRET},
+            ("KAFKA_SSL_KEY_PASSWORD is set without KAFKA_SSL_KEY_FILE",),
+        ),
+        ({"SCHEMA_REGISTRY_USERNAME": "izin"}, ("SCHEMA_REGISTRY_PASSWORD", "URL")),
+        ({**REGISTRY, "SCHEMA_REGISTRY_PASSWORD": SECRET}, ("SCHEMA_REGISTRY_USERNAME",)),
+        ({"SCHEMA_REGISTRY_SSL_CA_FILE": "ca.pem"}, ("SCHEMA_REGISTRY_URL",)),
+        (
+            {
+                "SCHEMA_REGISTRY_URL": "http://registry.example.com",
+                "SCHEMA_REGISTRY_SSL_CA_FILE": "ca.pem",
+            },
+            ("SCHEMA_REGISTRY_SSL_CA_FILE", "https://"),
+        ),
+    ],
+)
+def test_contradiction_is_refused(given: Mapping[str, str], named: tuple[str, ...]) -> None:
+    """The error names the variables, and no secret."""
+    with pytest.raises(SettingError) as refused:
+        made(KafkaSettings, given)
+    for one in named:
+        assert one in str(refused.value)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "remedy"),
+    [
+        (KafkaSettings, "SCHEMA_REGISTRY_URL", "SCHEMA_REGISTRY_PASSWORD"),
+        (KafkaSettings, f"{OAUTH}TOKEN_ENDPOINT_URL", f"{OAUTH}CLIENT_SECRET"),
+        (KafkaSettings, "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SASL_PASSWORD"),
+        (IysSettings, "IYS_BASE_URL", "IYS_PASSWORD"),
+        (SinkSettings, "IZIN_PUSH_URL", "IZIN_PUSH_PASSWORD"),
+    ],
+)
+def test_login_in_a_url_is_refused(group: type[SettingsGroup], name: str, remedy: str) -> None:
+    """Errors and `izin doctor` print it; the error itself does not."""
+    given = {"IYS_USERNAME": "acme", "IYS_PASSWORD": "x"}
+    for url in (f"https://izin:{SECRET}@example.com", f"izin:{SECRET}@example.com"):
+        with pytest.raises(SettingError, match=f"{name} has an @") as refused:
+            made(group, {**given, name: url})
+        assert remedy in str(refused.value)
+        assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [
+        ("KAFKA_SSL_CA_FILE", {"KAFKA_SECURITY_PROTOCOL": "SSL"}),
+        ("SCHEMA_REGISTRY_SSL_CA_FILE", REGISTRY),
+        (
+            f"{OAUTH}CA_FILE",
+            {
+                "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+                "KAFKA_SASL_MECHANISM": "OAUTHBEARER",
+                **TOKEN,
+            },
+        ),
+    ],
+)
+def test_unusable_authority_is_refused(
+    name: str, others: Mapping[str, str], tmp_path: Path
+) -> None:
+    """A file that is not there, and one with something else in it."""
+    path = tmp_path / "ca.pem"
+    with pytest.raises(SettingError, match=f"{name}={path} cannot be read"):
+        made(KafkaSettings, {**others, name: str(path)})
+    path.write_text("nothing", encoding="ascii")
+    with pytest.raises(SettingError, match=f"{name}={path} has no certificate"):
+        made(KafkaSettings, {**others, name: str(path)})
+
+
+def test_unusable_client_certificate_is_refused(ours: Authority, tmp_path: Path) -> None:
+    """Its files, its key, and the password of its key."""
+    client, other = ours.issue("client", password=SECRET), ours.issue("other")
+    given = {
+        "KAFKA_SECURITY_PROTOCOL": "SSL",
+        "KAFKA_SSL_CA_FILE": str(ours.file),
+        "KAFKA_SSL_CERTIFICATE_FILE": str(client.certificate),
+        "KAFKA_SSL_KEY_FILE": str(client.key),
+        "KAFKA_SSL_KEY_PASSWORD": SECRET,
+    }
+    assert made(KafkaSettings, given)
+    wrong = (
+        {"KAFKA_SSL_KEY_PASSWORD": "another"},
+        {"KAFKA_SSL_KEY_FILE": str(other.key)},
+        {"KAFKA_SSL_CERTIFICATE_FILE": str(other.certificate)},
+    )
+    for one in wrong:
+        with pytest.raises(SettingError, match="KAFKA_SSL_KEY_FILE cannot be used") as refused:
+            made(KafkaSettings, {**given, **one})
+        assert SECRET not in str(refused.value)
+    without = {name: value for name, value in given.items() if name != "KAFKA_SSL_KEY_PASSWORD"}
+    with pytest.raises(SettingError, match="its KAFKA_SSL_KEY_PASSWORD"):
+        made(KafkaSettings, without)
+    nowhere = {"KAFKA_SSL_KEY_FILE": str(tmp_path / "nowhere")}
+    with pytest.raises(SettingError, match=r"KAFKA_SSL_KEY_FILE=.* cannot be read"):
+        made(KafkaSettings, {**given, **nowhere})
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SASL_PLAINTEXT"])
+def test_production_refuses_kafka_without_tls(protocol: str) -> None:
+    """Also with a password, which would be read on the way."""
+    given = {"KAFKA_SECURITY_PROTOCOL": protocol} | ({} if protocol == "PLAINTEXT" else SCRAM)
+    assert made(KafkaSettings, given)
+    with pytest.raises(SettingError, match=f"refuses KAFKA_SECURITY_PROTOCOL={protocol}"):
+        made(KafkaSettings, {**given, **PRODUCTION})
+    assert made(KafkaSettings, {**SASL_SSL, **PRODUCTION})
+    assert made(KafkaSettings, {"KAFKA_SECURITY_PROTOCOL": "SSL", **PRODUCTION})
+
+
+def test_production_refuses_urls_on_http() -> None:
+    """Of the registry, of tokens, of İYS and of its pushes."""
+    iys = {"IYS_USERNAME": "acme", "IYS_PASSWORD": "x"}
+    token = {**SASL_SSL, "KAFKA_SASL_MECHANISM": "OAUTHBEARER", **TOKEN}
+    token = {name: value for name, value in token.items() if name not in PASSWORD}
+    for group, given, name in (
+        (KafkaSettings, SASL_SSL, "SCHEMA_REGISTRY_URL"),
+        (KafkaSettings, token, f"{OAUTH}TOKEN_ENDPOINT_URL"),
+        (IysSettings, iys, "IYS_BASE_URL"),
+        (SinkSettings, {}, "IZIN_PUSH_URL"),
+    ):
+        plain = {**given, name: "http://example.com"}
+        assert made(group, plain)
+        with pytest.raises(SettingError, match=f"refuses {name}"):
+            made(group, {**plain, **PRODUCTION})
+        assert made(group, {**plain, **PRODUCTION, name: "HTTPS://example.com"})
+    some = {"SCHEMA_REGISTRY_URL": "https://a.example.com,http://b.example.com"}
+    with pytest.raises(SettingError, match="refuses SCHEMA_REGISTRY_URL"):
+        made(KafkaSettings, {**SASL_SSL, **PRODUCTION, **some})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{LEDGER}@db.example.com/izin",
+        f"{LEDGER}@db.example.com/izin?sslmode=require",
+        f"{LEDGER}@db.example.com/izin?sslmode=prefer&sslrootcert=ca.pem",
+        f"{LEDGER}@127.0.0.1/izin",
+        "postgresql:///izin",
+        f"{LEDGER}@/izin?host=/run/postgresql,db.example.com",
+        f"{LEDGER}@/izin?host=/run/postgresql&hostaddr=192.0.2.1",
+        f"{LEDGER}@/izin?host=/run/postgresql&service=elsewhere",
+    ],
+)
+def test_production_refuses_a_database_without_tls(url: str) -> None:
+    """A mode that verifies nothing accepts a stranger's server; the URL is not printed."""
+    assert made(LedgerSettings, {"DATABASE_URL": url})
+    with pytest.raises(SettingError, match="refuses DATABASE_URL without sslmode=") as refused:
+        made(LedgerSettings, {"DATABASE_URL": url, **PRODUCTION})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{LEDGER}@db.example.com/izin?sslmode=verify-full&sslrootcert=ca.pem",
+        f"{LEDGER}@db.example.com/izin?sslmode=verify-ca",
+        f"{LEDGER}@/izin?host=/run/postgresql",
+        f"{LEDGER}@%2Frun%2Fpostgresql/izin",
+    ],
+)
+def test_production_takes_verified_tls_and_sockets(url: str) -> None:
+    """A Unix socket leaves no machine."""
+    assert made(LedgerSettings, {"DATABASE_URL": url, **PRODUCTION})
+
+
+def test_production_knows_variables_of_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the URL leaves out libpq takes from them: they may add TLS, or name a host."""
+    socket = {"DATABASE_URL": "postgresql:///izin?host=/run/postgresql", **PRODUCTION}
+    named = {"DATABASE_URL": "postgresql://db.example.com/izin", **PRODUCTION}
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    assert made(LedgerSettings, named)
+    monkeypatch.delenv("PGSSLMODE")
+    monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
+    with pytest.raises(SettingError, match="refuses DATABASE_URL"):
+        made(LedgerSettings, socket)
+
+
+def test_production_leaves_what_is_no_url_to_its_user() -> None:
+    """Whoever connects says so, with the right form."""
+    assert made(LedgerSettings, {"DATABASE_URL": "nonsense", **PRODUCTION})
