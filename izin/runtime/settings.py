@@ -3,8 +3,9 @@
 There is one group for each concern, and each worker gets the groups it needs. Variables have their
 customary names (``KAFKA_…``, ``SCHEMA_REGISTRY_…``, ``DATABASE_URL``) or begin with ``IZIN_`` or
 ``IYS_``. Secrets print as ``**********``, have no default, and may be in files
-(:mod:`izin.runtime.secret_files`). A group whose settings do not go together, or whose connections
-are not encrypted in production, cannot be made (:mod:`izin.runtime.setting_checks`).
+(:mod:`izin.runtime.setting_rules.secret_files`). A group whose settings do not go together, or
+whose connections are not encrypted in production, cannot be made
+(:mod:`izin.runtime.setting_rules.checks`).
 """
 
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from izin.consent.business_days import Calendar
-from izin.runtime import setting_checks
-from izin.runtime.settings_group import SettingsGroup, list_of_texts
+from izin.runtime.setting_rules import checks
+from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
 from izin.schemas.erasure import SHORTEST_SECRET
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
@@ -106,7 +107,7 @@ class KafkaSettings(SettingsGroup):
         It verifies the broker's certificate and host. Raises SettingError.
         """
         if self.security_protocol.endswith("SSL"):
-            return setting_checks.tls_context(self.given)
+            return checks.tls_context(self.given)
         return None
 
     @field_validator("security_protocol", "sasl_mechanism", mode="before")
@@ -117,15 +118,15 @@ class KafkaSettings(SettingsGroup):
 
     def faults(self) -> Iterator[str]:
         """Yield what does not go together; raises SettingError where a file cannot be used."""
-        found = list(setting_checks.kafka_faults(self.given))
+        found = list(checks.kafka_faults(self.given))
         if self.production:
-            found += setting_checks.plain_kafka(self.given)
+            found += checks.plain_kafka(self.given)
         yield from found
         if not found:
             self.tls_context()
             for variable in ("KAFKA_SASL_OAUTHBEARER_CA_FILE", "SCHEMA_REGISTRY_SSL_CA_FILE"):
                 if variable in self.given:
-                    setting_checks.authorities(variable, self.given[variable])
+                    checks.authorities(variable, self.given[variable])
 
 
 class LedgerSettings(SettingsGroup):
@@ -155,7 +156,7 @@ class LedgerSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is refused in production."""
         if self.production:
-            yield from setting_checks.plain_database(self.database_url.get_secret_value())
+            yield from checks.plain_database(self.database_url.get_secret_value())
 
 
 class IysSettings(SettingsGroup):
@@ -179,9 +180,9 @@ class IysSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the URL."""
         remedy = "take it out and set IYS_USERNAME and IYS_PASSWORD"
-        yield from setting_checks.url_faults(self.given, "IYS_BASE_URL", remedy)
+        yield from checks.url_faults(self.given, "IYS_BASE_URL", remedy)
         if self.production:
-            yield from setting_checks.plain_url(self.given, "IYS_BASE_URL")
+            yield from checks.plain_url(self.given, "IYS_BASE_URL")
 
 
 class SinkSettings(SettingsGroup):
@@ -221,9 +222,9 @@ class SinkSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the URL."""
         remedy = "take it out and set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
-        yield from setting_checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
+        yield from checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
         if self.production:
-            yield from setting_checks.plain_url(self.given, "IZIN_PUSH_URL")
+            yield from checks.plain_url(self.given, "IZIN_PUSH_URL")
 
 
 class IntakeSettings(SettingsGroup):

@@ -14,7 +14,7 @@ CODE = ("izin", "benchmarks", "tools")
 """Everything but the tests."""
 
 ENVIRONMENT: Mapping[str, str] = {
-    "izin/runtime/settings_group.py": "the reader",
+    "izin/runtime/setting_rules/group.py": "the reader",
     "izin/local/": "starts servers, which need an environment",
     "izin/console/local_stack/stack.py": "passes it on to the processes it starts",
 }

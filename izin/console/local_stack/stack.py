@@ -31,8 +31,8 @@ from izin.local.ports import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
 from izin.runtime.registry import codec
+from izin.runtime.setting_rules.group import without_secret_files
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.runtime.settings_group import without_secret_files
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages

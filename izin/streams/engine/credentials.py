@@ -12,7 +12,7 @@ from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import AuthenticationFailedError
 from faust import OAuthCredentials, SASLCredentials, SSLCredentials
 
-from izin.runtime.setting_checks import authorities
+from izin.runtime.setting_rules.checks import authorities
 from izin.runtime.settings import KafkaSettings, SaslMechanism
 
 _TIMEOUT = 10.0

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from izin.runtime.errors import SettingError
+from izin.runtime.setting_rules.group import SettingsGroup
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.settings_group import SettingsGroup
 from izin.runtime.start_errors import wrong_settings
 from tests.support.secure.certificates import Authority
 

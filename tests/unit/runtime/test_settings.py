@@ -9,7 +9,8 @@ from pydantic_settings import BaseSettings, SettingsError
 from izin.consent.errors import OutsideCalendarError
 from izin.runtime import settings as settings_module
 from izin.runtime.errors import SettingError
-from izin.runtime.secret_files import SUFFIX
+from izin.runtime.setting_rules.group import SettingsGroup
+from izin.runtime.setting_rules.secret_files import SUFFIX
 from izin.runtime.settings import (
     IntakeSettings,
     IysSettings,
@@ -19,7 +20,6 @@ from izin.runtime.settings import (
     SinkSettings,
     StreamSettings,
 )
-from izin.runtime.settings_group import SettingsGroup
 
 SECRET = "obviously-fake-secret"
 GROUPS = (

@@ -9,8 +9,8 @@ from typing import Self
 from pydantic import model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from izin.runtime import setting_checks
-from izin.runtime.secret_files import SUFFIX, SecretFiles, secret_of, secret_variables
+from izin.runtime.setting_rules import checks
+from izin.runtime.setting_rules.secret_files import SUFFIX, SecretFiles, secret_of, secret_variables
 
 
 class SettingsGroup(BaseSettings):
@@ -43,11 +43,11 @@ class SettingsGroup(BaseSettings):
 
     @model_validator(mode="after")
     def _without_faults(self) -> Self:
-        setting_checks.refuse(self.faults())
+        checks.refuse(self.faults())
         return self
 
     @property
-    def given(self) -> setting_checks.Given:
+    def given(self) -> checks.Given:
         """The values that are set, by variable."""
         values = {
             str(field.validation_alias): getattr(self, name)
