@@ -887,7 +887,7 @@ BEGIN
         JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key
             AND (m.shard, m.place) = (e.shard, e.place)
         JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME ZONE 'UTC')
-        WHERE r.retain_until >= erase_movements.now::date OR is_held(m.customer_id, m.key))
+        WHERE r.retain_until >= (erase_movements.now AT TIME ZONE 'UTC')::date OR is_held(m.customer_id, m.key))
     THEN
         RAISE EXCEPTION 'the history is retained'
             USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'movements_append_only';

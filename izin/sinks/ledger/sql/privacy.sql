@@ -13,8 +13,8 @@ SELECT k.key, coalesce(c.customer_id, history.customer_id, '') AS customer_id, c
         SELECT FROM erasures AS e WHERE e.key = k.key AND e.acknowledged_at IS NOT NULL AND e.removed_at IS NULL
     ) AS is_going_on,
     history.movements, history.retain_until,
-    (coalesce(c.latest_ret_at, (SELECT max(e.ended_at) FROM erasures AS e WHERE e.key = k.key))
-        + make_interval(years => %(years)s))::date AS evidence_until
+    ((coalesce(c.latest_ret_at, (SELECT max(e.ended_at) FROM erasures AS e WHERE e.key = k.key))
+        + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date AS evidence_until
 FROM unnest(%(keys)s::text[]) AS k (key)
 LEFT JOIN consents AS c ON c.key = k.key
 CROSS JOIN LATERAL (
@@ -37,16 +37,22 @@ FROM unnest(%(customers)s::text[], %(keys)s::text[], %(event_ids)s::text[]) AS n
 RETURNING id, key, event_id
 
 -- name: acknowledge
--- Note that everything that was decided before these erasures is in the ledger. One that the ledger does not have (it
--- was lost since) is added.
+-- Note that everything that was decided before these erasures is in the ledger; again, where the events before them were
+-- decided again. One that the ledger does not have (it was lost since) is added. A row of a later event is not the last
+-- one's: an opt-out may be stored ahead of the erasure.
 INSERT INTO erasures (customer_id, key, event_id, requested_at, check_at, acknowledged_at, last_event_id)
 SELECT n.customer_id, n.key, n.event_id, n.requested_at, %(now)s, %(now)s,
-    CASE WHEN n.is_last THEN (SELECT c.desired_event_id FROM consents AS c WHERE c.key = n.key) ELSE '' END
+    CASE
+        WHEN n.is_last AND NOT EXISTS (SELECT FROM consents AS c WHERE c.key = n.key AND c.desired_at > n.requested_at)
+            THEN (SELECT c.desired_event_id FROM consents AS c WHERE c.key = n.key)
+        ELSE ''
+    END
 FROM unnest(%(customers)s::text[], %(keys)s::text[], %(event_ids)s::text[], %(requested)s::timestamptz[],
     %(are_last)s::boolean[]) AS n (customer_id, key, event_id, requested_at, is_last)
 ON CONFLICT (event_id) DO UPDATE
-    SET acknowledged_at = excluded.acknowledged_at, last_event_id = excluded.last_event_id
-    WHERE erasures.acknowledged_at IS NULL
+    SET acknowledged_at = excluded.acknowledged_at, last_event_id = excluded.last_event_id, removed_at = NULL,
+        check_at = excluded.check_at
+    WHERE erasures.erased_at IS NULL
 
 -- name: to-remove
 -- Erasures whose rows can be removed, or that wait for what is owed to İYS, the earliest first.
@@ -79,7 +85,7 @@ DELETE FROM consents WHERE key = ANY(%(keys)s)
 
 -- name: removed
 -- Note that the rows are gone, and when the consents ended.
-UPDATE erasures AS e SET removed_at = %(now)s, check_at = %(now)s, ended_at = n.ended_at
+UPDATE erasures AS e SET removed_at = %(now)s, check_at = %(now)s, ended_at = coalesce(n.ended_at, e.ended_at)
 FROM unnest(%(ids)s::bigint[], %(ended)s::timestamptz[]) AS n (id, ended_at)
 WHERE e.id = n.id
 
@@ -96,7 +102,8 @@ FOR UPDATE SKIP LOCKED
 SELECT e.id AS erasure, m.shard, m.place, m.salt, m.kind, m.customer_id, m.key, m.event_id, m.status, m.source,
     (extract(epoch FROM m.occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM m.recorded_at) * 1000000)::bigint AS recorded, m.data::text AS data, m.decision,
-    greatest(r.retain_until, (e.ended_at + make_interval(years => %(years)s))::date) AS retain_until,
+    greatest(
+        r.retain_until, ((e.ended_at + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date) AS retain_until,
     is_held(m.customer_id, m.key) AS is_held
 FROM erasures AS e
 JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(e.key, 0) AND m.key = e.key

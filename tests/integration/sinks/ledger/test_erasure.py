@@ -19,7 +19,7 @@ from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.privacy import erasure, export, history
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
-from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay
+from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key
 
 pytestmark = pytest.mark.database
@@ -218,6 +218,36 @@ async def test_key_that_is_known_again_is_not_removed(harness: SinkHarness):
     await answered(harness, await requested(harness), KNOWN_AGAIN)
     assert await removed(harness) == 0
     assert "consents" in await rows_naming(harness)
+
+
+async def test_opt_out_that_was_stored_ahead_of_the_erasure_stays(harness: SinkHarness):
+    """It was decided after, and does not wait behind a backlog."""
+    await opted_out(harness)
+    messages = await requested(harness)
+    harness.advance(A_SECOND * 2)
+    at = harness.clock()
+    await harness.ingest(ret(event_id="ahead", consent_date=at, received_at=at))
+    await answered(harness, messages)
+    assert await removed(harness) == 0
+    assert (await harness.row()).desired_event_id == "ahead"
+
+
+async def test_what_is_decided_again_is_erased_again(harness: SinkHarness):
+    """Where the order stage lost its positions: the opt-out comes back, and the erasure behind it."""
+    await opted_out(harness)
+    messages = await requested(harness)
+    await answered(harness, messages)
+    assert await removed(harness) == 1
+    harness.states.clear()
+    await harness.ingest(ret(PHONE))
+    await harness.ledger.fetch(
+        "UPDATE consents SET state = 'not_needed', action = 'nothing' RETURNING 1"
+    )
+    await answered(harness, messages)
+    assert await removed(harness) == 1
+    assert "consents" not in await rows_naming(harness)
+    (row,) = await harness.ledger.fetch("SELECT ended_at FROM erasures")
+    assert row["ended_at"] is not None
 
 
 async def test_erasure_of_a_lost_ledger_is_noted(harness: SinkHarness):
