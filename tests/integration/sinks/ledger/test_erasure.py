@@ -233,7 +233,7 @@ async def test_opt_out_that_was_stored_ahead_of_the_erasure_stays(harness: SinkH
 
 
 async def test_what_is_decided_again_is_erased_again(harness: SinkHarness):
-    """Where the order stage lost its positions: the opt-out comes back, and the erasure behind it."""
+    """Where the order stage lost its positions: the opt-out comes back, then the erasure."""
     await opted_out(harness)
     messages = await requested(harness)
     await answered(harness, messages)
