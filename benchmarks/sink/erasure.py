@@ -102,6 +102,7 @@ async def measure_erasure(url: str, *, keys: int, erased: int) -> ErasureSteps:
         took.append(time.perf_counter())
         await fixture.ingest(decisions)
         took.append(time.perf_counter())
+        now = datetime.now(UTC)
         removed = await erasure.remove(fixture.ledger, fixture.topic_messages, now=now)
         took.append(time.perf_counter())
         later = now + timedelta(days=366 * 11)

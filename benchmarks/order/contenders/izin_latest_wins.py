@@ -11,6 +11,7 @@ from benchmarks.order.contenders import izin_everything
 from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
@@ -26,7 +27,14 @@ _SECOND = 1_000_000
 class LatestWinsStage:
     """Folds batches by the common rule."""
 
-    def __init__(self, *, topics: Topics, partitions: int, codec: Codec) -> None:  # noqa: ARG002  # the stage's own signature
+    def __init__(
+        self,
+        *,
+        topics: Topics,
+        partitions: int,  # noqa: ARG002  # the stage's own signature
+        codec: Codec,
+        suppressions: SuppressionKeys,  # noqa: ARG002  # the same: nothing is erased here
+    ) -> None:
         self._consents = topics.desired_consents.name
         self._codec = codec
         self._header = codec.header("ConsentEvent")

@@ -54,6 +54,7 @@ def encoded(given: dict[str, str]) -> bytes:
 
 def test_codec_uses_the_registry(registry: RegistryProxy, given: dict[str, str]) -> None:
     """It registers schemas there and reads them back."""
+    registry.statuses.clear()
     value = encoded(given)
     assert value[0] == 0
     reader = codec(KafkaSettings.model_validate(given))

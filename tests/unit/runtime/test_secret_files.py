@@ -52,7 +52,12 @@ def value_of(group: type[SettingsGroup], name: str) -> object:
 def test_every_secret_is_known() -> None:
     """By its type; those that need one today are among them."""
     known = {name for _, name in SECRETS}
-    assert known >= {"DATABASE_URL", "IYS_PASSWORD", "KAFKA_SASL_PASSWORD", "IZIN_INTAKE_TOKENS"}
+    assert known >= {
+        "DATABASE_URL",
+        "IYS_PASSWORD",
+        "KAFKA_SASL_PASSWORD",
+        "IZIN_SUPPRESSION_SECRETS",
+    }
     assert known >= {"KAFKA_SSL_KEY_PASSWORD", "SCHEMA_REGISTRY_PASSWORD", "IZIN_PUSH_PASSWORD"}
 
 
@@ -66,7 +71,7 @@ def test_secret_is_read_from_its_file(
     tmp_path: Path,
 ) -> None:
     """Without the line break that editors add, and with every other character."""
-    is_list = name == "IZIN_INTAKE_TOKENS"
+    is_list = name == "IZIN_SUPPRESSION_SECRETS"
     text = json.dumps([SECRET]) if is_list else f" {SECRET} "
     monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(f"{name}{SUFFIX}", str(file_of(tmp_path, f"{text}{end}")))
