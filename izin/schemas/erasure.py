@@ -13,6 +13,8 @@ from collections.abc import Sequence
 
 ERASURE = "ERASURE"
 """The status of an event, and of the decision on it, that erases its key."""
+ORIGIN = "izin-privacy"
+"""The origin of such an event."""
 ERASED, KNOWN_AGAIN = "erased", "known-again"
 """Why a decision was made on an erasure: nothing is left of the key, or a later event is."""
 SUPPRESSED = b"suppressed/"

@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from izin.consent.model import LAW_VERSION, AdmittedEvent, ConsentEvent, OriginRank
+from izin.consent.model import LAW_VERSION, AdmittedEvent, OriginRank
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, SuppressionKeys
+from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topics
@@ -22,6 +22,14 @@ from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import PartitionState, erased_until, suppression
 
 _MICROSECOND = 1000
+_NOBODY: Mapping[str, Any] = {
+    "customer_id": "",
+    "brand_code": 0,
+    "type": "",
+    "recipient_type": "",
+    "recipient": "",
+}
+"""Customer and key of a row that names nobody."""
 
 
 class Erasures:
@@ -64,46 +72,46 @@ class Erasures:
         kept = self._keys.of(key)
         until = (at - EPOCH) // MILLISECOND
         before = effects.changes.get(kept) or state.packed(kept)
-        effects.suppresses = True
-        effects.counts[ERASED] += 1
-        writes = effects.writes
+        changes: dict[bytes, bytes] = {}
+        writes: list[OutputRecord] = []
         rows = self._topics.desired_consents.name
         if before is None or erased_until(before) < until:
-            effects.changes[kept] = suppression(until)
-            value = self._codec.encode("Consent", _consent(at, event_id, None))
-            identity = headers_of("Consent", kept.decode(), record, at)
+            changes[kept] = suppression(until)
+            value = self._codec.encode("Consent", _consent(at, _NOBODY, event_id))
+            identity = _headers("Consent", kept.decode(), record, at)
             writes.append(OutputRecord(rows, partition, kept, value, identity))
         if not is_known_again:
-            effects.changes[key] = b""
-            identity = headers_of("Consent", event_id, record, at)
+            changes[key] = b""
+            identity = _headers("Consent", event_id, record, at)
             writes.append(OutputRecord(rows, partition, key, None, identity))
         reason = KNOWN_AGAIN if is_known_again else ERASED
         decision = self._codec.encode("Decision", _decision(admitted, record, reason))
-        identity = headers_of("Decision", event_id, record, at)
+        identity = _headers("Decision", event_id, record, at)
         topic = self._topics.decisions.name
         writes.append(OutputRecord(topic, partition, key, decision, identity))
+        # All at once: whatever failed above has added nothing.
+        effects.suppresses = True
+        effects.counts[ERASED] += 1
+        effects.changes.update(changes)
+        effects.writes.extend(writes)
 
 
-def headers_of(name: str, event_id: str, record: SourceRecord, at: datetime) -> Headers:
+def _headers(name: str, event_id: str, record: SourceRecord, at: datetime) -> Headers:
     """Return the headers of a record of the contract ``name`` that an erasure gives."""
     identity = derived_id(f"{event_id}/{name}", record.topic, record.partition, record.offset)
     return headers(record=name, event_id=identity, source="/izin/streams", at=at)
 
 
-def _consent(at: datetime, event_id: str, event: ConsentEvent | None) -> Mapping[str, Any]:
-    """Return a Consent that names nobody, or the key of ``event``."""
+def _consent(at: datetime, address: Mapping[str, Any], event_id: str) -> Mapping[str, Any]:
+    """Return the Consent of an ``address`` (customer and key) that was erased ``at`` an instant."""
     return {
-        "customer_id": "" if event is None else event.customer_id,
-        "brand_code": 0 if event is None else event.brand_code,
-        "type": "" if event is None else event.type,
-        "recipient_type": "" if event is None else event.recipient_type,
-        "recipient": "" if event is None else event.recipient,
+        **address,
         "status": ERASURE,
         "previous_status": None,
         "effective_at": at,
         "origin_rank": int(OriginRank.OURS),
-        "event_id": event_id if event is None else "",
-        "origin": "izin-privacy",
+        "event_id": event_id,
+        "origin": ORIGIN,
         "source": None,
         "consent_date": None,
         "registrable": False,
@@ -114,7 +122,8 @@ def _consent(at: datetime, event_id: str, event: ConsentEvent | None) -> Mapping
 
 
 def _decision(admitted: AdmittedEvent, record: SourceRecord, reason: str) -> Mapping[str, Any]:
-    event = replace(admitted.event, status=ERASURE)
+    event = event_to_avro(replace(admitted.event, status=ERASURE))
+    address = {name: event[name] for name in _NOBODY}
     return {
         "kind": ERASED,
         "reason": reason,
@@ -124,6 +133,6 @@ def _decision(admitted: AdmittedEvent, record: SourceRecord, reason: str) -> Map
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
-        "consent": _consent(admitted.effective_at, event.event_id, event),
-        "event": event_to_avro(event),
+        "consent": _consent(admitted.effective_at, address, ""),
+        "event": event,
     }

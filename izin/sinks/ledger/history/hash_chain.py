@@ -10,10 +10,10 @@ evidence opens no other.
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from json.encoder import encode_basestring
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from izin.sinks.ledger.db import copy_format
 
@@ -71,6 +71,25 @@ def content(place: int, fact: Fact, recorded: int) -> bytes:
 def commitment_of(salt: bytes, content: bytes) -> bytes:
     """Return what a link covers of a row."""
     return hashlib.sha256(salt + content).digest()
+
+
+def commitment_of_row(row: Mapping[str, Any]) -> bytes:
+    """Return what the link of a row covers, as the row was read: its columns by name, the instants
+    as ``occurred`` and ``recorded`` in microseconds, ``data`` as text.
+    """
+    data = row["data"]
+    fact = Fact(
+        row["kind"],
+        row["customer_id"],
+        row["key"],
+        row["event_id"],
+        row["status"],
+        row["source"],
+        row["occurred"],
+        None if data is None else data.encode(),
+        row["decision"],
+    )
+    return commitment_of(row["salt"], content(row["place"], fact, row["recorded"]))
 
 
 def next_link(link: bytes, commitment: bytes) -> bytes:

@@ -20,7 +20,7 @@ from typing import Any
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import acts
-from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content, next_link
+from izin.sinks.ledger.history.hash_chain import commitment_of_row, next_link
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 
@@ -230,18 +230,7 @@ def _row(row: Mapping[str, Any]) -> _Row:
     commitment, data = row["commitment"], row["data"]
     is_erased = commitment is not None
     if not is_erased:
-        fact = Fact(
-            row["kind"],
-            row["customer_id"],
-            row["key"],
-            row["event_id"],
-            row["status"],
-            row["source"],
-            row["occurred"],
-            None if data is None else data.encode(),
-            row["decision"],
-        )
-        commitment = commitment_of(row["salt"], content(row["place"], fact, row["recorded"]))
+        commitment = commitment_of_row(row)
     is_act = not is_erased and row["kind"] == acts.KIND
     return _Row(
         shard=row["shard"],

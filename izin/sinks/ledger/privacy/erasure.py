@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple, Self
 
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.schemas.erasure import ERASURE
+from izin.schemas.erasure import ERASURE, ORIGIN
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -188,7 +188,7 @@ def _message(
         status=ERASURE,
         consent_date=now,
         received_at=now,
-        origin="izin-privacy",
+        origin=ORIGIN,
         actor=by,
     )
     return topic_messages.event(event, key, now)
@@ -253,12 +253,12 @@ async def _remove(
     gone: dict[str, Mapping[str, Any]] = {}
     for one in erasures:
         row = by_key.get(one["key"])
-        is_same = row is not None and row["desired_event_id"] == one["last_event_id"]
-        if is_same and row is not None and row["must_wait"]:
+        if row is None or row["desired_event_id"] != one["last_event_id"]:
+            over.append((one["id"], None))
+        elif row["must_wait"]:
             waiting.append(one["id"])
-            continue
-        over.append((one["id"], row["latest_ret_at"] if is_same and row is not None else None))
-        if is_same and row is not None:
+        else:
+            over.append((one["id"], row["latest_ret_at"]))
             gone[row["key"]] = row
     removed = {"keys": list(gone)}
     for statement in ("remove-items", "remove-retailers", "remove-consents"):

@@ -14,7 +14,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import ERASED, act, erasure_key
-from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
+from izin.sinks.ledger.history.hash_chain import commitment_of_row
 from izin.sinks.ledger.history.retention import YEARS_AFTER_THE_END
 
 _SLICE = 200
@@ -72,7 +72,7 @@ async def _erase_rows(
         "keys": [row["key"] for row in rows],
         "shards": [row["shard"] for row in rows],
         "places": [row["place"] for row in rows],
-        "commitments": [_commitment(row) for row in rows],
+        "commitments": [commitment_of_row(row) for row in rows],
         "now": now,
     }
     await connection.execute(_SQL["erase-history"], values)
@@ -96,22 +96,6 @@ def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
     """Return the first instant at which nothing retains a row, as far as is known now."""
     at = datetime.combine(retain_until + timedelta(days=1), time(), UTC)
     return max(at, now + _HELD) if is_held else at
-
-
-def _commitment(row: Mapping[str, Any]) -> bytes:
-    data = row["data"]
-    fact = Fact(
-        row["kind"],
-        row["customer_id"],
-        row["key"],
-        row["event_id"],
-        row["status"],
-        row["source"],
-        row["occurred"],
-        None if data is None else data.encode(),
-        row["decision"],
-    )
-    return commitment_of(row["salt"], content(row["place"], fact, row["recorded"]))
 
 
 def _places(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
