@@ -31,7 +31,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.privacy import history
 from tests.e2e.processes import izin
-from tests.e2e.test_up import ANY_PORTS, ENDED_WITHIN, asked
+from tests.e2e.test_up import ANY_PORTS, ENDED_WITHIN, asked, environment_of, wait_for
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
@@ -82,12 +82,7 @@ def a_stack(folder: Path) -> Iterator[Kafka]:
             IZIN_STATE_FOLDER=str(folder / "state"),
         )
         try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if "izin explain" in line:
-                    break
-            else:
-                pytest.fail(f"izin up ended: {process.communicate()[1]}")
+            wait_for(process)
             yield kafka
         finally:
             process.send_signal(signal.SIGINT)
@@ -272,9 +267,7 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         assert not state_of(stack, ERASED)
         assert len(topics_with(kafka, marks)) >= len(_WITH_PERSONS)
         assert files_with(folder / "postgres", marks)
-        environment = (stack / "environment").read_text("utf-8")
-        url = dict(line.split("=", 1) for line in environment.splitlines())["DATABASE_URL"]
-        url = url.strip("'")
+        url = environment_of(stack)["DATABASE_URL"]
         hurry(kafka, folder, marks)
         assert any(one.endswith("desired-consents") for one in topics_with(kafka, others))
         assert asyncio.run(end_retention(url)) == 0

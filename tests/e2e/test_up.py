@@ -30,17 +30,21 @@ ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
 ENDED_WITHIN = 90
 
 
+def wait_for(process: subprocess.Popen[str]) -> None:
+    """Return once ``izin up`` says that everything runs; fail the test if it ends."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "izin explain" in line:
+            return
+    pytest.fail(f"izin up ended: {process.communicate()[1]}")
+
+
 @contextmanager
 def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``izin up`` until the block ends, also after a failure."""
     process = izin("up", "--state-dir", str(folder), *ANY_PORTS, *words)
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "izin explain" in line:
-                break
-        else:
-            pytest.fail(f"izin up ended: {process.communicate()[1]}")
+        wait_for(process)
         yield process
     finally:
         process.kill()
