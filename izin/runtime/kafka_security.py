@@ -19,7 +19,7 @@ def security_options(settings: KafkaSettings) -> Mapping[str, Any]:
     """Return librdkafka's options for what ``settings`` say of encryption and authentication.
 
     Without TLS and SASL it is the protocol alone. librdkafka verifies the broker's certificate and
-    host unless told otherwise, and requests tokens (OIDC) by itself.
+    host unless set otherwise, and requests tokens (OIDC) by itself.
     """
     options = {
         "security.protocol": settings.security_protocol,

@@ -18,7 +18,7 @@ WRONG = "obviously-fake-and-wrong"
 
 
 def test_intake_with_a_wrong_password_ends_and_names_it(secure_kafka: SecureKafka) -> None:
-    """It has accepted nothing yet, so whoever starts it is told at once."""
+    """It has accepted nothing yet, so it ends at once."""
     ports = {name: str(free_port()) for name in ("IZIN_INTAKE_PORT", "IZIN_INTAKE_OPERATIONS_PORT")}
     ended = subprocess.run(
         [sys.executable, "-m", "izin.producers"],

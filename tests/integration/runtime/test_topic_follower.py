@@ -1,4 +1,4 @@
-"""Topics followed into memory: what is known, and for how long nothing was heard of more."""
+"""Topics followed into memory: what is known, and for how long that may lack the latest."""
 
 from collections.abc import Callable
 from datetime import timedelta

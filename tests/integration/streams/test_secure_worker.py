@@ -82,7 +82,7 @@ def test_worker_decides_on_a_secured_broker(
 def test_worker_with_a_wrong_password_says_so_and_waits(
     secure_kafka: SecureKafka, tmp_path: Path
 ) -> None:
-    """As for a broker that is away: the password may be set there later. It ends when told to."""
+    """As for a broker that is away: the password may be set there later. SIGTERM ends it."""
     given = {**secure_kafka.environment(), "KAFKA_SASL_PASSWORD": SECRET}
     worker = Worker("refused", settings_of(given), tmp_path / "worker.log", environment=given)
     try:

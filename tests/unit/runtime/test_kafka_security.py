@@ -1,4 +1,4 @@
-"""What librdkafka is told of encryption and authentication, and what to do where either fails."""
+"""What librdkafka gets of encryption and authentication, and what to do where either fails."""
 
 from pathlib import Path
 
