@@ -1,0 +1,32 @@
+"""The settings: the only reader of the environment, once at the start of a process, frozen.
+
+There is one group for each concern, and each worker gets the groups it needs. Variables have their
+customary names (``KAFKA_…``, ``SCHEMA_REGISTRY_…``, ``DATABASE_URL``) or begin with ``IZIN_`` or
+``IYS_``. Secrets print as ``**********``, have no default, and may be in files
+(:mod:`izin.runtime.setting_rules.secret_files`). A group whose settings do not go together, or
+whose connections are not encrypted in production, cannot be made
+(:mod:`izin.runtime.setting_rules.checks`).
+"""
+
+from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityProtocol
+from izin.runtime.settings.servers import IysSettings, LedgerSettings
+from izin.runtime.settings.workers import (
+    IntakeSettings,
+    LogSettings,
+    SinkSettings,
+    StateKind,
+    StreamSettings,
+)
+
+__all__ = [
+    "IntakeSettings",
+    "IysSettings",
+    "KafkaSettings",
+    "LedgerSettings",
+    "LogSettings",
+    "SaslMechanism",
+    "SecurityProtocol",
+    "SinkSettings",
+    "StateKind",
+    "StreamSettings",
+]

@@ -1,0 +1,130 @@
+"""The settings of our own processes."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from izin.runtime.setting_rules import checks
+from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
+from izin.runtime.settings.kafka import KafkaSettings
+from izin.schemas.erasure import SHORTEST_SECRET
+
+
+class SinkSettings(SettingsGroup):
+    """The sink worker."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
+    port: int = Field(8082, validation_alias="IZIN_SINK_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_OPERATIONS_HOST")
+    operations_port: int = Field(8092, validation_alias="IZIN_SINK_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_SINK_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
+    push_url: str | None = Field(None, validation_alias="IZIN_PUSH_URL")
+    """The URL at which İYS reaches the push endpoint of this worker; None: no push."""
+    push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
+    push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
+    """Random and long: the ledger has a salted hash of it. After a change it is registered anew at
+    İYS; old and new are accepted meanwhile."""
+    push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
+    """The brands to register push for (a JSON list); None: every brand."""
+    pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")
+    poll_interval: timedelta = Field(timedelta(seconds=1), validation_alias="IZIN_SINK_INTERVAL")
+    lease: timedelta = Field(timedelta(seconds=60), validation_alias="IZIN_LEASE")
+    batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")
+    anchor_interval: timedelta = Field(
+        timedelta(minutes=10), validation_alias="IZIN_ANCHOR_INTERVAL"
+    )
+    """How often the heads of the hash-chained history are written to the topic and the file."""
+    anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
+    """A file to append the heads to, best on a disk that operators of the ledger cannot change;
+    None: the topic only."""
+    production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
+    """Refuse an ``IZIN_PUSH_URL`` on ``http://``."""
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with the URL."""
+        remedy = "take it out and set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
+        yield from checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
+        if self.production:
+            yield from checks.plain_url(self.given, "IZIN_PUSH_URL")
+
+
+class IntakeSettings(SettingsGroup):
+    """The HTTP endpoint for signups."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
+    port: int = Field(8081, validation_alias="IZIN_INTAKE_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_OPERATIONS_HOST")
+    operations_port: int = Field(8091, validation_alias="IZIN_INTAKE_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
+    first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
+    """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
+    bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
+
+
+class StateKind(StrEnum):
+    """Where an order worker keeps the state of its keys."""
+
+    MEMORY = "memory"
+    ROCKSDB = "rocksdb"
+
+
+class StreamSettings(SettingsGroup):
+    """The order worker."""
+
+    app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
+    """The prefix of the consumer group (``<app>-order``) and of the transactional ids."""
+    instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
+    """Static membership: a worker that restarts with the same id keeps its partitions."""
+    host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
+    port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
+    """Where ``/health/live``, ``/health/ready`` and ``/metrics`` are served."""
+    max_poll_records: int = Field(3000, ge=1, validation_alias="IZIN_MAX_POLL_RECORDS")
+    state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
+    """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
+    memory and restores only what it missed."""
+    suppression_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_SUPPRESSION_SECRETS"
+    )
+    """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
+    more, the newest first; the same for every order worker). Keep an old one as long as anything
+    was erased under it; without any, nothing can be erased."""
+    state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
+    """The parent folder of the ``rocksdb`` state, which has one folder for each
+    ``IZIN_INSTANCE_ID``."""
+
+    @field_validator("suppression_secrets", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Parse the list here: the error of the default decoder does not name the setting."""
+        return list_of_texts(given)
+
+    @field_validator("suppression_secrets")
+    @classmethod
+    def _long(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
+            raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
+        return given
+
+    def group(self, kafka: KafkaSettings) -> str:
+        """Return the consumer group of the order workers; transactional ids begin with it too."""
+        return f"{kafka.topic_prefix}{self.app_id}-order"
+
+
+class LogSettings(SettingsGroup):
+    """The logs of a process."""
+
+    level: str = Field("info", validation_alias="IZIN_LOG_LEVEL")
+    json_lines: bool = Field(True, validation_alias="IZIN_LOG_JSON")
