@@ -26,17 +26,33 @@ from izin.consent.next_action import Registered, RegisteredState
 class PermissionReason(StrEnum):
     """Why a message may, or may not, be sent."""
 
-    REGISTERED_ONAY = "registered-onay"
-    REGISTER_FIRST = "register-first"
-    """A merchant whom İYS does not have: no consent is needed, but the registration is."""
     EXEMPT = "exempt"
     """Not a commercial message: it needs no consent, and no opt-out applies to it."""
-    DESIRED_RET = "desired-ret"
-    REGISTERED_RET = "registered-ret"
-    NOT_REGISTERED = "not-registered"
-    NOT_VERIFIED = "not-verified"
+    OPTED_OUT = "opted-out"
+    """The recipient opted out, here or at İYS, and no later consent is known."""
     STALE = "stale"
-    NOT_NEWER_THAN_RET = "not-newer-than-ret"
+    """What İYS holds was not confirmed for too long."""
+    REGISTERED = "registered"
+    """İYS holds a consent: the message may be sent."""
+    AWAITING_IYS = "awaiting-iys"
+    """A consent was collected, but İYS does not hold it yet."""
+    VOID = "void"
+    """A consent was collected, but it expired before it was registered, or İYS refused it."""
+    REGISTER_FIRST = "register-first"
+    """A merchant whom İYS does not have: no consent is needed, but the registration is."""
+    NOT_REGISTERED = "not-registered"
+    """İYS holds no consent, and none was collected."""
+
+
+class CollectedConsent(StrEnum):
+    """What became of an ONAY that one of our systems collected, and that is still desired."""
+
+    NONE = "none"
+    """There is none."""
+    PENDING = "pending"
+    """It is to be registered."""
+    VOID = "void"
+    """It expired, or İYS refused it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +63,7 @@ class Permission:
     reason: PermissionReason
 
 
-def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fact
+def may_send(  # noqa: C901, PLR0911, PLR0913 - one return a reason, one argument a fact
     *,
     recipient_type: RecipientType,
     desired: Status | None,
@@ -55,35 +71,38 @@ def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fa
     registered: RegisteredState,
     verified: bool,
     fresh: bool = True,
+    collected: CollectedConsent = CollectedConsent.NONE,
     message_class: MessageClass = MessageClass.COMMERCIAL,
 ) -> Permission:
-    """Return whether a message of ``message_class`` may be sent to a key.
+    """Return whether a message of ``message_class`` may be sent to a key: the first case that
+    applies, in the order of ``PermissionReason``.
 
     ``verified``: İYS itself reported the registered state, in a query or a movement. ``fresh``: it
     was confirmed within the caller's bound.
     """
     if CLASSES[message_class].kind is MessageKind.EXEMPT:
         return Permission(may_send=True, reason=PermissionReason.EXEMPT)
-    if desired is Status.RET:
-        return _denied(PermissionReason.DESIRED_RET)
-    match registered.value:
-        case Registered.RET:
-            return _denied(PermissionReason.REGISTERED_RET)
-        case Registered.ONAY:
-            pass
-        case Registered.NONE if recipient_type is RecipientType.TACIR:
-            return _denied(PermissionReason.REGISTER_FIRST)
-        case Registered.NONE | Registered.NOT_ONAY | Registered.UNKNOWN:
-            return _denied(PermissionReason.NOT_REGISTERED)
-        case _:
-            assert_never(registered.value)
-    if not verified:
-        return _denied(PermissionReason.NOT_VERIFIED)
+    is_registered = registered.value is Registered.ONAY
+    if desired is Status.RET or registered.value is Registered.RET:
+        return _denied(PermissionReason.OPTED_OUT)
+    if is_registered and latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
+        return _denied(PermissionReason.OPTED_OUT)
     if not fresh:
         return _denied(PermissionReason.STALE)
-    if latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
-        return _denied(PermissionReason.NOT_NEWER_THAN_RET)
-    return Permission(may_send=True, reason=PermissionReason.REGISTERED_ONAY)
+    if is_registered and verified:
+        return Permission(may_send=True, reason=PermissionReason.REGISTERED)
+    match collected:
+        case CollectedConsent.PENDING:
+            return _denied(PermissionReason.AWAITING_IYS)
+        case CollectedConsent.VOID:
+            return _denied(PermissionReason.VOID)
+        case CollectedConsent.NONE:
+            pass
+        case never:
+            assert_never(never)
+    if registered.value is Registered.NONE and recipient_type is RecipientType.TACIR:
+        return _denied(PermissionReason.REGISTER_FIRST)
+    return _denied(PermissionReason.NOT_REGISTERED)
 
 
 def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:

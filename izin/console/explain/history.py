@@ -36,15 +36,14 @@ _STATES = {
 _WAITING = frozenset({"pending", "retryable"})
 
 _PERMISSIONS: Mapping[str, str] = {
-    PermissionReason.REGISTERED_ONAY: "İYS holds the consent",
-    PermissionReason.REGISTER_FIRST: "a TACIR (merchant) whom İYS does not have: register first",
     PermissionReason.EXEMPT: "information that needs no consent",
-    PermissionReason.DESIRED_RET: "the recipient opted out",
-    PermissionReason.REGISTERED_RET: "İYS holds an opt-out",
-    PermissionReason.NOT_REGISTERED: "İYS holds no consent",
-    PermissionReason.NOT_VERIFIED: "İYS has not confirmed it yet",
+    PermissionReason.OPTED_OUT: "the recipient opted out",
     PermissionReason.STALE: "not confirmed for too long",
-    PermissionReason.NOT_NEWER_THAN_RET: "a later opt-out outweighs it",
+    PermissionReason.REGISTERED: "İYS holds the consent",
+    PermissionReason.AWAITING_IYS: "İYS does not hold the consent yet",
+    PermissionReason.VOID: "the consent expired or was refused: a new one is needed",
+    PermissionReason.REGISTER_FIRST: "a TACIR (merchant) whom İYS does not have: register first",
+    PermissionReason.NOT_REGISTERED: "İYS holds no consent",
 }
 
 _DECISIONS = {

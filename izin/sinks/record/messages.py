@@ -14,7 +14,7 @@ from typing import Any
 
 from izin.consent.enums import RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
-from izin.consent.may_send import may_send
+from izin.consent.may_send import CollectedConsent, may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
@@ -31,6 +31,7 @@ from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
+_VOID = frozenset({State.EXPIRED, State.REFUSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
 
 
@@ -66,6 +67,7 @@ class TopicMessages:
             latest_ret_at=after.latest_ret_at,
             registered=after.registered_state,
             verified=after.verified_at is not None,
+            collected=_collected(after),
         )
         if (
             before is not None
@@ -253,6 +255,13 @@ class TopicMessages:
             value=self._codec.encode(topic.record, value),
             headers=attributes(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
         )
+
+
+def _collected(row: ConsentRow) -> CollectedConsent:
+    """Return what became of the opt-in that one of our systems collected."""
+    if row.desired_status != Status.ONAY or not row.is_ours:
+        return CollectedConsent.NONE
+    return CollectedConsent.VOID if row.state in _VOID else CollectedConsent.PENDING
 
 
 def _outcome(row: ConsentRow, outcome: str, now: datetime) -> Outcome:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.may_send import PermissionReason, may_send
+from izin.consent.may_send import CollectedConsent, PermissionReason, may_send
 from izin.consent.model import RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 from tests.support.builders import NOON
@@ -31,24 +31,27 @@ def ask(**overrides: object) -> tuple[bool, str]:
 
 def test_registered_onay_is_permitted():
     """m.5/3: what İYS reports counts, whether we knew of it before or not."""
-    assert ask() == (True, PermissionReason.REGISTERED_ONAY)
-    assert ask(desired=None) == (True, PermissionReason.REGISTERED_ONAY)
+    assert ask() == (True, PermissionReason.REGISTERED)
+    assert ask(desired=None) == (True, PermissionReason.REGISTERED)
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"desired": Status.RET}, PermissionReason.DESIRED_RET),
-        ({"registered": RegisteredState(value=Registered.RET)}, "registered-ret"),
+        ({"desired": Status.RET}, PermissionReason.OPTED_OUT),
+        ({"registered": RegisteredState(value=Registered.RET)}, "opted-out"),
         ({"registered": NOWHERE}, "not-registered"),
         ({"registered": RegisteredState(value=Registered.NOT_ONAY)}, "not-registered"),
         ({"registered": RegisteredState(value=Registered.UNKNOWN)}, "not-registered"),
-        ({"verified": False}, PermissionReason.NOT_VERIFIED),
+        ({"verified": False}, PermissionReason.NOT_REGISTERED),
+        ({"verified": False, "collected": CollectedConsent.PENDING}, "awaiting-iys"),
+        ({"registered": NOWHERE, "collected": CollectedConsent.PENDING}, "awaiting-iys"),
+        ({"registered": NOWHERE, "collected": CollectedConsent.VOID}, "void"),
         ({"fresh": False}, PermissionReason.STALE),
-        ({"latest_ret_at": NOON}, PermissionReason.NOT_NEWER_THAN_RET),
+        ({"latest_ret_at": NOON}, PermissionReason.OPTED_OUT),
         (
             {"latest_ret_at": EARLIER, "registered": RegisteredState(value=Registered.ONAY)},
-            PermissionReason.NOT_NEWER_THAN_RET,
+            PermissionReason.OPTED_OUT,
         ),
     ],
 )
@@ -80,11 +83,11 @@ def test_instant_of_the_act_is_compared_not_of_its_upload():
 def test_merchant_whom_iys_does_not_have_is_registered_first():
     """6563 m.6/2: no consent is needed, but a refusal must be found at İYS before sending."""
     tacir = RecipientType.TACIR
-    for verified, fresh in product([True, False], repeat=2):
-        answer = ask(recipient_type=tacir, registered=NOWHERE, verified=verified, fresh=fresh)
+    for verified in (True, False):
+        answer = ask(recipient_type=tacir, registered=NOWHERE, verified=verified)
         assert answer == (False, PermissionReason.REGISTER_FIRST)
-    assert ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[1] == "desired-ret"
-    assert ask(recipient_type=tacir) == (True, PermissionReason.REGISTERED_ONAY)
+    assert ask(recipient_type=tacir, registered=NOWHERE, desired=Status.RET)[1] == "opted-out"
+    assert ask(recipient_type=tacir) == (True, PermissionReason.REGISTERED)
     hidden = RegisteredState(value=Registered.NOT_ONAY)
     assert ask(recipient_type=tacir, registered=hidden) == (False, "not-registered")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.may_send import Permission, PermissionReason, may_send
+from izin.consent.may_send import CollectedConsent, Permission, PermissionReason, may_send
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
@@ -34,6 +34,7 @@ class Question(NamedTuple):
     latest_ret: str
     dated: bool
     by_citizen: bool
+    collected: str
 
 
 def questions() -> Iterator[Question]:
@@ -51,6 +52,7 @@ def questions() -> Iterator[Question]:
             RETS,
             yes_or_no,
             yes_or_no,
+            ("none", "pending", "void"),
         ),
     )
 
@@ -71,13 +73,14 @@ def answered(question: Question) -> Permission:
         ),
         verified=question.verified,
         fresh=question.fresh,
+        collected=CollectedConsent(question.collected),
     )
 
 
 def oracle(question: Question) -> tuple[bool, str]:
     """Return the answer of the law: the first rule that applies."""
     promotes = question.message in {"commercial", "greeting", "satisfaction-survey"}
-    no_record = question.registered == "NONE"
+    onay = question.registered == "ONAY"
     merchant = question.recipient == "TACIR"
     later_than_every_ret = question.latest_ret == "never" or (
         question.dated and question.latest_ret == "before"
@@ -86,15 +89,14 @@ def oracle(question: Question) -> tuple[bool, str]:
         (allowed, reason)
         for holds, allowed, reason in (
             (not promotes, True, "exempt"),
-            (question.desired == "RET", False, "desired-ret"),
-            (question.registered == "RET", False, "registered-ret"),
-            (question.registered in {"NOT_ONAY", "UNKNOWN"}, False, "not-registered"),
-            (no_record and merchant, False, "register-first"),
-            (no_record, False, "not-registered"),
-            (not question.verified, False, "not-verified"),
+            ("RET" in {question.desired, question.registered}, False, "opted-out"),
+            (onay and not later_than_every_ret, False, "opted-out"),
             (not question.fresh, False, "stale"),
-            (not later_than_every_ret, False, "not-newer-than-ret"),
-            (True, True, "registered-onay"),
+            (onay and question.verified, True, "registered"),
+            (question.collected == "pending", False, "awaiting-iys"),
+            (question.collected == "void", False, "void"),
+            (question.registered == "NONE" and merchant, False, "register-first"),
+            (True, False, "not-registered"),
         )
         if holds
     )
@@ -103,7 +105,7 @@ def oracle(question: Question) -> tuple[bool, str]:
 def test_every_case_is_answered_as_the_law_says():
     """Class, recipient type, desired, registered, verified, fresh, latest RET, date, by whom."""
     asked = list(questions())
-    assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2
+    assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2 * 3
     wrong = [
         one for one in asked if (answered(one).may_send, str(answered(one).reason)) != oracle(one)
     ]
@@ -135,7 +137,7 @@ def test_every_message_class_has_its_rule():
         registered=RegisteredState(value=Registered.RET),
         verified=True,
     )
-    assert unsaid == Permission(may_send=False, reason=PermissionReason.DESIRED_RET)
+    assert unsaid == Permission(may_send=False, reason=PermissionReason.OPTED_OUT)
 
 
 INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(seconds=seconds))

@@ -61,7 +61,7 @@ def an_entry(**overrides: object) -> ConsentRow:
         "state": "accepted",
         "reason": "settled",
         "may_send": True,
-        "permission_reason": "registered-onay",
+        "permission_reason": "registered",
         "updated_at": NOON,
     }
     return ConsentRow(**fields | overrides)
