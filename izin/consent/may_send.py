@@ -63,7 +63,7 @@ class Permission:
     reason: PermissionReason
 
 
-def may_send(  # noqa: C901, PLR0911, PLR0913 - one return a reason, one argument a fact
+def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fact
     *,
     recipient_type: RecipientType,
     desired: Status | None,
