@@ -21,7 +21,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

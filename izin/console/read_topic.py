@@ -7,6 +7,7 @@ from typing import Any
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.runtime import kafka
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
@@ -39,7 +40,7 @@ def read_all(settings: KafkaSettings, codec: Codec, topic: Topic) -> Iterator[To
             topics = reader.list_topics(topic.name, timeout=_TIMEOUT).topics
             found = topics[topic.name].partitions
             if not found:
-                raise kafka.BrokerError(
+                raise BrokerError(
                     f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix"
                 )
             reader.assign([TopicPartition(topic.name, one, OFFSET_BEGINNING) for one in found])

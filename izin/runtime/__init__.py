@@ -2,7 +2,8 @@
 
 settings            the only reader of the environment
 observe             structured logs, recipients masked, repetitions counted (``repeated_logs``)
-kafka, topic_admin  clients; topics created, repaired and checked
+kafka_clients       clients of Kafka; ``kafka``: those of this installation
+topic_admin         topics created, repaired and checked
 answer_watch        whether a server answers; ``broker_watch`` asks Kafka
 http_server         HTTP servers that shed what is too much
 registry            the codec, with ``registry_client`` where a schema registry is set

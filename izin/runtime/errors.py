@@ -1,11 +1,16 @@
-"""What settings and the schema registry do to us.
+"""What settings, Kafka and the schema registry do to us.
 
 OurError                (izin.consent.errors)
+├── BrokerError         Kafka cannot be reached, or refuses a request
 ├── RegistryError       the schema registry cannot be reached, or refuses a schema
 └── SettingError        settings contradict one another, or cannot be used
 """
 
 from izin.consent.errors import OurError
+
+
+class BrokerError(OurError):
+    """The broker cannot be reached, or refused a request."""
 
 
 class RegistryError(OurError):

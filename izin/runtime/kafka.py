@@ -1,11 +1,9 @@
-"""Kafka clients with the defaults of this project.
+"""Kafka clients of this installation, and what they say of its topics.
 
-Producers write with ``acks=all`` and idempotence, and partition keys as Java's default partitioner
-does. Consumers read committed records only. :mod:`izin.runtime.topic_admin` creates and checks the
-topics.
+:mod:`izin.runtime.kafka_clients` has their defaults, :mod:`izin.runtime.topic_admin` creates and
+checks the topics.
 """
 
-import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,23 +13,17 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from izin.consent.errors import OurError
+from izin.runtime import kafka_clients
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_security import remedy, security_options
 from izin.runtime.settings import KafkaSettings, SecurityProtocol
-
-_log = logging.getLogger("librdkafka")
-# A process that sets no logging up must not write a library's lines to its terminal.
-_log.addHandler(logging.NullHandler())
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
 _CAUSE_WITHIN = 5.0
 """Seconds in which a client may find out why no broker can be used."""
 _POLL = 0.1
-
-
-class BrokerError(OurError):
-    """The broker cannot be reached, or refused a request."""
 
 
 @contextmanager
@@ -101,47 +93,26 @@ def reason(settings: KafkaSettings, fault: KafkaError) -> str:
 
 
 def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
-    """Return an idempotent producer that partitions as Java does."""
-    return Producer(
-        {
-            **_connection(settings),
-            "enable.idempotence": True,
-            "acks": "all",
-            "partitioner": "murmur2_random",
-            "linger.ms": 2,
-            "compression.type": "lz4",
-            **overrides,
-        }
-    )
+    """Return a producer as ``kafka_clients.producer`` does."""
+    return kafka_clients.producer(connection_of(settings), **overrides)
 
 
 def consumer(settings: KafkaSettings, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
-    """Return a consumer that reads committed records only and never commits by itself."""
-    return Consumer(
-        {
-            **_connection(settings),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "earliest",
-            **overrides,
-        }
-    )
+    """Return a consumer as ``kafka_clients.consumer`` does."""
+    return kafka_clients.consumer(connection_of(settings), group, **overrides)
 
 
 def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
-    """Return an admin client."""
-    return AdminClient({**_connection(settings), **overrides})
+    """Return an admin client as ``kafka_clients.admin`` does."""
+    return kafka_clients.admin(connection_of(settings), **overrides)
 
 
-def _connection(settings: KafkaSettings) -> dict[str, Any]:
-    """Return the settings of every client: without a logger librdkafka writes to standard error."""
-    return {
-        "bootstrap.servers": settings.bootstrap_servers,
-        **security_options(settings),
-        "log_level": settings.client_log_level,
-        "logger": _log,
-    }
+def connection_of(settings: KafkaSettings) -> KafkaConnection:
+    """Return how ``settings`` say that the brokers are reached."""
+    return KafkaConnection(
+        bootstrap_servers=settings.bootstrap_servers,
+        options={**security_options(settings), "log_level": settings.client_log_level},
+    )
 
 
 def committed_ends(settings: KafkaSettings, topic: str) -> Mapping[int, int]:

@@ -19,7 +19,7 @@ def codec(settings: KafkaSettings) -> Codec:
     others = {} if folder is None else versions(folder)
     if not settings.registry_url:
         return Codec(others=others)
-    # It imports an HTTP library and OAuth, 0.2 s that only users of a registry should pay.
+    # It imports an HTTP library, 0.1 s that only users of a registry should pay.
     from izin.runtime.registry_client import RegistryClient  # noqa: PLC0415 - see above
 
     username, password = settings.registry_username, settings.registry_password

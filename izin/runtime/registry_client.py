@@ -5,47 +5,43 @@ Any registry with Confluent's API will do. Subjects are named after the record
 """
 
 import json
+import ssl
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka.schema_registry import (
-    ConfigCompatibilityLevel,
-    Schema,
-    SchemaRegistryClient,
-    ServerConfig,
-)
-from confluent_kafka.schema_registry.error import SchemaRegistryError
+import httpx
 
 from izin.runtime.errors import RegistryError
 from izin.schemas import contracts
 
-_NOT_FOUND = 404
-_LOGIN_REFUSED = frozenset({401, 403})
+_LOGIN_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TIMEOUT = 15.0
+_RETRIES = 2
+"""How often a connection that cannot be opened is tried again."""
 
 
 class RegistryClient:
-    """A caching client of the registry; ids never change. Every method raises RegistryError."""
+    """A client of the registry. Every method raises RegistryError."""
 
     def __init__(
         self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None
     ) -> None:
-        """Connect to ``url``, as the user and with the password of ``login``; trust the
+        """Use the registry at ``url``, as the user and with the password of ``login``; trust the
         authorities in ``ca_file``, else the public ones.
         """
-        self._url = url
-        options: dict[str, Any] = {"url": url, "timeout": _TIMEOUT}
-        if login is not None:
-            options["basic.auth.user.info"] = ":".join(login)
-        if ca_file is not None:
-            options["ssl.ca.location"] = str(ca_file)
-        try:
-            self._client = SchemaRegistryClient(options)
-        except ValueError as error:
+        self._url = url.rstrip("/")
+        if not self._url.startswith(("http://", "https://")):
             raise RegistryError(
-                f"{url} is not the URL of a schema registry ({error}); "
+                f"{url} is not the URL of a schema registry; "
                 "set SCHEMA_REGISTRY_URL to one such as http://127.0.0.1:8080/apis/ccompat/v7"
-            ) from error
+            )
+        verify = True if ca_file is None else ssl.create_default_context(cafile=ca_file)
+        self._client = httpx.Client(
+            auth=login,
+            timeout=_TIMEOUT,
+            transport=httpx.HTTPTransport(verify=verify, retries=_RETRIES),
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -54,42 +50,48 @@ class RegistryClient:
     def id_of(self, contract: contracts.Contract) -> int:
         """Register ``contract`` if it is new, and return its id."""
         subject = f"izin.{contract.record}"
-        try:
-            schema_id: int = self._client.register_schema(
-                subject, Schema(json.dumps(contract.schema), "AVRO")
-            )
-            self._client.set_config(
-                subject, ServerConfig(compatibility=ConfigCompatibilityLevel.FULL_TRANSITIVE)
-            )
-        except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryError(
-                f"schema registry at {self._url} refused {subject}: {error}; {_remedy(error)}"
-            ) from error
-        return schema_id
+        schema = {"schemaType": "AVRO", "schema": json.dumps(contract.schema)}
+        registered = self._json("POST", f"/subjects/{subject}/versions", schema)
+        self._json("PUT", f"/config/{subject}", {"compatibility": "FULL_TRANSITIVE"})
+        return int(registered["id"])
 
     def schema_of(self, schema_id: int) -> contracts.Schema | None:
         """Return the schema that ``schema_id`` names; None if the registry has no such id."""
-        try:
-            found: contracts.Schema = json.loads(
-                self._client.get_schema(schema_id).schema_str or "null"
-            )
-        except SchemaRegistryError as error:
-            if error.http_status_code == _NOT_FOUND:
-                return None
-            raise RegistryError(
-                f"schema registry at {self._url}: {error}; {_remedy(error)}"
-            ) from error
-        except Exception as error:  # the client lets its HTTP library's errors through
-            raise RegistryError(
-                f"schema registry at {self._url} is out of reach: {error}; {_remedy(error)}"
-            ) from error
+        response = self._send("GET", f"/schemas/ids/{schema_id}")
+        if response.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        found: contracts.Schema = json.loads(self._read(response).get("schema") or "null")
         return found
 
+    def _json(self, method: str, path: str, body: dict[str, str]) -> dict[str, Any]:
+        return self._read(self._send(method, path, body))
 
-def _remedy(error: Exception) -> str:
+    def _send(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        try:
+            return self._client.request(method, f"{self._url}{path}", json=body)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RegistryError(
+                f"schema registry at {self._url} is out of reach: {error}; "
+                "are SCHEMA_REGISTRY_URL and SCHEMA_REGISTRY_SSL_CA_FILE right?"
+            ) from error
+
+    def _read(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if response.is_success and isinstance(found, dict):
+            return found
+        said = found.get("message") if isinstance(found, dict) else None
+        raise RegistryError(
+            f"schema registry at {self._url} answered {response.status_code} to "
+            f"{response.request.method} {response.request.url.path}: "
+            f"{said or response.reason_phrase}; {_remedy(response.status_code)}"
+        )
+
+
+def _remedy(status: int) -> str:
     """Return the question that leads to the setting at fault."""
-    if not isinstance(error, SchemaRegistryError):
-        return "are SCHEMA_REGISTRY_URL and SCHEMA_REGISTRY_SSL_CA_FILE right?"
-    if error.http_status_code in _LOGIN_REFUSED:
+    if status in _LOGIN_REFUSED:
         return "are SCHEMA_REGISTRY_USERNAME and SCHEMA_REGISTRY_PASSWORD right?"
     return "is SCHEMA_REGISTRY_URL right, and is the schema compatible with its history?"

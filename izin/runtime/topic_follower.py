@@ -22,7 +22,8 @@ from confluent_kafka import (
 )
 
 from izin.consent.errors import OurError
-from izin.runtime.kafka import BrokerError, broker_errors, consumer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import broker_errors, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError

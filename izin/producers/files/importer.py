@@ -48,7 +48,7 @@ from izin.producers.publishing.event_publisher import (
     UndeliveredError,
 )
 from izin.producers.publishing.kafka_record import UnencodableError
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)
 _PROGRESS_ROWS = 1000

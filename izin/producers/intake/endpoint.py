@@ -44,10 +44,10 @@ from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
 from izin.runtime.api_keys.authorisation import authorised
 from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.runtime.errors import BrokerError
 from izin.runtime.http_server.operations import Faults, health
 from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body, share_of_key
-from izin.runtime.kafka import BrokerError
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
 

@@ -31,7 +31,7 @@ from typing import Protocol
 
 from izin.consent.admission import SKEW
 from izin.producers.intake.receipt_table import KEPT, ReceiptTable
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 
 _SWEPT_EVERY = timedelta(minutes=1)
 

@@ -30,7 +30,8 @@ from izin.producers.intake.first_receipts import (
 )
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.kafka import TIMEOUT, BrokerError, admin, broker_errors, consumer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import TIMEOUT, admin, broker_errors, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError

@@ -37,7 +37,7 @@ from izin.producers.mapping.records import (
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.runtime.api_keys.access import Outside, outside
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from izin.consent.errors import SourceError
 from izin.consent.model import ConsentEvent, ConsentKey
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 
 DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""

@@ -16,7 +16,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
-from izin.runtime.kafka import BrokerError, watermarks
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec

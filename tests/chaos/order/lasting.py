@@ -16,6 +16,7 @@ from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.ordering import decide
 from izin.runtime import kafka
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -197,7 +198,7 @@ class LastingFaults:
     def _is_passed(self, topic: str, partition: int, offset: int) -> bool:
         try:
             return kafka.committed_ends(self._settings, topic)[partition] > offset
-        except kafka.BrokerError:
+        except BrokerError:
             return False
 
 

@@ -13,7 +13,7 @@ from random import Random
 
 from confluent_kafka import KafkaException
 
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine.watchdog import EXIT_STALLED
 from tests.chaos.order.fault_points import FaultTrigger

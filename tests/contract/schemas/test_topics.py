@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka as clients
 from izin.runtime import topic_admin
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics

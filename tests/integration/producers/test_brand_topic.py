@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from izin.producers.brand_directory import BrandReader, UnknownBrandError
-from izin.runtime.kafka import BrokerError, producer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro

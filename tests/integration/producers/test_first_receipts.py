@@ -19,7 +19,8 @@ from izin.producers.intake.server import utc_now
 from izin.producers.publishing.event_publisher import Published, UndeliveredError
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.kafka import BrokerError, producer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from izin.runtime import kafka, topic_admin
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from tests.support.secure.broker import CLIENT_ID, PASSWORD, SecureKafka
 from tests.support.secure.certificates import Authority

@@ -11,7 +11,8 @@ from structlog.typing import EventDict
 from izin.local import Kafka, free_port
 from izin.runtime.api_keys.access import Freshness
 from izin.runtime.api_keys.directory import ApiKeyReader
-from izin.runtime.kafka import BrokerError, producer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.runtime.topic_follower import TopicFollower

@@ -7,7 +7,8 @@ from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 
 from izin.runtime import kafka
-from izin.runtime.kafka import BrokerError, broker_errors
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import broker_errors
 from izin.runtime.kafka_security import security_options
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 

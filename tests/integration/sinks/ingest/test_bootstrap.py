@@ -12,7 +12,7 @@ from confluent_kafka import Producer, TopicPartition
 from structlog.typing import EventDict
 
 from izin.runtime import kafka
-from izin.runtime.kafka import BrokerError
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.schemas.erasure import SUPPRESSED

@@ -1,0 +1,71 @@
+"""Kafka clients with the defaults of this project, for whoever knows how to reach the brokers.
+
+Producers write with ``acks=all`` and idempotence, and partition keys as Java's default partitioner
+does. Consumers read committed records only. It needs confluent-kafka alone, so that the libraries
+for other teams' processes need no more.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient
+
+_log = logging.getLogger("librdkafka")
+# A process that sets no logging up must not write a library's lines to its terminal.
+_log.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaConnection:
+    """How the brokers are reached."""
+
+    bootstrap_servers: str
+    """``host:port`` of some brokers, with commas between them."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of librdkafka, such as ``security.protocol``; they may hold passwords."""
+
+
+def producer(connection: KafkaConnection, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
+    """Return an idempotent producer that partitions as Java does."""
+    return Producer(
+        {
+            **_options(connection),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",
+            "linger.ms": 2,
+            "compression.type": "lz4",
+            **overrides,
+        }
+    )
+
+
+def consumer(connection: KafkaConnection, group: str, **overrides: Any) -> Consumer:  # noqa: ANN401  # the same
+    """Return a consumer that reads committed records only and never commits by itself."""
+    return Consumer(
+        {
+            **_options(connection),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            **overrides,
+        }
+    )
+
+
+def admin(connection: KafkaConnection, **overrides: Any) -> AdminClient:  # noqa: ANN401  # the same
+    """Return an admin client."""
+    return AdminClient({**_options(connection), **overrides})
+
+
+def _options(connection: KafkaConnection) -> dict[str, Any]:
+    """Return the options of every client: without a logger librdkafka writes to standard error."""
+    return {
+        "bootstrap.servers": connection.bootstrap_servers,
+        "logger": _log,
+        **connection.options,
+    }
