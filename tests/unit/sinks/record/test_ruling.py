@@ -3,8 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from izin.consent.admission import SKEW
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.model import OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
 from izin.consent.transitions import State
@@ -123,6 +126,24 @@ def test_onay_that_an_event_claims_opens_nothing():
     permission = MESSAGES.permission(None, after, NOW)
     assert permission is not None
     assert not permission[0].may_send
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({}, "awaiting-iys"),
+        ({"state": State.REFUSED}, "void"),
+        ({"state": State.EXPIRED}, "void"),
+        ({"desired_rank": OriginRank.IYS}, "not-registered"),
+        ({"desired_status": "RET"}, "opted-out"),
+    ],
+)
+def test_permission_names_what_became_of_an_onay(columns: dict[str, object], reason: str):
+    """A subscriber sees whether waiting helps, or a new consent is needed."""
+    row = ruling.rule_row(decided(), ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    permission = MESSAGES.permission(None, row.replace(**columns), NOW)
+    assert permission is not None
+    assert (permission[0].may_send, permission[0].permission_reason) == (False, reason)
 
 
 def test_ret_that_an_event_claims_closes_and_settles_nothing():
