@@ -25,6 +25,7 @@ def codec(settings: KafkaSettings) -> Codec:
     username, password = settings.registry_username, settings.registry_password
     client = RegistryClient(
         settings.registry_url,
+        settings.topics,
         login=(username, password.get_secret_value()) if username and password else None,
         ca_file=settings.registry_ca_file,
     )

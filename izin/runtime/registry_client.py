@@ -1,7 +1,9 @@
 """A client of the schema registry: ids of the schemas we write, schemas of the ids we read.
 
-Any registry with Confluent's API will do. Subjects are named after the record
-(RecordNameStrategy), for one record travels on several topics, and are FULL_TRANSITIVE.
+Any registry with Confluent's API will do. A schema is registered under the name of its record
+(RecordNameStrategy), for one record travels on several topics, and as ``<topic>-value`` of each of
+them (TopicNameStrategy), where most converters and tools look. Its id is the same under every
+subject, and all subjects are FULL_TRANSITIVE.
 """
 
 import json
@@ -14,6 +16,7 @@ import httpx
 
 from izin.runtime.errors import RegistryError
 from izin.schemas import contracts
+from izin.schemas.topics import Topics
 
 _LOGIN_REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _TIMEOUT = 15.0
@@ -25,11 +28,17 @@ class RegistryClient:
     """A client of the registry. Every method raises RegistryError."""
 
     def __init__(
-        self, url: str, *, login: tuple[str, str] | None = None, ca_file: Path | None = None
+        self,
+        url: str,
+        topics: Topics,
+        *,
+        login: tuple[str, str] | None = None,
+        ca_file: Path | None = None,
     ) -> None:
         """Use the registry at ``url``, as the user and with the password of ``login``; trust the
-        authorities in ``ca_file``, else the public ones.
+        authorities in ``ca_file``, else the public ones. Schemas are registered for ``topics``.
         """
+        self._topics = topics
         self._url = url.rstrip("/")
         if not self._url.startswith(("http://", "https://")):
             raise RegistryError(
@@ -48,8 +57,13 @@ class RegistryClient:
         self._client.close()
 
     def id_of(self, contract: contracts.Contract) -> int:
-        """Register ``contract`` if it is new, and return its id."""
-        subject = f"izin.{contract.record}"
+        """Register ``contract`` under each of its subjects where it is new, and return its id."""
+        for topic in self._topics:
+            if topic.record == contract.record:
+                self._register(f"{topic.name}-value", contract)
+        return self._register(f"izin.{contract.record}", contract)
+
+    def _register(self, subject: str, contract: contracts.Contract) -> int:
         schema = {"schemaType": "AVRO", "schema": json.dumps(contract.schema)}
         registered = self._json("POST", f"/subjects/{subject}/versions", schema)
         self._json("PUT", f"/config/{subject}", {"compatibility": "FULL_TRANSITIVE"})

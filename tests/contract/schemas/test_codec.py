@@ -6,6 +6,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,10 +17,12 @@ from izin.runtime.registry_client import RegistryClient
 from izin.schemas import contracts
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.contracts import RECORDS
+from izin.schemas.topics import Topics
 from tests.contract.schemas.examples import golden
 from tests.support.registry import MemoryRegistry
 
 CODEC = Codec()
+TOPICS = Topics("acme-")
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -105,7 +108,7 @@ def test_changed_bytes_are_undecodable_or_another_value(
 
 def test_registry_out_of_reach_raises_our_error_with_its_url() -> None:
     """No error of an HTTP library gets past the wall."""
-    with closing(RegistryClient("http://127.0.0.1:9/apis")) as registry:
+    with closing(RegistryClient("http://127.0.0.1:9/apis", Topics())) as registry:
         with pytest.raises(RegistryError, match=r"127\.0\.0\.1:9"):
             registry.id_of(contracts.current()["Violation"])
         with pytest.raises(RegistryError, match="out of reach"):
@@ -123,10 +126,11 @@ def test_real_registry_accepts_every_contract(state_dir: Path) -> None:
         pytest.skip(f"no schema registry on this machine: {error}")
     try:
         with (
-            closing(RegistryClient(server.url)) as registry,
-            closing(RegistryClient(server.url)) as other,
+            closing(RegistryClient(server.url, TOPICS)) as registry,
+            closing(RegistryClient(server.url, TOPICS)) as other,
         ):
             _examine(registry, other)
+            _examine_subjects(server.url, registry)
     finally:
         server.__exit__(None, None, None)
 
@@ -144,3 +148,16 @@ def _examine(registry: RegistryClient, other: RegistryClient) -> None:
     grown = contracts.contract("Violation", {**current, "fields": [*current["fields"], added]})
     with pytest.raises(RegistryError, match="compatible"):
         registry.id_of(grown)
+
+
+def _examine_subjects(url: str, registry: RegistryClient) -> None:
+    """Every topic has its subject, with the id that records carry and the same compatibility."""
+    records = {f"{topic.name}-value": topic.record for topic in TOPICS}
+    records |= {f"izin.{record}": record for record in RECORDS}
+    with httpx.Client(base_url=url) as client:
+        assert set(client.get("/subjects").json()) == set(records)
+        for subject, record in records.items():
+            latest = client.get(f"/subjects/{subject}/versions/latest").json()
+            assert latest["id"] == registry.id_of(contracts.current()[record])
+            level = client.get(f"/config/{subject}").json()["compatibilityLevel"]
+            assert level == "FULL_TRANSITIVE"

@@ -55,6 +55,33 @@ def test_every_schema_is_used_by_a_topic() -> None:
     assert travelling | parts == set(RECORDS)
 
 
+FLAT = ("Consent", "Permission", "Outcome")
+"""What other systems write into tables."""
+
+
+def nested(schema: contracts.Schema) -> list[str]:
+    """Return the fields that are no single value: a record, a map or a list, or one of several."""
+    found = []
+    for field in schema["fields"]:
+        kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        kinds = [one["type"] if isinstance(one, dict) else one for one in kinds if one != "null"]
+        if len(kinds) != 1 or kinds[0] in {"record", "map", "array"} or "izin." in kinds[0]:
+            found.append(field["name"])
+    return found
+
+
+@pytest.mark.parametrize("record", FLAT)
+def test_record_for_tables_is_flat(record: str) -> None:
+    """A sink of Kafka Connect writes it as a row without a transformation."""
+    assert nested(contracts.current()[record].schema) == []
+
+
+def test_nested_fields_are_found() -> None:
+    """The check of flatness can fail: by a list, a map, and a record."""
+    found = nested(contracts.current()["ConsentEvent"].schema)
+    assert found == ["retailer_access", "evidence", "iys"]
+
+
 @pytest.mark.parametrize("record", RECORDS)
 def test_current_schema_is_among_the_versions(record: str) -> None:
     """What is published is kept: later releases must read what this one writes."""
