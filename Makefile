@@ -32,7 +32,7 @@ up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
 
 test: $(READY) ## the whole test suite: what CI runs
-	@$(BIN)/izin local prepare
+	@$(BIN)/izin local prepare --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)

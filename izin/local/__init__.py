@@ -6,6 +6,7 @@ on 127.0.0.1 only and end with the process that started them, even when that is 
 """
 
 from izin.local.child import Child, Command
+from izin.local.connect import KafkaConnect
 from izin.local.databases import create_database, drop_database, ensure_database
 from izin.local.errors import (
     DownloadError,
@@ -30,6 +31,7 @@ __all__ = (
     "DownloadError",
     "JavaMissingError",
     "Kafka",
+    "KafkaConnect",
     "LocalError",
     "LocalServers",
     "PackageMissingError",

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from izin.local.connect import fetch_connect
 from izin.local.errors import LocalError
 from izin.local.servers import LocalServers
 
@@ -89,6 +90,9 @@ def prepare(
     registry: Annotated[
         bool, typer.Option("--registry", help="Download the schema registry too.")
     ] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Download Kafka Connect and its plugins too.")
+    ] = False,
 ) -> None:
     """Download what the servers need and start nothing, so that later starts need no network.
 
@@ -98,6 +102,8 @@ def prepare(
     with _exit_on_error():
         for server in servers.servers:
             server.prepare()
+        if connect:
+            fetch_connect(on_progress=_report)
 
 
 @contextmanager

@@ -31,6 +31,14 @@ _JARS = FileSet(
     # The second one prints Kafka's log to standard error; without it a failure is silent.
     coordinates=(f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36"),
 )
+PROGRAM_OPTIONS = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+    "-Djava.awt.headless=true",
+)
+"""Of each program of Kafka: its log, in the format of one line an event."""
+
 _NODE = 1
 _FORMAT_SECONDS = 60
 
@@ -56,7 +64,7 @@ class Kafka(Server):
     ) -> None:
         super().__init__(state_dir, port, on_progress=on_progress)
         self._java: tuple[str, ...] = ()
-        self._options = (f"-Xmx{heap}", *java_options, *_JAVA_OPTIONS)
+        self._options = (f"-Xmx{heap}", *java_options, *PROGRAM_OPTIONS)
 
     @property
     def bootstrap_servers(self) -> str:
@@ -195,12 +203,6 @@ def _rehearse(option: str) -> None:
 
 
 _ARCHIVED_WITHIN = timedelta(seconds=90)
-_JAVA_OPTIONS = (
-    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-    "-Dorg.slf4j.simpleLogger.showDateTime=true",
-    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-    "-Djava.awt.headless=true",
-)
 
 
 def _as_properties(settings: Mapping[str, object]) -> str:

@@ -26,6 +26,7 @@ _DOWNLOADS_AT_ONCE = 4
 _TRIES = 3
 _HTTP_TIMEOUT_SECONDS = 30
 _OTHER_RUN_WITHIN = timedelta(minutes=15)
+_UNPACKED_WITHIN = timedelta(minutes=5)
 
 
 def silent(_message: str) -> None:
@@ -75,6 +76,33 @@ def fetch(
         (partial / _LISTING).write_text("\n".join(relative))
         partial.rename(home)
         return [home / path for path in relative]
+
+
+def fetch_unpacked(
+    files: FileSet, *, on_progress: Progress = silent, cache: Path | None = None
+) -> Path:
+    """Return the folder with the content of the set's only file, a tar archive.
+
+    It is complete because it has its final name. Raises as :func:`fetch` does, and DownloadError
+    where the archive cannot be unpacked.
+    """
+    cache = cache or cache_folder()
+    home = cache / f"{files.name}.unpacked"
+    if home.exists():
+        return home
+    (archive,) = fetch(files, on_progress=on_progress, cache=cache)
+    with FolderLock(cache / f"{files.name}.unpack", within=_UNPACKED_WITHIN):
+        if not home.exists():
+            on_progress(f"unpacking {archive.name}")
+            partial = cache / f"{files.name}.partial-unpacked"
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                with tarfile.open(archive) as tar:
+                    tar.extractall(partial, filter="data")
+            except (tarfile.TarError, OSError) as error:
+                raise DownloadError(archive.name, f"it cannot be unpacked: {error}") from error
+            partial.rename(home)
+    return home
 
 
 def _listed(home: Path) -> list[Path]:

@@ -1,28 +1,23 @@
 """Apicurio Registry on this machine, with Confluent's API; schemas are kept in a file of H2."""
 
 import os
-import shutil
-import tarfile
 from datetime import timedelta
 from pathlib import Path
 
 from izin.local.child import Command
-from izin.local.folders import FolderLock, cache_folder
 from izin.local.java import QUICK_START, java_at_least
-from izin.local.maven import FileSet, Progress, fetch, silent
+from izin.local.maven import FileSet, Progress, fetch_unpacked, silent
 from izin.local.ports import HOST, free_port
 from izin.local.server import Server
 
 VERSION = "3.3.3"
 JAVA = 21
 
-_NAME = f"apicurio-registry-{VERSION}"
 _ARCHIVE = FileSet(
-    name=_NAME,
+    name=f"apicurio-registry-{VERSION}",
     coordinates=(f"io.apicurio:apicurio-registry-app:{VERSION}:all:tar.gz:",),
     transitive=False,
 )
-_OTHER_RUN_WITHIN = timedelta(minutes=5)
 
 
 class ApicurioRegistry(Server):
@@ -54,7 +49,8 @@ class ApicurioRegistry(Server):
 
     def prepare(self) -> None:
         """Download the archive and unpack it."""
-        self._program = _unpacked(self._on_progress)
+        home = fetch_unpacked(_ARCHIVE, on_progress=self._on_progress)
+        self._program = home / "quarkus-run.jar"
 
     def _command(self, port: int) -> Command:
         settings = {
@@ -82,23 +78,3 @@ class ApicurioRegistry(Server):
             ready_within=timedelta(seconds=90),
             inherited=(self._lock.descriptor,),
         )
-
-
-def _unpacked(on_progress: Progress) -> Path:
-    """Return the jar to run, in a folder that is complete because it has its final name."""
-    cache = cache_folder()
-    home = cache / f"{_NAME}.unpacked"
-    program = home / "quarkus-run.jar"
-    if program.exists():
-        return program
-    (archive,) = fetch(_ARCHIVE, on_progress=on_progress)
-    with FolderLock(cache / f"{_NAME}.unpack", within=_OTHER_RUN_WITHIN):
-        if not program.exists():
-            on_progress(f"unpacking {archive.name}")
-            partial = cache / f"{_NAME}.partial-unpacked"
-            for leftover in (partial, home):
-                shutil.rmtree(leftover, ignore_errors=True)
-            with tarfile.open(archive) as tar:
-                tar.extractall(partial, filter="data")
-            partial.rename(home)
-    return program

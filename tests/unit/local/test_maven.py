@@ -1,6 +1,7 @@
 """Downloads: once, and never incomplete."""
 
 import sys
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from izin.local import DownloadError, PackageMissingError, maven
-from izin.local.maven import FileSet, fetch
+from izin.local.maven import FileSet, fetch, fetch_unpacked
 
 FILES = FileSet(name="kit-1.0", coordinates=("com.example:kit:1.0",))
 
@@ -99,6 +100,44 @@ def test_fetch_reports_downloads_only(repository: FakeRepository, tmp_path: Path
     progress.clear()
     fetch(FILES, cache=tmp_path, on_progress=progress.append)
     assert progress == []
+
+
+class FakeArchive:
+    """Replaces the network by one archive, whole or `broken`, and counts visits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, broken: bool = False) -> None:
+        self.visits = 0
+        self.broken = broken
+        monkeypatch.setattr(maven, "_download", self.download)
+
+    def download(self, _files: FileSet, folder: Path, _on_progress: object) -> list[Path]:
+        self.visits += 1
+        folder.mkdir(parents=True)
+        content, archive = folder / "kit.txt", folder / "kit.tar.gz"
+        content.write_text("whole", encoding="ascii")
+        with tarfile.open(archive, "w:gz") as tar:
+            tar.add(content, "kit/kit.txt")
+        if self.broken:
+            archive.write_bytes(b"no archive")
+        return [archive]
+
+
+def test_archive_is_unpacked_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The folder stays, also where an earlier run was killed while it unpacked."""
+    archive = FakeArchive(monkeypatch)
+    (tmp_path / "kit-1.0.partial-unpacked" / "half").mkdir(parents=True)
+    home = fetch_unpacked(FILES, cache=tmp_path)
+    assert [one.name for one in home.rglob("*") if one.is_file()] == ["kit.txt"]
+    assert fetch_unpacked(FILES, cache=tmp_path) == home
+    assert archive.visits == 1
+
+
+def test_broken_archive_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What cannot be unpacked is no folder that a later run would take for complete."""
+    FakeArchive(monkeypatch, broken=True)
+    with pytest.raises(DownloadError, match=r"kit\.tar\.gz: it cannot be unpacked"):
+        fetch_unpacked(FILES, cache=tmp_path)
+    assert not (tmp_path / "kit-1.0.unpacked").exists()
 
 
 @contextmanager
