@@ -16,6 +16,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
+from benchmarks.connect.command import connect
 from benchmarks.law import law
 from benchmarks.order.command import order
 from benchmarks.results import RESULTS, register, tables
@@ -45,6 +46,7 @@ register(
         "poison": poison,
         "sink": sink,
         "outbox": outbox,
+        "connect": connect,
         "erasure": erasures,
         "rate-limit": rate_limit,
         "simulator": simulator,

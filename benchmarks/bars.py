@@ -17,6 +17,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
+    "connect": ("connect",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
     "rate-limit-degraded": (
@@ -156,6 +157,9 @@ _ALL = (
     _at_most("movement-bytes", "sink", 450, "bytes", "a movement with its indexes"),
     _at_most(
         "outbox-read", "outbox", 3, "x", "a read after a million delivered rows to an empty one"
+    ),
+    _at_most(
+        *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
     _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),

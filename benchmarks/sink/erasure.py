@@ -8,7 +8,7 @@ and what was delivered.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -28,11 +28,13 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ledger.privacy import erasure, history
 from izin.streams.order import OrderStage
+from izin.streams.ownership.effects import OutputRecord
 from izin.streams.state.state import MemoryState
 
 _PARTITIONS = 48
 _SETTLED = """UPDATE consents SET registered = 'RET', state = 'accepted', action = 'nothing'
-    WHERE desired_status = 'RET' RETURNING key"""
+    WHERE desired_status = 'RET' AND (%(keys)s::text[] IS NULL OR key = ANY(%(keys)s))
+    RETURNING key"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,7 @@ async def measure_erasure(url: str, *, keys: int, erased: int) -> ErasureSteps:
         if count != len(opted_out):
             raise RuntimeError(f"{count} of {len(opted_out)} keys could be erased")
         took.append(time.perf_counter())
-        decisions = _decide(fixture, await _outbox(fixture))
+        decisions = decisions_on(fixture, await take_outbox(fixture))
         took.append(time.perf_counter())
         await fixture.ingest(decisions)
         took.append(time.perf_counter())
@@ -129,34 +131,54 @@ async def _opt_out(fixture: SinkFixture, count: int) -> list[str]:
     """Have so many settled keys opt out, and İYS hold that; return them."""
     changes = fixture.changes(count * 2)  # opt-outs, then opt-ins of the same keys
     await fixture.ingest(changes[: len(changes) // 2])
+    settled = await settle_opt_outs(fixture)
+    await take_outbox(fixture)
+    async with fixture.ledger.transaction() as connection:
+        await connection.execute("ANALYZE")
+    return settled
+
+
+async def settle_opt_outs(fixture: SinkFixture, keys: Sequence[str] | None = None) -> list[str]:
+    """Have İYS hold the opt-outs of ``keys``, or all; return their keys."""
     async with fixture.ledger.transaction() as connection:
         # In one step, which the database refuses: no calls to İYS are made here.
         await connection.execute("ALTER TABLE consents DISABLE TRIGGER consents_lawful")
-        rows = await (await connection.execute(_SETTLED)).fetchall()
+        given = None if keys is None else list(keys)
+        rows = await (await connection.execute(_SETTLED, {"keys": given})).fetchall()
         await connection.execute("ALTER TABLE consents ENABLE TRIGGER consents_lawful")
-        await connection.execute("DELETE FROM outbox")
-        await connection.execute("ANALYZE")
     return [row["key"] for row in rows]
 
 
-async def _outbox(fixture: SinkFixture) -> Sequence[dict[str, Any]]:
+async def take_outbox(fixture: SinkFixture) -> Sequence[dict[str, Any]]:
+    """Remove and return the messages that wait for Kafka, each with its topic, key and value."""
     return await fixture.ledger.fetch("DELETE FROM outbox RETURNING key, value, topic")
 
 
-def _decide(fixture: SinkFixture, messages: Sequence[dict[str, Any]]) -> list[bytes]:
+def decisions_on(fixture: SinkFixture, messages: Sequence[Mapping[str, Any]]) -> list[bytes]:
     """Return the decisions of the order stage on the events in ``messages``."""
-    topics = fixture.topic_messages.topics
+    topic = fixture.topic_messages.topics.decisions.name
+    return [
+        one.value or b""
+        for one in decide(fixture, messages, partitions=_PARTITIONS)
+        if one.topic == topic
+    ]
+
+
+def decide(
+    fixture: SinkFixture, messages: Sequence[Mapping[str, Any]], *, partitions: int
+) -> list[OutputRecord]:
+    """Return what the order stage writes for the events in ``messages``, each of another key."""
     stage = OrderStage(
-        topics=topics,
-        partitions=_PARTITIONS,
+        topics=fixture.topic_messages.topics,
+        partitions=partitions,
         codec=fixture.codec,
         suppressions=SuppressionKeys(["a fake secret of thirty-two characters"]),
     )
-    found = []
+    found: list[OutputRecord] = []
     appended_at = int(time.time() * 1000)
-    for offset, message in enumerate(messages):
+    for offset, message in enumerate(messages, start=fixture.offset):
         key = message["key"].encode()
-        partition = partition_of(key, _PARTITIONS)
+        partition = partition_of(key, partitions)
         record = SimpleNamespace(
             topic=message["topic"],
             partition=partition,
@@ -166,6 +188,5 @@ def _decide(fixture: SinkFixture, messages: Sequence[dict[str, Any]]) -> list[by
             value=message["value"],
             headers=(),
         )
-        effects = stage.fold(partition, [record], MemoryState())
-        found += [one.value or b"" for one in effects.writes if one.topic == topics.decisions.name]
+        found += stage.fold(partition, [record], MemoryState()).writes
     return found

@@ -18,7 +18,6 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.schemas.topics import Topics
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
@@ -51,6 +50,13 @@ class SinkFixture:
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     )
 
+    def keys(self, count: int) -> list[str]:
+        """Return the keys of the first ``count`` new recipients."""
+        return [
+            f"{BRANDS[number % len(BRANDS)]}/MESAJ/BIREYSEL/{_recipient(number)}"
+            for number in range(count)
+        ]
+
     def decisions(self, count: int) -> list[bytes]:
         """Return ``count`` decisions about new recipients, as records of the topic."""
         return [self._decision(number) for number in self._numbers(count)]
@@ -63,7 +69,7 @@ class SinkFixture:
             for code in BRANDS
         ]
         return [
-            self._encode(_event(key, status, self._began + timedelta(seconds=later)), place)
+            self._encode(event_of(key, status, self._began + timedelta(seconds=later)), place)
             for later, status in enumerate(("RET", "ONAY"))
             for place, key in enumerate(keys, start=self.decided + later * len(keys))
         ]
@@ -85,7 +91,7 @@ class SinkFixture:
 
     async def opt_out(self, key: str, at: datetime) -> None:
         """Decide and ingest a RET of the recipient of ``key``."""
-        await self.ingest([self._encode(_event(key, "RET", at), self.offset)])
+        await self.ingest([self._encode(event_of(key, "RET", at), self.offset)])
 
     async def add_pending(self, url: str, count: int) -> None:
         """Add ``count`` consents that are due to İYS, as if they had been ingested."""
@@ -109,7 +115,7 @@ class SinkFixture:
             brand_code=BRANDS[number % len(BRANDS)],
             type="MESAJ",
             recipient_type="BIREYSEL",
-            recipient=f"+90555{number:07d}",
+            recipient=_recipient(number),
             status="ONAY",
             source="HS_WEB",
             consent_date=self._began,
@@ -141,6 +147,11 @@ class SinkFixture:
         return self.codec.encode("Decision", record)
 
 
+def _recipient(number: int) -> str:
+    """Return the phone number of a new recipient."""
+    return f"+90555{number:07d}"
+
+
 def consent_instants() -> dict[str, Any]:
     """Return the seconds of the hour before now, and the terms of a consent given in each."""
     now = datetime.now(UTC).replace(microsecond=0)
@@ -164,7 +175,7 @@ async def for_each_brand(url: str, file: str, values: Mapping[str, Any]) -> None
         await connection.execute("VACUUM ANALYZE consents")
 
 
-def _event(key: str, status: str, at: datetime) -> ConsentEvent:
+def event_of(key: str, status: str, at: datetime) -> ConsentEvent:
     """Return the event that sets ``key`` to ``status`` at ``at``."""
     parsed = ConsentKey.parse(key)
     return ConsentEvent(
@@ -185,13 +196,16 @@ def _event(key: str, status: str, at: datetime) -> ConsentEvent:
 
 @asynccontextmanager
 async def sink_fixture(
-    url: str, settings: KafkaSettings, *, keys: int
+    url: str, settings: KafkaSettings, *, keys: int, codec: Codec | None = None
 ) -> AsyncIterator[SinkFixture]:
-    """Yield a migrated ledger at ``url`` with ``keys`` settled keys."""
+    """Yield a migrated ledger at ``url`` with ``keys`` settled keys.
+
+    A ``codec`` of None frames values for no schema registry.
+    """
     await migrate(url)
     async with Ledger(LedgerSettings(database_url=SecretStr(url)), owner=1) as ledger:
-        codec = Codec()
-        topic_messages = TopicMessages(codec, Topics())
+        codec = codec or Codec()
+        topic_messages = TopicMessages(codec, settings.topics)
         await customers.add(ledger, _CUSTOMER, "Örnek", by="benchmark", now=datetime.now(UTC))
         for code in BRANDS:
             brand = Brand(

@@ -1,0 +1,1 @@
+"""Kafka Connect, unchanged, between the topics and a subscriber's database."""
