@@ -8,6 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
 from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
+from izin.runtime.broker_faults import cause_among
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 
@@ -30,7 +31,7 @@ class BrokerWatch(AnswerWatch):
         try:
             await in_daemon_thread(self._list_topics, name="broker-watch")
         except KafkaException as error:
-            cause = kafka.cause_among(list(self._errors))
+            cause = cause_among(list(self._errors))
             return kafka.reason(self._settings, cause or error.args[0])
         self._errors.clear()
         return None

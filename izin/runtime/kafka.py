@@ -4,8 +4,7 @@
 checks the topics.
 """
 
-import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,83 +12,25 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
-from izin.runtime import kafka_clients
-from izin.runtime.errors import BrokerError
+from izin.runtime import broker_faults, kafka_clients
 from izin.runtime.kafka_clients import KafkaConnection
-from izin.runtime.kafka_security import remedy, security_options
-from izin.runtime.settings import KafkaSettings, SecurityProtocol
+from izin.runtime.kafka_security import security_options
+from izin.runtime.settings import KafkaSettings
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
-_CAUSE_WITHIN = 5.0
-"""Seconds in which a client may find out why no broker can be used."""
-_POLL = 0.1
 
 
 @contextmanager
 def broker_errors(settings: KafkaSettings) -> Iterator[None]:
-    """Raise BrokerError, with the address, the cause and a remedy, where the block raises
-    KafkaException.
-    """
-    try:
+    """Raise BrokerError as ``broker_faults.broker_errors`` does."""
+    with broker_faults.broker_errors(connection_of(settings)):
         yield
-    except KafkaException as error:
-        fault = error.args[0]
-        if fault.code() in _UNREACHED:
-            fault = _cause(settings) or fault
-        raise BrokerError(
-            f"Kafka at {settings.bootstrap_servers}: {reason(settings, fault)}"
-        ) from error
-
-
-_UNREACHED = frozenset(
-    {
-        KafkaError._TRANSPORT,  # noqa: SLF001  # librdkafka's name for it
-        KafkaError._TIMED_OUT,  # noqa: SLF001  # the same
-        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  # the same
-    }
-)
-"""The codes of a request that reached no broker, whatever kept it."""
-
-
-_DISTINCT = frozenset(
-    {
-        KafkaError._AUTHENTICATION,  # noqa: SLF001  # librdkafka's name for it
-        KafkaError._SSL,  # noqa: SLF001  # the same
-        KafkaError._RESOLVE,  # noqa: SLF001  # the same
-    }
-)
-"""The codes that say which setting is at fault."""
-
-
-def _cause(settings: KafkaSettings) -> KafkaError | None:
-    """Connect once more and return why that fails, None if it does not.
-
-    librdkafka keeps the cause from whoever made a request: it repeats silently, and reports a
-    refused password, a certificate or an address to its error callback alone.
-    """
-    causes: list[KafkaError] = []
-    client = admin(settings, error_cb=causes.append)
-    limit = time.monotonic() + _CAUSE_WITHIN
-    # With TLS a failed handshake may look like a broken connection at the first attempt.
-    is_enough = settings.security_protocol is SecurityProtocol.PLAINTEXT
-    found = None
-    while time.monotonic() < limit and not (is_enough and found):
-        client.poll(_POLL)
-        found = cause_among(causes)
-        is_enough = is_enough or (found is not None and found.code() in _DISTINCT)
-    return found
-
-
-def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
-    """Return which of ``errors``, of a client's error callback, says most of what is wrong."""
-    causes = [one for one in errors if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
-    return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
 
 
 def reason(settings: KafkaSettings, fault: KafkaError) -> str:
     """Return what is wrong, in librdkafka's words, and which setting to look at."""
-    return f"{fault.str()}; {remedy(settings, fault)}"
+    return broker_faults.reason(connection_of(settings), fault)
 
 
 def producer(settings: KafkaSettings, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values

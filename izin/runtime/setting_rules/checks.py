@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from izin.runtime.errors import SettingError
+from izin.runtime.setting_rules.kafka_variables import plain
 
 Given = Mapping[str, Any]
 """The values of the settings that are set, by variable."""
@@ -131,7 +132,7 @@ def tls_context(given: Given) -> ssl.SSLContext:
     try:
         # An empty password: with none OpenSSL would ask for it at the terminal.
         context.load_cert_chain(
-            given[_CERTIFICATE], given[_KEY], password.get_secret_value() if password else ""
+            given[_CERTIFICATE], given[_KEY], plain(password) if password else ""
         )
     except (ssl.SSLError, ValueError) as error:
         raise SettingError(

@@ -5,17 +5,15 @@ neither. Every setting that is secret may be given so, also one that is added la
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from izin.runtime.errors import SettingError
+from izin.runtime.setting_rules.secret_text import SUFFIX, secret_of
 
-SUFFIX = "_FILE"
-"""Of the variable that names the file, after the name of the setting."""
+__all__ = ("SUFFIX", "SecretFiles", "is_secret", "secret_of", "secret_variables")
 
 
 def secret_variables(group: type[BaseSettings]) -> tuple[str, ...]:
@@ -30,35 +28,6 @@ def secret_variables(group: type[BaseSettings]) -> tuple[str, ...]:
 def is_secret(annotation: object) -> bool:
     """Whether values of this type are secret, or have secrets in them."""
     return annotation is SecretStr or any(is_secret(one) for one in get_args(annotation))
-
-
-def secret_of(variable: str, environ: Mapping[str, str]) -> str | None:
-    """Return the secret of the file that ``environ`` names for ``variable``; None for no file.
-
-    One line break at its end, which editors add, does not belong to it.
-
-    Raises:
-        SettingError: the secret is given twice, or the file is empty or cannot be read.
-    """
-    name = f"{variable}{SUFFIX}"
-    path = environ.get(name)
-    if not path:
-        return None
-    if environ.get(variable):
-        raise SettingError(f"{variable} and {name} are both set; unset one of them")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingError(
-            f"{name}={path} cannot be read ({error.strerror}); name a file that this user may read"
-        ) from error
-    except UnicodeDecodeError:
-        # Without its cause, which would quote the file.
-        raise SettingError(f"{name}={path} is no text in UTF-8; write the secret there") from None
-    secret = text.removesuffix("\n").removesuffix("\r")
-    if not secret:
-        raise SettingError(f"{name}={path} is empty; write the secret there")
-    return secret
 
 
 class SecretFiles(PydanticBaseSettingsSource):

@@ -1,7 +1,6 @@
 """The settings of the Kafka brokers, the topics and the schema registry."""
 
 from collections.abc import Iterator
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from ssl import SSLContext
@@ -10,25 +9,10 @@ from pydantic import Field, SecretStr, field_validator
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup
+from izin.runtime.setting_rules.kafka_variables import SaslMechanism, SecurityProtocol
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topics
 
-
-class SecurityProtocol(StrEnum):
-    """Kafka's security protocols: TLS (SSL), authentication by SASL, both or neither."""
-
-    PLAINTEXT = "PLAINTEXT"
-    SSL = "SSL"
-    SASL_PLAINTEXT = "SASL_PLAINTEXT"
-    SASL_SSL = "SASL_SSL"
-
-
-class SaslMechanism(StrEnum):
-    """Kafka's SASL mechanisms: a password, sent or proved, or a token."""
-
-    PLAIN = "PLAIN"
-    SCRAM_SHA_256 = "SCRAM-SHA-256"
-    SCRAM_SHA_512 = "SCRAM-SHA-512"
-    OAUTHBEARER = "OAUTHBEARER"
+__all__ = ("KafkaSettings", "SaslMechanism", "SecurityProtocol")
 
 
 class KafkaSettings(SettingsGroup):

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 from pydantic import SecretStr
 
-from izin.runtime import kafka
+from izin.runtime import broker_faults, kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors
 from izin.runtime.kafka_security import security_options
@@ -98,6 +98,6 @@ def test_broker_that_is_back_is_reported_by_the_first_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """There is no cause to be found, and nobody waits long for one."""
-    monkeypatch.setattr(kafka, "_CAUSE_WITHIN", 0.0)
+    monkeypatch.setattr(broker_faults, "_CAUSE_WITHIN", 0.0)
     with pytest.raises(BrokerError, match=r"[Tt]imed out|_TIMED_OUT"), broker_errors(PLAIN):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))

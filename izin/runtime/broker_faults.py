@@ -1,0 +1,95 @@
+"""What is wrong where Kafka does not answer, and the remedy: by the error's code, not its text."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaError, KafkaException
+
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka_clients import KafkaConnection, admin
+
+_CAUSE_WITHIN = 5.0
+"""Seconds in which a client may find out why no broker can be used."""
+_POLL = 0.1
+_ADDRESS = "is it running, and are KAFKA_BOOTSTRAP_SERVERS and KAFKA_SECURITY_PROTOCOL right?"
+
+_UNREACHED = frozenset(
+    {
+        KafkaError._TRANSPORT,  # noqa: SLF001  # librdkafka's name for it
+        KafkaError._TIMED_OUT,  # noqa: SLF001  # the same
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001  # the same
+    }
+)
+"""The codes of a request that reached no broker, whatever kept it."""
+
+_DISTINCT = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001  # librdkafka's name for it
+        KafkaError._SSL,  # noqa: SLF001  # the same
+        KafkaError._RESOLVE,  # noqa: SLF001  # the same
+    }
+)
+"""The codes that say which setting is at fault."""
+
+
+@contextmanager
+def broker_errors(connection: KafkaConnection) -> Iterator[None]:
+    """Raise BrokerError, with the address, the cause and a remedy, where the block raises
+    KafkaException.
+    """
+    try:
+        yield
+    except KafkaException as error:
+        fault = error.args[0]
+        if fault.code() in _UNREACHED:
+            fault = _cause(connection) or fault
+        raise BrokerError(
+            f"Kafka at {connection.bootstrap_servers}: {reason(connection, fault)}"
+        ) from error
+
+
+def _cause(connection: KafkaConnection) -> KafkaError | None:
+    """Connect once more and return why that fails, None if it does not.
+
+    librdkafka keeps the cause from whoever made a request: it repeats silently, and reports a
+    refused password, a certificate or an address to its error callback alone.
+    """
+    causes: list[KafkaError] = []
+    client = admin(connection, error_cb=causes.append)
+    limit = time.monotonic() + _CAUSE_WITHIN
+    # With TLS a failed handshake may look like a broken connection at the first attempt.
+    is_enough = connection.options.get("security.protocol", "PLAINTEXT") == "PLAINTEXT"
+    found = None
+    while time.monotonic() < limit and not (is_enough and found):
+        client.poll(_POLL)
+        found = cause_among(causes)
+        is_enough = is_enough or (found is not None and found.code() in _DISTINCT)
+    return found
+
+
+def cause_among(errors: Iterable[KafkaError]) -> KafkaError | None:
+    """Return which of ``errors``, of a client's error callback, says most of what is wrong."""
+    causes = [one for one in errors if one.code() != KafkaError._ALL_BROKERS_DOWN]  # noqa: SLF001  # librdkafka's name for it
+    return max(causes, key=lambda one: one.code() in _DISTINCT, default=None)
+
+
+def reason(connection: KafkaConnection, fault: KafkaError) -> str:
+    """Return what is wrong, in librdkafka's words, and which setting to look at."""
+    return f"{fault.str()}; {_remedy(connection, fault)}"
+
+
+def _remedy(connection: KafkaConnection, error: KafkaError) -> str:
+    """Return the question that leads to the setting at fault, by the error's code."""
+    match error.code():
+        case KafkaError._AUTHENTICATION | KafkaError.SASL_AUTHENTICATION_FAILED:  # noqa: SLF001  # librdkafka's name for it
+            if connection.options.get("sasl.mechanism") == "OAUTHBEARER":
+                return "are the settings KAFKA_SASL_OAUTHBEARER_… right?"
+            return "are KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD right?"
+        case KafkaError._SSL:  # noqa: SLF001  # the same
+            return (
+                "is the broker's certificate valid, of this host, and of an authority in "
+                "KAFKA_SSL_CA_FILE?"
+            )
+        case _:
+            return _ADDRESS
