@@ -33,7 +33,7 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
-from izin.runtime.registry import codec
+from izin.runtime.kafka import access_of
 
 
 def import_(
@@ -90,8 +90,8 @@ def import_(
 
 
 def _import(path: Path, how: Import) -> ImportReport:
-    kafka = kafka_settings()
-    encoder = codec(kafka)
+    kafka = access_of(kafka_settings())
+    encoder = kafka.codec()
     brands = BrandReader(kafka, encoder).load()
     with (
         KafkaPublisher(kafka, encoder, clock=utc_now, linger=BULK_LINGER) as publisher,

@@ -26,7 +26,7 @@ from izin.producers.mapping.records import EventOrigin, RefusedRecord, read, val
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
-from izin.runtime.registry import codec
+from izin.runtime.kafka import access_of
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)
 _OPTIONS = {
@@ -92,7 +92,8 @@ def publish(
 
 def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tuple[Violation, ...]]:
     """Publish an event; return where it is, and what would keep İYS from registering it."""
-    kafka, now, reference = kafka_settings(), utc_now(), fields[Field.ORIGIN_REF]
+    kafka, now = access_of(kafka_settings()), utc_now()
+    reference = fields[Field.ORIGIN_REF]
     parsed = read(fields, rules)
     if reference and not fields[Field.CONSENT_DATE]:
         # Now is another instant each time: the repetition would be a second, later event.
@@ -107,7 +108,7 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
         else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
     )
     origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
-    encoder = codec(kafka)
+    encoder = kafka.codec()
     validated = validate(parsed, BrandReader(kafka, encoder).load(), origin)
     if isinstance(validated, RefusedRecord):
         raise SourceError("\n".join(map(_described, validated.violations)))

@@ -28,6 +28,7 @@ from izin.producers.brand_directory import BrandReader
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.runtime.kafka import access_of
 from izin.schemas.codec import Codec
 
 CITIZENS = 1000
@@ -120,7 +121,7 @@ class Scenario:
         return {"Authorization": f"Bearer {self._stack.api_key}"}
 
     def _brands(self) -> BrandReader:
-        return BrandReader(self._kafka, self._codec)
+        return BrandReader(access_of(self._kafka), self._codec)
 
     def _survive(self, killer: Killer) -> None:
         """Wait until each worker has been killed once and is up again."""
@@ -149,7 +150,7 @@ class Scenario:
         with (
             self._stages.start("import the CRM export") as stage,
             KafkaPublisher(
-                self._kafka, self._codec, clock=utc_now, linger=BULK_LINGER
+                access_of(self._kafka), self._codec, clock=utc_now, linger=BULK_LINGER
             ) as publisher,
         ):
 

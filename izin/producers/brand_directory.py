@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.errors import SourceError
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord
@@ -73,10 +73,10 @@ class BrandDirectory:
 class BrandReader:
     """Reads the topic ``brands`` into a directory: to its end, then continuously."""
 
-    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+    def __init__(self, access: KafkaAccess, codec: Codec) -> None:
         self.directory = BrandDirectory()
         self._follower = TopicFollower(
-            settings, codec, settings.topics.brands, _BrandTable(self.directory)
+            access, codec, access.topics.brands, _BrandTable(self.directory)
         )
 
     @contextmanager

@@ -14,7 +14,8 @@ from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import broker_faults, kafka_clients
 from izin.runtime.kafka_clients import KafkaConnection
-from izin.runtime.kafka_security import security_options
+from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.setting_rules.kafka_variables import security_options_of
 from izin.runtime.settings import KafkaSettings
 
 TIMEOUT = 15.0
@@ -50,9 +51,20 @@ def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: AN
 
 def connection_of(settings: KafkaSettings) -> KafkaConnection:
     """Return how ``settings`` say that the brokers are reached."""
-    return KafkaConnection(
+    return access_of(settings)
+
+
+def access_of(settings: KafkaSettings) -> KafkaAccess:
+    """Return how ``settings`` say that brokers, topics and schema registry are reached."""
+    username, password = settings.registry_username, settings.registry_password
+    return KafkaAccess(
         bootstrap_servers=settings.bootstrap_servers,
-        options={**security_options(settings), "log_level": settings.client_log_level},
+        options={**security_options_of(settings.given), "log_level": settings.client_log_level},
+        topic_prefix=settings.topic_prefix,
+        registry_url=settings.registry_url,
+        registry_login=(username, password.get_secret_value()) if username and password else None,
+        registry_ca_file=settings.registry_ca_file,
+        schema_folder=settings.schema_folder,
     )
 
 

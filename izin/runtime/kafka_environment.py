@@ -5,7 +5,7 @@ go together is refused by the same rules. But it needs neither pydantic nor the 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,7 @@ from izin.runtime.setting_rules.kafka_variables import (
 )
 from izin.runtime.setting_rules.secret_text import secret_of
 from izin.schemas.codec import Codec
-from izin.schemas.contracts import versions
+from izin.schemas.contracts import RECORDS, versions
 from izin.schemas.topics import Topics
 
 _SERVERS, _PROTOCOL = "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_SECURITY_PROTOCOL"
@@ -62,8 +62,11 @@ class KafkaAccess(KafkaConnection):
         """The topics with this prefix."""
         return Topics(self.topic_prefix)
 
-    def codec(self) -> Codec:
+    def codec(self, *, writes: Collection[str] = RECORDS) -> Codec:
         """Return the codec: Confluent's framing with a registry, else single-object encoding.
+
+        The registry gives the ids of the records that it ``writes`` now, and holds them from then
+        on.
 
         Raises:
             UnusableSchemaError: a schema in the folder cannot be used.
@@ -71,14 +74,17 @@ class KafkaAccess(KafkaConnection):
         """
         others = {} if self.schema_folder is None else versions(self.schema_folder)
         if not self.registry_url:
-            return Codec(others=others)
+            return Codec(others=others, writes=writes)
         # It imports an HTTP library, 0.1 s that only users of a registry should pay.
         from izin.runtime.registry_client import RegistryClient  # noqa: PLC0415  # see above
 
         client = RegistryClient(
-            self.registry_url, login=self.registry_login, ca_file=self.registry_ca_file
+            self.registry_url,
+            self.topics,
+            login=self.registry_login,
+            ca_file=self.registry_ca_file,
         )
-        return Codec(client, others=others)
+        return Codec(client, others=others, writes=writes)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:

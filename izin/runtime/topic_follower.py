@@ -22,10 +22,10 @@ from confluent_kafka import (
 )
 
 from izin.consent.errors import OurError
+from izin.runtime.broker_faults import broker_errors
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import broker_errors, consumer
-from izin.runtime.observe import get_logger
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.kafka_clients import KafkaConnection, consumer
+from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic
@@ -37,7 +37,7 @@ _ASKED_EVERY = 1.0
 _ASKED_WITHIN = 1.0
 _PAUSE = 1.0
 
-_log = get_logger(__name__)
+_log = PlainLogger(__name__)
 
 
 class TopicTable(Protocol):
@@ -57,9 +57,9 @@ class TopicFollower:
     """Reads ``topic`` into ``table``."""
 
     def __init__(
-        self, settings: KafkaSettings, codec: Codec, topic: Topic, table: TopicTable
+        self, connection: KafkaConnection, codec: Codec, topic: Topic, table: TopicTable
     ) -> None:
-        self._settings = settings
+        self._connection = connection
         self._codec = codec
         self._topic = topic
         self._table = table
@@ -106,12 +106,12 @@ class TopicFollower:
     def _reading(self) -> Iterator[Consumer]:
         name = self._topic.name
         client = consumer(
-            self._settings,
+            self._connection,
             f"izin-{name}",
             **{"enable.partition.eof": True, "allow.auto.create.topics": False},
         )
         try:
-            with broker_errors(self._settings):
+            with broker_errors(self._connection):
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
             if found.error is not None:
                 raise BrokerError(
@@ -130,7 +130,7 @@ class TopicFollower:
             if message is not None:
                 fault = message.error()
                 if fault is not None and not _is_end(fault) and not fault.retriable():
-                    with broker_errors(self._settings):
+                    with broker_errors(self._connection):
                         raise KafkaException(fault)
                 if self._take(message):
                     read_at = monotonic()

@@ -64,7 +64,8 @@ class SchemaIds(Protocol):
 class Codec:
     """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing.
 
-    Reads ``others`` too: versions, by fingerprint, that are not in this release.
+    Reads ``others`` too: versions, by fingerprint, that are not in this release. With ``ids`` it
+    encodes those that it ``writes`` alone, and asks for their ids when it is made.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Codec:
         ids: SchemaIds | None = None,
         *,
         others: Mapping[bytes, contracts.Contract] = MappingProxyType({}),
+        writes: Collection[str] = contracts.RECORDS,
     ) -> None:
         self._ids = ids
         self._current = contracts.current()
@@ -89,6 +91,7 @@ class Codec:
             if ids is None
             else b"\x00" + struct.pack(">I", ids.id_of(one))
             for name, one in self._current.items()
+            if ids is None or name in writes
         }
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
@@ -185,8 +188,8 @@ class Codec:
 
     def _read_fast(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:
         """Return what the reader of ``record`` reads of ``data``, or None where fastavro must."""
-        header = self._headers[record]
-        if not data.startswith(header):
+        header = self._headers.get(record)
+        if header is None or not data.startswith(header):
             return None
         try:
             found, end = readers[record](data, len(header))

@@ -16,7 +16,7 @@ from izin.consent.model import DateBasis
 from izin.consent.texts import clean, has_surrogate
 from izin.consent.violations import Violation
 from izin.producers.mapping.field_names import JSON_NAMES, Field, field_of, fold
-from izin.producers.mapping.violations import printable, violation
+from izin.producers.mapping.violations import MAX_EVIDENCE, printable, violation
 from izin.runtime.http_server.problems import RequestRefusedError
 
 Name = TypeVar("Name", bound=str)
@@ -30,7 +30,6 @@ MAX_RECORDS = 1000
 _ESCAPED = "surrogateescape"
 _MAX_FIELDS = 100
 _EVIDENCE = "evidence"
-_MAX_EVIDENCE = 4096
 _ID_NAMES = frozenset({"id", "eventid"})
 _BASIS_NAME = "datebasis"
 _BASES = frozenset(DateBasis)
@@ -215,7 +214,7 @@ def _text(name: str, value: object, faults: list[Violation]) -> str:
 def _evidence(value: object, faults: list[Violation]) -> Mapping[str, str]:
     pairs = value.pairs if isinstance(value, _Pairs) else None
     fits = pairs is not None and all(isinstance(one, str | int) for _, one in pairs)
-    if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > _MAX_EVIDENCE:
-        faults.append(violation("evidence", "IZIN-EVIDENCE", longest=_MAX_EVIDENCE))
+    if pairs is None or not fits or sum(len(str(one)) for _, one in pairs) > MAX_EVIDENCE:
+        faults.append(violation("evidence", "IZIN-EVIDENCE", longest=MAX_EVIDENCE))
         return {}
     return {clean(name): clean(str(one)) for name, one in pairs}

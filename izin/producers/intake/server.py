@@ -21,6 +21,7 @@ from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
@@ -71,10 +72,11 @@ async def _serve(
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with _following(BrandReader(kafka, codec)) as directory:
+    access = access_of(kafka)
+    async with _following(BrandReader(access, codec)) as directory:
         with (
             ApiKeyReader(kafka, codec).follow() as keys,
-            KafkaPublisher(kafka, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
+            KafkaPublisher(access, codec, clock=utc_now, delivery_timeout=_DELIVERY) as publisher,
             ReceiptLog(
                 kafka, codec, publisher.append, limit=intake.first_receipts, clock=utc_now
             ).follow() as receipts,

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from izin.consent.errors import SourceError
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent, ConsentKey
+from izin.consent.violations import Violation
 from izin.runtime.errors import BrokerError
 
 DEFAULT_WAIT = timedelta(seconds=60)
@@ -45,6 +46,35 @@ class UndeliveredError(BrokerError):
         self.event_id = event_id
 
 
+class EventRefusedError(SourceError):
+    """An event that is not published; ``violations`` has every reason why."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
+        self.violations = violations
+
+
+class UnacknowledgedError(BrokerError):
+    """Events that were not acknowledged when the publisher was closed; the broker may have some.
+
+    ``event_ids`` names them. Publishing the same events again is safe.
+    """
+
+    def __init__(self, event_ids: tuple[str, ...]) -> None:
+        super().__init__(
+            f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
+            "closed; publish them again"
+        )
+        self.event_ids = event_ids
+
+
+class PublisherClosedError(OurError):
+    """The publisher was closed before."""
+
+    def __init__(self) -> None:
+        super().__init__("the publisher is closed; make another one")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """The position of a published event."""
@@ -55,10 +85,32 @@ class Published:
     offset: int
     appended_at: datetime | None = None
     """The broker's append time; None where the topic has the producers' times."""
+    violations: tuple[Violation, ...] = ()
+    """Of a validated event: why İYS would not register it as it stands. Any for an opt-out, only
+    the end of its term for an opt-in."""
 
 
 PublishResult = Published | UndeliveredError | OversizeError
 """The result of publishing one event."""
+
+
+class Resolve:
+    """Resolves a future with the result of publishing an event that has these ``violations``."""
+
+    __slots__ = ("_future", "_violations")
+
+    def __init__(self, future: Future[Published], violations: tuple[Violation, ...] = ()) -> None:
+        self._future = future
+        self._violations = violations
+
+    def __call__(self, result: PublishResult) -> None:
+        """Take the result of the event."""
+        if not isinstance(result, Published):
+            self._future.set_exception(result)
+        elif self._violations:
+            self._future.set_result(replace(result, violations=self._violations))
+        else:
+            self._future.set_result(result)
 
 
 class EventPublisher(Protocol):

@@ -26,16 +26,19 @@ from izin.producers.publishing.event_publisher import (
     OversizeError,
     Published,
     PublishResult,
+    Resolve,
     UndeliveredError,
 )
 from izin.producers.publishing.kafka_record import KafkaRecord, kafka_record
-from izin.runtime.kafka import producer
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.kafka_clients import producer
+from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 
 BULK_LINGER = timedelta(milliseconds=20)
 
+_QUEUED_EVENTS = 100_000
 _POLL_TIMEOUT = 0.1
+_PURGED_WITHIN = 5.0
 
 
 class KafkaPublisher:
@@ -47,7 +50,7 @@ class KafkaPublisher:
 
     def __init__(
         self,
-        settings: KafkaSettings,
+        access: KafkaAccess,
         codec: Codec,
         *,
         clock: Callable[[], datetime],
@@ -56,14 +59,14 @@ class KafkaPublisher:
     ) -> None:
         self._codec = codec
         self._clock = clock
-        self._topics = settings.topics
+        self._topics = access.topics
         self._retry_after = delivery_timeout
         self._producer = producer(
-            settings,
+            access,
             **{
                 "linger.ms": linger / timedelta(milliseconds=1),
                 "message.timeout.ms": int(delivery_timeout.total_seconds() * 1000),
-                "queue.buffering.max.messages": 100_000,
+                "queue.buffering.max.messages": _QUEUED_EVENTS,
                 "queue.buffering.max.kbytes": 64 * 1024,
             },
         )
@@ -82,7 +85,7 @@ class KafkaPublisher:
         """Enqueue ``event`` as ``send`` does; the future is done when it is acknowledged."""
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self.send(event, key, _Resolve(future), wait=wait)
+        self.send(event, key, Resolve(future), wait=wait)
         return future
 
     def send(
@@ -113,7 +116,7 @@ class KafkaPublisher:
         """
         future: Future[Published] = Future()
         future.set_running_or_notify_cancel()
-        self._send(event_id, record, _Resolve(future), timedelta(0))
+        self._send(event_id, record, Resolve(future), timedelta(0))
         return future
 
     def _send(
@@ -160,8 +163,12 @@ class KafkaPublisher:
         return self._producer.flush(timeout.total_seconds())
 
     def close(self, timeout: timedelta = timedelta(seconds=30)) -> None:
-        """Flush, then stop polling."""
-        self._producer.flush(timeout.total_seconds())
+        """Flush, then stop polling. What is not acknowledged by then has UndeliveredError as its
+        result; the broker may have it.
+        """
+        if self._producer.flush(timeout.total_seconds()):
+            self._producer.purge()
+            self._producer.flush(_PURGED_WITHIN)
         self._stop_polling()
 
     def __enter__(self) -> Self:
@@ -211,21 +218,6 @@ class _Delivery:
                 appended_at=_appended_at(message),
             )
         )
-
-
-class _Resolve:
-    """Resolves a future with a result."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: Future[Published]) -> None:
-        self._future = future
-
-    def __call__(self, result: PublishResult) -> None:
-        if isinstance(result, Published):
-            self._future.set_result(result)
-        else:
-            self._future.set_exception(result)
 
 
 def _appended_at(message: Message) -> datetime | None:

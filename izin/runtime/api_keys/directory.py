@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from hmac import compare_digest
 
 from izin.runtime.api_keys.access import Freshness, freshness_of
+from izin.runtime.kafka import connection_of
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.api_keys import ApiKey, presented
@@ -78,7 +79,9 @@ class ApiKeyReader:
 
     def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
         self.directory = ApiKeyDirectory(age=self._age)
-        self._follower = TopicFollower(settings, codec, settings.topics.api_keys, self.directory)
+        self._follower = TopicFollower(
+            connection_of(settings), codec, settings.topics.api_keys, self.directory
+        )
 
     def _age(self) -> float | None:
         return self._follower.age()

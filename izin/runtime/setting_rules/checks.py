@@ -24,7 +24,6 @@ _REGISTRY = "SCHEMA_REGISTRY_"
 _OF_PASSWORDS = ("KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD")
 _OF_TOKENS = tuple(f"{_OAUTH}{one}" for one in ("TOKEN_ENDPOINT_URL", "CLIENT_ID", "CLIENT_SECRET"))
 _OPTIONAL_OF_TOKENS = tuple(f"{_OAUTH}{one}" for one in ("SCOPE", "CA_FILE"))
-_VERIFYING = ("verify-full", "verify-ca")
 
 
 def refuse(faults: Iterable[str]) -> None:
@@ -197,34 +196,3 @@ def plain_url(given: Given, variable: str) -> Iterator[str]:
 
 def _all_https(urls: str) -> bool:
     return all(one.strip().lower().startswith("https:") for one in urls.split(","))
-
-
-def plain_database(url: str) -> Iterator[str]:
-    """Yield the fault of a PostgreSQL URL whose connections would not be verified TLS.
-
-    What the URL leaves out libpq takes from its own variables, such as ``PGSSLMODE``. The server is
-    surely on this machine where each host is the folder of a Unix socket.
-    """
-    # Only processes with a ledger need it.
-    from psycopg import Error  # noqa: PLC0415  # see above
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  # see above
-    from psycopg.pq import Conninfo  # noqa: PLC0415  # see above
-
-    defaults = {
-        one.keyword.decode(): one.val.decode() for one in Conninfo.get_defaults() if one.val
-    }
-    try:
-        parts: Given = {**defaults, **conninfo_to_dict(url)}
-    except Error:
-        return  # whoever connects reports that it is no URL
-    hosts = str(parts.get("host") or "").split(",")
-    if all(one.startswith("/") for one in hosts) and not {"hostaddr", "service"} & parts.keys():
-        return
-    if parts.get("sslmode") not in _VERIFYING:
-        yield (
-            "IZIN_PRODUCTION=true refuses DATABASE_URL without sslmode=verify-full (it verifies "
-            "certificate and host of the server) or verify-ca (the certificate alone): any other "
-            "mode accepts a server that is not yours, or no encryption; add "
-            "?sslmode=verify-full&sslrootcert=<file of the authority>, or name the folder of a "
-            "Unix socket as host"
-        )

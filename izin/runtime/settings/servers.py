@@ -38,7 +38,10 @@ class LedgerSettings(SettingsGroup):
     def faults(self) -> Iterator[str]:
         """Yield what is refused in production."""
         if self.production:
-            yield from checks.plain_database(self.database_url.get_secret_value())
+            # Only processes with a ledger need psycopg.
+            from izin.runtime.setting_rules.database_checks import plain_database  # noqa: PLC0415  # see above
+
+            yield from plain_database(self.database_url.get_secret_value())
 
 
 class IysSettings(SettingsGroup):

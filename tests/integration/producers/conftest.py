@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.kafka import committed_ends, consumer
+from izin.runtime.kafka import access_of, committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
@@ -24,7 +24,9 @@ def settings(kafka: str, topic_prefix: str) -> KafkaSettings:
 
 @pytest.fixture
 def publisher(settings: KafkaSettings) -> Iterator[KafkaPublisher]:
-    with KafkaPublisher(settings, Codec(), clock=lambda: NOON + timedelta(hours=1)) as one:
+    with KafkaPublisher(
+        access_of(settings), Codec(), clock=lambda: NOON + timedelta(hours=1)
+    ) as one:
         yield one
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from izin.producers.brand_directory import BrandReader, UnknownBrandError
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import producer
+from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
@@ -49,7 +49,7 @@ def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings, 
     tell(BRAND, name="New")
     tell(100002, name="Gone")
     tell(100002)
-    directory = BrandReader(settings, Codec()).load()
+    directory = BrandReader(access_of(settings), Codec()).load()
     assert len(directory) == 1
     assert directory.get(BRAND).name == "New"
     assert directory.get(BRAND).activated_at == NOON
@@ -57,13 +57,13 @@ def test_loaded_directory_has_the_latest_of_each_brand(settings: KafkaSettings, 
 
 def test_empty_topic_is_an_empty_directory(settings: KafkaSettings):
     """No brand yet is no fault."""
-    assert len(BrandReader(settings, Codec()).load()) == 0
+    assert len(BrandReader(access_of(settings), Codec()).load()) == 0
 
 
 def test_followed_directory_sees_added_and_removed_brands(settings: KafkaSettings, tell: Tell):
     """Without a restart."""
     tell(BRAND, name="Example")
-    with BrandReader(settings, Codec()).follow() as directory:
+    with BrandReader(access_of(settings), Codec()).follow() as directory:
         assert directory.get(BRAND).customer_id == CUSTOMER
         tell(100002, name="Second")
         until(lambda: len(directory) == 2)
@@ -81,11 +81,11 @@ def test_unreadable_brand_record_is_skipped(settings: KafkaSettings, tell: Tell)
     client.produce(settings.topics.brands.name, key=b"1", value=b"{}")
     assert client.flush(20) == 0
     tell(BRAND, name="Example")
-    assert len(BrandReader(settings, Codec()).load()) == 1
+    assert len(BrandReader(access_of(settings), Codec()).load()) == 1
 
 
 def test_missing_topic_names_the_remedy(kafka: str, topic_prefix: str):
     """Nothing is created behind the operator's back."""
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
     with pytest.raises(BrokerError, match="izin doctor --fix"):
-        BrandReader(settings, Codec()).load()
+        BrandReader(access_of(settings), Codec()).load()

@@ -12,6 +12,7 @@ from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.files.importer import Import, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -55,7 +56,7 @@ def test_import_gives_the_counts_of_the_generator(
     truth = generated(path)
     clock = lambda: datetime.fromisoformat(NOW).astimezone(UTC)  # noqa: E731  # stands still
     codec = Codec()
-    with KafkaPublisher(settings, codec, clock=clock, linger=BULK_LINGER) as publisher:
+    with KafkaPublisher(access_of(settings), codec, clock=clock, linger=BULK_LINGER) as publisher:
         reports = [
             import_file(path, publisher, directory, clock=clock, how=Import()) for _ in range(2)
         ]

@@ -9,7 +9,7 @@ import pytest
 
 from izin.producers.publishing.event_publisher import BackpressureError, UndeliveredError
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import NOON, a_key, an_event
@@ -50,7 +50,7 @@ def test_single_publication_takes_milliseconds(publisher: KafkaPublisher):
 
 def test_unreachable_broker_gives_undelivered(nobody: str):
     """The future fails in time, with what may be done."""
-    away = KafkaSettings(bootstrap_servers=nobody)
+    away = KafkaAccess(bootstrap_servers=nobody)
     with KafkaPublisher(
         away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(milliseconds=300)
     ) as one:
@@ -61,7 +61,7 @@ def test_unreachable_broker_gives_undelivered(nobody: str):
 
 def test_full_queue_is_backpressure(nobody: str):
     """Memory is bounded: without a wait, the error says when to retry."""
-    away = KafkaSettings(bootstrap_servers=nobody)
+    away = KafkaAccess(bootstrap_servers=nobody)
     large = an_event(evidence={"page": "x" * 900_000})
     with KafkaPublisher(
         away, Codec(), clock=lambda: NOON, delivery_timeout=timedelta(seconds=3)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from izin.runtime import broker_faults, kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors
-from izin.runtime.kafka_security import security_options
+from izin.runtime.setting_rules.kafka_variables import security_options_of
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
 
 SECRET = SecretStr("obviously-fake")
@@ -19,7 +19,7 @@ PLAIN = KafkaSettings(bootstrap_servers="127.0.0.1:1")
 
 def test_plain_connection_has_no_other_option() -> None:
     """As before there were such settings."""
-    assert security_options(PLAIN) == {"security.protocol": "PLAINTEXT"}
+    assert security_options_of(PLAIN.given) == {"security.protocol": "PLAINTEXT"}
 
 
 def test_every_setting_is_an_option_that_librdkafka_knows() -> None:
@@ -34,7 +34,7 @@ def test_every_setting_is_an_option_that_librdkafka_knows() -> None:
         sasl_username="izin",
         sasl_password=SECRET,
     )
-    assert security_options(password) == {
+    assert security_options_of(password.given) == {
         "security.protocol": "SASL_SSL",
         "ssl.ca.location": "ca.pem",
         "ssl.certificate.location": "client.pem",
@@ -53,7 +53,7 @@ def test_every_setting_is_an_option_that_librdkafka_knows() -> None:
         oauth_client_secret=SECRET,
         oauth_scope="kafka",
     )
-    assert security_options(token) == {
+    assert security_options_of(token.given) == {
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "OAUTHBEARER",
         "sasl.oauthbearer.method": "oidc",
