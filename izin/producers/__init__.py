@@ -1,33 +1,52 @@
 """Producers: records of our own systems become consent events in Kafka.
 
-publishing       lane, key, bytes, headers, acknowledgement; deterministic event ids
-brand_directory  the customer of a brand, from the topic ``brands``
-mapping          the fields of a source read and validated
-files            a CRM export, imported and reported
-intake           the HTTP endpoint for signups: ``python -m izin.producers``
+    consent_publisher  the library for other teams: ``ConsentPublisher``, with ``new_event``
+    publishing         lane, key, bytes, headers, acknowledgement; deterministic event ids
+    brand_directory    the customer of a brand, from the topic ``brands``
+    mapping            the fields of a source read and validated
+    files              a CRM export, imported and reported
+    intake             the HTTP endpoint for signups: ``python -m izin.producers``
+
+What is listed here is for programs of other teams, and needs none of the servers' packages.
 """
 
-from izin.producers.brand_directory import (
-    BrandDirectory,
-    BrandReader,
-    RegisteredBrand,
-    UnknownBrandError,
+from izin.consent.enums import Channel, RecipientType, Source, Status
+from izin.consent.errors import IzinError, OurError, SourceError
+from izin.consent.violations import Violation
+from izin.producers.consent_publisher import ConsentPublisher
+from izin.producers.new_event import NewEvent
+from izin.producers.publishing.event_publisher import (
+    BackpressureError,
+    EventRefusedError,
+    OversizeError,
+    Published,
+    PublisherClosedError,
+    UnacknowledgedError,
+    UndeliveredError,
 )
-from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import, ImportInterruptedError, import_file
-from izin.producers.publishing.event_publisher import Published
-from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.runtime.errors import BrokerError, RegistryError, SettingError
+from izin.runtime.kafka_environment import KafkaAccess
 
 __all__ = [
-    "BULK_LINGER",
-    "BrandDirectory",
-    "BrandReader",
-    "Import",
-    "ImportInterruptedError",
-    "ImportReport",
-    "KafkaPublisher",
+    "BackpressureError",
+    "BrokerError",
+    "Channel",
+    "ConsentPublisher",
+    "EventRefusedError",
+    "IzinError",
+    "KafkaAccess",
+    "NewEvent",
+    "OurError",
+    "OversizeError",
     "Published",
-    "RegisteredBrand",
-    "UnknownBrandError",
-    "import_file",
+    "PublisherClosedError",
+    "RecipientType",
+    "RegistryError",
+    "SettingError",
+    "Source",
+    "SourceError",
+    "Status",
+    "UnacknowledgedError",
+    "UndeliveredError",
+    "Violation",
 ]

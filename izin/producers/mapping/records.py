@@ -16,13 +16,21 @@ from typing import assert_never
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
-from izin.consent.texts import clean, cut, has_surrogate, is_too_long
+from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
 from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
 from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_values import (
+    LARGEST_INT,
+    LARGEST_LONG,
+    RECIPIENTS,
+    TEXTS,
+    bounded,
+    number_of,
+)
 from izin.producers.mapping.violations import violation
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -30,8 +38,6 @@ _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
     {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
 )
 _SHORTEST_TERM = timedelta(days=TERM_DAYS)
-_LARGEST_INT = 2**31 - 1
-_LARGEST_LONG = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,18 +145,6 @@ class RefusedRecord:
     violations: tuple[Violation, ...]
 
 
-_RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})
-_TEXTS = (
-    Field.ORIGIN_REF,
-    Field.ACTOR,
-    Field.CORRELATION_ID,
-    Field.NOTICE_VERSION,
-    Field.EVIDENCE_HASH,
-)
-_BOUNDED = _RECIPIENTS | {Field.SOURCE, *_TEXTS}
-"""The fields that are stored as they are. A list of retailers may be longer."""
-
-
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return ``values`` as a record; an empty field is the same as an absent one."""
     faults: list[Violation] = []
@@ -158,7 +152,7 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
     if status == Status.RET:  # An opt-in is not refused for it.
-        damaged = [name for name in values.keys() - _RECIPIENTS if has_surrogate(values[name])]
+        damaged = [name for name in values.keys() - RECIPIENTS if has_surrogate(values[name])]
         faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]
     return MappedRecord(
         brand_code=_number(found, Field.BRAND_CODE, faults),
@@ -168,10 +162,10 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
         status=status,
         source=field_names.source_of(found.get(Field.SOURCE, "")),
         consent_date=_date(found, rules, status, faults),
-        sequence=_number(found, Field.SEQUENCE, faults, _LARGEST_LONG),
+        sequence=_number(found, Field.SEQUENCE, faults, LARGEST_LONG),
         retailer_code=_number(found, Field.RETAILER_CODE, faults),
         retailer_access=_numbers(found, Field.RETAILER_ACCESS, faults),
-        texts={name: found[name] for name in _TEXTS if name in found},
+        texts={name: found[name] for name in TEXTS if name in found},
         violations=tuple(faults),
     )
 
@@ -231,11 +225,8 @@ def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Vi
 
 def _text(name: Field, value: str, faults: list[Violation]) -> str:
     """Return the text of a field, clean and bounded; a recipient is for the law to clean."""
-    text = clean(value).strip()
-    if name in _BOUNDED and is_too_long(text):
-        faults.append(by_law(name, "IZIN-TEXT-SIZE"))
-        text = cut(text)
-    return value.strip() if name in _RECIPIENTS else text
+    text = bounded(name, clean(value).strip(), faults)
+    return value.strip() if name in RECIPIENTS else text
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
@@ -268,20 +259,10 @@ def _number(
     found: Mapping[Field, str],
     name: Field,
     faults: list[Violation],
-    largest: int = _LARGEST_INT,
+    largest: int = LARGEST_INT,
 ) -> int | None:
     text = found.get(name)
-    if text is None:
-        return None
-    if (
-        text.isascii()
-        and text.isdigit()
-        and len(text) <= len(str(largest))
-        and int(text) <= largest
-    ):
-        return int(text)
-    faults.append(violation(name, "IZIN-NOT-A-NUMBER", largest=largest))
-    return None
+    return None if text is None else number_of(name, text, faults, largest)
 
 
 def _numbers(

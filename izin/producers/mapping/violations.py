@@ -18,6 +18,9 @@ KNOWN_FIELDS = (
 )
 
 
+MAX_EVIDENCE = 4096
+"""The characters of evidence in all."""
+
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "H118": (
@@ -35,6 +38,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "IZIN-EVIDENCE": (
             "evidence is an object of texts, {longest} characters in all; else send evidenceHash",
             "Kanıt, metinlerden oluşan bir nesne olmalı; fazlasının özetini gönderin.",
+        ),
+        "IZIN-INSTANT": (
+            "not an instant that has one meaning; give an aware datetime, such as one in UTC",
+            "Tarihin saat dilimi yok ya da tarih değil; saat dilimiyle gönderin.",
         ),
         "IZIN-KEY-BRAND": (
             "this API key is not for the brand or its customer; use one that is",

@@ -1,0 +1,209 @@
+"""What a program hands over, in the terms of the contract: ids, types, and opt-outs above all."""
+
+import pickle
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from izin.consent.model import ConsentEvent
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.mapping.records import AcceptedRecord, RefusedRecord, validate
+from izin.producers.new_event import NewEvent, origin_of, record_of
+from izin.producers.publishing.event_ids import message_event_id
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
+
+Validate = Callable[[NewEvent], AcceptedRecord | RefusedRecord]
+
+TURKEY = timezone(timedelta(hours=3))
+
+
+def a_new_event(**overrides: object) -> NewEvent:
+    """Return an ONAY for text messages, given on a web page and received two seconds later."""
+    fields: dict[str, Any] = {
+        "brand_code": BRAND,
+        "type": "MESAJ",
+        "recipient": "0555 000 00 01",
+        "status": "ONAY",
+        "source": "HS_WEB",
+        "consent_date": NOON,
+        "received_at": NOON + timedelta(seconds=2),
+    }
+    return NewEvent(**fields | overrides)
+
+
+@pytest.fixture
+def validated(directory: BrandDirectory) -> Validate:
+    """Return a function that validates an event as the publisher does."""
+
+    def validated(event: NewEvent) -> AcceptedRecord | RefusedRecord:
+        record = record_of(event)
+        return validate(record, directory, origin_of(event, record, "shop"))
+
+    return validated
+
+
+def accepted(result: AcceptedRecord | RefusedRecord) -> AcceptedRecord:
+    assert isinstance(result, AcceptedRecord), result.violations
+    return result
+
+
+def codes(result: AcceptedRecord | RefusedRecord) -> set[tuple[str, str]]:
+    return {(one.field, one.code) for one in result.violations}
+
+
+def test_every_field_arrives_in_the_event(validated: Validate):
+    """Under its own name; the customer is the brand's, and the recipient is normalised."""
+    fields = {
+        "origin_ref": "customer-17",
+        "sequence": 7,
+        "actor": "agent-3",
+        "correlation_id": "act-1",
+        "retailer_code": 10_000_001,
+        "retailer_access": (10_000_001, 10_000_002),
+        "notice_version": "2026-01",
+        "evidence": {"ip": "192.0.2.1"},
+        "evidence_hash": "0" * 64,
+    }
+    result = accepted(validated(a_new_event(**fields)))
+    event = result.event
+    assert (result.key, result.violations) == (a_key(), ())
+    assert {name: getattr(event, name) for name in fields} == fields
+    assert event == ConsentEvent(
+        **fields,  # type: ignore[arg-type]  # by name
+        event_id=event.event_id,
+        customer_id=CUSTOMER,
+        brand_code=BRAND,
+        type="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient=PHONE,
+        recipient_raw="0555 000 00 01",
+        status="ONAY",
+        source="HS_WEB",
+        consent_date=NOON,
+        received_at=NOON + timedelta(seconds=2),
+        origin="shop",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [
+        (
+            {"origin_ref": "r"},
+            f"{BRAND}\x1fMESAJ\x1fBIREYSEL\x1f0555 000 00 01\x1fONAY\x1f{NOON.isoformat()}",
+        ),
+        ({"origin_ref": "r", "version": 3}, "3"),
+        ({"origin_ref": "r", "version": "b", "consent_date": None, "status": "RET"}, "b"),
+    ],
+)
+def test_reference_makes_the_id(validated: Validate, fields: dict[str, Any], version: str):
+    """Of origin, reference and version; without a version, of key, status and date."""
+    event = accepted(validated(a_new_event(**fields))).event
+    assert event.event_id == message_event_id("shop", "r", version)
+
+
+def test_date_in_another_zone_is_the_same_event(validated: Validate):
+    """An instant is an instant, wherever its clock hangs."""
+    first, second = (
+        accepted(validated(a_new_event(origin_ref="r", consent_date=one))).event
+        for one in (NOON, NOON.astimezone(TURKEY))
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"origin_ref": "customer-17", "consent_date": None, "status": "RET"}]
+)
+def test_event_without_identity_has_an_id_of_its_value(validated: Validate, fields: dict[str, Any]):
+    """Published again, pickled or not, it is the same; another value is another event."""
+    one = a_new_event(**fields)
+    again = pickle.loads(pickle.dumps(one))
+    ids = [accepted(validated(each)).event.event_id for each in (one, again, a_new_event(**fields))]
+    assert ids[0] == ids[1] != ids[2]
+    assert ids[0][14] == "7"
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"recipient": "12", "source": "NOWHERE"}, {("recipient", "H121"), ("source", "H119")}),
+        ({"consent_date": None}, {("consent_date", "H112")}),
+        ({"consent_date": NOON.replace(tzinfo=None)}, {("consent_date", "IZIN-INSTANT")}),
+        ({"consent_date": "2026-03-02"}, {("consent_date", "IZIN-INSTANT")}),
+        (
+            {"consent_date": datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))},
+            {("consent_date", "IZIN-INSTANT")},
+        ),
+        ({"received_at": NOON.replace(tzinfo=None)}, {("received_at", "IZIN-INSTANT")}),
+        ({"sequence": "x"}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"sequence": True}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"sequence": 1.5}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"sequence": 2**63}, {("sequence", "IZIN-NOT-A-NUMBER")}),
+        ({"retailer_access": "10000001"}, {("retailer_access", "IZIN-TYPE")}),
+        ({"retailer_access": [None]}, {("retailer_access", "IZIN-NOT-A-NUMBER")}),
+        ({"actor": 7}, {("actor", "IZIN-TYPE")}),
+        ({"actor": "x" * 1001}, {("actor", "IZIN-TEXT-SIZE")}),
+        ({"evidence": {"page": "x" * 4097}}, {("evidence", "IZIN-EVIDENCE")}),
+        ({"evidence": {"page": 1}}, {("evidence", "IZIN-EVIDENCE")}),
+        ({"evidence": ["page"]}, {("evidence", "IZIN-EVIDENCE")}),
+    ],
+)
+def test_wrong_values_refuse_an_opt_in_and_never_an_opt_out(
+    validated: Validate, fields: dict[str, Any], found: set[tuple[str, str]]
+):
+    """Every violation is named; an opt-out whose key can be read is published all the same."""
+    refused = validated(a_new_event(**fields))
+    assert isinstance(refused, RefusedRecord)
+    assert codes(refused) == found
+    opt_out = validated(a_new_event(status="RET", **fields))
+    if "recipient" in fields:
+        assert isinstance(opt_out, RefusedRecord)
+    else:
+        assert accepted(opt_out).key == a_key()
+        assert codes(opt_out) == found - {("consent_date", "H112")}
+
+
+@pytest.mark.parametrize("brand", [None, "x", -1, 2**31, 1.0])
+def test_event_without_a_readable_brand_is_refused(validated: Validate, brand: object):
+    """No key can be made of it, whatever its status."""
+    for status in ("ONAY", "RET"):
+        refused = validated(a_new_event(brand_code=brand, status=status))
+        assert isinstance(refused, RefusedRecord)
+        assert {one.field for one in refused.violations} == {"brand_code"}
+
+
+@pytest.mark.parametrize("field", ["recipient", "status", "type"])
+def test_value_of_the_key_that_is_no_text_is_refused(validated: Validate, field: str):
+    """With the one violation that says so."""
+    assert codes(validated(a_new_event(**{field: 5}))) == {(field, "IZIN-TYPE")}
+
+
+def test_brand_in_digits_and_words_of_other_sources_are_read(validated: Validate):
+    """As of a form or a file."""
+    event = a_new_event(brand_code=str(BRAND), type="SMS", status="opt-out", source="web")
+    assert accepted(validated(event)).key == a_key()
+    assert accepted(validated(event)).event.status == "RET"
+
+
+def test_unregistered_brand_is_refused_with_all_else(validated: Validate):
+    """Nobody would be its customer."""
+    refused = validated(a_new_event(brand_code=999, recipient="12"))
+    assert codes(refused) == {("brand_code", "IZIN-BRAND-UNKNOWN"), ("recipient", "H121")}
+
+
+def test_damaged_text_is_noted_on_an_opt_out(validated: Validate):
+    """It is cleaned, and published; an opt-in is cleaned too."""
+    opt_out = accepted(validated(a_new_event(status="RET", actor="a\ud800\0")))
+    assert codes(opt_out) == {("actor", "IZIN-CHARACTER")}
+    assert opt_out.event.actor == "a"
+    assert accepted(validated(a_new_event(actor="a\ud800\0"))).violations == ()
+
+
+def test_value_made_now_was_received_now():
+    """The receipt is when the value is made, in UTC."""
+    before = datetime.now(UTC)
+    event = NewEvent(brand_code=BRAND, type="MESAJ", recipient=PHONE, status="RET")
+    assert before <= event.received_at <= datetime.now(UTC)
+    assert "chance" not in repr(event)
