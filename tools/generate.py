@@ -34,6 +34,7 @@ from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_offsets import offset_modules
+from tools.generate_schemas import schema_files
 
 ROOT = Path(__file__).parents[1]
 _DAY_MS = 24 * 60 * 60 * 1000
@@ -52,6 +53,7 @@ def pages() -> Mapping[str, str]:
         "docs/settings.md": _settings(),
         _SCHEMA: _schema(),
         **offset_modules(),
+        **schema_files(ROOT),
     }
 
 
@@ -124,9 +126,11 @@ murmur2 gives it; `order-positions` has a record for each partition number, on t
 suppression stands beside it, whose key begins with `suppressed/`: skip it
 ([privacy.md](privacy.md)).
 
-All but `order-positions` carry the headers of CloudEvents 1.0. `ce_source` and `ce_id` together
-name one record: the same record published again has the same, any other has another, also where
-both are about one event (whose own `event_id` is a field of the record).
+All but `order-positions` and `first-receipts` carry the headers of CloudEvents 1.0
+(`ce_specversion`, `ce_id`, `ce_type`, `ce_source`, `ce_time`), and `content-type: application/avro`
+beside them. `ce_source` and `ce_id` together name one record: the same record published again has
+the same, any other has another, also where both are about one event (whose own `event_id` is a
+field of the record).
 
 | topic | record | partitions | written by | settings | dead letters |
 |---|---|---|---|---|---|
@@ -321,11 +325,8 @@ def _retention() -> str:
 
 def _names_a_person(topic: Topic) -> bool:
     """Whether a record of ``topic`` has, or contains, a field with personal data."""
-    schemas = {name: one.schema for name, one in contracts.current().items()}
-    text = json.dumps(schemas[topic.record])
-    inner = [name for name in schemas if f'"izin.{name}"' in text]
-    texts = [text, *(json.dumps(schemas[name]) for name in inner)]
-    return topic.record == "DeadLetter" or any("Personal data" in one for one in texts)
+    schema = json.dumps(contracts.current()[topic.record].schema)
+    return topic.record == "DeadLetter" or "Personal data" in schema
 
 
 def _retention_of(topic: Topic) -> str:

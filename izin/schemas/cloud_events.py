@@ -17,6 +17,8 @@ TYPE: Final = "ce_type"
 SOURCE: Final = "ce_source"
 TIME: Final = "ce_time"
 VERSION: Final = ("ce_specversion", "1.0")
+CONTENT_TYPE: Final = ("content-type", "application/avro")
+"""The media type of the value, beside the attributes as the binding has it."""
 
 
 def derived_id(event_id: str, topic: str, partition: int, offset: int, part: str = "") -> str:
@@ -29,8 +31,8 @@ def derived_id(event_id: str, topic: str, partition: int, offset: int, part: str
 
 
 def attributes(*, record: str, event_id: str, source: str, at: datetime) -> dict[str, str]:
-    """Return the context attributes of a ``record`` with the id ``event_id``, by the name of the
-    header.
+    """Return the context attributes of a ``record`` with the id ``event_id``, and the type of its
+    value, by the name of the header.
 
     ``source`` is a relative URI.
     """
@@ -40,6 +42,7 @@ def attributes(*, record: str, event_id: str, source: str, at: datetime) -> dict
         TYPE: f"izin.{record}",
         SOURCE: source,
         TIME: at.isoformat(),
+        CONTENT_TYPE[0]: CONTENT_TYPE[1],
     }
 
 

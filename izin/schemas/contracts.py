@@ -1,9 +1,10 @@
 """The Avro contracts: every record we write or read, current and past, by name and by fingerprint.
 
-Current schemas are in ``avro/``, one record a file, and may name each other. Each version that was
-ever published is, expanded, in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas
-evolve FULL_TRANSITIVE (old readers read new records and new readers old ones), which a contract
-test checks for each pair. The fingerprint is Avro's CRC-64 of the parsing canonical form, as
+Current schemas are in ``avro/``, one record a file, each complete by itself, so that any parser
+loads it alone; a record within another one is renewed there by ``make docs``. Each version that was
+ever published is in ``versions/`` as ``<Record>.<fingerprint>.avsc``; schemas evolve
+FULL_TRANSITIVE (old readers read new records and new readers old ones), which a contract test
+checks for each pair. The fingerprint is Avro's CRC-64 of the parsing canonical form, as
 single-object encoding carries it.
 """
 
@@ -36,7 +37,7 @@ RECORDS = (
     "FirstReceipt",
     "ApiKey",
 )
-"""In the order in which they may name each other."""
+"""In the order in which they may contain each other."""
 
 
 class UnusableSchemaError(OurError):
@@ -49,7 +50,7 @@ class Contract:
 
     record: str
     schema: Schema
-    """Expanded: names nothing outside itself."""
+    """It names nothing outside itself."""
     parsed: Schema
     """As fastavro wants it."""
     fingerprint: bytes
@@ -57,7 +58,7 @@ class Contract:
 
 
 def contract(record: str, schema: Schema) -> Contract:
-    """Return the contract of an expanded ``schema``."""
+    """Return the contract of ``schema``, which names nothing outside itself."""
     digest = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
     return Contract(
         record=record,
@@ -71,11 +72,12 @@ def contract(record: str, schema: Schema) -> Contract:
 def current() -> Mapping[str, Contract]:
     """Return the current contract of every record, by name."""
     folder = resources.files("izin.schemas") / "avro"
-    found: dict[str, Contract] = {}
-    for record in RECORDS:
-        schema = json.loads((folder / f"{record}.avsc").read_text(encoding="utf-8"))
-        found[record] = contract(record, _expanded(schema, found))
-    return found
+    return {
+        record: contract(
+            record, json.loads((folder / f"{record}.avsc").read_text(encoding="utf-8"))
+        )
+        for record in RECORDS
+    }
 
 
 @cache
@@ -102,17 +104,3 @@ def versions(folder: Traversable) -> dict[bytes, Contract]:
     except Exception as error:  # fastavro raises whatever the schema runs it into
         raise UnusableSchemaError(f"{path} is no schema: {type(error).__name__}") from error
     return found
-
-
-def _expanded(schema: Any, before: Mapping[str, Contract]) -> Any:  # noqa: ANN401  # any JSON
-    """Return ``schema`` with each name of another record replaced by that record."""
-    if isinstance(schema, str) and schema.startswith("izin."):
-        return before[schema.removeprefix("izin.")].schema
-    if isinstance(schema, dict):
-        return {
-            name: _expanded(value, before) if name in {"type", "items", "fields"} else value
-            for name, value in schema.items()
-        }
-    if isinstance(schema, list):
-        return [_expanded(one, before) for one in schema]
-    return schema

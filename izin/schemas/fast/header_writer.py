@@ -6,7 +6,7 @@ The general paths are ``cloud_events.headers`` and ``cloud_events.derived_id``.
 from datetime import timedelta
 from typing import Any, Final
 
-from izin.schemas.cloud_events import ID, SOURCE, TIME, TYPE, VERSION, Headers
+from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH
 
@@ -23,6 +23,7 @@ class HeaderWriter:
     def __init__(self, record: str, part: str = "") -> None:
         # What records share is Any: compiled code would unpack a tuple and pack it again.
         self._version: Any = (VERSION[0], VERSION[1].encode())
+        self._content_type: Any = (CONTENT_TYPE[0], CONTENT_TYPE[1].encode())
         self._type: Any = (TYPE, f"izin.{record}".encode())
         self._sources: dict[str, Any] = {}
         self._part = part.encode()
@@ -48,6 +49,7 @@ class HeaderWriter:
             self._type,
             self._sources.get(source) or put(self._sources, source, (SOURCE, source.encode())),
             (TIME, time),
+            self._content_type,
         ]
         return made
 
@@ -62,6 +64,7 @@ class HeaderWriter:
             self._type,
             shared[_SOURCE_INDEX],
             shared[_TIME_INDEX],
+            self._content_type,
         ]
         return made
 

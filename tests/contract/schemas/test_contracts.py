@@ -4,9 +4,11 @@ import copy
 import json
 from collections import defaultdict
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
+from avro.schema import parse
 
 from izin.consent.model import ConsentEvent
 from izin.schemas import contracts
@@ -22,6 +24,8 @@ from izin.schemas.topics import Topics
 from tests.contract.schemas.compatibility import conflicts
 from tests.contract.schemas.examples import FOLDER, golden
 from tests.support.builders import an_event, an_iys_origin
+from tools.generate_schemas import FOLDER as FOLDER_OF_SCHEMAS
+from tools.generate_schemas import schema_files
 
 SCHEMAS = resources.files("izin.schemas")
 
@@ -47,12 +51,34 @@ def test_every_record_has_one_example() -> None:
 
 def test_every_schema_is_used_by_a_topic() -> None:
     """Each record travels on a topic, or is part of one that does."""
-    travelling = {topic.record for topic in Topics()}
-    parts = set()
-    for record in travelling:
+    found = set()
+    for topic in Topics():
+        text = (SCHEMAS / "avro" / f"{topic.record}.avsc").read_text(encoding="utf-8")
+        found |= {one for one in RECORDS if f'"name": "{one}"' in text}
+    assert found == set(RECORDS)
+
+
+def test_each_schema_file_is_loaded_by_a_parser_alone() -> None:
+    """Of any language: here by Avro's own, which would refuse the name of a record elsewhere."""
+    for record in RECORDS:
         text = (SCHEMAS / "avro" / f"{record}.avsc").read_text(encoding="utf-8")
-        parts |= {one for one in RECORDS if f'"izin.{one}"' in text}
-    assert travelling | parts == set(RECORDS)
+        assert parse(text).fullname == f"izin.{record}"
+
+
+def test_record_within_another_is_renewed_from_its_own_file(tmp_path: Path) -> None:
+    """One that differs would be another record under the same name: `make docs` writes it anew."""
+    for record in RECORDS:
+        text = (SCHEMAS / "avro" / f"{record}.avsc").read_text(encoding="utf-8")
+        path = tmp_path / FOLDER_OF_SCHEMAS / f"{record}.avsc"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    before = schema_files(tmp_path)
+    assert {Path(one).stem for one in before} == {"Decision", "DeadLetter"}
+    own = tmp_path / FOLDER_OF_SCHEMAS / "Violation.avsc"
+    own.write_text(own.read_text("utf-8").replace("Turkish.", "In Turkish."), encoding="utf-8")
+    for name, text in schema_files(tmp_path).items():
+        assert "In Turkish." in text
+        assert text.replace("In Turkish.", "Turkish.") == before[name]
 
 
 FLAT = ("Consent", "Permission", "Outcome")
@@ -168,8 +194,8 @@ def test_record_of_another_version_is_resolved_to_the_current(
     assert reader.decode("ConsentEvent", Codec().encode("ConsentEvent", event)) == expected
 
 
-def test_expanded_schema_names_no_other_record() -> None:
-    """Each record is expanded: it names nothing outside itself."""
+def test_schema_names_no_record_of_another_file() -> None:
+    """Each record is complete: it names nothing outside itself."""
     for current in contracts.current().values():
         for one in RECORDS:
             assert f'"izin.{one}"' not in json.dumps(current.schema)

@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 from izin.consent.transitions import State
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.producers.publishing.kafka_record import kafka_record
-from izin.schemas.cloud_events import ID, SOURCE, TIME, TYPE, VERSION, Headers
+from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.publish.outbox_relay import headers_of
@@ -32,6 +32,7 @@ TOPICS = Topics()
 MESSAGES = TopicMessages(Codec(), TOPICS)
 WITHOUT = {TOPICS.positions.name, TOPICS.first_receipts.name}
 """Read by the order stage and by the intake alone, which need no headers."""
+NAMES = [VERSION[0], ID, TYPE, SOURCE, TIME, CONTENT_TYPE[0]]
 EVENTS = 900
 Written = Iterable[tuple[str, Headers]]
 
@@ -148,7 +149,7 @@ def test_every_record_has_an_id_of_its_own(writer: Callable[[], Written]) -> Non
     """On every topic, and between topics; a second run of the same writer has the same ids."""
     written = list(writer())
     for topic, headers in written:
-        assert [name for name, _ in headers] == [VERSION[0], ID, TYPE, SOURCE, TIME], topic
+        assert [name for name, _ in headers] == NAMES, topic
         assert all(value for _, value in headers), topic
     ids = Counter((dict(headers)[SOURCE], dict(headers)[ID]) for _, headers in written)
     assert [one for one, count in ids.most_common(3) if count > 1] == []
