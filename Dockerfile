@@ -7,7 +7,7 @@ WORKDIR /src
 COPY pyproject.toml setup.py constraints.txt README.md LICENSE ./
 COPY izin ./izin
 RUN python -m venv /opt/izin \
-    && /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt .
+    && /opt/izin/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt '.[server]'
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin izin

@@ -73,7 +73,7 @@ BROKEN = [
     (compose_shape.secrets, YAML, "[order]", "['${WHAT}']", "WHAT stands outside"),
     (compose_shape.image, DOCKERFILE, "USER 10001", "", "runs as root"),
     (compose_shape.image, DOCKERFILE, "USER 10001", "USER root", "runs as root"),
-    (compose_shape.image, DOCKERFILE, "-c constraints.txt .", ".", "without constraints"),
+    (compose_shape.image, DOCKERFILE, "-c constraints.txt '.[server]'", ".", "without constraints"),
     (compose_shape.image, DOCKERFILE, "README.md", "LIESMICH.md", "which does not exist"),
     (compose_shape.image, DOCKERFILE, "WORKDIR /src", "WORKING /src", "WORKING"),
     (compose_shape.image, DOCKERFILE, "python:3.13-slim", "python:3.9-slim", "older than"),

