@@ -3,28 +3,32 @@
 Reading is not enough to know that nothing is missing: a process that Kafka no longer reaches reads
 nothing, and notices nothing. So the end of the topic is asked for every second, and
 :meth:`TopicFollower.age` says for how long nobody has seen the table complete. It is counted from
-before the question, by a clock that goes on while the process is frozen.
+before the question, by a clock that goes on while the process is frozen. A topic that grows all the
+time is complete once it was read up to where it ended when that was asked.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent.errors import OurError
 from izin.runtime.broker_faults import broker_errors
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka_clients import KafkaConnection, consumer
+from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
@@ -32,10 +36,19 @@ from izin.schemas.topics import Topic
 
 _TIMEOUT = 15.0
 """Seconds in which something must be read, before the topic counts as unreadable."""
-_POLL = 0.2
+_POLL = 0.1
 _ASKED_EVERY = 1.0
 _ASKED_WITHIN = 1.0
+_LOOKED_EVERY = 0.05
 _PAUSE = 1.0
+_OPTIONS = {
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+    # What librdkafka may fetch ahead; a topic is read no faster with more.
+    "queued.max.messages.kbytes": 8 * 1024,
+}
+_RECONNECT = {"reconnect.backoff.max.ms": 1000}
+"""The table is stale until it is connected again."""
 
 _log = PlainLogger(__name__)
 
@@ -64,13 +77,17 @@ class TopicFollower:
         self._topic = topic
         self._table = table
         self._positions: dict[int, int] = {}
-        self._asked_at = 0.0
         self._complete_at: float | None = None
+        self._stopped = threading.Event()
 
     def age(self) -> float | None:
         """Return for how many seconds the table was not seen complete; None: it never was."""
         seen_at = self._complete_at
         return None if seen_at is None else monotonic() - seen_at
+
+    def stop(self) -> None:
+        """End reading soon, whoever reads; what is known stays known."""
+        self._stopped.set()
 
     def load(self) -> None:
         """Read the topic to its end.
@@ -78,8 +95,8 @@ class TopicFollower:
         Raises:
             BrokerError: the topic cannot be read.
         """
-        with self._reading() as client:
-            self._read_to_end(client)
+        with self._reading() as (client, end):
+            self._read_to_end(client, end)
 
     @contextmanager
     def follow(self, *, complete: bool = True) -> Iterator[None]:
@@ -88,28 +105,24 @@ class TopicFollower:
         Raises:
             BrokerError: the topic does not exist, or cannot be read.
         """
-        with self._reading() as client:
+        with self._reading() as (client, end):
             if complete:
-                self._read_to_end(client)
-            stopped = threading.Event()
+                self._read_to_end(client, end)
             thread = threading.Thread(
-                target=self._follow, args=(client, stopped), name=self._topic.name, daemon=True
+                target=self._follow, args=(client, end), name=self._topic.name, daemon=True
             )
             thread.start()
             try:
                 yield
             finally:
-                stopped.set()
+                self._stopped.set()
                 thread.join()
+                self._stopped.clear()
 
     @contextmanager
-    def _reading(self) -> Iterator[Consumer]:
+    def _reading(self) -> Iterator[tuple[Consumer, "_TopicEnd"]]:
         name = self._topic.name
-        client = consumer(
-            self._connection,
-            f"izin-{name}",
-            **{"enable.partition.eof": True, "allow.auto.create.topics": False},
-        )
+        client = consumer(self._connection, f"izin-{name}", **_OPTIONS, **_RECONNECT)
         try:
             with broker_errors(self._connection):
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
@@ -119,13 +132,15 @@ class TopicFollower:
                 )
             self._positions = dict.fromkeys(found.partitions, 0)
             client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in found.partitions])
-            yield client
+            asking = admin(self._connection, **_RECONNECT)
+            yield client, _TopicEnd(asking, name, found.partitions)
         finally:
             client.close()
 
-    def _read_to_end(self, client: Consumer) -> None:
+    def _read_to_end(self, client: Consumer, end: "_TopicEnd") -> None:
         read_at = monotonic()
-        while not self._is_complete(client):
+        self._complete_at = None
+        while self.age() is None and not self._stopped.is_set():
             message = client.poll(_POLL)
             if message is not None:
                 fault = message.error()
@@ -134,35 +149,24 @@ class TopicFollower:
                         raise KafkaException(fault)
                 if self._take(message):
                     read_at = monotonic()
+            self._look(end)
             if monotonic() - read_at > _TIMEOUT:
                 raise BrokerError(
                     f"topic {self._topic.name} could not be read within {_TIMEOUT:.0f} s"
                 )
 
-    def _follow(self, client: Consumer, stopped: threading.Event) -> None:
-        while not stopped.is_set():
+    def _follow(self, client: Consumer, end: "_TopicEnd") -> None:
+        while not self._stopped.is_set():
             message = client.poll(_POLL)
             if message is not None:
-                while not self._take(message) and not stopped.wait(_PAUSE):
+                while not self._take(message) and not self._stopped.wait(_PAUSE):
                     pass
-            self._is_complete(client)
+            self._look(end)
 
-    def _is_complete(self, client: Consumer) -> bool:
-        """Ask where the topic ends, if it is time; return whether all before that was read."""
-        now = monotonic()
-        if now - self._asked_at < _ASKED_EVERY:
-            return False
-        self._asked_at = now
-        try:
-            for number, position in self._positions.items():
-                place = TopicPartition(self._topic.name, number)
-                _, end = client.get_watermark_offsets(place, timeout=_ASKED_WITHIN)
-                if position < end:
-                    return False
-        except KafkaException:  # out of reach: the age says for how long
-            return False
-        self._complete_at = now
-        return True
+    def _look(self, end: "_TopicEnd") -> None:
+        complete_at = end.reached(self._positions)
+        if complete_at is not None:
+            self._complete_at = complete_at
 
     def _take(self, message: Message) -> bool:
         """Take what was polled; False where the schema of a record cannot be fetched now."""
@@ -174,7 +178,6 @@ class TopicFollower:
         elif _is_end(fault):
             # Behind the last record is the mark of its transaction.
             self._positions[number] = message.offset() or 0
-            self._asked_at = 0.0
         else:
             _log.warning("topic not read", topic=self._topic.name, error=fault.str())
         return True
@@ -202,3 +205,53 @@ class TopicFollower:
 
 def _is_end(fault: KafkaError) -> bool:
     return fault.code() == KafkaError._PARTITION_EOF  # noqa: SLF001  # its public spelling
+
+
+class _TopicEnd:
+    """Asks every second where the topic ends, and says since when all before that was read."""
+
+    def __init__(self, client: AdminClient, topic: str, partitions: Iterable[int]) -> None:
+        self._client = client
+        self._partitions = [TopicPartition(topic, number) for number in partitions]
+        self._asked_at = self._looked_at = float("-inf")
+        self._answers: Mapping[TopicPartition, Future[Any]] = {}
+        self._unread: dict[int, int] = {}
+        """By partition: the end that was not reached yet."""
+
+    def reached(self, positions: Mapping[int, int]) -> float | None:
+        """Return when the end was asked for that the ``positions`` have reached; None: not yet."""
+        now = monotonic()
+        if now - self._looked_at < _LOOKED_EVERY:
+            return None
+        self._looked_at = now
+        if self._unread:
+            return self._reach(positions)
+        if self._answers:
+            if not all(one.done() for one in self._answers.values()):
+                return None
+            answers, self._answers = self._answers, {}
+            if any(one.exception() for one in answers.values()):
+                self._forget_leaders()
+                return None  # the age says for how long
+            self._unread = {one.partition: found.result().offset for one, found in answers.items()}
+            return self._reach(positions)
+        if now - self._asked_at >= _ASKED_EVERY:
+            self._client.poll(0)  # hands over its log, which grows until then
+            self._asked_at = now
+            self._answers = self._client.list_offsets(
+                {one: OffsetSpec.latest() for one in self._partitions},
+                isolation_level=IsolationLevel.READ_COMMITTED,
+                request_timeout=_ASKED_WITHIN,
+            )
+        return None
+
+    def _forget_leaders(self) -> None:
+        """Have the leaders looked up again: librdkafka would ask the former ones for ever."""
+        with suppress(KafkaException):
+            self._client.list_topics(self._partitions[0].topic, timeout=_ASKED_WITHIN)
+
+    def _reach(self, positions: Mapping[int, int]) -> float | None:
+        self._unread = {
+            number: end for number, end in self._unread.items() if positions[number] < end
+        }
+        return None if self._unread else self._asked_at

@@ -1,0 +1,61 @@
+"""For teams that send messages: opt-outs and permissions, as they change and as they stand.
+
+``subscribe`` gives each change at least once; ``PermissionList`` answers "may we send?" itself.
+docs/subscribing.md begins with five lines of either.
+"""
+
+from izin.consent.may_send import PermissionReason
+from izin.consent.model import Channel, ConsentKey, RecipientType, Status
+from izin.consent.next_action import Registered
+from izin.runtime.errors import BrokerError, RegistryError, SettingError
+from izin.runtime.kafka_environment import KafkaAccess
+from izin.subscribers.changes import (
+    Change,
+    ChangeId,
+    ChangeKind,
+    OptedOut,
+    OutcomeKind,
+    OutcomeReached,
+    PermissionChanged,
+    PermissionErased,
+    Position,
+    UnreadableRecord,
+)
+from izin.subscribers.checkpoints import CheckpointStore
+from izin.subscribers.errors import (
+    CheckpointLostError,
+    ConfirmationOrderError,
+    UnconfirmedChangesError,
+)
+from izin.subscribers.permission_list import Answer, PermissionList
+from izin.subscribers.subscription import subscribe
+
+__all__ = (
+    "Answer",
+    "BrokerError",
+    "Change",
+    "ChangeId",
+    "ChangeKind",
+    "Channel",
+    "CheckpointLostError",
+    "CheckpointStore",
+    "ConfirmationOrderError",
+    "ConsentKey",
+    "KafkaAccess",
+    "OptedOut",
+    "OutcomeKind",
+    "OutcomeReached",
+    "PermissionChanged",
+    "PermissionErased",
+    "PermissionList",
+    "PermissionReason",
+    "Position",
+    "RecipientType",
+    "Registered",
+    "RegistryError",
+    "SettingError",
+    "Status",
+    "UnconfirmedChangesError",
+    "UnreadableRecord",
+    "subscribe",
+)

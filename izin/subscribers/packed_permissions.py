@@ -1,0 +1,155 @@
+"""What is known of each key, in 21 bytes, for millions of them.
+
+Sixteen are a digest of the key: no recipient is in memory, and two keys share one with a
+probability that does not matter. One is whether we may send, and the reason; four are an instant in
+whole seconds: of an answer that permits, the consent's; of one that denies, the latest opt-out's.
+A dict would take eight times as much. Digests spread keys over the buckets evenly, and a bucket is
+searched by ``bytearray.find``.
+"""
+
+import threading
+from datetime import datetime
+from hashlib import blake2b
+from typing import NamedTuple
+
+from izin.consent.may_send import PermissionReason
+from izin.schemas.fast.writer import EPOCH
+
+_BUCKETS = 4096
+_DIGEST = 16
+_SLOT = 21
+_MAY_SEND = 0x80
+_MOST_REASONS = 0x80
+_ANY = ""
+"""The reason where there are too many different ones."""
+_LAST_SECOND = (1 << 32) - 1
+
+
+class Known(NamedTuple):
+    """What is known of a key."""
+
+    may_send: bool
+    reason: str
+    at: int
+    """Seconds since 1970: of the consent that permits, else of the latest opt-out, 0 if none."""
+
+
+class PackedPermissions:
+    """What is known, by canonical key. Written by some threads, read by any."""
+
+    def __init__(self) -> None:
+        self._buckets = [bytearray() for _ in range(_BUCKETS)]
+        self._reasons: list[str] = [_ANY, *PermissionReason]
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, key: bytes) -> Known | None:
+        """Return what is known of ``key``."""
+        digest, bucket = self._place(key)
+        with self._lock:
+            at = _find(bucket, digest)
+            return None if at is None else self._unpacked(bucket, at)
+
+    def permit(self, key: bytes, reason: str, consent_at: int) -> bool:
+        """Note a permission, by a consent at ``consent_at`` seconds; return whether it changes the
+        answer.
+
+        It counts only if the consent is newer than the latest opt-out: the permission may have been
+        published by a ledger that did not know of it yet. The same second is not newer.
+        """
+        digest, bucket = self._place(key)
+        with self._lock:
+            at = _find(bucket, digest)
+            known = None if at is None else self._unpacked(bucket, at)
+            if known is not None and not known.may_send and known.at > 0 and consent_at <= known.at:
+                return self._put(bucket, digest, at, known, PermissionReason.OPTED_OUT, known.at)
+            return self._put(bucket, digest, at, known, reason, consent_at, may_send=True)
+
+    def deny(self, key: bytes, reason: str) -> bool:
+        """Note that there is no permission; return whether that changes the answer."""
+        digest, bucket = self._place(key)
+        with self._lock:
+            at = _find(bucket, digest)
+            known = None if at is None else self._unpacked(bucket, at)
+            opted_out_at = 0 if known is None or known.may_send else known.at
+            return self._put(bucket, digest, at, known, reason, opted_out_at)
+
+    def opt_out(self, key: bytes, opted_out_at: int) -> bool:
+        """Note an opt-out at ``opted_out_at`` seconds; return whether it changes the answer.
+
+        A permission by a newer consent stays: the opt-out is an old one that is read again.
+        """
+        digest, bucket = self._place(key)
+        with self._lock:
+            at = _find(bucket, digest)
+            known = None if at is None else self._unpacked(bucket, at)
+            if known is not None and known.at > opted_out_at:
+                return False
+            return self._put(bucket, digest, at, known, PermissionReason.OPTED_OUT, opted_out_at)
+
+    def remove(self, key: bytes) -> bool:
+        """Forget ``key`` but for its latest opt-out; return whether that changes the answer."""
+        digest, bucket = self._place(key)
+        with self._lock:
+            at = _find(bucket, digest)
+            if at is None:
+                return False
+            known = self._unpacked(bucket, at)
+            if known.may_send or not known.at:
+                del bucket[at : at + _SLOT]
+                self._count -= 1
+            return known.may_send
+
+    def _place(self, key: bytes) -> tuple[bytes, bytearray]:
+        digest = blake2b(key, digest_size=_DIGEST).digest()
+        return digest, self._buckets[int.from_bytes(digest[:2], "big") % _BUCKETS]
+
+    def _unpacked(self, bucket: bytearray, at: int) -> Known:
+        flags = bucket[at + _DIGEST]
+        seconds = int.from_bytes(bucket[at + _DIGEST + 1 : at + _SLOT], "big")
+        reason = self._reasons[flags & (_MAY_SEND - 1)]
+        return Known(bool(flags & _MAY_SEND), reason, seconds)
+
+    def _put(  # noqa: PLR0913, PLR0917  # where, what was there, and what comes there
+        self,
+        bucket: bytearray,
+        digest: bytes,
+        at: int | None,
+        known: Known | None,
+        reason: str,
+        seconds: int,
+        *,
+        may_send: bool = False,
+    ) -> bool:
+        flags = self._reason(reason) | (_MAY_SEND if may_send else 0)
+        state = bytes((flags,)) + min(max(seconds, 0), _LAST_SECOND).to_bytes(4, "big")
+        if at is None:
+            bucket += digest + state
+            self._count += 1
+        else:
+            bucket[at + _DIGEST : at + _SLOT] = state
+        return known is None or (known.may_send, known.reason) != (may_send, reason)
+
+    def _reason(self, reason: str) -> int:
+        try:
+            return self._reasons.index(reason)
+        except ValueError:
+            if len(self._reasons) == _MOST_REASONS:
+                return 0
+            self._reasons.append(reason)
+            return len(self._reasons) - 1
+
+
+def _find(bucket: bytearray, digest: bytes) -> int | None:
+    at = bucket.find(digest)
+    while at > 0 and at % _SLOT:
+        at = bucket.find(digest, at + 1)
+    return None if at < 0 else at
+
+
+def whole_seconds(instant: datetime) -> int:
+    """Return the whole seconds from 1970 to ``instant``."""
+    return int((instant - EPOCH).total_seconds() // 1)

@@ -1,0 +1,219 @@
+"""The list that keeps itself: complete at first, then up to date, and no where it may not be."""
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.local import Kafka, free_port
+from izin.runtime import topic_follower
+from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
+from tests.support.builders import NOON
+from tests.support.published import TopicWriter, a_permission, key_of
+from tests.support.waiting import until
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]
+
+LATER = NOON + timedelta(hours=1)
+
+
+async def shown(effect: Callable[[], bool]) -> None:
+    """Return once ``effect`` is there."""
+    await asyncio.to_thread(until, effect, within=30)
+
+
+async def test_snapshot_is_complete_and_followed(access: KafkaAccess, writer: TopicWriter):
+    """A missing key is a no, tombstones remove, and changes arrive."""
+    yes, no, erased, missing = (key_of(one) for one in range(4))
+    writer.permit(yes, no, erased)
+    writer.deny(no)
+    writer.erase(erased)
+    async with PermissionList(access=access) as permissions:
+        assert [permissions.may_send(one) for one in (yes, no, erased, missing)] == [
+            True,
+            False,
+            False,
+            False,
+        ]
+        assert permissions.answer(no).reason == "opted-out"
+        assert permissions.answer(missing) == permissions.answer(erased)
+        assert permissions.answer(missing).reason == "not-registered"
+        assert (len(permissions), permissions.unreadable) == (2, 0)
+        writer.permit(missing)
+        writer.erase(yes)
+        await shown(lambda: permissions.may_send(missing) and not permissions.may_send(yes))
+    assert permissions.answer(missing).reason == "stale"
+    assert permissions.age is None
+
+
+async def test_opt_out_closes_at_once(access: KafkaAccess, writer: TopicWriter):
+    """The ledger has not said so yet; and a permission that it publishes meanwhile, by the same
+    consent, does not open the key. One by a newer consent does.
+    """
+    key = key_of(1)
+    writer.permit(key, at=NOON)
+    async with PermissionList(access=access) as permissions:
+        assert permissions.may_send(key)
+        writer.opt_out(key, at=NOON + timedelta(minutes=1))
+        await shown(lambda: not permissions.may_send(key))
+        writer.permit(key, at=NOON)
+        writer.permit(key_of(2))
+        await shown(lambda: permissions.may_send(key_of(2)))
+        assert permissions.answer(key).reason == "opted-out"
+        writer.permit(key, at=LATER)
+        await shown(lambda: permissions.may_send(key))
+
+
+async def test_opt_out_before_the_snapshot_counts(access: KafkaAccess, writer: TopicWriter):
+    """One that the ledger does not know yet; one that is older than the consent does not."""
+    closed, opened = key_of(1), key_of(2)
+    writer.permit(closed, at=NOON)
+    writer.permit(opened, at=LATER)
+    writer.opt_out(closed, opened, at=NOON + timedelta(minutes=1))
+    async with PermissionList(access=access) as permissions:
+        assert not permissions.may_send(closed)
+        assert permissions.may_send(opened)
+
+
+async def test_aborted_transactions_are_not_believed(access: KafkaAccess, writer: TopicWriter):
+    """And the list is complete behind them, in every partition."""
+    some = [key_of(one) for one in range(30)]
+    topic = writer.topics.permissions
+    records = [(one, a_permission(one)) for one in some]
+    writer.in_transaction(topic, records[:10], commit=True)
+    writer.in_transaction(topic, records[10:], commit=False)
+    async with PermissionList(access=access) as permissions:
+        assert [permissions.may_send(one) for one in some] == [True] * 10 + [False] * 20
+        age = permissions.age
+        assert age is not None
+        writer.in_transaction(topic, records[10:], commit=False)
+        await shown(lambda: (permissions.age or age) < timedelta(seconds=0.5))
+        assert len(permissions) == 10
+
+
+async def test_snapshot_is_taken_while_the_topic_grows(access: KafkaAccess, writer: TopicWriter):
+    """It is complete where the topic ended when that was asked; what follows is followed."""
+    writer.permit(*(key_of(one) for one in range(1000)))
+    stopped, last = threading.Event(), 0
+
+    def write() -> None:
+        nonlocal last
+        while not stopped.is_set():
+            writer.permit(*(key_of(one) for one in range(1000, 1010)))
+            last += 1
+            writer.deny(key_of(last % 1000))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        async with asyncio.timeout(20), PermissionList(access=access) as permissions:
+            assert len(permissions) >= 1000
+            stopped.set()
+            await asyncio.to_thread(thread.join)
+            writer.permit(key_of(2000))
+            await shown(lambda: permissions.may_send(key_of(2000)))
+            await shown(lambda: not permissions.may_send(key_of(last % 1000)))
+    finally:
+        stopped.set()
+        thread.join()
+
+
+async def test_changes_are_reported_after_the_snapshot(access: KafkaAccess, writer: TopicWriter):
+    """With the new answer; what fails in the caller's function ends nothing."""
+    reported: list[tuple[ConsentKey, Answer]] = []
+
+    def note(key: ConsentKey, answer: Answer) -> None:
+        reported.append((key, answer))
+        raise RuntimeError("the caller's")
+
+    key = key_of(1)
+    writer.permit(key)
+    async with PermissionList(access=access, on_change=note) as permissions:
+        writer.opt_out(key, at=LATER)
+        await shown(lambda: len(reported) == 1)
+        writer.deny(key)
+        writer.erase(key)
+        writer.deny(key_of(2), reason="a-later-reason")
+        await shown(lambda: len(reported) == 2)
+        assert permissions.answer(key_of(2)) == reported[1][1]
+    (first, closed), (second, answer) = reported
+    assert (first, closed.may_send, closed.reason) == (key, False, "opted-out")
+    assert (second, answer.reason) == (key_of(2), "a-later-reason")
+
+
+async def test_unreadable_records_close_their_keys(access: KafkaAccess, writer: TopicWriter):
+    """An opt-out may be in them; others are not harmed, and they are counted and logged."""
+    first, second, third = (key_of(one) for one in range(3))
+    writer.permit(first, second, third)
+    writer.raw(writer.topics.permissions, first.encode(), b"{}")
+    writer.raw(writer.topics.opt_outs, second.encode(), b"{}")
+    writer.raw(writer.topics.opt_outs, b"\xff", b"{}")
+    async with PermissionList(access=access) as permissions:
+        assert permissions.answer(first).reason == "unreadable"
+        assert permissions.answer(second).reason == "opted-out"
+        assert permissions.may_send(third)
+        assert permissions.unreadable == 3
+
+
+async def test_other_brands_and_channels_are_left_out(access: KafkaAccess, writer: TopicWriter):
+    """They take no memory, and their answer is no."""
+    key, other = key_of(1), key_of(1, brand_code=100002)
+    call = key_of(1, channel=Channel.ARAMA)
+    writer.permit(key, other, call)
+    wanted = {"brands": [100001], "channels": [Channel.MESAJ]}
+    async with PermissionList(access=access, **wanted) as permissions:  # type: ignore[arg-type]
+        answers = [permissions.may_send(one) for one in (key, other, call)]
+        assert answers == [True, False, False]
+        assert len(permissions) == 1
+
+
+async def test_list_says_no_while_kafka_is_silent(tmp_path: Path):
+    """It cannot know of new opt-outs then. It says yes again once Kafka answers."""
+    with Kafka(tmp_path / "kafka", free_port()) as kafka:
+        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=3)
+        ensure_topics(settings)
+        TopicWriter(settings).permit(key_of(1))
+        access = KafkaAccess(bootstrap_servers=kafka.bootstrap_servers)
+        bound = timedelta(seconds=2.5)
+        assert kafka.pid is not None
+        async with PermissionList(access=access, stale_after=bound) as permissions:
+            assert permissions.may_send(key_of(1))
+            os.kill(kafka.pid, signal.SIGSTOP)
+            try:
+                await shown(lambda: permissions.answer(key_of(1)).reason == "stale")
+                assert permissions.is_stale
+            finally:
+                os.kill(kafka.pid, signal.SIGCONT)
+            await shown(lambda: permissions.may_send(key_of(1)))
+
+
+async def test_entering_fails_where_kafka_is_not(monkeypatch: pytest.MonkeyPatch):
+    """With the cause and a remedy, and nothing is left running."""
+    monkeypatch.setattr(topic_follower, "_TIMEOUT", 1.0)
+    access = KafkaAccess(bootstrap_servers="127.0.0.1:1")
+    permissions = PermissionList(access=access)
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"):
+        await permissions.__aenter__()
+    assert permissions.is_stale
+    names = {one.name for one in threading.enumerate()}
+    assert not names & {access.topics.opt_outs.name, access.topics.permissions.name}
+
+
+async def test_entering_may_be_cancelled(access: KafkaAccess, writer: TopicWriter):
+    """The snapshot of a large topic takes a while: it ends with the task."""
+    writer.permit(*(key_of(one) for one in range(100)))
+    permissions = PermissionList(access=access)
+    entering = asyncio.create_task(permissions.__aenter__())
+    await asyncio.sleep(0)
+    entering.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await entering
+    assert permissions.age is None
