@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_INVALID,
     Consumer,
     IsolationLevel,
     KafkaError,
@@ -207,6 +208,14 @@ def _is_end(fault: KafkaError) -> bool:
     return fault.code() == KafkaError._PARTITION_EOF  # noqa: SLF001  # its public spelling
 
 
+def _offset(answer: Future[Any]) -> int:
+    """Return the offset that was answered, a negative one where none was.
+
+    librdkafka says so either by an error or, where a request timed out, by such an offset.
+    """
+    return OFFSET_INVALID if answer.exception() else int(answer.result().offset)
+
+
 class _TopicEnd:
     """Asks every second where the topic ends, and says since when all before that was read."""
 
@@ -230,10 +239,11 @@ class _TopicEnd:
             if not all(one.done() for one in self._answers.values()):
                 return None
             answers, self._answers = self._answers, {}
-            if any(one.exception() for one in answers.values()):
+            ends = {one.partition: _offset(found) for one, found in answers.items()}
+            if min(ends.values()) < 0:
                 self._forget_leaders()
                 return None  # the age says for how long
-            self._unread = {one.partition: found.result().offset for one, found in answers.items()}
+            self._unread = ends
             return self._reach(positions)
         if now - self._asked_at >= _ASKED_EVERY:
             self._client.poll(0)  # hands over its log, which grows until then
