@@ -6,6 +6,7 @@ order worker will do. An opt-out (RET) whose key can be read is never refused, u
 channel is outside the API key; anything else wrong with it is listed beside its id in the response,
 and so is the end of the term of an opt-in (ONAY). Of a list the valid records are published even if
 others are refused: the response is then 422, or 403 where some are outside the key, and lists both.
+Whatever was published, the response has a consistency token of it.
 
 The same record sent again under the same ``Idempotency-Key`` or ``id`` keeps its event id and, for
 a day and at any endpoint, the instant from which it counts: see ``validation``. An opt-in whose
@@ -50,6 +51,7 @@ from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import read_body, share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
+from izin.schemas.consistency_token import LogPosition, token_of
 
 MAX_BODY = 1024 * 1024
 
@@ -141,7 +143,7 @@ class Intake:
                     postponed += 1
                 case never:
                     assert_never(never)
-        oversize = await self._publish(accepted)
+        oversize, token = await self._publish(accepted)
         published = [one for one in accepted if one.index not in oversize]
         for each in accepted:
             if each.index in oversize:
@@ -151,19 +153,20 @@ class Intake:
             postponed=postponed,
             refused=len(records) - len(published) - postponed,
         )
-        events = _events(published)
+        events = {"events": _events(published), **({"token": token} if published else {})}
         if len(published) == len(records):
-            return JSONResponse({"events": events}, status_code=202)
+            return JSONResponse(events, status_code=202)
         return refusal(
             records=len(records),
             published=len(published),
             postponed=postponed,
             forbidden=forbidden,
-            members={"violations": refused, "events": events},
+            members={"violations": refused, **events},
         )
 
-    async def _publish(self, accepted: Sequence[_Accepted]) -> Mapping[int, Violation]:
-        """Publish all records, wait for their results, and return the oversize ones by index.
+    async def _publish(self, accepted: Sequence[_Accepted]) -> tuple[Mapping[int, Violation], str]:
+        """Publish all records and wait for their results; return the oversize ones by index, and
+        the consistency token of the others.
 
         Raises:
             BrokerError: Kafka did not acknowledge all the others.
@@ -192,7 +195,12 @@ class Intake:
                 refused[index] = _oversize(result)
             elif isinstance(result, BaseException):
                 raise result
-        return refused
+        written = (
+            LogPosition(one.topic, one.partition, one.offset)
+            for one in results
+            if isinstance(one, Published)
+        )
+        return refused, token_of(written)
 
     def _measure(self, sent_at: datetime, results: Sequence[Published | BaseException]) -> None:
         now = self._clock()
