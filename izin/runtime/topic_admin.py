@@ -153,7 +153,7 @@ def _wrong(topic: Topic, config: Mapping[str, str]) -> dict[str, str]:
 
 
 _FOREVER = -1
-_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms"})
+_AT_LEAST = frozenset({"retention.ms", "min.compaction.lag.ms", "delete.retention.ms"})
 """Settings that an operator may raise: retaining more is no fault."""
 
 

@@ -36,6 +36,8 @@ RECORDS = (
     "Positions",
     "FirstReceipt",
     "ApiKey",
+    "LedgerPositions",
+    "IysFreshness",
 )
 """In the order in which they may contain each other."""
 

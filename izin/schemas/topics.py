@@ -32,11 +32,13 @@ _ERASABLE = {
 _STATE = MappingProxyType({**_ERASABLE, "min.compaction.lag.ms": str(_DAY_MS)})
 _EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
-_LATEST_OF_PERSONS = MappingProxyType(_ERASABLE)
+# A reader must see each tombstone: so long one that has read to the end may stay away.
+TOMBSTONES_KEPT_MS = _DAY_MS
+_LATEST_OF_PERSONS = MappingProxyType({**_ERASABLE, "delete.retention.ms": str(TOMBSTONES_KEPT_MS)})
 _POSITIONS = MappingProxyType(
     {
         "cleanup.policy": "compact",
-        # An active segment is never compacted, and each batch writes a record.
+        # An active segment is never compacted, and each batch or transaction writes a record.
         "segment.ms": str(_HOUR_MS),
         "segment.bytes": str(16 * 1024 * 1024),
     }
@@ -94,30 +96,11 @@ class Topics:
         self.opt_outs = self._topic("consent-opt-outs", "Consent", _OUTPUT, "streams")
         self.permissions = self._topic("permissions", "Permission", _LATEST_OF_PERSONS, "sinks")
         self.outcomes = self._topic("consent-outcomes", "Outcome", _OUTPUT, "sinks")
-        self.brands = Topic(
-            name=f"{prefix}brands",
-            record="Brand",
-            is_partitioned=False,
-            config=_LATEST,
-            owner="sinks",
-            dead_letters=None,
-        )
-        self.api_keys = Topic(
-            name=f"{prefix}api-keys",
-            record="ApiKey",
-            is_partitioned=False,
-            config=_LATEST,
-            owner="sinks",
-            dead_letters=None,
-        )
-        self.anchors = Topic(
-            name=f"{prefix}ledger-anchors",
-            record="Anchor",
-            is_partitioned=False,
-            config=_EVIDENCE,
-            owner="sinks",
-            dead_letters=None,
-        )
+        self.brands = self._unkeyed("brands", "Brand", _LATEST)
+        self.api_keys = self._unkeyed("api-keys", "ApiKey", _LATEST)
+        self.ledger_positions = self._unkeyed("ledger-positions", "LedgerPositions", _POSITIONS)
+        self.freshness = self._unkeyed("iys-freshness", "IysFreshness", _LATEST)
+        self.anchors = self._unkeyed("ledger-anchors", "Anchor", _EVIDENCE)
 
     def _topic(
         self,
@@ -136,6 +119,17 @@ class Topics:
             dead_letters=dead_letters,
         )
 
+    def _unkeyed(self, name: str, record: str, config: Mapping[str, str]) -> Topic:
+        """Return a topic of one partition, which the sinks write."""
+        return Topic(
+            name=f"{self.prefix}{name}",
+            record=record,
+            is_partitioned=False,
+            config=config,
+            owner="sinks",
+            dead_letters=None,
+        )
+
     def __iter__(self) -> Iterator[Topic]:
         yield from (
             self.events,
@@ -149,6 +143,8 @@ class Topics:
             self.outcomes,
             self.brands,
             self.api_keys,
+            self.ledger_positions,
+            self.freshness,
             self.anchors,
             self.dead_letters,
         )

@@ -61,7 +61,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs beside the outbound loops, by name."""
     kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
     ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
-    puller = Puller(context=context, publisher=parts.publisher, interval=sink.pull_interval)
+    puller = _puller(parts)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
@@ -131,6 +131,15 @@ def _ends(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             interval=parts.sink.poll_interval,
         ).run,
     }
+
+
+def _puller(parts: Parts) -> Puller:
+    return Puller(
+        context=parts.context,
+        publisher=parts.publisher,
+        interval=parts.sink.pull_interval,
+        hidden=parts.iys.hidden_window,
+    )
 
 
 def _figures(parts: Parts) -> LedgerFigures:

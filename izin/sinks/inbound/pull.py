@@ -3,8 +3,9 @@
 Movements are published and acknowledged before the cursor advances, so that a crash repeats a page
 and loses none. One that cannot be read becomes a dead letter, with an alert, for it may be an
 opt-out; the others of its page are not held up. The cursor advances in the transaction of the rows
-of its page. An HS movement that results from a submission of ours only verifies it; one of another
-writer (İYS's portal, another integrator) is published too.
+of its page, in which it is published how fresh our knowledge of the brand is. An HS movement that
+results from a submission of ours only verifies it; one of another writer (İYS's portal, another
+integrator) is published too.
 
 İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
 every consent of the brand that is registered at İYS is queried instead (reference 2.7).
@@ -24,7 +25,7 @@ from izin.sinks.ledger import brands, stream_progress, submissions
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record import apply, ruling
@@ -54,6 +55,8 @@ class Puller:
     context: OutboundContext
     publisher: Publisher
     interval: timedelta
+    hidden: timedelta
+    """How recent movements are that İYS does not show yet."""
 
     async def run(self, poll_interval: timedelta) -> None:
         """Pull until cancelled, in one process of an account and address at a time."""
@@ -167,6 +170,7 @@ class Puller:
                 "now": now,
                 "is_end": is_end,
             }
+            pulled_before = await stream_progress.oldest_pull(connection, brand.brand_code)
             moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
             if moved is None:
                 raise ConcurrentChangeError(
@@ -191,6 +195,12 @@ class Puller:
                 )
                 entries[key] = changes.apply(before_entry, ruled)
             await changes.write(connection)
+            pulled = await stream_progress.oldest_pull(connection, brand.brand_code)
+            if pulled is not None and pulled != pulled_before:
+                fresh = stream_progress.freshness(
+                    self.context.topic_messages, brand, pulled, hidden=self.hidden, now=now
+                )
+                await append_messages(connection, fresh, now)
 
 
 def _observation(one: _ReadMovement, stream: Stream, now: datetime) -> Movement:

@@ -140,8 +140,8 @@ class Ingester:
         moves: Mapping[int, tuple[int, int]],
         quarantined: Sequence[QuarantinedRecord] = (),
     ) -> int:
-        """Write ``decisions``, the dead letters of ``quarantined`` and the offsets after them;
-        return how many were applied one by one.
+        """Write ``decisions``, the dead letters of ``quarantined`` and the offsets after them, and
+        publish the offsets last; return how many were applied one by one.
 
         ``moves`` has the old and the new offset of each partition. One batch is stored at a time:
         an opt-out that is stored ahead may have the key of an opt-in in the reader's batch. Raises
@@ -189,9 +189,11 @@ class Ingester:
             await changes.write(connection)
             if erasures:
                 await erasure.acknowledge(connection, erasures, now=now)
-            if quarantined:
-                letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
-                await append_messages(connection, letters, now)
+            last = [self.topic_messages.quarantined(one, now) for one in quarantined]
+            if moves:
+                last.append(await offsets.announcement(connection, self.topic_messages, topic, now))
+            if last:
+                await append_messages(connection, last, now)
         alert(of_others)
         return len(others)
 

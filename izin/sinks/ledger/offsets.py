@@ -5,10 +5,12 @@ and other offsets, and to read on in it would lose its beginning.
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.errors import ConcurrentChangeError, RecreatedTopicError
+from izin.sinks.record.messages import Message, TopicMessages
 
 _SQL = statements("offsets")
 
@@ -56,3 +58,24 @@ async def advance(
     moved = await (await connection.execute(_SQL["advance"], values)).fetchall()
     if len(moved) != len(moves):
         raise ConcurrentChangeError(f"another process has read on in {topic}")
+
+
+async def announcement(
+    connection: Connection, messages: TopicMessages, topic: str, now: datetime
+) -> Message:
+    """Return the message of how far the ``topic`` of decisions is ingested, as this transaction
+    leaves it.
+
+    Append it behind all other messages of the transaction: whoever reads it must find those before
+    it.
+    """
+    rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
+    nexts = {row["partition"]: row["next_offset"] for row in rows}
+    value = {
+        "cluster_id": rows[0]["cluster_id"],
+        "decisions_topic_id": rows[0]["topic_id"],
+        "decisions_offsets": [nexts.get(number, 0) for number in range(max(nexts) + 1)],
+    }
+    return messages.message(
+        messages.topics.ledger_positions, topic, "", value, str(now.timestamp()), now
+    )

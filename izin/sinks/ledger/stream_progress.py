@@ -1,10 +1,18 @@
-"""How far the streams of İYS have been pulled: when each was last read to its end."""
+"""How far the streams of İYS have been pulled: when each was last read to its end.
+
+Both streams together say how fresh our knowledge of a brand is; that is published for whoever
+decides by it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from izin.sinks.ledger.db.connection import Ledger
+from izin.consent.model import Channel
+from izin.iys.wire_format.consents import Stream
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import Message, TopicMessages
 
 WINDOW = timedelta(days=6, hours=23)
 """The window that İYS shows: seven days, without the last hour (reference 2.7). What a stream that
@@ -41,3 +49,44 @@ async def query_again(ledger: Ledger, brand_code: int, *, now: datetime) -> None
         values = {"brand_code": brand_code, "after": after, "now": now}
         (row,) = await ledger.fetch(_SQL["query-again"], values)
         after = row["last"]
+
+
+async def oldest_pull(connection: Connection, brand_code: int) -> datetime | None:
+    """Return when the stream of a brand was last read to its end that was not for longest; None
+    where one never was.
+    """
+    values = {"brand_code": brand_code}
+    (row,) = await (await connection.execute(_SQL["oldest-pull"], values)).fetchall()
+    found: datetime | None = row["last_pulled_at"]
+    return found if row["streams"] == len(Stream) else None
+
+
+def freshness(
+    messages: TopicMessages,
+    brand: Brand,
+    last_pulled_at: datetime,
+    *,
+    hidden: timedelta,
+    now: datetime,
+) -> list[Message]:
+    """Return the messages, one for each channel, that both streams of ``brand`` were read at
+    ``last_pulled_at``; İYS's pull hides what is more recent than ``hidden``.
+    """
+    topic = messages.topics.freshness
+    return [
+        messages.message(
+            topic,
+            key := f"{brand.brand_code}/{channel}",
+            brand.customer_id,
+            {
+                "customer_id": brand.customer_id,
+                "brand_code": brand.brand_code,
+                "type": str(channel),
+                "last_pulled_at": last_pulled_at,
+                "pulled_until": last_pulled_at - hidden,
+            },
+            f"{key}/{last_pulled_at.timestamp()}",
+            now,
+        )
+        for channel in Channel
+    ]

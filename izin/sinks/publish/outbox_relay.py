@@ -76,10 +76,16 @@ class OutboxRelay:
             movements = [
                 _delivery(row, position, now)
                 for row, position in zip(rows, positions, strict=True)
-                if row["id"] in delivered
+                if row["id"] in delivered and row["topic"] not in self._progress
             ]
             await append.append(connection, movements, now=now)
         return True
+
+    @property
+    def _progress(self) -> frozenset[str]:
+        """The topics that say how far we are, over and over: the history has no use for that."""
+        topics = self.settings.topics
+        return frozenset({topics.ledger_positions.name, topics.freshness.name})
 
     def _open(self) -> Producer:
         client = producer(

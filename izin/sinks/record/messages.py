@@ -99,7 +99,7 @@ class TopicMessages:
             "consent_date": permitted.registered_consent_date,
             "since": since,
         }
-        message = self._message(
+        message = self.message(
             self.topics.permissions,
             permitted.key,
             permitted.customer_id,
@@ -143,7 +143,7 @@ class TopicMessages:
             "origin_ref": outcome.origin_ref,
             "occurred_at": outcome.occurred_at,
         }
-        return self._message(
+        return self.message(
             self.topics.outcomes,
             str(outcome.key),
             outcome.customer_id,
@@ -174,11 +174,11 @@ class TopicMessages:
             "status": brand.status,
         }
         code = str(brand.brand_code)
-        return self._message(self.topics.brands, code, brand.customer_id, value, code, now)
+        return self.message(self.topics.brands, code, brand.customer_id, value, code, now)
 
     def api_key(self, key: ApiKey, now: datetime) -> Message:
         """Return the message of an API key."""
-        return self._message(
+        return self.message(
             self.topics.api_keys, key.id, key.customer_id, key.to_avro(), key.id, now
         )
 
@@ -191,7 +191,7 @@ class TopicMessages:
             "link": anchor.link.hex(),
             "anchored_at": anchor.anchored_at,
         }
-        return self._message(
+        return self.message(
             self.topics.anchors, str(anchor.shard), "", value, str(anchor.id), anchor.anchored_at
         )
 
@@ -199,7 +199,7 @@ class TopicMessages:
         """Return the message of an event of the sinks: a movement at İYS, or a rescue."""
         urgent = event.iys is None or event.iys.stream != "HS" or event.status == Status.RET
         topic = self.topics.express if urgent else self.topics.events
-        return self._message(
+        return self.message(
             topic, str(key), event.customer_id, event_to_avro(event), event.event_id, now
         )
 
@@ -222,7 +222,7 @@ class TopicMessages:
         """
         topic = self.topics.express
         digest = hashlib.sha256(event.recipient.encode()).hexdigest()
-        return self._message(
+        return self.message(
             topic, digest, event.customer_id, event_to_avro(event), event.event_id, now
         )
 
@@ -237,9 +237,9 @@ class TopicMessages:
     def _dead_letter(self, value: Mapping[str, object], now: datetime) -> Message:
         digest = str(value["value_sha256"])
         place = f"{value['topic']}/{value['partition']}/{value['offset']}"
-        return self._message(self.topics.dead_letters, digest, "", value, f"{digest}/{place}", now)
+        return self.message(self.topics.dead_letters, digest, "", value, f"{digest}/{place}", now)
 
-    def _message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
+    def message(  # noqa: PLR0913, PLR0917 - a record, its place, and the headers that differ
         self,
         topic: Topic,
         key: str,
@@ -248,6 +248,7 @@ class TopicMessages:
         identity: str,
         at: datetime,
     ) -> Message:
+        """Return the message of a record, the id of which begins with ``identity``."""
         return _message(
             customer_id=customer_id,
             topic=topic.name,

@@ -18,6 +18,7 @@ from izin.producers.publishing.kafka_record import kafka_record
 from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.sinks.ledger import stream_progress
 from izin.sinks.publish.outbox_relay import headers_of
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import Message, TopicMessages
@@ -90,6 +91,14 @@ def of_outbox() -> Written:
     messages.extend(
         MESSAGES.event(an_event(event_id=f"rescue-{one}"), a_key(), NOON) for one in (1, 2)
     )
+    for _ in range(2):
+        messages += stream_progress.freshness(
+            MESSAGES, ACTIVE, NOON, hidden=timedelta(hours=1), now=NOON
+        )
+        positions = {"cluster_id": "c", "decisions_topic_id": "t", "decisions_offsets": [1, 2]}
+        messages.append(
+            MESSAGES.message(TOPICS.ledger_positions, "key", "", positions, "1772452800.0", NOON)
+        )
     for number, message in enumerate(messages, 1):
         row = {"id": number, "headers": dict(message.headers)}
         yield message.topic, headers_of(row)

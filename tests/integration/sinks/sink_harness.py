@@ -45,6 +45,8 @@ from tests.support.simulator import IYS_CODE, SimulatorAdmin
 RESULT_DELAY = timedelta(seconds=300)
 A_SECOND = timedelta(seconds=1)
 A_MINUTE = timedelta(minutes=1)
+HIDDEN = timedelta(hours=1)
+"""How recent movements are that İYS's pull is said to hide."""
 ACTIVE = Brand(
     brand_code=BRAND,
     iys_code=IYS_CODE,
@@ -300,7 +302,7 @@ class SinkHarness:
         """Pull streams, two seconds later; return the events that are published."""
         self.advance(A_SECOND * 2)  # İYS shows what is a second old
         topic = InMemoryTopic()
-        puller = Puller(context=self.context, publisher=topic, interval=timedelta(0))  # type: ignore[arg-type]
+        puller = Puller(context=self.context, publisher=topic, interval=timedelta(0), hidden=HIDDEN)  # type: ignore[arg-type]
         brand = await self.brand()
         for stream in streams or tuple(Stream):
             await puller.pull_stream(brand, stream, force=True)

@@ -188,6 +188,7 @@ async def test_pull_publishes_movements_of_citizens_only(
             ),
             publisher=publisher,
             interval=timedelta(0),
+            hidden=timedelta(0),
         )
         brand = await harness.brand()
         harness.iys.advance(2)
@@ -209,7 +210,9 @@ async def test_refused_pull_waits_for_its_interval(
     turn = timedelta(minutes=15)
     await harness.brand()
     async with Publisher(kafka_settings) as publisher:
-        puller = Puller(context=harness.context, publisher=publisher, interval=turn)
+        puller = Puller(
+            context=harness.context, publisher=publisher, interval=turn, hidden=timedelta(0)
+        )
         harness.iys.inject_fault("changes", status=503, times=2)
         await puller.pull()
         harness.iys.inject_fault("changes", status=403, code="H521", times=2)

@@ -15,6 +15,11 @@ UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s,
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
 RETURNING stream
 
+-- name: oldest-pull
+-- How many streams of a brand were ever read to their end, and when the one was that was not for longest.
+SELECT count(last_pulled_at) AS streams, min(last_pulled_at) AS last_pulled_at FROM stream_cursors
+WHERE brand_code = %(brand_code)s
+
 -- name: restart
 -- Pull the streams of brands from the start of the window again; what is known changes nothing.
 UPDATE stream_cursors SET after = NULL, last_attempt_at = NULL WHERE brand_code = ANY(%(brand_codes)s)

@@ -40,6 +40,7 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
         context=harness.context,
         publisher=InMemoryTopic(),  # type: ignore[arg-type]
         interval=timedelta(seconds=1),
+        hidden=timedelta(0),
     )
     other = replace(harness.context.lease_owner, address="one")
     async with sole(harness.ledger, other.sole("pull")):
