@@ -19,6 +19,7 @@ from izin.iys.verdicts import VERDICTS, Verdict
 from izin.producers.mapping import violations as ours
 from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
+    FeedsSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -209,6 +210,7 @@ _GROUPS = (
     StreamSettings,
     SinkSettings,
     IntakeSettings,
+    FeedsSettings,
     LogSettings,
 )
 

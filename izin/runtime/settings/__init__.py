@@ -11,6 +11,7 @@ whose connections are not encrypted in production, cannot be made
 from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityProtocol
 from izin.runtime.settings.servers import IysSettings, LedgerSettings
 from izin.runtime.settings.workers import (
+    FeedsSettings,
     IntakeSettings,
     LogSettings,
     SinkSettings,
@@ -19,6 +20,7 @@ from izin.runtime.settings.workers import (
 )
 
 __all__ = [
+    "FeedsSettings",
     "IntakeSettings",
     "IysSettings",
     "KafkaSettings",

@@ -74,6 +74,31 @@ class IntakeSettings(SettingsGroup):
     bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
 
 
+class FeedsSettings(SettingsGroup):
+    """The HTTP endpoint from which other systems pull opt-outs, permissions and outcomes."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_HOST")
+    port: int = Field(8084, validation_alias="IZIN_FEEDS_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_OPERATIONS_HOST")
+    operations_port: int = Field(8094, validation_alias="IZIN_FEEDS_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
+    memory: int = Field(96 * 1024 * 1024, ge=1024 * 1024, validation_alias="IZIN_FEEDS_MEMORY")
+    """The bytes that the latest records may take; who reads older ones has them from Kafka."""
+    readers: int = Field(4, ge=1, le=64, validation_alias="IZIN_FEEDS_READERS")
+    """How many requests read older records at once; the others wait for their turn."""
+    reflect_within: timedelta = Field(
+        timedelta(seconds=5),
+        ge=timedelta(milliseconds=100),
+        le=timedelta(seconds=30),
+        validation_alias="IZIN_FEEDS_REFLECT_WITHIN",
+    )
+    """How long a request waits for what its token ``at_least`` names, before it gets 503."""
+
+
 class StateKind(StrEnum):
     """Where an order worker keeps the state of its keys."""
 

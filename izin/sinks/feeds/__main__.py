@@ -1,0 +1,19 @@
+"""Serve the feeds in the foreground: ``python -m izin.sinks.feeds``."""
+
+from izin.runtime.observe import configure
+from izin.runtime.registry import codec
+from izin.runtime.settings import FeedsSettings, KafkaSettings, LogSettings
+from izin.runtime.start_errors import exiting_on_error
+from izin.sinks.feeds.server import serve
+
+
+def main() -> None:
+    """Serve until SIGTERM; exit with 4 where the settings, a port or Kafka do not allow it."""
+    configure(LogSettings())
+    with exiting_on_error("feeds start failed"):
+        kafka, settings = KafkaSettings(), FeedsSettings()
+        serve(kafka, settings, codec(kafka))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""The HTTP endpoints of the feeds, for API keys of the scope ``subscribe``.
+
+``GET /v1/opt-outs``, ``/v1/permissions`` and ``/v1/outcomes`` return a page of items and the cursor
+behind it. A page that would be empty is held back up to ``wait`` seconds. While a request waits,
+its key is checked every second: what comes after a revocation is not returned.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from izin.consent.errors import OurError
+from izin.runtime.api_keys.authorisation import authorised
+from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.runtime.http_server.operations import Faults, health
+from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.shedding import share_of_key
+from izin.runtime.observe import get_logger
+from izin.schemas.api_keys import ApiKey, Scope
+from izin.sinks.feeds.answers import FeedRefusal, page
+from izin.sinks.feeds.cursor import (
+    Cursor,
+    ExpiredCursorError,
+    ForeignCursorError,
+    UnusableCursorError,
+    read_cursor,
+)
+from izin.sinks.feeds.log import Feed, LostOffsetError, UnreachableLogError
+from izin.sinks.feeds.metrics import FeedMetrics
+from izin.sinks.feeds.parameters import FeedRequest, feed_request
+from izin.sinks.feeds.reading import FeedSource, PageReading
+from izin.sinks.feeds.reflection import ForeignTokenError, NotReflectedError, Reflection
+from izin.sinks.feeds.sources import Sources
+
+_SEARCH = 2.0
+"""Seconds after which a page ends, though it is not full."""
+_CHECKED_EVERY = 1.0
+"""Seconds after which a waiting request is looked at: is its key still valid, its client there."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedEndpoint:
+    """Serves every feed."""
+
+    sources: Sources
+    reflection: Reflection
+    keys: ApiKeyDirectory
+    metrics: FeedMetrics
+    clock: Callable[[], datetime]
+    is_reachable: Callable[[], bool]
+    """Whether Kafka answers: without it, nothing is known of new records."""
+    reflect_within: timedelta
+    stopping: asyncio.Event
+    """When set, who waits is answered."""
+
+    async def get(self, request: Request) -> Response:
+        """Answer a request with a page, or a problem."""
+        feed = next(one for one in self.sources.feeds if one.path == request.url.path)
+        try:
+            key = self._authorise(request)
+            with share_of_key(request, key.name):
+                response = await self._page(request, self.sources.of(feed), key)
+        except RequestRefusedError as error:
+            response = _answer(error)
+        except LostOffsetError:
+            response = _answer(FeedRefusal.DELETED.error())
+        except ForeignTokenError:
+            response = _answer(FeedRefusal.TOKEN.error())
+        except NotReflectedError as error:
+            response = _answer(FeedRefusal.STALE.error(str(error)))
+        except OurError as error:
+            _log.warning("feed not readable", feed=feed.name, error=str(error))
+            response = _answer(FeedRefusal.UNREACHABLE.error())
+        self.metrics.answered(feed.name, response.status_code)
+        return response
+
+    def _authorise(self, request: Request) -> ApiKey:
+        return authorised(request, self.keys, Scope.SUBSCRIBE, now=self.clock())
+
+    async def _page(self, request: Request, source: FeedSource, key: ApiKey) -> Response:
+        feed = source.feed
+        asked = feed_request(request.query_params, feed)
+        cursor = await self._begin(source, asked)
+        time = asyncio.get_running_loop().time
+        reflected_until = time() + self.reflect_within.total_seconds()
+        required = None
+        if asked.at_least is not None:
+            with self.metrics.waiting(feed.name).track_inprogress():
+                required = await self.reflection.ends(
+                    feed,
+                    asked.at_least,
+                    self.sources.identities,
+                    within=self.reflect_within.total_seconds(),
+                )
+        wait_until = time() + asked.wait
+        reading = PageReading(source, cursor, key, limit=asked.limit)
+        while True:
+            changed, looked_at = source.tail.changed.next, self.clock()
+            await reading.fill(time() + _SEARCH)
+            reflects = required is None or reading.reaches(required)
+            if not reading.is_at_end or self.stopping.is_set():
+                break
+            if reflects and (reading.items or time() >= wait_until):
+                break
+            if not reflects and time() >= reflected_until:
+                raise NotReflectedError("this endpoint")
+            until = wait_until if reflects else reflected_until
+            await self._wait(request, feed, changed, min(until - time(), _CHECKED_EVERY))
+            reading.key = self._authorise(request)
+        if not reading.items and not self.is_reachable():
+            raise UnreachableLogError("Kafka does not answer")
+        behind = reading.cursor(looked_at)
+        self.metrics.returned(feed.name, len(reading.items))
+        return page(
+            reading.items,
+            behind.text(feed, source.identity),
+            complete=behind.ends is None,
+            reflects=None if required is None else reflects,
+        )
+
+    async def _begin(self, source: FeedSource, asked: FeedRequest) -> Cursor:
+        """Return the cursor from which a request reads.
+
+        Raises:
+            RequestRefusedError: it cannot be read from there, or not yet.
+            UnreachableLogError: Kafka does not answer.
+        """
+        now = self.clock()
+        if asked.after is not None:
+            try:
+                return read_cursor(asked.after, source.feed, source.identity, now)
+            except UnusableCursorError as error:
+                raise FeedRefusal.CURSOR.error(str(error)) from None
+            except ForeignCursorError:
+                raise FeedRefusal.FOREIGN.error() from None
+            except ExpiredCursorError:
+                raise FeedRefusal.EXPIRED.error() from None
+        ends = source.tail.ends()
+        if ends is None:
+            raise FeedRefusal.UNREACHABLE.error("the end of the topic is not known yet")
+        if asked.is_from_now:
+            return Cursor(offsets=ends, complete_at=now)
+        begun = await self.sources.beginnings(source)
+        return Cursor(offsets=begun, ends=ends, complete_at=now)
+
+    async def _wait(
+        self, request: Request, feed: Feed, changed: asyncio.Event, seconds: float
+    ) -> None:
+        """Wait for a change; raises ClientDisconnect where nobody waits any more."""
+        with self.metrics.waiting(feed.name).track_inprogress(), suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await changed.wait()
+        if await request.is_disconnected():
+            raise ClientDisconnect
+
+
+def feeds_app(endpoint: FeedEndpoint, faults: Faults) -> Starlette:
+    """Return the ASGI application of ``endpoint``, which is ready while there are no ``faults``."""
+    feeds = endpoint.sources.feeds
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        paths = ", ".join(f"GET {one.path}" for one in feeds)
+        return problem(
+            error.status_code if isinstance(error, HTTPException) else 500,
+            "No such endpoint",
+            f"{request.method} {request.url.path} is not served; there are {paths}",
+        )
+
+    return Starlette(
+        routes=[
+            *(Route(one.path, endpoint.get, methods=["GET"]) for one in feeds),
+            *health(faults, with_reasons=False),
+        ],
+        exception_handlers={HTTPException: not_found},
+    )
+
+
+def _answer(error: RequestRefusedError) -> Response:
+    return problem(error.status, error.title, error.detail, headers=error.headers)

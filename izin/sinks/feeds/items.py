@@ -1,0 +1,146 @@
+"""A record as JSON: the fields of its contract, flat, beside where it is.
+
+    {"id": "…", "topic": "…", "partition": 3, "offset": 17, "key": "100001/MESAJ/…", …}
+
+A tombstone is ``"deleted": true`` beside its key. A record that this release cannot read is
+``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
+
+A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
+registered brand, for an event may name any customer; the record's own customer counts where a brand
+is not registered.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+from izin.consent.enums import CHANNELS
+from izin.runtime.api_keys.access import outside
+from izin.runtime.observe import get_logger
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.records import AvroRecord
+from izin.sinks.feeds.log import Feed, LogRecord
+
+POSITION_FIELDS: Mapping[str, str] = {
+    "id": "Identifies the record: a repeated one has the same.",
+    "topic": "The topic that it is from.",
+    "partition": "Its partition.",
+    "offset": "Its offset. Of two records of a key, the later one has the greater.",
+    "key": "brand_code/type/recipient_type/recipient. Personal data.",
+}
+"""What every item has, and what it means."""
+DELETED = "deleted"
+UNREADABLE = "unreadable"
+_KEY_STEPS = 3
+
+_log = get_logger(__name__)
+
+
+class FeedItem(NamedTuple):
+    """What readers get of a record, and who they are."""
+
+    brand_code: int
+    channel: str
+    customer_id: str
+    """As the record says; empty where it says nothing."""
+    json: bytes
+
+
+class Brands:
+    """Whose each registered brand is: a table of the topic ``brands``."""
+
+    def __init__(self, customers: Mapping[int, str] | None = None) -> None:
+        self._customers = dict(customers or {})
+
+    def customer_of(self, item: FeedItem) -> str:
+        """Return whose the brand of ``item`` is."""
+        return self._customers.get(item.brand_code, item.customer_id)
+
+    def put(self, record: AvroRecord) -> None:
+        """Add or replace a brand."""
+        self._customers[record["brand_code"]] = record["customer_id"]
+
+    def remove(self, key: bytes) -> None:
+        """Forget a brand."""
+        self._customers.pop(int(key), None)
+
+    def unreadable(self, key: bytes) -> None:
+        """Keep what is known of a brand whose record cannot be read."""
+
+
+class Items:
+    """Makes the items of one feed."""
+
+    def __init__(self, feed: Feed, codec: Codec, brands: Brands) -> None:
+        self._feed = feed
+        self._codec = codec
+        self._brands = brands
+
+    def of(self, record: LogRecord, key: ApiKey) -> bytes | None:
+        """Return ``record`` as JSON; None where it is not for the holder of ``key``.
+
+        Raises OurError where its schema cannot be fetched now.
+        """
+        if record.item is None:
+            record.item = self._made(record) or False
+        item = record.item
+        if not item:
+            return None
+        customer_id = self._brands.customer_of(item)
+        is_outside = outside(
+            key, customer_id=customer_id, brand_code=item.brand_code, channel=item.channel
+        )
+        return None if is_outside else item.json
+
+    def _made(self, record: LogRecord) -> FeedItem | None:
+        """Return the item of ``record``; None: it is nobody's."""
+        if record.key.startswith(SUPPRESSED):
+            return None
+        if record.value is None:
+            return self._without_content(record, DELETED)
+        try:
+            content = self._codec.decode(self._feed.topic.record, record.value)
+        except UndecodableError as error:
+            _log.error("record not readable", **_place(self._feed, record), error=str(error))
+            return self._without_content(record, UNREADABLE)
+        return FeedItem(
+            brand_code=content["brand_code"],
+            channel=content["type"],
+            customer_id=content["customer_id"],
+            json=self._json(record, content),
+        )
+
+    def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
+        code, *steps = record.key.decode("utf-8", "replace").split("/", _KEY_STEPS)
+        if not (code.isdecimal() and code.isascii()) or len(steps) < _KEY_STEPS:
+            _log.error("key not readable", **_place(self._feed, record))
+            return None
+        return FeedItem(
+            brand_code=int(code),
+            channel=steps[0] if steps[0] in CHANNELS else "",
+            customer_id="",
+            json=self._json(record, {what: True}),
+        )
+
+    def _json(self, record: LogRecord, content: Mapping[str, Any]) -> bytes:
+        place = _place(self._feed, record)
+        where = "/".join(map(str, place.values()))
+        return orjson.dumps(
+            {
+                "id": record.record_id or where,
+                **place,
+                "key": record.key.decode("utf-8", "replace"),
+                **content,
+            }
+        )
+
+
+def _place(feed: Feed, record: LogRecord) -> dict[str, Any]:
+    return {
+        "topic": feed.topic.name,
+        "partition": record.partition,
+        "offset": record.offset,
+    }

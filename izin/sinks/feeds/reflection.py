@@ -1,0 +1,149 @@
+"""Whether what a consistency token names can be read in a feed, and up to where it must be read.
+
+An event at an offset of an input topic is decided once ``order-positions`` of its partition number
+is beyond that offset. What follows from it is then written on the same partition number: the opt-
+out, and the decision. The ledger has taken the decision once ``ledger-positions`` is beyond the end
+that ``consent-decisions`` has by then; the permission and the outcome are then written too.
+
+Written is not committed. Kafka ends a transaction partition by partition, so its record of the
+positions may be readable before the others of the same transaction. But they are all in their logs,
+below the ends that Kafka shows to those who read uncommitted records too. Those ends are what a
+reader must reach; and readers of committed records come there only once the transaction has ended.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from izin.consent.errors import OurError, SourceError
+from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_identity import TopicIdentities, offsets
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.topics import Topics
+from izin.sinks.feeds.log import Feed, UnreachableLogError
+from izin.sinks.feeds.progress import PipelineProgress
+
+
+class ForeignTokenError(SourceError):
+    """A token that names topics or partitions which are no input of this installation."""
+
+
+class NotReflectedError(OurError):
+    """What a token names cannot be read yet."""
+
+    def __init__(self, by: str) -> None:
+        super().__init__(f"{by} has not come so far")
+        self.by = by
+        """Who has not come so far."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reflection:
+    """Waits for what tokens name."""
+
+    settings: KafkaSettings
+    admin: AdminClient
+    progress: PipelineProgress
+
+    async def ends(
+        self,
+        feed: Feed,
+        token: Sequence[LogPosition],
+        identities: TopicIdentities,
+        *,
+        within: float,
+    ) -> Mapping[int, int]:
+        """Return, by partition, up to where ``feed`` must be read to reflect ``token``.
+
+        Waits up to ``within`` seconds.
+
+        Raises:
+            ForeignTokenError: it cannot be of this installation.
+            NotReflectedError: what it names is not processed yet.
+            UnreachableLogError: Kafka does not answer.
+        """
+        topics = self.settings.topics
+        wanted: dict[int, dict[str, int]] = defaultdict(dict)
+        for topic, partition, offset in token:
+            if topic not in _lanes(topics) or partition >= identities.partitions[topic]:
+                raise ForeignTokenError
+            wanted[partition][topic] = offset
+        if not wanted:
+            return {}
+        try:
+            async with asyncio.timeout(within):
+                await self._until_decided(wanted, identities)
+                if feed.follows_ledger:
+                    decided = await self._ends_of(topics.decisions.name, wanted)
+                    await self._until_taken(decided, identities)
+                return await self._ends_of(feed.topic.name, wanted)
+        except TimeoutError:
+            is_decided = self._is_decided(wanted, identities)
+            raise NotReflectedError("the ledger" if is_decided else "the order stage") from None
+
+    async def _until_decided(
+        self, wanted: Mapping[int, Mapping[str, int]], identities: TopicIdentities
+    ) -> None:
+        while True:
+            changed = self.progress.changed.next
+            if self._is_decided(wanted, identities):
+                return
+            await changed.wait()
+
+    def _is_decided(
+        self, wanted: Mapping[int, Mapping[str, int]], identities: TopicIdentities
+    ) -> bool:
+        return all(
+            self._decided_below(partition, topic, identities) > offset
+            for partition, lanes in wanted.items()
+            for topic, offset in lanes.items()
+        )
+
+    def _decided_below(self, partition: int, topic: str, identities: TopicIdentities) -> int:
+        """Return the offset below which the order stage has decided ``topic``; -1: unknown."""
+        found = self.progress.decided.get(partition)
+        field = _lanes(self.settings.topics)[topic]
+        if (
+            found is None
+            or found["cluster_id"] != identities.cluster_id
+            or found[f"{field}_topic_id"] != identities.topic_ids[topic]
+        ):
+            return -1
+        return int(found[f"{field}_offset"])
+
+    async def _until_taken(self, ends: Mapping[int, int], identities: TopicIdentities) -> None:
+        topic_id = identities.topic_ids[self.settings.topics.decisions.name]
+        while True:
+            changed = self.progress.changed.next
+            found = self.progress.ledger
+            if (
+                found is not None
+                and found["cluster_id"] == identities.cluster_id
+                and found["decisions_topic_id"] == topic_id
+                and all(
+                    number < len(found["decisions_offsets"])
+                    and found["decisions_offsets"][number] >= end
+                    for number, end in ends.items()
+                )
+            ):
+                return
+            await changed.wait()
+
+    async def _ends_of(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
+        try:
+            return await in_daemon_thread(
+                lambda: offsets(self.admin, topic, partitions, OffsetSpec.latest()),
+                name="feed ends",
+            )
+        except KafkaException as error:
+            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
+
+
+def _lanes(topics: Topics) -> Mapping[str, str]:
+    """Return how the fields of Positions about each input topic begin, by its name."""
+    return {topics.events.name: "events", topics.express.name: "express"}

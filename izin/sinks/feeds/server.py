@@ -1,0 +1,127 @@
+"""The feeds as a process.
+
+It binds its ports first and listens once Kafka is reachable; on SIGTERM it answers who waits, and
+ends. It stores nothing: what clients have read is in their cursors, and records are in its memory
+only.
+"""
+
+import asyncio
+import signal
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+
+import uvloop
+
+from izin.runtime.api_keys.directory import ApiKeyReader
+from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.http_server.limits import HttpLimits
+from izin.runtime.http_server.operations import operations_app
+from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import FeedsSettings, KafkaSettings
+from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.topic_follower import TopicFollower
+from izin.schemas.codec import Codec
+from izin.sinks.feeds.endpoint import FeedEndpoint, feeds_app
+from izin.sinks.feeds.items import Brands
+from izin.sinks.feeds.metrics import FeedMetrics
+from izin.sinks.feeds.progress import PipelineProgress
+from izin.sinks.feeds.reflection import Reflection
+from izin.sinks.feeds.sources import Sources
+
+_DRAIN = 5
+_LIMITS = HttpLimits(requests=2048, connections=4096)
+"""Most requests only wait, and take little."""
+
+_log = get_logger(__name__)
+
+
+def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
+    """Serve the feeds until SIGTERM or SIGINT.
+
+    Raises:
+        PortError: an address cannot be used.
+        BrokerError: Kafka cannot be reached at the start, or lacks a topic.
+    """
+
+    async def until_stopped(listeners: HttpListeners) -> None:
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        await run(kafka, settings, codec, listeners, stopping)
+
+    with closing(bound(settings)) as listeners:
+        uvloop.run(until_stopped(listeners))
+
+
+def bound(settings: FeedsSettings) -> HttpListeners:
+    """Return the bound listeners; raises PortError."""
+    return HttpListeners(
+        ListenAddress(
+            server="the feeds", host=settings.host, port=settings.port, settings="IZIN_FEEDS"
+        ),
+        ListenAddress(
+            server="the feeds' operations listener",
+            host=settings.operations_host,
+            port=settings.operations_port,
+            settings="IZIN_FEEDS_OPERATIONS",
+        ),
+    )
+
+
+async def run(
+    kafka: KafkaSettings,
+    settings: FeedsSettings,
+    codec: Codec,
+    listeners: HttpListeners,
+    stopping: asyncio.Event,
+) -> None:
+    """Serve the feeds on ``listeners`` until ``stopping`` is set; raises BrokerError."""
+    brands, progress, broker = Brands(), PipelineProgress(kafka, codec), BrokerWatch(kafka)
+    async with Sources(kafka, settings, codec, brands) as sources:
+        with ExitStack() as following:
+            known = TopicFollower(kafka, codec, kafka.topics.brands, brands).follow()
+            await asyncio.to_thread(following.enter_context, known)
+            keys = following.enter_context(ApiKeyReader(kafka, codec).follow())
+            following.enter_context(progress.following())
+            endpoint = FeedEndpoint(
+                sources=sources,
+                reflection=Reflection(settings=kafka, admin=sources.admin, progress=progress),
+                keys=keys,
+                metrics=FeedMetrics(),
+                clock=lambda: datetime.now(UTC),
+                is_reachable=lambda: broker.is_reachable,
+                reflect_within=settings.reflect_within,
+                stopping=stopping,
+            )
+            if not stopping.is_set():
+                listeners.listen()
+                _log.info("feeds started", host=settings.host, port=settings.port)
+                await _listen(endpoint, broker, settings, listeners)
+
+
+async def _listen(
+    endpoint: FeedEndpoint, broker: BrokerWatch, settings: FeedsSettings, listeners: HttpListeners
+) -> None:
+    watching = [
+        asyncio.create_task(broker.run(), name="broker watch"),
+        asyncio.create_task(endpoint.sources.run(), name="topic watch"),
+    ]
+    registry = endpoint.metrics.registry
+
+    def faults() -> Mapping[str, str]:
+        return {**broker.faults(), **endpoint.keys.faults(), **endpoint.sources.faults()}
+
+    try:
+        await listeners.serve(
+            feeds_app(endpoint, faults),
+            operations_app(registry, faults),
+            registry,
+            proxies=settings.proxies,
+            drain=_DRAIN,
+            stopping=endpoint.stopping,
+            limits=_LIMITS,
+        )
+    finally:
+        await cancel_all(watching)

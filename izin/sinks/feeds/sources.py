@@ -1,0 +1,140 @@
+"""Where the feeds read from: a follower of each topic, begun anew where the topic is another.
+
+Topics are known by their ids. They are asked for all the time, so that a cursor of a topic that was
+deleted and created again is refused, and what was read of the former one is forgotten.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Self
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from izin.runtime.daemon_thread import in_daemon_thread
+from izin.runtime.kafka import admin, broker_errors
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import FeedsSettings, KafkaSettings
+from izin.runtime.topic_identity import TopicIdentities, identities, offsets
+from izin.schemas.codec import Codec
+from izin.sinks.feeds.items import Brands, Items
+from izin.sinks.feeds.log import Feed, LogIdentity, UnreachableLogError, feeds
+from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.reading import FeedSource
+from izin.sinks.feeds.tail import Tail
+
+_ASKED_EVERY = 2.0
+_ASKED_WITHIN = 5.0
+
+_log = get_logger(__name__)
+
+
+class Sources:
+    """The sources of all feeds of a process. An async context manager."""
+
+    def __init__(
+        self, kafka: KafkaSettings, settings: FeedsSettings, codec: Codec, brands: Brands
+    ) -> None:
+        self.identities: TopicIdentities
+        """Of the topics of the feeds, and of those before them."""
+        self.admin: AdminClient = admin(kafka)
+        topics = kafka.topics
+        self.feeds = feeds(topics)
+        self._kafka = kafka
+        self._codec = codec
+        self._brands = brands
+        self._older = OlderRecords(kafka, readers=settings.readers)
+        self._memory = settings.memory // len(self.feeds)
+        self._names = [
+            *(one.topic.name for one in self.feeds),
+            *(one.name for one in (topics.events, topics.express, topics.decisions)),
+        ]
+        self._sources: dict[str, FeedSource] = {}
+        self._following: dict[str, ExitStack] = {}
+
+    async def __aenter__(self) -> Self:
+        """Begin to follow the topics; raises BrokerError where Kafka does not know them."""
+        self.identities = await in_daemon_thread(self._first_identities, name="feed topics")
+        for feed in self.feeds:
+            self._open(feed)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for following in self._following.values():
+            following.close()
+        await self._older.close()
+
+    def of(self, feed: Feed) -> FeedSource:
+        """Return the source of ``feed``."""
+        return self._sources[feed.name]
+
+    def faults(self) -> Mapping[str, str]:
+        """Return which feeds are not ready."""
+        return {
+            f"feed {name}": "its end is not known yet"
+            for name, source in self._sources.items()
+            if not source.tail.is_ready
+        }
+
+    async def beginnings(self, source: FeedSource) -> dict[int, int]:
+        """Return the first offset of each partition; raises UnreachableLogError."""
+        topic, partitions = source.feed.topic.name, range(source.identity.partitions)
+        try:
+            found = await in_daemon_thread(
+                lambda: offsets(self.admin, topic, partitions, OffsetSpec.earliest()),
+                name="feed beginnings",
+            )
+        except KafkaException as error:
+            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
+        return dict(found)
+
+    async def run(self) -> None:
+        """Watch which topics there are, until cancelled."""
+        while True:
+            await asyncio.sleep(_ASKED_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once which topics there are."""
+        try:
+            found = await in_daemon_thread(
+                lambda: identities(self.admin, self._names, timeout=_ASKED_WITHIN),
+                name="feed topics",
+            )
+        except KafkaException as error:
+            _log.debug("topics not found", error=error.args[0].str())
+            return
+        self.identities = found
+        for feed in self.feeds:
+            if self._identity(feed) != self._sources[feed.name].identity:
+                _log.warning("topic is another", topic=feed.topic.name)
+                self._open(feed)
+
+    def _first_identities(self) -> TopicIdentities:
+        with broker_errors(self._kafka):
+            return identities(self.admin, self._names)
+
+    def _identity(self, feed: Feed) -> LogIdentity:
+        name = feed.topic.name
+        return LogIdentity(
+            cluster_id=self.identities.cluster_id,
+            topic_id=self.identities.topic_ids[name],
+            partitions=self.identities.partitions[name],
+        )
+
+    def _open(self, feed: Feed) -> None:
+        """Follow the topic of ``feed``, from now on by its present identity."""
+        identity, before = self._identity(feed), self._following.pop(feed.name, None)
+        if before is not None:
+            before.close()
+        tail = Tail(self._kafka, feed.topic.name, identity.partitions, most_bytes=self._memory)
+        following = self._following[feed.name] = ExitStack()
+        following.enter_context(tail.following())
+        self._sources[feed.name] = FeedSource(
+            feed=feed,
+            identity=identity,
+            tail=tail,
+            older=self._older,
+            items=Items(feed, self._codec, self._brands),
+        )

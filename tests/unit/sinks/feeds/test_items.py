@@ -1,0 +1,153 @@
+"""Items: what readers get of a record, and that they get no other's."""
+
+from typing import Any
+
+import orjson
+import pytest
+from structlog.typing import EventDict
+
+from izin.schemas.cloud_events import ID
+from izin.schemas.contracts import current
+from izin.schemas.erasure import SuppressionKeys
+from izin.sinks.feeds.items import POSITION_FIELDS, Brands, Items
+from izin.sinks.feeds.log import LogRecord
+from tests.contract.schemas.examples import golden
+from tests.support.api_keys import an_api_key
+from tests.support.builders import BRAND, CUSTOMER
+from tests.unit.sinks.feeds.fakes import (
+    CODEC,
+    OPT_OUTS,
+    OUTCOMES,
+    PERMISSIONS,
+    FakeMessage,
+    a_permission,
+    key_of,
+)
+
+KEY = key_of(a_permission())
+
+
+def a_record(value: bytes | None, *, key: bytes = KEY, **overrides: Any) -> LogRecord:  # noqa: ANN401  # of a message
+    """Return a record at partition 2, offset 7."""
+    return LogRecord(FakeMessage(2, 7, value, key=key, **overrides))  # type: ignore[arg-type]
+
+
+def encoded(**overrides: object) -> bytes:
+    """Return an encoded permission."""
+    return CODEC.encode("Permission", a_permission(**overrides))
+
+
+@pytest.mark.parametrize("feed", [OPT_OUTS, PERMISSIONS, OUTCOMES])
+def test_item_has_the_fields_of_the_contract_and_its_place(feed: Any) -> None:  # noqa: ANN401  # a Feed
+    """Flat, and none of both is hidden by the other."""
+    value = golden(feed.topic.record)
+    headers = [("ce_type", b"x"), (ID, "ö-1".encode())]
+    record = a_record(CODEC.encode(feed.topic.record, value), headers=headers)
+    key = an_api_key(customers=frozenset({value["customer_id"]}))
+    found = Items(feed, CODEC, Brands()).of(record, key)
+    assert found is not None
+    item = orjson.loads(found)
+    fields = [one["name"] for one in current()[feed.topic.record].schema["fields"]]
+    assert list(item) == [*POSITION_FIELDS, *fields]
+    assert item["id"] == "ö-1"
+    assert (item["topic"], item["partition"], item["offset"]) == (feed.topic.name, 2, 7)
+    assert not any(isinstance(one, dict | list) for one in item.values())
+
+
+def test_tombstone_is_a_deletion_of_its_key() -> None:
+    """It has no header of ours, so its place identifies it."""
+    items = Items(PERMISSIONS, CODEC, Brands({BRAND: CUSTOMER}))
+    found = items.of(a_record(None), an_api_key())
+    assert found is not None
+    assert orjson.loads(found) == {
+        "id": "permissions/2/7",
+        "topic": "permissions",
+        "partition": 2,
+        "offset": 7,
+        "key": KEY.decode(),
+        "deleted": True,
+    }
+
+
+@pytest.mark.parametrize("value", [None, b"\1\2"])
+@pytest.mark.parametrize(
+    ("customers", "cut", "is_mine"),
+    [
+        ({BRAND: CUSTOMER}, {}, True),
+        ({BRAND: "beta"}, {}, False),
+        ({}, {}, False),
+        ({BRAND: CUSTOMER}, {"brands": frozenset({7})}, False),
+        ({BRAND: CUSTOMER}, {"channels": frozenset({"ARAMA"})}, False),
+        ({BRAND: CUSTOMER}, {"channels": frozenset({"MESAJ"})}, True),
+    ],
+)
+def test_record_without_content_is_cut_by_its_key(
+    value: bytes | None,
+    customers: dict[int, str],
+    cut: dict[str, Any],
+    is_mine: bool,
+) -> None:
+    """A deletion, and what cannot be read: the key says of which brand and channel it is."""
+    items = Items(PERMISSIONS, CODEC, Brands(customers))
+    found = items.of(a_record(value), an_api_key(**cut))
+    assert (found is not None) == is_mine
+
+
+@pytest.mark.parametrize(
+    ("customers", "named", "is_mine"),
+    [
+        ({BRAND: CUSTOMER}, CUSTOMER, True),
+        ({BRAND: CUSTOMER}, "beta", True),
+        ({BRAND: "beta"}, CUSTOMER, False),
+        ({}, CUSTOMER, True),
+        ({}, "beta", False),
+    ],
+)
+def test_brand_says_whose_a_record_is(
+    customers: dict[int, str],
+    named: str,
+    is_mine: bool,
+) -> None:
+    """A topic's writer may name any customer; the opt-out is the brand's all the same."""
+    items = Items(PERMISSIONS, CODEC, Brands(customers))
+    found = items.of(a_record(encoded(customer_id=named)), an_api_key())
+    assert (found is not None) == is_mine
+
+
+def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> None:
+    """An opt-out written by a newer release is not left out; and it is logged once."""
+    items, record = Items(OPT_OUTS, CODEC, Brands({BRAND: CUSTOMER})), a_record(b"\xc3\x01what")
+    for _ in range(3):
+        found = items.of(record, an_api_key())
+        assert found is not None
+    item = orjson.loads(found)
+    assert (item["key"], item["unreadable"]) == (KEY.decode(), True)
+    assert [one["event"] for one in logged] == ["record not readable"]
+
+
+@pytest.mark.parametrize("key", [b"", b"nothing", b"a/b/c/d", "١/MESAJ/BIREYSEL/x".encode()])
+def test_record_without_content_and_key_is_nobodys(key: bytes, logged: list[EventDict]) -> None:
+    """Nothing can be said about it, but that it is there."""
+    assert Items(OPT_OUTS, CODEC, Brands()).of(a_record(None, key=key), an_api_key()) is None
+    assert [one["event"] for one in logged] == ["key not readable"]
+
+
+def test_suppression_is_nobodys() -> None:
+    """It stands beside the state, and is no state of a key."""
+    key = SuppressionKeys(["s" * 32]).of(KEY)
+    items = Items(PERMISSIONS, CODEC, Brands({BRAND: CUSTOMER}))
+    for value in (None, encoded()):
+        assert items.of(a_record(value, key=key), an_api_key()) is None
+
+
+def test_brand_that_moves_takes_its_records_along() -> None:
+    """From then on they are the new customer's; a removed one is what its records say."""
+    brands = Brands()
+    items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
+    mine, theirs = an_api_key(), an_api_key(customers=frozenset({"beta"}))
+    brands.put(golden("Brand") | {"brand_code": BRAND, "customer_id": "beta"})
+    brands.unreadable(str(BRAND).encode())
+    assert items.of(record, mine) is None
+    assert items.of(record, theirs) is not None
+    brands.remove(str(BRAND).encode())
+    assert items.of(record, mine) is not None
