@@ -21,6 +21,7 @@ COMMANDS = {
     "order": "izin.console.workers:order",
     "sink": "izin.console.workers:sink",
     "intake": "izin.console.workers:intake",
+    "feeds": "izin.console.workers:feeds",
     "explain": "izin.console.explain.command:explain",
     "dead-letters": "izin.console.dead_letters.command:app",
     "rate-limits": "izin.console.rate_limits:rate_limits",

@@ -18,6 +18,9 @@ from izin.console.terminal.output import exit_on_error, out, say
 from izin.local import LocalError
 
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
+]
 
 
 def up(
@@ -27,15 +30,15 @@ def up(
     ] = Path(".izin/up"),
     kafka_port: PortOption = 19092,
     postgres_port: PortOption = 15432,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
-    ] = False,
+    fresh: FreshOption = False,
     registry: Annotated[
         bool, typer.Option("--registry", help="Start a schema registry (Apicurio) too.")
     ] = False,
     registry_port: PortOption = 18080,
     intake_port: PortOption = 8081,
     intake_operations_port: PortOption = 8091,
+    feeds_port: PortOption = 8084,
+    feeds_operations_port: PortOption = 8094,
     sink_port: PortOption = 8082,
     sink_operations_port: PortOption = 8092,
     order_port: PortOption = 8083,
@@ -52,8 +55,7 @@ def up(
     It has two brands: 100001 is active and pushes, 100002 is in first loading. What was stored
     (topics, ledger, the simulated register) is there again at the next run; --fresh removes it. A
     server or worker that dies is started again, on its port. A server that the environment names is
-    used instead of one of our own. Exit code 4 if a part cannot start, or a server dies time after
-    time.
+    used instead of one of our own. Exit code 4 if a part cannot start, or dies time after time.
     """
     ports = Ports(
         kafka=kafka_port or None,
@@ -61,6 +63,8 @@ def up(
         registry=registry_port or None if registry else None,
         intake=intake_port or None,
         intake_operations=intake_operations_port or None,
+        feeds=feeds_port or None,
+        feeds_operations=feeds_operations_port or None,
         sink=sink_port or None,
         sink_operations=sink_operations_port or None,
         order=order_port or None,
@@ -104,6 +108,8 @@ def _panel(stack: LocalStack) -> Panel:
     lines = [
         f"intake     {stack.url('intake')}/v1/consents",
         f"           {stack.url('intake_operations')}/metrics",
+        f"feeds      {stack.url('feeds')}/v1/opt-outs",
+        f"           {stack.url('feeds_operations')}/metrics",
         f"sink       {stack.url('sink')}/health/ready",
         f"           {stack.url('sink_operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
@@ -112,7 +118,7 @@ def _panel(stack: LocalStack) -> Panel:
         f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",
         f"logs       {stack.logs}",
         "",
-        "In another terminal (the file also has a key for the intake, IZIN_API_KEY):",
+        "In another terminal (the file also has a key for intake and feeds, IZIN_API_KEY):",
         f"  set -a; . {shlex.quote(str(stack.environment_file))}; set +a",
         "  izin doctor",
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
@@ -122,5 +128,7 @@ def _panel(stack: LocalStack) -> Panel:
         '      -H "Authorization: Bearer $IZIN_API_KEY" \\',
         "      -d telefon=05550000001 -d kanal=SMS -d durum=RET \\",
         "      -d kaynak=HS_WEB -d marka=100001",
+        f"  curl '{stack.url('feeds')}/v1/opt-outs?wait=10' \\",
+        '      -H "Authorization: Bearer $IZIN_API_KEY"',
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)

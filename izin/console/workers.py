@@ -1,4 +1,4 @@
-"""``izin order | sink | intake``: our processes, each in the foreground until SIGTERM or Ctrl-C.
+"""``izin order | sink | intake | feeds``: our processes, each until SIGTERM or Ctrl-C.
 
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
@@ -7,6 +7,7 @@ from izin.console.terminal.output import exit_on_error
 from izin.runtime.observe import configure
 from izin.runtime.registry import codec
 from izin.runtime.settings import (
+    FeedsSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -55,3 +56,17 @@ def intake() -> None:
         configure(LogSettings())
         kafka = KafkaSettings()
         serve(kafka, IntakeSettings(), codec(kafka))
+
+
+def feeds() -> None:
+    """Serve opt-outs, permissions and outcomes over HTTP, to systems that have no Kafka client.
+
+    It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
+    setting or a server is at fault.
+    """
+    from izin.sinks.feeds.server import serve  # noqa: PLC0415 - see above
+
+    with exit_on_error():
+        configure(LogSettings())
+        kafka = KafkaSettings()
+        serve(kafka, FeedsSettings(), codec(kafka))

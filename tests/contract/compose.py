@@ -32,6 +32,7 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
         settings.LogSettings,
     ),
     "intake": (settings.KafkaSettings, settings.IntakeSettings, settings.LogSettings),
+    "feeds": (settings.KafkaSettings, settings.FeedsSettings, settings.LogSettings),
     "doctor": (
         settings.KafkaSettings,
         settings.LedgerSettings,

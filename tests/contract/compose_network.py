@@ -12,6 +12,7 @@ _LISTENERS = {
     "order": settings.StreamSettings,
     "sink": settings.SinkSettings,
     "intake": settings.IntakeSettings,
+    "feeds": settings.FeedsSettings,
 }
 _ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
 _PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')

@@ -21,6 +21,8 @@ PORTS = (
     "postgres",
     "intake",
     "intake-operations",
+    "feeds",
+    "feeds-operations",
     "sink",
     "sink-operations",
     "order",

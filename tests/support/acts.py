@@ -38,6 +38,7 @@ OTHERS: Mapping[str, str] = {
     "order": RUNS,
     "sink": RUNS,
     "intake": RUNS,
+    "feeds": RUNS,
     "local start": RUNS,
     "local prepare": RUNS,
     "doctor": "creates topics and tables; no brand, consent or right",

@@ -22,6 +22,7 @@ from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka, topic_admin
 from izin.runtime.registry import codec
 from izin.runtime.settings import (
+    FeedsSettings,
     IntakeSettings,
     IysSettings,
     LedgerSettings,
@@ -120,14 +121,19 @@ def _sink() -> Iterator[Finding]:
 
 
 def _intake() -> Iterator[Finding]:
-    settings = IntakeSettings()
+    yield _endpoint("intake", IntakeSettings())
+
+
+def _feeds() -> Iterator[Finding]:
+    yield _endpoint("feeds", FeedsSettings())
+
+
+def _endpoint(check: str, settings: IntakeSettings | FeedsSettings) -> Finding:
     if not settings.model_fields_set & {"host", "port"}:
-        yield skipped(
-            "intake", "neither IZIN_INTAKE_HOST nor IZIN_INTAKE_PORT is set here, so none is known"
-        )
-        return
-    url = living_workers.intake_url(settings)
-    yield lag_checks.of_intake(url, living_workers.intake_status(url, _TIMEOUT))
+        host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
+        return skipped(check, f"neither {host} nor {port} is set here, so none is known")
+    url = living_workers.endpoint_url(settings)
+    return lag_checks.of_endpoint(check, url, living_workers.endpoint_status(url, _TIMEOUT))
 
 
 def _pull() -> Iterator[Finding]:
@@ -226,6 +232,7 @@ CHECKS = (
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=_intake),
+    Check(name="feeds", run=_feeds),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
@@ -234,5 +241,5 @@ CHECKS = (
     Check(name="iys", run=_iys),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
-OF_WORKERS = frozenset({"order", "sink", "intake"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds"})
 """The checks that fail until workers have been started."""

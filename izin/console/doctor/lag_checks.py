@@ -82,19 +82,22 @@ def _unread(worker: WorkerReading, lanes: Sequence[Unread], now: datetime) -> tu
     return what, age > USUAL
 
 
-def of_intake(url: str, status: int | None) -> Finding:
-    """Return whether the intake at ``url`` is ready, from the status of its answer, if any."""
+def of_endpoint(check: str, url: str, status: int | None) -> Finding:
+    """Return whether the process at ``url``, which the command ``check`` starts, is ready, from the
+    status of its answer, if any.
+    """
     match status:
         case httpx.codes.OK:
-            return ok("intake", f"{url} is ready")
+            return ok(check, f"{url} is ready")
         case None:
+            host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
             return wrong(
-                "intake",
-                f"none answers at {url}, where IZIN_INTAKE_HOST and IZIN_INTAKE_PORT say that one "
-                "is; start it: izin intake",
+                check,
+                f"none answers at {url}, where {host} and {port} say that one is; start it: "
+                f"izin {check}",
             )
         case _:
-            return wrong("intake", f"{url} is not ready ({status}); what does its log say?")
+            return wrong(check, f"{url} is not ready ({status}); what does its log say?")
 
 
 def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:

@@ -1,4 +1,4 @@
-"""Which workers run: members of the order workers' group, and what an intake answers.
+"""Which workers run: members of the order workers' group, and what an HTTP endpoint answers.
 
 Living sink workers are in the ledger (``reads.living``). Processes are not looked for: they may be
 on other machines.
@@ -8,7 +8,7 @@ import httpx
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
-from izin.runtime.settings import IntakeSettings, KafkaSettings
+from izin.runtime.settings import FeedsSettings, IntakeSettings, KafkaSettings
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 
@@ -26,14 +26,14 @@ def order_workers(settings: KafkaSettings, group: str) -> int:
             raise
 
 
-def intake_url(settings: IntakeSettings) -> str:
-    """Return where the intake of these settings answers whether it is ready."""
+def endpoint_url(settings: IntakeSettings | FeedsSettings) -> str:
+    """Return where the process of these settings answers whether it is ready."""
     host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
     return f"http://{host}:{settings.port}"
 
 
-def intake_status(url: str, timeout: float) -> int | None:
-    """Return the HTTP status of an intake's readiness, None where nothing answers."""
+def endpoint_status(url: str, timeout: float) -> int | None:
+    """Return the HTTP status of a process's readiness, None where nothing answers."""
     try:
         return httpx.get(f"{url}/health/ready", timeout=timeout, trust_env=False).status_code
     except httpx.HTTPError:

@@ -1,4 +1,4 @@
-"""Register what a local stack works with: one customer, its brands, and a key for the intake."""
+"""Register what a local stack works with: one customer, its brands, and a key for its HTTP."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -38,7 +38,7 @@ async def register(
             id=given.id,
             name=_KEY,
             secret_hash=given.secret_hash,
-            scopes=frozenset({Scope.PUBLISH.value}),
+            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value}),
             customers=frozenset({CUSTOMER}),
             created_at=now,
         )

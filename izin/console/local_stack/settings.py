@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from izin.schemas.api_keys import new_api_key, new_family
 from izin.sinks.record.brand import Brand
@@ -12,6 +13,18 @@ LOADING = 100002
 CUSTOMER = "ornek"
 
 _LOADING_TIME = timedelta(days=30)
+
+Part = Literal[
+    "intake",
+    "intake_operations",
+    "feeds",
+    "feeds_operations",
+    "sink",
+    "sink_operations",
+    "order",
+    "simulator",
+]
+"""A process of ours, or its listener for operators."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +36,24 @@ class Ports:
     registry: int | None = None
     intake: int | None = None
     intake_operations: int | None = None
+    feeds: int | None = None
+    feeds_operations: int | None = None
     sink: int | None = None
     sink_operations: int | None = None
     order: int | None = None
     simulator: int | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Return the settings of our processes that say where they listen."""
+        return {
+            "IZIN_SINK_PORT": str(self.sink),
+            "IZIN_SINK_OPERATIONS_PORT": str(self.sink_operations),
+            "IZIN_INTAKE_PORT": str(self.intake),
+            "IZIN_INTAKE_OPERATIONS_PORT": str(self.intake_operations),
+            "IZIN_FEEDS_PORT": str(self.feeds),
+            "IZIN_FEEDS_OPERATIONS_PORT": str(self.feeds_operations),
+            "IZIN_STREAM_PORT": str(self.order),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,4 +127,4 @@ class StackCredentials:
     push_password: str = field(default_factory=_secret, repr=False)
     suppression_secret: str = field(default_factory=_long_secret, repr=False)
     api_key: str = field(default_factory=_api_key, repr=False)
-    """With which the intake is posted to."""
+    """With which the intake is posted to, and the feeds are read."""

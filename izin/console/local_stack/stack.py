@@ -14,14 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NoReturn, Self, get_args
+from typing import NoReturn, Self, get_args
 
 from pydantic import TypeAdapter
 
 from izin.console.local_stack import simulator
 from izin.console.local_stack.registration import register
 from izin.console.local_stack.run_record import RunRecord
-from izin.console.local_stack.settings import Delays, ExampleBrand, Ports
+from izin.console.local_stack.settings import Delays, ExampleBrand, Part, Ports
 from izin.console.local_stack.state_folder import StateFolder
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import CRITICAL_ONLY
@@ -36,9 +36,6 @@ from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
-
-Part = Literal["intake", "intake_operations", "sink", "sink_operations", "order", "simulator"]
-
 
 _ISO = TypeAdapter(timedelta)
 
@@ -89,7 +86,7 @@ class LocalStack:
 
     @property
     def api_key(self) -> str:
-        """The API key with which the intake is posted to."""
+        """The API key with which the intake is posted to, and the feeds are read."""
         return self._credentials.api_key
 
     @property
@@ -110,7 +107,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        parts: tuple[Part, ...] = ("order", "sink", "intake")
+        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds")
         return all(answers(f"{self.url(part)}/health/ready") for part in parts)
 
     def wait(self) -> NoReturn:
@@ -215,11 +212,7 @@ class LocalStack:
             **servers,
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
             "IZIN_PARTITIONS": str(self._partitions),
-            "IZIN_SINK_PORT": str(self._ports.sink),
-            "IZIN_SINK_OPERATIONS_PORT": str(self._ports.sink_operations),
-            "IZIN_INTAKE_PORT": str(self._ports.intake),
-            "IZIN_INTAKE_OPERATIONS_PORT": str(self._ports.intake_operations),
-            "IZIN_STREAM_PORT": str(self._ports.order),
+            **self._ports.environment(),
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IYS_BASE_URL": self.url("simulator"),
@@ -236,7 +229,7 @@ class LocalStack:
 
     def _write_environment(self) -> None:
         self.environment_file.touch(mode=0o600)
-        # The key is for whoever posts to the intake: none of our processes needs it.
+        # The key is for whoever posts and reads: none of our processes needs it.
         settings = {**self._environment, "IZIN_API_KEY": self.api_key}
         lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -260,11 +253,12 @@ class LocalStack:
         simulator.register(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
-        self._report("starting the order worker, the sink worker and the intake")
+        self._report("starting the order worker, the sink worker, the intake and the feeds")
         workers: tuple[tuple[str, str, Part], ...] = (
             ("order worker", "izin.streams", "order"),
             ("sink worker", "izin.sinks", "sink"),
             ("intake", "izin.producers", "intake"),
+            ("feeds", "izin.sinks.feeds", "feeds"),
         )
         self.supervisor.start_together(
             *(

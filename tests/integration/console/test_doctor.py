@@ -112,21 +112,24 @@ def test_doctor_finds_that_no_worker_runs(
 ) -> None:
     """Nothing waits and nothing runs: each worker is named with the command that starts it."""
     izin("doctor", "--fix")
-    monkeypatch.setenv("IZIN_INTAKE_PORT", str(free_port()))
+    for endpoint in ("INTAKE", "FEEDS"):
+        monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(free_port()))
     code, findings = checked(izin)
     assert code == 1
     missing = {one["check"]: one["what"] for one in findings if one["state"] == "wrong"}
-    for worker in ("order", "sink", "intake"):
+    for worker in ("order", "sink", "intake", "feeds"):
         assert f"izin {worker}" in missing[worker]
-    with running_workers(topics, ledger), an_intake() as port:
-        monkeypatch.setenv("IZIN_INTAKE_PORT", str(port))
+    with running_workers(topics, ledger), an_endpoint() as port:
+        for endpoint in ("INTAKE", "FEEDS"):
+            monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(port))
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
     assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
-    assert (by_check["intake"]["state"], by_check["intake"]["what"]) == (
-        "ok",
-        f"http://127.0.0.1:{port} is ready",
-    )
+    for endpoint in ("intake", "feeds"):
+        assert (by_check[endpoint]["state"], by_check[endpoint]["what"]) == (
+            "ok",
+            f"http://127.0.0.1:{port} is ready",
+        )
 
 
 @contextmanager
@@ -145,8 +148,8 @@ def running_workers(topics: KafkaSettings, ledger: str) -> Iterator[None]:
 
 
 @contextmanager
-def an_intake() -> Iterator[int]:
-    """Serve the answers of an intake that is ready; yield its port."""
+def an_endpoint() -> Iterator[int]:
+    """Serve the answers of a process that is ready; yield its port."""
 
     class Ready(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -225,15 +225,18 @@ def test_of_worker_that_does_not_run_names_its_command(worker: lag_checks.Worker
     assert f"start one: izin {worker.check};" in found.what
 
 
+@pytest.mark.parametrize("check", ["intake", "feeds"])
 @pytest.mark.parametrize(
     ("status", "state"),
     [(200, CheckState.OK), (503, CheckState.WRONG), (None, CheckState.WRONG)],
 )
-def test_of_intake_expects_that_it_is_ready(status: int | None, state: CheckState) -> None:
+def test_of_endpoint_expects_that_it_is_ready(
+    check: str, status: int | None, state: CheckState
+) -> None:
     """One that does not answer is named with its settings."""
-    found = lag_checks.of_intake("http://127.0.0.1:8081", status)
-    assert found.state is state
-    assert ("IZIN_INTAKE_PORT" in found.what) is (status is None)
+    found = lag_checks.of_endpoint(check, "http://127.0.0.1:8081", status)
+    assert (found.check, found.state) == (check, state)
+    assert (f"IZIN_{check.upper()}_PORT" in found.what) is (status is None)
 
 
 def test_of_dead_letters_counts_what_nobody_has_acknowledged() -> None:
