@@ -74,20 +74,47 @@ def publish(folder: Path, recipient: str) -> None:
 
 def posted(folder: Path, recipient: str, key: str | None = None) -> int:
     """Post a consent to the intake with ``key``, else the stack's own; return the status."""
+    return post(folder, recipient, key=key).status_code
+
+
+def post(
+    folder: Path, recipient: str, status: str = "ONAY", *, key: str | None = None
+) -> httpx.Response:
+    """Post to the intake with ``key``, else the stack's own; return the response."""
     settings = environment_of(folder)
-    answer = httpx.post(
+    return httpx.post(
         f"http://127.0.0.1:{settings['IZIN_INTAKE_PORT']}/v1/consents",
         headers={"Authorization": f"Bearer {key or settings['IZIN_API_KEY']}"},
         data={
             "telefon": recipient,
             "kanal": "SMS",
-            "durum": "ONAY",
+            "durum": status,
             "kaynak": "HS_WEB",
             "marka": "100001",
         },
         trust_env=False,
     )
-    return answer.status_code
+
+
+def pulled(folder: Path, feed: str, token: str) -> list[dict[str, object]]:
+    """Return what a feed has once it reflects what ``token`` names."""
+    settings = environment_of(folder)
+    items, page = [], {"next": None, "reflects": False}
+    while not page["reflects"]:
+        query = {"at_least": token, "limit": "1"}
+        if page["next"] is not None:
+            query["after"] = page["next"]
+        response = httpx.get(
+            f"http://127.0.0.1:{settings['IZIN_FEEDS_PORT']}/v1/{feed}",
+            params=query,
+            headers={"Authorization": f"Bearer {settings['IZIN_API_KEY']}"},
+            timeout=30,
+            trust_env=False,
+        )
+        assert response.status_code == 200, response.text
+        page = response.json()
+        items += page["items"]
+    return items
 
 
 def is_registered(folder: Path, recipient: str) -> bool:
@@ -109,7 +136,7 @@ def pid_of(up: int, mark: str) -> int:
 
 def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
     """The doctor finds nothing, consents reach İYS, also one that is posted with the stack's key,
-    and Ctrl-C leaves no process behind.
+    what was posted can be pulled at once, and Ctrl-C leaves no process behind.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
@@ -120,6 +147,15 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
         until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
         until(lambda: is_registered(folder, "0 (555) 000 00 01"), within=60)
         until(lambda: is_registered(folder, "0555 000 00 02"), within=60)
+        token = post(folder, "0555 000 00 02", "RET").json()["token"]
+        (opt_out,) = pulled(folder, "opt-outs", token)
+        assert opt_out["recipient"] == "+905550000002"
+        permission = [
+            one
+            for one in pulled(folder, "permissions", token)
+            if one["recipient"] == opt_out["recipient"]
+        ][-1]
+        assert (permission["may_send"], permission["desired"]) == (False, "RET")
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []

@@ -99,6 +99,7 @@ class Ingester:
 
         Raises: StreamUnavailableError, RecreatedTopicError.
         """
+        self._announcer.forget()
         return Reader(
             await self._open_topic("error"),
             codec=self.codec,
@@ -186,14 +187,20 @@ class Ingester:
             others += await self._write_bulk(connection, builder, new_keys)
             changes.add_actions(builder.due_actions)
             of_others = await self._apply(changes, others, entries, known)
+            if moves:
+                announced, left = await self._announcer.message(connection, topic, moves, now)
+                if not erasures:
+                    changes.add_last(announced)
             await changes.write(connection)
             if erasures:
                 await erasure.acknowledge(connection, erasures, now=now)
-            last = [self.topic_messages.quarantined(one, now) for one in quarantined]
-            if moves:
-                last.append(await offsets.announcement(connection, self.topic_messages, topic, now))
-            if last:
-                await append_messages(connection, last, now)
+            if quarantined:
+                letters = [self.topic_messages.quarantined(one, now) for one in quarantined]
+                await append_messages(connection, letters, now)
+            if moves and erasures:
+                await append_messages(connection, [announced], now)
+        if moves:
+            self._announcer.committed(left)
         alert(of_others)
         return len(others)
 
@@ -207,6 +214,10 @@ class Ingester:
             settings=self.settings,
             clock=self.clock,
         )
+
+    @cached_property
+    def _announcer(self) -> offsets.Announcer:
+        return offsets.Announcer(self.topic_messages)
 
     @cached_property
     def _storing(self) -> asyncio.Lock:

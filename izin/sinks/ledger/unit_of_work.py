@@ -82,6 +82,10 @@ class UnitOfWork:
         """Publish ``event``, which the sinks originate."""
         self._messages.append(self._topic_messages.event(event, key, self.now))
 
+    def add_last(self, message: Message) -> None:
+        """Publish ``message``, behind what was added before."""
+        self._messages.append(message)
+
     def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Replace ``before`` by the ruled row, and publish the event that rescues it."""
         if ruled.rescue is not None:

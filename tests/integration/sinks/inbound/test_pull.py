@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from structlog.typing import EventDict
@@ -14,6 +15,7 @@ from izin.iys.wire_format.json_reader import UnreadableItem, to_turkish
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
+    HIDDEN,
     SinkHarness,
     a_phone,
     given_at,
@@ -219,3 +221,41 @@ async def test_unchanged_cursor_ends_the_pull(
     monkeypatch.setattr(IysClient, "changes", the_same)
     await harness.pull_and_ingest(Stream.IYS)
     assert (await harness.row()).registered == "RET"
+
+
+async def test_pull_publishes_how_fresh_our_knowledge_is(harness: SinkHarness):
+    """Once both streams were read to their ends, for each channel; not before, and not again."""
+    await harness.pull(Stream.IYS)
+    assert await freshness(harness) == []
+    await harness.pull(Stream.HS)
+    first = await freshness(harness)
+    assert {one["type"] for one in first} == set(Channel)
+    (pulled_at,) = {one["last_pulled_at"] for one in first}
+    assert {one["last_pulled_at"] - one["pulled_until"] for one in first} == {HIDDEN}
+    await harness.pull(Stream.HS)
+    assert await freshness(harness) == first, "the other stream is as old as before"
+    await harness.pull(Stream.IYS)
+    later = (await freshness(harness))[len(first) :]
+    assert len(later) == len(first)
+    assert all(one["last_pulled_at"] > pulled_at for one in later)
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "H521"), (503, None)])
+async def test_brand_that_cannot_be_pulled_stays_as_old_as_it_is(
+    harness: SinkHarness, status: int, code: str | None
+):
+    """Whoever decides by it sees that nothing newer is known, whatever the reason."""
+    await harness.pull()
+    before = await freshness(harness)
+    assert before
+    fault = {"status": status} if code is None else {"status": status, "code": code}
+    harness.iys.inject_fault("changes", times=20, **fault)
+    for _ in range(2):
+        harness.advance(A_SECOND)
+        await harness.pull()
+    assert await freshness(harness) == before
+
+
+async def freshness(harness: SinkHarness) -> list[dict[str, Any]]:
+    """Return the records about the freshness of İYS's word, in order."""
+    return await harness.outbox("%iys-freshness", "IysFreshness")
