@@ -1,0 +1,237 @@
+"""The endpoints of the feeds: pages, waiting, and what is said where there is no page."""
+
+import asyncio
+from datetime import timedelta
+
+import httpx
+import pytest
+from starlette.requests import ClientDisconnect, Request
+
+from izin.consent.errors import OurError
+from izin.schemas.consistency_token import LogPosition, token_of
+from izin.sinks.feeds import reflection
+from izin.sinks.feeds.cursor import AWAY_FOR_AT_MOST
+from tests.unit.sinks.feeds.conftest import TOPICS, Api, serving
+from tests.unit.sinks.feeds.fakes import a_message
+
+PATH = "/v1/permissions"
+TOKEN = token_of([LogPosition(TOPICS.events.name, 0, 4)])
+
+
+def problem(response: httpx.Response, status: int, title: str) -> str:
+    """Check that a response is this problem; return its detail."""
+    found = response.json()
+    assert (response.status_code, found["title"], found["status"]) == (status, title, status)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert ("retry-after" in response.headers) is (status == 503)
+    return str(found["detail"])
+
+
+async def test_page_is_not_stored_by_caches(api: Api):
+    """Recipients are personal data."""
+    api.sources.write("permissions", a_message(0, 0))
+    response = await api.get(PATH)
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"items", "next", "complete"}
+
+
+async def test_waiting_request_gets_the_first_record(api: Api):
+    """And no more than there is: it returns at once."""
+    begun = (await api.get(PATH)).json()["next"]
+    waiting = asyncio.create_task(api.get(PATH, after=begun, wait=30))
+    await asyncio.sleep(0.05)
+    waits = api.endpoint.metrics.registry.get_sample_value
+    assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 1
+    api.sources.write("permissions", a_message(1, 0))
+    async with asyncio.timeout(5):
+        page = (await waiting).json()
+    assert [one["partition"] for one in page["items"]] == [1]
+    assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
+    assert waits("izin_feeds_items_total", {"feed": "permissions"}) == 1
+    served = {"feed": "permissions", "status": "200"}
+    assert waits("izin_feeds_requests_total", served) == 2
+
+
+async def test_wait_ends_with_an_empty_page(api: Api):
+    """With a cursor: also what was for others is behind it."""
+    begun = (await api.get(PATH)).json()["next"]
+    api.sources.write("permissions", a_message(0, 0, brand_code=7, customer_id="beta"))
+    page = (await api.get(PATH, after=begun, wait=0.1)).json()
+    assert (page["items"], page["complete"]) == ([], True)
+    assert page["next"] != begun
+
+
+async def test_stopping_process_answers_who_waits(api: Api):
+    """Within the second after which it looks."""
+    waiting = asyncio.create_task(api.get(PATH, wait=30))
+    await asyncio.sleep(0.05)
+    api.endpoint.stopping.set()
+    async with asyncio.timeout(5):
+        assert (await waiting).json()["items"] == []
+
+
+async def test_empty_page_is_not_given_while_kafka_is_away(api: Api):
+    """It would say that nobody has opted out; what is known is returned all the same."""
+    api.is_reachable[0] = False
+    problem(await api.get("/v1/opt-outs"), 503, "Kafka does not answer")
+    api.sources.write("permissions", a_message(0, 0))
+    assert len((await api.get(PATH)).json()["items"]) == 1
+
+
+async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """The cursor stays where it is, so nothing is passed over."""
+    begun = (await api.get(PATH)).json()["next"]
+
+    def failing(*_: object) -> object:
+        raise OurError("the registry is away")
+
+    items = api.sources.sources["permissions"].items
+    monkeypatch.setattr(items._codec, "decode", failing)
+    api.sources.write("permissions", a_message(0, 0))
+    problem(await api.get(PATH, after=begun), 503, "Kafka does not answer")
+    monkeypatch.undo()
+    assert len((await api.get(PATH, after=begun)).json()["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "title"),
+    [
+        ({"after": "x"}, 400, "Cursor not usable"),
+        ({"limit": 0}, 400, "Parameter not usable"),
+        ({"at_least": "x"}, 400, "Parameter not usable"),
+        (
+            {"at_least": token_of([LogPosition("other-events", 0, 1)])},
+            400,
+            "Token of another installation",
+        ),
+    ],
+)
+async def test_what_cannot_be_used_is_refused(
+    api: Api, query: dict[str, object], status: int, title: str
+):
+    """With what to do instead."""
+    problem(await api.get(PATH, **query), status, title)
+
+
+async def test_cursor_of_another_feed_or_topic_is_refused(api: Api):
+    """A clear word instead of other records."""
+    begun = (await api.get("/v1/opt-outs")).json()["next"]
+    problem(await api.get(PATH, after=begun), 400, "Cursor not usable")
+    identity = api.sources.sources["opt-outs"].identity
+    object.__setattr__(identity, "topic_id", "another")
+    detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor of another topic")
+    assert "begin again without after" in detail
+
+
+async def test_old_cursor_of_permissions_is_gone(api: Api):
+    """Deletions may be missing; a client that reads on time never sees this."""
+    begun = (await api.get(PATH)).json()["next"]
+    api.now[0] += AWAY_FOR_AT_MOST
+    at_last = (await api.get(PATH, after=begun)).json()["next"]
+    api.now[0] += timedelta(minutes=1)
+    detail = problem(await api.get(PATH, after=begun), 410, "Cursor too old")
+    assert "begin a new snapshot" in detail
+    assert (await api.get(PATH, after=at_last)).status_code == 200
+
+
+async def test_deleted_records_are_said_to_be_missing(api: Api):
+    """Retention was faster than the subscriber."""
+    log = api.sources.logs["opt-outs"]
+    begun = (await api.get("/v1/opt-outs")).json()["next"]
+    log.append(a_message(0, 9))
+    log.starts[0] = 5
+    api.sources.sources["opt-outs"].tail.forget()
+    detail = problem(await api.get("/v1/opt-outs", after=begun), 410, "Cursor too old")
+    assert "load the permissions again" in detail
+
+
+async def test_request_waits_until_its_token_is_reflected(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """Through the order stage, up to the end that the topic has by then."""
+    monkeypatch.setattr(reflection, "offsets", lambda *_: {0: 2})
+    late = await api.get("/v1/opt-outs", at_least=TOKEN)
+    assert "the order stage has not come so far" in problem(late, 503, "Not reflected yet")
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    behind = await api.get("/v1/opt-outs", at_least=TOKEN)
+    assert "this endpoint has not come so far" in problem(behind, 503, "Not reflected yet")
+    waiting = asyncio.create_task(api.get("/v1/opt-outs", at_least=TOKEN))
+    await asyncio.sleep(0.05)
+    api.sources.write("opt-outs", a_message(0, 0), ends=2)
+    page = (await waiting).json()
+    assert (len(page["items"]), page["reflects"]) == (1, True)
+    again = (await api.get("/v1/opt-outs", at_least=TOKEN, after=page["next"])).json()
+    assert (again["items"], again["reflects"]) == ([], True)
+
+
+async def test_full_page_does_not_reflect_what_comes_behind(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """The client reads on until it does."""
+    monkeypatch.setattr(reflection, "offsets", lambda *_: {0: 2})
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    api.sources.write("opt-outs", a_message(0, 0), a_message(0, 1))
+    first = (await api.get("/v1/opt-outs", at_least=TOKEN, limit=1)).json()
+    assert (len(first["items"]), first["reflects"]) == (1, False)
+    query = {"at_least": TOKEN, "limit": 1, "after": first["next"]}
+    second = (await api.get("/v1/opt-outs", **query)).json()
+    assert (len(second["items"]), second["reflects"]) == (1, True)
+
+
+async def test_ledger_that_is_behind_is_named(api: Api, monkeypatch: pytest.MonkeyPatch):
+    """Permissions come from the ledger."""
+    monkeypatch.setattr(reflection, "offsets", lambda *_: {0: 2})
+    decided = {"cluster_id": "cluster", "events_topic_id": "topic", "events_offset": 5}
+    api.progress.put(TOPICS.positions.name, 0, decided)
+    detail = problem(await api.get(PATH, at_least=TOKEN), 503, "Not reflected yet")
+    assert "the ledger has not come so far" in detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/v1/consents", 404), ("POST", "/v1/opt-outs", 405), ("GET", "/", 404)],
+)
+async def test_other_paths_and_methods_are_named(api: Api, method: str, path: str, status: int):
+    """With those that there are."""
+    response = await api.client.request(method, path)
+    assert "GET /v1/permissions" in problem(response, status, "No such endpoint")
+
+
+async def test_request_whose_client_has_gone_ends():
+    """It would wait for nobody, and count for its key."""
+    async with serving() as api:
+        gone = asyncio.Event()
+        ended = asyncio.create_task(_asked(api, gone))
+        await asyncio.sleep(0.05)
+        gone.set()
+        async with asyncio.timeout(5):
+            await ended
+        waits = api.endpoint.metrics.registry.get_sample_value
+        assert waits("izin_feeds_waiting", {"feed": "permissions"}) == 0
+
+
+async def _asked(api: Api, gone: asyncio.Event) -> None:
+    """Ask as a server does, for a client that leaves when ``gone`` is set."""
+    first = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> dict[str, object]:
+        if first:
+            return first.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    headers = [(b"authorization", api.client.headers["Authorization"].encode())]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": PATH,
+        "query_string": b"wait=30",
+        "headers": headers,
+        "server": ("feeds", 80),
+        "scheme": "http",
+    }
+    with pytest.raises(ClientDisconnect):
+        await api.endpoint.get(Request(scope, receive))
