@@ -24,7 +24,7 @@ from izin.demo.report import Report
 from izin.demo.scenario import Scenario
 from izin.demo.verify import verify
 from izin.local import LocalError
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 
 SEED = 2026
 ROWS = 20_000

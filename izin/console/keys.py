@@ -20,7 +20,7 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
 from izin.sinks.ledger.registry import api_keys
 from izin.sinks.record.errors import UnknownKeyError

@@ -22,7 +22,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.runtime.errors import BrokerError
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper

@@ -22,7 +22,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention

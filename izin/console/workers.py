@@ -4,8 +4,8 @@ Each imports its own package when it is run: an intake needs no Faust, nor does 
 """
 
 from izin.console.terminal.output import exit_on_error
+from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
-from izin.runtime.registry import codec
 from izin.runtime.settings import (
     FeedsSettings,
     IntakeSettings,

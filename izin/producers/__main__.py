@@ -1,8 +1,8 @@
 """Run the intake: ``python -m izin.producers``."""
 
 from izin.producers.intake.server import serve
+from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
-from izin.runtime.registry import codec
 from izin.runtime.settings import IntakeSettings, KafkaSettings, LogSettings
 from izin.runtime.start_errors import exiting_on_error
 

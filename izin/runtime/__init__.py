@@ -2,11 +2,13 @@
 
 settings            the only reader of the environment
 observe             structured logs, recipients masked, repetitions counted (``repeated_logs``)
-kafka_clients       clients of Kafka; ``kafka``: those of this installation
-topic_admin         topics created, repaired and checked
+kafka               clients of Kafka and the codec of this installation
+kafka_environment   the same for the libraries, by arguments or variables
+kafka_clients, registry_client, broker_faults, plain_log: what both are made of
+topic_admin         topics created, repaired and checked; ``topic_identity``
+topic_follower      a compacted topic in memory, and how fresh it is
 answer_watch        whether a server answers; ``broker_watch`` asks Kafka
 http_server         HTTP servers that shed what is too much
-registry            the codec, with ``registry_client`` where a schema registry is set
 task_cancellation, daemon_thread, gc_tuning, errors
 """
 

@@ -17,6 +17,7 @@ from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.setting_rules.kafka_variables import security_options_of
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
 
 TIMEOUT = 15.0
 """Seconds that one request to the broker may take."""
@@ -52,6 +53,11 @@ def admin(settings: KafkaSettings, **overrides: Any) -> AdminClient:  # noqa: AN
 def connection_of(settings: KafkaSettings) -> KafkaConnection:
     """Return how ``settings`` say that the brokers are reached."""
     return access_of(settings)
+
+
+def codec(settings: KafkaSettings) -> Codec:
+    """Return the codec of this installation; raises as ``KafkaAccess.codec`` does."""
+    return access_of(settings).codec()
 
 
 def access_of(settings: KafkaSettings) -> KafkaAccess:

@@ -2,8 +2,8 @@
 
 from benchmarks.order.contenders.task import Task
 from izin.local.ports import free_port
+from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
-from izin.runtime.registry import codec
 from izin.runtime.settings import KafkaSettings, LogSettings, StreamSettings
 from izin.streams.engine.app import run
 

@@ -23,7 +23,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger

@@ -19,7 +19,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import retailers as retailer_access

@@ -25,7 +25,7 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.sinks.ledger import dead_letters as ledger_letters
 from izin.sinks.ledger.dead_letters import Acknowledgement, LetterKey
 

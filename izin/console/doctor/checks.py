@@ -20,7 +20,7 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.runtime import kafka, topic_admin
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
     IntakeSettings,

@@ -30,7 +30,7 @@ from izin.local.child import answers
 from izin.local.ports import HOST, claim
 from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import topic_admin
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.setting_rules.group import without_secret_files
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.sinks.ledger.db.migrate import migrate

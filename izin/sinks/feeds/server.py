@@ -18,6 +18,7 @@ from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.kafka import connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
@@ -81,7 +82,7 @@ async def run(
     brands, progress, broker = Brands(), PipelineProgress(kafka, codec), BrokerWatch(kafka)
     async with Sources(kafka, settings, codec, brands) as sources:
         with ExitStack() as following:
-            known = TopicFollower(kafka, codec, kafka.topics.brands, brands).follow()
+            known = TopicFollower(connection_of(kafka), codec, kafka.topics.brands, brands).follow()
             await asyncio.to_thread(following.enter_context, known)
             keys = following.enter_context(ApiKeyReader(kafka, codec).follow())
             following.enter_context(progress.following())

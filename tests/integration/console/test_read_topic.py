@@ -3,7 +3,7 @@
 import pytest
 
 from izin.console.read_topic import read_all
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.integration.console.conftest import Izin
 

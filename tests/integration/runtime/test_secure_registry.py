@@ -7,7 +7,7 @@ import pytest
 
 from izin.local import ApicurioRegistry, LocalError
 from izin.runtime.errors import RegistryError
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from tests.contract.schemas.examples import golden
 from tests.support.secure.certificates import Authority

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.runtime.registry import codec
+from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
