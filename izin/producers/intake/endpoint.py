@@ -33,7 +33,12 @@ from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.metrics import IntakeMetrics
-from izin.producers.intake.problems import RETRY_AFTER_SECONDS, as_json, refusal
+from izin.producers.intake.problems import (
+    NOT_ACKNOWLEDGED,
+    RETRY_AFTER_SECONDS,
+    as_json,
+    refusal,
+)
 from izin.producers.intake.request_body import InputRecord, read_records
 from izin.producers.intake.validation import (
     ForbiddenRecord,
@@ -106,12 +111,8 @@ class Intake:
             response = problem(error.status, error.title, error.detail, headers=error.headers)
         except BrokerError as error:
             _log.error("events not acknowledged", error=str(error))
-            response = problem(
-                503,
-                "Try again",
-                "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
-                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-            )
+            retry = {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            response = problem(*NOT_ACKNOWLEDGED, headers=retry)
         self.metrics.answered(response.status_code, perf_counter() - began)
         return response
 

@@ -6,9 +6,14 @@ from typing import Any
 from starlette.responses import Response
 
 from izin.consent.violations import Violation
-from izin.runtime.http_server.problems import problem
+from izin.runtime.http_server.problems import ProblemText, problem
 
 RETRY_AFTER_SECONDS = 5
+NOT_ACKNOWLEDGED = ProblemText(
+    503,
+    "Try again",
+    "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
+)
 
 
 def refusal(

@@ -7,7 +7,7 @@ from starlette.requests import Request
 
 from izin.runtime.api_keys.access import STALE_AFTER, Denied, decide
 from izin.runtime.api_keys.directory import ApiKeyDirectory
-from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.schemas.api_keys import ApiKey, Scope
 
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -28,6 +28,15 @@ def authorised(
     if isinstance(decided, ApiKey):
         return decided
     raise _refusal(decided, scope)
+
+
+def refusals(scope: Scope) -> tuple[ProblemText, ...]:
+    """Return how requests that need ``scope`` may be refused."""
+    return tuple(
+        _refusal(why, scope).text
+        for why in Denied
+        if why is not Denied.STALE or scope is not Scope.PUBLISH
+    )
 
 
 def _refusal(why: Denied, scope: Scope) -> RequestRefusedError:

@@ -1,13 +1,21 @@
 """Error responses: problem details by RFC 9457, which name the place and the remedy."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.responses import JSONResponse
 
 from izin.consent.errors import SourceError
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemText(NamedTuple):
+    """Status, title and detail of a problem document, as the docs name them too."""
+
+    status: int
+    title: str
+    detail: str
 
 
 class RequestRefusedError(SourceError):
@@ -25,6 +33,11 @@ class RequestRefusedError(SourceError):
         self.title = title
         self.detail = detail
         self.headers = headers
+
+    @property
+    def text(self) -> ProblemText:
+        """What the problem document says."""
+        return ProblemText(self.status, self.title, self.detail)
 
 
 def problem(

@@ -17,8 +17,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from izin.runtime.http_server.limits import RETRY_AFTER, HttpLimits, HttpMetrics, Refused
-from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError, problem
 
+FULL = ProblemText(503, "Busy", "the server is full; send this again")
+OF_CLIENT = ProblemText(
+    429, "Too many requests", "this client has too many requests in progress; send this again"
+)
+OF_KEY = ProblemText(
+    429, "Too many requests", "this key has too many requests in progress; send this again"
+)
 HEALTH = "/health/"
 """The paths that are answered however full the server is."""
 
@@ -86,16 +93,8 @@ class Shedding:
                 await self._app(scope, receive, send)
             return
         self._metrics.refused(reason)
-        response = (
-            problem(503, "Busy", "the server is full; send this again", headers=RETRY_AFTER)
-            if reason is Refused.FULL
-            else problem(
-                429,
-                "Too many requests",
-                "this client has too many requests in progress; send this again",
-                headers=RETRY_AFTER,
-            )
-        )
+        text = FULL if reason is Refused.FULL else OF_CLIENT
+        response = problem(*text, headers=RETRY_AFTER)
         await response(scope, receive, send)
 
     def _excess(self, client: str) -> Refused | None:
@@ -128,12 +127,7 @@ def share_of_key(request: Request, name: str) -> Iterator[None]:
         return
     if sharing.keys.is_spent(name):
         sharing.metrics.refused(Refused.KEY)
-        raise RequestRefusedError(
-            429,
-            "Too many requests",
-            "this key has too many requests in progress; send this again",
-            RETRY_AFTER,
-        )
+        raise RequestRefusedError(*OF_KEY, RETRY_AFTER)
     with sharing.keys.taking(name):
         yield
 
@@ -165,15 +159,23 @@ async def read_body(request: Request, *, largest: int) -> bytes:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > largest:
-                    raise RequestRefusedError(
-                        413, "Too large", f"the body is over {largest} bytes; send less at once"
-                    )
+                    raise RequestRefusedError(*too_large(largest))
     except TimeoutError:
         if sharing is not None:
             sharing.metrics.refused(Refused.BODY)
-        raise RequestRefusedError(
-            408,
-            "Too slow",
-            f"the body did not arrive within {limits.body_within:g} s; send it again",
-        ) from None
+        raise RequestRefusedError(*too_slow(limits)) from None
     return bytes(body)
+
+
+def too_large(largest: int) -> ProblemText:
+    """Return what is said of a body over ``largest`` bytes."""
+    return ProblemText(413, "Too large", f"the body is over {largest} bytes; send less at once")
+
+
+def too_slow(limits: HttpLimits) -> ProblemText:
+    """Return what is said of a body that takes too long."""
+    return ProblemText(
+        408,
+        "Too slow",
+        f"the body did not arrive within {limits.body_within:g} s; send it again",
+    )

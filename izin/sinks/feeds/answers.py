@@ -5,21 +5,12 @@ This table of problems is read by the endpoint and the docs.
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple
 
 from starlette.responses import Response
 
-from izin.runtime.http_server.problems import RequestRefusedError
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 
 RETRY_AFTER_SECONDS = 5
-
-
-class ProblemText(NamedTuple):
-    """Status, title and detail of a problem document."""
-
-    status: int
-    title: str
-    detail: str
 
 
 class FeedRefusal(ProblemText, Enum):
