@@ -12,6 +12,7 @@ from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules.group import SettingsGroup
 from izin.runtime.setting_rules.secret_files import SUFFIX
 from izin.runtime.settings import (
+    FeedsSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -23,6 +24,7 @@ from izin.runtime.settings import (
 
 SECRET = "obviously-fake-secret"
 GROUPS = (
+    FeedsSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
