@@ -35,6 +35,7 @@ from izin.sinks.record import unreadable
 from izin.streams import guard
 from tools.generate_benchmarks import benchmarks_page
 from tools.generate_offsets import offset_modules
+from tools.generate_openapi import documents
 from tools.generate_schemas import schema_files
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +54,7 @@ def pages() -> Mapping[str, str]:
         "docs/topics.md": _topics(),
         "docs/settings.md": _settings(),
         _SCHEMA: _schema(),
+        **documents(),
         **offset_modules(),
         **schema_files(ROOT),
     }

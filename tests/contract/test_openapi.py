@@ -1,0 +1,186 @@
+"""The OpenAPI documents are right: every route is in them, and real answers are as they say."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+import schemathesis
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
+from izin.producers.intake.endpoint import Intake, intake_app
+from izin.schemas.consistency_token import LogPosition, token_of
+from izin.sinks.feeds.endpoint import feeds_app
+from tests.contract.schemas.examples import golden
+from tests.support.api_keys import AUTHORIZATION, an_api_key, known
+from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.source_tree import ROOT
+from tests.unit.producers.fakes import FakePublisher, FakeReceipts
+from tests.unit.sinks.feeds.conftest import SUBSCRIBER, Api, serving
+from tests.unit.sinks.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
+
+FEEDS, INTAKE = (
+    json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))
+    for name in ("feeds", "intake")
+)
+KEY = key_of(a_permission())
+
+
+def check(document: Mapping[str, Any], response: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
+    """Check that a response is one that the document has, and return its content."""
+    operation = document["paths"][response.request.url.path][response.request.method.lower()]
+    described = operation["responses"][str(response.status_code)]
+    schema = described["content"][response.headers["content-type"]]["schema"]
+    validator = jsonschema_rs.validator_for({**schema, "components": document["components"]})
+    content = response.json()
+    assert [one.message for one in validator.iter_errors(content)] == []
+    if response.status_code >= 400 and "detail" in content:
+        assert f"{content['title']}: " in described["description"]
+    return content
+
+
+def routes(app: Starlette) -> set[tuple[str, str]]:
+    """Return method and path of each route."""
+    return {
+        (method.lower(), one.path)
+        for one in app.routes
+        if isinstance(one, Route)
+        for method in (one.methods or {"GET"}) - {"HEAD"}
+    }
+
+
+def paths(document: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return method and path of each operation."""
+    return {(method, path) for path, found in document["paths"].items() for method in found}
+
+
+@pytest.mark.parametrize("document", [FEEDS, INTAKE], ids=["feeds", "intake"])
+def test_document_is_read_by_a_tool(document: dict[str, Any]):
+    """As OpenAPI 3.1, with every reference resolved."""
+    assert document["openapi"].startswith("3.1")
+    found = schemathesis.openapi.from_dict(document).get_all_operations()
+    assert {one.ok().label for one in found} == {
+        f"{method.upper()} {path}" for method, path in paths(document)
+    }
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    """Serve feeds, each with a record of its contract, a deletion and an unreadable record."""
+    async with serving(known(SUBSCRIBER), within=timedelta(milliseconds=100)) as one:
+        for feed in one.sources.feeds:
+            value = golden(feed.topic.record) | {"customer_id": CUSTOMER, "brand_code": BRAND}
+            values = [CODEC.encode(feed.topic.record, value), b"\xc3\x01"]
+            values += [None] if feed.is_compacted else []  # type: ignore[list-item]
+            written = [FakeMessage(0, place, each, key=KEY) for place, each in enumerate(values)]
+            one.sources.write(feed.name, *written)
+        yield one
+
+
+async def test_feeds_answer_as_described(api: Api):
+    """Pages of every kind of item, and every status."""
+    assert routes(feeds_app(api.endpoint, dict)) == paths(FEEDS)
+    for feed in api.sources.feeds:
+        page = check(FEEDS, await api.get(feed.path, limit=2))
+        rest = check(FEEDS, await api.get(feed.path, after=page["next"]))
+        assert len(page["items"] + rest["items"]) == 2 + feed.is_compacted
+    path = "/v1/opt-outs"
+    nothing = token_of([])
+    assert check(FEEDS, await api.get(path, at_least=nothing))["reflects"] is True
+    late = token_of([LogPosition("consent-events", 0, 1)])
+    statuses = {}
+    for name, query in {
+        "parameter": {"limit": 0},
+        "cursor": {"after": "x"},
+        "late": {"at_least": late},
+        "foreign": {"at_least": token_of([LogPosition("other", 0, 1)])},
+    }.items():
+        response = await api.get(path, **query)
+        check(FEEDS, response)
+        statuses[name] = response.status_code
+    api.sources.logs["opt-outs"].starts[0] = 1
+    api.sources.sources["opt-outs"].tail.forget()
+    old = (await api.get("/v1/outcomes")).json()["next"]
+    api.client.headers["Authorization"] = "Bearer izin_none"
+    responses = [await api.get(path), await api.get("/health/live"), await api.get("/health/ready")]
+    for one in responses:
+        check(FEEDS, one)
+        statuses[one.request.url.path] = one.status_code
+    assert old
+    assert set(statuses.values()) == {400, 503, 401, 200}
+
+
+async def test_feeds_refuse_as_described():
+    """Another scope, an old cursor."""
+    async with serving(known(an_api_key())) as api:
+        assert check(FEEDS, await api.get("/v1/permissions"))["status"] == 403
+    async with serving() as api:
+        begun = (await api.get("/v1/permissions")).json()["next"]
+        api.now[0] += timedelta(days=2)
+        response = await api.get("/v1/permissions", after=begun)
+        assert check(FEEDS, response)["status"] == 410
+
+
+async def test_intake_answers_as_described():
+    """What is accepted, and what is refused, for each reason."""
+    fake = FakePublisher(lambda: NOON)
+    brand = RegisteredBrand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Example")
+    receipts = FakeReceipts([], lambda: NOON)
+    keys = known(an_api_key())
+    intake = Intake(fake, BrandDirectory([brand]), receipts, keys, clock=lambda: NOON, chance=bytes)
+    app = intake_app(intake, lambda: {"kafka": "away"})
+    assert routes(app) == paths(INTAKE)
+    good: dict[str, object] = {
+        "recipient": "0555 000 00 01",
+        "type": "MESAJ",
+        "status": "RET",
+        "brandCode": BRAND,
+        "sequence": 1,
+        "evidence": {"page": "/signup"},
+    }
+    record = INTAKE["components"]["schemas"]["Record"]
+    assert jsonschema_rs.validator_for(record).is_valid(good)
+    bad = {**good, "recipient": "12"}
+    bodies: Mapping[int, list[object]] = {
+        202: [good, [good, good]],
+        422: [bad, [good, bad], []],
+        403: [{**good, "brandCode": BRAND, "type": "EPOSTA", "recipient": "a@example.com"}],
+        413: [[good] * 1001],
+    }
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://intake", headers=AUTHORIZATION
+    ) as client:
+        for status, examples in bodies.items():
+            if status == 403:
+                keys.put(an_api_key(channels=frozenset({"MESAJ"})).to_avro())
+            for one in examples:
+                response = await client.post("/v1/consents", json=one)
+                assert check(INTAKE, response)
+                assert response.status_code == status, response.text
+        sent = {"400": ("application/json", b"{"), "415": ("text/plain", b"")}
+        for status, (kind, content) in sent.items():
+            response = await client.post(
+                "/v1/consents", content=content, headers={"content-type": kind}
+            )
+            check(INTAKE, response)
+            assert str(response.status_code) == status
+        fake.is_away = True
+        assert check(INTAKE, await client.post("/v1/consents", json=good))["status"] == 503
+        check(INTAKE, await client.get("/health/ready"))
+        del client.headers["Authorization"]
+        assert check(INTAKE, await client.post("/v1/consents", json=good))["status"] == 401
+
+
+def test_answer_that_is_not_described_is_found():
+    """The check can fail: another field, another status."""
+    request = httpx.Request("GET", "http://feeds/v1/opt-outs")
+    page = {"items": [], "next": "x", "complete": True, "more": 1}
+    with pytest.raises(AssertionError, match="more"):
+        check(FEEDS, httpx.Response(200, json=page, request=request))
+    with pytest.raises(KeyError):
+        check(FEEDS, httpx.Response(404, json={}, request=request))
