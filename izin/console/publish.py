@@ -22,7 +22,8 @@ from izin.console.terminal.output import (
 from izin.producers.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import EventOrigin, RefusedRecord, read, validate
+from izin.producers.mapping.judgement import RefusedRecord
+from izin.producers.mapping.records import EventOrigin, read, validate
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import KafkaPublisher

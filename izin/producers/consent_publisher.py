@@ -29,9 +29,10 @@ from types import TracebackType
 from typing import NamedTuple, Self, assert_never
 from weakref import WeakSet
 
+from izin.producers.acceptance import accept
 from izin.producers.forks import never_free, observe_forks
-from izin.producers.mapping.records import AcceptedRecord, RefusedRecord, validate
-from izin.producers.new_event import NewEvent, origin_of, record_of
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import NewEvent
 from izin.producers.publisher_session import PublisherSession, Settle
 from izin.producers.publishing.event_publisher import (
     BackpressureError,
@@ -222,9 +223,7 @@ class ConsentPublisher:
     def _sent(self, session: PublisherSession, event: NewEvent, wait: timedelta) -> _Submission:
         if session.is_closing:
             raise PublisherClosedError
-        record = record_of(event)
-        origin = origin_of(event, record, self._origin)
-        match validate(record, session.brands, origin):
+        match accept(event, self._origin, session.brands):
             case RefusedRecord(violations=violations):
                 raise EventRefusedError(violations)
             case AcceptedRecord(event=accepted, key=key, violations=violations):
@@ -232,7 +231,7 @@ class ConsentPublisher:
                 future.set_running_or_notify_cancel()
                 settle = Settle(future, violations, session)
                 session.publisher.send(accepted, key, settle, wait=wait)
-                return _Submission(origin.event_id, future)
+                return _Submission(accepted.event_id, future)
             case never:
                 assert_never(never)
 

@@ -19,6 +19,8 @@ TIME: Final = "ce_time"
 VERSION: Final = ("ce_specversion", "1.0")
 CONTENT_TYPE: Final = ("content-type", "application/avro")
 """The media type of the value, beside the attributes as the binding has it."""
+_VERSION: Final = (VERSION[0], VERSION[1].encode())
+_CONTENT_TYPE: Final = (CONTENT_TYPE[0], CONTENT_TYPE[1].encode())
 
 
 def derived_id(event_id: str, topic: str, partition: int, offset: int, part: str = "") -> str:
@@ -47,6 +49,12 @@ def attributes(*, record: str, event_id: str, source: str, at: datetime) -> dict
 
 
 def headers(*, record: str, event_id: str, source: str, at: datetime) -> Headers:
-    """Return the same attributes as Kafka headers."""
-    values = attributes(record=record, event_id=event_id, source=source, at=at)
-    return [(name, value.encode()) for name, value in values.items()]
+    """Return the same as Kafka headers."""
+    return [
+        _VERSION,
+        (ID, event_id.encode()),
+        (TYPE, f"izin.{record}".encode()),
+        (SOURCE, source.encode()),
+        (TIME, at.isoformat().encode()),
+        _CONTENT_TYPE,
+    ]

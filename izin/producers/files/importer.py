@@ -31,13 +31,8 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import (
-    AcceptedRecord,
-    EventOrigin,
-    RefusedRecord,
-    read,
-    validate,
-)
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.event_publisher import (

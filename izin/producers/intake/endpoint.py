@@ -45,7 +45,7 @@ from izin.producers.intake.validation import (
     PostponedRecord,
     RecordValidator,
 )
-from izin.producers.mapping.records import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
 from izin.runtime.api_keys.authorisation import authorised

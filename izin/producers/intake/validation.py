@@ -26,14 +26,8 @@ from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
 from izin.producers.intake.request_body import InputRecord
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import (
-    AcceptedRecord,
-    EventOrigin,
-    MappedRecord,
-    RefusedRecord,
-    read,
-    validate,
-)
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.runtime.api_keys.access import Outside, outside

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import MappingProxyType
-from typing import assert_never
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
-from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, ConsentKey, DateBasis, Status
+from izin.consent.making import maker
+from izin.consent.model import Channel, ConsentEvent, DateBasis, Status
 from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
+from izin.producers.brand_directory import BrandDirectory
 from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
 from izin.producers.mapping.field_names import Field
@@ -31,13 +29,14 @@ from izin.producers.mapping.field_values import (
     bounded,
     number_of,
 )
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, find_brand, judge
 from izin.producers.mapping.violations import violation
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
     {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
 )
-_SHORTEST_TERM = timedelta(days=TERM_DAYS)
+_event = maker(ConsentEvent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,25 @@ class EventOrigin:
     evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
     is_live: bool = False
     """The recipient acts right now: without a date, the event counts from its receipt."""
+
+
+def identity_of(  # noqa: PLR0913, PLR0917  # the fields, in the order of the id
+    brand_code: int | None,
+    channel: str,
+    recipient_type: str,
+    recipient: str,
+    status: str,
+    date: datetime | None,
+) -> tuple[str, ...]:
+    """Return what distinguishes two events of one reference: key, status and date."""
+    return (
+        str(brand_code),
+        channel,
+        recipient_type,
+        clean(recipient),
+        status,
+        "" if date is None else date.isoformat(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +93,13 @@ class MappedRecord:
     @property
     def identity(self) -> tuple[str, ...]:
         """What distinguishes two events of one reference: key, status and date."""
-        date = self.consent_date
-        return (
-            str(self.brand_code),
+        return identity_of(
+            self.brand_code,
             self.type,
             self.recipient_type,
-            clean(self.recipient),
+            self.recipient,
             self.status,
-            "" if date is None else date.isoformat(),
+            self.consent_date,
         )
 
     def with_violations(self, more: tuple[Violation, ...]) -> MappedRecord:
@@ -97,7 +114,7 @@ class MappedRecord:
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
             date = origin.received_at if origin.is_live and not unread else None
         texts = self.texts
-        return ConsentEvent(
+        return _event(
             event_id=origin.event_id,
             customer_id=customer_id,
             brand_code=brand_code,
@@ -123,26 +140,6 @@ class MappedRecord:
             evidence=origin.evidence,
             evidence_hash=texts.get(Field.EVIDENCE_HASH),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AcceptedRecord:
-    """An event to publish.
-
-    ``violations`` are why İYS would not register it as it stands: any for an opt-out, only the end
-    of its term for an opt-in.
-    """
-
-    event: ConsentEvent
-    key: ConsentKey
-    violations: tuple[Violation, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedRecord:
-    """A record that is not published, and every reason why."""
-
-    violations: tuple[Violation, ...]
 
 
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
@@ -174,53 +171,11 @@ def validate(
     record: MappedRecord, directory: BrandDirectory, origin: EventOrigin
 ) -> AcceptedRecord | RefusedRecord:
     """Return the event to publish, or every reason why there is none."""
-    if record.brand_code is None:
-        return _refused(record, 0, record.violations, origin)
-    try:
-        brand = directory.get(record.brand_code)
-    except UnknownBrandError as error:
-        unknown = violation("brand_code", "IZIN-BRAND-UNKNOWN", brand=error.brand_code)
-        return _refused(record, record.brand_code, (*record.violations, unknown), origin)
-    event = record.event(brand.customer_id, brand.brand_code, origin)
-    match admit(event, appended_at=origin.received_at):
-        case RefusedEvent(violations=found):
-            return RefusedRecord(violations=_joined(record.violations, found))
-        case AdmittedEvent(violations=found, key=key, status=status, event=event) as admitted:
-            violations = _joined(record.violations, found)
-            if violations and status is not Status.RET:
-                return RefusedRecord(violations=violations)
-            if status is Status.ONAY and _is_void(admitted, brand, origin.received_at):
-                violations = (violation("consent_date", "IZIN-TERM-ENDED"),)
-            return AcceptedRecord(event=event, key=key, violations=violations)
-        case never:
-            assert_never(never)
-
-
-def _refused(
-    record: MappedRecord, brand_code: int, ours: tuple[Violation, ...], origin: EventOrigin
-) -> RefusedRecord:
-    """Return the refusal of a record without a registered brand, with what else is wrong."""
-    event = record.event("-", brand_code, origin)
-    found = admit(event, appended_at=origin.received_at).violations
-    return RefusedRecord(violations=_joined(ours, found))
-
-
-def _is_void(admitted: AdmittedEvent, brand: RegisteredBrand, now: datetime) -> bool:
-    """Whether the term of an ONAY has ended, counted with the public holidays."""
-    # Three business days are never shorter than three days, and most events are minutes old.
-    if now - admitted.effective_at <= _SHORTEST_TERM:
-        return False
-    terms = BrandTerms(activated_at=brand.activated_at, loading_deadline=brand.loading_deadline)
-    ends_at = expires_at(admitted.effective_at, terms, now=now)
-    return ends_at is not None and ends_at < now
-
-
-def _joined(ours: tuple[Violation, ...], law: tuple[Violation, ...]) -> tuple[Violation, ...]:
-    """Return all violations, without the law's for fields that could not be read."""
-    unread = {field_names.fold(one.field) for one in ours}
-    return (
-        (*ours, *(one for one in law if field_names.fold(one.field) not in unread)) if ours else law
-    )
+    faults = [*record.violations]
+    brand = find_brand(directory, record.brand_code, faults)
+    customer_id = "-" if brand is None else brand.customer_id
+    event = record.event(customer_id, record.brand_code or 0, origin)
+    return judge(event, brand, tuple(faults), received_at=origin.received_at)
 
 
 def _text(name: Field, value: str, faults: list[Violation]) -> str:

@@ -19,6 +19,7 @@ from typing import Self
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, Message
 
+from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.producers.publishing.event_publisher import (
     DEFAULT_WAIT,
@@ -36,6 +37,7 @@ from izin.schemas.codec import Codec
 
 BULK_LINGER = timedelta(milliseconds=20)
 
+_published = maker(Published)
 _QUEUED_EVENTS = 100_000
 _POLL_TIMEOUT = 0.1
 _PURGED_WITHIN = 5.0
@@ -210,7 +212,7 @@ class _Delivery:
             self._on_result(_refused(self._event_id, error))
             return
         self._on_result(
-            Published(
+            _published(
                 event_id=self._event_id,
                 topic=message.topic() or "",
                 partition=message.partition() or 0,

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from izin.consent.errors import SourceError
 from izin.consent.fields import read_key
+from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
@@ -36,6 +37,9 @@ class KafkaRecord:
     headers: Headers
 
 
+_record = maker(KafkaRecord)
+
+
 def lane(event: ConsentEvent, topics: Topics) -> Topic:
     """Return the topic for ``event``: express for opt-outs and for events from İYS."""
     urgent = event.iys is not None or event.status.strip().upper() == Status.RET
@@ -58,7 +62,7 @@ def kafka_record(
         value = codec.encode(topic.record, event_to_avro(event))
     except (ValueError, TypeError, OverflowError) as error:
         raise UnencodableError(event.event_id, type(error).__name__) from error
-    return KafkaRecord(
+    return _record(
         topic=topic.name,
         key=_key(event, key),
         value=value,

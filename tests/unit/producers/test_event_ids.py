@@ -25,6 +25,14 @@ def test_file_ids_are_uuid5s(digest: str, row: int):
     assert FileIds(digest).of(row) == str(uuid5(namespace, f"{digest}\x1f{row}"))
 
 
+@given(st.text(), st.text(), st.text())
+def test_message_ids_are_uuid5s(origin: str, reference: str, version: str):
+    """Whoever publishes without the library makes the same with any library for UUIDs."""
+    namespace = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02")
+    name = f"{origin}\x1f{reference}\x1f{version}"
+    assert message_event_id(origin, reference, version) == str(uuid5(namespace, name))
+
+
 def test_message_id_depends_on_its_version():
     """Origin, reference and version together are the identity."""
     one = message_event_id("web", "order-1", "1")

@@ -9,13 +9,8 @@ from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, Unkn
 from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import (
-    AcceptedRecord,
-    EventOrigin,
-    RefusedRecord,
-    read,
-    validate,
-)
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, read, validate
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_key
 
 GOOD = {

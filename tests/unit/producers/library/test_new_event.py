@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from izin.consent.model import ConsentEvent
+from izin.producers.acceptance import accept
 from izin.producers.brand_directory import BrandDirectory
-from izin.producers.mapping.records import AcceptedRecord, RefusedRecord, validate
-from izin.producers.new_event import NewEvent, origin_of, record_of
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.new_event import NewEvent
 from izin.producers.publishing.event_ids import message_event_id
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
@@ -38,8 +39,7 @@ def validated(directory: BrandDirectory) -> Validate:
     """Return a function that validates an event as the publisher does."""
 
     def validated(event: NewEvent) -> AcceptedRecord | RefusedRecord:
-        record = record_of(event)
-        return validate(record, directory, origin_of(event, record, "shop"))
+        return accept(event, "shop", directory)
 
     return validated
 

@@ -1,0 +1,188 @@
+"""Whether an event of a program is published: its types are read, and the law is asked.
+
+The values are read as those of a form or a file are: :mod:`izin.producers.mapping.field_names` has
+the words for channel, status and source. What has the wrong type is a violation of its field, never
+an exception, for an opt-out whose key can be read is published whatever else is wrong with it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES, DateBasis, Status
+from izin.consent.making import maker
+from izin.consent.model import ConsentEvent
+from izin.consent.texts import clean, cut, has_surrogate
+from izin.consent.violations import Violation
+from izin.consent.violations import violation as by_law
+from izin.producers.brand_directory import BrandDirectory
+from izin.producers.mapping import field_names
+from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_values import LARGEST_INT, LARGEST_LONG, bounded, number_of
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, find_brand, judge
+from izin.producers.mapping.records import identity_of
+from izin.producers.mapping.violations import MAX_EVIDENCE, violation
+from izin.producers.new_event import NewEvent, utc_now
+from izin.producers.publishing.event_ids import message_event_id, new_event_id
+
+_DAMAGED = "IZIN-CHARACTER"
+_NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
+
+_event = maker(ConsentEvent)
+
+
+def accept(
+    event: NewEvent, origin: str, directory: BrandDirectory
+) -> AcceptedRecord | RefusedRecord:
+    """Return ``event``, of the system ``origin``, as it is published, or every reason why not."""
+    faults: list[Violation] = []
+    status = _word(Field.STATUS, event.status, STATUSES, field_names.status_of, faults) or ""
+    channel = _word(Field.TYPE, event.type, CHANNELS, field_names.channel_of, faults) or ""
+    recipient_type = _word(
+        *(Field.RECIPIENT_TYPE, event.recipient_type, RECIPIENT_TYPES),
+        *(field_names.recipient_type_of, faults),
+    )
+    source = _word(Field.SOURCE, event.source, SOURCES, field_names.source_of, faults)
+    recipient = _recipient(event.recipient, faults)
+    reference = _text(Field.ORIGIN_REF, event.origin_ref, faults)
+    date = _instant(Field.CONSENT_DATE, event.consent_date, faults)
+    received_at = _instant("received_at", event.received_at, faults) or utc_now()
+    brand_code = _number(Field.BRAND_CODE, event.brand_code, faults)
+    brand = find_brand(directory, brand_code, faults)
+    identity = (brand_code, channel, recipient_type or "", recipient, status, date)
+    made = _event(
+        event_id=_event_id(event, origin, reference, identity, received_at),
+        customer_id="-" if brand is None else brand.customer_id,
+        brand_code=brand_code or 0,
+        type=channel,
+        recipient_type=recipient_type or "",
+        recipient=recipient,
+        recipient_raw=cut(clean(recipient)),
+        status=status,
+        source=source,
+        consent_date=date,
+        received_at=received_at,
+        date_basis=DateBasis.RECEIVED if date is None else DateBasis.STATED,
+        origin=origin,
+        origin_ref=reference,
+        sequence=_number(Field.SEQUENCE, event.sequence, faults, LARGEST_LONG),
+        actor=_text(Field.ACTOR, event.actor, faults),
+        correlation_id=_text(Field.CORRELATION_ID, event.correlation_id, faults),
+        retailer_code=_number(Field.RETAILER_CODE, event.retailer_code, faults),
+        retailer_access=_numbers(Field.RETAILER_ACCESS, event.retailer_access, faults),
+        notice_version=_text(Field.NOTICE_VERSION, event.notice_version, faults),
+        evidence=_evidence(event.evidence, faults) if event.evidence else _NO_EVIDENCE,
+        evidence_hash=_text(Field.EVIDENCE_HASH, event.evidence_hash, faults),
+    )
+    if faults and status != Status.RET:  # An opt-in is cleaned, and not refused for it.
+        faults = [one for one in faults if one.code != _DAMAGED]
+    return judge(made, brand, tuple(faults), received_at=received_at)
+
+
+def _event_id(
+    event: NewEvent,
+    origin: str,
+    reference: str | None,
+    identity: tuple[int | None, str, str, str, str, datetime | None],
+    received_at: datetime,
+) -> str:
+    """Return the id of what ``reference`` names, else of the value ``event``."""
+    if reference is not None:
+        if event.version is not None:
+            return message_event_id(origin, reference, str(event.version))
+        # Without a date, a customer number would make the next change the same event.
+        if identity[-1] is not None:
+            return message_event_id(origin, reference, "\x1f".join(identity_of(*identity)))
+    return new_event_id(received_at, event.chance)
+
+
+def _word(
+    name: Field,
+    value: object,
+    known: Mapping[str, str],
+    read: Callable[[str], str | None],
+    faults: list[Violation],
+) -> str | None:
+    """Return the word of the law that ``value`` is, or what ``read`` makes of it."""
+    if isinstance(value, str) and value in known:
+        return known[value]
+    return read(_text(name, value, faults) or "")
+
+
+def _recipient(value: object, faults: list[Violation]) -> str:
+    """Return a recipient as it is: the law cleans it, and reports what it takes out."""
+    if isinstance(value, str):
+        return value.strip()
+    faults.append(violation(Field.RECIPIENT, "IZIN-TYPE"))
+    return ""
+
+
+def _text(name: Field, value: object, faults: list[Violation]) -> str | None:
+    """Return a text, clean and bounded; None where there is none."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        faults.append(violation(name, "IZIN-TYPE"))
+        return None
+    if has_surrogate(value):
+        faults.append(by_law(name, _DAMAGED))
+    return bounded(name, clean(value).strip(), faults) or None
+
+
+def _number(
+    name: Field, value: object, faults: list[Violation], largest: int = LARGEST_INT
+) -> int | None:
+    match value:
+        case None:
+            return None
+        case bool():
+            text = ""
+        case int() if 0 <= value <= largest:
+            return value
+        case str():
+            text = value.strip()
+        case _:
+            text = ""
+    return number_of(name, text, faults, largest)
+
+
+def _numbers(name: Field, value: object, faults: list[Violation]) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        faults.append(violation(name, "IZIN-TYPE"))
+        return None
+    found: list[int] = []
+    for one in value:
+        number = _number(name, "" if one is None else one, faults)
+        if number is None:
+            return None
+        found.append(number)
+    return tuple(found)
+
+
+def _instant(name: str, value: object, faults: list[Violation]) -> datetime | None:
+    """Return an instant in UTC; None where there is none, or it is not known which."""
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        if value.tzinfo is UTC:
+            return value
+        try:
+            if value.utcoffset() is not None:
+                return value.astimezone(UTC)
+        except OverflowError:
+            pass
+    faults.append(violation(name, "IZIN-INSTANT"))
+    return None
+
+
+def _evidence(value: object, faults: list[Violation]) -> Mapping[str, str]:
+    """Return evidence, clean; nothing where it is no mapping of texts, or too long."""
+    if isinstance(value, Mapping):
+        texts = [*value, *value.values()]
+        is_text = all(isinstance(one, str) for one in texts)
+        if is_text and sum(len(one) for one in value.values()) <= MAX_EVIDENCE:
+            return {clean(name): clean(one) for name, one in value.items()}
+    faults.append(violation("evidence", "IZIN-EVIDENCE", longest=MAX_EVIDENCE))
+    return _NO_EVIDENCE
