@@ -19,6 +19,7 @@ from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
 from benchmarks.law import law
 from benchmarks.order.command import order
+from benchmarks.publisher import publisher
 from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
@@ -40,6 +41,7 @@ register(
         "law": law,
         "state": state,
         "order": order,
+        "publisher": publisher,
         "latency": latency,
         "restart": restart,
         "replay": replay,

@@ -10,6 +10,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "law": ("law",),
     "state": ("state",),
     "order": ("order",),
+    "publisher": ("publisher",),
     "latency": ("latency",),
     "restart": ("restart",),
     "replay": ("replay",),
@@ -143,6 +144,9 @@ _ALL = (
     _at_most(
         *("order-cpu", "order", 25, "µs", "CPU an event with everything on"),
         *("--contender", "izin"),
+    ),
+    _at_least(
+        "publisher", "publisher", 0.4, "x", "events/s to a bare client that validates nothing"
     ),
     _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
     _at_most("latency-idle-p99", "latency", 100, "ms", "published until readable, either lane"),
