@@ -29,12 +29,13 @@ _ERASABLE = {
     "max.compaction.lag.ms": str(7 * _DAY_MS),
     "segment.ms": str(_DAY_MS),
 }
+# A reader that is less than a day behind misses no change.
 _STATE = MappingProxyType({**_ERASABLE, "min.compaction.lag.ms": str(_DAY_MS)})
 _EVIDENCE = MappingProxyType({"cleanup.policy": "delete", "retention.ms": "-1"})
 _LATEST = MappingProxyType({"cleanup.policy": "compact"})
 # A reader must see each tombstone: so long one that has read to the end may stay away.
 TOMBSTONES_KEPT_MS = _DAY_MS
-_LATEST_OF_PERSONS = MappingProxyType({**_ERASABLE, "delete.retention.ms": str(TOMBSTONES_KEPT_MS)})
+_LATEST_OF_PERSONS = MappingProxyType({**_STATE, "delete.retention.ms": str(TOMBSTONES_KEPT_MS)})
 _POSITIONS = MappingProxyType(
     {
         "cleanup.policy": "compact",

@@ -98,6 +98,7 @@ class TopicMessages:
             "registered_at": permitted.registered_at,
             "consent_date": permitted.registered_consent_date,
             "since": since,
+            "previous_may_send": _may_send_before(before),
         }
         message = self.message(
             self.topics.permissions,
@@ -256,6 +257,11 @@ class TopicMessages:
             value=self._codec.encode(topic.record, value),
             headers=attributes(record=topic.record, event_id=identity, source="/izin/sinks", at=at),
         )
+
+
+def _may_send_before(row: ConsentRow | None) -> bool | None:
+    """Return the answer that was published last; None: there was none."""
+    return None if row is None or row.permission_reason is None else row.may_send
 
 
 def _collected(row: ConsentRow) -> CollectedConsent:
