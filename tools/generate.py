@@ -27,6 +27,7 @@ from izin.runtime.settings import (
     LogSettings,
     SinkSettings,
     StreamSettings,
+    WebhookSettings,
 )
 from izin.schemas import contracts
 from izin.schemas.topics import DEFAULT_PARTITIONS, Topic, Topics
@@ -213,6 +214,7 @@ _GROUPS = (
     SinkSettings,
     IntakeSettings,
     FeedsSettings,
+    WebhookSettings,
     LogSettings,
 )
 

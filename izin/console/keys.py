@@ -6,10 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import ByOption, filled, instant
+from izin.console.terminal.arguments import ByOption, duration, filled, instant
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -45,7 +44,6 @@ _COLUMNS = {
     "expires_at": "expires",
     "revoked_at": "revoked",
 }
-_DURATION = TypeAdapter(timedelta)
 _DAY = timedelta(days=1)
 
 
@@ -58,10 +56,7 @@ def _name(text: str) -> str:
 
 
 def _grace(text: str) -> timedelta:
-    try:
-        grace: timedelta = _DURATION.validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter(f"{text} is no duration; write it as PT24H or P7D") from None
+    grace = duration(text)
     if grace < timedelta(0):
         raise typer.BadParameter("it is negative; PT0S ends the old key at once")
     return grace

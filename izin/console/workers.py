@@ -1,4 +1,4 @@
-"""``izin order | sink | intake | feeds``: our processes, each until SIGTERM or Ctrl-C.
+"""``izin order | sink | intake | feeds | webhooks``: our processes, each until SIGTERM.
 
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
@@ -15,6 +15,7 @@ from izin.runtime.settings import (
     LogSettings,
     SinkSettings,
     StreamSettings,
+    WebhookSettings,
 )
 
 
@@ -70,3 +71,17 @@ def feeds() -> None:
         configure(LogSettings())
         kafka = KafkaSettings()
         serve(kafka, FeedsSettings(), codec(kafka))
+
+
+def webhooks() -> None:
+    """Post events to subscribers by webhook, signed, until each has acknowledged them.
+
+    Several share the subscribers. It runs until SIGTERM or Ctrl-C. Exit code 4 if a setting or a
+    server is at fault.
+    """
+    from izin.sinks.webhooks.process import run  # noqa: PLC0415 - see above
+
+    with exit_on_error():
+        configure(LogSettings())
+        kafka = KafkaSettings()
+        run(kafka, LedgerSettings(), WebhookSettings(), codec(kafka))

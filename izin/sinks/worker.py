@@ -35,7 +35,7 @@ from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import OutboundContext, lease_owner
-from izin.sinks.outbound.loops import keep_running, outbound_loops
+from izin.sinks.outbound.loops import keep_running, outbound_loops, until_stopped
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
@@ -160,7 +160,7 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     http = asyncio.create_task(_server(parts).run(stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())
     try:
-        await _until(stopping, [*beside, *outbound, http])
+        await until_stopped(stopping, [*beside, *outbound, http], what="sink worker failed")
     finally:
         stopping.set()
         await drain([*outbound, http], beside, within=_DRAIN)
@@ -168,17 +168,6 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:
                 await submissions.release(connection, owner=ledger.owner, now=parts.context.clock())
-
-
-async def _until(stopping: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
-    """Return when ``stopping`` is set or a task has ended; raise the error of such a task."""
-    stop = asyncio.create_task(stopping.wait(), name="stop")
-    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    for task in done - {stop}:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("sink worker failed", loop=task.get_name(), error=repr(error))
-            raise error
 
 
 async def _first(*events: asyncio.Event) -> None:

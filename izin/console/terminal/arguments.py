@@ -3,16 +3,18 @@
 import os
 import pwd
 import socket
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import SourceError
 from izin.consent.phones import read_phone
 
+_DURATION = TypeAdapter(timedelta)
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
@@ -95,6 +97,15 @@ def normalised(text: str) -> str:
 def is_key(text: str) -> bool:
     """Return whether ``text`` is a canonical key rather than a recipient alone."""
     return text.count("/") >= _SLASHES
+
+
+def duration(text: str) -> timedelta:
+    """Return a duration in ISO's notation; anything else is wrong usage."""
+    try:
+        found: timedelta = _DURATION.validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text} is no duration; write it as PT24H or P7D") from None
+    return found
 
 
 def instant(text: str) -> datetime:

@@ -17,6 +17,7 @@ from izin.runtime.settings.workers import (
     SinkSettings,
     StateKind,
     StreamSettings,
+    WebhookSettings,
 )
 
 __all__ = [
@@ -31,4 +32,5 @@ __all__ = [
     "SinkSettings",
     "StateKind",
     "StreamSettings",
+    "WebhookSettings",
 ]

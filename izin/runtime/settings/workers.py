@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated
 
 from pydantic import Field, SecretStr, field_validator
@@ -146,6 +147,62 @@ class StreamSettings(SettingsGroup):
     def group(self, kafka: KafkaSettings) -> str:
         """Return the consumer group of the order workers; transactional ids begin with it too."""
         return f"{kafka.topic_prefix}{self.app_id}-order"
+
+
+class WebhookSettings(SettingsGroup):
+    """The process that posts webhooks to subscribers."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_HOST")
+    port: int = Field(8084, validation_alias="IZIN_WEBHOOK_PORT")
+    """Where a bare ``/health/live`` and ``/health/ready`` are served, for load balancers."""
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_OPERATIONS_HOST")
+    operations_port: int = Field(8094, validation_alias="IZIN_WEBHOOK_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    allowed: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_WEBHOOK_ALLOWED"
+    )
+    """Hosts and networks of your own to which webhooks may be posted, without TLS too (a JSON list
+    such as ``["10.1.0.0/16", "crm.internal"]``). Else only https and public addresses."""
+    ca_file: Path | None = Field(None, validation_alias="IZIN_WEBHOOK_CA_FILE")
+    """The authorities (PEM) of subscribers' certificates; None: those of the operating system."""
+    timeout: timedelta = Field(
+        timedelta(seconds=15), gt=timedelta(0), validation_alias="IZIN_WEBHOOK_TIMEOUT"
+    )
+    """How long a request may take, from the name's look-up to the end of the reply."""
+    first_pause: timedelta = Field(
+        timedelta(seconds=1), gt=timedelta(0), validation_alias="IZIN_WEBHOOK_FIRST_PAUSE"
+    )
+    """How long after the first failure the next attempt comes; the pause doubles with each."""
+    longest_pause: timedelta = Field(
+        timedelta(hours=1), gt=timedelta(0), validation_alias="IZIN_WEBHOOK_LONGEST_PAUSE"
+    )
+    """The longest of these pauses, also where a subscriber asks for more."""
+    window: int = Field(1000, ge=1, validation_alias="IZIN_WEBHOOK_WINDOW")
+    """How many events of one lane of a subscriber may wait in memory; the rest waits in Kafka."""
+    catch_up_rate: float = Field(500, gt=0, validation_alias="IZIN_WEBHOOK_CATCH_UP_RATE")
+    """Events a second at most to a subscriber that catches up, in each of its lanes."""
+    memory: int = Field(32 * 1024 * 1024, ge=1024, validation_alias="IZIN_WEBHOOK_MEMORY")
+    """Bytes of the latest events of each lane that are kept in memory for all subscribers."""
+
+    @field_validator("allowed", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Parse the list here: the error of the default decoder does not name the setting."""
+        return list_of_texts(given)
+
+    def tls_context(self) -> SSLContext:
+        """Return the TLS context of connections to subscribers: it verifies certificate and host.
+
+        Raises:
+            SettingError: the file of authorities cannot be used.
+        """
+        return checks.authorities("IZIN_WEBHOOK_CA_FILE", self.ca_file)
+
+    def faults(self) -> Iterator[str]:
+        """Yield nothing; raises SettingError where the file of authorities cannot be used."""
+        self.tls_context()
+        yield from ()
 
 
 class LogSettings(SettingsGroup):

@@ -185,6 +185,12 @@ async def living(ledger: Ledger) -> int:
     return int(row["workers"])
 
 
+async def living_deliverers(ledger: Ledger) -> int:
+    """Return how many processes deliver webhooks now, on any machine."""
+    (row,) = await ledger.fetch(_SQL["living"])
+    return int(row["webhooks"])
+
+
 async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIterator[RegisterRow]:
     """Yield the register as the ledger has it, one row for each key, in the order of keys."""
     after = ""

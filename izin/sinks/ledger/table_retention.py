@@ -38,6 +38,7 @@ class TableRetention:
 
 _AS_LONG_AS_THE_LEDGER = "as long as the ledger"
 _NO_PERSON = "names no recipient"
+_MONTH = timedelta(days=30)
 _SETTLED = TableRetention(
     kept="90 days after it settled",
     why="the history has call and answer; İYS shows our own movements for 7 days, and a complaint "
@@ -59,6 +60,14 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
     ),
+    "deliveries": TableRetention(
+        kept="as long as the month of the history that has its digest",
+        why="proves when each subscriber was told; 6563 m.11/3, Yönetmelik m.13",
+    ),
+    "delivery_attempts": TableRetention(
+        kept="30 days", why=f"{_NO_PERSON}; shows why a subscriber failed", period=_MONTH
+    ),
+    "delivery_cursors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "erasures": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why="shows that an erasure was done; names the key only until its history is gone",
@@ -93,6 +102,7 @@ TABLES: Mapping[str, TableRetention] = {
     "rate_limits": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "processes": TableRetention(kept="until others find it silent", why=_NO_PERSON),
     "recorded_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "resends": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "retailer_access": TableRetention(
         kept="until the opt-out", why="says which retailers may use a consent that stands"
     ),
@@ -101,8 +111,13 @@ TABLES: Mapping[str, TableRetention] = {
     "stream_cursors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "submission_items": _SETTLED,
     "submissions": _SETTLED,
+    "subscribers": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; deliveries name their subscriber",
+    ),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),
     "unknown_brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "webhook_processes": TableRetention(kept="until others find it gone", why=_NO_PERSON),
 }
 """Every table of the ledger, and how long it keeps a row."""
 
@@ -120,7 +135,7 @@ async def delete_expired(
     ``submissions`` is how many of them one slice has.
     """
     deleted = {"submissions": await _delete_submissions(ledger, now, submissions)}
-    for table in ("rate_limit_hours", "legal_holds"):
+    for table in ("rate_limit_hours", "legal_holds", "delivery_attempts"):
         deleted[table] = await _delete_rows(ledger, table, now)
     return deleted
 

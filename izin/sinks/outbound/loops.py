@@ -7,7 +7,7 @@ and those of other processes, from taking the same records.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from datetime import timedelta
 
 from izin.iys.errors import CallError
@@ -159,3 +159,16 @@ async def run_every(
                 await asyncio.sleep(interval.total_seconds())
 
     await keep_running(name, work)
+
+
+async def until_stopped(
+    stopping: asyncio.Event, tasks: Collection[asyncio.Task[None]], *, what: str
+) -> None:
+    """Return when ``stopping`` is set or a task has ended; log ``what`` and raise its error."""
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    done, _ = await asyncio.wait([stop, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    for task in done - {stop}:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error(what, loop=task.get_name(), error=repr(error))
+            raise error

@@ -18,7 +18,11 @@ SourceError
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
-└── EndedKeyError            an API key that has expired cannot be replaced
+├── EndedKeyError            an API key that has expired cannot be replaced
+├── UnknownSubscriberError   no subscriber of this name
+├── TakenSubscriberError     a subscriber of this name exists
+├── RunningResendError       a resend of this subscriber is not done
+└── RefusedUrlError          a URL to which no webhook may be posted
 """
 
 from collections.abc import Sequence
@@ -122,6 +126,34 @@ class EndedKeyError(SourceError):
             f"key {name} has expired; revoke it, and create another: izin keys revoke {name}, "
             "izin keys create"
         )
+
+
+class UnknownSubscriberError(SourceError):
+    """No subscriber of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no subscriber {name}; see: izin subscribers list")
+
+
+class TakenSubscriberError(SourceError):
+    """A subscriber of this name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a subscriber {name} exists; choose another name")
+
+
+class RunningResendError(SourceError):
+    """A resend of this subscriber is not done."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"an earlier resend of {name} is not done; see izin subscribers show {name}, and order "
+            "this one when it is"
+        )
+
+
+class RefusedUrlError(SourceError):
+    """A URL to which no webhook may be posted."""
 
 
 class LedgerUnavailableError(OurError):

@@ -27,12 +27,12 @@ async def sole(ledger: Ledger, name: str) -> AsyncIterator[Ledger]:
     Every transaction on that ledger raises FencedError once another process has taken over. A lease
     is not given back: others take it when its owner is gone, and the owner itself at any time.
     """
-    while (epoch := await _take(ledger, name)) is None:  # noqa: ASYNC110  # of other processes
+    while (epoch := await take(ledger, name)) is None:  # noqa: ASYNC110  # of other processes
         await asyncio.sleep(_RETRY)  # the owner's end sends no notification
     yield ledger.owning(name, epoch)
 
 
-async def _take(ledger: Ledger, name: str) -> int | None:
+async def take(ledger: Ledger, name: str) -> int | None:
     """Return the new epoch of the lease; None while its owner lives, or where another was first."""
     values = {"name": name, "owner": ledger.owner}
     async with ledger.transaction() as connection:

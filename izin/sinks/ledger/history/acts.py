@@ -36,6 +36,11 @@ def api_key_key(key_id: str) -> str:
     return f"api-key/{key_id}"
 
 
+def subscriber_key(number: int) -> str:
+    """Return the key of acts on a subscriber."""
+    return f"subscriber/{number}"
+
+
 def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
     what: str,
     key: str,

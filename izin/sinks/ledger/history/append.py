@@ -42,18 +42,18 @@ async def append(
     *,
     now: datetime,
     facts: Sequence[Fact] = (),
-) -> None:
+) -> datetime:
     """Record ``facts``, which are known to be new, and ``movements``, of which a repetition of a
-    known source changes nothing.
+    known source changes nothing; return the instant of their recording.
     """
     fresh = await _fresh(connection, movements, now)
-    await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
+    return await append_facts(connection, [*facts, *map(_fact, fresh)], now=now)
 
 
-async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: datetime) -> None:
-    """Record ``facts``, which are known to be new."""
+async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: datetime) -> datetime:
+    """Record ``facts``, which are known to be new; return the instant of their recording."""
     if not facts:
-        return
+        return now
     chain = await (await connection.execute(_SQL["free-chain"])).fetchone()
     if chain is None:
         chain = await (await connection.execute(_SQL["any-chain"])).fetchone()
@@ -72,6 +72,7 @@ async def append_facts(connection: Connection, facts: Sequence[Fact], *, now: da
         "recorded_at": recorded_at,
     }
     await connection.execute(_SQL["save-head"], values)
+    return recorded_at
 
 
 async def _fresh(

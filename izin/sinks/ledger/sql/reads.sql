@@ -89,8 +89,9 @@ SELECT count(*) AS rows FROM outbox
 SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partition
 
 -- name: living
--- How many sink workers run.
-SELECT count(*) AS workers FROM processes WHERE is_alive(owner)
+-- How many sink workers run, and how many processes that deliver webhooks.
+SELECT count(*) FILTER (WHERE w.owner IS NULL) AS workers, count(w.owner) AS webhooks
+FROM processes AS p LEFT JOIN webhook_processes AS w ON w.owner = p.owner WHERE is_alive(p.owner)
 
 -- name: parked
 -- Count what waits for a person, by reason.

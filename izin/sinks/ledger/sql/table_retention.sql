@@ -46,6 +46,11 @@ DELETE FROM rate_limit_hours WHERE ctid = ANY(ARRAY(
 DELETE FROM legal_holds WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM legal_holds WHERE released_at < %(before)s LIMIT %(size)s))
 
+-- name: delete-delivery_attempts
+-- Delete failed attempts before an instant, so many at most.
+DELETE FROM delivery_attempts WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM delivery_attempts WHERE failed_at < %(before)s LIMIT %(size)s))
+
 -- name: tables
 -- Every table of the ledger; partitions are of their table.
 SELECT relname AS name FROM pg_class

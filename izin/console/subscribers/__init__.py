@@ -1,0 +1,1 @@
+"""``izin subscribers``: systems to which events are posted."""

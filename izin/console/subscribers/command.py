@@ -1,0 +1,275 @@
+"""``izin subscribers``: systems to which events are posted by webhook."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from izin.console.subscribers import options, resends, views
+from izin.console.subscribers.options import NameArgument
+from izin.console.subscribers.ping import ping
+from izin.console.terminal.arguments import ByOption, duration, filled, instant
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    kafka_settings,
+    out,
+    print_json,
+    print_rows,
+    say,
+    turkish,
+)
+from izin.runtime.kafka import codec
+from izin.runtime.settings import KafkaSettings, WebhookSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import NewSubscriber
+from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason, WebhookSubscriber
+from izin.sinks.webhooks.addresses import AllowedTargets
+from izin.sinks.webhooks.network import check_url
+from izin.sinks.webhooks.partitions import bounds
+from izin.sinks.webhooks.resend import cursors_at_end
+from izin.sinks.webhooks.signatures import new_secret
+
+app = typer.Typer(
+    help="Add and look after subscribers: systems to which events are posted, signed.\n\n"
+    "Opt-outs, permissions and outcomes are posted to their URL until they acknowledge them, by "
+    "izin webhooks. Who ordered what is written to the history.",
+    no_args_is_help=True,
+)
+
+_ATTEMPTS = 10
+_DAY = timedelta(days=1)
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    *,
+    customer: Annotated[str, typer.Option("--customer", help="Whose events it gets.")],
+    url: Annotated[str, typer.Option("--url", help="Where they are posted: https://host/path.")],
+    types: options.TypesOption = None,
+    brands: options.BrandsOption = None,
+    channels: options.ChannelsOption = None,
+    origins: options.OriginsOption = None,
+    parallel: options.ParallelOption = 8,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Add a subscriber, and print the secret that signs what it gets, once.
+
+    It gets what comes from now on; izin subscribers resend sends what came before. Exit code 3 if
+    the name is taken, the customer or a brand is not registered, or nothing may be posted to the
+    URL.
+    """
+    now, secret = datetime.now(UTC), new_secret()
+    new = NewSubscriber(
+        name=name,
+        url=url,
+        filter=EventFilter(
+            customer_id=filled(customer),
+            types=frozenset(map(str, types or ())),
+            brands=frozenset(brands or ()),
+            channels=frozenset(map(str, channels or ())),
+            origins=frozenset(map(filled, origins or ())),
+        ),
+        parallel=parallel,
+        secret=secret,
+    )
+    with exit_on_error():
+        asyncio.run(check_url(AllowedTargets.parse(WebhookSettings().allowed), url))
+        cursors = cursors_at_end(kafka_settings())
+        run_on_ledger(lambda ledger: registry.add(ledger, new, cursors, by=by, now=now))
+    _print_secret(output, name, secret, f"subscriber {name} gets what comes from now on")
+
+
+@app.command("list")
+def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List the subscribers, what each gets, and whether it takes it."""
+    now = datetime.now(UTC)
+    with exit_on_error():
+        found = run_on_ledger(registry.every)
+    print_rows(output, views.LIST, [views.list_row(one, now) for one in found])
+
+
+@app.command()
+def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+    """Show a subscriber: its state, what it still lacks, and its latest failures.
+
+    Exit code 1 if it fails or is paused, 3 if there is none of this name.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        kafka = kafka_settings()
+        found, lanes, attempts = run_on_ledger(lambda ledger: _look(ledger, kafka, name))
+    match output:
+        case OutputFormat.JSON:
+            print_json(views.as_json(found, lanes, attempts, now))
+        case OutputFormat.TABLE:
+            grid = Table.grid(padding=(0, 2))
+            for question, answer in views.facts(found, lanes, now):
+                if answer is not None:
+                    words = turkish(answer) if isinstance(answer, datetime) else str(answer)
+                    grid.add_row(Text(question, "dim"), Text(words))
+            out.print(grid)
+            print_rows(output, views.ATTEMPTS, [views.attempt_row(row) for row in attempts])
+    exit_if(found.state_at(now) != "active")
+
+
+@app.command("test")
+def send_test(
+    name: NameArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
+    """Post a signed event of the type test.ping now, and show what came of it.
+
+    Exit code 1 if the subscriber does not take it, 3 if there is none of this name.
+    """
+    with exit_on_error():
+        reply = run_on_ledger(lambda ledger: ping(ledger, WebhookSettings(), name, by=by))
+    result = {"status": reply.status, "failure": reply.failure}
+    match output:
+        case OutputFormat.JSON:
+            print_json(result)
+        case OutputFormat.TABLE:
+            say(reply.failure or f"taken, with status {reply.status}")
+    exit_if(reply.failure)
+
+
+@app.command()
+def pause(name: NameArgument, *, by: ByOption) -> None:
+    """Post nothing more to a subscriber; what comes is kept for it, as long as the topics are.
+
+    Exit code 3 if there is none of this name.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        found = run_on_ledger(
+            lambda ledger: registry.pause(ledger, name, reason=PauseReason.OPERATOR, by=by, now=now)
+        )
+    say(f"subscriber {name} {'is paused already' if found is None else 'paused'}")
+
+
+@app.command()
+def resume(name: NameArgument, *, by: ByOption) -> None:
+    """Post to a paused subscriber again, beginning with what was kept for it.
+
+    Exit code 3 if there is none of this name.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        found = run_on_ledger(lambda ledger: registry.resume(ledger, name, by=by, now=now))
+    say(f"subscriber {name} {'is not paused' if found is None else 'resumed'}")
+
+
+def _grace(text: str) -> timedelta:
+    found = duration(text)
+    if found < timedelta(0):
+        raise typer.BadParameter("it is negative; PT0S signs with the new secret alone at once")
+    return found
+
+
+@app.command("rotate-secret")
+def rotate_secret(
+    name: NameArgument,
+    *,
+    grace: Annotated[
+        timedelta,
+        typer.Option(
+            parser=_grace,
+            metavar="DURATION",
+            show_default="PT24H",
+            help="How long the former secret signs too, as PT24H.",
+        ),
+    ] = _DAY,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Sign with a new secret, which is printed once, and for the grace with the former one too.
+
+    Give the subscriber the new one within the grace. Exit code 3 if there is none of this name.
+    """
+    now, secret = datetime.now(UTC), new_secret()
+    until = now + grace
+    with exit_on_error():
+        run_on_ledger(
+            lambda ledger: registry.rotate_secret(
+                ledger, name, secret=secret, until=until, by=by, now=now
+            )
+        )
+    _print_secret(output, name, secret, f"the former secret signs too until {turkish(until)}")
+
+
+@app.command()
+def resend(
+    name: NameArgument,
+    *,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="INSTANT",
+            help="What came since then, in Turkish time, as 2026-03-31T12:00.",
+        ),
+    ] = None,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only what it has never acknowledged.")
+    ] = False,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
+    ] = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Send a subscriber again what came since an instant, or what it has never acknowledged.
+
+    Events keep their ids, so a subscriber that drops those it has seen loses and repeats nothing.
+    Without --execute it only counts. A process that is killed amid it goes on where it was. Exit
+    code 3 if there is no subscriber of this name, or an earlier resend is not done.
+    """
+    if since is None and not missing:
+        raise typer.BadParameter("say what is sent: --since INSTANT, --missing, or both")
+    now = datetime.now(UTC)
+    with exit_on_error():
+        kafka = kafka_settings()
+        order = resends.ResendOrder(name=name, since=since, only_missing=missing)
+        encoder = codec(kafka)
+        counts = run_on_ledger(lambda ledger: resends.count(ledger, kafka, encoder, order))
+        if execute and counts:
+            run_on_ledger(lambda ledger: resends.begin(ledger, kafka, order, by=by, now=now))
+    rows = sorted(counts.items())
+    print_rows(output, {"type": "type", "events": "events"}, [list(row) for row in rows])
+    total = sum(counts.values())
+    if not total:
+        say("nothing is to be sent again")
+    elif execute:
+        say(f"{total} events are sent again, beside what comes; see izin subscribers show {name}")
+    else:
+        say(f"add --execute to send {total} events again")
+
+
+def _print_secret(output: OutputFormat, name: str, secret: str, beside: str) -> None:
+    match output:
+        case OutputFormat.JSON:
+            print_json({"name": name, "secret": secret})
+        case OutputFormat.TABLE:
+            say(f"{beside}; its secret is printed once:")
+            typer.echo(secret)
+
+
+async def _look(
+    ledger: Ledger, kafka: KafkaSettings, name: str
+) -> tuple[WebhookSubscriber, Sequence[views.LaneBacklog], Sequence[Mapping[str, Any]]]:
+    found = await registry.of_name(ledger, name)
+    cursors = await registry.cursors_of(ledger, [found.id])
+    places = {(one.topic, one.partition) for one in cursors}
+    kept = await asyncio.to_thread(bounds, kafka, places)
+    ends = {place: end for place, (_, end) in kept.items()}
+    attempts = await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS)
+    return found, views.backlog(cursors, ends), attempts

@@ -1,0 +1,75 @@
+-- name: insert
+-- Insert a subscriber. A name that another has is missing in the result.
+INSERT INTO subscribers (name, customer_id, url, types, brands, channels, origins, parallel, secret, created_at, caught_up_at)
+VALUES (%(name)s, %(customer_id)s, %(url)s, %(types)s, %(brands)s, %(channels)s, %(origins)s, %(parallel)s, %(secret)s,
+    %(now)s, %(now)s)
+ON CONFLICT (name) DO NOTHING
+RETURNING *
+
+-- name: of-name
+-- A subscriber, locked until the transaction ends.
+SELECT * FROM subscribers WHERE name = %(name)s FOR NO KEY UPDATE
+
+-- name: all
+-- Every subscriber, by name.
+SELECT * FROM subscribers ORDER BY name
+
+-- name: pause
+-- Pause a subscriber; one that is paused is missing in the result.
+UPDATE subscribers SET paused_at = %(now)s, paused_for = %(paused_for)s, version = version + 1
+WHERE id = %(id)s AND paused_at IS NULL
+RETURNING *
+
+-- name: resume
+-- Let a paused subscriber be served again.
+UPDATE subscribers SET paused_at = NULL, paused_for = NULL, version = version + 1
+WHERE id = %(id)s AND paused_at IS NOT NULL
+RETURNING *
+
+-- name: rotate
+-- Sign with a new secret, and with the former one too until an instant.
+UPDATE subscribers SET former_secret = secret, former_until = %(until)s, secret = %(secret)s, version = version + 1
+WHERE id = %(id)s
+RETURNING *
+
+-- name: add-cursors
+-- Add cursors of a subscriber.
+INSERT INTO delivery_cursors (subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, end_offset)
+SELECT %(id)s, c.lane, c.topic, c.partition, c.cluster_id, c.topic_id, c.next_offset, c.end_offset
+FROM json_to_recordset(%(cursors)s::json) AS c (
+    lane text, topic text, partition integer, cluster_id text, topic_id text, next_offset bigint, end_offset bigint)
+
+-- name: cursors
+-- The cursors of these subscribers.
+SELECT subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, open_offsets, end_offset
+FROM delivery_cursors WHERE subscriber_id = ANY(%(ids)s) ORDER BY subscriber_id, lane, topic, partition
+
+-- name: begin-anew
+-- Read a topic that was created anew from its beginning.
+UPDATE delivery_cursors SET cluster_id = %(cluster_id)s, topic_id = %(topic_id)s, next_offset = 0, open_offsets = '{}'
+WHERE subscriber_id = %(id)s AND lane = %(lane)s AND topic = %(topic)s
+
+-- name: begin-resend
+-- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done.
+WITH noticed AS (UPDATE subscribers SET version = version + 1 WHERE id = %(id)s)
+INSERT INTO resends (subscriber_id, only_missing, ordered_at) VALUES (%(id)s, %(only_missing)s, %(now)s)
+ON CONFLICT (subscriber_id) WHERE finished_at IS NULL DO NOTHING
+RETURNING id
+
+-- name: open-resend
+-- The resend of a subscriber that is not done.
+SELECT id, only_missing FROM resends WHERE subscriber_id = %(id)s AND finished_at IS NULL
+
+-- name: finish-resend
+-- Note that a resend is done.
+WITH gone AS (DELETE FROM delivery_cursors WHERE subscriber_id = %(id)s AND lane = 'resend')
+UPDATE resends SET finished_at = %(now)s WHERE subscriber_id = %(id)s AND finished_at IS NULL
+
+-- name: brand-customers
+-- Whose each brand is.
+SELECT brand_code, customer_id FROM brands
+
+-- name: latest-attempts
+-- The latest failed attempts of a subscriber.
+SELECT failed_at, topic, partition, "offset", attempt, status, failure FROM delivery_attempts
+WHERE subscriber_id = %(id)s ORDER BY failed_at DESC, id DESC LIMIT %(size)s

@@ -1,0 +1,1 @@
+"""Webhooks in the ledger: subscribers, cursors, and the evidence of each acknowledgement."""

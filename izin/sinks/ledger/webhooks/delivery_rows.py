@@ -1,0 +1,113 @@
+"""Rows of acknowledgements, each with a salted commitment, and the digest of a batch of them.
+
+``commitment = sha256(salt || content)``, where content is the row as a JSON array, and ``digest =
+sha256(commitments, in their order)``. The digest is a movement of the history, which is chained; so
+a row that was changed, added or removed is found. An erased row keeps its commitment.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.history.hash_chain import SALT, Fact, commitment_of
+
+BATCH_KEY = "deliveries"
+"""The key of the movements that have the digests."""
+_COLUMNS = (16).to_bytes(2, "big")
+
+
+class DeliveryReceipt(NamedTuple):
+    """A record that a subscriber has taken."""
+
+    subscriber_id: int
+    customer_id: str
+    type: str
+    topic: str
+    partition: int
+    offset: int
+    webhook_id: str
+    key: str
+    attempts: int
+    status: int
+    """Of its reply."""
+    delivered: int
+    """When, in microseconds since 1970."""
+
+
+class SealedRow(NamedTuple):
+    """An acknowledgement with its place in a batch, its salt and its commitment."""
+
+    place: int
+    one: DeliveryReceipt
+    salt: bytes
+    commitment: bytes
+
+
+def sealed(batch: int, acknowledgements: Sequence[DeliveryReceipt]) -> list[SealedRow]:
+    """Return the rows of a batch."""
+    salts = os.urandom(SALT * len(acknowledgements))
+    rows = []
+    for place, one in enumerate(acknowledgements):
+        salt = salts[place * SALT : (place + 1) * SALT]
+        rows.append(SealedRow(place, one, salt, commitment_of(salt, _content(batch, place, one))))
+    return rows
+
+
+def digest_of(commitments: Iterator[bytes] | Sequence[bytes]) -> str:
+    """Return the digest of a batch, in hex."""
+    return hashlib.sha256(b"".join(commitments)).hexdigest()
+
+
+def digest_fact(batch: int, rows: Sequence[SealedRow], at: int) -> Fact:
+    """Return the movement with the digest of a batch, at ``at`` (microseconds since 1970)."""
+    data = {
+        "batch": batch,
+        "rows": len(rows),
+        "digest": digest_of([one.commitment for one in rows]),
+    }
+    source = f"{BATCH_KEY}/{batch}"
+    return Fact("delivery", "", BATCH_KEY, None, None, source, at, orjson.dumps(data), None)
+
+
+def copied(batch: int, rows: Sequence[SealedRow], recorded_at: datetime) -> bytes:
+    """Return the rows in the format of COPY."""
+    number, recorded = copy_format.long(batch), copy_format.moment(recorded_at)
+    return b"".join(
+        b"".join(
+            (
+                _COLUMNS,
+                number,
+                copy_format.integer(place),
+                copy_format.long(one.subscriber_id),
+                copy_format.word(one.customer_id),
+                copy_format.word(one.type),
+                copy_format.word(one.topic),
+                copy_format.integer(one.partition),
+                copy_format.long(one.offset),
+                copy_format.integer(one.attempts),
+                copy_format.small(one.status),
+                copy_format.instant(one.delivered),
+                recorded,
+                copy_format.text(commitment),
+                copy_format.text(salt),
+                copy_format.word(one.webhook_id),
+                copy_format.word(one.key),
+            )
+        )
+        for place, one, salt, commitment in rows
+    )
+
+
+def commitment_of_delivery(row: Mapping[str, Any]) -> bytes:
+    """Return the commitment of a row that was read and is not erased, from what it says."""
+    one = DeliveryReceipt(**{name: row[name] for name in DeliveryReceipt._fields})
+    return commitment_of(row["salt"], _content(row["batch"], row["place"], one))
+
+
+def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:
+    return orjson.dumps([batch, place, *one])

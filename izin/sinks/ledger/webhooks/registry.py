@@ -1,0 +1,275 @@
+"""The subscribers: added, paused, resumed and given new secrets by people, each a movement.
+
+No movement has a secret.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, subscriber_key
+from izin.sinks.ledger.registry.customers import require
+from izin.sinks.ledger.webhooks.subscriber import (
+    DeliveryCursor,
+    EventFilter,
+    PauseReason,
+    WebhookSubscriber,
+)
+from izin.sinks.record.errors import (
+    ForeignBrandError,
+    RunningResendError,
+    TakenSubscriberError,
+    UnknownSubscriberError,
+)
+
+_SQL = statements("subscribers")
+_KEYS = statements("api_keys")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubscriber:
+    """What is said of a subscriber that is added."""
+
+    name: str
+    url: str
+    filter: EventFilter
+    parallel: int
+    secret: str
+
+
+async def add(
+    ledger: Ledger,
+    new: NewSubscriber,
+    cursors: Sequence[DeliveryCursor],
+    *,
+    by: str,
+    now: datetime,
+) -> WebhookSubscriber:
+    """Add a subscriber that gets what comes behind ``cursors``, ``by`` whose order.
+
+    Raises:
+        UnknownCustomerError: its customer is not registered.
+        ForeignBrandError: one of its brands is not the customer's.
+        TakenSubscriberError: there is one of this name.
+    """
+    chosen = new.filter
+    async with ledger.transaction() as connection:
+        await require(connection, [chosen.customer_id])
+        values = {"brands": sorted(chosen.brands), "customers": [chosen.customer_id]}
+        foreign = await (await connection.execute(_KEYS["foreign-brands"], values)).fetchall()
+        if foreign:
+            raise ForeignBrandError([one["brand_code"] for one in foreign], [chosen.customer_id])
+        row = await (
+            await connection.execute(
+                _SQL["insert"],
+                {
+                    "name": new.name,
+                    "customer_id": chosen.customer_id,
+                    "url": new.url,
+                    "types": sorted(chosen.types),
+                    "brands": sorted(chosen.brands),
+                    "channels": sorted(chosen.channels),
+                    "origins": sorted(chosen.origins),
+                    "parallel": new.parallel,
+                    "secret": new.secret,
+                    "now": now,
+                },
+            )
+        ).fetchone()
+        if row is None:
+            raise TakenSubscriberError(new.name)
+        added = WebhookSubscriber.from_row(row)
+        await _add_cursors(connection, added.id, cursors)
+        await _record(connection, "add subscriber", added, by, now, {}, added.shown())
+    return added
+
+
+async def every(ledger: Ledger) -> tuple[WebhookSubscriber, ...]:
+    """Return every subscriber, by name."""
+    return tuple(map(WebhookSubscriber.from_row, await ledger.fetch(_SQL["all"])))
+
+
+async def of_name(ledger: Ledger, name: str) -> WebhookSubscriber:
+    """Return the subscriber of a name; raises UnknownSubscriberError."""
+    for one in await every(ledger):
+        if one.name == name:
+            return one
+    raise UnknownSubscriberError(name)
+
+
+async def cursors_of(ledger: Ledger, ids: Sequence[int]) -> tuple[DeliveryCursor, ...]:
+    """Return the cursors of subscribers."""
+    rows = await ledger.fetch(_SQL["cursors"], {"ids": list(ids)})
+    return tuple(map(DeliveryCursor.from_row, rows))
+
+
+async def brand_customers(ledger: Ledger) -> Mapping[int, str]:
+    """Return whose each brand is."""
+    rows = await ledger.fetch(_SQL["brand-customers"])
+    return {row["brand_code"]: row["customer_id"] for row in rows}
+
+
+async def latest_attempts(ledger: Ledger, number: int, *, most: int) -> Sequence[Mapping[str, Any]]:
+    """Return the latest failed attempts of a subscriber, the latest first."""
+    return await ledger.fetch(_SQL["latest-attempts"], {"id": number, "size": most})
+
+
+async def pause(
+    ledger: Ledger, name: str, *, reason: PauseReason, by: str, now: datetime
+) -> WebhookSubscriber | None:
+    """Pause a subscriber, whose backlog is kept; None where it is paused already.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+    """
+    values = {"now": now, "paused_for": reason.value}
+    after = {"paused": True, "reason": reason.value}
+    return await _change(ledger, name, "pause", "pause subscriber", values, by, {}, after)
+
+
+async def resume(ledger: Ledger, name: str, *, by: str, now: datetime) -> WebhookSubscriber | None:
+    """Let a subscriber be served again; None where it is not paused.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+    """
+    before = {"paused": True}
+    return await _change(ledger, name, "resume", "resume subscriber", {"now": now}, by, before, {})
+
+
+async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose order
+    ledger: Ledger, name: str, *, secret: str, until: datetime, by: str, now: datetime
+) -> WebhookSubscriber:
+    """Sign with ``secret``, and with the former one too ``until`` then.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+    """
+    values = {"secret": secret, "until": until, "now": now}
+    after = {"former_until": until}
+    what = "rotate subscriber secret"
+    changed = await _change(ledger, name, "rotate", what, values, by, {}, after)
+    if changed is None:
+        raise UnknownSubscriberError(name)
+    return changed
+
+
+async def tested(ledger: Ledger, name: str, *, result: str, by: str, now: datetime) -> None:
+    """Record that somebody has sent a test, and with which result."""
+    async with ledger.transaction() as connection:
+        found = await _locked(connection, name)
+        await _record(connection, "test subscriber", found, by, now, {}, {"result": result})
+
+
+async def begin_resend(  # noqa: PLR0913  # of whom, what, and by whose order
+    ledger: Ledger,
+    name: str,
+    cursors: Sequence[DeliveryCursor],
+    *,
+    only_missing: bool,
+    since: datetime | None,
+    by: str,
+    now: datetime,
+) -> int:
+    """Order a resend of what is between the cursors and their ends; return its number.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+        RunningResendError: one of it is not done.
+    """
+    async with ledger.transaction() as connection:
+        found = await _locked(connection, name)
+        values = {"id": found.id, "only_missing": only_missing, "now": now}
+        row = await (await connection.execute(_SQL["begin-resend"], values)).fetchone()
+        if row is None:
+            raise RunningResendError(name)
+        await _add_cursors(connection, found.id, cursors)
+        after = {"since": since, "only_missing": only_missing}
+        await _record(connection, "resend", found, by, now, {}, after)
+    return int(row["id"])
+
+
+async def open_resend(ledger: Ledger, number: int) -> Mapping[str, Any] | None:
+    """Return the resend of a subscriber that is not done (``id``, ``only_missing``), or None."""
+    rows = await ledger.fetch(_SQL["open-resend"], {"id": number})
+    return rows[0] if rows else None
+
+
+async def finish_resend(ledger: Ledger, number: int, *, now: datetime) -> None:
+    """Note that the resend of a subscriber is done."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["finish-resend"], {"id": number, "now": now})
+
+
+async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
+    """Read the topic of ``cursor``, which was created anew, from its beginning."""
+    values = {
+        "id": cursor.subscriber_id,
+        "lane": cursor.lane,
+        "topic": cursor.topic,
+        "cluster_id": cursor.cluster_id,
+        "topic_id": cursor.topic_id,
+    }
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["begin-anew"], values)
+
+
+async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement
+    ledger: Ledger,
+    name: str,
+    statement: str,
+    what: str,
+    values: Mapping[str, Any],
+    by: str,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> WebhookSubscriber | None:
+    async with ledger.transaction() as connection:
+        found = await _locked(connection, name)
+        changing = await connection.execute(_SQL[statement], {**values, "id": found.id})
+        row = await changing.fetchone()
+        if row is None:
+            return None
+        changed = WebhookSubscriber.from_row(row)
+        await _record(connection, what, changed, by, values["now"], before, after)
+    return changed
+
+
+async def _locked(connection: Connection, name: str) -> WebhookSubscriber:
+    row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
+    if row is None:
+        raise UnknownSubscriberError(name)
+    return WebhookSubscriber.from_row(row)
+
+
+async def _add_cursors(
+    connection: Connection, number: int, cursors: Sequence[DeliveryCursor]
+) -> None:
+    listed = [asdict(one) for one in cursors]
+    await connection.execute(_SQL["add-cursors"], {"id": number, "cursors": json.dumps(listed)})
+
+
+async def _record(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom
+    connection: Connection,
+    what: str,
+    subscriber: WebhookSubscriber,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    movement = act(
+        what,
+        subscriber_key(subscriber.id),
+        by=by,
+        now=now,
+        before=before,
+        after={"name": subscriber.name, **after},
+        customer_id=subscriber.customer_id,
+    )
+    await append.append(connection, [movement], now=now)

@@ -1,0 +1,20 @@
+"""Post webhooks in the foreground: ``python -m izin.sinks.webhooks``."""
+
+from izin.runtime.kafka import codec
+from izin.runtime.observe import configure
+from izin.runtime.settings import KafkaSettings, LedgerSettings, LogSettings, WebhookSettings
+from izin.runtime.start_errors import exiting_on_error
+from izin.sinks.webhooks.process import run
+
+
+def main() -> None:
+    """Run until SIGTERM or Ctrl-C."""
+    configure(LogSettings())
+    with exiting_on_error("webhooks start failed"):
+        kafka, ledger, webhooks = KafkaSettings(), LedgerSettings(), WebhookSettings()
+        encoder = codec(kafka)
+    run(kafka, ledger, webhooks, encoder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Events for subscribers, made from records of the topics: one body for all who get it.
+
+A permission is published when its reason changes too; only a change of the answer is an event. Who
+was behind for so long that compaction may have removed such a change (``since``) gets the answer
+itself. The tombstone of an erased key is a revocation.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from confluent_kafka import Message as KafkaMessage
+
+from izin.consent.errors import UnreadableKeyError
+from izin.consent.model import ConsentKey
+from izin.runtime.observe import get_logger
+from izin.schemas.cloud_events import ID, SOURCE
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.topics import Topics
+from izin.sinks.ledger.webhooks.subscriber import EventFilter, LaneName, WebhookType
+
+ERASED = "erased"
+"""The reason of a revocation because the recipient was erased."""
+PING = "test.ping"
+
+_OF_OPT_OUT = (
+    "event_id",
+    "status",
+    "previous_status",
+    "effective_at",
+    "consent_date",
+    "origin",
+    "source",
+)
+_OF_PERMISSION = ("may_send", "reason", "desired", "registered", "registered_at", "consent_date")
+_OF_OUTCOME = (
+    *("outcome_id", "event_id", "outcome", "status", "code", "message", "request_id"),
+    *("transaction_id", "creation_date", "attempt", "origin", "origin_ref", "occurred_at"),
+)
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEvent:
+    """One event, as it is posted to every subscriber that wants it."""
+
+    type: str
+    webhook_id: str
+    key: str
+    """The canonical key: events of one key are posted one after the other."""
+    customer_id: str
+    brand_code: int
+    channel: str
+    origin: str | None
+    topic: str
+    partition: int
+    offset: int
+    appended: float
+    """When the record was appended to its topic, in seconds since 1970."""
+    body: bytes
+    is_change: bool = True
+    """False: the answer of a permission that was the same before."""
+    since: datetime | None = None
+    """Since when a permission's answer is what it is."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
+
+    def is_for(self, chosen: EventFilter) -> bool:
+        """Whether a subscriber with this filter gets it."""
+        return chosen.wants(
+            customer_id=self.customer_id,
+            type_=self.type,
+            brand_code=self.brand_code,
+            channel=self.channel,
+            origin=self.origin,
+        )
+
+
+def lanes(topics: Topics) -> Mapping[str, Sequence[str]]:
+    """Return the topics of each lane that is always followed."""
+    return {
+        LaneName.EXPRESS: (topics.opt_outs.name,),
+        LaneName.BULK: (topics.permissions.name, topics.outcomes.name),
+    }
+
+
+class EventReader:
+    """Makes events of records."""
+
+    def __init__(self, codec: Codec, topics: Topics) -> None:
+        self._codec = codec
+        self._opt_outs = topics.opt_outs.name
+        self._permissions = topics.permissions.name
+        self.customers: Mapping[int, str] = {}
+        """Whose each brand is: a tombstone does not say."""
+
+    def read(self, message: KafkaMessage) -> WebhookEvent | None:
+        """Return the event of a record; None where it is none.
+
+        A record that cannot be read is logged and none; raises RegistryError where its schema
+        cannot be fetched now.
+        """
+        topic, value = message.topic() or "", message.value()
+        try:
+            if value is None:
+                return self._tombstone(message) if topic == self._permissions else None
+            if topic == self._opt_outs:
+                return self._opt_out(message, value)
+            if topic == self._permissions:
+                return self._permission(message, value)
+            return self._outcome(message, value)
+        except (UndecodableError, UnreadableKeyError, ValueError, KeyError) as error:
+            _log.critical(
+                "record not readable for webhooks",
+                topic=topic,
+                partition=message.partition(),
+                offset=message.offset(),
+                error=type(error).__name__,
+            )
+            return None
+
+    def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
+        record = self._codec.decode("Consent", value)
+        return self._event(message, WebhookType.OPTED_OUT, record, _OF_OPT_OUT)
+
+    def _permission(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
+        record = self._codec.decode("Permission", value)
+        before, now = record["previous_may_send"], bool(record["may_send"])
+        if before is None and not now:
+            return None
+        type_ = WebhookType.GRANTED if now else WebhookType.REVOKED
+        return self._event(
+            message,
+            type_,
+            record,
+            (*_OF_PERMISSION, "since"),
+            is_change=before != now,
+            since=record["since"],
+        )
+
+    def _outcome(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
+        record = self._codec.decode("Outcome", value)
+        return self._event(message, WebhookType.OUTCOME, record, _OF_OUTCOME)
+
+    def _tombstone(self, message: KafkaMessage) -> WebhookEvent | None:
+        key = ConsentKey.parse((message.key() or b"").decode())
+        customer = self.customers.get(key.brand_code)
+        if customer is None:
+            _log.critical("erased key of an unknown brand", brand_code=key.brand_code)
+            return None
+        record = {
+            "customer_id": customer,
+            "brand_code": key.brand_code,
+            "type": str(key.channel),
+            "recipient_type": str(key.recipient_type),
+            "recipient": key.recipient,
+            "may_send": False,
+            "reason": ERASED,
+        }
+        return self._event(message, WebhookType.REVOKED, record, ("may_send", "reason"))
+
+    def _event(  # noqa: PLR0913  # a record, and what of it is posted
+        self,
+        message: KafkaMessage,
+        type_: str,
+        record: Mapping[str, Any],
+        names: Sequence[str],
+        *,
+        is_change: bool = True,
+        since: datetime | None = None,
+    ) -> WebhookEvent:
+        topic, partition = message.topic() or "", message.partition() or 0
+        offset, appended = message.offset() or 0, message.timestamp()[1] / 1000
+        data = {
+            "customer_id": record["customer_id"],
+            "brand_code": record["brand_code"],
+            "channel": record["type"],
+            "recipient_type": record["recipient_type"],
+            "recipient": record["recipient"],
+            **{name: record[name] for name in names},
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+        }
+        return WebhookEvent(
+            type=type_,
+            webhook_id=webhook_id(message.headers() or (), f"{topic}/{partition}/{offset}"),
+            key=(message.key() or b"").decode(),
+            customer_id=record["customer_id"],
+            brand_code=record["brand_code"],
+            channel=record["type"],
+            origin=record.get("origin"),
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            appended=appended,
+            body=body_of(type_, datetime.fromtimestamp(appended, UTC), data),
+            is_change=is_change,
+            since=since,
+        )
+
+
+def body_of(type_: str, at: datetime, data: Mapping[str, Any]) -> bytes:
+    """Return the body of an event: JSON without line breaks."""
+    content = {"type": type_, "timestamp": at, "data": data}
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
+
+
+def webhook_id(
+    headers: Sequence[tuple[str, str | bytes | None]] | Mapping[str, Any], coordinates: str
+) -> str:
+    """Return the id of an event: of source and id of its record, which stay when the record is
+    written again; of its ``coordinates`` where it has none.
+    """
+    found = dict(headers)
+    source, own = found.get(SOURCE), found.get(ID)
+    if isinstance(source, bytes) and isinstance(own, bytes):
+        named = source + b"\0" + own
+    else:
+        named = coordinates.encode()
+    return f"msg_{hashlib.sha256(named).hexdigest()[:40]}"

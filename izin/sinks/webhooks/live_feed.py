@@ -1,0 +1,137 @@
+"""What was appended lately, read once for all subscribers that keep up, in bounded memory.
+
+Each subscriber has a place of its own in it. One whose place has left the memory is behind: it
+reads on by itself (``webhooks.source``), and comes back where the memory has all that it lacks.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds, identities
+
+_MOST = 1000
+_WAIT = 0.5
+_OVERHEAD = 600
+"""Bytes that an event takes beside its body."""
+_YIELD = 50
+_LOOKBACK = 2000
+"""Records of a partition that are read at the start for subscribers that were a little behind."""
+
+
+class LiveFeed:
+    """The end of some topics."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        reader: EventReader,
+        *,
+        most_bytes: int,
+    ) -> None:
+        self._settings = settings
+        self._topics = topics
+        self._reader = reader
+        self._most_bytes = most_bytes
+        self._events: deque[WebhookEvent] = deque()
+        self._bytes = 0
+        self.first = 0
+        """The number of the oldest event in memory."""
+        self.starts: dict[Place, int] = {}
+        """From which offset on the memory has each partition."""
+        self.ends: dict[Place, int] = {}
+        """Up to which offset."""
+        self._by_place: dict[tuple[str, int, int], WebhookEvent] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def last(self) -> int:
+        """The number that the next event will have."""
+        return self.first + len(self._events)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has read since the start."""
+        return bool(self.ends)
+
+    async def run(self, wanted: Mapping[Place, int]) -> None:
+        """Read until cancelled; after an error, on where it was. Raises StreamUnavailableError.
+
+        It begins ``wanted``, where the first of the subscribers is, unless that is far behind.
+        """
+        if not self.ends:
+            ends = await asyncio.to_thread(self._find_ends)
+            self.starts = {
+                place: max(end - _LOOKBACK, min(wanted.get(place, end), end), 0)
+                for place, end in ends.items()
+            }
+            self.ends = dict(self.starts)
+        reader = PartitionReader(self._settings)
+        try:
+            await reader.open(self.ends)
+            self._notify()
+            while True:
+                await self._read(reader)
+        finally:
+            await reader.close()
+
+    def _find_ends(self) -> dict[Place, int]:
+        found = identities(self._settings, self._topics)
+        places = [(topic, one) for topic, what in found.items() for one in what.partitions]
+        return {place: end for place, (_, end) in bounds(self._settings, places).items()}
+
+    async def _read(self, reader: PartitionReader) -> None:
+        messages = await reader.poll(_MOST, _WAIT)
+        for number, message in enumerate(messages, 1):
+            event = self._reader.read(message)
+            if event is not None:
+                self._events.append(event)
+                self._by_place[event.topic, event.partition, event.offset] = event
+                self._bytes += len(event.body) + _OVERHEAD
+            self.ends[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
+            if number % _YIELD == 0:
+                self._notify()
+                await asyncio.sleep(0)
+        self.ends.update(reader.positions)
+        self._trim()
+        self._notify()
+
+    def _trim(self) -> None:
+        while self._bytes > self._most_bytes and self._events:
+            event = self._events.popleft()
+            self._bytes -= len(event.body) + _OVERHEAD
+            del self._by_place[event.topic, event.partition, event.offset]
+            self.starts[event.place] = event.offset + 1
+            self.first += 1
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def changed(self) -> None:
+        """Return when something was read."""
+        await self._changed.wait()
+
+    def join(self, positions: Mapping[Place, int]) -> int | None:
+        """Return the number from which a reader at ``positions`` goes on here; None: it lacks what
+        the memory no longer has. Events before its positions are to be passed.
+        """
+        is_here = self.is_open and all(
+            positions.get(place, 0) >= start for place, start in self.starts.items()
+        )
+        return self.first if is_here else None
+
+    def find(self, place: Place, offset: int) -> WebhookEvent | None:
+        """Return the event of a record, if the memory has it."""
+        return self._by_place.get((*place, offset))
+
+    def after(self, number: int, most: int) -> Sequence[WebhookEvent] | None:
+        """Return at most ``most`` events from ``number`` on; None: they have left the memory."""
+        at = number - self.first
+        if at < 0:
+            return None
+        end = min(at + most, len(self._events))
+        return [self._events[one] for one in range(at, end)]

@@ -1,0 +1,151 @@
+"""Reading topics by partition and offset for webhooks: clients, ends, and what topics are."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from izin.runtime.kafka import TIMEOUT, consumer, while_leaders_move
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.ingest.topic_reader import identity
+from izin.sinks.record.errors import StreamUnavailableError
+
+Place = tuple[str, int]
+"""A topic and a partition."""
+_GROUP = "izin-webhooks"
+_QUEUED_KILOBYTES = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicIdentity:
+    """A topic as it is now: the cluster's id, its own id, its partitions."""
+
+    cluster_id: str
+    topic_id: str
+    partitions: Sequence[int]
+
+
+def identities(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, TopicIdentity]:
+    """Return what each of ``topics`` is; raises StreamUnavailableError."""
+    found = {}
+    for topic in topics:
+        cluster_id, topic_id, partitions = identity(settings, topic)
+        found[topic] = TopicIdentity(
+            cluster_id=cluster_id, topic_id=topic_id, partitions=partitions
+        )
+    return found
+
+
+@dataclass(slots=True)
+class PartitionReader:
+    """A consumer of chosen partitions from chosen offsets. Blocking calls run in threads."""
+
+    settings: KafkaSettings
+    _client: Consumer | None = None
+    _polling: asyncio.Future[Sequence[Message]] | None = None
+    positions: dict[Place, int] = field(default_factory=dict)
+    """The next offset of each partition; also behind records that are none."""
+
+    async def open(self, positions: Mapping[Place, int]) -> None:
+        """Read from ``positions``."""
+        await self.close()
+        self.positions = dict(positions)
+        client = consumer(
+            self.settings,
+            _GROUP,
+            **{
+                "allow.auto.create.topics": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 100,
+                "queued.max.messages.kbytes": _QUEUED_KILOBYTES,
+            },
+        )
+        client.assign([TopicPartition(topic, one, at) for (topic, one), at in positions.items()])
+        self._client = client
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it reads."""
+        return self._client is not None
+
+    async def poll(self, most: int, wait: float) -> Sequence[Message]:
+        """Return the available records, at most ``most``, as soon as there is one; none after
+        ``wait`` seconds. Positions are behind them then. Raises StreamUnavailableError.
+        """
+        self._polling = asyncio.ensure_future(asyncio.to_thread(self._poll, most, wait))
+        records = await asyncio.shield(self._polling)
+        found = []
+        for one in records:
+            place, offset = (one.topic() or "", one.partition() or 0), one.offset() or 0
+            if one.error() is None:
+                found.append(one)
+                self.positions[place] = offset + 1
+            else:
+                self.positions[place] = max(offset, self.positions.get(place, 0))
+        return found
+
+    def _poll(self, most: int, wait: float) -> Sequence[Message]:
+        client = self._client
+        if client is None:
+            return ()
+        try:
+            first = client.consume(1, wait)
+            records = first + client.consume(most - 1, 0) if first and most > 1 else first
+        except KafkaException as error:
+            raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
+        for one in records:
+            problem = one.error()
+            if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
+                raise StreamUnavailableError(f"{one.topic()}: {problem.str()}")
+        return records
+
+    async def close(self) -> None:
+        """Close the consumer, once the thread of a poll that was cancelled has ended."""
+        client, self._client = self._client, None
+        if self._polling is not None:
+            await asyncio.gather(self._polling, return_exceptions=True)
+            self._polling = None
+        if client is not None:
+            await asyncio.to_thread(client.close)
+
+
+def bounds(settings: KafkaSettings, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+    """Return the first offset that is kept and the last stable one of each of ``places``.
+
+    Raises:
+        StreamUnavailableError: Kafka does not answer.
+    """
+    client = consumer(settings, _GROUP, **{"allow.auto.create.topics": False})
+    try:
+        return {place: _bounds(client, TopicPartition(*place)) for place in places}
+    except KafkaException as error:
+        raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
+    finally:
+        client.close()
+
+
+@while_leaders_move
+def _bounds(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    low, high = client.get_watermark_offsets(partition, timeout=TIMEOUT)
+    return int(low), int(high)
+
+
+def offsets_at(
+    settings: KafkaSettings, places: Iterable[Place], at: datetime
+) -> dict[Place, int | None]:
+    """Return the first offset appended at ``at`` or later of each of ``places``; None: none is.
+
+    Raises:
+        StreamUnavailableError: Kafka does not answer.
+    """
+    client = consumer(settings, _GROUP, **{"allow.auto.create.topics": False})
+    asked = [TopicPartition(topic, one, round(at.timestamp() * 1000)) for topic, one in places]
+    try:
+        found = client.offsets_for_times(asked, timeout=TIMEOUT)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
+    finally:
+        client.close()
+    return {(one.topic, one.partition): one.offset if one.offset >= 0 else None for one in found}

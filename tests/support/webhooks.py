@@ -1,0 +1,316 @@
+"""Webhooks under test: subscribers in a ledger, records in topics, and processes that deliver."""
+
+import asyncio
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import Producer
+from pydantic import SecretStr
+
+from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.local import free_port
+from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
+from izin.schemas.cloud_events import headers
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import NewSubscriber
+from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
+from izin.sinks.webhooks.process import serve
+from izin.sinks.webhooks.resend import cursors_at_end
+from izin.sinks.webhooks.signatures import new_secret
+from tests.support.builders import BRAND, CUSTOMER, NOON
+
+LIMIT = 30.0
+
+
+def a_phone(number: int) -> str:
+    """Return an obviously fake number."""
+    return f"+90555{number:07}"
+
+
+def a_consent(number: int = 1, **overrides: object) -> dict[str, Any]:
+    """Return the record of an opt-out of a recipient."""
+    return {
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "type": "MESAJ",
+        "recipient_type": "BIREYSEL",
+        "recipient": a_phone(number),
+        "status": "RET",
+        "previous_status": "ONAY",
+        "effective_at": NOON,
+        "origin_rank": 0,
+        "event_id": f"event-{number}",
+        "origin": "web",
+        "source": "HS_WEB",
+        "consent_date": NOON,
+        "registrable": True,
+        "latest_onay_at": NOON - timedelta(days=1),
+        "latest_ret_at": NOON,
+        "law_version": 2,
+        **overrides,
+    }
+
+
+def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
+    """Return the record of a permission that was granted."""
+    return {
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "type": "MESAJ",
+        "recipient_type": "BIREYSEL",
+        "recipient": a_phone(number),
+        "may_send": True,
+        "reason": "registered",
+        "desired": "ONAY",
+        "registered": "ONAY",
+        "registered_at": NOON,
+        "consent_date": NOON,
+        "since": NOON,
+        "previous_may_send": False,
+        **overrides,
+    }
+
+
+def key_of(record: Mapping[str, Any]) -> str:
+    """Return the canonical key of a record."""
+    parts = (record[name] for name in ("brand_code", "type", "recipient_type", "recipient"))
+    return "/".join(map(str, parts))
+
+
+@dataclass(slots=True)
+class TopicWriter:
+    """Writes records as the order stage and the sinks do, but for transactions."""
+
+    settings: KafkaSettings
+    codec: Codec = field(default_factory=Codec)
+    _client: Producer | None = None
+    count: int = 0
+
+    def write(self, topic: str, record: str, *values: Mapping[str, Any]) -> None:
+        """Write records to a topic and wait until they are there."""
+        client = self._producer()
+        for value in values:
+            self.count += 1
+            client.produce(
+                topic,
+                key=key_of(value).encode(),
+                value=self.codec.encode(record, value),
+                headers=headers(
+                    record=record, event_id=f"id-{self.count}", source="/izin/test", at=NOON
+                ),
+            )
+        assert client.flush(LIMIT) == 0
+
+    def opt_outs(self, *values: Mapping[str, Any]) -> None:
+        """Write opt-outs."""
+        self.write(self.settings.topics.opt_outs.name, "Consent", *values)
+
+    def permissions(self, *values: Mapping[str, Any]) -> None:
+        """Write permissions."""
+        self.write(self.settings.topics.permissions.name, "Permission", *values)
+
+    def tombstone(self, key: str) -> None:
+        """Write the tombstone of a permission."""
+        client = self._producer()
+        client.produce(self.settings.topics.permissions.name, key=key.encode(), value=None)
+        assert client.flush(LIMIT) == 0
+
+    def _producer(self) -> Producer:
+        if self._client is None:
+            self._client = Producer(
+                {
+                    "bootstrap.servers": self.settings.bootstrap_servers,
+                    "partitioner": "murmur2_random",
+                    "linger.ms": 1,
+                }
+            )
+        return self._client
+
+
+async def add_customer(ledger: Ledger) -> None:
+    """Register the customer of the tests."""
+    await customers.add(ledger, CUSTOMER, "Acme", by="ada", now=datetime.now(UTC))
+
+
+async def add_subscriber(
+    ledger: Ledger,
+    settings: KafkaSettings,
+    url: str,
+    *,
+    name: str = "crm",
+    parallel: int = 8,
+    secret: str | None = None,
+    **chosen: frozenset[Any],
+) -> WebhookSubscriber:
+    """Add a subscriber of the customer of the tests, which gets what comes from now on."""
+    new = NewSubscriber(
+        name=name,
+        url=url,
+        filter=EventFilter(customer_id=CUSTOMER, **chosen),
+        parallel=parallel,
+        secret=secret or new_secret(),
+    )
+    cursors = await asyncio.to_thread(cursors_at_end, settings)
+    return await registry.add(ledger, new, cursors, by="ada", now=datetime.now(UTC))
+
+
+def quick(**overrides: object) -> WebhookSettings:
+    """Return settings with short pauses, which allow this machine."""
+    values: dict[str, Any] = {
+        "port": free_port(),
+        "operations_port": free_port(),
+        "allowed": ("127.0.0.0/8",),
+        "first_pause": timedelta(seconds=0.05),
+        "longest_pause": timedelta(seconds=0.5),
+        "timeout": timedelta(seconds=2),
+    }
+    return WebhookSettings(**values | overrides)
+
+
+@asynccontextmanager
+async def delivering(
+    kafka: KafkaSettings, database_url: str, settings: WebhookSettings | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Deliver in this process until the context ends."""
+    stopping = asyncio.Event()
+    ledger = LedgerSettings(database_url=SecretStr(database_url), pool_size=4)
+    task = asyncio.create_task(
+        serve(kafka, ledger, settings or quick(), Codec(), stopping=stopping)
+    )
+    try:
+        yield task
+    finally:
+        stopping.set()
+        await task
+
+
+async def until(what: Callable[[], bool], limit: float = LIMIT) -> None:
+    """Wait for an effect."""
+    end = monotonic() + limit
+    while not what():
+        assert monotonic() < end, "the effect did not come"
+        await asyncio.sleep(0.02)
+
+
+@dataclass(slots=True, kw_only=True)
+class Hooks:
+    """What a test of webhooks has."""
+
+    ledger: Ledger
+    settings: KafkaSettings
+    topics: TopicWriter
+    receiver: WebhookReceiver
+    database_url: str
+
+    async def subscribe(self, **overrides: Any) -> WebhookSubscriber:  # noqa: ANN401  # as add_subscriber
+        """Add a subscriber that is this receiver."""
+        url = overrides.pop("url", None) or self.receiver.url()
+        return await add_subscriber(self.ledger, self.settings, url, **overrides)
+
+    @asynccontextmanager
+    async def delivering(self, **settings: object) -> AsyncIterator[asyncio.Task[None]]:
+        """Deliver in this process until the context ends."""
+        async with delivering(self.settings, self.database_url, quick(**settings)) as task:
+            yield task
+
+    def processes(self, log: Path, **environment: str) -> "WebhookProcesses":
+        """Return processes that deliver, none of which runs yet."""
+        return WebhookProcesses(self.settings, self.database_url, log, environment)
+
+    async def deliveries(self) -> list[dict[str, Any]]:
+        """Return what was acknowledged."""
+        return await self.ledger.fetch("SELECT * FROM deliveries ORDER BY batch, place")
+
+    async def cursors(self) -> list[dict[str, Any]]:
+        """Return the cursors."""
+        return await self.ledger.fetch(
+            "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
+        )
+
+    async def attempts(self) -> list[dict[str, Any]]:
+        """Return the failed attempts."""
+        return await self.ledger.fetch("SELECT * FROM delivery_attempts ORDER BY id")
+
+    async def until_acknowledged(self, count: int) -> None:
+        """Wait until so many records are acknowledged, over all subscribers, and no more."""
+        query = "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"
+        found = -1
+        end = monotonic() + LIMIT
+        while found < count:
+            assert monotonic() < end, f"only {found} of {count} were acknowledged"
+            await asyncio.sleep(0.05)
+            found = (await self.ledger.fetch(query))[0]["n"]
+        assert found == count
+
+
+@dataclass(slots=True)
+class WebhookProcesses:
+    """Processes that deliver, to be killed and frozen."""
+
+    kafka: KafkaSettings
+    database_url: str
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start one more."""
+        ours = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "IZIN_TOPIC_PREFIX": self.kafka.topic_prefix,
+            "IZIN_PARTITIONS": str(self.kafka.partitions),
+            "IZIN_KAFKA_LOG_LEVEL": "2",
+            "DATABASE_URL": self.database_url,
+            "IZIN_WEBHOOK_PORT": str(free_port()),
+            "IZIN_WEBHOOK_OPERATIONS_PORT": str(free_port()),
+            "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8"]',
+            "IZIN_WEBHOOK_FIRST_PAUSE": "PT0.05S",
+            "IZIN_WEBHOOK_LONGEST_PAUSE": "PT0.5S",
+            "IZIN_WEBHOOK_TIMEOUT": "PT2S",
+            "IZIN_LOG_LEVEL": "warning",
+        }
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "izin.sinks.webhooks"],
+                env={**os.environ, **ours, **self.environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.running.append(process)
+        return process
+
+    def end(self) -> None:
+        """End all."""
+        for one in self.running:
+            with suppress(ProcessLookupError):
+                one.send_signal(signal.SIGCONT)
+            one.terminate()
+        for one in self.running:
+            try:
+                one.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                one.kill()
+                one.wait(timeout=15)
+
+
+def random_secret() -> str:
+    """Return a secret of no subscriber."""
+    return new_secret(secrets.token_bytes)
+
+
+def names(values: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    """Return one field of each of ``values``."""
+    return [one[name] for one in values]
