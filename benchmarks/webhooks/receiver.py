@@ -54,6 +54,7 @@ class WebhookReceiver:
     port: int = 0
     keeps: bool = True
     """Whether it remembers."""
+    connections: set[asyncio.Transport] = field(default_factory=set)
 
     def url(self, path: str = "/hook") -> str:
         """Return the URL of a path."""
@@ -69,6 +70,8 @@ class WebhookReceiver:
             yield self
         finally:
             server.close()
+            for one in list(self.connections):
+                one.abort()
 
 
 class _Connection(asyncio.Protocol):
@@ -84,6 +87,12 @@ class _Connection(asyncio.Protocol):
         """Keep the transport."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # for the type checker
         self._transport = transport
+        self._receiver.connections.add(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's signature
+        """Forget the transport."""
+        if self._transport is not None:
+            self._receiver.connections.discard(self._transport)
 
     def data_received(self, data: bytes) -> None:
         """Read requests that are whole."""

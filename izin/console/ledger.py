@@ -1,7 +1,7 @@
 """``izin ledger``: verify the history, and restore a ledger whose decisions are gone."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +30,7 @@ from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
+from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
 from izin.sinks.record.messages import TopicMessages
@@ -39,6 +40,9 @@ app = typer.Typer(
 )
 
 _COLUMNS = ("shard", "after", "place", "what")
+_SKEW = timedelta(minutes=1)
+"""By how much this clock and that of the processes that deliver may differ."""
+_OF_DELIVERIES = ("batch", "place", "what")
 _PARTITIONS = {
     "partition": "partition",
     "state": "state",
@@ -69,26 +73,48 @@ def verify(
     """Recompute the hash chains of the history; name each row changed, moved, added or removed.
 
     Anchors are hashes stored outside the ledger, in a topic and in the files given: what was
-    written before one cannot be changed unnoticed. Exit code 1 if anything is wrong.
+    written before one cannot be changed unnoticed. Deliveries of webhooks are compared with their
+    digests in the history. Exit code 1 if anything is wrong.
     """
     with exit_on_error():
         known = [one for path in anchors or () for one in _of_file(path)]
         if topic:
             known += _of_topic(kafka_settings())
-        found = run_on_ledger(lambda ledger: chains.verify(ledger, known))
+        found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
     rows = [(one.shard, one.after, one.place, one.what) for one in found.faults]
+    others = [(one.batch, one.place, one.what) for one in sent.faults]
     match output:
         case OutputFormat.JSON:
             faults = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-            print_json({"rows": found.rows, "anchors": found.anchors, "faults": faults})
+            faults_sent = [dict(zip(_OF_DELIVERIES, row, strict=True)) for row in others]
+            print_json(
+                {
+                    "rows": found.rows,
+                    "anchors": found.anchors,
+                    "faults": faults,
+                    "deliveries": sent.rows,
+                    "delivery_faults": faults_sent,
+                }
+            )
         case OutputFormat.TABLE:
             if rows:
                 print_rows(output, _COLUMNS, rows)
+            if others:
+                print_rows(output, _OF_DELIVERIES, others)
             say(
-                f"{found.rows} rows verified against {found.anchors} anchors: "
-                f"{len(rows) or 'no'} faults"
+                f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
+                f"deliveries: {len(rows) + len(others) or 'no'} faults"
             )
-    exit_if(rows)
+    exit_if(rows or others)
+
+
+async def _verify(
+    ledger: Ledger, known: Sequence[Anchor]
+) -> tuple[chains.Verified, deliveries.VerifiedDeliveries]:
+    read_at = datetime.now(UTC) - _SKEW
+    found = await chains.verify(ledger, known)
+    sent = await deliveries.verify(ledger, found.batches, found.erased_deliveries, read_at=read_at)
+    return found, sent
 
 
 @app.command()

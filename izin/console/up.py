@@ -41,6 +41,8 @@ def up(
     feeds_operations_port: PortOption = 8094,
     sink_port: PortOption = 8082,
     sink_operations_port: PortOption = 8092,
+    webhooks_port: PortOption = 8086,
+    webhooks_operations_port: PortOption = 8096,
     order_port: PortOption = 8083,
     simulator_port: PortOption = 8085,
     result_delay: Annotated[
@@ -67,6 +69,8 @@ def up(
         feeds_operations=feeds_operations_port or None,
         sink=sink_port or None,
         sink_operations=sink_operations_port or None,
+        webhooks=webhooks_port or None,
+        webhooks_operations=webhooks_operations_port or None,
         order=order_port or None,
         simulator=simulator_port or None,
     )
@@ -112,6 +116,8 @@ def _panel(stack: LocalStack) -> Panel:
         f"           {stack.url('feeds_operations')}/metrics",
         f"sink       {stack.url('sink')}/health/ready",
         f"           {stack.url('sink_operations')}/metrics",
+        f"webhooks   {stack.url('webhooks')}/health/ready",
+        f"           {stack.url('webhooks_operations')}/metrics",
         f"order      {stack.url('order')}/health/ready",
         *([f"registry   {registry}"] if registry else []),
         f"simulator  {stack.url('simulator')}/__simulator__/health",

@@ -33,6 +33,10 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
     ),
     "intake": (settings.KafkaSettings, settings.IntakeSettings, settings.LogSettings),
     "feeds": (settings.KafkaSettings, settings.FeedsSettings, settings.LogSettings),
+    "webhooks": (
+        *(settings.KafkaSettings, settings.LedgerSettings),
+        *(settings.WebhookSettings, settings.LogSettings),
+    ),
     "doctor": (
         settings.KafkaSettings,
         settings.LedgerSettings,

@@ -13,6 +13,7 @@ _LISTENERS = {
     "sink": settings.SinkSettings,
     "intake": settings.IntakeSettings,
     "feeds": settings.FeedsSettings,
+    "webhooks": settings.WebhookSettings,
 }
 _ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")
 _PROBE = re.compile(r'urlopen\("http://127\.0\.0\.1:(\d+)(/[\w/]+)"\)')

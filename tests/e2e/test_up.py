@@ -25,6 +25,8 @@ PORTS = (
     "feeds-operations",
     "sink",
     "sink-operations",
+    "webhooks",
+    "webhooks-operations",
     "order",
     "simulator",
 )

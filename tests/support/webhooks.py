@@ -6,8 +6,8 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,6 +82,29 @@ def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
         "previous_may_send": False,
         **overrides,
     }
+
+
+def a_subscriber(**overrides: object) -> WebhookSubscriber:
+    """Return a subscriber that has never failed."""
+    fields: dict[str, Any] = {
+        "id": 1,
+        "name": "crm",
+        "url": "https://crm.example.com/hook",
+        "filter": EventFilter(customer_id=CUSTOMER),
+        "parallel": 8,
+        "secrets": (new_secret(),),
+        "former_until": None,
+        "version": 1,
+        "created_at": NOON,
+        "paused_at": None,
+        "paused_for": None,
+        "failing_since": None,
+        "alerts": 0,
+        "last_failure": None,
+        "last_failure_at": None,
+        "caught_up_at": NOON,
+    }
+    return WebhookSubscriber(**fields | overrides)
 
 
 def key_of(record: Mapping[str, Any]) -> str:
@@ -304,6 +327,21 @@ class WebhookProcesses:
             except subprocess.TimeoutExpired:
                 one.kill()
                 one.wait(timeout=15)
+
+
+@contextmanager
+def receiving() -> Iterator[str]:
+    """Run a receiver in a process of its own; yield its URL."""
+    argv = [sys.executable, "-m", "benchmarks.webhooks.receiver"]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/hook"
+    finally:
+        process.stdin.close()
+        process.wait(timeout=15)
+        process.stdout.close()
 
 
 def random_secret() -> str:

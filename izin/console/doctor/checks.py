@@ -16,6 +16,7 @@ from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
 from izin.console.doctor.runner import Check
+from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
@@ -33,6 +34,7 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
+from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
 
 T = TypeVar("T")
@@ -136,6 +138,11 @@ def _endpoint(check: str, settings: IntakeSettings | FeedsSettings) -> Finding:
     return lag_checks.of_endpoint(check, url, living_workers.endpoint_status(url, _TIMEOUT))
 
 
+def _webhooks() -> Iterator[Finding]:
+    found, running = _query(subscribers.every), _query(reads.living_deliverers)
+    yield from of_webhooks(found, running=running, now=datetime.now(UTC))
+
+
 def _pull() -> Iterator[Finding]:
     yield lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
 
@@ -233,6 +240,7 @@ CHECKS = (
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=_intake),
     Check(name="feeds", run=_feeds),
+    Check(name="webhooks", run=_webhooks, needs=_LEDGER),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
@@ -241,5 +249,5 @@ CHECKS = (
     Check(name="iys", run=_iys),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "webhooks"})
 """The checks that fail until workers have been started."""

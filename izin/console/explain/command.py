@@ -1,8 +1,8 @@
 """``izin explain``: everything that ever happened to a recipient, in the order we learnt it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,7 +10,9 @@ from rich.text import Text
 
 from izin.console.brands.remedies import remedy_of_parked
 from izin.console.explain.history import (
+    DELIVERIES,
     HISTORY,
+    delivery_rows,
     heading,
     history_rows,
     state_rows,
@@ -31,6 +33,7 @@ from izin.console.terminal.output import (
 from izin.sinks.ledger import brands, reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import History
+from izin.sinks.ledger.webhooks import deliveries
 
 
 def explain(
@@ -50,7 +53,7 @@ def explain(
     """
     with exit_on_error():
         key = normalised(recipient)
-        history, suspended = run_on_ledger(lambda ledger: _look(ledger, key))
+        history, suspended, sent = run_on_ledger(lambda ledger: _look(ledger, key))
     if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
@@ -62,14 +65,17 @@ def explain(
                         asdict(one) | {"suspended": suspended.get(one.key)} for one in history.rows
                     ],
                     "history": [asdict(one) for one in history.facts],
+                    "deliveries": [dict(one) for one in sent],
                 }
             )
         case OutputFormat.TABLE:
-            _print(history, suspended)
+            _print(history, suspended, sent)
 
 
-def _print(history: History, suspended: Mapping[str, str]) -> None:
-    """Print a section a key: its state, then its history."""
+def _print(
+    history: History, suspended: Mapping[str, str], sent: Sequence[Mapping[str, Any]]
+) -> None:
+    """Print a section a key: its state, its history, and what subscribers took."""
     for entry in history.rows:
         out.print(Text(heading(entry.key), "bold"))
         state = Table.grid(padding=(0, 2))
@@ -82,10 +88,14 @@ def _print(history: History, suspended: Mapping[str, str]) -> None:
         keys = {entry.key, *reads.concerned(entry)}
         facts = [one for one in history.facts if one.key in keys]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
+        if rows := delivery_rows(one for one in sent if one["key"] == entry.key):
+            print_rows(OutputFormat.TABLE, DELIVERIES, rows)
 
 
-async def _look(ledger: Ledger, recipient: str) -> tuple[History, dict[str, str]]:
-    """Return everything of a recipient, and by key what suspends it."""
+async def _look(
+    ledger: Ledger, recipient: str
+) -> tuple[History, dict[str, str], Sequence[Mapping[str, Any]]]:
+    """Return everything of a recipient, by key what suspends it, and what subscribers took."""
     history = await reads.history(ledger, recipient)
     known = {one.brand_code: one for one in await brands.every(ledger)}
     found = await suspensions.every(ledger)
@@ -94,4 +104,5 @@ async def _look(ledger: Ledger, recipient: str) -> tuple[History, dict[str, str]
         for one in history.rows
         if (words := why_suspended(one, known.get(one.brand_code), found))
     }
-    return history, suspended
+    sent = await deliveries.of_keys(ledger, sorted({one.key for one in history.rows}))
+    return history, suspended, sent

@@ -18,6 +18,7 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.suspension import EVERY, Suspension
 
 HISTORY = ("when (Turkey)", "what", "details")
+DELIVERIES = ("taken (Turkey)", "subscriber", "event", "attempts", "record")
 
 _STATES = {
     "pending": "to be sent to İYS",
@@ -119,6 +120,20 @@ def state_rows(entry: ConsentRow, suspended: str | None) -> list[tuple[str, str]
         ("registered at İYS", _since(entry.registered, entry.registered_at)),
         ("state", _state(entry, suspended)),
         ("may we send?", f"{answer}: {_permission(entry.permission_reason)}"),
+    ]
+
+
+def delivery_rows(sent: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Return a row for each event that a subscriber took, in their order."""
+    return [
+        (
+            turkish(one["delivered_at"]),
+            one["subscriber"],
+            one["type"],
+            str(one["attempts"]),
+            f"{one['topic']}/{one['partition']}/{one['offset']}",
+        )
+        for one in sent
     ]
 
 

@@ -21,6 +21,8 @@ Part = Literal[
     "feeds_operations",
     "sink",
     "sink_operations",
+    "webhooks",
+    "webhooks_operations",
     "order",
     "simulator",
 ]
@@ -40,6 +42,8 @@ class Ports:
     feeds_operations: int | None = None
     sink: int | None = None
     sink_operations: int | None = None
+    webhooks: int | None = None
+    webhooks_operations: int | None = None
     order: int | None = None
     simulator: int | None = None
 
@@ -52,6 +56,8 @@ class Ports:
             "IZIN_INTAKE_OPERATIONS_PORT": str(self.intake_operations),
             "IZIN_FEEDS_PORT": str(self.feeds),
             "IZIN_FEEDS_OPERATIONS_PORT": str(self.feeds_operations),
+            "IZIN_WEBHOOK_PORT": str(self.webhooks),
+            "IZIN_WEBHOOK_OPERATIONS_PORT": str(self.webhooks_operations),
             "IZIN_STREAM_PORT": str(self.order),
         }
 

@@ -107,7 +107,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds")
+        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds", "webhooks")
         return all(answers(f"{self.url(part)}/health/ready") for part in parts)
 
     def wait(self) -> NoReturn:
@@ -213,6 +213,7 @@ class LocalStack:
             "IZIN_TOPIC_PREFIX": "" if self._servers.kafka else f"run-{run}-",
             "IZIN_PARTITIONS": str(self._partitions),
             **self._ports.environment(),
+            "IZIN_WEBHOOK_ALLOWED": '["127.0.0.0/8", "::1/128"]',
             "IZIN_INSTANCE_ID": "order-1",
             "IZIN_SUPPRESSION_SECRETS": f'["{self._credentials.suppression_secret}"]',
             "IYS_BASE_URL": self.url("simulator"),
@@ -253,12 +254,13 @@ class LocalStack:
         simulator.register(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
-        self._report("starting the order worker, the sink worker, the intake and the feeds")
+        self._report("starting the workers, the intake, the feeds and the webhooks")
         workers: tuple[tuple[str, str, Part], ...] = (
             ("order worker", "izin.streams", "order"),
             ("sink worker", "izin.sinks", "sink"),
             ("intake", "izin.producers", "intake"),
             ("feeds", "izin.sinks.feeds", "feeds"),
+            ("webhooks", "izin.sinks.webhooks", "webhooks"),
         )
         self.supervisor.start_together(
             *(

@@ -153,10 +153,10 @@ class WebhookSettings(SettingsGroup):
     """The process that posts webhooks to subscribers."""
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_HOST")
-    port: int = Field(8084, validation_alias="IZIN_WEBHOOK_PORT")
+    port: int = Field(8086, validation_alias="IZIN_WEBHOOK_PORT")
     """Where a bare ``/health/live`` and ``/health/ready`` are served, for load balancers."""
     operations_host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_OPERATIONS_HOST")
-    operations_port: int = Field(8094, validation_alias="IZIN_WEBHOOK_OPERATIONS_PORT")
+    operations_port: int = Field(8096, validation_alias="IZIN_WEBHOOK_OPERATIONS_PORT")
     """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
     authentication: keep it from everyone but operators."""
     allowed: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -16,6 +16,10 @@ from izin.sinks.webhooks.network import CheckedNetwork, RefusedAddressError, Tar
 MOST_OF_A_REPLY = 64 * 1024
 """Bytes of a reply's body that are read, and not kept; a longer one costs its connection."""
 _IDLE_SECONDS = 30.0
+_OF_CONNECTING = 0.4
+"""Of the time limit for each of two steps, TCP and TLS. One that httpcore ends closes its socket,
+one that is cancelled does not.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,11 @@ class Poster:
     async def _post(self, headers: Sequence[tuple[str, str]], body: bytes) -> Reply:
         read = 0
         async with self._pool.stream(
-            "POST", self._url, headers=list(headers), content=body
+            "POST",
+            self._url,
+            headers=list(headers),
+            content=body,
+            extensions={"timeout": {"connect": _OF_CONNECTING * self._timeout}},
         ) as response:
             async for chunk in response.aiter_stream():
                 read += len(chunk)

@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.integration.console.conftest import Izin
 from tests.integration.console.test_explain import store_history
 from tests.support.acts import ACTS
 from tests.support.builders import BRAND, PHONE, a_dead_letter
+from tests.support.webhooks import a_consent, key_of, receiving
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -35,6 +36,12 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
     "keys rotate": ("keys", "rotate", "crm"),
     "keys revoke": ("keys", "revoke", "shop", "--execute"),
+    "subscribers add": (*("subscribers", "add", "till", "--customer=acme", "--url={hook}"),),
+    "subscribers test": ("subscribers", "test", "till"),
+    "subscribers pause": ("subscribers", "pause", "till"),
+    "subscribers resume": ("subscribers", "resume", "till"),
+    "subscribers rotate-secret": ("subscribers", "rotate-secret", "till"),
+    "subscribers resend": ("subscribers", "resend", "till", "--since=2026-01-01", "--execute"),
     "dead-letters acknowledge": ("dead-letters", "acknowledge", "--all", "--reason=seen", "--yes"),
     "privacy erase": ("privacy", "erase", OPTED_OUT, "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
@@ -47,6 +54,14 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Yield the URL of a receiver of webhooks, which the operator allows."""
+    monkeypatch.setenv("IZIN_WEBHOOK_ALLOWED", '["127.0.0.0/8"]')
+    with receiving() as url:
+        yield url
 
 
 @pytest.fixture
@@ -70,6 +85,9 @@ def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer.produce(topics.topics.dead_letters.name, value=letter, partition=0)
     writer.produce(topics.topics.decisions.name, value=b"deleted", partition=0)
+    opt_out = a_consent(77)
+    value, key = Codec().encode("Consent", opt_out), key_of(opt_out)
+    writer.produce(topics.topics.opt_outs.name, value=value, key=key)
     assert writer.flush(20) == 0
     client, place = admin(topics), TopicPartition(topics.topics.decisions.name, 0, 1)
     client.delete_records([place])[place].result(20)
@@ -96,14 +114,16 @@ def suspend(ledger: str) -> None:
         )
 
 
-def test_each_changing_command_is_a_movement_with_its_actor(izin: Izin, installation: str) -> None:
+def test_each_changing_command_is_a_movement_with_its_actor(
+    izin: Izin, installation: str, hook: str
+) -> None:
     """One after the other: each adds the movement of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
     for name, words in ORDERS.items():
         if name == "brands retry":
             suspend(installation)
         before = len(acts(installation))
-        done = izin(*words, "--by", "ada")
+        done = izin(*(word.replace("{hook}", hook) for word in words), "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
         (act,) = acts(installation)[before:]
         assert (act["act"], act["by"]) == (ACTS[name], "ada")

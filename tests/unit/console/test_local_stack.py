@@ -145,7 +145,9 @@ def test_state_folder_claim_while_in_use_is_refused(used_folder: Path) -> None:
     assert (used_folder / "logs" / "intake.log").exists()
 
 
-@pytest.mark.parametrize("part", ["intake", "intake-operations", "sink", "order", "simulator"])
+@pytest.mark.parametrize(
+    "part", ["intake", "intake-operations", "sink", "webhooks", "order", "simulator"]
+)
 def test_local_stack_on_a_taken_port_names_the_option(tmp_path: Path, part: str) -> None:
     """The error names port and option, and nothing was started or written."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -20,6 +20,7 @@ from izin.runtime.settings import (
     LogSettings,
     SinkSettings,
     StreamSettings,
+    WebhookSettings,
 )
 
 SECRET = "obviously-fake-secret"
@@ -32,6 +33,7 @@ GROUPS = (
     LogSettings,
     SinkSettings,
     StreamSettings,
+    WebhookSettings,
 )
 
 

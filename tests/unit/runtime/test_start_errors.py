@@ -32,7 +32,12 @@ SERVERS = {
     "IYS_PASSWORD": SECRET,
     "IZIN_PRODUCTION": "true",
 }
-WORKERS = {"order": "izin.streams", "sink": "izin.sinks", "intake": "izin.producers"}
+WORKERS = {
+    "order": "izin.streams",
+    "sink": "izin.sinks",
+    "intake": "izin.producers",
+    "webhooks": "izin.sinks.webhooks",
+}
 
 
 def started(worker: str, given: dict[str, str]) -> tuple[int, str]:

@@ -140,6 +140,7 @@ async def drop(
             )
             await append.append(connection, [dropped_month], now=now)
             await connection.execute(_SQL["drop"], values)
+            await connection.execute(_SQL["drop-deliveries"], values)
         dropped.append(first)
     return tuple(dropped)
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import acts
+from izin.sinks.ledger.history.batches import BatchDigest, batch_of
 from izin.sinks.ledger.history.hash_chain import commitment_of_row, next_link
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
@@ -46,6 +47,10 @@ class Verified:
     rows: int
     anchors: int
     faults: tuple[Fault, ...]
+    batches: Mapping[int, BatchDigest] = field(default_factory=dict)
+    """The batches of deliveries that the history proves."""
+    erased_deliveries: frozenset[tuple[int, int]] = frozenset()
+    """Batch and place of the deliveries that acts have erased."""
 
 
 def first_link(shard: int) -> bytes:
@@ -110,6 +115,7 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
         shard: _Chain(shard, known.pop(shard, {}), cuts.get(shard)) for shard in sorted(heads)
     }
     named = defaultdict[int, set[int]](set)
+    batches, erased_deliveries = dict[int, BatchDigest](), set[tuple[int, int]]()
     for month in await ledger.fetch(_SQL["months"]):
         async for row in _rows(ledger, month["month"]):
             chain = chains.get(row.shard)
@@ -118,6 +124,9 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
             chain.add(row)
             for shard, places in row.named.items():
                 named[shard] |= places
+            erased_deliveries |= row.named_deliveries
+            if row.batch is not None:
+                batches[row.batch[0]] = row.batch[1]
     for shard, chain in chains.items():
         chain.compare_erased(frozenset(named[shard]))
         head = heads.get(shard)
@@ -131,7 +140,11 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
         for shard, places in known.items()
     ]
     return Verified(
-        rows=sum(chain.rows for chain in chains.values()), anchors=compared, faults=tuple(faults)
+        rows=sum(chain.rows for chain in chains.values()),
+        anchors=compared,
+        faults=tuple(faults),
+        batches=batches,
+        erased_deliveries=frozenset(erased_deliveries),
     )
 
 
@@ -146,6 +159,10 @@ class _Row:
     is_erased: bool
     named: Mapping[int, frozenset[int]]
     """The rows that an act of erasure names: places by shard."""
+    named_deliveries: frozenset[tuple[int, int]]
+    """The deliveries that it names: batch and place."""
+    batch: tuple[int, BatchDigest] | None
+    """The batch of deliveries that it proves."""
 
 
 class _Chain:
@@ -232,19 +249,24 @@ def _row(row: Mapping[str, Any]) -> _Row:
     if not is_erased:
         commitment = commitment_of_row(row)
     is_act = not is_erased and row["kind"] == acts.KIND
+    erasure = _erasure(data) if is_act and data is not None else {}
     return _Row(
         shard=row["shard"],
         place=row["place"],
         link=row["link"],
         commitment=commitment,
         is_erased=is_erased,
-        named=_named(data) if is_act and data is not None else {},
+        named={int(shard): frozenset(some) for shard, some in erasure.get("places", {}).items()},
+        named_deliveries=frozenset(
+            (int(batch), place)
+            for batch, some in erasure.get("deliveries", {}).items()
+            for place in some
+        ),
+        batch=None if is_erased else batch_of(row),
     )
 
 
-def _named(data: str) -> Mapping[int, frozenset[int]]:
-    """Return the places that an act of erasure names, by their shard."""
+def _erasure(data: str) -> Mapping[str, Mapping[str, list[int]]]:
+    """Return what an act of erasure names; nothing of any other act."""
     said = json.loads(data)
-    if said.get("act") != acts.ERASED:
-        return {}
-    return {int(shard): frozenset(some) for shard, some in said["after"]["places"].items()}
+    return said["after"] if said.get("act") == acts.ERASED else {}

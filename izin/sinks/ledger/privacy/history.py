@@ -2,7 +2,8 @@
 
 A row is retained for ten years after its month (6563 m.11/3), for three years after the consent
 ended (Yönetmelik m.13), and while a legal hold concerns it. Of an erased row its place, its link
-and its commitment stay, so that the chain is verified as before; an act names the places.
+and its commitment stay, so that the chain is verified as before; an act names the places. The
+deliveries to subscribers are retained and erased in the same way.
 """
 
 from collections import defaultdict
@@ -23,6 +24,9 @@ _HELD = timedelta(days=1)
 _BY = "izin"
 _SQL = statements("privacy")
 
+_Rows = Mapping[int, Sequence[Mapping[str, Any]]]
+"""Rows by the number of their erasure."""
+
 
 async def erase(ledger: Ledger, *, now: datetime) -> int:
     """Erase the rows of the history that nothing retains any more; return how many."""
@@ -41,8 +45,24 @@ async def _erase(
 ) -> int:
     values = {"ids": [one["id"] for one in erasures], "years": YEARS_AFTER_THE_END}
     rows = await (await connection.execute(_SQL["history"], values)).fetchall()
+    sent = await (await connection.execute(_SQL["deliveries"], values)).fetchall()
     later: dict[int, datetime] = {}
-    free: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
+    free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
+    await _erase_rows(connection, free, now)
+    await _erase_deliveries(connection, free_sent)
+    await _append_acts(connection, erasures, free, free_sent, now)
+    for number, at in later.items():
+        await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
+    over = {"ids": [one["id"] for one in erasures if one["id"] not in later], "now": now}
+    await connection.execute(_SQL["erased"], over)
+    return sum(map(len, (*free.values(), *free_sent.values())))
+
+
+def _of_free(rows: Sequence[Mapping[str, Any]], now: datetime, later: dict[int, datetime]) -> _Rows:
+    """Return the rows that nothing retains, by the number of their erasure; note in ``later`` when
+    others may be looked at again.
+    """
+    free = defaultdict[int, list[Mapping[str, Any]]](list)
     for row in rows:
         at = _free_at(row["retain_until"], is_held=row["is_held"], now=now)
         number = row["erasure"]
@@ -50,44 +70,57 @@ async def _erase(
             free[number].append(row)
         else:
             later[number] = min(at, later.get(number, at))
-    await _erase_rows(connection, erasures, free, now)
-    for number, at in later.items():
-        await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
-    over = {"ids": [one["id"] for one in erasures if one["id"] not in later], "now": now}
-    await connection.execute(_SQL["erased"], over)
-    return sum(map(len, free.values()))
+    return free
 
 
-async def _erase_rows(
+async def _erase_rows(connection: Connection, free: _Rows, now: datetime) -> None:
+    """Erase rows of the history."""
+    rows = [row for some in free.values() for row in some]
+    if rows:
+        values = {
+            "keys": [row["key"] for row in rows],
+            "shards": [row["shard"] for row in rows],
+            "places": [row["place"] for row in rows],
+            "commitments": [commitment_of_row(row) for row in rows],
+            "now": now,
+        }
+        await connection.execute(_SQL["erase-history"], values)
+
+
+async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
+    """Erase whom deliveries concern."""
+    rows = [row for some in free.values() for row in some]
+    if rows:
+        values = {
+            "batches": [row["batch"] for row in rows],
+            "places": [row["place"] for row in rows],
+        }
+        await connection.execute(_SQL["erase-deliveries"], values)
+
+
+async def _append_acts(
     connection: Connection,
     erasures: Sequence[Mapping[str, Any]],
-    free: Mapping[int, Sequence[Mapping[str, Any]]],
+    free: _Rows,
+    deliveries: _Rows,
     now: datetime,
 ) -> None:
-    """Erase rows, by the number of their erasure, and append the acts that name them."""
-    rows = [row for some in free.values() for row in some]
-    if not rows:
-        return
-    values = {
-        "keys": [row["key"] for row in rows],
-        "shards": [row["shard"] for row in rows],
-        "places": [row["place"] for row in rows],
-        "commitments": [commitment_of_row(row) for row in rows],
-        "now": now,
-    }
-    await connection.execute(_SQL["erase-history"], values)
-    customers = {one["id"]: one["customer_id"] for one in erasures}
+    """Append the acts that name what was erased."""
     acts = [
         act(
             ERASED,
-            erasure_key(number),
+            erasure_key(one["id"]),
             by=_BY,
             now=now,
             before={},
-            after={"places": _places(some)},
-            customer_id=customers[number],
+            after={
+                "places": _places(free.get(one["id"], ()), "shard"),
+                "deliveries": _places(deliveries.get(one["id"], ()), "batch"),
+            },
+            customer_id=one["customer_id"],
         )
-        for number, some in free.items()
+        for one in erasures
+        if one["id"] in free or one["id"] in deliveries
     ]
     await append.append(connection, acts, now=now)
 
@@ -98,9 +131,9 @@ def _free_at(retain_until: date, *, is_held: bool, now: datetime) -> datetime:
     return max(at, now + _HELD) if is_held else at
 
 
-def _places(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
-    """Return the places of ``rows`` by their shard."""
+def _places(rows: Sequence[Mapping[str, Any]], within: str) -> dict[str, list[int]]:
+    """Return the places of ``rows`` by their shard or batch, the column ``within``."""
     places = defaultdict[str, list[int]](list)
-    for row in sorted(rows, key=lambda one: (one["shard"], one["place"])):
-        places[str(row["shard"])].append(row["place"])
+    for row in sorted(rows, key=lambda one: (one[within], one["place"])):
+        places[str(row[within])].append(row["place"])
     return dict(places)

@@ -81,11 +81,6 @@ ORDER BY d.delivered_at, d.batch, d.place
 -- name: batches
 -- The rows of deliveries in the order of their batches.
 SELECT batch, place, subscriber_id, customer_id, type, topic, partition, "offset", attempts, status,
-    (extract(epoch FROM delivered_at) * 1000000)::bigint AS delivered, commitment, salt, webhook_id, key
+    (extract(epoch FROM delivered_at) * 1000000)::bigint AS delivered, recorded_at, commitment, salt, webhook_id,
+    key
 FROM deliveries ORDER BY batch, place
-
--- name: drop-month
--- Drop the deliveries whose digests are in a month that was dropped.
-DELETE FROM deliveries
-WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
-    AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'

@@ -111,6 +111,24 @@ JOIN movement_months AS r ON r.month = date_trunc('month', m.recorded_at AT TIME
 WHERE e.id = ANY(%(ids)s)
     AND (m.recorded_at <= e.removed_at OR NOT EXISTS (SELECT FROM consents AS c WHERE c.key = e.key))
 
+-- name: deliveries
+-- The deliveries to subscribers of these erasures, and until when each is retained, as the history is.
+SELECT e.id AS erasure, d.batch, d.place,
+    greatest(
+        r.retain_until, ((e.ended_at + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date) AS retain_until,
+    is_held(d.customer_id, d.key) AS is_held
+FROM erasures AS e
+JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(e.key, 0) AND d.key = e.key
+JOIN movement_months AS r ON r.month = date_trunc('month', d.recorded_at AT TIME ZONE 'UTC')
+WHERE e.id = ANY(%(ids)s)
+    AND (d.recorded_at <= e.removed_at OR NOT EXISTS (SELECT FROM consents AS c WHERE c.key = e.key))
+
+-- name: erase-deliveries
+-- Erase deliveries: whom they concern goes, and the commitments that their digests are verified by stay.
+UPDATE deliveries AS d SET key = NULL, webhook_id = NULL, salt = NULL
+FROM unnest(%(batches)s::bigint[], %(places)s::integer[]) AS e (batch, place)
+WHERE (d.batch, d.place) = (e.batch, e.place) AND d.key IS NOT NULL
+
 -- name: erase-history
 -- Erase rows of the history.
 SELECT erase_movements(%(keys)s, %(shards)s, %(places)s, %(commitments)s, %(now)s) AS erased

@@ -63,6 +63,12 @@ RETURNING id, shard, place, link, anchored_at
 -- Drop a month.
 SELECT drop_month(%(month)s, %(now)s)
 
+-- name: drop-deliveries
+-- Drop the deliveries whose digests were in that month.
+DELETE FROM deliveries
+WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+    AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+
 -- name: knows
 -- A row where the ledger has anything of a customer: a legal hold of any other would have no effect.
 SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)

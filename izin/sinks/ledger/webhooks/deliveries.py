@@ -16,10 +16,10 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.batches import digest_fact
 from izin.sinks.ledger.webhooks.delivery_rows import (
     DeliveryReceipt,
     copied,
-    digest_fact,
     sealed,
 )
 
@@ -125,7 +125,8 @@ async def _write_batch(
     (row,) = await (await connection.execute(_SQL["next-batch"])).fetchall()
     batch = int(row["batch"])
     rows = sealed(batch, acknowledgements)
-    fact = digest_fact(batch, rows, copy_format.microseconds(now))
+    commitments = [one.commitment for one in rows]
+    fact = digest_fact(batch, commitments, len(rows), copy_format.microseconds(now))
     recorded_at = await append_facts(connection, [fact], now=now)
     await copy(connection, _SQL["copy"], [copied(batch, rows, recorded_at)])
 

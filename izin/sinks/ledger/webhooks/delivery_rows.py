@@ -1,23 +1,20 @@
-"""Rows of acknowledgements, each with a salted commitment, and the digest of a batch of them.
+"""Rows of acknowledgements, each with a salted commitment.
 
-``commitment = sha256(salt || content)``, where content is the row as a JSON array, and ``digest =
-sha256(commitments, in their order)``. The digest is a movement of the history, which is chained; so
-a row that was changed, added or removed is found. An erased row keeps its commitment.
+``commitment = sha256(salt || content)``, where content is the row as a JSON array. The digest of a
+batch of commitments is a movement of the history, which is chained (``history.batches``); so a row
+that was changed, added or removed is found. An erased row keeps its commitment.
 """
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.history.hash_chain import SALT, Fact, commitment_of
+from izin.sinks.ledger.history.hash_chain import SALT, commitment_of
 
-BATCH_KEY = "deliveries"
-"""The key of the movements that have the digests."""
 _COLUMNS = (16).to_bytes(2, "big")
 
 
@@ -56,22 +53,6 @@ def sealed(batch: int, acknowledgements: Sequence[DeliveryReceipt]) -> list[Seal
         salt = salts[place * SALT : (place + 1) * SALT]
         rows.append(SealedRow(place, one, salt, commitment_of(salt, _content(batch, place, one))))
     return rows
-
-
-def digest_of(commitments: Iterator[bytes] | Sequence[bytes]) -> str:
-    """Return the digest of a batch, in hex."""
-    return hashlib.sha256(b"".join(commitments)).hexdigest()
-
-
-def digest_fact(batch: int, rows: Sequence[SealedRow], at: int) -> Fact:
-    """Return the movement with the digest of a batch, at ``at`` (microseconds since 1970)."""
-    data = {
-        "batch": batch,
-        "rows": len(rows),
-        "digest": digest_of([one.commitment for one in rows]),
-    }
-    source = f"{BATCH_KEY}/{batch}"
-    return Fact("delivery", "", BATCH_KEY, None, None, source, at, orjson.dumps(data), None)
 
 
 def copied(batch: int, rows: Sequence[SealedRow], recorded_at: datetime) -> bytes:

@@ -20,6 +20,8 @@ from izin.sinks.ledger.privacy import erasure, export, history
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
 from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
+from tests.integration.sinks.webhooks.test_evidence import faults as delivery_faults
+from tests.integration.sinks.webhooks.test_evidence import stored
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key
 
 pytestmark = pytest.mark.database
@@ -90,7 +92,10 @@ async def erased(harness: SinkHarness) -> None:
 async def rows_naming(harness: SinkHarness, key: str = KEY) -> dict[str, int]:
     """Return how many rows of each table name a key."""
     found = {}
-    for table in ("consents", "submission_items", "retailer_access", "movements", "erasures"):
+    for table in (
+        *("consents", "submission_items", "retailer_access", "movements", "erasures"),
+        "deliveries",
+    ):
         query = f"SELECT count(*) AS n FROM {table} WHERE key = %(key)s"
         (row,) = await harness.ledger.fetch(query, {"key": key})  # type: ignore[arg-type]
         if row["n"]:
@@ -304,6 +309,22 @@ async def test_history_goes_when_its_retention_ends(harness: SinkHarness, anchor
     assert row["n"] == 0
     assert await faults(harness, anchored) == []
     assert (await erasure.progress(harness.ledger)).erased == 1
+
+
+async def test_deliveries_go_with_the_history(harness: SinkHarness, anchored: Path):
+    """Whom they concern; what subscribers took and when stays proved by the digest."""
+    await stored(harness.ledger, 2)
+    await history.erase(harness.ledger, now=in_years(harness, 9))
+    assert (await rows_naming(harness))["deliveries"] == 2
+    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await rows_naming(harness) == {}
+    (row,) = await harness.ledger.fetch(
+        "SELECT count(*) AS n FROM deliveries AS d WHERE d::text LIKE ANY(%(likes)s)",
+        {"likes": [f"%{PHONE[1:]}%", "%msg_%"]},
+    )
+    assert row["n"] == 0
+    assert await delivery_faults(harness.ledger) == []
+    assert await faults(harness, anchored) == []
 
 
 @pytest.mark.usefixtures("anchored")

@@ -1,0 +1,39 @@
+"""What the doctor finds about subscribers and the processes that deliver to them: pure."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from izin.console.doctor.finding import Finding, ok, skipped, wrong
+from izin.console.terminal.output import turkish
+from izin.sinks.ledger.webhooks.subscriber import PauseReason, WebhookSubscriber
+
+_USUAL = timedelta(minutes=5)
+_CHECK = "webhooks"
+
+
+def of_webhooks(
+    subscribers: Sequence[WebhookSubscriber], *, running: int, now: datetime
+) -> Iterator[Finding]:
+    """Yield whether somebody delivers, and which subscribers do not take their events."""
+    if not subscribers:
+        yield skipped(_CHECK, "there are no subscribers yet: izin subscribers add")
+        return
+    if not running:
+        yield wrong(_CHECK, "none runs (known by their locks in the ledger); start: izin webhooks")
+    bad = [one for one in subscribers if _fault(one, now)]
+    yield from (wrong(_CHECK, f"subscriber {one.name} {_fault(one, now)}") for one in bad)
+    if running and not bad:
+        yield ok(_CHECK, f"{running} running, {len(subscribers)} subscribers take their events")
+
+
+def _fault(one: WebhookSubscriber, now: datetime) -> str:
+    if one.paused_for == PauseReason.GONE:
+        return (
+            f"answered 410 and is paused; when that is settled: izin subscribers resume {one.name}"
+        )
+    if one.paused_at is None and one.failing_since and now - one.failing_since > _USUAL:
+        return (
+            f"has not taken something since {turkish(one.failing_since)} ({one.last_failure}); "
+            f"see: izin subscribers show {one.name}"
+        )
+    return ""

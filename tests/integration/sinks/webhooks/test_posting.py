@@ -1,0 +1,191 @@
+"""One request to a subscriber, over real sockets: addresses, redirects, time and size limits."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import httpcore
+import pytest
+
+from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
+from izin.runtime.settings import WebhookSettings
+from izin.sinks.record.errors import RefusedUrlError
+from izin.sinks.webhooks.addresses import AllowedTargets
+from izin.sinks.webhooks.network import CheckedNetwork, check_url
+from izin.sinks.webhooks.posting import MOST_OF_A_REPLY, Poster
+
+LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[WebhookReceiver]:
+    """Give a receiver that takes everything."""
+    async with WebhookReceiver().listening() as found:
+        yield found
+
+
+def a_poster(url: str, *, allowed: AllowedTargets = LOOPBACK, timeout: float = 5.0) -> Poster:
+    """Return a poster to a URL."""
+    tls = WebhookSettings().tls_context()
+    return Poster(url, allowed=allowed, tls=tls, timeout=timeout, parallel=2)
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
+    """Let names resolve to ``answers``, the last of them for ever; return what is asked for."""
+    asked: list[str] = []
+
+    async def getaddrinfo(
+        _loop: object, host: str, port: int, **_: object
+    ) -> list[tuple[object, ...]]:
+        found = answers[min(len(asked), len(answers) - 1)]
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    return asked
+
+
+async def test_private_address_is_refused_at_the_connection(receiver: WebhookReceiver):
+    """Without the operator's permission nothing leaves, with TLS or without."""
+    for url in (receiver.url(), f"https://127.0.0.1:{receiver.port}/"):
+        poster = a_poster(url, allowed=AllowedTargets())
+        reply = await poster.post([], b"{}")
+        await poster.close()
+        assert reply.status is None
+        assert str(reply.failure).startswith("address refused")
+    assert receiver.received == []
+
+
+async def test_name_that_comes_to_mean_another_address_is_refused(
+    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    """It was public when it was added (rebinding): each connection checks what it connects to."""
+    asked = resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
+    url = f"https://crm.example.com:{receiver.port}/hook"
+    await check_url(AllowedTargets(), url)
+    poster = a_poster(url, allowed=AllowedTargets())
+    reply = await poster.post([], b"{}")
+    await poster.close()
+    assert "no address of the public Internet" in str(reply.failure)
+    assert asked == ["crm.example.com", "crm.example.com"]
+    assert receiver.received == []
+
+
+async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Every address of a name counts, not the first."""
+    resolving(monkeypatch, ["93.184.216.34", "10.0.0.1"])
+    with pytest.raises(RefusedUrlError, match=r"10\.0\.0\.1"):
+        await check_url(AllowedTargets(), "https://crm.example.com/hook")
+
+
+async def test_checked_address_is_connected_without_another_look(
+    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    """The name is resolved once for each connection, and by nobody behind the check."""
+    asked = resolving(monkeypatch, ["127.0.0.1"], ["203.0.113.1"])
+    poster = a_poster(f"http://crm.example.com:{receiver.port}/hook")
+    assert (await poster.post([("x-a", "b")], b"{}")).is_acknowledgement
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    await poster.close()
+    assert asked == ["crm.example.com"]
+    assert receiver.received[0].headers["host"] == f"crm.example.com:{receiver.port}"
+
+
+async def test_redirect_is_a_failure_and_is_not_followed(receiver: WebhookReceiver):
+    """It could lead to any address."""
+    receiver.answer = lambda _: ScriptedAnswer(307, (("location", receiver.url("/other")),))
+    poster = a_poster(receiver.url())
+    reply = await poster.post([], b"{}")
+    await poster.close()
+    assert (reply.status, reply.is_acknowledgement) == (307, False)
+    assert [one.path for one in receiver.received] == ["/hook"]
+
+
+async def test_proxy_of_the_environment_is_not_used(
+    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    """It would resolve the name itself, and connect to wherever that leads."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    poster = a_poster(receiver.url())
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    await poster.close()
+
+
+async def test_slow_reply_ends_at_the_time_limit(receiver: WebhookReceiver):
+    """Also one that trickles: the limit is of the whole request."""
+    receiver.answer = lambda _: ScriptedAnswer(after=60)
+    poster = a_poster(receiver.url(), timeout=0.2)
+    reply = await poster.post([], b"{}")
+    await poster.close()
+    assert (reply.status, reply.failure) == (None, "no reply within 0.2 s")
+
+
+async def test_long_reply_is_not_read_to_its_end(receiver: WebhookReceiver):
+    """What it says is not kept either; the next request works."""
+    receiver.answer = lambda _: ScriptedAnswer(body=b"x" * MOST_OF_A_REPLY * 50)
+    poster = a_poster(receiver.url())
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    receiver.answer = lambda _: ScriptedAnswer()
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    await poster.close()
+
+
+async def test_failures_of_the_network_are_replies(receiver: WebhookReceiver):
+    """Nobody listens, the connection is cut, it speaks no HTTP, the name is unknown."""
+    receiver.answer = lambda _: ScriptedAnswer(is_cut=True)
+    for url in (
+        "http://127.0.0.1:9/",
+        receiver.url(),
+        f"https://127.0.0.1:{receiver.port}/",
+        "http://no-such-host.invalid/",
+    ):
+        poster = a_poster(url)
+        reply = await poster.post([], b"{}")
+        await poster.close()
+        assert (reply.status, reply.is_acknowledgement) == (None, False), url
+        assert reply.failure, url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://crm.example.com/",
+        "https:///hook",
+        "crm.example.com/hook",
+        "https://user:pass@crm.example.com/",
+        "https://crm.example.com/#fragment",
+        "https://crm.example.com:99999/",
+        "https://crm.example.com/\r\nx: y",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://localhost/",
+    ],
+)
+async def test_url_to_which_nothing_may_be_posted_is_refused(url: str):
+    """When it is added, with the reason."""
+    with pytest.raises(RefusedUrlError):
+        await check_url(AllowedTargets(), url)
+
+
+async def test_network_connects_to_no_unix_socket():
+    """There is no way around the check of addresses."""
+    with pytest.raises(NotImplementedError):
+        await CheckedNetwork(LOOPBACK, is_plain=True).connect_unix_socket("/run/docker.sock")
+
+
+async def test_second_address_is_tried_where_the_first_does_not_answer(
+    receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+):
+    """A name may have several."""
+    resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+    stream = await CheckedNetwork(LOOPBACK, is_plain=True).connect_tcp(
+        "crm.example.com", receiver.port, 2.0
+    )
+    await stream.aclose()
+    resolving(monkeypatch, ["127.0.0.2"])
+    with pytest.raises(httpcore.ConnectError):
+        await CheckedNetwork(LOOPBACK, is_plain=True).connect_tcp(
+            "crm.example.com", receiver.port, 2.0
+        )
