@@ -57,31 +57,29 @@ def up(
     It has two brands: 100001 is active and pushes, 100002 is in first loading. What was stored
     (topics, ledger, the simulated register) is there again at the next run; --fresh removes it. A
     server or worker that dies is started again, on its port. A server that the environment names is
-    used instead of one of our own. Exit code 4 if a part cannot start, or dies time after time.
+    used instead of one of our own. Exit code 4 if a part cannot start, or a server keeps dying.
     """
-    ports = Ports(
-        kafka=kafka_port or None,
-        postgres=postgres_port or None,
-        registry=registry_port or None if registry else None,
-        intake=intake_port or None,
-        intake_operations=intake_operations_port or None,
-        feeds=feeds_port or None,
-        feeds_operations=feeds_operations_port or None,
-        sink=sink_port or None,
-        sink_operations=sink_operations_port or None,
-        webhooks=webhooks_port or None,
-        webhooks_operations=webhooks_operations_port or None,
-        order=order_port or None,
-        simulator=simulator_port or None,
+    ports = _ports(
+        kafka=kafka_port,
+        postgres=postgres_port,
+        registry=registry_port if registry else 0,
+        intake=intake_port,
+        intake_operations=intake_operations_port,
+        feeds=feeds_port,
+        feeds_operations=feeds_operations_port,
+        sink=sink_port,
+        sink_operations=sink_operations_port,
+        webhooks=webhooks_port,
+        webhooks_operations=webhooks_operations_port,
+        order=order_port,
+        simulator=simulator_port,
     )
-    _require_distinct(ports)
-    delays = Delays(result=timedelta(seconds=result_delay), hidden=timedelta(seconds=hidden_window))
     with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
         stack = LocalStack(
             state_dir,
             brands=example_brands(),
             ports=ports,
-            delays=delays,
+            delays=_delays(result_delay, hidden_window),
             registry=registry,
             fresh=fresh,
             on_progress=say,
@@ -93,6 +91,17 @@ def _keep_up(stack: LocalStack) -> NoReturn:
     with stack:
         out.print(_panel(stack))
         stack.wait()
+
+
+def _delays(result: float, hidden: float) -> Delays:
+    return Delays(result=timedelta(seconds=result), hidden=timedelta(seconds=hidden))
+
+
+def _ports(**given: int) -> Ports:
+    """Return the ports as they were given; 0 is any."""
+    ports = Ports(**{part: port or None for part, port in given.items()})
+    _require_distinct(ports)
+    return ports
 
 
 def _require_distinct(ports: Ports) -> None:

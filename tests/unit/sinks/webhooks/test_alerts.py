@@ -54,7 +54,7 @@ def test_each_alert_is_raised_once_and_survives_the_process(logged: list[EventDi
     assert logged[-1]["event"] == "subscriber takes its events again"
 
 
-def test_change_that_was_not_stored_is_told_again() -> None:
+def test_change_that_was_not_stored_comes_again() -> None:
     """A database that is away loses no alert."""
     watch = FailureWatch(a_subscriber(), TURKEY_CALENDAR)
     change = watch.change(FRIDAY.timestamp(), FRIDAY)
