@@ -26,6 +26,8 @@ from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.webhooks.latency import webhook_latency
+from benchmarks.webhooks.throughput import webhook_throughput
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import poison
 from benchmarks.worker.replay import replay
@@ -52,6 +54,8 @@ register(
         "erasure": erasures,
         "rate-limit": rate_limit,
         "simulator": simulator,
+        "webhooks": webhook_latency,
+        "webhook-throughput": webhook_throughput,
     },
 )
 

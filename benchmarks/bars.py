@@ -26,6 +26,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     ),
     "opt-out-backlog": ("rate-limit", "--consents", "700000"),
     "simulator": ("simulator",),
+    "webhooks": ("webhooks",),
+    "webhook-throughput": ("webhook-throughput",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -33,6 +35,7 @@ OTHER_RUNS = {
     "chaos-order": "make chaos STAGE=order",
     "chaos-sink": "make chaos STAGE=sink",
     "chaos-days": "make chaos STAGE=days",
+    "chaos-webhooks": "make chaos STAGE=webhooks",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -182,6 +185,11 @@ _ALL = (
     _at_most("simulator-errors", "simulator", 0, "", "unexpected results at 10 batches a second"),
     _at_most("simulator-cpu", "simulator", 60, "%", "of a core at 10 batches a second"),
     _at_least("simulator-rate", "simulator", 10_000, "consents/s", "as fast as it answers"),
+    _at_most("webhook-latency", "webhooks", 300, "ms", "opt-out published until received, p99"),
+    _at_most("push-to-webhook", "webhooks", 400, "ms", "İYS's push until received, p99"),
+    _at_least(
+        *("webhook-throughput", "webhook-throughput", 50, "%", "of what bare httpx posts a core"),
+    ),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
@@ -193,6 +201,7 @@ _ALL = (
         "sink-opt-out-delay", "chaos-sink", 30, "s", "until İYS has an opt-out, outages apart"
     ),
     _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
+    _at_most("webhooks-unexplained", "chaos-webhooks", 0, "", "lost, doubled or out of order"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )

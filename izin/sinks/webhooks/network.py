@@ -1,22 +1,25 @@
 """Connections to subscribers: each resolved address is checked, and the checked one is connected.
 
-The check stands in the connection itself, behind the resolver. So there is no instant between them
-at which a name could come to mean another address. There are no proxies and no redirects: httpcore
-knows neither. The bare hosts and networks that the operator allows pass (``webhooks.addresses``).
+The check stands in the connection itself, behind the resolver and again at the socket. So there is
+no instant between them at which a name could come to mean another address. Hosts and networks that
+the operator allows pass (``webhooks.addresses``).
 """
 
 import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import httpcore
+from aiohttp import AddrInfoType, TCPConnector
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from izin.consent.errors import SourceError
 from izin.sinks.record.errors import RefusedUrlError
 from izin.sinks.webhooks.addresses import AllowedTargets
 
+_IDLE_SECONDS = 30.0
 _SCHEMES = {"https": 443, "http": 80}
 _LONGEST = 2000
 
@@ -62,52 +65,77 @@ class RefusedAddressError(SourceError):
     """A subscriber's name resolves to an address to which nothing may be posted."""
 
 
-class CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that were checked, and to no others."""
+class UnknownHostError(SourceError):
+    """A subscriber's name that is not known."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves names to addresses that were checked, every one of them."""
 
     def __init__(self, allowed: AllowedTargets, *, is_plain: bool) -> None:
         self._allowed = allowed
         self._is_plain = is_plain
-        self._inner = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  # the library's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of ``host`` that answers.
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Return the addresses of ``host``, in the resolver's order.
 
         Raises:
-            RefusedAddressError: any of its addresses may not be posted to.
-            ConnectError: the name is not known, or none of its addresses answers.
+            RefusedAddressError: any of them may not be posted to.
+            UnknownHostError: the name is not known.
         """
-        addresses = await resolve(host, port)
+        addresses = await resolve(host, port, family)
         check(self._allowed, host, addresses, is_plain=self._is_plain)
-        failure: httpcore.ConnectError | httpcore.ConnectTimeout | None = None
-        for address in addresses:
-            try:
-                return await self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure or httpcore.ConnectError("no address")
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in addresses
+        ]
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep."""
-        await asyncio.sleep(seconds)
+    async def close(self) -> None:
+        """Close nothing."""
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of ``host``; raises ConnectError where the name is not known."""
+def checked_connector(
+    allowed: AllowedTargets, target: TargetUrl, tls: ssl.SSLContext, *, connections: int
+) -> TCPConnector:
+    """Return connections to one subscriber.
+
+    The address of each connection is checked again where its socket is made: an address in the URL
+    itself is not resolved.
+    """
+
+    def make_socket(address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, where = address
+        check(allowed, target.host, [str(where[0])], is_plain=target.is_plain)
+        return socket.socket(family, kind, protocol)
+
+    return TCPConnector(
+        resolver=CheckedResolver(allowed, is_plain=target.is_plain),
+        use_dns_cache=False,
+        ssl=tls,
+        limit=connections,
+        keepalive_timeout=_IDLE_SECONDS,
+        socket_factory=make_socket,
+    )
+
+
+async def resolve(
+    host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
+) -> Sequence[str]:
+    """Return the addresses of ``host``; raises UnknownHostError where the name is not known."""
     loop = asyncio.get_running_loop()
     try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, family=family)
     except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"the name is not known: {host}") from error
+        raise UnknownHostError(f"the name is not known: {host}") from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
@@ -129,7 +157,7 @@ async def check_url(allowed: AllowedTargets, url: str) -> None:
     try:
         addresses = await resolve(target.host, target.port)
         check(allowed, target.host, addresses, is_plain=target.is_plain)
-    except httpcore.ConnectError as error:
+    except UnknownHostError as error:
         raise RefusedUrlError(f"{error}; correct the URL, or its name server") from error
     except RefusedAddressError as error:
         raise RefusedUrlError(

@@ -4,14 +4,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 
-import httpcore
 import pytest
 
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.record.errors import RefusedUrlError
 from izin.sinks.webhooks.addresses import AllowedTargets
-from izin.sinks.webhooks.network import CheckedNetwork, check_url
+from izin.sinks.webhooks.network import check_url
 from izin.sinks.webhooks.posting import MOST_OF_A_REPLY, Poster
 
 LOOPBACK = AllowedTargets.parse(["127.0.0.0/8"])
@@ -169,23 +168,21 @@ async def test_url_to_which_nothing_may_be_posted_is_refused(url: str):
         await check_url(AllowedTargets(), url)
 
 
-async def test_network_connects_to_no_unix_socket():
-    """There is no way around the check of addresses."""
-    with pytest.raises(NotImplementedError):
-        await CheckedNetwork(LOOPBACK, is_plain=True).connect_unix_socket("/run/docker.sock")
-
-
 async def test_second_address_is_tried_where_the_first_does_not_answer(
     receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ):
     """A name may have several."""
     resolving(monkeypatch, ["127.0.0.2", "127.0.0.1"])
-    stream = await CheckedNetwork(LOOPBACK, is_plain=True).connect_tcp(
-        "crm.example.com", receiver.port, 2.0
+    poster = a_poster(f"http://crm.example.com:{receiver.port}/hook")
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    await poster.close()
+
+
+async def test_compressed_reply_is_not_expanded(receiver: WebhookReceiver):
+    """A few bytes could become gigabytes."""
+    receiver.answer = lambda _: ScriptedAnswer(
+        headers=(("content-encoding", "gzip"),), body=b"no gzip"
     )
-    await stream.aclose()
-    resolving(monkeypatch, ["127.0.0.2"])
-    with pytest.raises(httpcore.ConnectError):
-        await CheckedNetwork(LOOPBACK, is_plain=True).connect_tcp(
-            "crm.example.com", receiver.port, 2.0
-        )
+    poster = a_poster(receiver.url())
+    assert (await poster.post([], b"{}")).is_acknowledgement
+    await poster.close()
