@@ -21,6 +21,12 @@ PortOption = Annotated[int, typer.Option(min=0, max=65535, help="0: any free por
 FreshOption = Annotated[
     bool, typer.Option("--fresh", help="Remove what earlier runs stored, and start empty.")
 ]
+ResultDelayOption = Annotated[
+    float, typer.Option(help="Seconds until İYS has the results of a batch (İYS: 300).")
+]
+HiddenWindowOption = Annotated[
+    float, typer.Option(help="Seconds for which İYS's pull hides a change (İYS: 3600).")
+]
 
 
 def up(
@@ -45,12 +51,8 @@ def up(
     webhooks_operations_port: PortOption = 8096,
     order_port: PortOption = 8083,
     simulator_port: PortOption = 8085,
-    result_delay: Annotated[
-        float, typer.Option(help="Seconds until İYS has the results of a batch (İYS: 300).")
-    ] = 5.0,
-    hidden_window: Annotated[
-        float, typer.Option(help="Seconds for which İYS's pull hides a change (İYS: 3600).")
-    ] = 5.0,
+    result_delay: ResultDelayOption = 5.0,
+    hidden_window: HiddenWindowOption = 5.0,
 ) -> None:
     """Run the whole system on this machine, with a simulator of İYS, until Ctrl-C.
 

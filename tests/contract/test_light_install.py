@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.light_imports import HEAVY
+from tests.contract.light_imports import HEAVY
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT = ("izin.producers", "izin.runtime.registry_client", "izin.console.entry")
-WITHOUT = "from tests.support.light_imports import refuse; refuse(); "
+WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "
 
 
 def ran(code: str) -> subprocess.CompletedProcess[str]:

@@ -186,7 +186,7 @@ def test_lines_of_the_readme_publish_without_the_extras(access: KafkaAccess, wri
     """Copied into a program of a process that has no package of an extra."""
     readme = (ROOT / "README.md").read_text("utf-8")
     (lines,) = re.findall(r"```python\n(.*?ConsentPublisher.*?)```", readme, re.DOTALL)
-    program = f"from tests.support.light_imports import refuse\nrefuse()\n{lines}"
+    program = f"from tests.contract.light_imports import refuse\nrefuse()\n{lines}"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(access),
