@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import QueryParams
@@ -210,7 +211,7 @@ def _intake_problems() -> Iterable[ProblemText]:
         ("text/plain", b""),
     )
     for kind, body in bodies:
-        yield from _raised(lambda kind=kind, body=body: read_records(kind, body))  # type: ignore[misc]
+        yield from _raised(partial(read_records, kind, body))
     for given in ((1, 0), (0, 1), (0, 0)):
         postponed, forbidden = given
         response = refusal(

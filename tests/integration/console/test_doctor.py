@@ -15,9 +15,9 @@ from izin.runtime.kafka import consumer, producer
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.streams.ownership.positions import Positions, key_of
+from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.console.conftest import Izin
 from tests.support.builders import a_dead_letter
-from tests.support.topic_settings import set_of_topic
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
