@@ -36,7 +36,7 @@ test: $(READY) ## the whole test suite: what CI runs
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
-	@$(if $(PYTEST_ARGS),:,$(LAW) --hypothesis-profile=same)
+	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
 mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
 	@rm -rf mutants

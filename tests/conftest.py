@@ -3,11 +3,13 @@
 KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use instead.
 """
 
+import asyncio
 import os
 import shutil
 import signal
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from structlog.typing import EventDict
 from izin.local import Kafka, Postgres, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from izin.sinks.ledger.db.migrate import migrate
 from tests.support.secure.broker import SecureKafka
 from tests.support.secure.certificates import Authority
 
@@ -36,6 +39,7 @@ settings.load_profile("new")
 _OWN_FOLDER = pytest.StashKey[Path]()
 _BLOCKED_SIGNALS = pytest.StashKey[set[int]]()
 _FOLDERS = "izin-tests-"
+_SERVERS = ("broker", "database", "e2e")
 _KEPT_SECONDS = 24 * 60 * 60
 
 
@@ -78,8 +82,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest tests first, so that neither of two processes is idle at the end."""
-    items.sort(key=_time_limit, reverse=True)
+    """Run what takes longest first, so that neither of two processes is idle at the end: what has
+    the longest limits, then what needs servers, the largest files first.
+    """
+    sizes = Counter(item.path for item in items)
+
+    def duration(item: pytest.Item) -> tuple[float, bool, int]:
+        needs_servers = any(item.get_closest_marker(name) for name in _SERVERS)
+        return _time_limit(item), needs_servers, sizes[item.path]
+
+    items.sort(key=duration, reverse=True)
 
 
 def _time_limit(item: pytest.Item) -> float:
@@ -173,8 +185,31 @@ def logged() -> Iterator[list[EventDict]]:
 
 
 @pytest.fixture
-def database_url(postgres: str) -> Iterator[str]:
+def empty_database(postgres: str) -> Iterator[str]:
     """Yield the URL of an empty database, dropped afterwards."""
     name = f"t{uuid4().hex[:12]}"
     yield create_database(postgres, name)
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def database_url(empty_database: str) -> str:
+    """Return the URL of the test's database: an empty one, unless its folder has another."""
+    return empty_database
+
+
+@pytest.fixture(scope="session")
+def ledger_template(postgres: str) -> Iterator[str]:
+    """Yield the name of a database that is a migrated, empty ledger, to be copied."""
+    name = f"t{uuid4().hex[:12]}"
+    asyncio.run(migrate(create_database(postgres, name)))
+    yield name
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+def ledger_url(postgres: str, ledger_template: str) -> Iterator[str]:
+    """Yield the URL of a migrated, empty ledger, dropped afterwards."""
+    name = f"t{uuid4().hex[:12]}"
+    yield create_database(postgres, name, template=ledger_template)
     drop_database(postgres, name)

@@ -8,17 +8,19 @@ from psycopg import sql
 from izin.local.errors import LocalError
 
 
-def create_database(url: str, name: str) -> str:
-    """Create the empty database `name` on the server of `url`; return the URL of the new one.
+def create_database(url: str, name: str, *, template: str = "template0") -> str:
+    """Create the database `name` on the server of `url`; return the URL of the new one.
+
+    It is empty, or a copy of the database `template`, to which nobody may be connected.
 
     Raises:
         psycopg.errors.DuplicateDatabase: There is one of that name.
         psycopg.OperationalError: The server cannot be reached.
     """
     with psycopg.connect(url, autocommit=True) as connection:
-        # Not from template1, which others may be connected to.
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0")
-        connection.execute(statement.format(sql.Identifier(name)))
+        # By default not from template1, which others may be connected to.
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 

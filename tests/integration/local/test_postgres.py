@@ -41,6 +41,13 @@ def server(folder: Path) -> Iterator[Postgres]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Postgres, Path]]:
+    """Yield a server that no test stops or kills, and its folder."""
+    with tempfile.TemporaryDirectory(prefix="izin-") as name, Postgres(Path(name)) as started:
+        yield started, Path(name)
+
+
 def one(url: str, statement: str) -> object:
     with psycopg.connect(url) as connection:
         row = connection.execute(statement.encode()).fetchone()
@@ -87,9 +94,10 @@ def test_postgres_after_an_interrupted_initdb_starts(folder: Path) -> None:
 
 
 def test_postgres_in_a_folder_in_use_is_refused(
-    server: Postgres, folder: Path, monkeypatch: pytest.MonkeyPatch
+    shared: tuple[Postgres, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second run is refused with the folder named; the first goes on."""
+    server, folder = shared
     second = Postgres(folder)
     monkeypatch.setattr(second._lock, "_within", timedelta(0))
     with pytest.raises(StateInUseError, match="in use by another run"):
@@ -106,16 +114,18 @@ def test_postgres_that_died_can_be_started_again(server: Postgres) -> None:
     assert one(server.url, "SELECT 1") == 1
 
 
-def test_postgres_without_the_password_is_refused(server: Postgres) -> None:
+def test_postgres_without_the_password_is_refused(shared: tuple[Postgres, Path]) -> None:
     """The password is random; without it, users of this machine are refused too."""
+    server, _ = shared
     parts = urlsplit(server.url)
     assert parts.password
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(server.url.replace(parts.password, "guessed"))
 
 
-def test_database_in_use_can_be_dropped(server: Postgres) -> None:
+def test_database_in_use_can_be_dropped(shared: tuple[Postgres, Path]) -> None:
     """Dropping ends the connections of the database."""
+    server, _ = shared
     url = create_database(server.url_of_server, "fresh")
     assert one(url, "SELECT current_database()") == "fresh"
     with psycopg.connect(url):
@@ -125,8 +135,9 @@ def test_database_in_use_can_be_dropped(server: Postgres) -> None:
         psycopg.connect(url)
 
 
-def test_password_file_is_readable_by_its_owner_only(server: Postgres, folder: Path) -> None:
+def test_password_file_is_readable_by_its_owner_only(shared: tuple[Postgres, Path]) -> None:
     """Other users cannot read it."""
+    _, folder = shared
     password = folder / "postgres" / "password"
     assert password.stat().st_mode & 0o077 == 0
     assert password.stat().st_uid == os.geteuid()

@@ -17,7 +17,6 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
@@ -58,9 +57,14 @@ def iys_settings(simulator: SimulatorAdmin) -> IysSettings:
 
 
 @pytest.fixture
-async def ledger_settings(database_url: str) -> LedgerSettings:
+def database_url(ledger_url: str) -> str:
+    """Give the URL of a migrated ledger."""
+    return ledger_url
+
+
+@pytest.fixture
+def ledger_settings(database_url: str) -> LedgerSettings:
     """Give settings that lead to a migrated ledger."""
-    await migrate(database_url)
     return LedgerSettings(database_url=SecretStr(database_url))
 
 

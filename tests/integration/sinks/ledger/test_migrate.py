@@ -59,6 +59,12 @@ async def rows_of(url: str, query: str) -> list[Any]:
 
 
 @pytest.fixture
+def database_url(empty_database: str) -> str:
+    """Give the URL of a database to which nothing has been applied."""
+    return empty_database
+
+
+@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a release of two migrations, of which the second needs the first."""
     (tmp_path / "0002_column.sql").write_text("ALTER TABLE t ADD COLUMN a text")

@@ -87,11 +87,13 @@ async def explained(
 
 
 async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
-    """Of a million keys nearly all are settled: each query finds its rows by an index, and the
+    """Of a thousand keys all but one are settled: each query finds its rows by an index, and the
     check detects one that does not.
+
+    The table is small for a ledger: a scan of a larger one costs more, so it is chosen less.
     """
-    async with sink_fixture(database_url, KafkaSettings(), keys=999_000) as ledger:
-        await ledger.add_pending(database_url, 1000)
+    async with sink_fixture(database_url, KafkaSettings(), keys=99_900) as ledger:
+        await ledger.add_pending(database_url, 100)
         for file, name, more in QUERIES:
             plan = await plan_of(ledger, file, name, more)
             assert "consents" not in scanned(plan), (file, name)

@@ -20,6 +20,12 @@ PASSWORD = "obviously-fake"
 _LIMIT = 20
 
 
+@pytest.fixture
+def database_url(empty_database: str) -> str:
+    """Give the URL of a database to which nothing has been applied."""
+    return empty_database
+
+
 async def test_every_connection_is_verified_tls(database_url: str, authority: Authority) -> None:
     """Migrations, the pool, a session beside it and notifications; in production, too."""
     certificate = authority.issue("ledger")
