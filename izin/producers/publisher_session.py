@@ -38,6 +38,7 @@ class PublisherSession:
         """The ids of the events that were not acknowledged since it began to close."""
         self.is_closing = False
         with _checked_options(), ExitStack() as stack:
+            stack.callback(codec.close)
             brands = BrandReader(access, codec)
             self.brands: BrandDirectory = stack.enter_context(brands.follow())
             self.publisher = KafkaPublisher(

@@ -60,6 +60,9 @@ class SchemaIds(Protocol):
     def schema_of(self, schema_id: int) -> contracts.Schema | None:
         """Return the schema that ``schema_id`` names, or None where the registry has none."""
 
+    def close(self) -> None:
+        """Disconnect from the registry."""
+
 
 class Codec:
     """Encodes and decodes the records of ``schemas/avro``; with ``ids``, in Confluent framing.
@@ -93,6 +96,11 @@ class Codec:
             for name, one in self._current.items()
             if ids is None or name in writes
         }
+
+    def close(self) -> None:
+        """Disconnect from the schema registry, if there is one."""
+        if self._ids is not None:
+            self._ids.close()
 
     def encode(self, record: str, value: Mapping[str, Any]) -> bytes:
         """Return ``value`` as a framed ``record``.

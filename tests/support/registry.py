@@ -14,6 +14,9 @@ class MemoryRegistry:
         self.schemas[len(self.schemas) + 1] = contract.schema
         return len(self.schemas)
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def schema_of(self, schema_id: int) -> Schema | None:
         self.asked.append(schema_id)
         return self.schemas.get(schema_id)

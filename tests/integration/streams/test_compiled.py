@@ -7,13 +7,20 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from izin.runtime.kafka import committed_ends
+from izin.runtime.settings import KafkaSettings
+from tests.integration.producers.intake_process import publish_brand_and_key
+
 ROOT = Path(__file__).parents[3]
 SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+MOST_PACKAGES = 25
+"""A third of what every process together needs."""
 TESTS = (
     "tests/contract/schemas/test_fast.py",
     "tests/contract/schemas/test_partitioning.py",
@@ -27,9 +34,9 @@ TESTS = (
 )
 
 
-def wheel(folder: Path, **environment: str) -> Path:
-    """Build a wheel of the checkout in ``folder``; return the folder it was unpacked into."""
-    source, built, site = folder / "source", folder / "built", folder / "site"
+def build(folder: Path, **environment: str) -> Path:
+    """Build a wheel of the checkout in ``folder``; return its file."""
+    source, built = folder / "source", folder / "built"
     source.mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -42,7 +49,12 @@ def wheel(folder: Path, **environment: str) -> Path:
         check=True,
     )
     (found,) = built.glob("*.whl")
-    with ZipFile(found) as archive:
+    return found
+
+
+def unpacked(wheel: Path, site: Path) -> Path:
+    """Return ``site``, with what is in ``wheel``."""
+    with ZipFile(wheel) as archive:
         archive.extractall(site)
     return site
 
@@ -53,6 +65,13 @@ def quick_compiler(folder: Path) -> Path:
     compiler.write_text('#!/bin/sh\nexec cc "$@" -O0\n', encoding="ascii")
     compiler.chmod(0o755)
     return compiler
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a wheel of the checkout, compiled where there is a compiler."""
+    folder = tmp_path_factory.mktemp("wheel")
+    return build(folder, CC=str(quick_compiler(folder)))
 
 
 def output_of(site: Path, *command: str) -> str:
@@ -89,9 +108,9 @@ def hot() -> list[str]:
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
 @pytest.mark.timeout(300)
-def test_compiled_modules_pass_their_tests(tmp_path: Path) -> None:
+def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
-    site = wheel(tmp_path, CC=str(quick_compiler(tmp_path)))
+    site = unpacked(wheel, tmp_path)
     assert output_of(site, "-c", _IS_COMPILED) == "True\n"
     assert output_of(site, "-c", _INTERPRETED, *hot()) == "[]\n"
     shutil.copytree(ROOT / "tests", site / "tests")
@@ -103,8 +122,55 @@ def test_compiled_modules_pass_their_tests(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
     """Interpreted, and whole."""
-    site = wheel(tmp_path, CC=str(tmp_path / "absent"))
+    site = unpacked(build(tmp_path, CC=str(tmp_path / "absent")), tmp_path / "site")
     assert output_of(site, "-c", _IS_COMPILED) == "False\n"
+
+
+PROGRAM = """
+import producers, schemas, sinks, streams
+assert {{one.MINE for one in (producers, schemas, sinks, streams)}} == {{True}}
+{lines}
+"""
+
+
+@pytest.mark.broker
+@pytest.mark.timeout(300)
+def test_light_install_publishes_in_a_project_with_such_packages(
+    wheel: Path, make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+) -> None:
+    """Into a fresh environment, without an extra; the project has packages named as our layers."""
+    settings = make_settings(1)
+    publish_brand_and_key(settings)
+    project, home = tmp_path / "project", tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    pip = (sys.executable, "-m", "pip", "--python", home / "bin" / "python")
+    install = ("install", "--quiet", "--no-compile", "--disable-pip-version-check")
+    subprocess.run([*pip, *install, "-c", ROOT / "constraints.txt", wheel], check=True)
+    for name in ("producers", "schemas", "sinks", "streams"):
+        (project / name).mkdir(parents=True)
+        (project / name / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
+    (lines,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    (project / "program.py").write_text(PROGRAM.format(lines=lines), encoding="utf-8")
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": settings.topic_prefix,
+    }
+
+    def ran(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
+
+    published = ran(home / "bin" / "python", "program.py")
+    assert (published.returncode, published.stderr) == (0, "")
+    assert sum(committed_ends(settings, settings.topics.express.name).values()) == 1
+    assert ran(home / "bin" / "izin", "doctor").stderr.endswith("pip install 'izin[server]'\n")
+    listed = subprocess.run([*pip, "freeze"], capture_output=True, text=True, check=True).stdout
+    packages = {line.partition("=")[0].partition(" ")[0] for line in listed.splitlines()}
+    assert packages.isdisjoint({"pydantic", "psycopg", "faust-streaming", "starlette", "typer"})
+    assert len(packages) <= MOST_PACKAGES
 
 
 def test_compiler_is_the_mypy_that_checks() -> None:

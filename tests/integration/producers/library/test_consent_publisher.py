@@ -32,15 +32,15 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.cloud_events import CONTENT_TYPE
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
-from tests.integration.producers import forking
 from tests.integration.producers.intake_process import publish_brand_and_key
+from tests.integration.producers.library import forking
 from tests.integration.producers.waiting import until
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
 from tests.unit.producers.library.test_new_event import a_new_event
 
 pytestmark = pytest.mark.broker
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 Written = Callable[[], Sequence[KafkaRecord]]
 
 
