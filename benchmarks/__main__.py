@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
 from benchmarks.law import law
+from benchmarks.light_install import light_install
 from benchmarks.order.command import order
 from benchmarks.publisher import publisher
 from benchmarks.results import RESULTS, register, tables
@@ -44,6 +45,7 @@ register(
         "state": state,
         "order": order,
         "publisher": publisher,
+        "light-install": light_install,
         "latency": latency,
         "restart": restart,
         "replay": replay,

@@ -11,6 +11,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "state": ("state",),
     "order": ("order",),
     "publisher": ("publisher",),
+    "light-install": ("light-install",),
     "latency": ("latency",),
     "restart": ("restart",),
     "replay": ("replay",),
@@ -151,6 +152,7 @@ _ALL = (
     _at_least(
         "publisher", "publisher", 0.4, "x", "events/s to a bare client that validates nothing"
     ),
+    _at_most("light-install", "light-install", 33, "%", "packages, MB, seconds of everything"),
     _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
     _at_most("latency-idle-p99", "latency", 100, "ms", "published until readable, either lane"),
     _at_most("latency-backlog-p99", "latency", 300, "ms", "the express lane under a backlog"),
