@@ -126,8 +126,9 @@ _TOPICS = """{note}
 From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Topics of P
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
 murmur2 gives it; `order-positions` has a record for each partition number, on that partition, and
-`first-receipts` is keyed by event id. In `desired-consents` an erased key is a tombstone, and a
-suppression stands beside it, whose key begins with `suppressed/`: skip it
+`first-receipts` is keyed by event id. `ledger-positions` has one record, `iys-freshness` one for
+each `brand_code/type`. In `desired-consents` an erased key is a tombstone, and a suppression stands
+beside it, whose key begins with `suppressed/`: skip it
 ([privacy.md](privacy.md)).
 
 All but `order-positions` and `first-receipts` carry the headers of CloudEvents 1.0
@@ -161,6 +162,7 @@ a record in `first-receipts`: the id of an event, for a day.
 | where | what | it is kept |
 |---|---|---|
 | state of order workers | what `desired-consents` has | as there; RocksDB's files until compacted |
+| memory of feeds | the latest of what they serve | an hour at most; nothing on disk |
 | logs | no recipient: they are masked | as your log store keeps them |
 | files of imports and exports, reports, backups | whatever you wrote there | as you keep them |
 

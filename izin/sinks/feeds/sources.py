@@ -5,8 +5,10 @@ deleted and created again is refused, and what was read of the former one is for
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Self
 
 from confluent_kafka import KafkaException
@@ -24,6 +26,8 @@ from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.feeds.reading import FeedSource
 from izin.sinks.feeds.tail import Tail
 
+REMEMBERED_FOR = timedelta(hours=1)
+"""For so long records stay in memory, however few there are."""
 _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
@@ -90,10 +94,16 @@ class Sources:
         return dict(found)
 
     async def run(self) -> None:
-        """Watch which topics there are, until cancelled."""
+        """Watch which topics there are and drop what has become old, until cancelled."""
         while True:
             await asyncio.sleep(_ASKED_EVERY)
+            self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
             await self.look()
+
+    def drop_older(self, than: float) -> None:
+        """Drop what was written before the instant ``than``, in seconds since 1970."""
+        for source in self._sources.values():
+            source.tail.drop_before(int(than * 1000))
 
     async def look(self) -> None:
         """Look once which topics there are."""

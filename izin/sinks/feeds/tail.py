@@ -1,8 +1,9 @@
 """The latest records of a topic, followed into memory: what clients at its end read.
 
 One consumer follows every partition, however many clients wait. Of each partition the most recent
-records are kept, bounded in bytes; what is older is read from Kafka (``older_records``). They
-belong to the event loop: a thread reads, and hands over there what it has read.
+records are kept: bounded in bytes, and for an hour at most, for they are personal data. What is
+older is read from Kafka (``older_records``). They belong to the event loop: a thread reads, and
+hands over there what it has read.
 """
 
 import asyncio
@@ -77,6 +78,14 @@ class RecentRecords:
             self.start = end
         self.end = end
 
+    def drop_before(self, milliseconds: int) -> None:
+        """Drop the records that were written before an instant, in milliseconds since 1970."""
+        while self._first < len(self._records):
+            if self._records[self._first].timestamp >= milliseconds:
+                break
+            self._drop()
+        self._cut()
+
     def covers(self, offset: int) -> bool:
         """Whether everything from ``offset`` on is here."""
         return self.start is not None and self.start <= offset <= self.end
@@ -94,9 +103,13 @@ class RecentRecords:
         self._first += 1
         self.start = dropped.offset + 1
         if self._first * 2 > len(self._records):
-            del self._records[: self._first]
-            del self._offsets[: self._first]
-            self._first = 0
+            self._cut()
+
+    def _cut(self) -> None:
+        """Free what was dropped."""
+        del self._records[: self._first]
+        del self._offsets[: self._first]
+        self._first = 0
 
 
 class Tail:
@@ -149,6 +162,11 @@ class Tail:
             elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
                 self.recent[message.partition() or 0].reach(message.offset() or 0)
         self.changed.notify()
+
+    def drop_before(self, milliseconds: int) -> None:
+        """Drop what was written before an instant, in milliseconds since 1970."""
+        for recent in self.recent.values():
+            recent.drop_before(milliseconds)
 
     def forget(self) -> None:
         """Forget everything: from now on the topic is read from another place."""

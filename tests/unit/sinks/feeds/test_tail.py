@@ -45,6 +45,22 @@ def test_oldest_records_are_dropped() -> None:
     assert len(recent._records) <= 20
 
 
+def test_old_records_are_dropped_however_few_they_are() -> None:
+    """They are personal data, and whoever was away for so long reads them from Kafka."""
+    recent = recent_of(3, 4, 5)
+    written_at = LogRecord(a_message(0, 3)).timestamp
+    recent.drop_before(written_at)
+    assert recent.start == 3
+    recent._records[0].timestamp -= 5
+    recent.drop_before(written_at)
+    assert (recent.start, len(recent._records)) == (4, 2)
+    recent.drop_before(written_at + 1)
+    assert (recent.start, recent.end, recent._records) == (6, 6, [])
+    assert read(recent, 6) == ([], 6)
+    recent.add(LogRecord(a_message(0, 9)))
+    assert read(recent, 6) == ([9], 10)
+
+
 def test_record_that_is_too_large_is_not_kept() -> None:
     """Its reader finds the record in Kafka."""
     recent = recent_of(4, most=1)
