@@ -29,6 +29,7 @@ from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
 from benchmarks.webhooks.latency import webhook_latency
 from benchmarks.webhooks.throughput import webhook_throughput
+from benchmarks.worker.feeds import feeds
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import poison
 from benchmarks.worker.replay import replay
@@ -47,6 +48,7 @@ register(
         "publisher": publisher,
         "light-install": light_install,
         "latency": latency,
+        "feeds": feeds,
         "restart": restart,
         "replay": replay,
         "poison": poison,

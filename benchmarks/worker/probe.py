@@ -72,7 +72,8 @@ class Probe:
         self._codec = codec
         self._keys = self._recipients(partition)
         self._producer = kafka.producer(settings, **{"linger.ms": 0})
-        self._sent: dict[bytes, float] = {}
+        self.sent: dict[bytes, float] = {}
+        """When each probe was published, by its key."""
         self._seen: dict[str, dict[bytes, float]] = {name: {} for name in self.outputs}
         self._over = threading.Event()
         places = [
@@ -114,7 +115,7 @@ class Probe:
                 raise TimeoutError(f"probes of {lane} did not come back in {_WITHIN:.0f} s")
             time.sleep(_WAIT)  # a thread reads them; to poll faster would use its CPU
         return {
-            name: [self._seen[name][key] - self._sent[key] for key in sent] for name in self.outputs
+            name: [self._seen[name][key] - self.sent[key] for key in sent] for name in self.outputs
         }
 
     def _publish(self, lane: str) -> bytes:
@@ -134,7 +135,7 @@ class Probe:
         )
         value = self._codec.encode("ConsentEvent", event_to_avro(event))
         about = headers(record="ConsentEvent", event_id=event.event_id, source="/bench/web", at=at)
-        self._sent[key] = time.perf_counter()
+        self.sent[key] = time.perf_counter()
         self._producer.produce(lane, key=key, value=value, headers=about)
         return key
 
@@ -156,7 +157,7 @@ class Probe:
                 messages += reader.consume(_BATCH, 0) if messages else []
                 for message in messages:
                     key = message.key() or b""
-                    if key in self._sent and message.error() is None:
+                    if key in self.sent and message.error() is None:
                         self._seen[message.topic() or ""].setdefault(key, now)
         finally:
             reader.close()

@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks.order.dataset import Dataset, DatasetShape
+from benchmarks.worker.feeds import feeds
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import POISONS, PoisonedDataset, poison
 from benchmarks.worker.probe import LatencySummary
@@ -29,6 +30,16 @@ def test_latencies_are_measured_idle_and_under_a_backlog(kafka: str):
         assert one["probes"] >= 20
         assert 0 < one["p50"] <= one["p99"] <= one["most"]
     assert all(found.figures.values())
+
+
+@BROKER
+def test_opt_outs_are_timed_at_each_client(kafka: str):
+    """Every probe comes to every client, and is counted there."""
+    found = feeds(probes=20, clients=2, partitions=1, bootstrap_servers=kafka)
+    (one,) = found.data["latencies"]
+    assert one["probes"] == 40
+    assert found.figures == {"feeds": one["p99"]}
+    assert 0 < one["p50"] <= one["p99"] <= one["most"]
 
 
 @BROKER
