@@ -27,6 +27,7 @@ from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
 from benchmarks.webhooks.throughput import webhook_throughput
 from benchmarks.worker.feeds import feeds
@@ -60,6 +61,7 @@ register(
         "simulator": simulator,
         "webhooks": webhook_latency,
         "webhook-throughput": webhook_throughput,
+        "permission-list": permission_list,
     },
 )
 

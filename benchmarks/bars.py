@@ -30,6 +30,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "simulator": ("simulator",),
     "webhooks": ("webhooks",),
     "webhook-throughput": ("webhook-throughput",),
+    "permission-list": ("permission-list",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -193,6 +194,14 @@ _ALL = (
     _at_most("push-to-webhook", "webhooks", 400, "ms", "İYS's push until received, p99"),
     _at_least(
         *("webhook-throughput", "webhook-throughput", 50, "%", "of what bare httpx posts a core"),
+    ),
+    _at_least(
+        "permission-list-load", "permission-list", 25_000, "keys/s", "until the list is complete"
+    ),
+    _at_most("permission-list-memory", "permission-list", 30, "bytes", "of the list for a key"),
+    _at_most("permission-list-answer", "permission-list", 10, "µs", "may we send to a key?"),
+    _at_most(
+        "permission-list-opt-out", "permission-list", 100, "ms", "published until closed, p99"
     ),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(

@@ -41,12 +41,16 @@ _POLL = 0.1
 _ASKED_EVERY = 1.0
 _ASKED_WITHIN = 1.0
 _LOOKED_EVERY = 0.05
+_FRESH = 5.0
+"""Seconds for which the table may not have been seen complete where reading it is done."""
 _PAUSE = 1.0
 _OPTIONS = {
     "enable.partition.eof": True,
     "allow.auto.create.topics": False,
-    # What librdkafka may fetch ahead; a topic is read no faster with more.
+    # What librdkafka may fetch ahead, and of each partition at a time: compressed records grow
+    # tenfold, and a topic is read no faster with more.
     "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
 }
 _RECONNECT = {"reconnect.backoff.max.ms": 1000}
 """The table is stale until it is connected again."""
@@ -141,7 +145,8 @@ class TopicFollower:
     def _read_to_end(self, client: Consumer, end: "_TopicEnd") -> None:
         read_at = monotonic()
         self._complete_at = None
-        while self.age() is None and not self._stopped.is_set():
+        # A snapshot may take longer than the table may be old: what came meanwhile is read too.
+        while not self._is_fresh() and not self._stopped.is_set():
             message = client.poll(_POLL)
             if message is not None:
                 fault = message.error()
@@ -155,6 +160,10 @@ class TopicFollower:
                 raise BrokerError(
                     f"topic {self._topic.name} could not be read within {_TIMEOUT:.0f} s"
                 )
+
+    def _is_fresh(self) -> bool:
+        age = self.age()
+        return age is not None and age < _FRESH
 
     def _follow(self, client: Consumer, end: "_TopicEnd") -> None:
         while not self._stopped.is_set():

@@ -22,7 +22,9 @@ _OPTIONS: dict[str, Any] = {
     # The opt-outs of an instance that was killed wait for so long.
     "session.timeout.ms": 6000,
     "heartbeat.interval.ms": 1000,
+    # Compressed records grow tenfold.
     "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
     "fetch.wait.max.ms": 100,
 }
 _REFUSED = frozenset(

@@ -7,6 +7,7 @@ A dict would take eight times as much. Digests spread keys over the buckets even
 searched by ``bytearray.find``.
 """
 
+import sys
 import threading
 from datetime import datetime
 from hashlib import blake2b
@@ -45,6 +46,9 @@ class PackedPermissions:
 
     def __len__(self) -> int:
         return self._count
+
+    def __sizeof__(self) -> int:
+        return sum(map(sys.getsizeof, self._buckets))
 
     def find(self, key: bytes) -> Known | None:
         """Return what is known of ``key``."""

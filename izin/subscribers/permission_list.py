@@ -7,6 +7,7 @@ ledger, nor behind a million permissions that changed at once.
 """
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -146,6 +147,10 @@ class PermissionList:
     def __len__(self) -> int:
         """Return how many keys are known, whatever the answer."""
         return len(self._known)
+
+    def __sizeof__(self) -> int:
+        """Return how many bytes the known keys take."""
+        return sys.getsizeof(self._known)
 
     async def _close(self) -> None:
         for one in self._followers:

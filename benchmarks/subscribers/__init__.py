@@ -1,0 +1,3 @@
+"""What the subscriber library costs."""
+
+__all__: tuple[str, ...] = ()
