@@ -27,6 +27,7 @@ from izin.subscribers.errors import (
     UnconfirmedChangesError,
 )
 from izin.subscribers.group_consumer import group_consumer, judge
+from izin.subscribers.pace import Pace
 from izin.subscribers.reading import ChangeReader, Confirm
 from izin.subscribers.starts import Starts
 
@@ -38,9 +39,7 @@ _PAUSE = 1.0
 _SAVED_EVERY = 60.0
 """Seconds after which a store learns of records that nobody wants."""
 _MOST_UNCONFIRMED = 10_000
-_QUICK, _SLOW = 0.1, 0.5
-"""Seconds for the changes of one batch: the next is greater, or smaller."""
-_MOST = 50
+
 _log = PlainLogger(__name__)
 
 
@@ -70,9 +69,7 @@ class Lane:
         self._buffer: deque[Change] = deque()
         self._progress: dict[int, Progress] = {}
         self._client: Consumer | None = None
-        self._size = 1
-        self._was_full = False
-        self._filled_at = 0.0
+        self._pace = Pace()
 
     @property
     def is_empty(self) -> bool:
@@ -135,25 +132,15 @@ class Lane:
             unconfirmed = sum(one.unconfirmed for one in self._progress.values())
         if unconfirmed >= _MOST_UNCONFIRMED:
             raise UnconfirmedChangesError(unconfirmed)
-        size = self._adapt()
+        size, count = self._pace.size(time.monotonic()), 0
         with broker_errors(self._connection):
             message = self._client.poll(_POLL)
             while message is not None and not self._stopped.is_set():
                 self._take(message)
-                size -= 1
-                message = self._client.poll(0) if size else None
-        self._was_full = not size
-        self._filled_at = time.monotonic()
+                count += 1
+                message = self._client.poll(0) if count < size else None
+        self._pace.read(count, time.monotonic())
         self._store_offsets()
-
-    def _adapt(self) -> int:
-        """Return how many records to read, by how long the caller took for the last ones."""
-        took = time.monotonic() - self._filled_at
-        if took > _SLOW:
-            self._size = max(self._size // 4, 1)
-        elif self._was_full and took < _QUICK:
-            self._size = min(self._size * 2, _MOST)
-        return self._size
 
     def _take(self, message: Message) -> None:
         fault = message.error()

@@ -4,14 +4,16 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
-from izin.local import Kafka, free_port
+from izin.local import Kafka
 from izin.runtime import topic_follower
+from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -175,24 +177,95 @@ async def test_other_brands_and_channels_are_left_out(access: KafkaAccess, write
         assert len(permissions) == 1
 
 
-async def test_list_says_no_while_kafka_is_silent(tmp_path: Path):
+class CompactingKafka(Kafka):
+    """Looks for what it can compact all the time, not every fifteen seconds."""
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        return {**super()._settings(port), "log.cleaner.backoff.ms": 50}
+
+
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """Yield a broker that a test may freeze."""
+    with CompactingKafka(tmp_path_factory.mktemp("kafka")) as kafka:
+        ensure_topics(KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=1))
+        yield kafka
+
+
+async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
+    """What is gone was older than what is there, so the answers are the latest ones."""
+    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers)
+    topic = settings.topics.permissions.name
+    quickly = {"segment.ms": "1", "min.cleanable.dirty.ratio": "0", "max.compaction.lag.ms": "1"}
+    resource = ConfigResource("topic", topic, incremental_configs=_set(quickly))
+    admin = AdminClient({"bootstrap.servers": own_kafka.bootstrap_servers})
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(10)
+    writer, some = TopicWriter(settings), [key_of(one) for one in range(20)]
+    access = KafkaAccess(bootstrap_servers=own_kafka.bootstrap_servers)
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            writer.permit(*some)
+            writer.deny(*some[:10])
+
+    def is_compacted() -> bool:
+        write(1)
+        return len(offsets(settings, topic)) < ends(settings, topic)
+
+    await shown(is_compacted)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(write, 20))
+        async with PermissionList(access=access) as permissions:
+            assert len(permissions) == 20
+    assert is_compacted()
+    async with PermissionList(access=access) as permissions:
+        assert [permissions.may_send(one) for one in some] == [False] * 10 + [True] * 10
+
+
+def _set(values: Mapping[str, str]) -> list[ConfigEntry]:
+    return [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in values.items()
+    ]
+
+
+def ends(settings: KafkaSettings, topic: str) -> int:
+    """Return how many records a topic of one partition ever had."""
+    return committed_ends(settings, topic)[0]
+
+
+def offsets(settings: KafkaSettings, topic: str) -> list[int]:
+    """Return the offsets of the records that a topic of one partition still has."""
+    end, found = ends(settings, topic), list[int]()
+    client = consumer(settings, "test", **{"enable.partition.eof": True})
+    client.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+    while True:
+        message = client.poll(10)
+        assert message is not None
+        if message.error() is not None or (message.offset() or 0) >= end:
+            client.close()
+            return found
+        found.append(message.offset() or 0)
+
+
+async def test_list_says_no_while_kafka_is_silent(own_kafka: Kafka):
     """It cannot know of new opt-outs then. It says yes again once Kafka answers."""
-    with Kafka(tmp_path / "kafka", free_port()) as kafka:
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=3)
-        ensure_topics(settings)
-        TopicWriter(settings).permit(key_of(1))
-        access = KafkaAccess(bootstrap_servers=kafka.bootstrap_servers)
-        bound = timedelta(seconds=2.5)
-        assert kafka.pid is not None
-        async with PermissionList(access=access, stale_after=bound) as permissions:
-            assert permissions.may_send(key_of(1))
-            os.kill(kafka.pid, signal.SIGSTOP)
-            try:
-                await shown(lambda: permissions.answer(key_of(1)).reason == "stale")
-                assert permissions.is_stale
-            finally:
-                os.kill(kafka.pid, signal.SIGCONT)
-            await shown(lambda: permissions.may_send(key_of(1)))
+    settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers)
+    key = key_of(100)
+    TopicWriter(settings).permit(key)
+    access = KafkaAccess(bootstrap_servers=own_kafka.bootstrap_servers)
+    bound = timedelta(seconds=2.5)
+    assert own_kafka.pid is not None
+    async with PermissionList(access=access, stale_after=bound) as permissions:
+        await shown(lambda: permissions.may_send(key))
+        os.kill(own_kafka.pid, signal.SIGSTOP)
+        try:
+            await shown(lambda: permissions.answer(key).reason == "stale")
+            assert permissions.is_stale
+        finally:
+            os.kill(own_kafka.pid, signal.SIGCONT)
+        await shown(lambda: permissions.may_send(key))
 
 
 async def test_entering_fails_where_kafka_is_not(monkeypatch: pytest.MonkeyPatch):

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AdminClient
 
 from izin.consent.errors import NaiveInstantError
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.schemas.codec import Codec
 from izin.subscribers import (
     BrokerError,
     Change,
@@ -26,8 +27,11 @@ from izin.subscribers import (
     OutcomeReached,
     PermissionChanged,
     PermissionErased,
+    RegistryError,
+    UnconfirmedChangesError,
     UnreadableRecord,
     group_consumer,
+    lane,
     subscribe,
 )
 from tests.support.builders import NOON
@@ -324,6 +328,35 @@ async def test_unreadable_record_is_delivered(access: KafkaAccess, writer: Topic
     assert isinstance(unknown, UnreadableRecord)
     assert (unknown.key, unknown.value, unknown.kind) == (None, b"{}", ChangeKind.OPT_OUTS)
     assert unknown.id == (f"{topic.name}/0", str(unknown.position.offset))
+
+
+async def test_record_whose_schema_is_out_of_reach_is_read_later(
+    access: KafkaAccess, writer: TopicWriter, monkeypatch: pytest.MonkeyPatch
+):
+    """It is not skipped, and not taken for unreadable."""
+    faults, decode = [RegistryError("the registry is away")] * 2, Codec.decode
+
+    def failing(codec: Codec, record: str, data: bytes) -> dict[str, Any]:
+        if faults:
+            raise faults.pop()
+        return decode(codec, record, data)
+
+    monkeypatch.setattr(Codec, "decode", failing)
+    monkeypatch.setattr(lane, "_PAUSE", 0.01)
+    writer.opt_out(key_of(1))
+    assert keys(await take(access, 1)) == [str(key_of(1))]
+    assert not faults
+
+
+async def test_too_many_unconfirmed_changes_are_an_error(
+    access: KafkaAccess, writer: TopicWriter, monkeypatch: pytest.MonkeyPatch
+):
+    """A forgotten `done` would fill the memory, and everything would come again one day."""
+    monkeypatch.setattr(lane, "_MOST_UNCONFIRMED", 5)
+    writer.opt_out(*(key_of(one) for one in range(200)))
+    with pytest.raises(UnconfirmedChangesError, match=r"await change\.done\(\)"):
+        await take(access, 200, confirm=False)
+    assert len(await take(access, 200)) == 200
 
 
 async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWriter):
