@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.local import free_port
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
@@ -153,13 +154,7 @@ class TopicWriter:
 
     def _producer(self) -> Producer:
         if self._client is None:
-            self._client = Producer(
-                {
-                    "bootstrap.servers": self.settings.bootstrap_servers,
-                    "partitioner": "murmur2_random",
-                    "linger.ms": 1,
-                }
-            )
+            self._client = producer(self.settings)
         return self._client
 
 

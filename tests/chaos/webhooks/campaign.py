@@ -1,0 +1,205 @@
+"""The campaign: traffic, faults, and at the end a comparison of topics, subscribers and ledger."""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from pydantic import SecretStr
+
+from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.history import verify as chains
+from izin.sinks.ledger.webhooks import verify as deliveries
+from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.resend import cursors_since, events_of
+from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
+from tests.support.webhooks import (
+    TopicWriter,
+    WebhookProcesses,
+    a_consent,
+    a_permission,
+    add_customer,
+    add_subscriber,
+)
+
+KILL, FREEZE, TERM, BROKER, DATABASE = "kill -9", "frozen", "SIGTERM", "broker", "database"
+_WEIGHTS = {KILL: 6, FREEZE: 2, TERM: 2, BROKER: 1, DATABASE: 1}
+_SETTLED_WITHIN = 240.0
+_RECIPIENTS = 60
+_BATCH = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookVerdict:
+    """What came of a campaign."""
+
+    events: int
+    deliveries: int
+    repeated: int
+    """Requests for events that had come before, under the same id."""
+    failures: Counter[str]
+    unexplained: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class WebhookCampaign:
+    """Subscribers that fail, and processes and servers that do."""
+
+    settings: KafkaSettings
+    database_url: str
+    log: Path
+    seed: int = 1
+    failures: int = 1000
+    subscribers: int = 3
+    pause: tuple[float, float] = (1.0, 3.0)
+    hold: float = 8.0
+    """Seconds for which a process is frozen: others fence it after six."""
+    restart_broker: Callable[[], None] | None = None
+    restart_database: Callable[[], None] | None = None
+    injected: Counter[str] = field(default_factory=Counter)
+    _number: int = 0
+
+    async def run(self, faults: int) -> WebhookVerdict:
+        """Inject so many faults under traffic; wait until everything is acknowledged; compare."""
+        await migrate(self.database_url)
+        random = Random(self.seed)
+        writer = TopicWriter(self.settings)
+        url = SecretStr(self.database_url)
+        async with AsyncExitStack() as stack:
+            ledger = await stack.enter_async_context(
+                Ledger(LedgerSettings(database_url=url, pool_size=2), owner=1)
+            )
+            await add_customer(ledger)
+            found: dict[str, FailingSubscriber] = {}
+            for number in range(self.subscribers):
+                name, share = f"s{number}", self.failures // self.subscribers + 1
+                found[name] = FailingSubscriber(Random(self.seed + number), share)
+                receiver = WebhookReceiver(answer=found[name], keeps=False)
+                await stack.enter_async_context(receiver.listening())
+                await add_subscriber(ledger, self.settings, receiver.url(), name=name)
+            processes = WebhookProcesses(self.settings, self.database_url, self.log)
+            stack.callback(processes.end)
+            processes.start()
+            processes.start()
+            await self._inject(faults, random, writer, processes)
+            await self._use_up(found, writer)
+            return await self._verdict(ledger, found)
+
+    async def _inject(
+        self, faults: int, random: Random, writer: TopicWriter, processes: WebhookProcesses
+    ) -> None:
+        kinds = dict(_WEIGHTS)
+        if self.restart_broker is None:
+            del kinds[BROKER]
+        if self.restart_database is None:
+            del kinds[DATABASE]
+        # Each kind at least once, then by its weight.
+        planned = [*kinds, *random.choices([*kinds], [*kinds.values()], k=faults)][:faults]
+        for kind in planned:
+            end = monotonic() + random.uniform(*self.pause)
+            while monotonic() < end:
+                await self._write(writer)
+                await asyncio.sleep(0.1)
+            self.injected[kind] += 1
+            await self._fault(kind, processes, random)
+
+    async def _fault(self, kind: str, processes: WebhookProcesses, random: Random) -> None:
+        alive = [one for one in processes.running if one.poll() is None]
+        victim = random.choice(alive)
+        if kind == BROKER and self.restart_broker is not None:
+            await asyncio.to_thread(self.restart_broker)
+        elif kind == DATABASE and self.restart_database is not None:
+            await asyncio.to_thread(self.restart_database)
+        elif kind == FREEZE:
+            victim.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(self.hold)
+            victim.send_signal(signal.SIGCONT)
+        else:
+            victim.send_signal(signal.SIGKILL if kind == KILL else signal.SIGTERM)
+            await asyncio.to_thread(victim.wait)
+            processes.start()
+
+    async def _write(self, writer: TopicWriter) -> None:
+        """Write events of recipients whom it already knows, and of new ones."""
+        numbers = range(self._number, self._number + _BATCH)
+        self._number += _BATCH
+        opt_outs = [a_consent(one % _RECIPIENTS, event_id=f"event-{one}") for one in numbers]
+        answers = [
+            a_permission(one % _RECIPIENTS, may_send=bool(one % 2), previous_may_send=not one % 2)
+            for one in numbers
+        ]
+        await asyncio.to_thread(writer.opt_outs, *opt_outs)
+        await asyncio.to_thread(writer.permissions, *answers)
+
+    async def _use_up(self, found: dict[str, FailingSubscriber], writer: TopicWriter) -> None:
+        """Write on until every failure has come."""
+        end = monotonic() + _SETTLED_WITHIN
+        while any(one.left for one in found.values()) and monotonic() < end:
+            await self._write(writer)
+            await asyncio.sleep(0.2)
+
+    async def _expected(self) -> list[WebhookEvent]:
+        cursors = await asyncio.to_thread(cursors_since, self.settings, None)
+        reader = EventReader(Codec(), self.settings.topics)
+        return [one async for one in events_of(self.settings, reader, cursors)]
+
+    async def _verdict(self, ledger: Ledger, found: dict[str, FailingSubscriber]) -> WebhookVerdict:
+        expected = {(*one.place, one.offset): one.webhook_id for one in await self._expected()}
+        count = await self._settled(ledger, len(expected) * len(found))
+        unexplained = [
+            f"{name}: {one}"
+            for name, subscriber in found.items()
+            for one in differences(subscriber, expected)
+        ]
+        if count != len(expected) * len(found):
+            unexplained.append(f"{count} records acknowledged, not {len(expected) * len(found)}")
+        known = await chains.verify(ledger, ())
+        proved = await deliveries.verify(
+            ledger, known.batches, known.erased_deliveries, read_at=datetime.now(UTC)
+        )
+        unexplained += [str(one) for one in (*known.faults, *proved.faults)]
+        return WebhookVerdict(
+            events=len(expected),
+            deliveries=proved.rows,
+            repeated=sum(one.repeated for one in found.values()),
+            failures=sum((one.failures for one in found.values()), Counter[str]()),
+            unexplained=tuple(unexplained),
+        )
+
+    async def _settled(self, ledger: Ledger, wanted: int) -> int:
+        """Return how many records are acknowledged, once that is everything, or after long."""
+        query = """SELECT count(DISTINCT (subscriber_id, topic, partition, "offset")) AS n
+            FROM deliveries"""
+        end, found = monotonic() + _SETTLED_WITHIN, -1
+        while found < wanted and monotonic() < end:
+            await asyncio.sleep(0.5)
+            try:
+                found = int((await ledger.fetch(query))[0]["n"])
+            except LedgerUnavailableError:
+                continue
+        return found
+
+
+def differences(subscriber: FailingSubscriber, expected: dict[Coordinates, str]) -> list[str]:
+    """Return what is lost at a subscriber, came under another id, or out of order."""
+    found = list(subscriber.faults)
+    taken = set(subscriber.taken.values())
+    found += [f"{place} was never taken" for place in sorted(expected.keys() - taken)]
+    found += [f"{place} was never written" for place in sorted(taken - expected.keys())]
+    found += [
+        f"{place} came as {sorted(ids)}"
+        for place, ids in subscriber.ids.items()
+        if ids != {expected.get(place)}
+    ]
+    return found

@@ -1,0 +1,81 @@
+"""A short campaign on real servers; the long one is ``make chaos STAGE=webhooks``."""
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+
+from benchmarks.webhooks.receiver import ReceivedWebhook
+from izin.runtime.settings import KafkaSettings
+from tests.chaos.webhooks.campaign import WebhookCampaign, differences
+from tests.chaos.webhooks.subscribers import FailingSubscriber
+
+
+@pytest.mark.broker
+@pytest.mark.database
+@pytest.mark.timeout(240)
+async def test_webhooks_under_faults_lose_and_reorder_nothing(
+    make_settings: Callable[[int], KafkaSettings], database_url: str, tmp_path: Path
+) -> None:
+    """Processes are killed and ended while subscribers fail; topics, subscribers, ledger agree."""
+    campaign = WebhookCampaign(
+        settings=make_settings(2),
+        database_url=database_url,
+        log=tmp_path / "log",
+        seed=3,
+        failures=60,
+        subscribers=2,
+        pause=(0.3, 0.8),
+        hold=1.0,
+    )
+    found = await campaign.run(4)
+    assert found.unexplained == ()
+    assert found.events > 50
+    assert sum(found.failures.values()) >= 60
+    assert set(campaign.injected) == {"kill -9", "frozen", "SIGTERM"}
+
+
+def a_webhook(own: str, offset: int) -> ReceivedWebhook:
+    """Return an event of one recipient."""
+    data = {
+        "brand_code": 100001,
+        "channel": "MESAJ",
+        "recipient": "+905550000001",
+        "topic": "t",
+        "partition": 0,
+        "offset": offset,
+    }
+    return ReceivedWebhook("/", {"webhook-id": own}, orjson.dumps({"data": data}), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("came", "faults"),
+    [
+        ([("a", 1), ("b", 2)], []),
+        ([("a", 1), ("a", 1), ("b", 2)], []),
+        ([("a", 1)], ["('t', 0, 2) was never taken"]),
+        ([("b", 2), ("a", 1)], ["1 came after 2"]),
+        ([("a", 1), ("c", 1), ("b", 2)], ["('t', 0, 1) came as ['a', 'c']"]),
+        ([("a", 1), ("b", 2), ("d", 3)], ["('t', 0, 3) was never written", "came as ['d']"]),
+    ],
+    ids=["as-written", "repeated", "lost", "out-of-order", "another-id", "never-written"],
+)
+def test_verdict_finds_what_is_wrong(came: list[tuple[str, int]], faults: list[str]) -> None:
+    """A check that cannot fail says nothing."""
+    subscriber = FailingSubscriber(Random(1), 0)
+    for own, offset in came:
+        subscriber(a_webhook(own, offset))
+    found = differences(subscriber, {("t", 0, 1): "a", ("t", 0, 2): "b"})
+    assert len(found) == len(faults)
+    assert all(one in other for one, other in zip(faults, found, strict=True))
+
+
+def test_verdict_finds_an_event_that_overtakes_a_refused_one() -> None:
+    """The recipient's earlier event must be taken first."""
+    subscriber = FailingSubscriber(Random(1), 1, share=1.0)
+    subscriber.random.choice = lambda some: some[0]  # type: ignore[method-assign]
+    subscriber(a_webhook("a", 1))
+    subscriber(a_webhook("b", 2))
+    assert subscriber.faults == ["('100001/MESAJ/+905550000001', 't'): 2 came before 1 was taken"]
