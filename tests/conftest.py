@@ -22,10 +22,11 @@ from hypothesis import HealthCheck, settings
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from izin.local import Kafka, Postgres, create_database, drop_database
+from izin.local import Kafka, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.migrate import migrate
+from tests.support.databases import ForgetfulPostgres
 from tests.support.secure.broker import SecureKafka
 from tests.support.secure.certificates import Authority
 
@@ -138,7 +139,7 @@ def postgres(state_dir: Path) -> Iterator[str]:
     if given:
         yield given
         return
-    with Postgres(state_dir) as server:
+    with ForgetfulPostgres(state_dir) as server:
         yield server.url
 
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from importlib.util import find_spec
@@ -67,7 +67,7 @@ class Postgres(Server):
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         return Command(
             name=self.name,
-            argv=(str(programs / "postgres"), "-D", str(self._data), *_options(port)),
+            argv=(str(programs / "postgres"), "-D", str(self._data), *self._options(port)),
             log=self.log,
             ready=self._answers,
             ready_within=timedelta(seconds=60),  # after a crash it recovers first
@@ -76,6 +76,21 @@ class Postgres(Server):
             owner=owner,
             inherited=(self._lock.descriptor,),
         )
+
+    def _options(self, port: int) -> list[str]:
+        settings = self._settings(port).items()
+        return [part for name, value in settings for part in ("-c", f"{name}={value}")]
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        return {
+            "listen_addresses": HOST,
+            "port": port,
+            # A socket's path has room for 107 characters, a state folder may be deeper.
+            "unix_socket_directories": "",
+            "max_connections": _CONNECTIONS,
+            "timezone": "UTC",
+            "log_timezone": "UTC",
+        }
 
     def _initialize(self) -> None:
         ensure_database(self.url_of_server, _DATABASE)
@@ -170,19 +185,6 @@ class Postgres(Server):
                 return True
         except psycopg.OperationalError:
             return False
-
-
-def _options(port: int) -> list[str]:
-    settings = {
-        "listen_addresses": HOST,
-        "port": port,
-        # A socket's path has room for 107 characters, a state folder may be deeper.
-        "unix_socket_directories": "",
-        "max_connections": _CONNECTIONS,
-        "timezone": "UTC",
-        "log_timezone": "UTC",
-    }
-    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
 
 def _programs() -> Path:

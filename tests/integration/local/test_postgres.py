@@ -67,9 +67,10 @@ def test_committed_data_survives_a_stop_and_a_crash(server: Postgres) -> None:
 
 
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes", "synchronous_commit"])
-def test_postgres_durability_is_not_relaxed(postgres: str, setting: str) -> None:
+def test_postgres_durability_is_not_relaxed(shared: tuple[Postgres, Path], setting: str) -> None:
     """What is committed is on the disk."""
-    assert one(postgres, f"SHOW {setting}") == "on"
+    server, _ = shared
+    assert one(server.url, f"SHOW {setting}") == "on"
 
 
 def test_postgres_with_a_stale_pid_file_starts(server: Postgres, folder: Path) -> None:
