@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, Self
 
 from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent, ConsentKey
@@ -16,7 +16,16 @@ DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""
 
 
-class OversizeError(SourceError):
+class _Portable:
+    """Of an error that task queues and pools of processes hand to another process."""
+
+    _given: tuple[object, ...] = ()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), self._given
+
+
+class OversizeError(_Portable, SourceError):
     """An event larger than the broker accepts; its evidence should be stored elsewhere."""
 
     def __init__(self, event_id: str) -> None:
@@ -24,18 +33,20 @@ class OversizeError(SourceError):
             f"event {event_id} is too large for Kafka; store its evidence elsewhere "
             "and send evidence_hash"
         )
+        self._given = (event_id,)
         self.event_id = event_id
 
 
-class BackpressureError(BrokerError):
+class BackpressureError(_Portable, BrokerError):
     """The queue to the broker stayed full for as long as the caller would wait."""
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("the queue to Kafka is full; the broker is slow or unreachable")
+        self._given = (retry_after,)
         self.retry_after = retry_after
 
 
-class UndeliveredError(BrokerError):
+class UndeliveredError(_Portable, BrokerError):
     """The broker did not acknowledge an event in time; it may have it.
 
     Publishing the same event again is safe: its id is the same.
@@ -43,18 +54,20 @@ class UndeliveredError(BrokerError):
 
     def __init__(self, event_id: str, reason: str) -> None:
         super().__init__(f"event {event_id} was not acknowledged by Kafka: {reason}")
+        self._given = (event_id, reason)
         self.event_id = event_id
 
 
-class EventRefusedError(SourceError):
+class EventRefusedError(_Portable, SourceError):
     """An event that is not published; ``violations`` has every reason why."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__("; ".join(f"{one.field}: {one.reason} ({one.code})" for one in violations))
+        self._given = (violations,)
         self.violations = violations
 
 
-class UnacknowledgedError(BrokerError):
+class UnacknowledgedError(_Portable, BrokerError):
     """Events that were not acknowledged when the publisher was closed; the broker may have some.
 
     ``event_ids`` names them. Publishing the same events again is safe.
@@ -65,10 +78,11 @@ class UnacknowledgedError(BrokerError):
             f"{len(event_ids)} events were not acknowledged by Kafka when the publisher was "
             "closed; publish them again"
         )
+        self._given = (event_ids,)
         self.event_ids = event_ids
 
 
-class PublisherClosedError(OurError):
+class PublisherClosedError(_Portable, OurError):
     """The publisher was closed before."""
 
     def __init__(self) -> None:

@@ -1,9 +1,23 @@
 """What other teams may import, exactly."""
 
 import inspect
+import pickle
+from datetime import timedelta
+
+import pytest
 
 import izin.producers
-from izin.producers import ConsentPublisher, IzinError
+from izin.consent.violations import violation
+from izin.producers import (
+    BackpressureError,
+    ConsentPublisher,
+    EventRefusedError,
+    IzinError,
+    OversizeError,
+    PublisherClosedError,
+    UnacknowledgedError,
+    UndeliveredError,
+)
 
 SURFACE = [
     "BackpressureError",
@@ -37,6 +51,24 @@ def test_surface_is_exactly_this():
     assert {
         name for name, _ in inspect.getmembers(ConsentPublisher) if not name.startswith("_")
     } == METHODS
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BackpressureError(timedelta(seconds=1)),
+        EventRefusedError((violation("source", "H113"),)),
+        OversizeError("event-1"),
+        PublisherClosedError(),
+        UnacknowledgedError(("event-1",)),
+        UndeliveredError("event-1", "away"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_error_is_the_same_in_another_process(error: IzinError):
+    """Task queues and pools pickle what a task raises, and break where that fails."""
+    other = pickle.loads(pickle.dumps(error))
+    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
 
 
 def test_errors_are_one_tree():
