@@ -155,6 +155,7 @@ _ALL = (
         "publisher", "publisher", 0.4, "x", "events/s to a bare client that validates nothing"
     ),
     _at_most("light-install", "light-install", 33, "%", "packages, MB, seconds of everything"),
+    _at_most("light-import", "light-install", 0.3, "s", "import of the publishing library"),
     _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
     _at_most("latency-idle-p99", "latency", 100, "ms", "published until readable, either lane"),
     _at_most("latency-backlog-p99", "latency", 300, "ms", "the express lane under a backlog"),

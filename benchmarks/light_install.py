@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
@@ -20,11 +21,13 @@ from benchmarks import ROOT
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport, progress
 
+MODULE = "izin.producers"
 LIGHT, WHOLE = "izin", "everything, as before the extras"
 
 _SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 _MB = 1024 * 1024
 _WITHIN = 900
+_IMPORTS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def light_install() -> RunReport:
         progress().status("building the wheel") as status,
     ):
         wheel = build_wheel(Path(folder))
-        found = []
+        found, imported = [], 0.0
         for name, requirements in (
             (LIGHT, (str(wheel),)),
             (
@@ -60,6 +63,9 @@ def light_install() -> RunReport:
                 status.update(f"{attempt} {name}")
                 size = install(name, requirements, Path(folder) / "environment")
             found.append(size)
+            if name == LIGHT:
+                python = str(Path(folder) / "environment" / "bin" / "python")
+                imported = median(import_seconds(python, MODULE) for _ in range(_IMPORTS))
     light, whole = found
     shares = {
         "packages": light.packages / whole.packages,
@@ -74,9 +80,13 @@ def light_install() -> RunReport:
         table.add_row(one.name, str(one.packages), f"{one.megabytes:.0f}", f"{one.seconds:.1f}")
     table.add_row("share", *(f"{share:.0%}" for share in shares.values()))
     return RunReport(
-        tables=[table],
-        data={"installations": [asdict(one) for one in found], "shares": shares},
-        figures={"light-install": 100 * max(shares.values())},
+        tables=[table, f"import of {MODULE}: {imported:.3f} s, median of {_IMPORTS}"],
+        data={
+            "installations": [asdict(one) for one in found],
+            "shares": shares,
+            "import_seconds": imported,
+        },
+        figures={"light-install": 100 * max(shares.values()), "light-import": imported},
     )
 
 
@@ -111,11 +121,18 @@ def install(name: str, requirements: Sequence[str], home: Path) -> InstallSize:
     )
 
 
+def import_seconds(python: str, module: str) -> float:
+    """Return the seconds in which a new process of ``python`` imports ``module``."""
+    timed = ("import time", "at = time.perf_counter()", f"import {module}")
+    return float(_run(python, "-c", "; ".join((*timed, "print(time.perf_counter() - at)"))))
+
+
 def _pip(*arguments: str) -> None:
     _run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
-def _run(*command: str) -> None:
+def _run(*command: str) -> str:
+    """Run ``command``; return what it prints. Raises TrialError."""
     try:
         done = subprocess.run(  # noqa: S603  # our own command
             command, capture_output=True, text=True, timeout=_WITHIN, check=False
@@ -124,3 +141,4 @@ def _run(*command: str) -> None:
         raise TrialError(f"{' '.join(command)} took over {_WITHIN} s") from error
     if done.returncode:
         raise TrialError(f"{' '.join(command)} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
