@@ -51,9 +51,14 @@ def identities(
 
 @while_leaders_move
 def offsets(
-    client: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec
+    client: AdminClient,
+    topic: str,
+    partitions: Collection[int],
+    spec: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
 ) -> Mapping[int, int]:
-    """Return the offset of each of ``partitions`` that ``spec`` names, of uncommitted records too.
+    """Return the offset of each of ``partitions`` that ``spec`` names, for readers of this
+    ``isolation``.
 
     Raises:
         KafkaException: the broker did not answer, or has no such topic.
@@ -61,7 +66,7 @@ def offsets(
     places = [TopicPartition(topic, number) for number in partitions]
     asked = client.list_offsets(
         dict.fromkeys(places, spec),
-        isolation_level=IsolationLevel.READ_UNCOMMITTED,
+        isolation_level=isolation,
         request_timeout=TIMEOUT,
     )
     found = {place.partition: int(asked[place].result(TIMEOUT).offset) for place in places}

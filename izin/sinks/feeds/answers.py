@@ -49,6 +49,7 @@ class FeedRefusal(ProblemText, Enum):
         "Not reflected yet",
         "what at_least names is not processed yet; send this again",
     )
+    BUSY = ProblemText(503, "Busy", "too many requests read older records at once; send this again")
     UNREACHABLE = ProblemText(
         503,
         "Kafka does not answer",

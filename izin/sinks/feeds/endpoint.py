@@ -35,6 +35,7 @@ from izin.sinks.feeds.cursor import (
 )
 from izin.sinks.feeds.log import Feed, LostOffsetError, UnreachableLogError
 from izin.sinks.feeds.metrics import FeedMetrics
+from izin.sinks.feeds.older_records import BusyReadersError
 from izin.sinks.feeds.parameters import FeedRequest, feed_request
 from izin.sinks.feeds.reading import FeedSource, PageReading
 from izin.sinks.feeds.reflection import ForeignTokenError, NotReflectedError, Reflection
@@ -57,8 +58,6 @@ class FeedEndpoint:
     keys: ApiKeyDirectory
     metrics: FeedMetrics
     clock: Callable[[], datetime]
-    is_reachable: Callable[[], bool]
-    """Whether Kafka answers: without it, nothing is known of new records."""
     reflect_within: timedelta
     stopping: asyncio.Event
     """When set, who waits is answered."""
@@ -78,6 +77,8 @@ class FeedEndpoint:
             response = _answer(FeedRefusal.TOKEN.error())
         except NotReflectedError as error:
             response = _answer(FeedRefusal.STALE.error(str(error)))
+        except BusyReadersError:
+            response = _answer(FeedRefusal.BUSY.error())
         except OurError as error:
             _log.warning("feed not readable", feed=feed.name, error=str(error))
             response = _answer(FeedRefusal.UNREACHABLE.error())
@@ -117,9 +118,10 @@ class FeedEndpoint:
             until = wait_until if reflects else reflected_until
             await self._wait(request, feed, changed, min(until - time(), _CHECKED_EVERY))
             reading.key = self._authorise(request)
-        if not reading.items and not self.is_reachable():
-            raise UnreachableLogError("Kafka does not answer")
-        behind = reading.cursor(looked_at)
+        is_current = self.sources.is_current(feed)
+        if not reading.items and not is_current:
+            raise UnreachableLogError("what was read may not be all")
+        behind = reading.cursor(looked_at if is_current else None)
         self.metrics.returned(feed.name, len(reading.items))
         return page(
             reading.items,

@@ -13,6 +13,7 @@ from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from izin.consent.errors import OurError
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
@@ -21,6 +22,8 @@ from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, Unreachabl
 
 _WITHIN = 5.0
 """Seconds in which a stretch must be there."""
+_PLACE_WITHIN = 15.0
+"""Seconds after which a request is refused that has no place yet."""
 _WAIT = 0.05
 _FETCH_BYTES = 256 * 1024
 _AHEAD_KB = 4096
@@ -69,6 +72,10 @@ class FairPlaces:
         self._free += 1
 
 
+class BusyReadersError(OurError):
+    """Too many requests read older records for one more to have a place in time."""
+
+
 class OlderRecords:
     """Reads stretches of any topic, ``readers`` at a time. Close it at the end."""
 
@@ -88,23 +95,33 @@ class OlderRecords:
             LostOffsetError: retention has deleted what is at such an offset, or it is behind the
                 end of the log.
             UnreachableLogError: Kafka does not answer.
+            BusyReadersError: too many others read.
         """
-        async with self._turns.place(name):
-            client = self._idle.pop() if self._idle else self._consumer()
-            try:
-                found = await in_daemon_thread(
-                    lambda: _read(client, topic, starts, most), name="older records"
-                )
-            except KafkaException as error:
-                await in_daemon_thread(client.close, name="older records")
-                raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
-            except asyncio.CancelledError:
-                raise  # its thread still uses the consumer, which goes with it
-            except LostOffsetError:
-                self._idle.append(client)
-                raise
+        try:
+            async with asyncio.timeout(_PLACE_WITHIN) as limit, self._turns.place(name):
+                limit.reschedule(None)
+                return await self._read(topic, starts, most)
+        except TimeoutError:
+            raise BusyReadersError from None
+
+    async def _read(
+        self, topic: str, starts: Mapping[int, int], most: int
+    ) -> Mapping[int, Stretch]:
+        client = self._idle.pop() if self._idle else self._consumer()
+        try:
+            found = await in_daemon_thread(
+                lambda: _read(client, topic, starts, most), name="older records"
+            )
+        except KafkaException as error:
+            await in_daemon_thread(client.close, name="older records")
+            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
+        except asyncio.CancelledError:
+            raise  # its thread still uses the consumer, which goes with it
+        except LostOffsetError:
             self._idle.append(client)
-            return found
+            raise
+        self._idle.append(client)
+        return found
 
     async def close(self) -> None:
         """Close the consumers that are idle."""

@@ -58,6 +58,7 @@ class PipelineProgress:
             yield
         finally:
             stopped.set()
+            thread.join(_TIMEOUT)
 
     def put(self, topic: str, partition: int, record: AvroRecord) -> None:
         """Take the latest record of a partition of one of the topics."""

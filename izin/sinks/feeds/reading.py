@@ -86,8 +86,10 @@ class PageReading:
         """Whether everything below ``offsets`` was read."""
         return all(self._offsets.get(number, 0) >= one for number, one in offsets.items())
 
-    def cursor(self, now: datetime) -> Cursor:
-        """Return the cursor behind this page; ``now`` is when it was looked last."""
+    def cursor(self, now: datetime | None) -> Cursor:
+        """Return the cursor behind this page; ``now`` is when it was looked last, None where what
+        was seen may not be all.
+        """
         ends = self._begun.ends
         if ends is not None and self.reaches(ends):
             ends = None
@@ -96,7 +98,7 @@ class PageReading:
             offsets=dict(self._offsets),
             ends=ends,
             turn=self._turn,
-            complete_at=now if self.is_at_end else self._begun.complete_at,
+            complete_at=now if now is not None and self.is_at_end else self._begun.complete_at,
         )
 
     def _in_turn(self) -> list[int]:

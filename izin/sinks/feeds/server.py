@@ -92,7 +92,6 @@ async def run(
                 keys=keys,
                 metrics=FeedMetrics(),
                 clock=lambda: datetime.now(UTC),
-                is_reachable=lambda: broker.is_reachable,
                 reflect_within=settings.reflect_within,
                 stopping=stopping,
             )

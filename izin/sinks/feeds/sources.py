@@ -1,7 +1,9 @@
 """Where the feeds read from: a follower of each topic, begun anew where the topic is another.
 
 Topics are known by their ids. They are asked for all the time, so that a cursor of a topic that was
-deleted and created again is refused, and what was read of the former one is forgotten.
+deleted and created again is refused, and what was read of the former one is forgotten. So are their
+ends: a process that reads nothing does not notice by itself that there is something to read, and an
+empty page would say that nobody has opted out.
 """
 
 import asyncio
@@ -9,9 +11,10 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 from typing import Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import IsolationLevel, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.runtime.daemon_thread import in_daemon_thread
@@ -28,6 +31,8 @@ from izin.sinks.feeds.tail import Tail
 
 REMEMBERED_FOR = timedelta(hours=1)
 """For so long records stay in memory, however few there are."""
+CURRENT_FOR = 10.0
+"""Seconds: so long ago may be what was read in full."""
 _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
@@ -56,6 +61,10 @@ class Sources:
         ]
         self._sources: dict[str, FeedSource] = {}
         self._following: dict[str, ExitStack] = {}
+        self._asked: dict[str, tuple[float, Mapping[int, int]]] = {}
+        """By feed: the ends of its topic, and when they were asked for."""
+        self._current_at: dict[str, float] = {}
+        """By feed: when everything that there was by then is known to be read."""
 
     async def __aenter__(self) -> Self:
         """Begin to follow the topics; raises BrokerError where Kafka does not know them."""
@@ -67,6 +76,8 @@ class Sources:
     async def __aexit__(self, *_: object) -> None:
         for following in self._following.values():
             following.close()
+        for source in self._sources.values():
+            await in_daemon_thread(source.tail.join, name="feed end")
         await self._older.close()
 
     def of(self, feed: Feed) -> FeedSource:
@@ -75,11 +86,17 @@ class Sources:
 
     def faults(self) -> Mapping[str, str]:
         """Return which feeds are not ready."""
-        return {
-            f"feed {name}": "its end is not known yet"
-            for name, source in self._sources.items()
-            if not source.tail.is_ready
-        }
+        found = {}
+        for feed in self.feeds:
+            if not self.of(feed).tail.is_ready:
+                found[f"feed {feed.name}"] = "its end is not known yet"
+            elif not self.is_current(feed):
+                found[f"feed {feed.name}"] = "is behind its topic"
+        return found
+
+    def is_current(self, feed: Feed) -> bool:
+        """Whether everything was read that there was a few seconds ago."""
+        return time.monotonic() - self._current_at[feed.name] < CURRENT_FOR
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
         """Return the first offset of each partition; raises UnreachableLogError."""
@@ -94,11 +111,12 @@ class Sources:
         return dict(found)
 
     async def run(self) -> None:
-        """Watch which topics there are and drop what has become old, until cancelled."""
+        """Watch topics and their ends, and drop what has become old, until cancelled."""
         while True:
-            await asyncio.sleep(_ASKED_EVERY)
-            self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
             await self.look()
+            await self.look_at_ends()
+            self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
+            await asyncio.sleep(_ASKED_EVERY)
 
     def drop_older(self, than: float) -> None:
         """Drop what was written before the instant ``than``, in seconds since 1970."""
@@ -121,6 +139,32 @@ class Sources:
                 _log.warning("topic is another", topic=feed.topic.name)
                 self._open(feed)
 
+    async def look_at_ends(self) -> None:
+        """Note which feeds have come to the ends of last time, and ask for the present ones."""
+        for feed in self.feeds:
+            source = self._sources[feed.name]
+            asked_at, ends = self._asked.get(feed.name, (0.0, {}))
+            recent = source.tail.recent
+            if ends and all(recent[number].end >= end for number, end in ends.items()):
+                self._current_at[feed.name] = asked_at
+            now, topic = time.monotonic(), feed.topic.name
+            try:
+                found = await in_daemon_thread(
+                    partial(
+                        offsets,
+                        self.admin,
+                        topic,
+                        range(source.identity.partitions),
+                        OffsetSpec.latest(),
+                        IsolationLevel.READ_COMMITTED,
+                    ),
+                    name="feed ends",
+                )
+            except KafkaException as error:
+                _log.debug("ends not found", topic=topic, error=error.args[0].str())
+            else:
+                self._asked[feed.name] = now, found
+
     def _first_identities(self) -> TopicIdentities:
         with broker_errors(self._kafka):
             return identities(self.admin, self._names)
@@ -139,6 +183,8 @@ class Sources:
         if before is not None:
             before.close()
         tail = Tail(self._kafka, feed.topic.name, identity.partitions, most_bytes=self._memory)
+        self._asked.pop(feed.name, None)
+        self._current_at[feed.name] = time.monotonic()
         following = self._following[feed.name] = ExitStack()
         following.enter_context(tail.following())
         self._sources[feed.name] = FeedSource(

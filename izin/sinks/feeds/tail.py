@@ -33,6 +33,7 @@ _POLL = 0.2
 _AT_ONCE = 1000
 _AHEAD_KB = 16 * 1024
 _RETRY_AFTER = 1.0
+_ENDS_WITHIN = 3.0
 
 _log = get_logger(__name__)
 
@@ -150,8 +151,13 @@ class Tail:
         try:
             yield
         finally:
-            # Not joined: it may wait for this very loop, and ends by itself.
+            # Not joined here: it may wait for this very loop.
             stopped.set()
+
+    def join(self) -> None:
+        """Wait for the thread that was stopped, while the event loop goes on."""
+        if self._thread is not None:
+            self._thread.join(_ENDS_WITHIN)
 
     def take(self, messages: Sequence[Message]) -> None:
         """Take what was polled, records and ends."""
@@ -181,6 +187,9 @@ class Tail:
                 self._read(client, loop, stopped)
             except KafkaException as error:
                 _log.warning("topic not followed", topic=self._topic, error=error.args[0].str())
+                stopped.wait(_RETRY_AFTER)
+            except Exception:  # noqa: BLE001  # whatever it is, somebody must go on reading
+                _log.exception("topic not followed", topic=self._topic)
                 stopped.wait(_RETRY_AFTER)
             finally:
                 client.close()

@@ -34,6 +34,7 @@ class FakeSources:
     """The sources of all feeds, over one log each, whose tails are ready."""
 
     partitions: int = 2
+    current: bool = True
     feeds: tuple[Feed, ...] = feeds(TOPICS)
     logs: dict[str, FakeLog] = field(default_factory=dict)
     sources: dict[str, FeedSource] = field(default_factory=dict)
@@ -59,6 +60,10 @@ class FakeSources:
         """Return up to where the tail has read."""
         return {number: one.end for number, one in self.sources[name].tail.recent.items()}
 
+    def is_current(self, feed: Feed) -> bool:  # noqa: ARG002  # all are, or none
+        """Whether everything was read."""
+        return self.current
+
     def of(self, feed: Feed) -> FeedSource:
         """Return the source of a feed."""
         return self.sources[feed.name]
@@ -83,7 +88,6 @@ class Api:
     endpoint: FeedEndpoint
     progress: PipelineProgress
     now: list[datetime]
-    is_reachable: list[bool]
 
     async def get(self, path: str, **query: object) -> httpx.Response:
         """Ask for a page."""
@@ -96,7 +100,7 @@ async def serving(
     keys: ApiKeyDirectory | None = None, *, within: timedelta = timedelta(milliseconds=300)
 ) -> AsyncIterator[Api]:
     """Serve feeds to whoever has a key of ``keys``."""
-    sources, now, is_reachable = FakeSources(), [NOON], [True]
+    sources, now = FakeSources(), [NOON]
     progress = PipelineProgress(KafkaSettings(), CODEC)
     reflection = Reflection(settings=KafkaSettings(), admin=None, progress=progress)  # type: ignore[arg-type]
     endpoint = FeedEndpoint(
@@ -105,7 +109,6 @@ async def serving(
         keys=keys or known(SUBSCRIBER),
         metrics=FeedMetrics(),
         clock=lambda: now[0],
-        is_reachable=lambda: is_reachable[0],
         reflect_within=within,
         stopping=asyncio.Event(),
     )
@@ -114,7 +117,7 @@ async def serving(
         base_url="http://feeds",
         headers=AUTHORIZATION,
     ) as client:
-        yield Api(client, sources, endpoint, progress, now, is_reachable)
+        yield Api(client, sources, endpoint, progress, now)
 
 
 @pytest.fixture

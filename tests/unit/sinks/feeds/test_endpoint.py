@@ -11,6 +11,7 @@ from izin.consent.errors import OurError
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.sinks.feeds import reflection
 from izin.sinks.feeds.cursor import AWAY_FOR_AT_MOST
+from izin.sinks.feeds.older_records import BusyReadersError
 from tests.unit.sinks.feeds.conftest import TOPICS, Api, serving
 from tests.unit.sinks.feeds.fakes import a_message
 
@@ -71,12 +72,34 @@ async def test_stopping_process_answers_who_waits(api: Api):
         assert (await waiting).json()["items"] == []
 
 
-async def test_empty_page_is_not_given_while_kafka_is_away(api: Api):
-    """It would say that nobody has opted out; what is known is returned all the same."""
-    api.is_reachable[0] = False
+async def test_empty_page_is_not_given_while_more_may_be_there(api: Api):
+    """It would say that nobody has opted out; what is known is returned all the same, but does not
+    count as the end.
+    """
+    begun = (await api.get(PATH)).json()["next"]
+    api.now[0] += AWAY_FOR_AT_MOST
+    api.sources.current = False
     problem(await api.get("/v1/opt-outs"), 503, "Kafka does not answer")
     api.sources.write("permissions", a_message(0, 0))
-    assert len((await api.get(PATH)).json()["items"]) == 1
+    page = (await api.get(PATH, after=begun)).json()
+    assert len(page["items"]) == 1
+    api.now[0] += timedelta(seconds=1)
+    problem(await api.get(PATH, after=page["next"]), 410, "Cursor too old")
+
+
+async def test_request_without_a_place_in_time_is_refused(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+):
+    """Others read older records; the cursor stays where it is."""
+
+    async def busy(*_: object, **__: object) -> object:
+        raise BusyReadersError
+
+    begun = (await api.get(PATH)).json()["next"]
+    source = api.sources.sources["permissions"]
+    source.tail.forget()
+    monkeypatch.setattr(source.older, "read", busy)
+    problem(await api.get(PATH, after=begun), 503, "Busy")
 
 
 async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pytest.MonkeyPatch):

@@ -2,7 +2,11 @@
 
 import asyncio
 
-from izin.sinks.feeds.older_records import FairPlaces
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.feeds import older_records
+from izin.sinks.feeds.older_records import BusyReadersError, FairPlaces, OlderRecords
 
 
 async def test_keys_have_their_turns_one_after_the_other() -> None:
@@ -60,6 +64,17 @@ async def test_place_of_one_that_gave_up_is_passed_on() -> None:
         assert gone.cancelled()
         assert after.done()
         assert not after.cancelled()
+
+
+async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.MonkeyPatch):
+    """It is answered then, and its place in the queue is free."""
+    monkeypatch.setattr(older_records, "_PLACE_WITHIN", 0.05)
+    reader = OlderRecords(KafkaSettings(), readers=1)
+    async with reader._turns.place("busy"):
+        with pytest.raises(BusyReadersError):
+            await reader.read("topic", {0: 0}, 1, name="other")
+    async with asyncio.timeout(5), reader._turns.place("third"):
+        pass
 
 
 async def enter(turns: FairPlaces, name: str) -> None:
