@@ -33,6 +33,7 @@ from izin.sinks.ledger.privacy import history
 from tests.e2e.processes import izin
 from tests.e2e.test_up import ANY_PORTS, ENDED_WITHIN, asked, environment_of, in_ledger, wait_for
 from tests.support.waiting import until
+from tests.support.webhooks import receiving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
@@ -270,11 +271,22 @@ def hurry(kafka: Kafka, folder: Path, marks: set[bytes]) -> None:
         time.sleep(0.4)  # a segment and its records are older than the times above
 
 
+def delivered(url: str, recipient: str) -> int:
+    """Return how many events about a recipient the subscriber took."""
+    with psycopg.connect(url) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM deliveries WHERE key LIKE %s", [f"%{recipient[1:]}"]
+        ).fetchone()
+    return 0 if row is None else int(row[0])
+
+
 def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
     """Nor is any identifier made from it: in database, log, state and logs, all long after."""
     stack, folder = tmp_path / "stack", tmp_path
     given = datetime.now(TURKEY).replace(microsecond=0) - timedelta(minutes=10)
-    with a_stack(folder) as kafka:
+    with receiving() as hook, a_stack(folder) as kafka:
+        words = ("--customer=ornek", f"--url={hook}")
+        assert asked(stack, "subscribers", "add", "crm", *words)[0] == 0
         for recipient in (ERASED, KEPT):
             publish(stack, recipient, "ONAY", given)
         await_registered(stack, ERASED, "ONAY")
@@ -296,6 +308,7 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         assert len(topics_with(kafka, marks)) >= len(_WITH_PERSONS)
         assert files_with(folder / "postgres", marks)
         url = environment_of(stack)["DATABASE_URL"]
+        until(lambda: delivered(url, ERASED) > delivered(url, KEPT) > 0, within=60)
         hurry(kafka, folder, marks)
         assert any(one.endswith("desired-consents") for one in topics_with(kafka, others))
         assert asyncio.run(end_retention(url)) == 0

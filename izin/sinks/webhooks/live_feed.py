@@ -6,7 +6,8 @@ reads on by itself (``webhooks.source``), and comes back where the memory has al
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
@@ -17,6 +18,7 @@ _WAIT = 0.5
 _OVERHEAD = 600
 """Bytes that an event takes beside its body."""
 _YIELD = 50
+_READ_WITHIN = 5.0
 _LOOKBACK = 2000
 """Records of a partition that are read at the start for subscribers that were a little behind."""
 
@@ -114,6 +116,24 @@ class LiveFeed:
     async def changed(self) -> None:
         """Return when something was read."""
         await self._changed.wait()
+
+    async def opened(self) -> None:
+        """Return when it has read since the start."""
+        while not self.is_open:
+            await self.changed()
+
+    async def wait_for(self, offsets: Mapping[Place, Collection[int]]) -> None:
+        """Return when it has read these ``offsets``, but for those before its beginning; at the
+        latest after some seconds.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READ_WITHIN):
+                await self.opened()
+                while any(
+                    self.ends.get(place, 0) <= max(some, default=-1)
+                    for place, some in offsets.items()
+                ):
+                    await self.changed()
 
     def join(self, positions: Mapping[Place, int]) -> int | None:
         """Return the number from which a reader at ``positions`` goes on here; None: it lacks what

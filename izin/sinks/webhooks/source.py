@@ -73,6 +73,7 @@ class LaneSource:
             RegistryError: the schema of a record cannot be fetched now.
         """
         if self.feed is not None:
+            await self.feed.opened()
             if self._number is None and (number := self.feed.join(self.lane.positions)) is not None:
                 await self.release()
                 self._number = number
@@ -148,6 +149,8 @@ class LaneSource:
         """Return the events of the lane's open offsets, in the order of each partition; those that
         are gone are closed.
         """
+        if self.feed is not None:
+            await self.feed.wait_for(self.lane.open)
         found = {
             (place, offset): event
             for place, offsets in self.lane.open.items()

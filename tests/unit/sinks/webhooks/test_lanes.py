@@ -1,0 +1,155 @@
+"""What a lane has read and not acknowledged, and what it passes when it was behind."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.ledger.webhooks.deliveries import CursorMove
+from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
+from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.lane import DeliveryLane
+from izin.sinks.webhooks.live_feed import LiveFeed
+from izin.sinks.webhooks.source import LaneSource, Taken
+
+PLACE = ("permissions", 0)
+NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
+
+
+def an_event(offset: int, **overrides: object) -> WebhookEvent:
+    """Return an event."""
+    fields: dict[str, Any] = {
+        "type": "permission.granted",
+        "webhook_id": f"msg_{offset}",
+        "key": "key",
+        "customer_id": "acme",
+        "brand_code": 100001,
+        "channel": "MESAJ",
+        "origin": None,
+        "topic": PLACE[0],
+        "partition": PLACE[1],
+        "offset": offset,
+        "appended": 0.0,
+        "body": b"{}",
+    }
+    return WebhookEvent(**fields | overrides)
+
+
+def a_cursor(**overrides: object) -> DeliveryCursor:
+    """Return a cursor."""
+    fields: dict[str, Any] = {
+        "subscriber_id": 1,
+        "lane": "bulk",
+        "topic": PLACE[0],
+        "partition": PLACE[1],
+        "cluster_id": "c",
+        "topic_id": "t",
+        "next_offset": 5,
+        "open_offsets": (2,),
+    }
+    return DeliveryCursor(**fields | overrides)
+
+
+def a_source(lane: DeliveryLane, *, feed: LiveFeed | None, behind: timedelta) -> LaneSource:
+    """Return the source of a lane that was complete so long ago."""
+    return LaneSource(
+        lane=lane,
+        feed=feed,
+        reader=EventReader(Codec(), Topics()),
+        settings=KafkaSettings(),
+        turns=asyncio.Semaphore(1),
+        caught_up_at=NOW - behind,
+    )
+
+
+def a_feed(most_bytes: int = 10_000) -> LiveFeed:
+    """Return a feed that has read nothing."""
+    return LiveFeed(
+        KafkaSettings(), [PLACE[0]], EventReader(Codec(), Topics()), most_bytes=most_bytes
+    )
+
+
+def test_cursor_is_what_was_read_and_what_is_open() -> None:
+    """An acknowledgement closes an offset, wherever it is among the open ones."""
+    lane = DeliveryLane.of(1, "bulk", [a_cursor()])
+    assert (lane.count, lane.is_reopened) == (1, False)
+    for offset in (5, 6, 7):
+        lane.add(an_event(offset))
+    lane.close(PLACE, 6)
+    assert list(lane.moves(also_read=False)) == [CursorMove(1, "bulk", *PLACE, 8, [2, 5, 7])]
+    assert list(lane.moves(also_read=True)) == []
+    for offset in (2, 5, 7):
+        lane.close(PLACE, offset)
+    (move,) = lane.moves(also_read=False)
+    assert move == CursorMove(1, "bulk", *PLACE, 8, [])
+    lane.restore(move)
+    assert list(lane.moves(also_read=False)) == [move]
+    assert lane.count == 0
+
+
+def test_what_is_for_others_moves_the_cursor_now_and_then() -> None:
+    """It is written with what was read, not with each acknowledgement."""
+    lane = DeliveryLane.of(1, "bulk", [a_cursor(open_offsets=())])
+    lane.move_all({PLACE: 100})
+    assert list(lane.moves(also_read=False)) == []
+    assert list(lane.moves(also_read=True)) == [CursorMove(1, "bulk", *PLACE, 100, [])]
+
+
+def test_resend_is_done_when_its_end_is_acknowledged() -> None:
+    """Not when it is read."""
+    lane = DeliveryLane.of(1, "resend", [a_cursor(open_offsets=(), end_offset=6)])
+    pending = lane.add(an_event(5))
+    assert (lane.is_read, lane.is_done) == (True, False)
+    lane.close(pending.event.place, 5)
+    assert lane.is_done
+
+
+@pytest.mark.parametrize(
+    ("behind", "since", "is_live", "is_due"),
+    [
+        (timedelta(hours=22), timedelta(hours=1), False, False),
+        (timedelta(hours=24), timedelta(hours=1), False, True),
+        (timedelta(hours=24), timedelta(hours=25), False, False),
+        (timedelta(hours=24), timedelta(hours=1), True, False),
+    ],
+    ids=["not-compacted", "maybe-missed", "known-before", "live"],
+)
+async def test_answer_whose_change_may_be_compacted_away_is_delivered(
+    behind: timedelta, since: timedelta, is_live: bool, is_due: bool
+) -> None:
+    """Only where it began after the subscriber last had everything."""
+    lane = DeliveryLane.of(1, "bulk", [a_cursor()])
+    source = a_source(lane, feed=a_feed(), behind=behind)
+    event = an_event(9, is_change=False, since=NOW - since)
+    assert source.is_due(event, Taken((event,), {}, is_live), NOW) is is_due
+    assert source.is_due(an_event(9), Taken((event,), {}, is_live), NOW)
+
+
+async def test_feed_keeps_what_its_memory_allows() -> None:
+    """Who lacks more joins later; who has all of it joins, and passes what it has."""
+    feed = a_feed(most_bytes=2500)
+    feed.starts, feed.ends = {PLACE: 0}, {PLACE: 0}
+    for offset in range(10):
+        event = an_event(offset)
+        feed._events.append(event)
+        feed._by_place[*PLACE, offset] = event
+        feed._bytes += 602
+        feed.ends[PLACE] = offset + 1
+    feed._trim()
+    assert (feed.first, feed.last, feed.starts) == (6, 10, {PLACE: 6})
+    assert feed.join({PLACE: 5}) is None
+    assert feed.join({PLACE: 8}) == 6
+    assert feed.after(5, 10) is None
+    assert [one.offset for one in feed.after(6, 3) or ()] == [6, 7, 8]
+    assert feed.find(PLACE, 5) is None
+    assert feed.find(PLACE, 7) is not None
+    lane = DeliveryLane.of(1, "bulk", [a_cursor(next_offset=8, open_offsets=(7,))])
+    source = a_source(lane, feed=feed, behind=timedelta(0))
+    assert [one.offset for one in await source.reopen()] == [7]
+    taken = await source.take(100)
+    assert [one.offset for one in taken.events] == [8, 9]
+    assert (taken.positions, taken.is_live, source.is_live) == ({PLACE: 10}, True, True)
