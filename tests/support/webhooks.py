@@ -6,7 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -342,8 +342,3 @@ def receiving() -> Iterator[str]:
 def random_secret() -> str:
     """Return a secret of no subscriber."""
     return new_secret(secrets.token_bytes)
-
-
-def names(values: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
-    """Return one field of each of ``values``."""
-    return [one[name] for one in values]

@@ -71,11 +71,6 @@ class EventDispatcher:
         """Since when something was refused that was not taken since (Unix time)."""
         return min(self._failing.values(), default=None)
 
-    @property
-    def oldest(self) -> float | None:
-        """When the oldest event that waits was appended (Unix time)."""
-        return min((one[0].event.appended for one in self._keys.values()), default=None)
-
     def add(self, pending: PendingDelivery) -> None:
         """Take an event that is to be posted."""
         waiting = self._keys.setdefault(pending.event.key, deque())
@@ -118,10 +113,10 @@ class EventDispatcher:
 
     def _rest(self) -> float:
         """Return the seconds until something may be due."""
-        due = [self._later[0][0]] if self._later else []
-        if self.health.closed_until:
-            due.append(self.health.closed_until)
         now = monotonic()
+        due = [self._later[0][0]] if self._later else []
+        if self.health.closed_until > now:
+            due.append(self.health.closed_until)
         return min(max(min(due, default=now + _LOOK) - now, 0.005), _LOOK)
 
     def _send(self) -> None:

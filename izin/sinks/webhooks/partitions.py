@@ -65,11 +65,6 @@ class PartitionReader:
         client.assign([TopicPartition(topic, one, at) for (topic, one), at in positions.items()])
         self._client = client
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it reads."""
-        return self._client is not None
-
     async def poll(self, most: int, wait: float) -> Sequence[Message]:
         """Return the available records, at most ``most``, as soon as there is one; none after
         ``wait`` seconds. Positions are behind them then. Raises StreamUnavailableError.
