@@ -8,7 +8,7 @@ from izin.consent.may_send import PermissionReason
 from izin.schemas import contracts
 from izin.schemas.topics import Topics
 from izin.subscribers import OutcomeKind
-from tests.support.page_clients import ROOT
+from tests.support.subscribers.page_clients import ROOT
 
 PAGE = "subscribing.md"
 

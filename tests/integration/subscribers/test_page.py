@@ -19,9 +19,9 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from tests.support import page_clients
 from tests.support.builders import NOON
-from tests.support.page_clients import ROOT, RunningClient, blocks
-from tests.support.published import TopicWriter, an_opt_out, key_of
 from tests.support.registry import MemoryRegistry
+from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
+from tests.support.subscribers.published import TopicWriter, an_opt_out, key_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]

@@ -19,7 +19,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
 from tests.support.builders import NOON
-from tests.support.published import TopicWriter, a_permission, key_of
+from tests.support.subscribers.published import TopicWriter, a_permission, key_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]

@@ -35,7 +35,7 @@ from izin.subscribers import (
     subscribe,
 )
 from tests.support.builders import NOON
-from tests.support.published import TopicWriter, an_opt_out, an_outcome, key_of
+from tests.support.subscribers.published import TopicWriter, an_opt_out, an_outcome, key_of
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(60)]

@@ -25,7 +25,7 @@ from izin.schemas.records import AvroRecord
 from tests.integration.producers.intake_process import IntakeProcess, publish_brand_and_key
 from tests.support.api_keys import API_KEY
 from tests.support.builders import CUSTOMER, NOON, a_key
-from tests.support.page_clients import ROOT, blocks, node_command, python_command
+from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
