@@ -19,7 +19,7 @@ from izin.local.folders import FolderLock, cache_folder
 from izin.local.java import QUICK_START, java_at_least
 from izin.local.maven import fetch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 _NODE = Path(__file__).with_name("node")
 _BLOCK = re.compile(r"^```(?:python|java|js)\n(?:#|//) (\S+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INSTALLED_WITHIN = 240
