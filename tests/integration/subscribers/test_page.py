@@ -17,9 +17,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from tests.support import page_clients
 from tests.support.builders import NOON
 from tests.support.registry import MemoryRegistry
+from tests.support.subscribers import page_clients
 from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
 from tests.support.subscribers.published import TopicWriter, an_opt_out, key_of
 from tests.support.waiting import until
