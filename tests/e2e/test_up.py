@@ -148,6 +148,25 @@ def is_registered(folder: Path, recipient: str) -> bool:
     return code == 0 and json.loads(printed)["keys"][0]["state"] == "accepted"
 
 
+def is_ready(folder: Path) -> bool:
+    """Return whether each worker says that it is ready."""
+    settings = environment_of(folder)
+    for name in ("IZIN_STREAM_PORT", "IZIN_SINK_PORT", "IZIN_INTAKE_PORT"):
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{settings[name]}/health/ready", trust_env=False)
+        except httpx.TransportError:
+            return False
+        if answer.is_error:
+            return False
+    return True
+
+
+def await_healthy(folder: Path) -> None:
+    """Return once ``izin doctor`` finds nothing; it is not asked before the workers are ready."""
+    until(lambda: is_ready(folder), within=120)
+    until(lambda: asked(folder, "doctor")[0] == 0, within=120)
+
+
 def pid_of(up: int, mark: str) -> int:
     """Return the child of ``izin up`` whose command line contains ``mark``."""
     (found,) = (
@@ -236,7 +255,7 @@ def test_up_survives_dead_servers_and_keeps_what_was_stored(tmp_path: Path) -> N
         for number, mark in enumerate(("bin/postgres", "kafka.Kafka", "iys_simulator"), 2):
             os.kill(pid_of(process.pid, mark), signal.SIGKILL)
             recipient = f"0555 000 00 0{number}"
-            until(lambda: asked(folder, "doctor")[0] == 0, within=120)
+            await_healthy(folder)
             publish(folder, recipient)
             await_registered(folder, recipient, within=120)
         process.send_signal(signal.SIGINT)
@@ -247,7 +266,7 @@ def test_up_survives_dead_servers_and_keeps_what_was_stored(tmp_path: Path) -> N
             assert f"{name} ended with exit code -9; starting it again in 0.2 s" in messages
     with a_stack(folder) as process:
         assert (folder / "environment").read_text("utf-8") == settings
-        until(lambda: asked(folder, "doctor")[0] == 0, within=120)
+        await_healthy(folder)
         assert all(is_registered(folder, f"0555 000 00 0{number}") for number in (1, 2, 3, 4))
         publish(folder, "0555 000 00 05")
         await_registered(folder, "0555 000 00 05", within=120)
