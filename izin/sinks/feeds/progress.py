@@ -8,7 +8,7 @@ record counts, so the topics are read from shortly before their ends.
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -84,6 +84,9 @@ class PipelineProgress:
             except KafkaException as error:
                 _log.warning("positions not followed", error=error.args[0].str())
                 stopped.wait(_RETRY_AFTER)
+            except Exception:  # noqa: BLE001  # whatever it is, somebody must go on reading
+                _log.exception("positions not followed")
+                stopped.wait(_RETRY_AFTER)
             finally:
                 client.close()
 
@@ -131,14 +134,17 @@ class PipelineProgress:
 
 def _near_ends(client: Consumer, topics: Mapping[str, object]) -> dict[tuple[str, int], int]:
     """Assign all partitions of ``topics`` from shortly before their ends; return from where."""
-    places = [
-        (name, number)
-        for name in topics
-        for number in client.list_topics(name, timeout=_TIMEOUT).topics[name].partitions
-    ]
+    places = [(name, number) for name in topics for number in _partitions(client, name)]
     begun = {place: max(0, _end(client, TopicPartition(*place)) - _SPAN) for place in places}
     client.assign([TopicPartition(*place, offset) for place, offset in begun.items()])
     return begun
+
+
+def _partitions(client: Consumer, topic: str) -> Collection[int]:
+    found = client.list_topics(topic, timeout=_TIMEOUT).topics[topic]
+    if found.error is not None:
+        raise KafkaException(found.error)
+    return list(found.partitions)
 
 
 @while_leaders_move

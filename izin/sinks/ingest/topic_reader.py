@@ -13,12 +13,12 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicCollection,
     TopicPartition,
 )
 
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_identity import identities
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import StreamUnavailableError
@@ -126,12 +126,8 @@ def reader_at(
 
 def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
     """Return the cluster's id, the topic's id and its partitions; raises StreamUnavailableError."""
-    client = admin(settings)
     try:
-        cluster = client.list_topics(topic, timeout=_TIMEOUT)
-        described = client.describe_topics(TopicCollection([topic]))
-        description = described[topic].result(_TIMEOUT)
+        found = identities(admin(settings), [topic], timeout=_TIMEOUT)
     except KafkaException as error:
         raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
-    partitions = tuple(cluster.topics[topic].partitions)
-    return str(cluster.cluster_id), str(description.topic_id), partitions
+    return found.cluster_id, found.topic_ids[topic], tuple(range(found.partitions[topic]))
