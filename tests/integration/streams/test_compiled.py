@@ -107,7 +107,7 @@ def hot() -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
     site = unpacked(wheel, tmp_path)
@@ -134,7 +134,7 @@ assert {{one.MINE for one in (producers, schemas, sinks, streams)}} == {{True}}
 
 
 @pytest.mark.broker
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_light_install_publishes_in_a_project_with_such_packages(
     wheel: Path, make_settings: Callable[[int], KafkaSettings], tmp_path: Path
 ) -> None:
