@@ -177,6 +177,8 @@ def rewrite(url: str) -> None:
     """Have PostgreSQL write its tables, indexes and log anew, as it does in the course of time."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM (FULL, ANALYZE)")
+        # Statistics of before the erasure have samples of columns; they were replaced just now.
+        connection.execute("VACUUM FULL pg_statistic")
         connection.execute("REINDEX DATABASE")
         for _ in range(3):
             connection.execute("SELECT pg_switch_wal()")
