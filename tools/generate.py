@@ -164,7 +164,7 @@ a record in `first-receipts`: the id of an event, for a day.
 | state of order workers | what `desired-consents` has | as there; RocksDB's files until compacted |
 | memory of feeds | the latest of what they serve | an hour at most; nothing on disk |
 | logs | no recipient: they are masked | as your log store keeps them |
-| permission lists of subscribers | digests of keys, in memory | until the key is erased or the process ends; of an opted-out key until the process ends |
+| permission lists of subscribers | digests of keys, in memory | until the process ends |
 | files of imports and exports, reports, backups | whatever you wrote there | as you keep them |
 
 ## Tables of the ledger
