@@ -196,7 +196,12 @@ async def test_snapshot_is_taken_while_the_topic_is_compacted(own_kafka: Kafka):
     """What is gone was older than what is there, so the answers are the latest ones."""
     settings = KafkaSettings(bootstrap_servers=own_kafka.bootstrap_servers)
     topic = settings.topics.permissions.name
-    quickly = {"segment.ms": "1", "min.cleanable.dirty.ratio": "0", "max.compaction.lag.ms": "1"}
+    quickly = {
+        "segment.ms": "1",
+        "min.cleanable.dirty.ratio": "0",
+        "min.compaction.lag.ms": "0",
+        "max.compaction.lag.ms": "1",
+    }
     resource = ConfigResource("topic", topic, incremental_configs=_set(quickly))
     admin = AdminClient({"bootstrap.servers": own_kafka.bootstrap_servers})
     for altered in admin.incremental_alter_configs([resource]).values():
