@@ -41,7 +41,7 @@ async def test_dead_and_slow_subscribers_delay_no_other(hooks: Hooks):
             assert len(hooks.receiver.received) == 100
     dead = await registry.of_name(hooks.ledger, "dead")
     assert dead.failing_since is not None
-    assert "ConnectError" in str(dead.last_failure)
+    assert "ClientConnectorError" in str(dead.last_failure)
 
 
 async def test_subscriber_that_is_back_gets_its_backlog(hooks: Hooks):
