@@ -11,6 +11,7 @@ from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.violations import Violation
 from izin.runtime.errors import BrokerError
+from izin.schemas.consistency_token import LogPosition, token_of
 
 DEFAULT_WAIT = timedelta(seconds=60)
 """How long a publisher blocks while its queue is full."""
@@ -102,6 +103,11 @@ class Published:
     violations: tuple[Violation, ...] = ()
     """Of a validated event: why İYS would not register it as it stands. Any for an opt-out, only
     the end of its term for an opt-in."""
+
+    @property
+    def token(self) -> str:
+        """The consistency token: what is read with it as ``at_least`` reflects this event."""
+        return token_of([LogPosition(self.topic, self.partition, self.offset)])
 
 
 PublishResult = Published | UndeliveredError | OversizeError

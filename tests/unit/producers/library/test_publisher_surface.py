@@ -14,10 +14,12 @@ from izin.producers import (
     EventRefusedError,
     IzinError,
     OversizeError,
+    Published,
     PublisherClosedError,
     UnacknowledgedError,
     UndeliveredError,
 )
+from izin.schemas.consistency_token import positions_of
 
 SURFACE = [
     "BackpressureError",
@@ -51,6 +53,12 @@ def test_surface_is_exactly_this():
     assert {
         name for name, _ in inspect.getmembers(ConsentPublisher) if not name.startswith("_")
     } == METHODS
+
+
+def test_token_names_where_the_event_is():
+    """A feed takes it as ``at_least``."""
+    published = Published(event_id="event-1", topic="consent-events", partition=3, offset=17)
+    assert positions_of(published.token) == (("consent-events", 3, 17),)
 
 
 @pytest.mark.parametrize(
