@@ -184,6 +184,7 @@ def _permission(key: ConsentKey) -> dict[str, Any]:
     return {
         **_fields(key),
         "may_send": True,
+        "previous_may_send": None,
         "reason": "registered",
         "desired": "ONAY",
         "registered": "ONAY",

@@ -149,9 +149,8 @@ def test_light_install_publishes_in_a_project_with_such_packages(
     for name in ("producers", "schemas", "sinks", "streams"):
         (project / name).mkdir(parents=True)
         (project / name / "__init__.py").write_text("MINE = True\n", encoding="utf-8")
-    (lines,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
-    )
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (lines,) = [one for one in blocks if "ConsentPublisher" in one]
     (project / "program.py").write_text(PROGRAM.format(lines=lines), encoding="utf-8")
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
