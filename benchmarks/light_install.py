@@ -17,11 +17,12 @@ from time import perf_counter
 
 from rich.table import Table
 
-from benchmarks import ROOT
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport, progress
 
 MODULE = "izin.producers"
+CHECKOUT = Path(__file__).resolve().parents[1]
+"""Also where a link leads to this file."""
 LIGHT, WHOLE = "izin", "everything, as before the extras"
 
 _SOURCES = ("izin", "pyproject.toml", "setup.py", "README.md", "LICENSE")
@@ -95,8 +96,8 @@ def build_wheel(folder: Path) -> Path:
     source, built = folder / "source", folder / "built"
     source.mkdir()
     for name in _SOURCES:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, source / name)
+        copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+        copy(CHECKOUT / name, source / name)
     _pip("wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), str(source))
     (wheel,) = built.glob("*.whl")
     return wheel
@@ -107,7 +108,7 @@ def install(name: str, requirements: Sequence[str], home: Path) -> InstallSize:
     shutil.rmtree(home, ignore_errors=True)
     _run(sys.executable, "-m", "venv", "--without-pip", str(home))
     python = str(home / "bin" / "python")
-    constraints = str(ROOT / "constraints.txt")
+    constraints = str(CHECKOUT / "constraints.txt")
     began = perf_counter()
     _pip("--python", python, "install", "--quiet", "-c", constraints, *requirements)
     seconds = perf_counter() - began
