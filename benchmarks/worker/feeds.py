@@ -142,7 +142,7 @@ def _wait_for_all(clients: Sequence[Client], sent: Mapping[bytes, float]) -> Non
     while not all(one.seen.keys() >= sent.keys() for one in clients):
         if time.perf_counter() > until:
             raise TimeoutError(f"not every client got all opt-outs in {_WITHIN:.0f} s")
-        time.sleep(_POLL)
+        time.sleep(_POLL)  # clients read in a thread; to look without a pause would use its CPU
 
 
 @contextmanager

@@ -62,7 +62,7 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "deliveries": TableRetention(
         kept="as long as the month of the history that has its digest",
-        why="proves when each subscriber was told; 6563 m.11/3, Yönetmelik m.13",
+        why="proves when each subscriber was informed; 6563 m.11/3, Yönetmelik m.13",
     ),
     "delivery_attempts": TableRetention(
         kept="30 days", why=f"{_NO_PERSON}; shows why a subscriber failed", period=_MONTH

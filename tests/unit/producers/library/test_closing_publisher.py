@@ -139,6 +139,6 @@ def test_threads_wait_for_the_first_connection_within_bounds(
 
 @pytest.mark.parametrize("origin", ["", " "])
 def test_origin_must_be_named(origin: str, away: KafkaAccess):
-    """Ids and reports are told apart by it."""
+    """Ids and reports are distinguished by it."""
     with pytest.raises(SettingError, match="origin is empty"):
         ConsentPublisher(origin, away)

@@ -1,4 +1,4 @@
-"""What a client may say in the query, and what it is told of the rest."""
+"""What a client may say in the query, and what it is answered about the rest."""
 
 import pytest
 from starlette.datastructures import QueryParams
