@@ -104,7 +104,7 @@ def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:
 
 def _watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
     found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-    return {number: _watermarks(client, TopicPartition(topic, number)) for number in found}
+    return {number: partition_watermarks(client, TopicPartition(topic, number)) for number in found}
 
 
 def is_transient(error: BaseException) -> bool:
@@ -132,6 +132,9 @@ while_leaders_move = retry(
 
 
 @while_leaders_move
-def _watermarks(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    start, end = client.get_watermark_offsets(partition, timeout=TIMEOUT)
+def partition_watermarks(
+    client: Consumer, partition: TopicPartition, *, timeout: float = TIMEOUT
+) -> tuple[int, int]:
+    """Return where ``partition`` begins and ends for ``client``; raises KafkaException."""
+    start, end = client.get_watermark_offsets(partition, timeout=timeout)
     return int(start), int(end)

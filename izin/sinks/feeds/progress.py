@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
-from izin.runtime.kafka import consumer, while_leaders_move
+from izin.runtime.kafka import consumer, partition_watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
@@ -135,9 +135,13 @@ class PipelineProgress:
 def _near_ends(client: Consumer, topics: Mapping[str, object]) -> dict[tuple[str, int], int]:
     """Assign all partitions of ``topics`` from shortly before their ends; return from where."""
     places = [(name, number) for name in topics for number in _partitions(client, name)]
-    begun = {place: max(0, _end(client, TopicPartition(*place)) - _SPAN) for place in places}
+    begun = {place: max(0, _end(client, place) - _SPAN) for place in places}
     client.assign([TopicPartition(*place, offset) for place, offset in begun.items()])
     return begun
+
+
+def _end(client: Consumer, place: tuple[str, int]) -> int:
+    return partition_watermarks(client, TopicPartition(*place), timeout=_TIMEOUT)[1]
 
 
 def _partitions(client: Consumer, topic: str) -> Collection[int]:
@@ -145,8 +149,3 @@ def _partitions(client: Consumer, topic: str) -> Collection[int]:
     if found.error is not None:
         raise KafkaException(found.error)
     return list(found.partitions)
-
-
-@while_leaders_move
-def _end(client: Consumer, place: TopicPartition) -> int:
-    return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])

@@ -6,7 +6,7 @@ too, or the lag would never be zero.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import (
     Consumer,
@@ -18,7 +18,7 @@ from confluent_kafka import (
 
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import identities
+from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import StreamUnavailableError
@@ -48,19 +48,13 @@ class TopicReader:
         return await asyncio.shield(self._polling)
 
     def _poll(self, most: int, wait: float) -> Sequence[Message]:
-        try:
-            first = self._client.consume(1, wait)
-            messages = first + self._client.consume(most - 1, 0) if first else []
-        except KafkaException as error:
-            raise StreamUnavailableError(f"{self.topic}: {error.args[0].str()}") from error
+        messages = available(self._client, most, wait, what=self.topic)
         for message in messages:
-            problem, number = message.error(), message.partition() or 0
-            if problem is None:
+            number = message.partition() or 0
+            if message.error() is None:
                 self.at_end.discard(number)
-            elif problem.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
-                self.at_end.add(number)
             else:
-                raise StreamUnavailableError(f"{self.topic}: {problem.str()}")
+                self.at_end.add(number)
         return messages
 
     def moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
@@ -84,6 +78,26 @@ class TopicReader:
         if self._polling is not None:
             await asyncio.gather(self._polling, return_exceptions=True)
         await asyncio.to_thread(self._client.close)
+
+
+def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequence[Message]:
+    """Return the messages that ``client`` has, at most ``most``, as soon as there is one; none
+    after ``wait`` seconds. An error among them is the end of a partition.
+
+    Raises:
+        StreamUnavailableError: ``what`` cannot be read now.
+    """
+    try:
+        messages = client.consume(1, wait)
+        if messages and most > 1:
+            messages += client.consume(most - 1, 0)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{what}: {error.args[0].str()}") from error
+    for message in messages:
+        problem = message.error()
+        if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
+            raise StreamUnavailableError(f"{message.topic() or what}: {problem.str()}")
+    return messages
 
 
 async def open_reader(
@@ -124,10 +138,15 @@ def reader_at(
     return client
 
 
+def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:
+    """Return the identities of ``topics``; raises StreamUnavailableError."""
+    try:
+        return identities(admin(settings), topics, timeout=_TIMEOUT)
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{', '.join(topics)}: {error.args[0].str()}") from error
+
+
 def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, ...]]:
     """Return the cluster's id, the topic's id and its partitions; raises StreamUnavailableError."""
-    try:
-        found = identities(admin(settings), [topic], timeout=_TIMEOUT)
-    except KafkaException as error:
-        raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
+    found = identities_of(settings, [topic])
     return found.cluster_id, found.topic_ids[topic], tuple(range(found.partitions[topic]))

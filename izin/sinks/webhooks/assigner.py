@@ -12,6 +12,7 @@ from time import monotonic
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, WebhookSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import assignments, registry
@@ -31,7 +32,6 @@ from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
-from izin.sinks.webhooks.partitions import identities
 from izin.sinks.webhooks.posting import Poster
 from izin.sinks.webhooks.source import READERS, LaneSource
 
@@ -149,11 +149,11 @@ class DeliveryAssigner:
     async def _current(self, cursors: tuple[DeliveryCursor, ...]) -> list[DeliveryCursor]:
         """Return ``cursors``; those of a topic that was created anew, at its beginning."""
         topics = sorted({one.topic for one in cursors})
-        found = await asyncio.to_thread(identities, self.kafka, topics)
+        found = await asyncio.to_thread(identities_of, self.kafka, topics)
         current = []
         for one in cursors:
-            now = found[one.topic]
-            if (one.cluster_id, one.topic_id) == (now.cluster_id, now.topic_id):
+            topic_id = found.topic_ids[one.topic]
+            if (one.cluster_id, one.topic_id) == (found.cluster_id, topic_id):
                 current.append(one)
                 continue
             _log.critical(
@@ -166,8 +166,8 @@ class DeliveryAssigner:
                 lane=one.lane,
                 topic=one.topic,
                 partition=one.partition,
-                cluster_id=now.cluster_id,
-                topic_id=now.topic_id,
+                cluster_id=found.cluster_id,
+                topic_id=topic_id,
                 next_offset=0,
                 end_offset=one.end_offset,
             )

@@ -10,8 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from izin.runtime.settings import KafkaSettings
+from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds, identities
+from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds, places_of
 
 _MOST = 1000
 _WAIT = 0.5
@@ -81,8 +82,7 @@ class LiveFeed:
             await reader.close()
 
     def _find_ends(self) -> dict[Place, int]:
-        found = identities(self._settings, self._topics)
-        places = [(topic, one) for topic, what in found.items() for one in what.partitions]
+        places = places_of(identities_of(self._settings, self._topics))
         return {place: end for place, (_, end) in bounds(self._settings, places).items()}
 
     async def _read(self, reader: PartitionReader) -> None:

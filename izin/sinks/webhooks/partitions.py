@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from izin.runtime.kafka import TIMEOUT, consumer, while_leaders_move
+from izin.runtime.kafka import TIMEOUT, consumer, partition_watermarks
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ingest.topic_reader import identity
+from izin.runtime.topic_identity import TopicIdentities
+from izin.sinks.ingest.topic_reader import available
 from izin.sinks.record.errors import StreamUnavailableError
 
 Place = tuple[str, int]
@@ -18,24 +19,9 @@ _GROUP = "izin-webhooks"
 _QUEUED_KILOBYTES = 8 * 1024
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopicIdentity:
-    """A topic as it is now: the cluster's id, its own id, its partitions."""
-
-    cluster_id: str
-    topic_id: str
-    partitions: Sequence[int]
-
-
-def identities(settings: KafkaSettings, topics: Iterable[str]) -> dict[str, TopicIdentity]:
-    """Return what each of ``topics`` is; raises StreamUnavailableError."""
-    found = {}
-    for topic in topics:
-        cluster_id, topic_id, partitions = identity(settings, topic)
-        found[topic] = TopicIdentity(
-            cluster_id=cluster_id, topic_id=topic_id, partitions=partitions
-        )
-    return found
+def places_of(found: TopicIdentities) -> list[Place]:
+    """Return every partition of these topics."""
+    return [(topic, one) for topic, count in found.partitions.items() for one in range(count)]
 
 
 @dataclass(slots=True)
@@ -85,16 +71,7 @@ class PartitionReader:
         client = self._client
         if client is None:
             return ()
-        try:
-            first = client.consume(1, wait)
-            records = first + client.consume(most - 1, 0) if first and most > 1 else first
-        except KafkaException as error:
-            raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
-        for one in records:
-            problem = one.error()
-            if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # librdkafka's name for it
-                raise StreamUnavailableError(f"{one.topic()}: {problem.str()}")
-        return records
+        return available(client, most, wait, what="webhooks")
 
     async def close(self) -> None:
         """Close the consumer, once the thread of a poll that was cancelled has ended."""
@@ -114,17 +91,11 @@ def bounds(settings: KafkaSettings, places: Iterable[Place]) -> dict[Place, tupl
     """
     client = consumer(settings, _GROUP, **{"allow.auto.create.topics": False})
     try:
-        return {place: _bounds(client, TopicPartition(*place)) for place in places}
+        return {place: partition_watermarks(client, TopicPartition(*place)) for place in places}
     except KafkaException as error:
         raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
     finally:
         client.close()
-
-
-@while_leaders_move
-def _bounds(client: Consumer, partition: TopicPartition) -> tuple[int, int]:
-    low, high = client.get_watermark_offsets(partition, timeout=TIMEOUT)
-    return int(low), int(high)
 
 
 def offsets_at(

@@ -6,16 +6,17 @@ from datetime import datetime
 from confluent_kafka import Message
 
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_identity import TopicIdentities
+from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, LaneName
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent, lanes
 from izin.sinks.webhooks.partitions import (
     PartitionReader,
     Place,
-    TopicIdentity,
     bounds,
-    identities,
     offsets_at,
+    places_of,
 )
 
 _MOST = 1000
@@ -31,13 +32,13 @@ def cursors_at_end(settings: KafkaSettings) -> list[DeliveryCursor]:
         StreamUnavailableError: Kafka does not answer.
     """
     by_lane = lanes(settings.topics)
-    found = identities(settings, [topic for topics in by_lane.values() for topic in topics])
-    ends = {place: end for place, (_, end) in bounds(settings, _places(found)).items()}
+    found = identities_of(settings, [topic for topics in by_lane.values() for topic in topics])
+    ends = {place: end for place, (_, end) in bounds(settings, places_of(found)).items()}
     return [
-        _cursor(lane, (topic, one), found[topic], ends[topic, one])
+        _cursor(lane, place, found, end)
         for lane, topics in by_lane.items()
-        for topic in topics
-        for one in found[topic].partitions
+        for place, end in ends.items()
+        if place[0] in topics
     ]
 
 
@@ -48,31 +49,29 @@ def cursors_since(settings: KafkaSettings, since: datetime | None) -> list[Deliv
     Raises:
         StreamUnavailableError: Kafka does not answer.
     """
-    found = identities(settings, [one for some in lanes(settings.topics).values() for one in some])
-    kept = bounds(settings, _places(found))
+    found = identities_of(
+        settings, [one for some in lanes(settings.topics).values() for one in some]
+    )
+    kept = bounds(settings, places_of(found))
     firsts = {} if since is None else offsets_at(settings, kept, since)
     cursors = []
     for place, (start, end) in kept.items():
         first = firsts.get(place, start)
         begin = end if first is None else max(first, start)
-        cursors.append(_cursor(LaneName.RESEND, place, found[place[0]], begin, end))
+        cursors.append(_cursor(LaneName.RESEND, place, found, begin, end))
     return cursors
 
 
-def _places(found: dict[str, TopicIdentity]) -> list[Place]:
-    return [(topic, one) for topic, what in found.items() for one in what.partitions]
-
-
 def _cursor(
-    lane: str, place: Place, topic: TopicIdentity, at: int, end: int | None = None
+    lane: str, place: Place, found: TopicIdentities, at: int, end: int | None = None
 ) -> DeliveryCursor:
     return DeliveryCursor(
         subscriber_id=0,
         lane=lane,
         topic=place[0],
         partition=place[1],
-        cluster_id=topic.cluster_id,
-        topic_id=topic.topic_id,
+        cluster_id=found.cluster_id,
+        topic_id=found.topic_ids[place[0]],
         next_offset=at,
         end_offset=end,
     )
