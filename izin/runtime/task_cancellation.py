@@ -1,10 +1,19 @@
-"""Cancellation of asyncio tasks that waits until they have ended."""
+"""Stopping: a process on signals, and asyncio tasks by a cancellation that waits for their end."""
 
 import asyncio
+import signal
 from collections.abc import Collection, Coroutine, Iterable
 from typing import Any
 
 _RETRY_AFTER = 1.0
+
+
+def stopping_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; called in the running loop of the process."""
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 from contextlib import AsyncExitStack
 
 import uvloop
@@ -21,7 +20,7 @@ from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
-from izin.runtime.task_cancellation import drain
+from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks import server
 from izin.sinks.background import Parts, background
@@ -55,11 +54,7 @@ def run(
     """Run a sink worker until SIGTERM or SIGINT; raises errors that are faults of ours."""
 
     async def serve_until_stopped() -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping)
+        await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping_on_signals())
 
     tune_gc_for_batches()
     uvloop.run(serve_until_stopped())

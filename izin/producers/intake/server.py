@@ -6,7 +6,6 @@ then Kafka. Whatever was answered with 202 is in Kafka, so stopping loses nothin
 
 import asyncio
 import secrets
-import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
@@ -24,7 +23,7 @@ from izin.runtime.http_server.server import HttpListeners, ListenAddress
 from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 
 _DELIVERY = timedelta(seconds=10)
@@ -69,9 +68,7 @@ def _listeners(intake: IntakeSettings) -> HttpListeners:
 async def _serve(
     kafka: KafkaSettings, intake: IntakeSettings, codec: Codec, listeners: HttpListeners
 ) -> None:
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    stopping = stopping_on_signals()
     access = access_of(kafka)
     async with _following(BrandReader(access, codec)) as directory:
         with (

@@ -6,7 +6,6 @@ only.
 """
 
 import asyncio
-import signal
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ from izin.runtime.http_server.server import HttpListeners, ListenAddress
 from izin.runtime.kafka import connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from izin.sinks.feeds.endpoint import FeedEndpoint, feeds_app
@@ -47,10 +46,7 @@ def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
     """
 
     async def until_stopped(listeners: HttpListeners) -> None:
-        stopping = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-        await run(kafka, settings, codec, listeners, stopping)
+        await run(kafka, settings, codec, listeners, stopping_on_signals())
 
     with closing(bound(settings)) as listeners:
         uvloop.run(until_stopped(listeners))

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from izin.runtime.http_server.operations import health, operations_app
 from izin.runtime.http_server.server import HttpListeners, ListenAddress
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
-from izin.runtime.task_cancellation import cancel_all
+from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
@@ -50,11 +49,7 @@ def run(
     """Post webhooks until SIGTERM or SIGINT; raises errors that are faults of ours."""
 
     async def serve_until_stopped() -> None:
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopping.set)
-        await serve(kafka, ledger, webhooks, codec, stopping=stopping)
+        await serve(kafka, ledger, webhooks, codec, stopping=stopping_on_signals())
 
     uvloop.run(serve_until_stopped())
 
