@@ -236,9 +236,12 @@ async def resend(
     return replace(submission, sends=submission.sends + 1)
 
 
-async def release(connection: Connection, *, owner: str, now: datetime) -> None:
-    """End the leases of ``owner``."""
-    await connection.execute(_SQL["release"], {"owner": owner, "now": now})
+async def release(
+    connection: Connection, *, owner: str, now: datetime, numbers: Collection[int] | None = None
+) -> None:
+    """End the leases of ``owner``, or only those of these submissions."""
+    ids = None if numbers is None else sorted(numbers)
+    await connection.execute(_SQL["release"], {"owner": owner, "now": now, "ids": ids})
 
 
 async def submitted_by_us(

@@ -72,10 +72,15 @@ def outbound_loops(
         await context.leases.renew(context.ledger, context.lease_owner, context.clock())
         return False
 
-    yield (
-        "leases",
-        run_every("leases", renew, interval=sink.lease / RENEWALS_PER_LEASE, stopping=stopping),
-    )
+    async def release() -> bool:
+        await context.leases.release(context.ledger, context.lease_owner, context.clock())
+        return False
+
+    for name, step, every in (
+        ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
+        ("leases of failed steps", release, interval),
+    ):
+        yield name, run_every(name, step, interval=every, stopping=stopping)
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),

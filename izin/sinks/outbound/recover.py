@@ -1,11 +1,11 @@
 """Recover submissions with an unknown outcome: send them again byte for byte, or query the status.
 
 By V2 an identical body has no second effect: a single add returns its first transaction id again,
-and an item of a batch that was saved succeeds with its first request. So a single add is sent again
-where a status query does not show it; a batch is sent again without a query, for İYS may have items
-that it does not show yet. Items that are no longer desired, whose term has ended or that are
-suspended are not sent: only their status is queried, for a batch of opt-ins not before its results
-would have been due, because İYS may still be processing it.
+and an item of a batch that was saved succeeds with its first request. So an opt-out is sent again
+at once, and so is a batch, for İYS may have items that it does not show yet; a single opt-in is
+sent again where a status query does not show it. Items that are no longer desired, whose term has
+ended or that are suspended are not sent: only their status is queried, for a batch of opt-ins not
+before its results would have been due, because İYS may still be processing it.
 """
 
 from dataclasses import dataclass
@@ -140,9 +140,8 @@ class SubmissionRecovery:
             wanted=len(wanted),
         )
         if whole:
-            if submission.kind != SINGLE or not await self._is_settled_by_status(
-                submission, wanted[0]
-            ):
+            is_queried = submission.kind == SINGLE and not submission.has_opt_outs
+            if not (is_queried and await self._is_settled_by_status(submission, wanted[0])):
                 await self._resend(submission)
             return []
         parts = [wanted] if wanted else []
@@ -153,18 +152,20 @@ class SubmissionRecovery:
         return again
 
     async def _is_settled_by_status(self, submission: Submission, item: Item) -> bool:
-        """Query the status before an item is sent again; return False where it is to be sent.
+        """Query the status before an opt-in is sent again; return False where it is to be sent.
 
-        True where the status settles it, or where the query is postponed. While İYS answers nothing
-        an opt-out is sent without a query: the call itself may be the first to be answered.
+        True where the status settles it, or where the query is postponed. It is not where the
+        hour's queries are used up, or not permitted: the answer to the call has the reason.
         """
-        if item.status == Status.RET and self.context.client.is_silent:
-            return False
         queried_at = self.context.clock().replace(microsecond=0)
         try:
             record = await self._lost.status(submission, item)
         except CallError as error:
-            return await self._is_postponed(submission, item, error)
+            _log.warning("status query failed", submission=submission.id, error=str(error))
+            is_postponed = error.is_transient and not isinstance(error, ThrottledError)
+            if is_postponed:
+                await self._lost.postpone(submission, self.context.clock() + error.pause(_SOON))
+            return is_postponed
         if record is not None and is_the_same(record, item):
             await self._lost.save_success(submission, item, record)
             return True
@@ -175,25 +176,6 @@ class SubmissionRecovery:
             return False
         await self._lost.settle(submission, item, record, queried_at)
         return True
-
-    async def _is_postponed(self, submission: Submission, item: Item, error: CallError) -> bool:
-        """Whether an item whose query failed waits for another one; False: it is sent again.
-
-        The same body has no second effect, so no opt-out waits for a query; but where İYS answers
-        this process nothing, others come first. Nor does an opt-in wait where the hour's queries
-        are used up, or not permitted: the answer to the call has the reason.
-        """
-        _log.warning("status query failed", submission=submission.id, error=str(error))
-        now = self.context.clock()
-        if item.status == Status.RET:
-            is_left = self.context.client.is_silent
-            at = now
-        else:
-            is_left = error.is_transient and not isinstance(error, ThrottledError)
-            at = now + error.pause(_SOON)
-        if is_left:
-            await self._lost.postpone(submission, at)
-        return is_left
 
     def _is_wanted(self, submission: Submission, entry: ConsentRow, item: Item) -> bool:
         now, calendar = self.context.clock(), self.context.ledger.calendar

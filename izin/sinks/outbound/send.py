@@ -49,15 +49,15 @@ class Sender:
         while waiting:
             one = waiting.pop()
             permit = CallPermit(self.context, one)
-            try:
-                with self.context.leases.renewing([one, *waiting]):
+            with self.context.leases.renewing([one, *waiting]):
+                try:
                     match one.kind:
                         case "single":
                             await self._single(one, permit)
                         case _:
                             waiting += await self._batch(one, permit, call_class)
-            except WithheldError:
-                waiting += await self._withheld(one, permit)
+                except WithheldError:
+                    waiting += await self._withheld(one, permit)
 
     async def _withheld(self, submission: Submission, permit: CallPermit) -> list[Submission]:
         """Leave out what must not be sent any more; return a submission of the others.

@@ -127,14 +127,17 @@ class StatusQuerier:
             if not rows or brand_code not in found:
                 return None
             changes = UnitOfWork(self.context.topic_messages, now=now)
-            claimed = []
-            for row in rows:
-                entry = ConsentRow.from_row(row)
-                leased = entry.replace(
-                    lease_owner=self.context.lease_owner.owner,
-                    lease_until=now + self.context.lease_owner.lease,
+            entries = [ConsentRow.from_row(row) for row in rows]
+            lease_owner = self.context.lease_owner
+            # A second query harms nobody: an opt-out waits for a lost one no longer than it takes.
+            is_urgent = any(entry.desired_status == Status.RET for entry in entries)
+            lease = lease_owner.call_within if is_urgent else lease_owner.lease
+            claimed = [
+                changes.put(
+                    entry, entry.replace(lease_owner=lease_owner.owner, lease_until=now + lease)
                 )
-                claimed.append(changes.put(entry, leased))
+                for entry in entries
+            ]
             await changes.write(connection)
         return found[brand_code], claimed
 

@@ -11,6 +11,7 @@ from time import monotonic
 
 from izin.runtime.settings import WebhookSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ledger.db.processes import SILENCE
 from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import FailedAttempt, HealthChange
 from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt
@@ -28,8 +29,8 @@ from izin.sinks.webhooks.partitions import Place
 from izin.sinks.webhooks.posting import Poster, Reply
 from izin.sinks.webhooks.source import LaneSource, Taken
 
-_CERTAIN = 4.0
-"""Seconds for which a lease that was read is certainly ours: others need six to fence us."""
+_CERTAIN = SILENCE * 2 / 3
+"""Seconds for which a lease that was read is certainly ours: others fence us after ``SILENCE``."""
 _CHUNK = 200
 
 

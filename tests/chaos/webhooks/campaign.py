@@ -64,7 +64,7 @@ class WebhookCampaign:
     subscribers: int = 3
     pause: tuple[float, float] = (1.0, 3.0)
     hold: float = 8.0
-    """Seconds for which a process is frozen: others fence it after six."""
+    """Seconds for which a process is frozen: others fence it after four."""
     restart_broker: Callable[[], None] | None = None
     restart_database: Callable[[], None] | None = None
     injected: Counter[str] = field(default_factory=Counter)

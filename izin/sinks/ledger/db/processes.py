@@ -20,7 +20,7 @@ from izin.sinks.ledger.db.queries import statements
 
 HEARTBEAT = 1.0
 """Seconds between two heartbeats."""
-SILENCE = 6.0
+SILENCE = 4.0
 """After so many seconds without a heartbeat a process is fenced: an opt-out may meet two such
 owners in a row, and must not wait for half a minute.
 """

@@ -193,5 +193,7 @@ JOIN movements AS c ON hashtextextended(c.key, 0) = hashtextextended(e.key, 0) A
     AND c.status = m.status AND (c.data ->> 'consent_date')::timestamptz IS NOT DISTINCT FROM m.consent_date
 
 -- name: release
--- End the leases of a process that stops.
-UPDATE submissions SET lease_until = %(now)s WHERE lease_owner = %(owner)s AND lease_until > %(now)s
+-- End the leases of a process that stops, or those of its steps that failed.
+UPDATE submissions SET lease_until = %(now)s
+WHERE lease_owner = %(owner)s AND lease_until > %(now)s
+    AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s::bigint[]))

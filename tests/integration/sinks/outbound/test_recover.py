@@ -14,7 +14,7 @@ from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.lost_items import LostItems
-from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import BATCH, SINGLE, Item, Submission
 from tests.integration.sinks.sink_harness import (
@@ -187,48 +187,65 @@ async def test_intent_of_living_worker_is_not_recovered(harness: SinkHarness):
         assert not await harness.recover_now()
 
 
-async def test_saved_add_without_reply_is_not_sent_twice(harness: SinkHarness):
+async def lose_opt_in(harness: SinkHarness, drop: str = "before") -> None:
+    """Submit an opt-in alone, in its last hour, by a call that gets no reply."""
+    await harness.ingest(onay())
+    await harness.set_columns(expires_at=harness.clock() + timedelta(minutes=30))
+    harness.iys.inject_fault("addV2", drop=drop)
+    assert await harness.scheduler.last_hour()
+    assert (await harness.row()).state == "unknown"
+
+
+async def test_saved_opt_in_without_reply_is_not_sent_twice(harness: SinkHarness):
     """İYS is queried, and shows that it saved the record."""
-    await harness.lose_opt_out("after")
-    assert await harness.recover()
-    assert await harness.columns("state", "registered") == ("accepted", "RET")
-    assert harness.iys.movements() == ["ONAY", "RET"]
+    await lose_opt_in(harness, "after")
+    assert await harness.recover(A_SECOND * 5)
+    assert await harness.columns("state", "registered") == ("accepted", "ONAY")
+    assert harness.iys.movements() == ["ONAY"]
     assert (harness.iys.calls("addV2"), harness.iys.calls("status")) == (1, 1)
 
 
 @pytest.mark.parametrize("asked", [200, 429])
-async def test_add_that_never_arrived_is_sent_again(harness: SinkHarness, asked: int):
+async def test_opt_in_that_never_arrived_is_sent_again(harness: SinkHarness, asked: int):
     """İYS does not show it, or refuses the query: the same body goes again."""
-    await harness.lose_opt_out()
+    await lose_opt_in(harness)
     if asked != 200:
         harness.iys.inject_fault("status", status=asked, code="H086")
-    assert await harness.recover()
+    assert await harness.recover(A_SECOND * 5)
     assert (await harness.row()).state == "accepted"
+    assert harness.iys.movements() == ["ONAY"]
+
+
+async def test_lost_opt_in_waits_for_its_query(harness: SinkHarness):
+    """While İYS answers no query, it is not sent."""
+    await lose_opt_in(harness)
+    harness.iys.inject_fault("status", status=503, code="H192")
+    assert await harness.recover(A_SECOND * 5)
+    assert (await harness.row()).state == "unknown"
+    assert await harness.recover(A_SECOND * 5)
+    assert (await harness.row()).state == "accepted"
+    assert (harness.iys.calls("addV2"), harness.iys.calls("status")) == (2, 2)
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+async def test_lost_opt_out_is_sent_again_without_a_query(harness: SinkHarness, drop: str):
+    """The same body has no second effect, and a query may be lost too."""
+    await harness.lose_opt_out(drop)
+    assert await harness.recover()
+    assert await harness.columns("state", "registered") == ("accepted", "RET")
     assert harness.iys.movements() == ["ONAY", "RET"]
+    assert (harness.iys.calls("addV2"), harness.iys.calls("status")) == (2, 0)
 
 
-async def test_lost_opt_out_whose_query_is_refused_is_sent_again(harness: SinkHarness):
-    """Repeated queries would cost reputation. The reply to the second submission shows what
-    suspends the brand.
-    """
+async def test_reply_to_a_resent_opt_out_shows_what_suspends_its_brand(harness: SinkHarness):
+    """The opt-out waits for the suspension to end, and is then submitted."""
     await harness.lose_opt_out()
-    harness.iys.inject_fault("status", status=403, code="H353")
     harness.iys.inject_fault("addV2", status=403, code="H521")
     assert await harness.recover()
     (suspension,) = await harness.suspensions()
     assert (suspension.code, (await harness.row()).state) == ("H521", "retryable")
     assert not await harness.recover()
-    assert harness.iys.calls("status") == 1
     assert await harness.opt_out()
-    assert harness.iys.register() == {PHONE: "RET"}
-
-
-async def test_lost_opt_out_is_sent_again_where_iys_cannot_be_queried(harness: SinkHarness):
-    """It does not wait for a query: the same body has no second effect."""
-    await harness.lose_opt_out()
-    harness.iys.inject_fault("status", status=503, code="H192")
-    assert await harness.recover()
-    assert (await harness.row()).state == "accepted"
     assert harness.iys.register() == {PHONE: "RET"}
 
 
@@ -244,7 +261,6 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     assert not await harness.recovery.recover()
     assert await harness.recovery.recover_opt_outs()
     assert (await harness.row()).state == "accepted"
-    assert harness.iys.calls("status") == 0
 
 
 async def test_lost_opt_out_is_recovered_by_others_first(harness: SinkHarness):
@@ -286,23 +302,21 @@ async def test_process_that_is_answered_nothing_leaves_opt_outs_to_others(harnes
 
 
 @pytest.mark.parametrize("is_alone", [False, True])
-async def test_lost_opt_out_is_left_to_others_where_its_query_is_unanswered(
+async def test_opt_out_that_is_lost_again_is_left_to_others(
     harness: SinkHarness, *, is_alone: bool
 ):
-    """The call would be lost too; without others it is the next try, and nothing is queried."""
+    """The network of the process may be at fault; where there is no other, it tries again."""
     await harness.lose_opt_out()
     harness.advance(A_SECOND * 3)
-    harness.set_silence(is_silent=False)
-    harness.iys.inject_fault("status", drop="before")
+    harness.iys.inject_fault("addV2", drop="before")
     async with nullcontext() if is_alone else harness.living():
         assert await harness.recovery.recover_opt_outs()
         assert (await harness.row()).state == "unknown"
+        harness.advance(A_SECOND * 2)
         assert await harness.recovery.recover_opt_outs() is is_alone
         if not is_alone:
-            harness.set_silence(is_silent=False)
             assert await harness.other_worker().recover_opt_outs()
     assert (await harness.row()).state == "accepted"
-    assert harness.iys.calls("status") == (1 if is_alone else 2)
 
 
 @pytest.mark.parametrize("sends", [1, 30])
@@ -310,7 +324,6 @@ async def test_lost_opt_out_is_recovered_within_seconds(harness: SinkHarness, se
     """However often it was sent before: the circuit breaker bounds the calls of an outage."""
     await harness.lose_opt_out()
     await harness.ledger.fetch("UPDATE submissions SET sends = %(s)s RETURNING 1", {"s": sends})
-    harness.iys.inject_fault("status", status=503, code="H192")
     harness.iys.inject_fault("addV2", drop="before")
     assert await harness.recover()
     assert (await harness.row()).state == "unknown"
@@ -363,6 +376,46 @@ async def test_waiting_worker_renews_its_leases(harness: SinkHarness):
     await harness.context.leases.renew(harness.ledger, harness.context.lease_owner, harness.clock())
     rows = await harness.ledger.fetch("SELECT 1 FROM submissions WHERE lease_until IS NOT NULL")
     assert not rows
+
+
+async def test_step_that_fails_releases_what_it_has_leased(harness: SinkHarness):
+    """Every step fails when the ledger restarts: nobody waits for the lease of a living process."""
+    await harness.ingest_opt_out()
+
+    async def fail() -> None:
+        raise LedgerUnavailableError("restarting")
+
+    harness.pacer.meanwhile = fail
+    other = harness.other_worker()
+    async with harness.living(harness.ledger.owner):
+        with pytest.raises(LedgerUnavailableError):
+            await harness.opt_out()
+        assert not await other.recover_opt_outs()
+        context = harness.context
+        await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
+        assert await other.recover_opt_outs()
+    assert (await harness.row()).state == "accepted"
+
+
+async def test_lease_that_another_step_has_by_now_is_not_released(harness: SinkHarness):
+    """The step that failed had let it expire."""
+    await harness.ingest_opt_out()
+    await store_intent(harness, [PHONE], SINGLE)
+    context = harness.context
+    async with harness.ledger.transaction() as connection:
+        rows = await (await connection.execute("SELECT * FROM submissions")).fetchall()
+        submission = await submissions.with_items(connection, rows[-1], ACTIVE)
+    await harness.ledger.fetch(
+        "UPDATE submissions SET lease_owner = %(owner)s WHERE state = 'intent' RETURNING 1",
+        {"owner": harness.ledger.owner},
+    )
+    with context.leases.renewing([submission]):
+        with pytest.raises(RuntimeError), context.leases.renewing([submission]):
+            raise RuntimeError("a step that fails")
+        await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
+    await context.leases.release(harness.ledger, context.lease_owner, harness.clock())
+    async with harness.living(harness.ledger.owner):
+        assert not await harness.other_worker().recover_opt_outs()
 
 
 async def test_late_worker_changes_nothing_of_another(harness: SinkHarness):
