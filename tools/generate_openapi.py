@@ -27,9 +27,10 @@ from izin.runtime.http_server.problems import MEDIA_TYPE, ProblemText, RequestRe
 from izin.runtime.http_server.shedding import FULL, OF_CLIENT, OF_KEY, too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
+from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.answers import PAGE_FIELDS, FeedRefusal
-from izin.sinks.feeds.items import DELETED, POSITION_FIELDS, UNREADABLE
+from izin.sinks.feeds.items import DELETED, POSITION_FIELDS
 from izin.sinks.feeds.log import Feed, feeds
 from izin.sinks.feeds.parameters import LIMIT, feed_request, parameters_of
 from tools.json_schema import Schema, closed, described, of_contract
@@ -152,9 +153,7 @@ def _item_schema(feed: Feed) -> Schema:
     kinds = [closed({**place, **of_contract(feed.topic.record)})]
     if feed.is_compacted:
         kinds.append(closed({**place, DELETED: always}, about="The key was erased."))
-    kinds.append(
-        closed({**place, UNREADABLE: always}, about="Written by a release newer than this one.")
-    )
+    kinds.append(closed({**place, UNREADABLE: always}, about="This release cannot read it."))
     return {"oneOf": kinds}
 
 

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
+from izin.consent.errors import UnreadableKeyError
 from izin.consent.making import maker
 from izin.consent.model import (
     Channel,
@@ -27,6 +28,13 @@ AvroRecord = dict[str, Any]
 MAX_COPIED_BYTES = 64 * 1024
 """How much of an original value, of its key and of its headers a dead letter has; digest and size
 are those of the whole value."""
+
+UNREADABLE = "unreadable"
+"""Marks a record that is passed on by its key alone, for its value cannot be read; also the reason
+why nothing may be sent to that key."""
+_KEY_FIELDS = ("brand_code", "type", "recipient_type", "recipient")
+_LONGEST_CODE = 18
+"""The digits of a brand code that surely fit an Avro long."""
 
 _ORIGIN_RANKS = {one.value: one for one in OriginRank}
 _consent = maker(Consent)
@@ -152,6 +160,27 @@ def key_from_avro(record: Mapping[str, Any]) -> ConsentKey:
         recipient_type=RecipientType(record["recipient_type"]),
         recipient=record["recipient"],
     )
+
+
+def key_text(record: Mapping[str, Any]) -> str:
+    """Return the canonical key in the fields of any keyed record, whose words may be unknown."""
+    return "/".join(str(record[name]) for name in _KEY_FIELDS)
+
+
+def fields_of_key(key: str) -> AvroRecord:
+    """Return the fields that the canonical ``key`` of a keyed record gives, where its value does
+    not: ``brand_code`` (a number), ``type``, ``recipient_type`` and ``recipient``.
+
+    Channel and recipient type may be words that only a later release knows.
+
+    Raises:
+        UnreadableKeyError: ``key`` is not brand_code/type/recipient_type/recipient.
+    """
+    code, *texts = key.split("/", 3)
+    is_code = code.isascii() and code.isdecimal() and len(code) <= _LONGEST_CODE
+    if not is_code or len(texts) + 1 < len(_KEY_FIELDS) or not all(texts):
+        raise UnreadableKeyError(key)
+    return dict(zip(_KEY_FIELDS, (int(code), *texts), strict=True))
 
 
 def violation_to_avro(violation: Violation) -> AvroRecord:

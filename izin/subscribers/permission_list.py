@@ -24,13 +24,11 @@ from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import UndecodableError
-from izin.schemas.records import AvroRecord, consent_from_avro, key_from_avro
+from izin.schemas.records import UNREADABLE, AvroRecord, consent_from_avro, key_from_avro
 from izin.subscribers.packed_permissions import Known, PackedPermissions, whole_seconds
 from izin.subscribers.reading import KeyFilter, known_or_text
 
 STALE_AFTER = timedelta(seconds=60)
-UNREADABLE = "unreadable"
-"""The reason where the latest record of a key cannot be read."""
 
 _log = PlainLogger(__name__)
 

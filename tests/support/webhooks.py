@@ -23,15 +23,19 @@ from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import TopicMessages
 from izin.sinks.webhooks.process import serve
 from izin.sinks.webhooks.resend import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
 from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.registration import register_brand
 
 LIMIT = 30.0
 
@@ -146,10 +150,10 @@ class TopicWriter:
         """Write permissions."""
         self.write(self.settings.topics.permissions.name, "Permission", *values)
 
-    def tombstone(self, key: str) -> None:
-        """Write the tombstone of a permission."""
+    def raw(self, topic: str, key: bytes, value: bytes | None) -> None:
+        """Write a record as it is, and wait until it is there."""
         client = self._producer()
-        client.produce(self.settings.topics.permissions.name, key=key.encode(), value=None)
+        client.produce(topic, key=key, value=value)
         assert client.flush(LIMIT) == 0
 
     def _producer(self) -> Producer:
@@ -161,6 +165,13 @@ class TopicWriter:
 async def add_customer(ledger: Ledger) -> None:
     """Register the customer of the tests."""
     await customers.add(ledger, CUSTOMER, "Acme", by="ada", now=datetime.now(UTC))
+
+
+async def add_brand(ledger: Ledger) -> None:
+    """Register the brand of the tests, which is the customer's."""
+    brand = Brand(brand_code=BRAND, iys_code=1, customer_id=CUSTOMER, name="Acme")
+    messages = TopicMessages(Codec(), Topics())
+    await register_brand(ledger, messages, brand, now=datetime.now(UTC))
 
 
 async def add_subscriber(

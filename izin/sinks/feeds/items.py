@@ -2,8 +2,8 @@
 
     {"id": "…", "topic": "…", "partition": 3, "offset": 17, "key": "100001/MESAJ/…", …}
 
-A tombstone is ``"deleted": true`` beside its key. A record that this release cannot read is
-``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
+A tombstone of a state is ``"deleted": true`` beside its key. A record that this release cannot read
+is ``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
 
 A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
 registered brand, for an event may name any customer; the record's own customer counts where a brand
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from izin.consent.enums import CHANNELS
+from izin.consent.errors import UnreadableKeyError
 from izin.runtime.api_keys.access import outside
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED
-from izin.schemas.records import AvroRecord
+from izin.schemas.records import UNREADABLE, AvroRecord, fields_of_key
 from izin.sinks.feeds.log import Feed, LogRecord
 
 POSITION_FIELDS: Mapping[str, str] = {
@@ -33,8 +33,6 @@ POSITION_FIELDS: Mapping[str, str] = {
 }
 """What every item has, and what it means."""
 DELETED = "deleted"
-UNREADABLE = "unreadable"
-_KEY_STEPS = 3
 
 _log = get_logger(__name__)
 
@@ -99,10 +97,10 @@ class Items:
         """Return the item of ``record``; None: it is nobody's."""
         if record.key.startswith(SUPPRESSED):
             return None
-        if record.value is None:
+        if record.value is None and self._feed.is_compacted:
             return self._without_content(record, DELETED)
         try:
-            content = self._codec.decode(self._feed.topic.record, record.value)
+            content = self._codec.decode(self._feed.topic.record, record.value or b"")
         except UndecodableError as error:
             _log.error("record not readable", **_place(self._feed, record), error=str(error))
             return self._without_content(record, UNREADABLE)
@@ -114,13 +112,14 @@ class Items:
         )
 
     def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
-        code, *steps = record.key.decode("utf-8", "replace").split("/", _KEY_STEPS)
-        if not (code.isdecimal() and code.isascii()) or len(steps) < _KEY_STEPS:
+        try:
+            known = fields_of_key(record.key.decode("utf-8", "replace"))
+        except UnreadableKeyError:
             _log.error("key not readable", **_place(self._feed, record))
             return None
         return FeedItem(
-            brand_code=int(code),
-            channel=steps[0] if steps[0] in CHANNELS else "",
+            brand_code=known["brand_code"],
+            channel=known["type"],
             customer_id="",
             json=self._json(record, {what: True}),
         )

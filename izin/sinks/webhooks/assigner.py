@@ -66,9 +66,13 @@ class DeliveryAssigner:
             await self.look()
             await asyncio.sleep(LOOK)
 
+    async def read_customers(self) -> None:
+        """Read whose each brand is; raises LedgerUnavailableError."""
+        self.reader.customers = await registry.brand_customers(self.ledger)
+
     async def look(self) -> None:
         """Take and give back leases, start and stop deliveries."""
-        self.reader.customers = await registry.brand_customers(self.ledger)
+        await self.read_customers()
         read_at = monotonic()
         subscribers, processes = await assignments.read(self.ledger)
         known = {one.id: one for one in subscribers}

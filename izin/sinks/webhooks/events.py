@@ -3,6 +3,10 @@
 A permission is published when its reason changes too; only a change of the answer is an event. Who
 was behind for so long that compaction may have removed such a change (``since``) gets the answer
 itself. The tombstone of an erased key is a revocation.
+
+A record that this release cannot read is an event by its key, with ``"unreadable": true``: an
+opt-out is not left out, and a permission that cannot be read is revoked. Whose its brand is says
+the ledger; what only the value could say (the origin) no filter can exclude.
 """
 
 import hashlib
@@ -14,11 +18,12 @@ from typing import Any
 import orjson
 from confluent_kafka import Message as KafkaMessage
 
-from izin.consent.errors import UnreadableKeyError
-from izin.consent.model import ConsentKey
+from izin.consent.errors import SourceError, UnreadableKeyError
+from izin.consent.texts import clean
 from izin.runtime.observe import get_logger
 from izin.schemas.cloud_events import ID, SOURCE
-from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.codec import Codec
+from izin.schemas.records import UNREADABLE, AvroRecord, fields_of_key, key_text
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, LaneName, WebhookType
 
@@ -51,7 +56,8 @@ class WebhookEvent:
     type: str
     webhook_id: str
     key: str
-    """The canonical key: events of one key are posted one after the other."""
+    """The canonical key, as PostgreSQL can store it: events of one key are posted one after the
+    other."""
     customer_id: str
     brand_code: int
     channel: str
@@ -99,32 +105,52 @@ class EventReader:
         self._opt_outs = topics.opt_outs.name
         self._permissions = topics.permissions.name
         self.customers: Mapping[int, str] = {}
-        """Whose each brand is: a tombstone does not say."""
+        """Whose each brand is: a record without a readable value does not say."""
 
     def read(self, message: KafkaMessage) -> WebhookEvent | None:
-        """Return the event of a record; None where it is none.
+        """Return the event of a record; None where it is none, or is logged as nobody's.
 
-        A record that cannot be read is logged and none; raises RegistryError where its schema
-        cannot be fetched now.
+        Raises:
+            RegistryError: its schema cannot be fetched now.
         """
         topic, value = message.topic() or "", message.value()
+        if value is None and topic == self._permissions:
+            return self._by_key(message, {"may_send": False, "reason": ERASED})
         try:
-            if value is None:
-                return self._tombstone(message) if topic == self._permissions else None
-            if topic == self._opt_outs:
-                return self._opt_out(message, value)
-            if topic == self._permissions:
-                return self._permission(message, value)
-            return self._outcome(message, value)
-        except (UndecodableError, UnreadableKeyError, ValueError, KeyError) as error:
+            return self._by_value(message, topic, value or b"")
+        except (SourceError, ValueError, TypeError, KeyError) as error:
             _log.critical(
-                "record not readable for webhooks",
-                topic=topic,
-                partition=message.partition(),
-                offset=message.offset(),
-                error=type(error).__name__,
+                "record not readable for webhooks", **_place(message), error=type(error).__name__
+            )
+        closed = {"may_send": False, "reason": UNREADABLE} if topic == self._permissions else {}
+        return self._by_key(message, {**closed, UNREADABLE: True})
+
+    def _by_value(self, message: KafkaMessage, topic: str, value: bytes) -> WebhookEvent | None:
+        if topic == self._opt_outs:
+            return self._opt_out(message, value)
+        if topic == self._permissions:
+            return self._permission(message, value)
+        return self._outcome(message, value)
+
+    def _by_key(self, message: KafkaMessage, content: AvroRecord) -> WebhookEvent | None:
+        """Return the event of a record of which only the key is known, and ``content``."""
+        try:
+            record = fields_of_key((message.key() or b"").decode())
+        except (UnreadableKeyError, UnicodeDecodeError):
+            _log.critical("key not readable for webhooks", **_place(message))
+            return None
+        customer = self.customers.get(record["brand_code"])
+        if customer is None:
+            _log.critical(
+                "record of an unknown brand", **_place(message), brand_code=record["brand_code"]
             )
             return None
+        type_ = {
+            self._opt_outs: WebhookType.OPTED_OUT,
+            self._permissions: WebhookType.REVOKED,
+        }.get(message.topic() or "", WebhookType.OUTCOME)
+        whole = {**record, "customer_id": customer, **content}
+        return self._event(message, type_, whole, tuple(content))
 
     def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
         record = self._codec.decode("Consent", value)
@@ -149,23 +175,6 @@ class EventReader:
         record = self._codec.decode("Outcome", value)
         return self._event(message, WebhookType.OUTCOME, record, _OF_OUTCOME)
 
-    def _tombstone(self, message: KafkaMessage) -> WebhookEvent | None:
-        key = ConsentKey.parse((message.key() or b"").decode())
-        customer = self.customers.get(key.brand_code)
-        if customer is None:
-            _log.critical("erased key of an unknown brand", brand_code=key.brand_code)
-            return None
-        record = {
-            "customer_id": customer,
-            "brand_code": key.brand_code,
-            "type": str(key.channel),
-            "recipient_type": str(key.recipient_type),
-            "recipient": key.recipient,
-            "may_send": False,
-            "reason": ERASED,
-        }
-        return self._event(message, WebhookType.REVOKED, record, ("may_send", "reason"))
-
     def _event(  # noqa: PLR0913  # a record, and what of it is posted
         self,
         message: KafkaMessage,
@@ -176,8 +185,7 @@ class EventReader:
         is_change: bool = True,
         since: datetime | None = None,
     ) -> WebhookEvent:
-        topic, partition = message.topic() or "", message.partition() or 0
-        offset, appended = message.offset() or 0, message.timestamp()[1] / 1000
+        place, appended = _place(message), message.timestamp()[1] / 1000
         data = {
             "customer_id": record["customer_id"],
             "brand_code": record["brand_code"],
@@ -185,26 +193,34 @@ class EventReader:
             "recipient_type": record["recipient_type"],
             "recipient": record["recipient"],
             **{name: record[name] for name in names},
-            "topic": topic,
-            "partition": partition,
-            "offset": offset,
+            **place,
         }
         return WebhookEvent(
             type=type_,
-            webhook_id=webhook_id(message.headers() or (), f"{topic}/{partition}/{offset}"),
-            key=(message.key() or b"").decode(),
+            webhook_id=webhook_id(
+                message.headers() or (),
+                "/".join(map(str, place.values())),
+                is_readable=UNREADABLE not in names,
+            ),
+            key=clean(key_text(record)),
             customer_id=record["customer_id"],
             brand_code=record["brand_code"],
             channel=record["type"],
             origin=record.get("origin"),
-            topic=topic,
-            partition=partition,
-            offset=offset,
+            **place,
             appended=appended,
             body=body_of(type_, datetime.fromtimestamp(appended, UTC), data),
             is_change=is_change,
             since=since,
         )
+
+
+def _place(message: KafkaMessage) -> dict[str, Any]:
+    return {
+        "topic": message.topic() or "",
+        "partition": message.partition() or 0,
+        "offset": message.offset() or 0,
+    }
 
 
 def body_of(type_: str, at: datetime, data: Mapping[str, Any]) -> bytes:
@@ -214,10 +230,16 @@ def body_of(type_: str, at: datetime, data: Mapping[str, Any]) -> bytes:
 
 
 def webhook_id(
-    headers: Sequence[tuple[str, str | bytes | None]] | Mapping[str, Any], coordinates: str
+    headers: Sequence[tuple[str, str | bytes | None]] | Mapping[str, Any],
+    coordinates: str,
+    *,
+    is_readable: bool = True,
 ) -> str:
     """Return the id of an event: of source and id of its record, which stay when the record is
     written again; of its ``coordinates`` where it has none.
+
+    An event by the key alone has another one: a release that can read the record posts what it
+    says, and that is no repetition.
     """
     found = dict(headers)
     source, own = found.get(SOURCE), found.get(ID)
@@ -225,4 +247,6 @@ def webhook_id(
         named = source + b"\0" + own
     else:
         named = coordinates.encode()
+    if not is_readable:
+        named += b"\0" + UNREADABLE.encode()
     return f"msg_{hashlib.sha256(named).hexdigest()[:40]}"

@@ -133,6 +133,8 @@ async def _run(parts: WebhookParts, stopping: asyncio.Event) -> None:
     # Before it is seen alive, so that nobody takes it for a sink worker.
     await assignments.enter(parts.ledger)
     wanted = await _first_places(parts.ledger)
+    # Before the topics are read: what cannot be read is its brand's.
+    await assigner.read_customers()
 
     async def assign() -> None:
         await alive.wait()  # else others would take over at once whatever it begins

@@ -11,7 +11,15 @@ from standardwebhooks import Webhook
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
 from tests.support.builders import BRAND, CUSTOMER
-from tests.support.webhooks import Hooks, a_consent, a_permission, key_of, random_secret, until
+from tests.support.webhooks import (
+    Hooks,
+    a_consent,
+    a_permission,
+    add_brand,
+    key_of,
+    random_secret,
+    until,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -80,6 +88,41 @@ async def test_refused_event_holds_its_recipient_alone(hooks: Hooks):
     by_id = {one["webhook_id"]: one["attempts"] for one in await hooks.deliveries()}
     assert max(by_id.values()) >= 3
     assert len(by_id) == 12
+
+
+async def test_unreadable_record_is_posted_in_its_place(hooks: Hooks):
+    """By its key, to whoever filters by origin too; what nobody can read stops nothing.
+
+    The records wait for the process: it knows whose each brand is before it reads them.
+    """
+    receiver, record, key = hooks.receiver, a_consent(1), key_of(a_consent(1))
+    await add_brand(hooks.ledger)
+    await hooks.subscribe(origins=frozenset({"web"}))
+    topics = hooks.settings.topics
+    hooks.topics.opt_outs(record)
+    hooks.topics.raw(topics.opt_outs.name, key.encode(), b"\xc3\x01 of a later release")
+    hooks.topics.raw(topics.opt_outs.name, b"\xff", b"junk")
+    hooks.topics.raw(topics.opt_outs.name, f"{key}\0".encode(), b"junk")
+    hooks.topics.opt_outs(record)
+    hooks.topics.raw(topics.permissions.name, key.encode(), b"junk")
+    async with hooks.delivering():
+        await until(lambda: len(receiver.received) == 5)
+        await hooks.until_acknowledged(5)
+    stored = await hooks.deliveries()
+    assert {one["key"] for one in stored} == {key}
+    assert all(one["open_offsets"] == [] for one in await hooks.cursors())
+    bodies = [json.loads(one.body) for one in receiver.received]
+    assert all(one["data"]["customer_id"] == CUSTOMER for one in bodies)
+    (revoked,) = [one["data"] for one in bodies if one["type"] == "permission.revoked"]
+    assert (revoked["may_send"], revoked["reason"], revoked["unreadable"]) == (
+        False,
+        "unreadable",
+        True,
+    )
+    opt_outs = [one["data"] for one in bodies if one["type"] == "consent.opted-out"]
+    own = [one for one in opt_outs if one["recipient"] == record["recipient"]]
+    assert [one.get("unreadable") for one in own] == [None, True, None]
+    assert len(opt_outs) == 4
 
 
 @pytest.mark.timeout(120)

@@ -125,10 +125,25 @@ def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> Non
     assert [one["event"] for one in logged] == ["record not readable"]
 
 
-@pytest.mark.parametrize("key", [b"", b"nothing", b"a/b/c/d", "١/MESAJ/BIREYSEL/x".encode()])
+@pytest.mark.parametrize("feed", [OPT_OUTS, OUTCOMES])
+def test_record_of_a_log_without_a_value_is_unreadable(feed: Any) -> None:  # noqa: ANN401  # a Feed
+    """Only a state has deletions: an opt-out without a value closes its key all the same."""
+    found = Items(feed, CODEC, Brands({BRAND: CUSTOMER})).of(a_record(None), an_api_key())
+    assert found is not None
+    item = orjson.loads(found)
+    assert (item.get("unreadable"), "deleted" in item) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(b"", b"nothing", b"a/b/c/d", "١/MESAJ/BIREYSEL/x".encode()),
+        *(b"9" * 5000 + b"/MESAJ/BIREYSEL/x", b"100001/MESAJ/BIREYSEL/"),
+    ],
+)
 def test_record_without_content_and_key_is_nobodys(key: bytes, logged: list[EventDict]) -> None:
     """Nothing can be said about it, but that it is there."""
-    assert Items(OPT_OUTS, CODEC, Brands()).of(a_record(None, key=key), an_api_key()) is None
+    assert Items(PERMISSIONS, CODEC, Brands()).of(a_record(None, key=key), an_api_key()) is None
     assert [one["event"] for one in logged] == ["key not readable"]
 
 

@@ -14,7 +14,7 @@ from structlog.typing import EventDict
 from izin.console.subscribers.command import app
 from izin.schemas.cloud_events import headers
 from izin.schemas.codec import Codec
-from izin.schemas.topics import Topics
+from izin.schemas.topics import Topic, Topics
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
@@ -105,6 +105,7 @@ def test_page_names_every_type_and_command() -> None:
     )
     assert own == {"may_send", "reason", "desired", "registered", "registered_at", "since"}
     assert all(f"`{one}`" in PAGE for one in own)
+    assert '"unreadable":\ntrue' in PAGE
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     assert {"add", "show", "test", "resend", "rotate-secret"} <= names
     assert all(f"izin subscribers {name}" in PAGE for name in names)
@@ -164,11 +165,109 @@ def test_id_is_of_the_record_wherever_it_is_written_again() -> None:
     assert all(re.fullmatch(r"msg_[0-9a-f]{40}", one) for one in ids)
 
 
-def test_unreadable_record_is_an_alert_and_stops_nothing(logged: list[EventDict]) -> None:
-    """It is one record of ours among many."""
-    record = FakeRecord(TOPICS.opt_outs.name, b"\0", b"key")
-    assert EventReader(CODEC, TOPICS).read(record) is None  # type: ignore[arg-type]
-    assert logged[-1]["log_level"] == "critical"
+def by_key(topic: str, key: bytes, value: bytes | None = b"\0", number: int = 17) -> Any:  # noqa: ANN401  # an event that a test looks into, or None
+    """Return the event of a record with a value that no release can read."""
+    reader = EventReader(CODEC, TOPICS)
+    reader.customers = {BRAND: CUSTOMER}
+    source = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
+    return reader.read(FakeRecord(topic, value, key, number, [*source]))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("topic", "type_", "more"),
+    [
+        (TOPICS.opt_outs, "consent.opted-out", {}),
+        (TOPICS.permissions, "permission.revoked", {"may_send": False, "reason": "unreadable"}),
+        (TOPICS.outcomes, "consent.outcome", {}),
+    ],
+)
+def test_unreadable_record_is_an_event_by_its_key(
+    topic: Topic, type_: str, more: dict[str, Any], logged: list[EventDict]
+) -> None:
+    """An opt-out is not left out, a permission is closed; a person has the record looked at."""
+    key = str(a_key(recipient=PHONE))
+    event = by_key(topic.name, key.encode())
+    assert (event.type, event.key, event.origin, event.is_change) == (type_, key, None, True)
+    assert json.loads(event.body)["data"] == {
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "channel": "MESAJ",
+        "recipient_type": "BIREYSEL",
+        "recipient": PHONE,
+        **more,
+        "unreadable": True,
+        "topic": topic.name,
+        "partition": 3,
+        "offset": 17,
+    }
+    (alert,) = logged
+    assert (alert["log_level"], alert["offset"]) == ("critical", 17)
+    assert PHONE not in str(alert)
+
+
+@pytest.mark.parametrize("topic", [TOPICS.opt_outs, TOPICS.outcomes])
+def test_record_of_a_log_without_a_value_is_unreadable(topic: Topic) -> None:
+    """Only permissions have tombstones: whatever was meant, it is not passed over."""
+    event = by_key(topic.name, a_key().encode(), None)
+    assert json.loads(event.body)["data"]["unreadable"] is True
+
+
+def test_readable_record_is_another_event_than_by_its_key() -> None:
+    """A release that can read it posts what it says, which is not to be taken for a repetition."""
+    topic, value = TOPICS.opt_outs.name, a_consent(1)
+    ids = [by_key(topic, key_of(value).encode(), number=one).webhook_id for one in (17, 18)]
+    assert ids[0] == ids[1]
+    own = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
+    read_later = read(topic, "Consent", value, given=own)
+    assert read_later is not None
+    assert read_later.webhook_id != ids[0]
+
+
+@pytest.mark.parametrize("value", [None, b"\0"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"key",
+        b"",
+        b"\xff",
+        b"100001/MESAJ/BIREYSEL/",
+        b"100001/MESAJ/BIREYSEL",
+        b"9" * 5000 + b"/MESAJ/BIREYSEL/x",
+        b"100002/MESAJ/BIREYSEL/x",
+    ],
+)
+def test_record_of_unreadable_key_or_brand_is_an_alert(
+    key: bytes, value: bytes | None, logged: list[EventDict]
+) -> None:
+    """Nobody knows whose it is; it stops nothing."""
+    for topic in (TOPICS.opt_outs, TOPICS.permissions):
+        assert by_key(topic.name, key, value) is None
+    assert {one["log_level"] for one in logged} == {"critical"}
+
+
+def test_unreadable_opt_out_on_a_channel_of_a_later_release_is_an_event() -> None:
+    """Its key says which; a filter of channels compares it as it is."""
+    event = by_key(TOPICS.opt_outs.name, f"{BRAND}/FAX/BIREYSEL/{PHONE}".encode())
+    assert event.is_for(EventFilter(customer_id=CUSTOMER))
+    assert event.is_for(EventFilter(customer_id=CUSTOMER, channels=frozenset({"FAX"})))
+    assert not event.is_for(EventFilter(customer_id=CUSTOMER, channels=frozenset({"MESAJ"})))
+
+
+@pytest.mark.parametrize("key", [b"", b"\xff", b"100001/MESAJ/BIREYSEL/other"])
+def test_event_has_the_key_that_its_record_says(key: bytes) -> None:
+    """An opt-out that can be read is not left out for the key beside it."""
+    value = a_consent(1)
+    record = FakeRecord(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
+    event = EventReader(CODEC, TOPICS).read(record)  # type: ignore[arg-type]
+    assert event is not None
+    assert event.key == key_of(value)
+
+
+def test_key_has_no_nul_for_the_ledger() -> None:
+    """PostgreSQL could not store the acknowledgement, nor those of others beside it."""
+    event = by_key(TOPICS.opt_outs.name, a_key(recipient="+9\0" + PHONE[2:]).encode())
+    assert event.key == str(a_key(recipient=PHONE))
+    assert json.loads(event.body)["data"]["recipient"] == "+9\0" + PHONE[2:]
 
 
 @pytest.mark.parametrize(
@@ -191,11 +290,26 @@ def test_filter_chooses_by_what_an_event_says(chosen: dict[str, Any], is_for: bo
     assert event.is_for(EventFilter(**{"customer_id": CUSTOMER, **chosen})) is is_for
 
 
-def test_permission_passes_a_filter_of_origins() -> None:
-    """It has none."""
-    event = of_permission()
+@pytest.mark.parametrize("event", [of_permission(), by_key(TOPICS.opt_outs.name, a_key().encode())])
+def test_event_without_an_origin_passes_a_filter_of_origins(event: WebhookEvent | None) -> None:
+    """A permission has none, and that of an opt-out cannot be read."""
     assert event is not None
     assert event.is_for(EventFilter(customer_id=CUSTOMER, origins=frozenset({"crm"})))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"customer_id": "other"},
+        {"types": frozenset({"permission.granted"})},
+        {"brands": frozenset({5})},
+        {"channels": frozenset({"EPOSTA"})},
+    ],
+)
+def test_unreadable_record_is_filtered_by_what_its_key_says(chosen: dict[str, Any]) -> None:
+    """Customer, type, brand and channel are known."""
+    event = by_key(TOPICS.opt_outs.name, a_key().encode())
+    assert not event.is_for(EventFilter(**{"customer_id": CUSTOMER, **chosen}))
 
 
 def test_outcome_is_an_event() -> None:
