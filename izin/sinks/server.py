@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import Faults, health, operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push import PushReceiver
 
@@ -24,15 +24,7 @@ _LIMITS = HttpLimits(requests=256)
 
 def listeners(sink: SinkSettings) -> HttpListeners:
     """Return the bound listeners of a sink worker; raises PortError."""
-    return HttpListeners(
-        ListenAddress(server="the sink", host=sink.host, port=sink.port, settings="IZIN_SINK"),
-        ListenAddress(
-            server="the sink's operations listener",
-            host=sink.operations_host,
-            port=sink.operations_port,
-            settings="IZIN_SINK_OPERATIONS",
-        ),
-    )
+    return HttpListeners(sink, server="the sink", variables="IZIN_SINK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

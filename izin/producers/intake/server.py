@@ -19,7 +19,7 @@ from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IntakeSettings, KafkaSettings
@@ -44,25 +44,8 @@ def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
         PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start.
     """
-    with closing(_listeners(intake)) as listeners:
+    with closing(HttpListeners(intake, server="the intake", variables="IZIN_INTAKE")) as listeners:
         uvloop.run(_serve(kafka, intake, codec, listeners))
-
-
-def _listeners(intake: IntakeSettings) -> HttpListeners:
-    return HttpListeners(
-        ListenAddress(
-            server="the intake",
-            host=intake.host,
-            port=intake.port,
-            settings="IZIN_INTAKE",
-        ),
-        ListenAddress(
-            server="the intake's operations listener",
-            host=intake.operations_host,
-            port=intake.operations_port,
-            settings="IZIN_INTAKE_OPERATIONS",
-        ),
-    )
 
 
 async def _serve(

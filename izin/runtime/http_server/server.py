@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -73,6 +73,26 @@ class ListenAddress:
             return listener
 
 
+class ListenSettings(Protocol):
+    """The settings of a process that listens for everybody, and for operators."""
+
+    @property
+    def host(self) -> str:
+        """For everybody: the host."""
+
+    @property
+    def port(self) -> int:
+        """For everybody: the port."""
+
+    @property
+    def operations_host(self) -> str:
+        """For operators: the host."""
+
+    @property
+    def operations_port(self) -> int:
+        """For operators: the port."""
+
+
 class HttpListeners:
     """The two listeners of a process, for everybody and for operators, bound from the start.
 
@@ -80,7 +100,19 @@ class HttpListeners:
         PortError: an address cannot be used.
     """
 
-    def __init__(self, public: ListenAddress, operations: ListenAddress) -> None:
+    def __init__(self, settings: ListenSettings, *, server: str, variables: str) -> None:
+        """Bind for ``server``, as a person calls it; ``variables`` is what the names of its
+        settings begin with.
+        """
+        public = ListenAddress(
+            server=server, host=settings.host, port=settings.port, settings=variables
+        )
+        operations = ListenAddress(
+            server=f"the operations listener of {server}",
+            host=settings.operations_host,
+            port=settings.operations_port,
+            settings=f"{variables}_OPERATIONS",
+        )
         self._bound: list[tuple[ListenAddress, socket.socket]] = []
         try:
             for address in (public, operations):

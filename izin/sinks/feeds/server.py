@@ -16,7 +16,7 @@ from izin.runtime.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
@@ -54,17 +54,7 @@ def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
 
 def bound(settings: FeedsSettings) -> HttpListeners:
     """Return the bound listeners; raises PortError."""
-    return HttpListeners(
-        ListenAddress(
-            server="the feeds", host=settings.host, port=settings.port, settings="IZIN_FEEDS"
-        ),
-        ListenAddress(
-            server="the feeds' operations listener",
-            host=settings.operations_host,
-            port=settings.operations_port,
-            settings="IZIN_FEEDS_OPERATIONS",
-        ),
-    )
+    return HttpListeners(settings, server="the feeds", variables="IZIN_FEEDS")
 
 
 async def run(

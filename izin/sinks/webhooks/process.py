@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import health, operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
 from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
@@ -79,7 +79,8 @@ async def serve(
     """Post webhooks until ``stopping`` is set."""
     owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        listeners = stack.enter_context(contextlib.closing(_listeners(settings)))
+        listeners = HttpListeners(settings, server="the webhooks process", variables="IZIN_WEBHOOK")
+        stack.enter_context(contextlib.closing(listeners))
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
         monitored = await stack.enter_async_context(Ledger(small, owner=owner))
@@ -109,23 +110,6 @@ async def serve(
             listeners=listeners,
         )
         await _run(parts, stopping)
-
-
-def _listeners(settings: WebhookSettings) -> HttpListeners:
-    return HttpListeners(
-        ListenAddress(
-            server="the webhooks process",
-            host=settings.host,
-            port=settings.port,
-            settings="IZIN_WEBHOOK",
-        ),
-        ListenAddress(
-            server="the operations listener of the webhooks process",
-            host=settings.operations_host,
-            port=settings.operations_port,
-            settings="IZIN_WEBHOOK_OPERATIONS",
-        ),
-    )
 
 
 async def _run(parts: WebhookParts, stopping: asyncio.Event) -> None:

@@ -22,7 +22,8 @@ from izin.runtime.api_keys.access import STALE_AFTER
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.limits import HttpLimits, Refused
 from izin.runtime.http_server.operations import operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
+from izin.runtime.settings import IntakeSettings
 from izin.schemas.api_keys import Scope
 from tests.support.api_keys import API_KEY, AUTHORIZATION, a_second_key, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
@@ -105,11 +106,8 @@ async def serving(
     receipts = FakeReceipts([], lambda: NOW)
     intake = Intake(fake, brands, receipts, keys, clock=lambda: NOW, chance=bytes)
     stopping = asyncio.Event()
-    addresses = (
-        ListenAddress(server="the test", host="127.0.0.1", port=port, settings="IZIN_TEST")
-        for port in (served.port, served.operations_port)
-    )
-    with closing(HttpListeners(*addresses)) as listeners:
+    settings = IntakeSettings(port=served.port, operations_port=served.operations_port)
+    with closing(HttpListeners(settings, server="the test", variables="IZIN_TEST")) as listeners:
         listeners.listen()
         running = asyncio.create_task(
             listeners.serve(

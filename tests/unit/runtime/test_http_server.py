@@ -19,8 +19,9 @@ from izin.runtime.http_server import connections
 from izin.runtime.http_server.limits import HttpLimits, Refused
 from izin.runtime.http_server.operations import health, operations_app
 from izin.runtime.http_server.problems import MEDIA_TYPE, RequestRefusedError, problem
-from izin.runtime.http_server.server import HttpListeners, ListenAddress, PortError
+from izin.runtime.http_server.server import HttpListeners, PortError
 from izin.runtime.http_server.shedding import client_of, read_body
+from izin.runtime.settings import IntakeSettings
 from tests.support.http_clients import Reply, connected, reply_of, request
 
 SHORT = 0.3
@@ -86,7 +87,7 @@ async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
             *health(lambda: served.faults, with_reasons=False),
         ]
     )
-    with closing(HttpListeners(*addresses(served.port, served.operations_port))) as listeners:
+    with closing(listeners_of(served.port, served.operations_port)) as listeners:
         listeners.listen()
         running = asyncio.create_task(
             listeners.serve(
@@ -107,14 +108,10 @@ async def serving(limits: HttpLimits) -> AsyncIterator[Served]:
             await running
 
 
-def addresses(port: int, operations_port: int) -> tuple[ListenAddress, ListenAddress]:
-    """Return the addresses of both listeners."""
-    return (
-        ListenAddress(server="the test", host="127.0.0.1", port=port, settings="IZIN_TEST"),
-        ListenAddress(
-            server="operations", host="127.0.0.1", port=operations_port, settings="IZIN_OPS"
-        ),
-    )
+def listeners_of(port: int, operations_port: int) -> HttpListeners:
+    """Return bound listeners."""
+    settings = IntakeSettings(port=port, operations_port=operations_port)
+    return HttpListeners(settings, server="the test", variables="IZIN_TEST")
 
 
 async def test_requests_beyond_the_limit_are_refused_and_counted():
@@ -292,11 +289,11 @@ async def test_reasons_and_metrics_are_for_operators():
 def test_taken_port_is_named():
     """With the setting that changes it; the other port is free again."""
     port, operations_port = free_port(), free_port()
-    with closing(HttpListeners(*addresses(free_port(), operations_port))) as holder:
+    with closing(listeners_of(free_port(), operations_port)) as holder:
         holder.listen()
-        with pytest.raises(PortError, match="IZIN_OPS_PORT"):
-            HttpListeners(*addresses(port, operations_port))
-        HttpListeners(*addresses(port, free_port())).close()
+        with pytest.raises(PortError, match="IZIN_TEST_OPERATIONS_PORT"):
+            listeners_of(port, operations_port)
+        listeners_of(port, free_port()).close()
 
 
 @pytest.mark.parametrize(
