@@ -31,7 +31,15 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.privacy import history
 from tests.e2e.processes import izin
-from tests.e2e.test_up import ANY_PORTS, ENDED_WITHIN, asked, environment_of, in_ledger, wait_for
+from tests.e2e.test_up import (
+    ANY_PORTS,
+    ENDED_WITHIN,
+    QUICK,
+    asked,
+    environment_of,
+    in_ledger,
+    wait_for,
+)
 from tests.support.waiting import until
 from tests.support.webhooks import receiving
 
@@ -82,7 +90,7 @@ def a_stack(folder: Path) -> Iterator[Kafka]:
             connection.execute("ALTER SYSTEM SET wal_recycle = off")
             connection.execute("SELECT pg_reload_conf()")
         process = izin(
-            *("up", "--state-dir", str(folder / "stack"), *ANY_PORTS[4:]),
+            *("up", "--state-dir", str(folder / "stack"), *ANY_PORTS[4:], *QUICK),
             KAFKA_BOOTSTRAP_SERVERS=kafka.bootstrap_servers,
             DATABASE_URL=postgres.url,
             IZIN_STATE="rocksdb",

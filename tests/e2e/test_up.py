@@ -8,11 +8,13 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
 import pytest
 
+from izin.local import Postgres
 from tests.e2e.processes import izin, left_behind
 from tests.support.waiting import until
 
@@ -33,6 +35,8 @@ PORTS = (
     "simulator",
 )
 ANY_PORTS = [word for name in PORTS for word in (f"--{name}-port", "0")]
+QUICK = ("--result-delay=1", "--hidden-window=1")
+"""İYS answers sooner than in a run by hand."""
 ENDED_WITHIN = 90
 
 
@@ -48,7 +52,7 @@ def wait_for(process: subprocess.Popen[str]) -> None:
 @contextmanager
 def a_stack(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``izin up`` until the block ends, also after a failure."""
-    process = izin("up", "--state-dir", str(folder), *ANY_PORTS, *words)
+    process = izin("up", "--state-dir", str(folder), *ANY_PORTS, *QUICK, *words)
     try:
         wait_for(process)
         yield process
@@ -180,7 +184,11 @@ def pid_of(up: int, mark: str) -> int:
 
 def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
     """The doctor finds nothing, consents reach İYS, also one that is posted with the stack's key,
-    what was posted can be pulled at once, and Ctrl-C leaves no process behind.
+    what was posted can be pulled at once, keys are known as they are made and revoked, and a second
+    run on the folder is refused.
+
+    Ctrl-C leaves no process behind and keeps what was stored; the next run, with --fresh, has
+    nothing.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
@@ -200,52 +208,51 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
             if one["recipient"] == opt_out["recipient"]
         ][-1]
         assert (permission["may_send"], permission["desired"]) == (False, "RET")
+        assert_key_follows_commands(folder)
+        assert_second_run_is_refused(folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
-
-
-def test_up_knows_keys_as_they_are_made_and_revoked(tmp_path: Path) -> None:
-    """From the command through ledger, outbox and topic to the intake that runs."""
-    folder = tmp_path / "state"
-    with a_stack(folder) as process:
-        code, key = asked(folder, "keys", "create", "shop", "--scope=publish", "--customer=ornek")
-        assert code == 0
-        until(lambda: posted(folder, "0555 000 00 01", key.strip()) == 202, within=60)
-        assert asked(folder, "keys", "revoke", "shop", "--execute")[0] == 0
-        until(lambda: posted(folder, "0555 000 00 01", key.strip()) == 401, within=60)
-        assert posted(folder, "0555 000 00 01") == 202
+    port = urlsplit(environment_of(folder)["DATABASE_URL"]).port
+    with Postgres(folder, port):
+        assert in_ledger(folder, "05550000001") == ("ONAY", "accepted")
+    with a_stack(folder, "--fresh") as process:
+        assert asked(folder, "explain", "05550000001")[0] == 1
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
+        assert process.stderr is not None
+        assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
+            process.stderr.read()
+        )
 
 
-def test_up_killed_leaves_no_process_and_restarts(tmp_path: Path) -> None:
-    """After kill -9 every process ends by itself; a second run on the folder is refused, and the
-    next one has brands and key still.
+def assert_key_follows_commands(folder: Path) -> None:
+    """Assert that the intake that runs knows a key as soon as it is made, and no more once it is
+    revoked: from the command through ledger, outbox and topic.
     """
-    folder = tmp_path / "state"
-    with a_stack(folder) as process:
-        with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
-            _, messages = second.communicate(timeout=ENDED_WITHIN)
-        assert second.returncode == 4
-        assert "--state-dir" in messages
-        assert asked(folder, "brands", "list")[0] == 0
-        process.kill()
-        process.wait(ENDED_WITHIN)
-        until(lambda: not list(left_behind(tmp_path)), within=60)
-    with a_stack(folder) as process:
-        assert asked(folder, "brands", "list")[0] == 0
-        until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
-        os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(ENDED_WITHIN) == 0
-    assert list(left_behind(tmp_path)) == []
+    code, key = asked(folder, "keys", "create", "shop", "--scope=publish", "--customer=ornek")
+    assert code == 0
+    until(lambda: posted(folder, "0555 000 00 03", key.strip()) == 202, within=60)
+    assert asked(folder, "keys", "revoke", "shop", "--execute")[0] == 0
+    until(lambda: posted(folder, "0555 000 00 03", key.strip()) == 401, within=60)
+    assert posted(folder, "0555 000 00 03") == 202
+
+
+def assert_second_run_is_refused(folder: Path) -> None:
+    """Assert that a run on the folder of another names the option, and leaves the other alone."""
+    with izin("up", "--state-dir", str(folder), *ANY_PORTS) as second:
+        _, messages = second.communicate(timeout=ENDED_WITHIN)
+    assert second.returncode == 4
+    assert "--state-dir" in messages
+    assert asked(folder, "brands", "list")[0] == 0
 
 
 @pytest.mark.timeout(600)
-def test_up_survives_dead_servers_and_keeps_what_was_stored(tmp_path: Path) -> None:
+def test_up_survives_dead_servers_and_a_kill(tmp_path: Path) -> None:
     """Killed by their process ids, servers come back by themselves, and events go on to İYS.
 
-    The next run has everything, at İYS too; the one after it, with --fresh, has nothing.
+    After kill -9 of the command every process ends by itself, and the next run has everything, at
+    İYS too: brands, key and consents.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
@@ -258,26 +265,20 @@ def test_up_survives_dead_servers_and_keeps_what_was_stored(tmp_path: Path) -> N
             await_healthy(folder)
             publish(folder, recipient)
             await_registered(folder, recipient, within=120)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(ENDED_WITHIN) == 0
+        process.kill()
+        process.wait(ENDED_WITHIN)
         assert process.stderr is not None
         messages = process.stderr.read()
         for name in ("PostgreSQL 18", "Kafka 4.2.2", "simulator"):
             assert f"{name} ended with exit code -9; starting it again in 0.2 s" in messages
+        until(lambda: not list(left_behind(tmp_path)), within=60)
     with a_stack(folder) as process:
         assert (folder / "environment").read_text("utf-8") == settings
         await_healthy(folder)
+        assert asked(folder, "brands", "list")[0] == 0
         assert all(is_registered(folder, f"0555 000 00 0{number}") for number in (1, 2, 3, 4))
-        publish(folder, "0555 000 00 05")
+        until(lambda: posted(folder, "0555 000 00 05") == 202, within=60)
         await_registered(folder, "0555 000 00 05", within=120)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0
-    with a_stack(folder, "--fresh") as process:
-        assert asked(folder, "explain", "05550000001")[0] == 1
-        process.send_signal(signal.SIGINT)
-        assert process.wait(ENDED_WITHIN) == 0
-        assert process.stderr is not None
-        assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
-            process.stderr.read()
-        )
     assert list(left_behind(tmp_path)) == []
