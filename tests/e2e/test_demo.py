@@ -43,13 +43,3 @@ def test_demo_ends_without_differences(tmp_path: Path) -> None:
     assert report["push"]["measured"] == 500
     assert report["dead_letters"] == 0
     assert list(left_behind(tmp_path)) == []
-
-
-def test_demo_with_chaos_ends_without_differences(tmp_path: Path) -> None:
-    """The same when each worker is killed once: nothing lost, nothing twice, no opt-out missing."""
-    code, report, messages = run_demo(tmp_path, "--rows", "8000", "--chaos")
-    assert code == 0, messages
-    assert_complete(report)
-    killed = sorted(one["killed"] for one in report["chaos"])
-    assert killed == ["intake", "order worker", "sink worker"]
-    assert list(left_behind(tmp_path)) == []

@@ -1,4 +1,4 @@
-"""The demo on servers that are reached through TLS only, with secrets from files."""
+"""The demo, with chaos, on servers that are reached through TLS only, with secrets from files."""
 
 import asyncio
 from pathlib import Path
@@ -16,10 +16,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 WRONG = "obviously-fake-and-wrong"
 
 
-async def test_demo_through_tls_ends_without_differences(
+async def test_demo_with_chaos_through_tls_has_no_differences(
     tmp_path: Path, secure_kafka: SecureKafka, postgres: str, authority: Authority
 ) -> None:
-    """Kafka speaks SASL_SSL, and PostgreSQL is verified by certificate and host; the demo starts
+    """Each worker is killed once: nothing lost, nothing twice, no opt-out missing.
+
+    Kafka speaks SASL_SSL, and PostgreSQL is verified by certificate and host; the demo starts
     neither, and both secrets come from files.
     """
     given = secure_kafka.environment()
@@ -33,10 +35,12 @@ async def test_demo_through_tls_ends_without_differences(
             file.write_text(f"{secret}\n", encoding="utf-8")
             given[f"{name}_FILE"] = str(file)
         code, report, messages = await asyncio.to_thread(
-            run_demo, tmp_path, "--rows", "8000", **given
+            run_demo, tmp_path, "--rows", "8000", "--chaos", **given
         )
     assert code == 0, messages
     assert_complete(report)
+    killed = sorted(one["killed"] for one in report["chaos"])
+    assert killed == ["intake", "order worker", "sink worker"]
     assert "KAFKA_BOOTSTRAP_SERVERS names one" in messages
     assert "DATABASE_URL names one" in messages
     assert list(left_behind(tmp_path)) == []
