@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, settings
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from izin.local import Kafka, create_database, drop_database
+from izin.local import ApicurioRegistry, Kafka, LocalError, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.migrate import migrate
@@ -117,6 +117,30 @@ def kafka(state_dir: Path) -> Iterator[str]:
         return
     with Kafka(state_dir) as server:
         yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def unprefixed_kafka(state_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Yield the bootstrap servers of a real Kafka whose topics need no prefix: no other program
+    uses it. Who makes topics deletes them.
+    """
+    if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield request.getfixturevalue("kafka")
+        return
+    with Kafka(state_dir / "unprefixed") as server:
+        yield server.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def registry(state_dir: Path) -> Iterator[ApicurioRegistry]:
+    """Yield a real schema registry; skip where this machine cannot run one."""
+    server = ApicurioRegistry(state_dir)
+    try:
+        server.start()
+    except LocalError as error:
+        pytest.skip(f"no schema registry on this machine: {error}")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,14 @@ from benchmarks.connect.command import (
     settings_of,
 )
 from benchmarks.connect.publishing import produce, publishing_ledger, registered_codec, write
-from izin.local import KafkaConnect, LocalError, LocalServers, create_database, drop_database
-from izin.local.servers import DATABASE
+from izin.local import (
+    ApicurioRegistry,
+    KafkaConnect,
+    LocalServers,
+    create_database,
+    drop_database,
+)
+from izin.local.servers import DATABASE, KAFKA, REGISTRY
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -34,6 +40,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership.effects import OutputRecord
 from tests.contract.schemas.examples import golden
+from tests.support.topics import delete_topics
 from tests.support.waiting import until
 
 pytestmark = [
@@ -104,27 +111,25 @@ class Tables:
 
 
 @pytest.fixture(scope="module")
-def tables(state_dir: Path, postgres: str) -> Iterator[Tables]:
+def tables(
+    state_dir: Path, unprefixed_kafka: str, postgres: str, registry: ApicurioRegistry
+) -> Iterator[Tables]:
     """Yield the tables of a running worker; its topics have no records yet."""
-    folder = state_dir / "connect"
-    try:
-        servers = LocalServers(folder, registry=True, environ={DATABASE: postgres})
-        servers.start()
-    except LocalError as error:
-        pytest.skip(f"no schema registry on this machine: {error}")
+    given = {KAFKA: unprefixed_kafka, DATABASE: postgres, REGISTRY: registry.url}
+    servers = LocalServers(state_dir, environ=given)
     name = f"t{uuid4().hex[:12]}"
-    with servers:
-        url = create_database(postgres, name)
-        create_schema(url)
-        settings = settings_of(servers, partitions=2)
-        ensure_topics(settings)
-        producer = kafka.producer(settings, **{"transactional.id": "test"})
-        producer.init_transactions(30)
-        worker = KafkaConnect(
-            folder, page.files(), environment=page.environment(servers, url, schema=SCHEMA)
-        )
-        with worker, registered_codec(settings) as codec:
-            yield Tables(url=url, settings=settings, worker=worker, codec=codec, producer=producer)
+    url = create_database(postgres, name)
+    create_schema(url)
+    settings = settings_of(servers, partitions=2)
+    ensure_topics(settings)
+    producer = kafka.producer(settings, **{"transactional.id": "test"})
+    producer.init_transactions(30)
+    worker = KafkaConnect(
+        state_dir, page.files(), environment=page.environment(servers, url, schema=SCHEMA)
+    )
+    with worker, registered_codec(settings) as codec:
+        yield Tables(url=url, settings=settings, worker=worker, codec=codec, producer=producer)
+    delete_topics(settings)
     drop_database(postgres, name)
 
 

@@ -4,7 +4,6 @@ import struct
 import time
 from contextlib import closing
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.local import ApicurioRegistry, LocalError
+from izin.local import ApicurioRegistry
 from izin.runtime.errors import RegistryError
 from izin.runtime.registry_client import RegistryClient
 from izin.schemas import contracts
@@ -121,22 +120,14 @@ def test_registry_out_of_reach_raises_our_error_with_its_url(
 
 @pytest.mark.broker
 @pytest.mark.timeout(300)
-def test_real_registry_accepts_every_contract(state_dir: Path) -> None:
+def test_real_registry_accepts_every_contract(registry: ApicurioRegistry) -> None:
     """Ids are given, schemas come back by id, and an incompatible one is refused."""
-    try:
-        server = ApicurioRegistry(state_dir / "schemas")
-        server.__enter__()
-    except LocalError as error:
-        pytest.skip(f"no schema registry on this machine: {error}")
-    try:
-        with (
-            closing(RegistryClient(server.url, TOPICS)) as registry,
-            closing(RegistryClient(server.url, TOPICS)) as other,
-        ):
-            _examine(registry, other)
-            _examine_subjects(server.url, registry)
-    finally:
-        server.__exit__(None, None, None)
+    with (
+        closing(RegistryClient(registry.url, TOPICS)) as writer,
+        closing(RegistryClient(registry.url, TOPICS)) as reader,
+    ):
+        _examine(writer, reader)
+        _examine_subjects(registry.url, writer)
 
 
 def _examine(registry: RegistryClient, other: RegistryClient) -> None:

@@ -11,19 +11,18 @@ from izin.local import ApicurioRegistry
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 
-def test_registry_refuses_an_incompatible_schema(tmp_path: Path) -> None:
+def test_registry_refuses_an_incompatible_schema(registry: ApicurioRegistry) -> None:
     """Register, read back by id, and refuse what does not fit the history."""
     number = {"type": "record", "name": "Consent", "fields": [{"name": "brand", "type": "int"}]}
     text = {"type": "record", "name": "Consent", "fields": [{"name": "brand", "type": "string"}]}
     subject = "/subjects/consents-value/versions"
-    with ApicurioRegistry(tmp_path) as registry, httpx.Client(base_url=registry.url) as client:
+    with httpx.Client(base_url=registry.url) as client:
         saved = client.post(subject, json={"schema": json.dumps(number)}).json()["id"]
         found = client.get(f"/schemas/ids/{saved}").json()["schema"]
         client.put("/config/consents-value", json={"compatibility": "FULL_TRANSITIVE"})
         refused = client.post(subject, json={"schema": json.dumps(text)})
     assert json.loads(found) == number
     assert refused.status_code == httpx.codes.CONFLICT
-    assert not registry.is_alive
 
 
 def test_registry_killed_keeps_its_schemas_and_ids(tmp_path: Path) -> None:
@@ -41,3 +40,4 @@ def test_registry_killed_keeps_its_schemas_and_ids(tmp_path: Path) -> None:
             for text, number in saved.items():
                 found = client.get(f"/schemas/ids/{number}").json()["schema"]
                 assert json.loads(found) == json.loads(text)
+    assert not registry.is_alive

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from izin.local import ApicurioRegistry, LocalError
+from izin.local import ApicurioRegistry
 from izin.runtime.errors import RegistryError
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
@@ -20,26 +20,18 @@ SECRET = "obviously-fake: secret"
 
 
 @pytest.fixture(scope="module")
-def registry(state_dir: Path, authority: Authority) -> Iterator[RegistryProxy]:
+def proxy(registry: ApicurioRegistry, authority: Authority) -> Iterator[RegistryProxy]:
     """Yield a real registry's proxy."""
-    try:
-        server = ApicurioRegistry(state_dir / "secure-schemas")
-        server.start()
-    except LocalError as error:
-        pytest.skip(f"no schema registry on this machine: {error}")
-    try:
-        proxy = RegistryProxy(server.url, authority.issue("registry"), f"izin:{SECRET}")
-        with running(proxy):
-            yield proxy
-    finally:
-        server.stop()
+    proxy = RegistryProxy(registry.url, authority.issue("registry"), f"izin:{SECRET}")
+    with running(proxy):
+        yield proxy
 
 
 @pytest.fixture
-def given(registry: RegistryProxy, authority: Authority) -> dict[str, str]:
+def given(proxy: RegistryProxy, authority: Authority) -> dict[str, str]:
     """Return the settings that are right."""
     return {
-        "SCHEMA_REGISTRY_URL": f"{registry.url}{registry.upstream.path}",
+        "SCHEMA_REGISTRY_URL": f"{proxy.url}{proxy.upstream.path}",
         "SCHEMA_REGISTRY_USERNAME": "izin",
         "SCHEMA_REGISTRY_PASSWORD": SECRET,
         "SCHEMA_REGISTRY_SSL_CA_FILE": str(authority.file),
@@ -52,14 +44,14 @@ def encoded(given: dict[str, str]) -> bytes:
     return codec(settings).encode("Brand", golden("Brand"))
 
 
-def test_codec_uses_the_registry(registry: RegistryProxy, given: dict[str, str]) -> None:
+def test_codec_uses_the_registry(proxy: RegistryProxy, given: dict[str, str]) -> None:
     """It registers schemas there and reads them back."""
-    registry.statuses.clear()
+    proxy.statuses.clear()
     value = encoded(given)
     assert value[0] == 0
     reader = codec(KafkaSettings.model_validate(given))
     assert reader.decode("Brand", value) == golden("Brand")
-    assert 401 not in registry.statuses
+    assert 401 not in proxy.statuses
 
 
 def test_wrong_login_is_a_clear_error(given: dict[str, str]) -> None:

@@ -10,9 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
-from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
@@ -22,6 +20,7 @@ from tests.support.registry import MemoryRegistry
 from tests.support.subscribers import page_clients
 from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
 from tests.support.subscribers.published import TopicWriter, an_opt_out, key_of
+from tests.support.topics import delete_topics
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
@@ -39,10 +38,9 @@ Command = Callable[[Path], Sequence[str]]
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
-    """Yield settings of a broker without a topic prefix: the page has none."""
-    with Kafka(tmp_path_factory.mktemp("page")) as broker:
-        yield KafkaSettings(bootstrap_servers=broker.bootstrap_servers, partitions=3)
+def settings(unprefixed_kafka: str) -> KafkaSettings:
+    """Return settings of a broker without a topic prefix: the page has none."""
+    return KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +48,7 @@ def topics(settings: KafkaSettings) -> Iterator[Topics]:
     """Yield empty topics."""
     ensure_topics(settings)
     yield settings.topics
-    client = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    names = [one.name for one in settings.topics]
-    for deleted in client.delete_topics(names).values():
-        deleted.result(20)
-    until(lambda: not set(names) & set(client.list_topics(timeout=10).topics))
+    delete_topics(settings)
 
 
 def publish(writer: TopicWriter) -> None:

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
-from confluent_kafka.admin import AdminClient
 
-from izin.local import ApicurioRegistry, Kafka
+from izin.local import ApicurioRegistry
 from izin.producers import IzinError
 from izin.producers.publishing.event_publisher import BackpressureError
 from izin.runtime.kafka import access_of, committed_ends, consumer
@@ -26,7 +25,7 @@ from tests.integration.producers.intake_process import IntakeProcess, publish_br
 from tests.support.api_keys import API_KEY
 from tests.support.builders import CUSTOMER, NOON, a_key
 from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
-from tests.support.waiting import until
+from tests.support.topics import delete_topics
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 
@@ -49,10 +48,9 @@ class Stored(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaSettings]:
-    """Yield settings of a broker without a topic prefix, as the page has it."""
-    with Kafka(tmp_path_factory.mktemp("page")) as broker:
-        yield KafkaSettings(bootstrap_servers=broker.bootstrap_servers, partitions=3)
+def settings(unprefixed_kafka: str) -> KafkaSettings:
+    """Return settings of a broker without a topic prefix, as the page has it."""
+    return KafkaSettings(bootstrap_servers=unprefixed_kafka, partitions=3)
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +59,7 @@ def topics(settings: KafkaSettings) -> Iterator[None]:
     ensure_topics(settings)
     publish_brand_and_key(settings)
     yield
-    client = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    names = [one.name for one in settings.topics]
-    for deleted in client.delete_topics(names).values():
-        deleted.result(20)
-    until(lambda: not set(names) & set(client.list_topics(timeout=10).topics))
+    delete_topics(settings)
 
 
 @pytest.fixture
@@ -156,14 +150,13 @@ def test_plain_clients_write_what_the_library_writes(run: Callable[..., Stored])
 
 
 def test_registry_changes_the_frame_and_nothing_else(
-    settings: KafkaSettings, run: Callable[..., Stored], tmp_path: Path
+    settings: KafkaSettings, run: Callable[..., Stored], registry: ApicurioRegistry
 ):
     """Of the library, and of confluent-kafka's own serializer: byte by byte behind the frame."""
-    with ApicurioRegistry(tmp_path) as registry:
-        framed = settings.model_copy(update={"registry_url": registry.url})
-        access_of(framed).codec(writes=["ConsentEvent"]).close()  # as the processes of izin do
-        url = {"SCHEMA_REGISTRY_URL": registry.url}
-        confluent, library = run("registry.py", **url), run("library.py", **url)
+    framed = settings.model_copy(update={"registry_url": registry.url})
+    access_of(framed).codec(writes=["ConsentEvent"]).close()  # as the processes of izin do
+    url = {"SCHEMA_REGISTRY_URL": registry.url}
+    confluent, library = run("registry.py", **url), run("library.py", **url)
     plain = run("single_object.py")
     assert library.value[:CONFLUENT] == confluent.value[:CONFLUENT]
     assert confluent.value[0] == 0
