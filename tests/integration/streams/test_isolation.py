@@ -1,6 +1,7 @@
 """What happens to one partition, or to the broker, stops no worker and no other partition."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -104,30 +105,39 @@ def test_restarted_broker_is_worked_with_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.parametrize(
-    "module", ["izin.streams", "tests.integration.streams.unchecked_worker"], ids=["check", "join"]
-)
-def test_worker_that_starts_without_its_broker_waits(module: str, tmp_path: Path) -> None:
-    """Away when the worker checks its topics, or when it joins its group: the worker waits for it
-    and does not end.
+def test_workers_that_start_without_their_broker_wait(tmp_path: Path) -> None:
+    """Away when a worker checks its topics, or when it joins its group: the worker waits for it and
+    does not end.
     """
-    with BrokerCluster(tmp_path, 1) as cluster:
-        settings = KafkaSettings(
-            bootstrap_servers=cluster.bootstrap_servers, partitions=2, replication_factor=1
-        )
-        ensure_topics(settings)
+    with BrokerCluster(tmp_path, 1) as cluster, ExitStack() as ended:
+        installations = {
+            module: KafkaSettings(
+                bootstrap_servers=cluster.bootstrap_servers,
+                topic_prefix=f"{name}-",
+                partitions=2,
+                replication_factor=1,
+            )
+            for name, module in (
+                ("check", "izin.streams"),
+                ("join", "tests.integration.streams.unchecked_worker"),
+            )
+        }
+        for settings in installations.values():
+            ensure_topics(settings)
         (broker,) = cluster.brokers.values()
         broker.stop()
-        worker = Worker("one", settings, tmp_path / "worker.log", module=module)
+        workers = []
+        for module, settings in installations.items():
+            log = tmp_path / f"{settings.topic_prefix}worker.log"
+            workers.append(Worker("one", settings, log, module=module))
+            ended.callback(workers[-1].kill)
 
-        def is_refused() -> bool:
-            assert worker.process.poll() is None
-            return "Kafka not reached" in worker.log.read_text(encoding="utf-8")
+        def are_refused() -> bool:
+            assert {one.process.poll() for one in workers} == {None}
+            return all("Kafka not reached" in one.log.read_text("utf-8") for one in workers)
 
-        try:
-            until(is_refused, within=60, what="attempt")
-            broker.start()
-            until(lambda: all_held([worker], 2), within=60, what="owner")
+        until(are_refused, within=60, what="attempt of each")
+        broker.start()
+        for worker in workers:
+            until(lambda one=worker: all_held([one], 2), within=60, what="owner")  # type: ignore[misc]
             assert worker.end() == 0
-        finally:
-            worker.kill()
