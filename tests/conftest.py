@@ -83,8 +83,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run what takes longest first, so that neither of two processes is idle at the end: what has
-    the longest limits, then what needs servers, the largest files first.
+    """Run what takes longest first, so that no process is idle at the end: what has the longest
+    limits, then what needs servers, the largest files first.
     """
     sizes = Counter(item.path for item in items)
 
