@@ -55,6 +55,22 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
     )
 
 
+def normalised(key: ConsentKey) -> ConsentKey:
+    """Return ``key`` with its recipient in the form of keys; as it is where that is no recipient of
+    its channel.
+    """
+    text = clean(key.recipient)
+    found = read_email(text) if key.channel is Channel.EPOSTA else read_phone(text)
+    if isinstance(found, Violation):
+        return key
+    return _key(
+        brand_code=key.brand_code,
+        channel=key.channel,
+        recipient_type=key.recipient_type,
+        recipient=found,
+    )
+
+
 def read_source(event: ConsentEvent, faults: list[Violation]) -> Source | None:
     """Return the source of ``event``; None if it has none, or, with a violation in ``faults``, one
     that a provider may not state.

@@ -27,8 +27,9 @@ from izin.subscribers.errors import (
     ConfirmationOrderError,
     UnconfirmedChangesError,
 )
-from izin.subscribers.permission_list import Answer, PermissionList
+from izin.subscribers.permission_list import PermissionList
 from izin.subscribers.subscription import subscribe
+from izin.subscribers.tables import Answer
 
 __all__ = (
     "Answer",

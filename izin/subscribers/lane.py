@@ -43,8 +43,15 @@ _MOST_UNCONFIRMED = 10_000
 _log = PlainLogger(__name__)
 
 
+def _as_it_is(change: Change) -> Change:
+    return change
+
+
 class Lane:
-    """The changes of one topic for one subscriber."""
+    """The changes of one topic for one subscriber.
+
+    ``review`` returns a change as it is delivered, or None while it must wait, and those behind it.
+    """
 
     def __init__(  # noqa: PLR0913  # what is read, from where, by whom and for whom
         self,
@@ -55,6 +62,7 @@ class Lane:
         since: datetime | None,
         store: CheckpointStore | None,
         make_reader: Callable[[Confirm], ChangeReader],
+        review: Callable[[Change], Change | None] = _as_it_is,
     ) -> None:
         self._connection = connection
         self._subscriber = subscriber
@@ -62,6 +70,7 @@ class Lane:
         self._store = store
         self._starts = Starts(since, None if store is None else self._load)
         self._reader = make_reader(self._confirm)
+        self._review = review
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=subscriber)
         self._lock = threading.Lock()
@@ -77,9 +86,12 @@ class Lane:
         return not self._buffer
 
     def next(self) -> Change | None:
-        """Return the next change that was read, None if there is none."""
+        """Return the next change that was read, None if there is none, or it must wait."""
         with self._lock:
-            return self._buffer.popleft() if self._buffer else None
+            change = self._review(self._buffer[0]) if self._buffer else None
+            if change is not None:
+                self._buffer.popleft()
+            return change
 
     async def open(self) -> None:
         """Join the group.

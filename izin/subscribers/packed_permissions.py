@@ -68,9 +68,14 @@ class PackedPermissions:
         with self._lock:
             at = _find(bucket, digest)
             known = None if at is None else self._unpacked(bucket, at)
-            if known is not None and not known.may_send and known.at > 0 and consent_at <= known.at:
+            if known is not None and _closes(known, consent_at):
                 return self._put(bucket, digest, at, known, PermissionReason.OPTED_OUT, known.at)
             return self._put(bucket, digest, at, known, reason, consent_at, may_send=True)
+
+    def is_closed(self, key: bytes, consent_at: int) -> bool:
+        """Return whether an opt-out is known that a consent at ``consent_at`` is not newer than."""
+        known = self.find(key)
+        return known is not None and _closes(known, consent_at)
 
     def deny(self, key: bytes, reason: str) -> bool:
         """Note that there is no permission; return whether that changes the answer."""
@@ -152,6 +157,11 @@ def _find(bucket: bytearray, digest: bytes) -> int | None:
     while at > 0 and at % _SLOT:
         at = bucket.find(digest, at + 1)
     return None if at < 0 else at
+
+
+def _closes(known: Known, consent_at: int) -> bool:
+    """Whether the latest opt-out stands against a consent at ``consent_at``, in whole seconds."""
+    return not known.may_send and 0 < known.at >= consent_at
 
 
 def whole_seconds(instant: datetime) -> int:

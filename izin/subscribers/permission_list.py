@@ -8,45 +8,31 @@ ledger, nor behind a million permissions that changed at once.
 
 import asyncio
 import sys
-import threading
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
-from izin.consent.errors import SourceError
+from izin.consent.fields import normalised
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, Status
+from izin.consent.model import Channel, ConsentKey
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.plain_log import PlainLogger
 from izin.runtime.topic_follower import TopicFollower
-from izin.schemas.codec import UndecodableError
-from izin.schemas.records import UNREADABLE, AvroRecord, consent_from_avro, key_from_avro
-from izin.subscribers.packed_permissions import Known, PackedPermissions, whole_seconds
-from izin.subscribers.reading import KeyFilter, known_or_text
+from izin.subscribers.packed_permissions import PackedPermissions
+from izin.subscribers.reading import KeyFilter
+from izin.subscribers.tables import (
+    Answer,
+    OnChange,
+    OptOutTable,
+    PermissionTable,
+    Reporter,
+    answer_of,
+)
 
 STALE_AFTER = timedelta(seconds=60)
 
-_log = PlainLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Whether a commercial message may be sent, and why."""
-
-    may_send: bool
-    reason: PermissionReason | str
-    """A text only where a later release has a new reason."""
-
-
 _STALE = Answer(may_send=False, reason=PermissionReason.STALE)
-_UNKNOWN = Answer(may_send=False, reason=PermissionReason.NOT_REGISTERED)
-
-OnChange = Callable[[ConsentKey, Answer], None]
-"""Called with a key and its new answer."""
 
 
 class PermissionList:
@@ -79,7 +65,7 @@ class PermissionList:
         self._stale_after = stale_after.total_seconds()
         self._known = PackedPermissions()
         wanted = KeyFilter(brands=frozenset(brands), channels=frozenset(channels))
-        self._reporter = _Reporter(self._known, on_change, wanted)
+        self._reporter = Reporter(self._known, on_change, wanted)
         self._followers: tuple[TopicFollower, ...] = ()
         self._running = ExitStack()
 
@@ -88,8 +74,8 @@ class PermissionList:
         codec, topics = access.codec(writes=()), access.topics
         # The opt-outs first, so that the reasons are those of the ledger, which come later.
         tables = (
-            (topics.opt_outs, _OptOuts(self._reporter)),
-            (topics.permissions, _Permissions(self._reporter)),
+            (topics.opt_outs, OptOutTable(self._reporter)),
+            (topics.permissions, PermissionTable(self._reporter)),
         )
         self._followers = tuple(TopicFollower(access, codec, *one) for one in tables)
         reading = asyncio.ensure_future(asyncio.to_thread(self._start))
@@ -117,11 +103,14 @@ class PermissionList:
         return self.answer(key).may_send
 
     def answer(self, key: ConsentKey) -> Answer:
-        """Return whether a commercial message may be sent to ``key`` now, and why."""
+        """Return whether a commercial message may be sent to ``key`` now, and why.
+
+        Its recipient may be written in any usual notation.
+        """
         if self.is_stale:
             return _STALE
         known = self._known.find(key.encode())
-        return _UNKNOWN if known is None else _answer(known)
+        return answer_of(known or self._known.find(normalised(key).encode()))
 
     @property
     def age(self) -> timedelta | None:
@@ -160,116 +149,3 @@ class PermissionList:
         for one in self._followers:
             self._running.enter_context(one.follow())
         self._reporter.begin()
-
-
-def _answer(known: Known) -> Answer:
-    return Answer(may_send=known.may_send, reason=known_or_text(PermissionReason, known.reason))
-
-
-class _Reporter:
-    """Calls ``on_change`` once the list is complete, and counts what could not be read."""
-
-    def __init__(
-        self, known: PackedPermissions, on_change: OnChange | None, wanted: KeyFilter
-    ) -> None:
-        self.known = known
-        self.wanted = wanted
-        self.unreadable = 0
-        self._on_change = on_change
-        self._has_begun = threading.Event()
-        self._lock = threading.Lock()
-
-    def begin(self) -> None:
-        """Report changes from now on."""
-        self._has_begun.set()
-
-    def changed(self, key: ConsentKey) -> None:
-        """Report that the answer for ``key`` changed."""
-        if self._on_change is None or not self._has_begun.is_set():
-            return
-        known = self.known.find(key.encode())
-        try:
-            self._on_change(key, _UNKNOWN if known is None else _answer(known))
-        except Exception as error:  # noqa: BLE001  # the caller's code must not end the list
-            _log.error("on_change failed", error=type(error).__name__)
-
-    def unreadable_key(self, data: bytes) -> ConsentKey | None:
-        """Count a record that cannot be read; return its key if that can be, and is wanted."""
-        with self._lock:
-            self.unreadable += 1
-        try:
-            key = ConsentKey.parse(data.decode())
-        except (SourceError, ValueError):
-            return None
-        return key if self.wanted.has(key) else None
-
-
-class _Permissions:
-    """The list as the topic of permissions fills it."""
-
-    def __init__(self, reporter: _Reporter) -> None:
-        self._reporter = reporter
-        self._known = reporter.known
-
-    def put(self, record: AvroRecord) -> None:
-        """Take the ledger's answer."""
-        key = key_from_avro(record)
-        if not self._reporter.wanted.has(key):
-            return
-        if record["may_send"]:
-            is_changed = self._known.permit(key.encode(), record["reason"], _consent_at(record))
-        else:
-            is_changed = self._known.deny(key.encode(), record["reason"])
-        if is_changed:
-            self._reporter.changed(key)
-
-    def remove(self, key: bytes) -> None:
-        """Forget a key that was erased."""
-        if self._known.remove(key):
-            self._reporter.changed(ConsentKey.parse(key.decode()))
-
-    def unreadable(self, key: bytes) -> None:
-        """Close the key, for its latest answer may be a no."""
-        found = self._reporter.unreadable_key(key)
-        if found is not None and self._known.deny(key, UNREADABLE):
-            self._reporter.changed(found)
-
-
-class _OptOuts:
-    """The list as the topic of opt-outs closes it."""
-
-    def __init__(self, reporter: _Reporter) -> None:
-        self._reporter = reporter
-        self._known = reporter.known
-
-    def put(self, record: AvroRecord) -> None:
-        """Close a key."""
-        consent = consent_from_avro(record)
-        if consent.status is not Status.RET:
-            raise UndecodableError(f"not an opt-out: its status is {consent.status}")
-        if self._reporter.wanted.has(consent.key):
-            self._close(consent.key, whole_seconds(consent.effective_at))
-
-    def remove(self, key: bytes) -> None:
-        """Close the key: a record of this topic has a value, whatever was meant."""
-        self.unreadable(key)
-
-    def unreadable(self, key: bytes) -> None:
-        """Close the key until a consent that is given after now: the opt-out's instant is lost."""
-        found = self._reporter.unreadable_key(key)
-        if found is not None:
-            self._close(found, int(time.time()))
-
-    def _close(self, key: ConsentKey, opted_out_at: int) -> None:
-        if self._known.opt_out(key.encode(), opted_out_at):
-            self._reporter.changed(key)
-
-
-def _consent_at(record: AvroRecord) -> int:
-    """Return from when the consent counts that İYS holds, in whole seconds; 0 if it is not said.
-
-    Of the consent's own date and that of its registration the earlier: it is the one that an
-    opt-out must not be later than.
-    """
-    instants = [one for one in (record["registered_at"], record["consent_date"]) if one]
-    return min(map(whole_seconds, instants), default=0)

@@ -10,7 +10,11 @@ from izin.runtime.kafka_environment import KafkaAccess
 from izin.subscribers.changes import Change, ChangeKind
 from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.lane import Lane
+from izin.subscribers.opt_out_guard import OptOutGuard
 from izin.subscribers.reading import ChangeReader, KeyFilter, topic_of
+
+_HELD = 0.05
+"""Seconds after which a change that must wait is looked at again."""
 
 
 def subscribe(  # noqa: PLR0913  # each but the first has a default
@@ -26,7 +30,9 @@ def subscribe(  # noqa: PLR0913  # each but the first has a default
     """Return the changes of ``kinds`` from now on, without an end, and opt-outs before others.
 
     Each change comes at least once, those of a key in their order within a topic; ``await
-    change.done()`` confirms it. A change that is not confirmed comes again after a restart.
+    change.done()`` confirms it. A change that is not confirmed comes again after a restart. A
+    permission that is not newer than an opt-out of its key denies, with the reason ``opted-out``:
+    for that the opt-outs are read from their beginning at each start, and permissions wait.
     ``subscriber`` names who it is: all instances of that name share the changes, and those of one
     that ends or is killed come to the others. It is the beginning of the names of the consumer
     groups, ``<subscriber>-<topic>``.
@@ -56,32 +62,35 @@ def subscribe(  # noqa: PLR0913  # each but the first has a default
     access = KafkaAccess.from_environment() if access is None else access
     codec = access.codec(writes=())
     wanted = KeyFilter(brands=frozenset(brands), channels=frozenset(channels))
+    guard = OptOutGuard(access, codec, wanted) if ChangeKind.PERMISSIONS in kinds else None
+    make = partial(Lane, access, subscriber=subscriber, since=since, store=checkpoints)
+    if guard is not None:
+        make = partial(make, review=guard.review)
     makers = [
         partial(
-            Lane,
-            access,
-            subscriber=subscriber,
+            make,
             topic=topic_of(kind, access.topics).name,
-            since=since,
-            store=checkpoints,
             make_reader=partial(ChangeReader, kind, access.topics, codec, wanted),
         )
         for kind in ChangeKind  # opt-outs come first
         if kind in kinds
     ]
-    return _changes(makers)
+    return _changes(makers, guard)
 
 
-async def _changes(makers: Collection[partial[Lane]]) -> AsyncGenerator[Change]:
+async def _changes(
+    makers: Collection[partial[Lane]], guard: OptOutGuard | None
+) -> AsyncGenerator[Change]:
     lanes = [make() for make in makers]
+    opened: list[Lane | OptOutGuard] = [*lanes, *([] if guard is None else [guard])]
     fetches: dict[Lane, asyncio.Task[None]] = {}
     try:
-        await asyncio.gather(*(one.open() for one in lanes))
+        await asyncio.gather(*(one.open() for one in opened))
         while True:
             yield await _next(lanes, fetches)
     finally:
         # The thread of a lane ends its fetch before it closes.
-        await asyncio.gather(*(one.close() for one in lanes))
+        await asyncio.gather(*(one.close() for one in opened))
         await asyncio.gather(*fetches.values(), return_exceptions=True)
 
 
@@ -99,4 +108,9 @@ async def _next(lanes: Collection[Lane], fetches: dict[Lane, asyncio.Task[None]]
             change = lane.next()
             if change is not None:
                 return change
-        await asyncio.wait(fetches.values(), return_when=asyncio.FIRST_COMPLETED)
+        is_held = any(not lane.is_empty for lane in lanes)
+        if fetches:
+            limit = _HELD if is_held else None
+            await asyncio.wait(fetches.values(), timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            await asyncio.sleep(_HELD)

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -46,6 +47,8 @@ async def test_snapshot_is_complete_and_followed(access: KafkaAccess, writer: To
             False,
         ]
         assert permissions.answer(no).reason == "opted-out"
+        assert permissions.may_send(replace(yes, recipient="0555 000 00 00"))
+        assert not permissions.may_send(replace(yes, recipient="nobody"))
         assert permissions.answer(missing) == permissions.answer(erased)
         assert permissions.answer(missing).reason == "not-registered"
         assert (len(permissions), permissions.unreadable) == (2, 0)

@@ -14,6 +14,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from izin.consent.errors import NaiveInstantError
+from izin.runtime import topic_follower
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
 from izin.subscribers import (
@@ -72,8 +73,8 @@ def keys(changes: Collection[Change]) -> list[str]:
 
 async def test_kinds_come_as_typed_values(access: KafkaAccess, writer: TopicWriter):
     """Opt-outs first, though they were written last; enumerations, and aware instants."""
-    key = key_of(1)
-    writer.permit(key)
+    key, later = key_of(1), NOON + timedelta(minutes=1)
+    writer.permit(key, at=later)
     writer.erase(key)
     writer.write(writer.topics.outcomes, [(key, an_outcome(key))])
     writer.opt_out(key)
@@ -85,7 +86,7 @@ async def test_kinds_come_as_typed_values(access: KafkaAccess, writer: TopicWrit
     permission = by_type[PermissionChanged]
     assert isinstance(permission, PermissionChanged)
     assert permission.may_send
-    assert permission.registered_at == NOON
+    assert permission.registered_at == later
     outcome = by_type[OutcomeReached]
     assert isinstance(outcome, OutcomeReached)
     assert (outcome.outcome, outcome.origin_ref) == ("accepted", "signup-1")
@@ -375,7 +376,8 @@ async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWri
 
 async def test_kafka_out_of_reach_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
     """At the first change; not before, and not never."""
-    monkeypatch.setattr(group_consumer, "_TIMEOUT", 1.0)
+    for module in (group_consumer, topic_follower):
+        monkeypatch.setattr(module, "_TIMEOUT", 1.0)
     changes = subscribe("sms", access=KafkaAccess(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"):
         await anext(changes)
