@@ -295,7 +295,7 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
     stack, folder = tmp_path / "stack", tmp_path
     given = datetime.now(TURKEY).replace(microsecond=0) - timedelta(minutes=10)
     with receiving() as hook, a_stack(folder) as kafka:
-        words = ("--customer=ornek", f"--url={hook}")
+        words = ("--customer=acme", f"--url={hook}")
         assert asked(stack, "subscribers", "add", "crm", *words)[0] == 0
         for recipient in (ERASED, KEPT):
             publish(stack, recipient, "ONAY", given)

@@ -230,7 +230,7 @@ def assert_key_follows_commands(folder: Path) -> None:
     """Assert that the intake that runs knows a key as soon as it is made, and no more once it is
     revoked: from the command through ledger, outbox and topic.
     """
-    code, key = asked(folder, "keys", "create", "shop", "--scope=publish", "--customer=ornek")
+    code, key = asked(folder, "keys", "create", "shop", "--scope=publish", "--customer=acme")
     assert code == 0
     until(lambda: posted(folder, "0555 000 00 03", key.strip()) == 202, within=60)
     assert asked(folder, "keys", "revoke", "shop", "--execute")[0] == 0

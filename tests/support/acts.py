@@ -20,6 +20,7 @@ ACTS: Mapping[str, str] = {
     "subscribers test": "test subscriber",
     "subscribers pause": "pause subscriber",
     "subscribers resume": "resume subscriber",
+    "subscribers remove": "remove subscriber",
     "subscribers rotate-secret": "rotate subscriber secret",
     "subscribers resend": "resend",
     "dead-letters acknowledge": "acknowledge dead letter",

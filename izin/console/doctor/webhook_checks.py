@@ -1,5 +1,6 @@
 """What the doctor finds about subscribers and the processes that deliver to them: pure."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -23,7 +24,16 @@ def of_webhooks(
     bad = [one for one in subscribers if _fault(one, now)]
     yield from (wrong(_CHECK, f"subscriber {one.name} {_fault(one, now)}") for one in bad)
     if running and not bad:
-        yield ok(_CHECK, f"{running} running, {len(subscribers)} subscribers take their events")
+        yield ok(_CHECK, f"{running} running; {_counted(subscribers, now)}")
+
+
+def _counted(subscribers: Sequence[WebhookSubscriber], now: datetime) -> str:
+    """Return how many take their events, fail since a moment ago, and are paused by a person."""
+    states = Counter(one.state_at(now).split()[0] for one in subscribers)
+    words = {"active": "take their events", "failing": "failing", "paused": "paused"}
+    return f"of {len(subscribers)} subscribers " + ", ".join(
+        f"{states[state]} {word}" for state, word in words.items() if states[state]
+    )
 
 
 def _fault(one: WebhookSubscriber, now: datetime) -> str:

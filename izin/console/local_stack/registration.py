@@ -25,7 +25,7 @@ async def register(
     """
     now = datetime.now(UTC)
     if CUSTOMER not in {one.customer_id for one in await customers.every(ledger)}:
-        await customers.add(ledger, CUSTOMER, "Örnek", by=_BY, now=now)
+        await customers.add(ledger, CUSTOMER, "Acme", by=_BY, now=now)
     known = {one.brand_code for one in await registry.every(ledger)}
     for brand in brands:
         if brand.brand_code not in known:

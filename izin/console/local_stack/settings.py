@@ -10,7 +10,7 @@ from izin.sinks.record.brand import Brand
 
 ACTIVE = 100001
 LOADING = 100002
-CUSTOMER = "ornek"
+CUSTOMER = "acme"
 
 _LOADING_TIME = timedelta(days=30)
 

@@ -1,15 +1,15 @@
 """``izin subscribers``: systems to which events are posted by webhook."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from izin.console.subscribers import options, resends, views
+from izin.console.subscribers.backlogs import look
 from izin.console.subscribers.options import NameArgument
 from izin.console.subscribers.ping import ping
 from izin.console.terminal.arguments import ByOption, duration, filled, instant
@@ -27,14 +27,12 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.runtime.kafka import codec
-from izin.runtime.settings import KafkaSettings, WebhookSettings
-from izin.sinks.ledger.db.connection import Ledger
+from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason, WebhookSubscriber
+from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason
 from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.network import check_url
-from izin.sinks.webhooks.partitions import bounds
 from izin.sinks.webhooks.resend import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
 
@@ -45,7 +43,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_ATTEMPTS = 10
 _DAY = timedelta(days=1)
 
 
@@ -108,7 +105,7 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
     now = datetime.now(UTC)
     with exit_on_error():
         kafka = kafka_settings()
-        found, lanes, attempts = run_on_ledger(lambda ledger: _look(ledger, kafka, name))
+        found, lanes, attempts = run_on_ledger(lambda ledger: look(ledger, kafka, name))
     match output:
         case OutputFormat.JSON:
             print_json(views.as_json(found, lanes, attempts, now))
@@ -166,6 +163,32 @@ def resume(name: NameArgument, *, by: ByOption) -> None:
     with exit_on_error():
         found = run_on_ledger(lambda ledger: registry.resume(ledger, name, by=by, now=now))
     say(f"subscriber {name} {'is not paused' if found is None else 'resumed'}")
+
+
+@app.command()
+def remove(
+    name: NameArgument,
+    *,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it. Without it the command says what would stop.")
+    ] = False,
+    by: ByOption,
+) -> None:
+    """Remove a subscriber: nothing more is posted to it, and its name is free.
+
+    Without --execute it only says what would stop. What waits for it is not posted; what it has
+    acknowledged stays in the ledger. Exit code 3 if there is none of this name.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        if execute:
+            run_on_ledger(lambda ledger: registry.remove(ledger, name, by=by, now=now))
+            say(f"subscriber {name} removed")
+            return
+        found, lanes, _ = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name))
+    waiting = sum(one.open + one.unread for one in lanes)
+    say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
+    say(f"{waiting} records wait for it; add --execute to remove it")
 
 
 def _grace(text: str) -> timedelta:
@@ -261,15 +284,3 @@ def _print_secret(output: OutputFormat, name: str, secret: str, beside: str) -> 
         case OutputFormat.TABLE:
             say(f"{beside}; its secret is printed once:")
             typer.echo(secret)
-
-
-async def _look(
-    ledger: Ledger, kafka: KafkaSettings, name: str
-) -> tuple[WebhookSubscriber, Sequence[views.LaneBacklog], Sequence[Mapping[str, Any]]]:
-    found = await registry.of_name(ledger, name)
-    cursors = await registry.cursors_of(ledger, [found.id])
-    places = {(one.topic, one.partition) for one in cursors}
-    kept = await asyncio.to_thread(bounds, kafka, places)
-    ends = {place: end for place, (_, end) in kept.items()}
-    attempts = await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS)
-    return found, views.backlog(cursors, ends), attempts

@@ -112,8 +112,8 @@ TABLES: Mapping[str, TableRetention] = {
     "submission_items": _SETTLED,
     "submissions": _SETTLED,
     "subscribers": TableRetention(
-        kept=_AS_LONG_AS_THE_LEDGER,
-        why=f"{_NO_PERSON}; deliveries name their subscriber",
+        kept="until they are removed",
+        why=f"{_NO_PERSON}; the history has who was removed",
     ),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),
     "unknown_brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),

@@ -115,7 +115,7 @@ class UnknownKeyError(SourceError):
     """No API key of this name or id is left."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"no key {name} is left to do that with; see: izin keys list")
+        super().__init__(f"there is no valid key {name}; see: izin keys list")
 
 
 class EndedKeyError(SourceError):

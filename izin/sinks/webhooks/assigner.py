@@ -24,7 +24,11 @@ from izin.sinks.ledger.webhooks.subscriber import (
     PauseReason,
     WebhookSubscriber,
 )
-from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.sinks.record.errors import (
+    ConcurrentChangeError,
+    LedgerUnavailableError,
+    UnknownSubscriberError,
+)
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.delivery import SubscriberDelivery
@@ -144,6 +148,8 @@ class DeliveryAssigner:
         known = {one.id: one for one in await registry.every(self.ledger)}
         cursors = await self._current(await registry.cursors_of(self.ledger, list(epochs)))
         for number, epoch in epochs.items():
+            if number not in known:
+                continue  # removed meanwhile
             mine = [one for one in cursors if one.subscriber_id == number]
             delivery = await self._made(known[number], epoch, mine)
             delivery.confirm(read_at)
@@ -238,8 +244,8 @@ class DeliveryAssigner:
                 await then()
             if give_back:
                 await assignments.give_back(self.ledger, delivery.number, delivery.epoch)
-        except (LedgerUnavailableError, ConcurrentChangeError) as error:
-            # It begins again with what is stored, and ends again then.
+        except (LedgerUnavailableError, ConcurrentChangeError, UnknownSubscriberError) as error:
+            # It begins again with what is stored, and ends again then, unless it was removed.
             _log.warning(
                 "delivery not ended in order",
                 subscriber=delivery.subscriber.name,

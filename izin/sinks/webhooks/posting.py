@@ -10,7 +10,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+)
 from yarl import URL
 
 from izin.sinks.webhooks.addresses import AllowedTargets
@@ -94,6 +100,10 @@ class Poster:
             return Reply(None, f"no reply within {self._timeout:g} s")
         except (RefusedAddressError, UnknownHostError) as error:
             return Reply(None, f"address refused: {error}")
+        except ClientConnectorError as error:
+            # Its own text has the state of TLS too, also of a URL that has none.
+            why = error.strerror or type(error.os_error).__name__
+            return Reply(None, f"no connection to {error.host}:{error.port}: {why}")
         except (ClientError, OSError, ValueError) as error:
             return Reply(None, f"{type(error).__name__}: {error}".removesuffix(": "))
 

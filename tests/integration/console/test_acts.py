@@ -52,6 +52,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
         *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
     ),
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
+    "subscribers remove": ("subscribers", "remove", "till", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
 

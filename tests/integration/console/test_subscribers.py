@@ -68,6 +68,25 @@ def test_subscriber_is_added_tested_shown_and_sent_to_again(izin: Izin, topics: 
     assert (paused.exit_code, json.loads(paused.stdout)["state"]) == (1, "paused (operator)")
 
 
+@pytest.mark.usefixtures("registered")
+def test_removed_subscriber_is_gone_and_its_name_is_free(izin: Izin, topics: KafkaSettings):
+    """Only with --execute; also where events wait for it, and a resend is not done."""
+    with receiving() as url:
+        assert izin(*ADD, "--url", url).exit_code == 0
+        publish(topics, 1, 2)
+        assert izin("subscribers", "resend", "crm", "--missing", "--execute").exit_code == 0
+        asked = izin("subscribers", "remove", "crm")
+        assert asked.exit_code == 0
+        assert f"crm of acme would get nothing more at {url}" in " ".join(asked.stderr.split())
+        assert "records wait for it; add --execute" in asked.stderr
+        assert izin("subscribers", "show", "crm").exit_code == 0
+        assert izin("subscribers", "remove", "crm", "--execute").exit_code == 0
+        assert izin("subscribers", "show", "crm").exit_code == 3
+        assert izin(*ADD, "--url", url).exit_code == 0
+        shown = izin("subscribers", "show", "crm", "--output", "json")
+        assert json.loads(shown.stdout)["backlog"]["express"] == {"open": 0, "unread": 0}
+
+
 WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     ((*ADD, "--url", "https://10.0.0.1/"), 3, "IZIN_WEBHOOK_ALLOWED"),
     ((*ADD, "--url", "ftp://127.0.0.1/"), 3, "https://host/path"),
@@ -75,6 +94,7 @@ WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("subscribers", "add", "crm", "--customer", "x", "--url", "http://127.0.0.1"), 3, "add x"),
     (("subscribers", "show", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "pause", "nobody"), 3, "there is no subscriber nobody"),
+    (("subscribers", "remove", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "rotate-secret", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "resend", "crm"), 2, "--since"),
     (("subscribers", "rotate-secret", "crm", "--grace", "-PT1H"), 2, "negative"),

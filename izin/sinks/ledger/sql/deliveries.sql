@@ -70,12 +70,12 @@ WHERE subscriber_id = %(id)s AND topic = %(topic)s AND partition = %(partition)s
     AND "offset" BETWEEN %(first)s AND %(last)s
 
 -- name: of-keys
--- The deliveries of keys.
-SELECT s.name AS subscriber, d.type, d.topic, d.partition, d."offset", d.webhook_id, d.attempts, d.status, d.delivered_at,
+-- The deliveries of keys. Of a removed subscriber the history has the name.
+SELECT coalesce(s.name, 'removed, no. ' || d.subscriber_id) AS subscriber, d.type, d.topic, d.partition, d."offset", d.webhook_id, d.attempts, d.status, d.delivered_at,
     d.key
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(k.key, 0) AND d.key = k.key
-JOIN subscribers AS s ON s.id = d.subscriber_id
+LEFT JOIN subscribers AS s ON s.id = d.subscriber_id
 ORDER BY d.delivered_at, d.batch, d.place
 
 -- name: batches

@@ -32,6 +32,13 @@ UPDATE subscribers SET former_secret = secret, former_until = %(until)s, secret 
 WHERE id = %(id)s
 RETURNING *
 
+-- name: remove
+-- Remove a subscriber, and how far it was. Its deliveries stay.
+WITH cursors AS (DELETE FROM delivery_cursors WHERE subscriber_id = %(id)s),
+orders AS (DELETE FROM resends WHERE subscriber_id = %(id)s)
+DELETE FROM subscribers WHERE id = %(id)s
+RETURNING *
+
 -- name: add-cursors
 -- Add cursors of a subscriber.
 INSERT INTO delivery_cursors (subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, end_offset)

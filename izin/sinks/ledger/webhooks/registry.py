@@ -142,6 +142,22 @@ async def resume(ledger: Ledger, name: str, *, by: str, now: datetime) -> Webhoo
     return await _change(ledger, name, "resume", "resume subscriber", {"now": now}, by, before, {})
 
 
+async def remove(ledger: Ledger, name: str, *, by: str, now: datetime) -> WebhookSubscriber:
+    """Remove a subscriber: nothing more is posted to it, and another may have its name.
+
+    What it has acknowledged stays in the ledger, under its number, which the history has.
+
+    Raises:
+        UnknownSubscriberError: there is none of this name.
+    """
+    async with ledger.transaction() as connection:
+        found = await _locked(connection, name)
+        await connection.execute(_SQL["remove"], {"id": found.id})
+        before = {**found.shown(), "number": found.id}
+        await _record(connection, "remove subscriber", found, by, now, before, {})
+    return found
+
+
 async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose order
     ledger: Ledger, name: str, *, secret: str, until: datetime, by: str, now: datetime
 ) -> WebhookSubscriber:
