@@ -41,8 +41,8 @@ _BY_IYS: Mapping[str, tuple[str, str]] = {
         "İzin tipi boş; ARAMA, MESAJ ya da EPOSTA yazın.",
     ),
     "H112": (
-        'an ONAY needs its instant: give consentDate, or say "dateBasis": "received" if it is now',
-        "Onayın verildiği tarih ve saat eksik; consentDate alanında bildirin.",
+        "an ONAY needs its instant; give the date and time at which the recipient consented",
+        "Onayın verildiği tarih ve saat eksik; alıcının onay verdiği anı bildirin.",
     ),
     "H113": (
         "no source is given; say where the consent was given",

@@ -15,6 +15,9 @@ NOT_ACKNOWLEDGED = ProblemText(
     "Kafka does not acknowledge; send this again, with the same Idempotency-Key",
 )
 
+_REMEDIES = {"H112": ' (consentDate), or say "dateBasis": "received" if it is now'}
+"""What only this way in has, by the code of a violation."""
+
 
 def refusal(
     *, records: int, published: int, postponed: int, forbidden: int, members: Mapping[str, Any]
@@ -60,7 +63,7 @@ def as_json(
             "pointer": place + _step(names.get(one.field, one.field)),
             "field": one.field,
             "code": one.code,
-            "reason": one.reason,
+            "reason": one.reason + _REMEDIES.get(one.code, ""),
             "reason_tr": one.reason_tr,
         }
         for one in violations

@@ -27,6 +27,7 @@ FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_RECORDS = 1000
 """As many as İYS accepts in one batch."""
 
+_BEGINS_JSON = (b"{", b"[")
 _ESCAPED = "surrogateescape"
 _MAX_FIELDS = 100
 _EVIDENCE = "evidence"
@@ -62,6 +63,12 @@ def read_records(content_type: str, body: bytes) -> tuple[Sequence[InputRecord],
     if media_type == JSON_TYPE:
         return _read_json(body)
     if media_type == FORM_TYPE:
+        if body.lstrip()[:1] in _BEGINS_JSON:  # curl says so of whatever it posts
+            raise RequestRefusedError(
+                415,
+                "JSON sent as a form",
+                f"for JSON send Content-Type: {JSON_TYPE}; the header says that it is a form",
+            )
         return _read_form(body)
     raise RequestRefusedError(
         415,

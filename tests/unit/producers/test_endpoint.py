@@ -273,6 +273,8 @@ async def test_ret_is_never_refused(client: httpx.AsyncClient, fake: FakePublish
         ({"Content-Type": "application/json"}, b"[" + b"{}," * 1000 + b"{}]", 413, "1000"),
         ({"Content-Type": "application/json"}, b" " * (MAX_BODY + 1), 413, "send less"),
         ({"Content-Type": FORM}, b"durum", 400, "form"),
+        ({"Content-Type": FORM}, b' {"recipient": 1}', 415, "for JSON send Content-Type: app"),
+        ({"Content-Type": FORM}, b"[{}]", 415, "for JSON send Content-Type: app"),
         ({"Content-Type": FORM}, b"a=1&" * 200, 400, "100 fields"),
     ],
 )

@@ -79,7 +79,7 @@ def test_page_has_requests_of_every_kind() -> None:
 
 async def test_request_of_the_readme_is_accepted(fake: FakePublisher) -> None:
     """Copied, it publishes a RET."""
-    (command,) = re.findall(r"^curl .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^curl \S+/v1/consents .*?[^\\]$", README, re.MULTILINE | re.DOTALL)
     got = await sent(command, fake)
     assert got.status_code == 202
     assert got.json()["events"][0]["violations"] == []

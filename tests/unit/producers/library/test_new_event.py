@@ -165,6 +165,14 @@ def test_wrong_values_refuse_an_opt_in_and_never_an_opt_out(
         assert codes(opt_out) == found - {("consent_date", "H112")}
 
 
+def test_missing_date_is_named_without_words_of_the_intake(validated: Validate):
+    """The library has no dateBasis, so the reason must not say to set it."""
+    (one,) = validated(a_new_event(consent_date=None)).violations
+    assert one.code == "H112"
+    assert "the recipient consented" in one.reason
+    assert "dateBasis" not in one.reason
+
+
 @pytest.mark.parametrize("brand", [None, "x", -1, 2**31, 1.0])
 def test_event_without_a_readable_brand_is_refused(validated: Validate, brand: object):
     """No key can be made of it, whatever its status."""
