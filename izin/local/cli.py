@@ -5,6 +5,7 @@ nothing to start.
 """
 
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from izin.local.connect import fetch_connect
+from izin.local.connect import fetch_connect, fetch_plugins, place_plugins
 from izin.local.errors import LocalError
 from izin.local.servers import LocalServers
 
@@ -93,11 +94,24 @@ def prepare(
     connect: Annotated[
         bool, typer.Option("--connect", help="Download Kafka Connect and its plugins too.")
     ] = False,
+    plugins: Annotated[
+        Path | None,
+        typer.Option(
+            "--connect-plugins",
+            metavar="FOLDER",
+            help="Download the plugins of Kafka Connect alone, and copy them to this folder.",
+        ),
+    ] = None,
 ) -> None:
     """Download what the servers need and start nothing, so that later starts need no network.
 
-    Exit code 1 if a download fails.
+    With --connect-plugins there is a folder for a worker's plugin.path (docs/connect.md); what its
+    subfolders of the two plugins had is replaced. Exit code 1 if a download fails.
     """
+    if plugins is not None:
+        with _exit_on_error():
+            place_plugins(fetch_plugins(on_progress=_report), plugins, shutil.copyfile)
+        return
     servers = LocalServers(Path(), registry=registry, environ={}, on_progress=_report)
     with _exit_on_error():
         for server in servers.servers:

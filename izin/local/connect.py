@@ -6,7 +6,7 @@ its drivers, and Apicurio's converter of Avro records.
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -85,12 +85,7 @@ class KafkaConnect(Server):
         self._jars, self._plugins = fetch_connect(on_progress=self._on_progress)
 
     def _command(self, port: int) -> Command:
-        for name, jars in self._plugins.items():
-            home = self._folder / PLUGINS / name
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True)
-            for jar in jars:
-                (home / jar.name).symlink_to(jar)
+        place_plugins(self._plugins, self._folder / PLUGINS, os.symlink)
         for name, content in self._files.items():
             (self._folder / name).write_text(content, encoding="utf-8")
         classes = os.pathsep.join(map(str, self._jars))
@@ -128,17 +123,39 @@ class KafkaConnect(Server):
         return len(connectors) == len(self._files) - 1 and set(states.values()) == {_RUNNING}
 
 
+def place_plugins(
+    plugins: Mapping[str, Sequence[Path]], folder: Path, place: Callable[[Path, Path], object]
+) -> None:
+    """Put the jars of each plugin into a folder of its own in ``folder``, by ``place``: a link, or
+    a copy. What was in these is removed.
+    """
+    for name, jars in plugins.items():
+        home = folder / name
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        for jar in jars:
+            place(jar, home / jar.name)
+
+
 def fetch_connect(*, on_progress: Progress = silent) -> tuple[list[Path], dict[str, list[Path]]]:
     """Return the jars of the worker, and those of each plugin by its name, downloading what is
     missing.
 
     Raises DownloadError, PackageMissingError or StateInUseError.
     """
+    plugins = fetch_plugins(on_progress=on_progress)
+    return fetch(_WORKER, on_progress=on_progress), plugins
+
+
+def fetch_plugins(*, on_progress: Progress = silent) -> dict[str, list[Path]]:
+    """Return the jars of each plugin by its name, downloading what is missing.
+
+    Raises DownloadError, PackageMissingError or StateInUseError.
+    """
     sink = fetch_unpacked(_SINK, on_progress=on_progress)
     converter = fetch(_CONVERTER, on_progress=on_progress)
-    plugins = {
+    return {
         "jdbc-sink": sorted(sink.rglob("*.jar")),
         # Kafka's own classes are the worker's: a converter that brought others would not fit them.
         "avro-converter": [jar for jar in converter if _KAFKA not in jar.as_posix()],
     }
-    return fetch(_WORKER, on_progress=on_progress), plugins
