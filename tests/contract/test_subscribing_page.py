@@ -2,12 +2,14 @@
 
 import ast
 import inspect
+import re
+from dataclasses import fields
 from datetime import timedelta
 
 from izin.consent.may_send import PermissionReason
 from izin.schemas import contracts
 from izin.schemas.topics import Topics
-from izin.subscribers import OutcomeKind
+from izin.subscribers import Change, OutcomeKind
 from tests.support.subscribers.page_clients import ROOT
 
 PAGE = "subscribing.md"
@@ -26,6 +28,18 @@ def test_page_has_every_reason_with_its_meaning():
     assert len(meanings) == len(PermissionReason)
     for reason, meaning in zip(PermissionReason, meanings, strict=True):
         assert f"| `{reason}` | {meaning} |\n" in page
+
+
+def test_page_has_every_change_with_its_fields():
+    """In the order of the classes, which a reader looks up there."""
+    page = (ROOT / "docs" / PAGE).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|`]* \| (.*) \|$", page, re.MULTILINE)
+    named = {name: re.findall(r"`(\w+)`", words) for name, words in rows}
+    shared = {one.name for one in fields(Change)}
+    assert named == {
+        one.__name__: [each.name for each in fields(one) if each.name not in shared]
+        for one in Change.__subclasses__()
+    }
 
 
 def test_page_names_topics_and_subjects_as_they_are():

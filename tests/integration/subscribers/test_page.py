@@ -1,6 +1,7 @@
 """docs/subscribing.md: its programs run as they stand there, against one broker, and agree."""
 
 import json
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +35,10 @@ EXPECTED = sorted(
         f"forget {ERASED}",
     ]
 )
+OF_LIBRARY = sorted(f"stop {STOPPED}" if one == f"send {STOPPED}" else one for one in EXPECTED)
+"""It knows that the permission is older than the opt-out."""
 Command = Callable[[Path], Sequence[str]]
+_PYTHON = page_clients.python_command
 
 
 @pytest.fixture(scope="module")
@@ -61,34 +65,81 @@ def publish(writer: TopicWriter) -> None:
 
 
 def a_client(
-    tmp_path: Path, name: str, command: Command, environ: Mapping[str, str]
+    tmp_path: Path,
+    name: str,
+    command: Command,
+    environ: Mapping[str, str],
+    *,
+    schemas: Path = ROOT / "izin" / "schemas" / "versions",
 ) -> RunningClient:
-    """Start the program that the page calls ``name``."""
+    """Start the program that the page calls ``name``, beside the module that it shares."""
     folder = tmp_path / name
     folder.mkdir()
-    (folder / "schemas").symlink_to(ROOT / "izin" / "schemas" / "versions")
-    (folder / name).write_text(blocks(PAGE)[name], encoding="utf-8")
+    (folder / "schemas").symlink_to(schemas)
+    for file in (name, "records.py"):
+        (folder / file).write_text(blocks(PAGE)[file], encoding="utf-8")
     return RunningClient(command(folder / name), folder, environ)
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("changes.py", page_clients.python_command),
-        ("plain.py", page_clients.python_command),
+        ("follow.py", _PYTHON),
         ("Subscriber.java", page_clients.java_command),
         ("subscriber.js", page_clients.node_command),
     ],
 )
-def test_client_prints_what_the_others_print(
+def test_plain_client_reads_and_skips_nothing(
     settings: KafkaSettings, tmp_path: Path, name: str, command: Command
 ):
-    """Without a registry, from the beginning; what was aborted is not read."""
+    """From the beginning, and not what was aborted. An opt-out that only a registry's schema reads
+    ends it, with the place of the record.
+    """
     publish(TopicWriter(settings))
     environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
     with a_client(tmp_path, name, command, environ) as client:
         until(lambda: len(client.lines()) >= len(EXPECTED), within=60)
         assert sorted(client.lines()) == EXPECTED
+        TopicWriter(settings, Codec(MemoryRegistry())).opt_out(SENDABLE)
+        until(client.has_ended, within=30)
+        assert re.search(r"consent-opt-outs, partition \d, offset \d+: .*registry", client.errors())
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("follow.py", _PYTHON),
+        ("Subscriber.java", page_clients.java_command),
+        ("subscriber.js", page_clients.node_command),
+    ],
+)
+def test_plain_client_without_schemas_ends_at_once(tmp_path: Path, name: str, command: Command):
+    """And says what to copy; else it would end at the first record, days later."""
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+    with a_client(tmp_path, name, command, environ, schemas=tmp_path) as client:
+        until(client.has_ended, within=30)
+        assert "no schemas in the folder schemas" in client.errors()
+
+
+def test_snapshot_is_taken_and_followed(settings: KafkaSettings, tmp_path: Path):
+    """To its end, whatever is behind the last record; then an older consent opens no key."""
+    writer = TopicWriter(settings)
+    publish(writer)
+    writer.in_transaction(writer.topics.opt_outs, [(ERASED, an_opt_out(ERASED, NOON))], commit=True)
+    environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
+    with a_client(tmp_path, "snapshot.py", _PYTHON, environ) as client:
+        expected = [f"send {SENDABLE}", "complete"]
+        until(lambda: len(client.lines()) >= 2, within=30)
+        assert client.lines() == expected
+        for change in (
+            lambda: writer.opt_out(SENDABLE, at=NOON + timedelta(minutes=1)),
+            lambda: writer.permit(SENDABLE),
+            lambda: writer.permit(SENDABLE, at=NOON + timedelta(minutes=2)),
+        ):
+            change()
+            expected.append(f"{'send' if len(expected) == 4 else 'stop'} {SENDABLE}")
+            until(lambda: len(client.lines()) >= len(expected), within=30)
+        assert client.lines() == expected
 
 
 class _Registry(BaseHTTPRequestHandler):
@@ -108,10 +159,12 @@ class _Registry(BaseHTTPRequestHandler):
         """Write nothing to standard error."""
 
 
-def test_client_with_a_registry_prints_the_same(settings: KafkaSettings, tmp_path: Path):
-    """The other framing, and schemas by their ids; the library reads it too."""
+def test_both_framings_of_a_topic_are_read(settings: KafkaSettings, tmp_path: Path):
+    """The registry was switched on over existing records; the library reads both too."""
     registry = MemoryRegistry()
     publish(TopicWriter(settings, Codec(registry)))
+    old = key_of(5)
+    TopicWriter(settings).permit(old)
     handler = type("Registry", (_Registry,), {"schemas": registry.schemas})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -123,12 +176,16 @@ def test_client_with_a_registry_prints_the_same(settings: KafkaSettings, tmp_pat
     try:
         with ExitStack() as stack:
             clients = [
-                stack.enter_context(a_client(tmp_path, name, page_clients.python_command, environ))
-                for name in ("registry.py", "changes.py")
+                (stack.enter_context(a_client(tmp_path, name, _PYTHON, environ)), expected)
+                for name, expected in (
+                    ("snapshot.py", ["complete", f"send {SENDABLE}"]),
+                    ("changes.py", OF_LIBRARY),
+                )
             ]
-            for client in clients:
-                until(lambda one=client: len(one.lines()) >= len(EXPECTED), within=30)  # type: ignore[misc]
-                assert sorted(client.lines()) == EXPECTED
+            for client, expected in clients:
+                found = sorted([*expected, f"send {old}"])
+                until(lambda one=client, all_=found: len(one.lines()) >= len(all_), within=30)  # type: ignore[misc]
+                assert sorted(client.lines()) == found
     finally:
         server.shutdown()
         thread.join()
@@ -139,7 +196,7 @@ def test_list_answers_as_the_page_says(settings: KafkaSettings, tmp_path: Path):
     """The shortest program: one key, which opted out."""
     publish(TopicWriter(settings))
     environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
-    with a_client(tmp_path, "may_send.py", page_clients.python_command, environ) as client:
+    with a_client(tmp_path, "may_send.py", _PYTHON, environ) as client:
         until(lambda: bool(client.lines()), within=30)
         assert client.lines() == ["False opted-out"]
 
@@ -149,11 +206,11 @@ def test_stored_checkpoint_makes_each_change_count_once(settings: KafkaSettings,
     writer = TopicWriter(settings)
     writer.opt_out(*(key_of(one) for one in range(20)))
     environ = {"KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers}
-    with a_client(tmp_path, "stored.py", page_clients.python_command, environ) as client:
+    with a_client(tmp_path, "stored.py", _PYTHON, environ) as client:
         until(lambda: len(client.lines()) >= 5, within=30)
     writer.opt_out(key_of(100))
     folder = tmp_path / "stored.py"
-    again = RunningClient(page_clients.python_command(folder / "stored.py"), folder, environ)
+    again = RunningClient(_PYTHON(folder / "stored.py"), folder, environ)
     with again, sqlite3.connect(folder / "stops.db") as database:
         count = "SELECT count(*), max(times) FROM stops"
         until(lambda: database.execute(count).fetchone() == (21, 1), within=30)

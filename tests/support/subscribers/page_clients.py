@@ -102,9 +102,17 @@ class RunningClient:
         self._process.kill()
         self._process.wait()
 
+    def has_ended(self) -> bool:
+        """Return whether it ended by itself."""
+        return self._process.poll() is not None
+
+    def errors(self) -> str:
+        """Return what it has written to standard error."""
+        return self._errors.read_text(encoding="utf-8")
+
     def lines(self) -> list[str]:
         """Return what it has printed about keys; fail where it ended by itself."""
         status = self._process.poll()
-        assert status in {None, 0}, self._errors.read_text(encoding="utf-8")[-2000:]
+        assert status in {None, 0}, self.errors()[-2000:]
         text = self._output.read_text(encoding="utf-8")
         return [one for one in text.splitlines() if not one.startswith("{")]
