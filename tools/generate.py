@@ -126,8 +126,8 @@ _TOPICS = """{note}
 From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwise). Topics of P
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
 murmur2 gives it; `order-positions` has a record for each partition number, on that partition, and
-`first-receipts` is keyed by event id. `ledger-positions` has one record, `iys-freshness` one for
-each `brand_code/type`. In `desired-consents` an erased key is a tombstone, and a suppression stands
+`first-receipts` is keyed by event id, `gate-receipts` by receipt id. `ledger-positions` has one
+record, `iys-freshness` one for each `brand_code/type`. In `desired-consents` an erased key is a tombstone, and a suppression stands
 beside it, whose key begins with `suppressed/`: skip it
 ([privacy.md](privacy.md)).
 

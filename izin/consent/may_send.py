@@ -11,6 +11,9 @@ registered first.
 
 An opt-out concerns commercial messages. Information that promotes nothing may be sent whatever is
 registered or desired, without querying İYS (m.6/5): see :mod:`izin.consent.message_classes`.
+
+The answer has two halves. :func:`may_send` is what the ledger knows of a key, and is published;
+:func:`verdict` adds what only holds at the moment when somebody asks.
 """
 
 from dataclasses import dataclass
@@ -30,8 +33,14 @@ class PermissionReason(StrEnum):
     """Not a commercial message: it needs no consent, and no opt-out applies to it."""
     OPTED_OUT = "opted-out"
     """The recipient opted out, here or at İYS, and no later consent is known."""
+    UNKNOWN = "unknown"
+    """The brand is not one of the caller's."""
     STALE = "stale"
     """What İYS holds was not confirmed for too long."""
+    SUSPENDED = "suspended"
+    """An operator has stopped the messages of the brand."""
+    RETAILER_NOT_COVERED = "retailer-not-covered"
+    """A retailer asks to whom the consent gives no access."""
     REGISTERED = "registered"
     """İYS holds a consent: the message may be sent."""
     AWAITING_IYS = "awaiting-iys"
@@ -63,32 +72,25 @@ class Permission:
     reason: PermissionReason
 
 
-def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fact
+def may_send(  # noqa: PLR0913  # one argument a fact
     *,
     recipient_type: RecipientType,
     desired: Status | None,
     latest_ret_at: datetime | None,
     registered: RegisteredState,
     verified: bool,
-    fresh: bool = True,
     collected: CollectedConsent = CollectedConsent.NONE,
-    message_class: MessageClass = MessageClass.COMMERCIAL,
 ) -> Permission:
-    """Return whether a message of ``message_class`` may be sent to a key: the first case that
-    applies, in the order of ``PermissionReason``.
+    """Return whether a commercial message may be sent to a key, by what the ledger knows of it: the
+    first case that applies, in the order of ``PermissionReason``.
 
-    ``verified``: İYS itself reported the registered state, in a query or a movement. ``fresh``: it
-    was confirmed within the caller's bound.
+    ``verified``: İYS itself reported the registered state, in a query or a movement.
     """
-    if CLASSES[message_class].kind is MessageKind.EXEMPT:
-        return Permission(may_send=True, reason=PermissionReason.EXEMPT)
     is_registered = registered.value is Registered.ONAY
     if desired is Status.RET or registered.value is Registered.RET:
         return _denied(PermissionReason.OPTED_OUT)
     if is_registered and latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
         return _denied(PermissionReason.OPTED_OUT)
-    if not fresh:
-        return _denied(PermissionReason.STALE)
     if is_registered and verified:
         return Permission(may_send=True, reason=PermissionReason.REGISTERED)
     match collected:
@@ -100,9 +102,50 @@ def may_send(  # noqa: PLR0911, PLR0913 - one return a reason, one argument a fa
             pass
         case never:
             assert_never(never)
-    if registered.value is Registered.NONE and recipient_type is RecipientType.TACIR:
-        return _denied(PermissionReason.REGISTER_FIRST)
-    return _denied(PermissionReason.NOT_REGISTERED)
+    return _denied(unregistered(recipient_type, registered.value))
+
+
+def unregistered(
+    recipient_type: RecipientType, registered: Registered = Registered.NONE
+) -> PermissionReason:
+    """Return the reason where no consent is known, here or at İYS."""
+    if registered is Registered.NONE and recipient_type is RecipientType.TACIR:
+        return PermissionReason.REGISTER_FIRST
+    return PermissionReason.NOT_REGISTERED
+
+
+def verdict(  # noqa: PLR0913  # one argument a fact
+    standing: PermissionReason,
+    *,
+    message_class: MessageClass = MessageClass.COMMERCIAL,
+    opted_out: bool,
+    known: bool,
+    current: bool,
+    suspended: bool,
+    covered: bool = True,
+    needs_registration: bool = True,
+) -> Permission:
+    """Return whether a message of ``message_class`` may be sent now to a key of which the ledger
+    says ``standing``: the first case that applies, in the order of ``PermissionReason``.
+
+    ``opted_out``: there is an opt-out beside what the ledger knows: one that is not decided yet, or
+    that the address gave under the other recipient type. ``known``: the brand is the caller's.
+    ``current``: our state and İYS's data are fresh enough. ``covered``: who asks is no retailer, or
+    one whom the consent gives access. ``needs_registration``: a merchant must stand in İYS first.
+    """
+    if CLASSES[message_class].kind is MessageKind.EXEMPT:
+        return Permission(may_send=True, reason=PermissionReason.EXEMPT)
+    for holds, reason in (
+        (opted_out or standing is PermissionReason.OPTED_OUT, PermissionReason.OPTED_OUT),
+        (not known, PermissionReason.UNKNOWN),
+        (not current, PermissionReason.STALE),
+        (suspended, PermissionReason.SUSPENDED),
+        (not covered, PermissionReason.RETAILER_NOT_COVERED),
+    ):
+        if holds:
+            return _denied(reason)
+    is_free = standing is PermissionReason.REGISTER_FIRST and not needs_registration
+    return Permission(may_send=is_free or standing is PermissionReason.REGISTERED, reason=standing)
 
 
 def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:

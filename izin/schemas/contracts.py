@@ -38,6 +38,7 @@ RECORDS = (
     "ApiKey",
     "LedgerPositions",
     "IysFreshness",
+    "GateReceipt",
 )
 """In the order in which they may contain each other."""
 

@@ -101,6 +101,7 @@ class Topics:
         self.api_keys = self._unkeyed("api-keys", "ApiKey", _LATEST)
         self.ledger_positions = self._unkeyed("ledger-positions", "LedgerPositions", _POSITIONS)
         self.freshness = self._unkeyed("iys-freshness", "IysFreshness", _LATEST)
+        self.gate_receipts = self._topic("gate-receipts", "GateReceipt", _OUTPUT, "gate")
         self.anchors = self._unkeyed("ledger-anchors", "Anchor", _EVIDENCE)
 
     def _topic(
@@ -146,6 +147,7 @@ class Topics:
             self.api_keys,
             self.ledger_positions,
             self.freshness,
+            self.gate_receipts,
             self.anchors,
             self.dead_letters,
         )

@@ -39,7 +39,10 @@ _WAITING = frozenset({"pending", "retryable"})
 _PERMISSIONS: Mapping[str, str] = {
     PermissionReason.EXEMPT: "information that needs no consent",
     PermissionReason.OPTED_OUT: "the recipient opted out",
+    PermissionReason.UNKNOWN: "the brand is not one of the caller's",
     PermissionReason.STALE: "not confirmed for too long",
+    PermissionReason.SUSPENDED: "an operator has stopped the messages of the brand",
+    PermissionReason.RETAILER_NOT_COVERED: "the consent gives the retailer no access",
     PermissionReason.REGISTERED: "İYS holds the consent",
     PermissionReason.AWAITING_IYS: "İYS does not hold the consent yet",
     PermissionReason.VOID: "the consent expired or was refused: a new one is needed",

@@ -47,7 +47,6 @@ def test_registered_onay_is_permitted():
         ({"verified": False, "collected": CollectedConsent.PENDING}, "awaiting-iys"),
         ({"registered": NOWHERE, "collected": CollectedConsent.PENDING}, "awaiting-iys"),
         ({"registered": NOWHERE, "collected": CollectedConsent.VOID}, "void"),
-        ({"fresh": False}, PermissionReason.STALE),
         ({"latest_ret_at": NOON}, PermissionReason.OPTED_OUT),
         (
             {"latest_ret_at": EARLIER, "registered": RegisteredState(value=Registered.ONAY)},
@@ -98,15 +97,13 @@ def test_merchant_whom_iys_does_not_have_is_registered_first():
     st.sampled_from([None, EARLIER, NOON]),
     st.sampled_from([HELD, *(RegisteredState(value=value) for value in Registered)]),
     st.booleans(),
-    st.booleans(),
 )
-def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
+def test_unknown_or_missing_state_is_denied(
     recipient_type: RecipientType,
     desired: Status | None,
     latest_ret_at: datetime | None,
     registered: RegisteredState,
     verified: bool,
-    fresh: bool,
 ):
     """A permission meets all its conditions."""
     answer = may_send(
@@ -115,11 +112,9 @@ def test_unknown_or_missing_state_is_denied(  # noqa: PLR0917 - hypothesis gives
         latest_ret_at=latest_ret_at,
         registered=registered,
         verified=verified,
-        fresh=fresh,
     )
     if answer.may_send:
         assert verified
-        assert fresh
         assert desired is not Status.RET
         assert registered.value is Registered.ONAY
         assert latest_ret_at is None or latest_ret_at < NOON

@@ -1,6 +1,6 @@
 """Every case of "may I send?" against an oracle."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import product
 from typing import NamedTuple
@@ -8,7 +8,14 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.may_send import CollectedConsent, Permission, PermissionReason, may_send
+from izin.consent.may_send import (
+    CollectedConsent,
+    Permission,
+    PermissionReason,
+    may_send,
+    unregistered,
+    verdict,
+)
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
@@ -20,82 +27,112 @@ RETS = {
     "same": NOON,
     "after": NOON + timedelta(seconds=1),
 }
+COMMERCIAL = [one for one in MessageClass if CLASSES[one].kind is MessageKind.COMMERCIAL]
 
 
-class Question(NamedTuple):
-    """A combination of everything that the permission depends on."""
+class Facts(NamedTuple):
+    """A combination of everything that the ledger's answer depends on."""
 
-    message: MessageClass
     recipient: str
     desired: str | None
     registered: str
     verified: bool
-    fresh: bool
     latest_ret: str
     dated: bool
     by_citizen: bool
     collected: str
 
 
-def questions() -> Iterator[Question]:
+class Moment(NamedTuple):
+    """A combination of everything that holds only when it is asked."""
+
+    message: MessageClass
+    opted_out: bool
+    known: bool
+    current: bool
+    suspended: bool
+    covered: bool
+    needs_registration: bool
+
+
+YES_OR_NO = (True, False)
+
+
+def facts() -> Iterator[Facts]:
     """Yield every combination."""
-    yes_or_no = (True, False)
     yield from map(
-        Question._make,
+        Facts._make,
         product(
-            MessageClass,
             ("BIREYSEL", "TACIR"),
             ("ONAY", "RET", None),
             ("ONAY", "RET", "NONE", "NOT_ONAY", "UNKNOWN"),
-            yes_or_no,
-            yes_or_no,
+            YES_OR_NO,
             RETS,
-            yes_or_no,
-            yes_or_no,
+            YES_OR_NO,
+            YES_OR_NO,
             ("none", "pending", "void"),
         ),
     )
 
 
-def answered(question: Question) -> Permission:
-    """Return what the law answers."""
-    stated = NOON if question.dated else None
+def moments(classes: Iterable[MessageClass] = MessageClass) -> Iterator[Moment]:
+    """Yield every combination, for messages of ``classes``."""
+    yield from map(Moment._make, product(classes, *[YES_OR_NO] * 6))
+
+
+def standing(one: Facts) -> Permission:
+    """Return what the ledger answers."""
+    stated = NOON if one.dated else None
     return may_send(
-        message_class=question.message,
-        recipient_type=RecipientType(question.recipient),
-        desired=None if question.desired is None else Status(question.desired),
-        latest_ret_at=RETS[question.latest_ret],
+        recipient_type=RecipientType(one.recipient),
+        desired=None if one.desired is None else Status(one.desired),
+        latest_ret_at=RETS[one.latest_ret],
         registered=RegisteredState(
-            value=Registered(question.registered),
+            value=Registered(one.registered),
             creation_date=stated,
             consent_date=stated,
-            from_iys=question.by_citizen,
+            from_iys=one.by_citizen,
         ),
-        verified=question.verified,
-        fresh=question.fresh,
-        collected=CollectedConsent(question.collected),
+        verified=one.verified,
+        collected=CollectedConsent(one.collected),
     )
 
 
-def oracle(question: Question) -> tuple[bool, str]:
+def answered(reason: PermissionReason, moment: Moment) -> Permission:
+    """Return what is answered at that moment."""
+    return verdict(
+        reason,
+        message_class=moment.message,
+        opted_out=moment.opted_out,
+        known=moment.known,
+        current=moment.current,
+        suspended=moment.suspended,
+        covered=moment.covered,
+        needs_registration=moment.needs_registration,
+    )
+
+
+def oracle(one: Facts, moment: Moment) -> tuple[bool, str]:
     """Return the answer of the law: the first rule that applies."""
-    promotes = question.message in {"commercial", "greeting", "satisfaction-survey"}
-    onay = question.registered == "ONAY"
-    merchant = question.recipient == "TACIR"
-    later_than_every_ret = question.latest_ret == "never" or (
-        question.dated and question.latest_ret == "before"
-    )
+    promotes = moment.message in {"commercial", "greeting", "satisfaction-survey"}
+    onay = one.registered == "ONAY"
+    unregistered_merchant = one.registered == "NONE" and one.recipient == "TACIR"
+    later_than_every_ret = one.latest_ret == "never" or (one.dated and one.latest_ret == "before")
     return next(
         (allowed, reason)
         for holds, allowed, reason in (
             (not promotes, True, "exempt"),
-            ("RET" in {question.desired, question.registered}, False, "opted-out"),
+            (moment.opted_out, False, "opted-out"),
+            ("RET" in {one.desired, one.registered}, False, "opted-out"),
             (onay and not later_than_every_ret, False, "opted-out"),
-            (not question.fresh, False, "stale"),
-            (onay and question.verified, True, "registered"),
-            (question.collected == "pending", False, "awaiting-iys"),
-            (question.collected == "void", False, "void"),
-            (question.registered == "NONE" and merchant, False, "register-first"),
+            (not moment.known, False, "unknown"),
+            (not moment.current, False, "stale"),
+            (moment.suspended, False, "suspended"),
+            (not moment.covered, False, "retailer-not-covered"),
+            (onay and one.verified, True, "registered"),
+            (one.collected == "pending", False, "awaiting-iys"),
+            (one.collected == "void", False, "void"),
+            (unregistered_merchant, not moment.needs_registration, "register-first"),
             (True, False, "not-registered"),
         )
         if holds
@@ -103,23 +140,53 @@ def oracle(question: Question) -> tuple[bool, str]:
 
 
 def test_every_case_is_answered_as_the_law_says():
-    """Class, recipient type, desired, registered, verified, fresh, latest RET, date, by whom."""
-    asked = list(questions())
-    assert len(asked) == len(MessageClass) * 2 * 3 * 5 * 2 * 2 * 4 * 2 * 2 * 3
-    wrong = [
-        one for one in asked if (answered(one).may_send, str(answered(one).reason)) != oracle(one)
-    ]
+    """Whatever the ledger knows of a key, at whatever moment, for whatever message it is asked."""
+    known, asked = list(facts()), list(moments([MessageClass.COMMERCIAL, MessageClass.INVOICE]))
+    assert (len(known), len(asked)) == (2 * 3 * 5 * 2 * 4 * 2 * 2 * 3, 2 * 2**6)
+    wrong, reasons = [], set()
+    for one in known:
+        reason = standing(one).reason
+        for moment in asked:
+            answer = answered(reason, moment)
+            reasons.add(answer.reason)
+            if (answer.may_send, answer.reason) != oracle(one, moment):
+                wrong.append((one, moment))
     assert wrong == []
-    assert {answered(one).reason for one in asked} == set(PermissionReason)
+    assert reasons == set(PermissionReason)
+
+
+def test_ledger_and_gate_agree_on_a_commercial_message():
+    """What is published is what is answered where nothing else holds at the moment."""
+    usual = Moment(MessageClass.COMMERCIAL, False, True, True, False, True, True)
+    for one in facts():
+        published = standing(one)
+        assert answered(published.reason, usual) == published
 
 
 def test_information_is_permitted_whatever_is_registered():
     """m.6/1-2, m.6/5: an opt-out concerns commercial messages, and İYS need not be queried."""
-    exempt = [one for one in questions() if CLASSES[one.message].kind is MessageKind.EXEMPT]
+    exempt = [one for one in moments() if CLASSES[one.message].kind is MessageKind.EXEMPT]
     assert exempt
-    assert {answered(one) for one in exempt} == {
+    assert {answered(reason, one) for reason in PermissionReason for one in exempt} == {
         Permission(may_send=True, reason=PermissionReason.EXEMPT)
     }
+
+
+def test_only_a_consent_at_iys_permits_a_commercial_message():
+    """But for a merchant whose registration counsel has found unnecessary."""
+    permitted = {
+        (str(reason), one.needs_registration)
+        for reason in PermissionReason
+        for one in moments(COMMERCIAL)
+        if answered(reason, one).may_send
+    }
+    assert permitted == {("registered", True), ("registered", False), ("register-first", False)}
+
+
+def test_key_of_which_nothing_is_known_permits_nothing():
+    """A merchant is to be registered first, anybody else must consent."""
+    assert unregistered(RecipientType.TACIR) is PermissionReason.REGISTER_FIRST
+    assert unregistered(RecipientType.BIREYSEL) is PermissionReason.NOT_REGISTERED
 
 
 def test_every_message_class_has_its_rule():
@@ -128,14 +195,9 @@ def test_every_message_class_has_its_rule():
     for rule in CLASSES.values():
         assert "m." in rule.article
         assert rule.sentence.endswith(".")
-    commercial = {one for one in MessageClass if CLASSES[one].kind is MessageKind.COMMERCIAL}
-    assert commercial == {MessageClass.COMMERCIAL, MessageClass.GREETING, MessageClass.SURVEY}
-    unsaid = may_send(
-        recipient_type=RecipientType.BIREYSEL,
-        desired=Status.RET,
-        latest_ret_at=NOON,
-        registered=RegisteredState(value=Registered.RET),
-        verified=True,
+    assert set(COMMERCIAL) == {MessageClass.COMMERCIAL, MessageClass.GREETING, MessageClass.SURVEY}
+    unsaid = verdict(
+        PermissionReason.OPTED_OUT, opted_out=False, known=True, current=True, suspended=False
     )
     assert unsaid == Permission(may_send=False, reason=PermissionReason.OPTED_OUT)
 
@@ -144,7 +206,6 @@ INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(s
 
 
 @given(
-    st.sampled_from([one for one in MessageClass if CLASSES[one].kind is MessageKind.COMMERCIAL]),
     st.sampled_from(RecipientType),
     st.sampled_from([None, *Status]),
     INSTANTS,
@@ -155,29 +216,26 @@ INSTANTS = st.none() | st.integers(-3, 3).map(lambda seconds: NOON + timedelta(s
         consent_date=INSTANTS,
         from_iys=st.booleans(),
     ),
-    st.tuples(st.booleans(), st.booleans()),
+    st.booleans(),
 )
-def test_commercial_message_at_the_latest_ret_is_denied(  # noqa: PLR0917 - hypothesis gives them by position
-    message: MessageClass,
+def test_commercial_message_at_the_latest_ret_is_denied(
     recipient: RecipientType,
     desired: Status | None,
     latest_ret_at: datetime | None,
     registered: RegisteredState,
-    known: tuple[bool, bool],
+    verified: bool,
 ):
     """Of an ONAY and a RET the later counts, and in a shared second the RET."""
     answer = may_send(
-        message_class=message,
         recipient_type=recipient,
         desired=desired,
         latest_ret_at=latest_ret_at,
         registered=registered,
-        verified=known[0],
-        fresh=known[1],
+        verified=verified,
     )
     if not answer.may_send:
         return
-    assert all(known)
+    assert verified
     assert desired is not Status.RET
     if latest_ret_at is not None:
         assert registered.value is Registered.ONAY
