@@ -24,7 +24,6 @@ from izin.console.terminal.output import (
     print_rows,
     warn,
 )
-from izin.producers.brand_directory import BrandReader
 from izin.producers.files.columns import (
     ColumnChoices,
     ColumnsError,
@@ -33,6 +32,7 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.mapping.dates import DateRules, ExcelEpoch
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 
 

@@ -19,7 +19,6 @@ from izin.console.terminal.output import (
     kafka_settings,
     print_rows,
 )
-from izin.producers.brand_directory import BrandReader
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.judgement import RefusedRecord
@@ -27,6 +26,7 @@ from izin.producers.mapping.records import EventOrigin, read, validate
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 
 _ACKNOWLEDGED_WITHIN = timedelta(seconds=30)

@@ -24,10 +24,10 @@ from izin.demo.progress import Bar, StageFailedError, Stages, wait_until
 from izin.demo.report import Kill
 from izin.demo.simulator_client import RegisterEntry, SimulatorClient
 from izin.demo.subscriber import Subscriber
-from izin.producers.brand_directory import BrandReader
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
+from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
 from izin.schemas.codec import Codec
 

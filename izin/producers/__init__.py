@@ -2,7 +2,6 @@
 
     consent_publisher  the library for other teams: ``ConsentPublisher``, with ``new_event``
     publishing         lane, key, bytes, headers, acknowledgement; deterministic event ids
-    brand_directory    the customer of a brand, from the topic ``brands``
     mapping            the fields of a source read and validated
     files              a CRM export, imported and reported
     intake             the HTTP endpoint for signups: ``python -m izin.producers``

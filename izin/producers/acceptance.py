@@ -15,7 +15,6 @@ from izin.consent.model import ConsentEvent
 from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.field_values import LARGEST_INT, LARGEST_LONG, bounded, number_of
@@ -24,6 +23,7 @@ from izin.producers.mapping.records import identity_of
 from izin.producers.mapping.violations import MAX_EVIDENCE, violation
 from izin.producers.new_event import NewEvent, utc_now
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
+from izin.projections.brand_directory import BrandDirectory
 
 _DAMAGED = "IZIN-CHARACTER"
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})

@@ -8,7 +8,6 @@ from datetime import timedelta
 from confluent_kafka import KafkaException
 
 from izin.consent.violations import Violation
-from izin.producers.brand_directory import BrandDirectory, BrandReader
 from izin.producers.new_event import utc_now
 from izin.producers.publishing.event_publisher import (
     Published,
@@ -17,6 +16,7 @@ from izin.producers.publishing.event_publisher import (
     UndeliveredError,
 )
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.errors import SettingError
 from izin.runtime.kafka_environment import KafkaAccess
 

@@ -194,6 +194,13 @@ class Codec:
         """Return the frame that precedes the body of a ``record`` written here."""
         return self._headers[record]
 
+    def writer_of(self, data: bytes) -> contracts.Contract:
+        """Return the version of the contract that the frame of ``data`` names.
+
+        Raises UndecodableError, and UnknownSchemaError where it cannot be found.
+        """
+        return self._writer(data)[0]
+
     def _read_fast(self, record: str, readers: Mapping[str, Read], data: bytes) -> object:
         """Return what the reader of ``record`` reads of ``data``, or None where fastavro must."""
         header = self._headers.get(record)

@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import partial
 
 from izin.consent.may_send import PermissionReason
+from izin.projections.packed_permissions import PackedPermissions, whole_seconds
+from izin.projections.permission_reader import consent_second
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
@@ -25,9 +27,8 @@ from izin.subscribers.changes import (
     PermissionChanged,
     UnreadableRecord,
 )
-from izin.subscribers.packed_permissions import PackedPermissions, whole_seconds
 from izin.subscribers.reading import KeyFilter
-from izin.subscribers.tables import OptOutTable, Reporter, consent_second
+from izin.subscribers.tables import OptOutTable, Reporter
 
 _FRESH = 5.0
 """Seconds for which the opt-outs may not have been seen complete where a permission is let out."""

@@ -17,9 +17,9 @@ from typing import Self
 from izin.consent.fields import normalised
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey
+from izin.projections.packed_permissions import PackedPermissions
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.topic_follower import TopicFollower
-from izin.subscribers.packed_permissions import PackedPermissions
 from izin.subscribers.reading import KeyFilter
 from izin.subscribers.tables import (
     Answer,

@@ -4,15 +4,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from izin.consent.errors import SourceError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import ConsentKey, Status
+from izin.projections.packed_permissions import Known, PackedPermissions, whole_seconds
+from izin.projections.permission_reader import facts_of
 from izin.runtime.plain_log import PlainLogger
 from izin.schemas.codec import UndecodableError
 from izin.schemas.records import UNREADABLE, AvroRecord, consent_from_avro, key_from_avro
-from izin.subscribers.packed_permissions import Known, PackedPermissions, whole_seconds
 from izin.subscribers.reading import KeyFilter, known_or_text
 
 _log = PlainLogger(__name__)
@@ -38,16 +38,6 @@ def answer_of(known: Known | None) -> Answer:
     if known is None:
         return UNKNOWN
     return Answer(may_send=known.may_send, reason=known_or_text(PermissionReason, known.reason))
-
-
-def consent_second(registered_at: datetime | None, consent_date: datetime | None) -> int:
-    """Return from when the consent counts that İYS holds, in whole seconds; 0 if it is not said.
-
-    Of the consent's own date and that of its registration the earlier: it is the one that an
-    opt-out must not be later than.
-    """
-    instants = [one for one in (registered_at, consent_date) if one]
-    return min(map(whole_seconds, instants), default=0)
 
 
 class Reporter:
@@ -99,12 +89,7 @@ class PermissionTable:
         key = key_from_avro(record)
         if not self._reporter.wanted.has(key):
             return
-        if record["may_send"]:
-            given_at = consent_second(record["registered_at"], record["consent_date"])
-            is_changed = self._known.permit(key.encode(), record["reason"], given_at)
-        else:
-            is_changed = self._known.deny(key.encode(), record["reason"])
-        if is_changed:
+        if self._known.put(key.encode(), facts_of(record)):
             self._reporter.changed(key)
 
     def remove(self, key: bytes) -> None:

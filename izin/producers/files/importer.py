@@ -17,7 +17,6 @@ from typing import NoReturn, assert_never
 
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
 from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
 from izin.producers.files.delimited import (
     FileRow,
@@ -43,6 +42,7 @@ from izin.producers.publishing.event_publisher import (
     UndeliveredError,
 )
 from izin.producers.publishing.kafka_record import UnencodableError
+from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
 from izin.runtime.errors import BrokerError
 
 _FLUSH_TIMEOUT = timedelta(seconds=90)

@@ -29,7 +29,6 @@ from starlette.routing import Route
 
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Receipts
 from izin.producers.intake.metrics import IntakeMetrics
@@ -48,6 +47,7 @@ from izin.producers.intake.validation import (
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_publisher import EventPublisher, Published
+from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.api_keys.authorisation import authorised
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.errors import BrokerError

@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import uvloop
 
-from izin.producers.brand_directory import BrandDirectory, BrandReader
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.intake.receipt_log import ReceiptLog
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
+from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import operations_app

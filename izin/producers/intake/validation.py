@@ -20,7 +20,6 @@ from datetime import datetime
 
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.first_receipts import Lookup, Receipts, lookup_of
 from izin.producers.intake.request_body import InputRecord
@@ -30,6 +29,7 @@ from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import CHANCE_BYTES, message_event_id, new_event_id
+from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.api_keys.access import Outside, outside
 from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger

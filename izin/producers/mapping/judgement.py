@@ -9,9 +9,9 @@ from izin.consent.due_dates import TERM_DAYS, BrandTerms, expires_at
 from izin.consent.making import maker
 from izin.consent.model import AdmittedEvent, ConsentEvent, ConsentKey, Status
 from izin.consent.violations import Violation
-from izin.producers.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 from izin.producers.mapping import field_names
 from izin.producers.mapping.violations import violation
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand, UnknownBrandError
 
 _SHORTEST_TERM = timedelta(days=TERM_DAYS)
 

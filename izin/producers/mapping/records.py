@@ -17,7 +17,6 @@ from izin.consent.model import Channel, ConsentEvent, DateBasis, Status
 from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.mapping import field_names
 from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
 from izin.producers.mapping.field_names import Field
@@ -31,6 +30,7 @@ from izin.producers.mapping.field_values import (
 )
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, find_brand, judge
 from izin.producers.mapping.violations import violation
+from izin.projections.brand_directory import BrandDirectory
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
 _BY_CHANNEL: Mapping[str, Field] = MappingProxyType(

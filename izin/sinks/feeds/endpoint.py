@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.errors import OurError
+from izin.projections.decided import ForeignTokenError
 from izin.runtime.api_keys.authorisation import authorised
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.operations import Faults, health
@@ -38,7 +39,7 @@ from izin.sinks.feeds.metrics import FeedMetrics
 from izin.sinks.feeds.older_records import BusyReadersError
 from izin.sinks.feeds.parameters import FeedRequest, feed_request
 from izin.sinks.feeds.reading import FeedSource, PageReading
-from izin.sinks.feeds.reflection import ForeignTokenError, NotReflectedError, Reflection
+from izin.sinks.feeds.reflection import NotReflectedError, Reflection
 from izin.sinks.feeds.sources import Sources
 
 _SEARCH = 2.0

@@ -4,7 +4,6 @@ Kafka's offsets have gaps: a transaction ends with a mark, and compaction remove
 stretch says up to which offset it reaches, not only which records it has.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -103,23 +102,3 @@ class Stretch(NamedTuple):
     """The next offset: up to here there is nothing else."""
     is_last: bool
     """Whether the partition ends there."""
-
-
-class Wakeup:
-    """Wakes everyone who waits for a change.
-
-    Take ``next`` before you look; what changes while you look then wakes you too.
-    """
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    @property
-    def next(self) -> asyncio.Event:
-        """What is set at the next change."""
-        return self._event
-
-    def notify(self) -> None:
-        """Wake all."""
-        self._event.set()
-        self._event = asyncio.Event()

@@ -19,18 +19,14 @@ from dataclasses import dataclass
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.errors import OurError, SourceError
+from izin.consent.errors import OurError
+from izin.projections.decided import check_token, decided_below
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, offsets
 from izin.schemas.consistency_token import LogPosition
-from izin.schemas.topics import Topics
 from izin.sinks.feeds.log import Feed, UnreachableLogError
 from izin.sinks.feeds.progress import PipelineProgress
-
-
-class ForeignTokenError(SourceError):
-    """A token that names topics or partitions which are no input of this installation."""
 
 
 class NotReflectedError(OurError):
@@ -68,10 +64,9 @@ class Reflection:
             UnreachableLogError: Kafka does not answer.
         """
         topics = self.settings.topics
+        check_token(token, topics, identities)
         wanted: dict[int, dict[str, int]] = defaultdict(dict)
         for topic, partition, offset in token:
-            if topic not in _lanes(topics) or partition >= identities.partitions[topic]:
-                raise ForeignTokenError
             wanted[partition][topic] = offset
         if not wanted:
             return {}
@@ -99,22 +94,13 @@ class Reflection:
         self, wanted: Mapping[int, Mapping[str, int]], identities: TopicIdentities
     ) -> bool:
         return all(
-            self._decided_below(partition, topic, identities) > offset
+            decided_below(
+                self.progress.decided.get(partition), topic, self.settings.topics, identities
+            )
+            > offset
             for partition, lanes in wanted.items()
             for topic, offset in lanes.items()
         )
-
-    def _decided_below(self, partition: int, topic: str, identities: TopicIdentities) -> int:
-        """Return the offset below which the order stage has decided ``topic``; -1: unknown."""
-        found = self.progress.decided.get(partition)
-        field = _lanes(self.settings.topics)[topic]
-        if (
-            found is None
-            or found["cluster_id"] != identities.cluster_id
-            or found[f"{field}_topic_id"] != identities.topic_ids[topic]
-        ):
-            return -1
-        return int(found[f"{field}_offset"])
 
     async def _until_taken(self, ends: Mapping[int, int], identities: TopicIdentities) -> None:
         topic_id = identities.topic_ids[self.settings.topics.decisions.name]
@@ -142,8 +128,3 @@ class Reflection:
             )
         except KafkaException as error:
             raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
-
-
-def _lanes(topics: Topics) -> Mapping[str, str]:
-    """Return how the fields of Positions about each input topic begin, by its name."""
-    return {topics.events.name: "events", topics.express.name: "express"}

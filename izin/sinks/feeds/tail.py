@@ -24,10 +24,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from izin.projections.wakeup import Wakeup
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.feeds.log import LogRecord, Stretch, Wakeup
+from izin.sinks.feeds.log import LogRecord, Stretch
 
 _POLL = 0.2
 _AT_ONCE = 1000

@@ -84,9 +84,9 @@ def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, setting
 _IMPATIENT = """
 import sys
 from izin.producers import __main__
-from izin.runtime import topic_follower
+from izin.runtime.topic_follower import follower
 
-topic_follower._TIMEOUT = 0.1
+follower._TIMEOUT = 0.1
 sys.exit(__main__.main())
 """
 """The intake, which otherwise gives Kafka a quarter of a minute."""

@@ -13,11 +13,11 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from izin.local import Kafka
-from izin.runtime import topic_follower
 from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from izin.runtime.topic_follower import follower
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
 from tests.support.builders import NOON
 from tests.support.subscribers.published import TopicWriter, a_permission, key_of
@@ -278,7 +278,7 @@ async def test_list_says_no_while_kafka_is_silent(own_kafka: Kafka):
 
 async def test_entering_fails_where_kafka_is_not(monkeypatch: pytest.MonkeyPatch):
     """With the cause and a remedy, and nothing is left running."""
-    monkeypatch.setattr(topic_follower, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(follower, "_TIMEOUT", 1.0)
     access = KafkaAccess(bootstrap_servers="127.0.0.1:1")
     permissions = PermissionList(access=access)
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"):

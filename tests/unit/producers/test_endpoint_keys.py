@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.local import free_port
-from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.publishing.event_publisher import Published
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.api_keys.access import STALE_AFTER
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.limits import HttpLimits, Refused

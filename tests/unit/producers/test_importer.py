@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.brand_directory import BrandDirectory, UnknownBrandError
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
 from izin.producers.files.import_report import ImportReport
@@ -20,6 +19,7 @@ from izin.producers.files.importer import (
     import_file,
 )
 from izin.producers.files.report import UnwritableReportError
+from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.producers.brand_directory import BrandDirectory, RegisteredBrand
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.producers.mapping.field_names import JSON_NAMES, field_of
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.consistency_token import positions_of
 from tests.support.api_keys import API_KEY, an_api_key, known
 from tests.support.builders import NOON

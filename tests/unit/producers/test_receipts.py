@@ -9,9 +9,9 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.endpoint import Intake, intake_app
+from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.http_server.operations import operations_app
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, NOON, PHONE

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from izin.consent.model import ConsentEvent
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.files.importer import Import, import_file
 from izin.producers.mapping.field_names import Field
+from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 

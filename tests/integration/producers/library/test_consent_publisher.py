@@ -25,10 +25,10 @@ from izin.producers import (
     SettingError,
 )
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime import topic_follower
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_follower import follower
 from izin.schemas.cloud_events import CONTENT_TYPE
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
@@ -203,7 +203,7 @@ def test_lines_of_the_readme_publish_without_the_extras(access: KafkaAccess, wri
 
 def test_broker_that_is_away_names_address_and_remedy(monkeypatch: pytest.MonkeyPatch):
     """At the first event, once the time for a request is over."""
-    monkeypatch.setattr(topic_follower, "_TIMEOUT", 1.0)
+    monkeypatch.setattr(follower, "_TIMEOUT", 1.0)
     away = KafkaAccess(bootstrap_servers="127.0.0.1:1")
     with (
         ConsentPublisher("shop", away) as one,

@@ -20,8 +20,8 @@ from izin.producers import (
     UndeliveredError,
 )
 from izin.producers import publisher_session as sessions
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.publishing import kafka_publisher
+from izin.projections.brand_directory import BrandDirectory
 from tests.unit.producers.library.test_new_event import a_new_event
 
 SHORT = timedelta(milliseconds=300)

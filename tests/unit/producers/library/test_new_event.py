@@ -9,10 +9,10 @@ import pytest
 
 from izin.consent.model import ConsentEvent
 from izin.producers.acceptance import accept
-from izin.producers.brand_directory import BrandDirectory
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.new_event import NewEvent
 from izin.producers.publishing.event_ids import message_event_id
+from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
 
 Validate = Callable[[NewEvent], AcceptedRecord | RefusedRecord]

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
+from izin.projections.decided import ForeignTokenError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
 from izin.sinks.feeds import reflection
 from izin.sinks.feeds.log import Feed, UnreachableLogError
 from izin.sinks.feeds.progress import PipelineProgress
-from izin.sinks.feeds.reflection import ForeignTokenError, NotReflectedError, Reflection
+from izin.sinks.feeds.reflection import NotReflectedError, Reflection
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, OUTCOMES, PERMISSIONS
 
 SETTINGS = KafkaSettings()

@@ -7,7 +7,7 @@ running one follows it. A tombstone removes a brand.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from izin.consent.errors import SourceError
@@ -28,6 +28,11 @@ class RegisteredBrand:
     activated_at: datetime | None = None
     loading_deadline: datetime | None = None
     status: str = "active"
+    suspension: str | None = None
+    """Why an operator has stopped the messages of the brand; None: nobody has."""
+
+
+_FIELDS = tuple(one.name for one in fields(RegisteredBrand))
 
 
 class UnknownBrandError(SourceError):
@@ -46,6 +51,10 @@ class BrandDirectory:
 
     def __init__(self, brands: Iterable[RegisteredBrand] = ()) -> None:
         self._brands = {one.brand_code: one for one in brands}
+
+    def find(self, brand_code: int) -> RegisteredBrand | None:
+        """Return the brand of ``brand_code``; None where it is not registered."""
+        return self._brands.get(brand_code)
 
     def get(self, brand_code: int) -> RegisteredBrand:
         """Return the brand of ``brand_code``.
@@ -69,6 +78,10 @@ class BrandDirectory:
     def __len__(self) -> int:
         return len(self._brands)
 
+    def __iter__(self) -> Iterator[RegisteredBrand]:
+        """Yield the brands as they are now."""
+        return iter(list(self._brands.values()))
+
 
 class BrandReader:
     """Reads the topic ``brands`` into a directory: to its end, then continuously."""
@@ -78,6 +91,14 @@ class BrandReader:
         self._follower = TopicFollower(
             access, codec, access.topics.brands, _BrandTable(self.directory)
         )
+
+    def age(self) -> float | None:
+        """Return for how many seconds the directory was not seen complete; None: it never was."""
+        return self._follower.age()
+
+    def stop(self) -> None:
+        """End reading soon."""
+        self._follower.stop()
 
     @contextmanager
     def follow(self) -> Iterator[BrandDirectory]:
@@ -106,7 +127,7 @@ class _BrandTable:
         self._directory = directory
 
     def put(self, record: AvroRecord) -> None:
-        self._directory.put(RegisteredBrand(**record))
+        self._directory.put(RegisteredBrand(**{name: record[name] for name in _FIELDS}))
 
     def remove(self, key: bytes) -> None:
         self._directory.remove(int(key))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.subscribers.packed_permissions import Known, PackedPermissions
+from izin.projections.packed_permissions import Known, PackedPermissions
 
 KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
 OTHER = b"100001/MESAJ/BIREYSEL/+905550000002"
@@ -55,6 +55,8 @@ def test_opt_out_outlives_denials_and_erasure():
     assert table.opt_out(KEY, 10)
     assert not table.opt_out(KEY, 8)
     assert table.deny(KEY, "awaiting-iys")
+    assert table.remove(KEY), "nothing but the opt-out is known of an erased key"
+    assert table.find(KEY) == Known(may_send=False, reason="opted-out", at=10)
     assert not table.remove(KEY)
     assert table.permit(KEY, "registered", 7)
     assert table.find(KEY) == Known(may_send=False, reason="opted-out", at=10)

@@ -4,26 +4,42 @@ Sixteen are a digest of the key: no recipient is in memory, and two keys share o
 probability that does not matter. One is whether we may send, and the reason; four are an instant in
 whole seconds: of an answer that permits, the consent's; of one that denies, the latest opt-out's.
 A dict would take eight times as much. Digests spread keys over the buckets evenly, and a bucket is
-searched by ``bytearray.find``.
+searched by ``bytearray.find``: more buckets make a search shorter, and take room of their own.
 """
 
 import sys
 import threading
 from datetime import datetime
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.may_send import PermissionReason
 from izin.schemas.fast.writer import EPOCH
 
-_BUCKETS = 4096
-_DIGEST = 16
-_SLOT = 21
-_MAY_SEND = 0x80
-_MOST_REASONS = 0x80
-_ANY = ""
+_BUCKETS: Final = 4096
+_DIGEST: Final = 16
+_SLOT: Final = 21
+_MAY_SEND: Final = 0x80
+_MOST_REASONS: Final = 0x80
+_ANY: Final = ""
 """The reason where there are too many different ones."""
-_LAST_SECOND = (1 << 32) - 1
+_LAST_SECOND: Final = (1 << 32) - 1
+_OPTED_OUT: Final[str] = PermissionReason.OPTED_OUT.value
+
+
+class PermissionFacts(NamedTuple):
+    """What is kept of a permission."""
+
+    may_send: bool
+    reason: str
+    consent_at: int
+    """Seconds since 1970 from when the consent counts that İYS holds; 0 where it is not said.
+
+    Of the consent's own date and that of its registration the earlier: it is the one that an
+    opt-out must not be later than.
+    """
+    retailers: str | None
+    """Codes with commas between them; None: none may use it."""
 
 
 class Known(NamedTuple):
@@ -36,26 +52,45 @@ class Known(NamedTuple):
 
 
 class PackedPermissions:
-    """What is known, by canonical key. Written by some threads, read by any."""
+    """What is known, by canonical key. Written by some threads, read by any.
 
-    def __init__(self) -> None:
-        self._buckets = [bytearray() for _ in range(_BUCKETS)]
-        self._reasons: list[str] = [_ANY, *PermissionReason]
+    It has so many ``buckets``, 65,536 at most.
+    """
+
+    def __init__(self, buckets: int = _BUCKETS) -> None:
+        self._buckets = [bytearray() for _ in range(buckets)]
+        self._reasons: list[str] = [_ANY, *(one.value for one in PermissionReason)]
+        self._flags = {reason: number for number, reason in enumerate(self._reasons)}
         self._lock = threading.Lock()
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def size(self) -> int:
+        """How many bytes the keys take, without what is reserved to grow."""
+        return self._count * _SLOT
+
     def __sizeof__(self) -> int:
         return sum(map(sys.getsizeof, self._buckets))
 
     def find(self, key: bytes) -> Known | None:
         """Return what is known of ``key``."""
-        digest, bucket = self._place(key)
+        return self.find_digest(digest_of(key))
+
+    def find_digest(self, digest: bytes) -> Known | None:
+        """Return what is known of the key of ``digest``."""
+        bucket = self._bucket(digest)
         with self._lock:
             at = _find(bucket, digest)
             return None if at is None else self._unpacked(bucket, at)
+
+    def put(self, key: bytes, facts: PermissionFacts) -> bool:
+        """Note what the ledger says of ``key``; return whether it changes the answer."""
+        if facts.may_send:
+            return self.permit(key, facts.reason, facts.consent_at)
+        return self.deny(key, facts.reason)
 
     def permit(self, key: bytes, reason: str, consent_at: int) -> bool:
         """Note a permission, by a consent at ``consent_at`` seconds; return whether it changes the
@@ -64,12 +99,13 @@ class PackedPermissions:
         It counts only if the consent is newer than the latest opt-out: the permission may have been
         published by a ledger that did not know of it yet. The same second is not newer.
         """
-        digest, bucket = self._place(key)
+        digest = digest_of(key)
+        bucket = self._bucket(digest)
         with self._lock:
             at = _find(bucket, digest)
             known = None if at is None else self._unpacked(bucket, at)
             if known is not None and _closes(known, consent_at):
-                return self._put(bucket, digest, at, known, PermissionReason.OPTED_OUT, known.at)
+                return self._put(bucket, digest, at, known, _OPTED_OUT, known.at)
             return self._put(bucket, digest, at, known, reason, consent_at, may_send=True)
 
     def is_closed(self, key: bytes, consent_at: int) -> bool:
@@ -79,7 +115,8 @@ class PackedPermissions:
 
     def deny(self, key: bytes, reason: str) -> bool:
         """Note that there is no permission; return whether that changes the answer."""
-        digest, bucket = self._place(key)
+        digest = digest_of(key)
+        bucket = self._bucket(digest)
         with self._lock:
             at = _find(bucket, digest)
             known = None if at is None else self._unpacked(bucket, at)
@@ -91,30 +128,35 @@ class PackedPermissions:
 
         A permission by a newer consent stays: the opt-out is an old one that is read again.
         """
-        digest, bucket = self._place(key)
+        digest = digest_of(key)
+        bucket = self._bucket(digest)
         with self._lock:
             at = _find(bucket, digest)
             known = None if at is None else self._unpacked(bucket, at)
             if known is not None and known.at > opted_out_at:
                 return False
-            return self._put(bucket, digest, at, known, PermissionReason.OPTED_OUT, opted_out_at)
+            return self._put(bucket, digest, at, known, _OPTED_OUT, opted_out_at)
 
     def remove(self, key: bytes) -> bool:
-        """Forget ``key`` but for its latest opt-out; return whether that changes the answer."""
-        digest, bucket = self._place(key)
+        """Forget ``key`` but for its latest opt-out; return whether that changes the answer.
+
+        Of that, nothing but the opt-out is known from then on.
+        """
+        digest = digest_of(key)
+        bucket = self._bucket(digest)
         with self._lock:
             at = _find(bucket, digest)
             if at is None:
                 return False
             known = self._unpacked(bucket, at)
-            if known.may_send or not known.at:
-                del bucket[at : at + _SLOT]
-                self._count -= 1
+            if not known.may_send and known.at:
+                return self._put(bucket, digest, at, known, _OPTED_OUT, known.at)
+            del bucket[at : at + _SLOT]
+            self._count -= 1
             return known.may_send
 
-    def _place(self, key: bytes) -> tuple[bytes, bytearray]:
-        digest = blake2b(key, digest_size=_DIGEST).digest()
-        return digest, self._buckets[int.from_bytes(digest[:2], "big") % _BUCKETS]
+    def _bucket(self, digest: bytes) -> bytearray:
+        return self._buckets[(digest[0] << 8 | digest[1]) % len(self._buckets)]
 
     def _unpacked(self, bucket: bytearray, at: int) -> Known:
         flags = bucket[at + _DIGEST]
@@ -143,13 +185,19 @@ class PackedPermissions:
         return known is None or (known.may_send, known.reason) != (may_send, reason)
 
     def _reason(self, reason: str) -> int:
-        try:
-            return self._reasons.index(reason)
-        except ValueError:
-            if len(self._reasons) == _MOST_REASONS:
+        number = self._flags.get(reason)
+        if number is None:
+            number = len(self._reasons)
+            if number == _MOST_REASONS:
                 return 0
             self._reasons.append(reason)
-            return len(self._reasons) - 1
+            self._flags[reason] = number
+        return number
+
+
+def digest_of(key: bytes) -> bytes:
+    """Return the digest of a canonical key."""
+    return blake2b(key, digest_size=_DIGEST).digest()
 
 
 def _find(bucket: bytearray, digest: bytes) -> int | None:

@@ -1,0 +1,164 @@
+"""What the ledger and the order stage have said of each key: ``permissions``, ``consent-opt-outs``.
+
+An opt-out closes a key before the ledger knows of it, and a permission opens it again only by a
+newer consent: see :mod:`izin.projections.packed_permissions`. A record that cannot be read closes
+its key, for its answer may be a no.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Message
+
+from izin.consent.errors import OurError
+from izin.consent.model import Status
+from izin.projections.packed_permissions import (
+    Known,
+    PackedPermissions,
+    digest_of,
+    whole_seconds,
+)
+from izin.projections.permission_reader import PermissionReader
+from izin.runtime.observe import get_logger
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.cache import put
+from izin.schemas.records import UNREADABLE
+
+_BUCKETS = 1 << 16
+"""For millions of keys."""
+
+_log = get_logger(__name__)
+
+Retailers = frozenset[int]
+_NO_RETAILERS: Retailers = frozenset()
+
+
+class KnownKeys:
+    """What was said of each key. Written by two threads, read by any."""
+
+    def __init__(self) -> None:
+        self.unreadable = 0
+        """How many records could not be read."""
+        self._known = PackedPermissions(_BUCKETS)
+        self._retailers: dict[bytes, Retailers] = {}
+        """By the digest of a key: who may use the consent that İYS holds; only where anybody."""
+        self._lists: dict[str, Retailers] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many keys are known."""
+        return len(self._known)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes they take."""
+        return self._known.size
+
+    def find(self, digest: bytes) -> Known | None:
+        """Return what is known of the key of ``digest``."""
+        return self._known.find_digest(digest)
+
+    def retailers(self, digest: bytes) -> Retailers:
+        """Return the retailers that may use the consent of the key of ``digest``."""
+        return self._retailers.get(digest, _NO_RETAILERS)
+
+    def note_unreadable(self, topic: str, record: Message, error: Exception) -> None:
+        """Count and log a record that cannot be read."""
+        with self._lock:
+            self.unreadable += 1
+        _log.error(
+            "record not readable",
+            topic=topic,
+            partition=record.partition(),
+            offset=record.offset(),
+            error=str(error) if isinstance(error, UndecodableError) else type(error).__name__,
+        )
+
+    def permit(self, reader: PermissionReader, key: bytes, value: bytes) -> None:
+        """Take the ledger's answer; raises as ``PermissionReader.read``, and ValueError."""
+        facts = reader.read(value)
+        text = facts.retailers
+        retailers = self._lists.get(text) if text is not None else _NO_RETAILERS
+        if retailers is None and text is not None:
+            retailers = put(self._lists, text, frozenset(map(int, text.split(","))))
+        # The list first: a consent must not be open to the retailers of the one before.
+        if retailers:
+            self._retailers[digest_of(key)] = retailers
+        elif self._retailers:
+            self._retailers.pop(digest_of(key), None)
+        self._known.put(key, facts)
+
+    def erase(self, key: bytes) -> None:
+        """Forget a key but for its latest opt-out."""
+        if self._retailers:
+            self._retailers.pop(digest_of(key), None)
+        self._known.remove(key)
+
+    def close(self, key: bytes) -> None:
+        """Close a key whose latest permission cannot be read."""
+        self._known.deny(key, UNREADABLE)
+
+    def opt_out(self, key: bytes, at: int) -> None:
+        """Close a key by an opt-out at ``at`` seconds since 1970."""
+        self._known.opt_out(key, at)
+
+
+class PermissionTable:
+    """Takes the records of ``permissions``. The ledger writes them, so their keys are canonical."""
+
+    def __init__(self, known: KnownKeys, codec: Codec, topic: str) -> None:
+        self._known = known
+        self._reader = PermissionReader(codec)
+        self._topic = topic
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take records until the schema of one cannot be fetched."""
+        known, reader = self._known, self._reader
+        taken = 0
+        for record in records:
+            key, value = record.key() or b"", record.value()
+            try:
+                if value is None:
+                    known.erase(key)
+                else:
+                    known.permit(reader, key, value)
+            except (UndecodableError, ValueError, TypeError, KeyError) as error:
+                known.close(key)
+                known.note_unreadable(self._topic, record, error)
+            except OurError as error:
+                _log.warning("topic not read", topic=self._topic, error=str(error))
+                return taken
+            taken += 1
+        return taken
+
+
+class OptOutTable:
+    """Takes the records of ``consent-opt-outs``."""
+
+    def __init__(self, known: KnownKeys, codec: Codec, topic: str) -> None:
+        self._known = known
+        self._codec = codec
+        self._topic = topic
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take records until the schema of one cannot be fetched."""
+        for taken, record in enumerate(records):
+            try:
+                self._close(record.value())
+            except (UndecodableError, ValueError, TypeError, KeyError) as error:
+                # The instant of the opt-out is lost: a consent must be given after now.
+                self._known.opt_out(record.key() or b"", int(time.time()))
+                self._known.note_unreadable(self._topic, record, error)
+            except OurError as error:
+                _log.warning("topic not read", topic=self._topic, error=str(error))
+                return taken
+        return len(records)
+
+    def _close(self, value: bytes | None) -> None:
+        if value is None:
+            raise UndecodableError("a tombstone is no opt-out")
+        consent = self._codec.decode_consent(value)
+        if consent.status is not Status.RET:
+            raise UndecodableError(f"not an opt-out: its status is {consent.status}")
+        self._known.opt_out(consent.key.encode(), whole_seconds(consent.effective_at))

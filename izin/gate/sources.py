@@ -1,0 +1,268 @@
+"""The topics that the gate follows, and how fresh what they say is.
+
+At first it is read where the order stage is; then the opt-outs, whose end is asked for after that;
+then the permissions; and at last both input lanes, from where the order stage was. So an opt-out of
+a lane is known either as decided or as undecided. The lanes are read with uncommitted records: what
+was acknowledged behind a transaction that has not ended counts.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from time import monotonic
+
+from confluent_kafka import IsolationLevel, KafkaException
+
+from izin.gate.iys_freshness import IysFreshness
+from izin.gate.key_tables import KnownKeys, OptOutTable, PermissionTable
+from izin.gate.lane_table import LaneTable
+from izin.gate.releasing import Releasing
+from izin.gate.undecided import UndecidedOptOuts
+from izin.projections.brand_directory import BrandDirectory, BrandReader
+from izin.projections.latest_records import LatestRecords
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_follower import RecordFollower, TopicFollower
+from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.topics import Topic
+
+_POSITIONS_WITHIN = 15.0
+"""Seconds in which ``order-positions`` is read; else the lanes are read from their beginnings."""
+_POLL = 0.1
+_LOOKED_EVERY = 5.0
+_MOST_NAMED = 10
+_UNCOMMITTED = IsolationLevel.READ_UNCOMMITTED
+
+_log = get_logger(__name__)
+
+
+class Sources:
+    """Follows the topics into ``known``, ``undecided`` and tables of its own.
+
+    ``moved`` is called, in a thread that reads, after more of a lane was read.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        codec: Codec,
+        known: KnownKeys,
+        undecided: UndecidedOptOuts,
+        moved: Callable[[], None],
+    ) -> None:
+        self.partitions = kafka.partitions
+        """How many each topic of keys has."""
+        self.identities: TopicIdentities | None = None
+        """Of the topics that are followed; None: none were yet."""
+        self.freshness = IysFreshness()
+        self._kafka = kafka
+        self._codec = codec
+        self._known = known
+        self._undecided = undecided
+        self._moved = moved
+        self._brands = BrandReader(access_of(kafka), codec)
+        self._iys = TopicFollower(
+            connection_of(kafka), codec, kafka.topics.freshness, self.freshness
+        )
+        self._keyed: tuple[RecordFollower, ...] = ()
+        """The followers of the topics of keys."""
+        self._lanes: Mapping[str, RecordFollower] = {}
+        self._positions: LatestRecords | None = None
+        self._is_loaded = False
+        self._is_other = False
+        """Whether a topic was deleted and created again."""
+        self._stopped = threading.Event()
+
+    @property
+    def brands(self) -> BrandDirectory:
+        """The registered brands."""
+        return self._brands.directory
+
+    def stop(self) -> None:
+        """End loading soon, and following."""
+        self._stopped.set()
+        self._brands.stop()
+        for one in (self._iys, *self._keyed):
+            one.stop()
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Read all topics to their ends, then follow them until the context ends.
+
+        A partition that cannot be read does not keep the others waiting.
+
+        Raises:
+            BrokerError: Kafka cannot be reached, or topics are missing or do not fit together.
+        """
+        found = self.identities = self._identities()
+        releasing = Releasing(self._undecided, self._kafka.topics, found)
+        positions = self._positions = LatestRecords(
+            self._kafka, self._codec, (self._kafka.topics.positions,), releasing.put
+        )
+        with ExitStack() as running:
+            running.enter_context(positions.following())
+            self._await(positions.loaded)
+            opt_outs, permissions = self._tables()
+            lanes = self._lanes = {
+                topic.name: self._lane(topic, releasing.decided(topic.name))
+                for topic in (self._kafka.topics.express, self._kafka.topics.events)
+            }
+            self._keyed = (opt_outs, permissions, *lanes.values())
+            if not self._stopped.is_set():
+                running.enter_context(self._brands.follow())
+                running.enter_context(self._iys.follow())
+            for one in self._keyed:
+                if not self._stopped.is_set():
+                    running.enter_context(one.follow(partly=True))
+            running.enter_context(releasing.running(opt_outs, lanes))
+            running.enter_context(self._watching())
+            self._is_loaded = not self._stopped.is_set()
+            try:
+                yield
+            finally:
+                self._is_loaded = False
+                self._stopped.set()
+
+    def _identities(self) -> TopicIdentities:
+        """Return the identities of the topics of keys, which have as many partitions each."""
+        topics = self._kafka.topics
+        keyed = (topics.positions, topics.opt_outs, topics.permissions, *self._inputs())
+        names = [one.name for one in keyed]
+        with broker_errors(self._kafka):
+            found = identities(admin(self._kafka), names)
+        counts = set(found.partitions.values())
+        if len(counts) > 1:
+            numbers = ", ".join(f"{name} {found.partitions[name]}" for name in names)
+            raise BrokerError(f"topics differ in their partitions ({numbers}); run: izin doctor")
+        self.partitions = counts.pop()
+        return found
+
+    def _inputs(self) -> tuple[Topic, Topic]:
+        return self._kafka.topics.events, self._kafka.topics.express
+
+    def _await(self, loaded: threading.Event) -> None:
+        limit = monotonic() + _POSITIONS_WITHIN
+        while not loaded.wait(_POLL) and not self._stopped.is_set():
+            if monotonic() > limit:
+                _log.error("order positions not read", effect="input read from its beginning")
+                return
+
+    def _tables(self) -> tuple[RecordFollower, RecordFollower]:
+        connection, topics = connection_of(self._kafka), self._kafka.topics
+        return (
+            RecordFollower(
+                connection,
+                topics.opt_outs,
+                OptOutTable(self._known, self._codec, topics.opt_outs.name),
+                until=_UNCOMMITTED,
+            ),
+            RecordFollower(
+                connection,
+                topics.permissions,
+                PermissionTable(self._known, self._codec, topics.permissions.name),
+                until=_UNCOMMITTED,
+            ),
+        )
+
+    def _lane(self, topic: Topic, starts: Mapping[int, int]) -> RecordFollower:
+        table = LaneTable(
+            topic=topic.name,
+            partitions=self.partitions,
+            codec=self._codec,
+            undecided=self._undecided,
+            unreadable=self._known.note_unreadable,
+        )
+        return RecordFollower(
+            connection_of(self._kafka),
+            topic,
+            table,
+            reads=_UNCOMMITTED,
+            until=_UNCOMMITTED,
+            starts=starts,
+            moved=self._moved,
+        )
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Look whether the topics are still the same, until the context ends."""
+        known = self.identities
+        client, names = admin(self._kafka), tuple(known.topic_ids if known is not None else ())
+
+        def run() -> None:
+            while not self._stopped.wait(_LOOKED_EVERY):
+                try:
+                    found = identities(client, names, timeout=_LOOKED_EVERY)
+                except KafkaException as error:
+                    _log.debug("topics not found", error=error.args[0].str())
+                    continue
+                if found != known and not self._is_other:
+                    self._is_other = True
+                    _log.critical("topic is another", remedy="restart the gate")
+
+        thread = threading.Thread(target=run, name="topic watch", daemon=True)
+        thread.start()
+        yield
+
+    def is_current(self, partition: int, stale_after: float) -> bool:
+        """Whether everything that ``partition`` and the brands had ``stale_after`` seconds ago was
+        read.
+        """
+        if not self._is_loaded or self._is_other:
+            return False
+        oldest = monotonic() - stale_after
+        for one in self._keyed:
+            if one.complete_at(partition) < oldest:
+                return False
+        age = self._brands.age()
+        return age is not None and age <= stale_after
+
+    def positions(self, partitions: Iterable[int] | None) -> list[LogPosition]:
+        """Return the last offset of both lanes that was read, in ``partitions``, or in all."""
+        numbers = range(self.partitions) if partitions is None else tuple(partitions)
+        return [
+            LogPosition(topic, number, read - 1)
+            for topic, lane in self._lanes.items()
+            for number in numbers
+            if (read := lane.positions.get(number, 0)) > 0
+        ]
+
+    def has_read(self, token: Iterable[LogPosition]) -> bool:
+        """Whether the lanes were read so far."""
+        lanes = self._lanes
+        return self._is_loaded and all(
+            lanes[topic].positions.get(partition, 0) > offset for topic, partition, offset in token
+        )
+
+    def faults(self, stale_after: float) -> Mapping[str, str]:
+        """Return what is not known, or not known to be fresh: by topic, and why."""
+        if not self._is_loaded:
+            return {"gate state": "being read"}
+        found = {}
+        oldest = monotonic() - stale_after
+        for one in self._keyed:
+            late = [n for n in range(self.partitions) if one.complete_at(n) < oldest]
+            if late:
+                more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
+                found[one.topic.name] = (
+                    f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
+                    f"read to their ends for {stale_after:.0f} s: the answer for their keys is no"
+                )
+        for topic, age, effect in (
+            (self._kafka.topics.brands, self._brands.age(), "the answer is no for all keys"),
+            (self._kafka.topics.freshness, self._iys.age(), "İYS's data will seem old"),
+        ):
+            if age is None or age > stale_after:
+                found[topic.name] = (
+                    f"was not seen read to its end for {stale_after:.0f} s: {effect}"
+                )
+        if self._positions is not None and self._positions.fault is not None:
+            found[self._kafka.topics.positions.name] = (
+                f"{self._positions.fault}: keys stay closed by opt-outs that may be decided"
+            )
+        if self._is_other:
+            found["topics"] = "one was deleted and created again: restart the gate"
+        return found

@@ -1,0 +1,223 @@
+"""What the gate knows, in memory: read from Kafka at its start, and followed from then on.
+
+Of a key it knows the ledger's answer (``permissions``), opt-outs that are decided and that the
+ledger may not know yet (``consent-opt-outs``), and such as are not decided yet (both input lanes,
+from where ``order-positions`` says that is decided). It is current where each of these topics was
+seen read to its end a short time ago: the end of all records, committed or not, so a transaction
+that does not end makes the keys of its partition stale, and no others.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from izin.consent.making import maker
+from izin.consent.may_send import PermissionReason, unregistered
+from izin.consent.model import Channel, ConsentKey
+from izin.gate.key_tables import KnownKeys
+from izin.gate.sources import Sources
+from izin.gate.undecided import UndecidedOptOuts
+from izin.projections.brand_directory import RegisteredBrand
+from izin.projections.decided import ForeignTokenError, check_token
+from izin.projections.packed_permissions import Known, digest_of
+from izin.projections.wakeup import Wakeup
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.partitioning import partition_of
+
+__all__ = ("BrandState", "ForeignTokenError", "GateState", "Standing", "StateCounts")
+
+_MARK_BYTES = 250
+"""About what an undecided opt-out takes."""
+_REASONS: Mapping[str, PermissionReason] = {
+    one.value: one
+    for one in PermissionReason
+    if one not in {PermissionReason.EXEMPT, PermissionReason.REGISTERED}
+}
+"""The reasons of a no."""
+_CONSENTED = frozenset({PermissionReason.AWAITING_IYS, PermissionReason.VOID})
+"""What the ledger says of a consent: it is newer than the opt-out, or the ledger does not know that
+yet. Both mean no, and nothing but the next permission tells them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is known of one key."""
+
+    reason: PermissionReason
+    """Of ``permissions``, else that of an unknown key; never ``exempt``. It is ``stale`` where the
+    latest record cannot be read, or its reason is one of a later release."""
+    opted_out: bool
+    """Whether there is a decided opt-out that the ledger may not know yet, or an undecided one."""
+    retailers: frozenset[int]
+    """Who may use the consent that İYS holds; empty: none may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrandState:
+    """What is known of one brand."""
+
+    customer_id: str
+    status: str
+    suspension: str | None
+    """Why an operator has stopped its messages; None: nobody has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateCounts:
+    """How much is known."""
+
+    keys: int
+    undecided: int
+    """Keys that undecided opt-outs close."""
+    unreadable: int
+    """Records that could not be read, since the start."""
+    bytes: int
+    """About what the keys take in memory."""
+
+
+_standing = maker(Standing)
+_NO_RETAILERS: frozenset[int] = frozenset()
+
+
+class GateState:
+    """What the gate knows. Read by any thread.
+
+    ``stale_after`` is for how long a partition may not have been seen read to its end.
+    """
+
+    def __init__(self, kafka: KafkaSettings, codec: Codec, *, stale_after: timedelta) -> None:
+        self._topics = kafka.topics
+        self._stale_after = stale_after.total_seconds()
+        self._known = KnownKeys()
+        self._undecided = UndecidedOptOuts()
+        self._sources = Sources(kafka, codec, self._known, self._undecided, self._wake)
+        self._changed = Wakeup()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiting = 0
+        """How many wait in that event loop."""
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Read everything to its end, then follow it until the context ends.
+
+        Where some partitions cannot be read, it begins without them: they are not current.
+
+        Raises:
+            BrokerError: Kafka cannot be reached, or topics are missing or do not fit together.
+        """
+        with self._sources.following():
+            yield
+
+    def stop(self) -> None:
+        """End loading soon, from any thread."""
+        self._sources.stop()
+
+    def standing(self, key: ConsentKey) -> Standing:
+        """Return what is known of ``key``, of this recipient type alone."""
+        digest = digest_of(key.encode())
+        # First: a key is released only after what follows from the decision is known.
+        is_undecided = digest in self._undecided
+        known = self._known.find(digest)
+        if known is None:
+            return _standing(
+                reason=unregistered(key.recipient_type),
+                opted_out=is_undecided,
+                retailers=_NO_RETAILERS,
+            )
+        reason = _reason(known)
+        is_opted_out = known.at > 0 and not known.may_send and reason not in _CONSENTED
+        return _standing(
+            reason=reason,
+            opted_out=is_undecided or is_opted_out,
+            retailers=self._known.retailers(digest),
+        )
+
+    def partition_of(self, key: ConsentKey) -> int:
+        """Return the partition that ``key`` belongs to."""
+        return partition_of(key.encode(), self._sources.partitions)
+
+    def is_current(self, partition: int) -> bool:
+        """Whether what is known of the keys of ``partition`` is fresh enough to say yes."""
+        return self._sources.is_current(partition, self._stale_after)
+
+    def brand(self, brand_code: int) -> BrandState | None:
+        """Return what is known of a brand; None where it is not registered."""
+        found = self._sources.brands.find(brand_code)
+        return None if found is None else _brand_state(found)
+
+    def brands(self) -> Mapping[int, BrandState]:
+        """Return what is known of each brand, by its code."""
+        return {one.brand_code: _brand_state(one) for one in self._sources.brands}
+
+    def iys_pulled_at(self, brand_code: int, channel: Channel) -> datetime | None:
+        """Return when İYS's data were last pulled to their ends; None: never."""
+        return self._sources.freshness.pulled_at(brand_code, channel)
+
+    def positions(self, partitions: Iterable[int] | None = None) -> list[LogPosition]:
+        """Return the last records of both lanes that were read, in ``partitions``, or in all.
+
+        An answer is at least as new as the positions that were taken before it.
+        """
+        return self._sources.positions(partitions)
+
+    async def reached(self, token: Sequence[LogPosition], within: float) -> bool:
+        """Return whether the lanes were read as far as ``token`` says, after ``within`` seconds at
+        most.
+
+        Raises:
+            ForeignTokenError: it cannot be of this installation.
+        """
+        found = self._sources.identities
+        if found is None:
+            return False
+        check_token(token, self._topics, found)
+        self._loop = asyncio.get_running_loop()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    changed = self._changed.next
+                    if self._sources.has_read(token):
+                        return True
+                    await changed.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+
+    def faults(self) -> Mapping[str, str]:
+        """Return what is not known, or not known to be fresh; empty: nothing."""
+        return self._sources.faults(self._stale_after)
+
+    def counts(self) -> StateCounts:
+        """Return how much is known."""
+        undecided = len(self._undecided)
+        return StateCounts(
+            keys=len(self._known),
+            undecided=undecided,
+            unreadable=self._known.unreadable,
+            bytes=self._known.size + undecided * _MARK_BYTES,
+        )
+
+    def _wake(self) -> None:
+        """Wake who waits for a token, from a thread that reads."""
+        loop = self._loop
+        if self._waiting and loop is not None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._changed.notify)
+
+
+def _reason(known: Known) -> PermissionReason:
+    if known.may_send:
+        return PermissionReason.REGISTERED
+    return _REASONS.get(known.reason, PermissionReason.STALE)
+
+
+def _brand_state(brand: RegisteredBrand) -> BrandState:
+    return BrandState(
+        customer_id=brand.customer_id, status=brand.status, suspension=brand.suspension
+    )

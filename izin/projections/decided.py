@@ -1,0 +1,53 @@
+"""Which offsets of the input lanes are decided, as the order stage says in ``order-positions``.
+
+An offset is of one topic of one cluster. A topic that was deleted and created again has the same
+name and other records at the same offsets, so the ids of both are compared.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from izin.consent.errors import SourceError
+from izin.runtime.topic_identity import TopicIdentities
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.records import AvroRecord
+from izin.schemas.topics import Topics
+
+UNDECIDED = -1
+"""Where nothing is known to be decided."""
+
+
+class ForeignTokenError(SourceError):
+    """A token that names topics or partitions which are no input of this installation."""
+
+
+def lanes_of(topics: Topics) -> Mapping[str, str]:
+    """Return how the fields of Positions about each input topic begin, by its name."""
+    return {topics.events.name: "events", topics.express.name: "express"}
+
+
+def decided_below(
+    positions: AvroRecord | None, lane: str, topics: Topics, identities: TopicIdentities
+) -> int:
+    """Return the offset below which the order stage has decided a partition of the topic ``lane``,
+    by the Avro Positions of it; UNDECIDED where they are missing, or of another topic.
+    """
+    field = lanes_of(topics)[lane]
+    if (
+        positions is None
+        or positions["cluster_id"] != identities.cluster_id
+        or positions[f"{field}_topic_id"] != identities.topic_ids[lane]
+    ):
+        return UNDECIDED
+    return int(positions[f"{field}_offset"])
+
+
+def check_token(token: Iterable[LogPosition], topics: Topics, identities: TopicIdentities) -> None:
+    """Check that ``token`` names partitions of the input topics.
+
+    Raises:
+        ForeignTokenError: it does not.
+    """
+    lanes = lanes_of(topics)
+    for topic, partition, _ in token:
+        if topic not in lanes or partition >= identities.partitions[topic]:
+            raise ForeignTokenError

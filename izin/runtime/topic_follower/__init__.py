@@ -1,0 +1,11 @@
+"""Topics followed into memory, and for how long nobody has seen that nothing is missing.
+
+follower        reads the records of a topic, many at a time, into a table
+decoded         the same for tables of decoded records
+end             where the topic ends, and since when all before that was read
+"""
+
+from izin.runtime.topic_follower.decoded import TopicFollower, TopicTable
+from izin.runtime.topic_follower.follower import RecordFollower
+
+__all__ = ("RecordFollower", "TopicFollower", "TopicTable")

@@ -1,0 +1,280 @@
+"""A topic followed into memory: read to its end, and from then on continuously.
+
+Reading is not enough to know that nothing is missing: a process that Kafka no longer reaches reads
+nothing, and notices nothing. So the end of the topic is asked for every second, and
+:meth:`RecordFollower.age` says for how long nobody has seen the table complete. It is counted from
+before the question, by a clock that goes on while the process is frozen. It is known of each
+partition: one that cannot be read says nothing of the others, and does not keep them waiting.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from types import MappingProxyType
+from typing import Protocol
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from izin.runtime.broker_faults import broker_errors
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
+from izin.runtime.plain_log import PlainLogger
+from izin.runtime.topic_follower.end import TopicEnd, leaders_of
+from izin.schemas.topics import Topic
+
+_TIMEOUT = 15.0
+"""Seconds in which something must be read, before the topic counts as unreadable."""
+_POLL = 0.1
+_FRESH = 5.0
+"""Seconds for which the table may not have been seen complete where reading it is done."""
+_PAUSE = 1.0
+_LOADED_AT_ONCE = 1000
+_FOLLOWED_AT_ONCE = 100
+"""Records, for other threads of the process wait meanwhile."""
+_OPTIONS = {
+    "enable.partition.eof": True,
+    "allow.auto.create.topics": False,
+    # What librdkafka may fetch ahead, and of each partition at a time: compressed records grow
+    # tenfold, and a topic is read no faster with more.
+    "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
+}
+_RECONNECT = {"reconnect.backoff.max.ms": 1000}
+"""The table is stale until it is connected again."""
+_ISOLATION = {
+    IsolationLevel.READ_COMMITTED: "read_committed",
+    IsolationLevel.READ_UNCOMMITTED: "read_uncommitted",
+}
+
+_log = PlainLogger(__name__)
+
+
+class RecordTable(Protocol):
+    """What the records of a topic are read into as they are: written by one thread."""
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take ``records``, in their order, and return how many: all but where the schema of the
+        next one cannot be fetched now.
+        """
+
+
+class RecordFollower:
+    """Reads the records of ``topic`` into ``table``.
+
+    ``reads`` says which records are read, ``until`` for whose readers the topic ends where the
+    table is complete: with READ_UNCOMMITTED, where all transactions end that were begun.
+    ``starts`` says from which offset a partition is read; the others are from their beginning.
+    ``moved`` is called, in the thread that reads, after positions have changed.
+    """
+
+    def __init__(  # noqa: PLR0913  # what is read, and in which manner, by keyword
+        self,
+        connection: KafkaConnection,
+        topic: Topic,
+        table: RecordTable,
+        *,
+        reads: IsolationLevel = IsolationLevel.READ_COMMITTED,
+        until: IsolationLevel = IsolationLevel.READ_COMMITTED,
+        starts: Mapping[int, int] = MappingProxyType({}),
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.topic = topic
+        self._connection = connection
+        self._table = table
+        self._isolation = {"isolation.level": _ISOLATION[reads]}
+        self._until = until
+        self._starts = starts
+        self._moved = moved
+        self._positions: dict[int, int] = {}
+        self._complete_at: dict[int, float] = {}
+        self._waiting: dict[int, list[Message]] = {}
+        """By partition: what was read and waits for a schema."""
+        self._retried_at = 0.0
+        self._stopped = threading.Event()
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        """Up to which offset each partition was read."""
+        return self._positions
+
+    def complete_at(self, partition: int) -> float:
+        """Return for which instant, by ``time.monotonic``, it is known that ``partition`` was read
+        to its end; minus infinity: for none.
+        """
+        return self._complete_at.get(partition, float("-inf"))
+
+    def age(self) -> float | None:
+        """Return for how many seconds the table was not seen complete; None: it never was."""
+        numbers = tuple(self._positions)
+        oldest = min(map(self.complete_at, numbers), default=float("-inf"))
+        return monotonic() - oldest if oldest > 0 else None
+
+    def stop(self) -> None:
+        """End reading soon, whoever reads; what is known stays known."""
+        self._stopped.set()
+
+    def load(self) -> None:
+        """Read the topic to its end.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        with self._reading() as (client, end):
+            self._read_to_end(client, end)
+
+    @contextmanager
+    def follow(self, *, complete: bool = True, partly: bool = False) -> Iterator[None]:
+        """Keep the table up to date until the context ends; from the start, it is ``complete``, or
+        ``partly`` so where some partitions cannot be read.
+
+        Raises:
+            BrokerError: the topic does not exist, or cannot be read.
+        """
+        with self._reading() as (client, end):
+            if complete:
+                self._read_to_end(client, end, partly=partly)
+            thread = threading.Thread(
+                target=self._follow, args=(client, end), name=self.topic.name, daemon=True
+            )
+            thread.start()
+            try:
+                yield
+            finally:
+                self._stopped.set()
+                thread.join()
+                self._stopped.clear()
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple[Consumer, TopicEnd]]:
+        name = self.topic.name
+        options = {**_OPTIONS, **_RECONNECT, **self._isolation}
+        client = consumer(self._connection, f"izin-{name}", **options)
+        try:
+            with broker_errors(self._connection):
+                found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
+            if found.error is not None:
+                raise BrokerError(
+                    f"topic {name} does not exist; run: izin up, or izin doctor --fix"
+                )
+            self._positions = dict.fromkeys(found.partitions, 0)
+            self._complete_at.clear()
+            self._waiting.clear()
+            client.assign(
+                [
+                    TopicPartition(name, one, self._starts.get(one, OFFSET_BEGINNING))
+                    for one in found.partitions
+                ]
+            )
+            asking = admin(self._connection, **_RECONNECT)
+            yield client, TopicEnd(asking, name, leaders_of(found.partitions), self._until)
+        finally:
+            client.close()
+
+    def _read_to_end(self, client: Consumer, end: TopicEnd, *, partly: bool = False) -> None:
+        moved_at, seen = monotonic(), dict[int, int]()
+        # A snapshot may take longer than the table may be old: what came meanwhile is read too.
+        while not self._stopped.is_set():
+            behind = {
+                number: position
+                for number, position in self._positions.items()
+                if monotonic() - self.complete_at(number) >= _FRESH
+            }
+            if not behind:
+                return
+            if behind != seen:
+                moved_at, seen = monotonic(), behind
+            if monotonic() - moved_at > _TIMEOUT:
+                self._give_up(behind, partly=partly)
+                return
+            messages = self._consume(client, _LOADED_AT_ONCE)
+            for message in messages:
+                self._check(message)
+            self._take(client, messages)
+            self._look(end)
+
+    def _check(self, message: Message) -> None:
+        """Raise BrokerError where nothing will be read in the end."""
+        fault = message.error()
+        if fault is not None and not _is_end(fault) and not fault.retriable():
+            with broker_errors(self._connection):
+                raise KafkaException(fault)
+
+    def _give_up(self, behind: Collection[int], *, partly: bool) -> None:
+        if not partly or len(behind) == len(self._positions):
+            raise BrokerError(f"topic {self.topic.name} could not be read within {_TIMEOUT:.0f} s")
+        _log.error("partitions not read", topic=self.topic.name, partitions=sorted(behind))
+
+    def _follow(self, client: Consumer, end: TopicEnd) -> None:
+        while not self._stopped.is_set():
+            self._take(client, self._consume(client, _FOLLOWED_AT_ONCE))
+            self._look(end)
+
+    def _consume(self, client: Consumer, most: int) -> list[Message]:
+        """Return what there is; asked for more than one, Kafka's client waits for as many."""
+        found = client.consume(1, _POLL)
+        return found + client.consume(most - 1, 0) if found else found
+
+    def _look(self, end: TopicEnd) -> None:
+        self._complete_at.update(end.reached(self._positions))
+
+    def _take(self, client: Consumer, messages: Sequence[Message]) -> None:
+        """Take what was polled, and what waits once more."""
+        if self._waiting and monotonic() - self._retried_at >= _PAUSE:
+            self._retry(client)
+        records, ends = [], dict[int, Message]()
+        for message in messages:
+            fault, number = message.error(), message.partition() or 0
+            if number in self._waiting:
+                self._waiting[number].append(message)
+            elif fault is None:
+                records.append(message)
+                ends.pop(number, None)
+            elif _is_end(fault):
+                ends[number] = message
+            else:
+                _log.warning("topic not read", topic=self.topic.name, error=fault.str())
+        self._store(client, records)
+        for number, message in ends.items():
+            if number in self._waiting:
+                self._waiting[number].append(message)
+            else:
+                # Behind the last record is the mark of its transaction.
+                self._positions[number] = message.offset() or 0
+        if messages:
+            self._moved()
+
+    def _store(self, client: Consumer, records: Sequence[Message]) -> None:
+        while records:
+            taken = self._table.take(records)
+            for one in records[:taken]:
+                self._positions[one.partition() or 0] = (one.offset() or 0) + 1
+            left = records[taken:]
+            if not left:
+                return
+            # Only its partition waits: the order of the others is their own.
+            number = left[0].partition() or 0
+            client.pause([TopicPartition(self.topic.name, number)])
+            self._waiting[number] = [one for one in left if one.partition() == number]
+            self._retried_at = monotonic()
+            records = [one for one in left if one.partition() != number]
+
+    def _retry(self, client: Consumer) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._retried_at = monotonic()
+        for number, messages in waiting.items():
+            self._take(client, messages)
+            if number not in self._waiting:
+                client.resume([TopicPartition(self.topic.name, number)])
+
+
+def _is_end(fault: KafkaError) -> bool:
+    return fault.code() == KafkaError._PARTITION_EOF  # noqa: SLF001  # its public spelling
