@@ -22,7 +22,7 @@ from tests.support.waiting import until
 
 PARTITIONS = 3
 CODEC = Codec()
-STALE_AFTER = timedelta(seconds=3)
+STALE_AFTER = timedelta(seconds=2.5)
 
 
 class GateTopics(TopicWriter):
@@ -119,14 +119,14 @@ class GateTopics(TopicWriter):
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:
     """Return an event of a key as it is in Kafka."""
-    event = an_event(
-        brand_code=key.brand_code,
-        type=str(key.channel),
-        recipient_type=str(key.recipient_type),
-        recipient=key.recipient,
-        status=status,
-        **overrides,
-    )
+    fields: dict[str, object] = {
+        "brand_code": key.brand_code,
+        "type": str(key.channel),
+        "recipient_type": str(key.recipient_type),
+        "recipient": key.recipient,
+        "status": status,
+    }
+    event = an_event(**fields | overrides)
     return CODEC.encode("ConsentEvent", event_to_avro(event))
 
 

@@ -58,7 +58,7 @@ def test_opt_out_outlives_denials_and_erasure():
     assert table.remove(KEY), "nothing but the opt-out is known of an erased key"
     assert table.find(KEY) == Known(may_send=False, reason="opted-out", at=10)
     assert not table.remove(KEY)
-    assert table.permit(KEY, "registered", 7)
+    assert not table.permit(KEY, "registered", 7)
     assert table.find(KEY) == Known(may_send=False, reason="opted-out", at=10)
     assert table.opt_out(KEY, 12) is False
     assert not table.permit(KEY, "registered", 12)

@@ -1,0 +1,193 @@
+"""What the gate does not know, and whose keys that closes."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from izin.consent.model import Consent
+from izin.gate import sources
+from izin.gate.state import GateState
+from izin.runtime.errors import BrokerError, RegistryError
+from izin.runtime.kafka import admin
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.runtime.topic_follower import follower
+from izin.runtime.topic_identity import TopicIdentities
+from izin.schemas.codec import Codec
+from izin.schemas.contracts import Contract
+from tests.support.gate import (
+    PARTITIONS,
+    STALE_AFTER,
+    GateTopics,
+    current,
+    event_value,
+    following,
+    keys_in,
+    says_yes,
+    shown,
+)
+from tests.support.subscribers.published import a_permission
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+
+KEYS = [next(keys_in(number)) for number in range(PARTITIONS)]
+"""A key of each partition."""
+OTHERS = [next(keys_in(number, 500)) for number in range(PARTITIONS)]
+ALL_CURRENT = dict.fromkeys(range(PARTITIONS), True)
+
+
+@pytest.fixture
+def topics(make_settings: Callable[[int], KafkaSettings]) -> GateTopics:
+    """Return a writer of topics with a brand and a permission for each key."""
+    found = GateTopics(make_settings(PARTITIONS))
+    found.brand()
+    found.permit(*KEYS, *OTHERS)
+    return found
+
+
+def test_lanes_are_read_from_where_the_order_stage_is(topics: GateTopics):
+    """From their beginning where that is not known, or said of another topic: here an opt-out that
+    was decided long ago closes its key, and not where the positions are beyond it.
+    """
+    for key in KEYS:
+        topics.event(key)
+    topics.decide(0)
+    topics.decide(1, cluster_id="another")
+    topics.event(OTHERS[0])
+    with following(topics.settings) as state:
+        closed = [state.standing(one).opted_out for one in (*KEYS, OTHERS[0])]
+        assert closed == [False, True, True, True]
+        assert all(says_yes(state.standing(one)) for one in OTHERS[1:])
+        assert current(state) == ALL_CURRENT
+        topics.decide(2)
+        shown(lambda: says_yes(state.standing(KEYS[2])))
+
+
+class RegistryAway(Codec):
+    """A codec that cannot fetch the schema of one record, until ``is_away`` is reset."""
+
+    def __init__(self, value: bytes) -> None:
+        super().__init__()
+        self._value = value
+        self.is_away = True
+
+    def writer_of(self, data: bytes) -> Contract:
+        """Return the contract of a permission."""
+        self._fetch(data)
+        return super().writer_of(data)
+
+    def decode(self, record: str, data: bytes) -> dict[str, Any]:
+        """Return a record."""
+        self._fetch(data)
+        return super().decode(record, data)
+
+    def decode_consent(self, data: bytes) -> Consent:
+        """Return an opt-out."""
+        self._fetch(data)
+        return super().decode_consent(data)
+
+    def _fetch(self, data: bytes) -> None:
+        if self.is_away and data.endswith(self._value):
+            raise RegistryError("the registry is away")
+
+
+def test_partition_that_cannot_be_read_closes_only_its_keys(
+    topics: GateTopics, monkeypatch: pytest.MonkeyPatch
+):
+    """From the start on, and it is named; once it can be read, nothing is missing."""
+    monkeypatch.setattr(follower, "_TIMEOUT", 2.0)
+    late = next(keys_in(1, 900))
+    value = topics.encode(topics.topics.permissions, a_permission(late))
+    frame = b"\0\0\0\0\7"
+    topics.raw(topics.topics.permissions, late.encode(), frame + value[10:])
+    topics.permit(after := next(keys_in(1, 950)))
+    codec = RegistryAway(value[10:])
+    with following(topics.settings, codec) as state:
+        assert current(state) == {**ALL_CURRENT, 1: False}
+        assert all(says_yes(state.standing(one)) for one in (KEYS[0], KEYS[2]))
+        ((topic, fault),) = state.faults().items()
+        assert topic == topics.topics.permissions.name
+        assert fault.startswith("partitions 1 were not seen read to their ends")
+        topics.permit(next_one := next(keys_in(2, 950)))
+        shown(lambda: says_yes(state.standing(next_one)))
+        assert not says_yes(state.standing(after)), "what is behind is not read before"
+        codec.is_away = False
+        shown(lambda: current(state) == ALL_CURRENT and not state.faults())
+        assert says_yes(state.standing(after))
+
+
+def test_open_transactions_close_their_partitions(topics: GateTopics):
+    """What is behind one on an input topic was acknowledged, and is read all the same. On other
+    topics it is not known, so the keys of the partition are closed until the transaction ends; an
+    undecided opt-out closes its key until then too, for what follows from it may be in there.
+    """
+    express, permissions = topics.topics.express, topics.topics.permissions
+    opt_in = event_value(OTHERS[1], "ONAY")
+    void = topics.encode(permissions, a_permission(KEYS[2], may_send=False, reason="void"))
+    with following(topics.settings) as state, ExitStack() as transactions:
+        topics.event(KEYS[0])
+        shown(lambda: state.standing(KEYS[0]).opted_out)
+        for topic, number, key, value in (
+            (express, 1, OTHERS[1], opt_in),
+            (permissions, 2, KEYS[2], void),
+            (topics.topics.opt_outs, 0, KEYS[0], b"not read"),
+        ):
+            transactions.enter_context(topics.open_transaction(topic, number, key.encode(), value))
+        topics.event(KEYS[1])
+        topics.decide(0)
+        shown(lambda: state.standing(KEYS[1]).opted_out)
+        shown(lambda: current(state) == {0: False, 1: True, 2: False})
+        assert set(state.faults()) == {topics.topics.opt_outs.name, permissions.name}
+        assert state.standing(KEYS[0]).opted_out
+        transactions.close()
+        shown(lambda: current(state) == ALL_CURRENT)
+        shown(lambda: says_yes(state.standing(KEYS[0])))
+        assert says_yes(state.standing(KEYS[2])), "it was aborted"
+
+
+def test_topic_that_is_another_closes_everything(
+    topics: GateTopics, monkeypatch: pytest.MonkeyPatch
+):
+    """Its records are others at the same offsets. A restart reads them."""
+    monkeypatch.setattr(sources, "_LOOKED_EVERY", 0.5)
+    with following(topics.settings) as state:
+        client = admin(topics.settings)
+        for deleted in client.delete_topics([topics.topics.express.name]).values():
+            deleted.result(10)
+        ensure_topics(topics.settings)
+        shown(lambda: "restart the gate" in state.faults().get("topics", ""))
+        assert not any(current(state).values())
+
+
+def test_topics_must_fit_together(monkeypatch: pytest.MonkeyPatch):
+    """A key must have the same partition everywhere."""
+
+    def unequal(_client: object, names: Sequence[str]) -> TopicIdentities:
+        counts = {name: 5 if name == "permissions" else 3 for name in names}
+        return TopicIdentities(cluster_id="", topic_ids=dict.fromkeys(names, ""), partitions=counts)
+
+    monkeypatch.setattr(sources, "identities", unequal)
+    with pytest.raises(BrokerError, match=r"permissions 5.*izin doctor"):
+        following(KafkaSettings(bootstrap_servers="127.0.0.1:1")).__enter__()
+
+
+def test_missing_topics_are_said(kafka: str, topic_prefix: str):
+    """Nothing is answered from nothing, and nothing is created."""
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
+    with pytest.raises(BrokerError, match="Unknown topic"):
+        following(settings).__enter__()
+
+
+async def test_state_that_is_not_read_says_nothing(topics: GateTopics):
+    """Stopped before it was read, the process ends at once."""
+    state = GateState(topics.settings, Codec(), stale_after=STALE_AFTER)
+    for step in ("before", "while it is stopped"):
+        assert state.faults() == {"gate state": "being read"}, step
+        assert not any(current(state).values())
+        assert not await state.reached([], 0.01)
+        assert state.positions() == []
+        if step == "before":
+            state.stop()
+            state.following().__enter__()
