@@ -19,7 +19,7 @@ from izin.gate.lane_table import LaneTable
 from izin.gate.releasing import Releasing
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import BrandDirectory, BrandReader
-from izin.projections.latest_records import LatestRecords
+from izin.projections.latest_records import LatestRecordReader
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.observe import get_logger
@@ -40,7 +40,7 @@ _UNCOMMITTED = IsolationLevel.READ_UNCOMMITTED
 _log = get_logger(__name__)
 
 
-class Sources:
+class GateSources:
     """Follows the topics into ``known``, ``undecided`` and tables of its own.
 
     ``moved`` is called, in a thread that reads, after more of a lane was read.
@@ -71,7 +71,7 @@ class Sources:
         self._keyed: tuple[RecordFollower, ...] = ()
         """The followers of the topics of keys."""
         self._lanes: Mapping[str, RecordFollower] = {}
-        self._positions: LatestRecords | None = None
+        self._positions: LatestRecordReader | None = None
         self._is_loaded = False
         self._is_other = False
         """Whether a topic was deleted and created again."""
@@ -100,7 +100,7 @@ class Sources:
         """
         found = self.identities = self._identities()
         releasing = Releasing(self._undecided, self._kafka.topics, found)
-        positions = self._positions = LatestRecords(
+        positions = self._positions = LatestRecordReader(
             self._kafka, self._codec, (self._kafka.topics.positions,), releasing.put
         )
         with ExitStack() as running:

@@ -17,7 +17,7 @@ from izin.consent.making import maker
 from izin.consent.may_send import PermissionReason, unregistered
 from izin.consent.model import Channel, ConsentKey
 from izin.gate.key_tables import KnownKeys
-from izin.gate.sources import Sources
+from izin.gate.sources import GateSources
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import RegisteredBrand
 from izin.projections.decided import ForeignTokenError, check_token
@@ -94,7 +94,7 @@ class GateState:
         self._stale_after = stale_after.total_seconds()
         self._known = KnownKeys()
         self._undecided = UndecidedOptOuts()
-        self._sources = Sources(kafka, codec, self._known, self._undecided, self._wake)
+        self._sources = GateSources(kafka, codec, self._known, self._undecided, self._wake)
         self._changed = Wakeup()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting = 0

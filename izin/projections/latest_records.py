@@ -31,7 +31,7 @@ Put = Callable[[str, int, AvroRecord], None]
 """Called with a topic, a partition, and its latest record; in the thread that reads."""
 
 
-class LatestRecords:
+class LatestRecordReader:
     """Reads the latest records of ``topics``, and hands each to ``put``."""
 
     def __init__(

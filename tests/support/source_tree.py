@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 PRODUCT = (
-    *("consent", "schemas", "runtime", "iys", "producers", "streams", "sinks", "console"),
-    *("local", "demo"),
+    *("consent", "schemas", "runtime", "projections", "iys", "producers", "streams", "sinks"),
+    *("gate", "console", "local", "demo"),
 )
 """The packages of the product below ``izin``: without simulator, benchmarks and generators."""
 

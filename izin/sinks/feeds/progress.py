@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from izin.projections.latest_records import LatestRecords
+from izin.projections.latest_records import LatestRecordReader
 from izin.projections.wakeup import Wakeup
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -38,7 +38,7 @@ class PipelineProgress:
                 loop.call_soon_threadsafe(self.put, topic, partition, record)
 
         topics = self._settings.topics
-        latest = LatestRecords(
+        latest = LatestRecordReader(
             self._settings, self._codec, (topics.positions, topics.ledger_positions), hand_over
         )
         with latest.following():

@@ -26,6 +26,8 @@ TESTS = (
     "tests/contract/schemas/test_partitioning.py",
     "tests/integration/sinks/ingest/test_bulk_rows.py",
     "tests/integration/sinks/outbound/test_bulk_success.py",
+    "tests/unit/gate/test_lane_table.py",
+    "tests/unit/projections",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/test_packing.py",

@@ -1,0 +1,1 @@
+"""The gate: how fast it starts, and how fast it answers."""

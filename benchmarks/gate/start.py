@@ -1,0 +1,215 @@
+"""Measure the start of the gate: permissions read into memory, input lanes searched for opt-outs.
+
+The lane has opt-ins of our own systems, none of which may be an opt-out, so every record is only
+looked at; the order stage has decided none of them.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from confluent_kafka import IsolationLevel
+from rich.table import Table
+
+from benchmarks.events import BEGAN
+from benchmarks.process_usage import peak_megabytes
+from benchmarks.results import RunReport, progress
+from benchmarks.worker.installation import installation
+from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
+from izin.gate.lane_table import LaneTable
+from izin.gate.state import GateState
+from izin.gate.undecided import UndecidedOptOuts
+from izin.runtime.kafka import connection_of, producer
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_follower import RecordFollower
+from izin.schemas.codec import Codec
+from izin.schemas.records import event_to_avro
+from izin.schemas.topics import Topic
+
+_PARTITIONS = 12
+_BRAND = 600001
+_ASKED = 20_000
+_MICROSECONDS = 1_000_000
+_STALE_AFTER = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartTiming:
+    """What was measured of one start."""
+
+    keys: int
+    start_seconds: float
+    """From the start until everything was read."""
+    standing_us: float
+    """Of elapsed time, for a key that is known."""
+    events: int
+    lane_seconds: float
+    """To read them, searching each for an opt-out."""
+    peak_mib: float
+    """Resident memory of the process, with its Kafka clients and what published the records."""
+
+
+def gate_start(
+    keys: Annotated[int, typer.Option(min=100, help="Permissions to be read.")] = 5_000_000,
+    events: Annotated[int, typer.Option(min=100, help="Opt-ins on a lane.")] = 1_000_000,
+) -> RunReport:
+    """Measure the start of the gate, what is known of a key, and a lane that is read."""
+    with (
+        progress().status(f"publishing and reading {keys:,} permissions, {events:,} events"),
+        tempfile.TemporaryDirectory() as folder,
+        installation(Path(folder), partitions=_PARTITIONS) as settings,
+    ):
+        _publish(settings, settings.topics.permissions, _permissions(keys))
+        started, state = _start(settings)
+        count, standing_us = state.counts().keys, _standing_us(state, keys)
+        _publish(settings, settings.topics.events, _events(events))
+        found = StartTiming(
+            keys=count,
+            start_seconds=started,
+            standing_us=standing_us,
+            events=events,
+            lane_seconds=_seconds(_lane(settings).load),
+            peak_mib=peak_megabytes(os.getpid()),
+        )
+    rate = found.events / found.lane_seconds
+    table = Table(title=f"A gate that knows {found.keys:,} keys")
+    headings = ("until ready", "keys/s", "µs/standing", "lane records/s", "peak memory")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    cells = (f"{found.start_seconds:.1f} s", f"{found.keys / found.start_seconds:,.0f}")
+    more = (f"{found.standing_us:.1f}", f"{rate:,.0f}", f"{found.peak_mib:.0f} MiB")
+    table.add_row(*cells, *more)
+    return RunReport(
+        tables=[table],
+        data=asdict(found),
+        figures={
+            "gate-start": found.start_seconds,
+            "gate-lanes": rate,
+            "gate-standing": found.standing_us,
+        },
+        failures=[] if found.keys == keys else [f"{found.keys:,} keys of {keys:,} are known"],
+    )
+
+
+def _start(settings: KafkaSettings) -> tuple[float, GateState]:
+    """Return how many seconds a state took to be read, and it, which no longer follows."""
+    state = GateState(settings, Codec(), stale_after=_STALE_AFTER)
+    following = state.following()
+    seconds = _seconds(following.__enter__)
+    following.__exit__(None, None, None)
+    return seconds, state
+
+
+def _standing_us(state: GateState, keys: int) -> float:
+    asked = [_key(number % keys) for number in range(_ASKED)]
+
+    def ask() -> None:
+        for key in asked:
+            if state.standing(key).opted_out:
+                raise ValueError("a key is closed that is not")
+
+    return _seconds(ask) / len(asked) * _MICROSECONDS
+
+
+def _lane(settings: KafkaSettings) -> RecordFollower:
+    """Return what reads the bulk lane as the gate does."""
+    topic = settings.topics.events
+    table = LaneTable(
+        topic=topic.name,
+        partitions=_PARTITIONS,
+        codec=Codec(),
+        undecided=UndecidedOptOuts(),
+        unreadable=_refuse,
+    )
+    uncommitted = IsolationLevel.READ_UNCOMMITTED
+    connection = connection_of(settings)
+    return RecordFollower(connection, topic, table, reads=uncommitted, until=uncommitted)
+
+
+def _refuse(topic: str, _record: object, error: Exception) -> None:
+    raise ValueError(f"a record of {topic} was not readable") from error
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _publish(settings: KafkaSettings, topic: Topic, records: Iterable[tuple[bytes, bytes]]) -> None:
+    # The ledger writes pages of 2,000 records over all partitions.
+    client = producer(settings, **{"batch.num.messages": 2_000 // _PARTITIONS})
+    for key, value in records:
+        while True:
+            try:
+                client.produce(topic.name, value, key)
+                break
+            except BufferError:
+                client.poll(0.1)
+    if client.flush(60):
+        raise TimeoutError("the broker did not take the records within 60 s")
+
+
+def _permissions(count: int) -> Iterable[tuple[bytes, bytes]]:
+    key = _key(0)
+    fields: dict[str, Any] = {
+        "customer_id": "acme",
+        "brand_code": key.brand_code,
+        "type": str(key.channel),
+        "recipient_type": str(key.recipient_type),
+        "recipient": key.recipient,
+        "may_send": True,
+        "previous_may_send": None,
+        "reason": "registered",
+        "desired": "ONAY",
+        "registered": "ONAY",
+        "registered_at": BEGAN,
+        "consent_date": BEGAN,
+        "since": BEGAN,
+        "retailers": None,
+    }
+    encode = Codec().template_encoder("Permission", fields, {"recipient"})
+    for number in range(count):
+        key = _key(number)
+        yield key.encode(), encode({"recipient": key.recipient})
+
+
+def _events(count: int) -> Iterable[tuple[bytes, bytes]]:
+    event = ConsentEvent(
+        event_id="",
+        customer_id="acme",
+        brand_code=_BRAND,
+        type="MESAJ",
+        recipient_type="BIREYSEL",
+        recipient="",
+        status="ONAY",
+        source="HS_WEB",
+        consent_date=BEGAN,
+        received_at=BEGAN,
+        origin="web",
+        origin_ref="signup-0000000",
+        actor="signup-form",
+        evidence={"ip": "192.0.2.1", "page": "https://example.com/uye-ol"},
+    )
+    encode = Codec().template_encoder(
+        "ConsentEvent", event_to_avro(event), {"event_id", "recipient"}
+    )
+    for number in range(count):
+        key = _key(number)
+        event_id = f"bench-{number:028}"
+        yield key.encode(), encode({"event_id": event_id, "recipient": key.recipient})
+
+
+def _key(number: int) -> ConsentKey:
+    return ConsentKey(
+        brand_code=_BRAND,
+        channel=Channel.MESAJ,
+        recipient_type=RecipientType.BIREYSEL,
+        recipient=f"+90555{number:07}",
+    )

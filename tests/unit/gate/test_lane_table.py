@@ -1,0 +1,175 @@
+"""Opt-outs found in the bytes of a lane: every one that the order stage would find."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from izin.consent.model import ConsentEvent
+from izin.gate.lane_table import LaneTable, may_be_opt_out
+from izin.gate.undecided import UndecidedOptOuts
+from izin.projections.packed_permissions import digest_of
+from izin.runtime.errors import RegistryError
+from izin.schemas.codec import Codec
+from izin.schemas.partitioning import partition_of
+from izin.schemas.records import event_to_avro
+from izin.streams.guard import AdmittedRecord, Guard
+from tests.support.builders import NOON, a_key, an_event
+from tests.support.order.harness import fetched
+
+CODEC = Codec()
+PARTITIONS = 4
+
+
+class Record:
+    """A message of a lane."""
+
+    def __init__(self, value: bytes | None, offset: int = 0) -> None:
+        self._value, self._offset = value, offset
+
+    def value(self) -> bytes | None:
+        """Return its value."""
+        return self._value
+
+    def key(self) -> bytes:
+        """Return the key that its publisher chose."""
+        return b"any"
+
+    def offset(self) -> int:
+        """Return its offset."""
+        return self._offset
+
+    def partition(self) -> int:
+        """Return its partition."""
+        return 0
+
+    def timestamp(self) -> tuple[int, int]:
+        """Return when it was appended."""
+        return 2, int(NOON.timestamp() * 1000) + 60_000
+
+
+class Lane:
+    """A table, what it has marked, and what it could not read."""
+
+    def __init__(self, codec: Codec = CODEC) -> None:
+        self.undecided = UndecidedOptOuts()
+        self.unreadable: list[int] = []
+        self._table = LaneTable(
+            topic="lane",
+            partitions=PARTITIONS,
+            codec=codec,
+            undecided=self.undecided,
+            unreadable=lambda _topic, record, _error: self.unreadable.append(record.offset() or 0),
+        )
+
+    def take(self, *values: bytes | None) -> int:
+        """Take records of these values."""
+        records: Sequence[Any] = [Record(one, offset) for offset, one in enumerate(values)]
+        return self._table.take(records)
+
+    def closes(self, event: ConsentEvent | None = None) -> bool:
+        """Whether the key of an event is closed."""
+        recipient = (event or an_event()).recipient
+        return digest_of(a_key(recipient=recipient).encode()) in self.undecided
+
+
+def encoded(event: ConsentEvent) -> bytes:
+    return CODEC.encode("ConsentEvent", event_to_avro(event))
+
+
+def spelt(word: str) -> list[str]:
+    """Return a word in every mixture of small and capital letters."""
+    return ["".join(letters) for letters in product(*((one, one.upper()) for one in word))]
+
+
+@pytest.mark.parametrize("status", [*spelt("ret"), " RET ", "R\0ET", "\0ret", "RET\u2003"])
+def test_every_spelling_is_an_opt_out(status: str):
+    """What the law reads as RET."""
+    lane = Lane()
+    assert lane.take(encoded(an_event(status=status))) == 1
+    assert lane.closes()
+
+
+DAMAGE = st.sampled_from([b"", b"", b"", b"\xff", b"\x80\x80", b"\0", b"\xc3", b" ", b"R"])
+DAMAGES = st.tuples(
+    DAMAGE, st.sampled_from(b"Rr"), DAMAGE, st.sampled_from(b"Ee"), DAMAGE, st.just(84), DAMAGE
+).map(lambda parts: b"".join(bytes([one]) if isinstance(one, int) else one for one in parts))
+
+
+@given(DAMAGES)
+def test_whatever_the_order_stage_admits_closes(status: bytes):
+    """Also from bytes that are no text, and nothing else."""
+    written = encoded(an_event(status="?" * len(status)))
+    value = written.replace(b"?" * len(status), status)
+    found = Guard(CODEC).admit(fetched(value=value))
+    lane = Lane()
+    lane.take(value)
+    is_ret = isinstance(found, AdmittedRecord) and found.admitted.status == "RET"
+    assert lane.closes() is is_ret
+    assert may_be_opt_out(value) or not is_ret
+
+
+def test_others_close_nothing():
+    """An opt-in in which the letters are, an opt-out without a key, an erasure, a tombstone."""
+    lane = Lane()
+    events = (
+        an_event(origin="ret"),
+        an_event(status="RET", type="FAX"),
+        an_event(status="ERASURE", origin="ret"),
+    )
+    assert lane.take(None, *map(encoded, events)) == 4
+    assert (len(lane.undecided), lane.unreadable) == (0, [])
+
+
+def test_what_cannot_be_decoded_is_counted():
+    """And its neighbours are read."""
+    lane = Lane()
+    value = encoded(an_event(status="RET"))
+    assert lane.take(b"ret", value[:-1], value) == 3
+    assert lane.unreadable == [0, 1]
+    assert lane.closes()
+
+
+def test_admission_that_fails_is_counted(monkeypatch: pytest.MonkeyPatch):
+    """A fault of ours over one record keeps no others waiting."""
+    lane, other = Lane(), an_event(status="RET", recipient="+905550000002")
+    monkeypatch.setattr(CODEC, "decode_event", failing_on_first(CODEC.decode_event))
+    assert lane.take(encoded(an_event(status="RET")), encoded(other)) == 2
+    assert lane.unreadable == [0]
+    assert lane.closes(other)
+
+
+def failing_on_first(decode: Any) -> Any:  # noqa: ANN401  # a method of the codec
+    """Return a decoder whose first event is none."""
+    left: list[object] = [object()]
+    return lambda value: left.pop() if left else decode(value)
+
+
+def test_schema_that_is_out_of_reach_waits():
+    """What is before it was taken; it comes again."""
+    codec = Codec()
+    decode, value = codec.decode_event, encoded(an_event(status="RET"))
+
+    def failing(data: bytes) -> ConsentEvent:
+        if data != value:
+            raise RegistryError("the registry is away")
+        return decode(data)
+
+    codec.decode_event = failing  # type: ignore[method-assign]
+    lane = Lane(codec)
+    assert lane.take(value, value + b"ret", value) == 1
+    assert lane.closes()
+
+
+def test_mark_knows_the_partition_of_the_key():
+    """Its record may be on another one."""
+    lane = Lane()
+    numbers = [f"+9055500000{number:02}" for number in range(20)]
+    lane.take(*(encoded(an_event(status="RET", recipient=one)) for one in numbers))
+    own = sum(partition_of(a_key(recipient=one).encode(), PARTITIONS) == 0 for one in numbers)
+    lane.undecided.release(("lane", 0), 100)
+    assert 0 < own < len(numbers)
+    assert len(lane.undecided) == len(numbers) - own
