@@ -74,7 +74,7 @@ class GateSources:
         self._positions: LatestRecordReader | None = None
         self._is_loaded = False
         self._is_other = False
-        """Whether a topic was deleted and created again."""
+        """Whether a topic is not the one that was read."""
         self._stopped = threading.Event()
 
     @property
@@ -217,8 +217,7 @@ class GateSources:
         for one in self._keyed:
             if one.complete_at(partition) < oldest:
                 return False
-        age = self._brands.age()
-        return age is not None and age <= stale_after
+        return self._brands.complete_at() >= oldest
 
     def positions(self, partitions: Iterable[int] | None) -> list[LogPosition]:
         """Return the last offset of both lanes that was read, in ``partitions``, or in all."""
@@ -251,11 +250,11 @@ class GateSources:
                     f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
                     f"read to their ends for {stale_after:.0f} s: the answer for their keys is no"
                 )
-        for topic, age, effect in (
-            (self._kafka.topics.brands, self._brands.age(), "the answer is no for all keys"),
-            (self._kafka.topics.freshness, self._iys.age(), "İYS's data will seem old"),
+        for topic, complete_at, effect in (
+            (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),
+            (self._kafka.topics.freshness, self._iys.complete_at(0), "İYS's data will seem old"),
         ):
-            if age is None or age > stale_after:
+            if complete_at < oldest:
                 found[topic.name] = (
                     f"was not seen read to its end for {stale_after:.0f} s: {effect}"
                 )
@@ -264,5 +263,5 @@ class GateSources:
                 f"{self._positions.fault}: keys stay closed by opt-outs that may be decided"
             )
         if self._is_other:
-            found["topics"] = "one was deleted and created again: restart the gate"
+            found["topics"] = "one is another, or has other partitions: restart the gate"
         return found

@@ -10,18 +10,18 @@ that does not end makes the keys of its partition stale, and no others.
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from izin.consent.making import maker
 from izin.consent.may_send import PermissionReason, unregistered
-from izin.consent.model import Channel, ConsentKey
+from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.gate.key_tables import KnownKeys
 from izin.gate.sources import GateSources
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import RegisteredBrand
 from izin.projections.decided import ForeignTokenError, check_token
-from izin.projections.packed_permissions import Known, digest_of
+from izin.projections.packed_permissions import digest_of
 from izin.projections.wakeup import Wakeup
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -32,12 +32,6 @@ __all__ = ("BrandState", "ForeignTokenError", "GateState", "Standing", "StateCou
 
 _MARK_BYTES = 250
 """About what an undecided opt-out takes."""
-_REASONS: Mapping[str, PermissionReason] = {
-    one.value: one
-    for one in PermissionReason
-    if one not in {PermissionReason.EXEMPT, PermissionReason.REGISTERED}
-}
-"""The reasons of a no."""
 _CONSENTED = frozenset({PermissionReason.AWAITING_IYS, PermissionReason.VOID})
 """What the ledger says of a consent: it is newer than the opt-out, or the ledger does not know that
 yet. Both mean no, and nothing but the next permission tells them apart."""
@@ -79,8 +73,32 @@ class StateCounts:
     """About what the keys take in memory."""
 
 
-_standing = maker(Standing)
-_NO_RETAILERS: frozenset[int] = frozenset()
+class _Standings(NamedTuple):
+    """What is said of keys of which the ledger says the same, without retailers."""
+
+    plain: Standing
+    opted_out: Standing
+    hides_opt_out: bool
+    """Whether the ledger's answer stands although there is an opt-out that it may not know."""
+
+
+def _standings(reason: PermissionReason) -> _Standings:
+    plain, opted_out = (
+        Standing(reason=reason, opted_out=one, retailers=frozenset()) for one in (False, True)
+    )
+    return _Standings(plain, opted_out, reason in _CONSENTED)
+
+
+_PERMITTED = _standings(PermissionReason.REGISTERED)
+_DENIED: Mapping[str, _Standings] = {
+    one.value: _standings(one)
+    for one in PermissionReason
+    if one not in {PermissionReason.EXEMPT, PermissionReason.REGISTERED}
+}
+_NOT_SAID = _standings(PermissionReason.STALE)
+_UNKNOWN: Mapping[RecipientType, _Standings] = {
+    one: _standings(unregistered(one)) for one in RecipientType
+}
 
 
 class GateState:
@@ -94,6 +112,7 @@ class GateState:
         self._stale_after = stale_after.total_seconds()
         self._known = KnownKeys()
         self._undecided = UndecidedOptOuts()
+        self._marked = self._undecided.digests
         self._sources = GateSources(kafka, codec, self._known, self._undecided, self._wake)
         self._changed = Wakeup()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,21 +139,19 @@ class GateState:
         """Return what is known of ``key``, of this recipient type alone."""
         digest = digest_of(key.encode())
         # First: a key is released only after what follows from the decision is known.
-        is_undecided = digest in self._undecided
+        is_undecided = digest in self._marked
         known = self._known.find(digest)
         if known is None:
-            return _standing(
-                reason=unregistered(key.recipient_type),
-                opted_out=is_undecided,
-                retailers=_NO_RETAILERS,
-            )
-        reason = _reason(known)
-        is_opted_out = known.at > 0 and not known.may_send and reason not in _CONSENTED
-        return _standing(
-            reason=reason,
-            opted_out=is_undecided or is_opted_out,
-            retailers=self._known.retailers(digest),
-        )
+            found = _UNKNOWN[key.recipient_type]
+            return found.opted_out if is_undecided else found.plain
+        if known.may_send:
+            found, is_opted_out = _PERMITTED, is_undecided
+        else:
+            found = _DENIED.get(known.reason, _NOT_SAID)
+            is_opted_out = is_undecided or (known.at > 0 and not found.hides_opt_out)
+        standing = found.opted_out if is_opted_out else found.plain
+        retailers = self._known.retailers(digest)
+        return replace(standing, retailers=retailers) if retailers else standing
 
     def partition_of(self, key: ConsentKey) -> int:
         """Return the partition that ``key`` belongs to."""
@@ -209,12 +226,6 @@ class GateState:
         if self._waiting and loop is not None:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(self._changed.notify)
-
-
-def _reason(known: Known) -> PermissionReason:
-    if known.may_send:
-        return PermissionReason.REGISTERED
-    return _REASONS.get(known.reason, PermissionReason.STALE)
 
 
 def _brand_state(brand: RegisteredBrand) -> BrandState:

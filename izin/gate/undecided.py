@@ -11,7 +11,7 @@ behind.
 
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,6 +41,8 @@ class UndecidedOptOuts:
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}
         """By the digest of a key: how many marks it has."""
+        self.digests: KeysView[bytes] = self._counts.keys()
+        """Of the keys that are closed, as they are now."""
         self._marks: defaultdict[Lane, deque[_Mark]] = defaultdict(deque)
         self._strays: defaultdict[Lane, list[_StrayMark]] = defaultdict(list)
         self._lock = threading.Lock()
@@ -48,9 +50,6 @@ class UndecidedOptOuts:
     def __len__(self) -> int:
         """Return how many keys they close."""
         return len(self._counts)
-
-    def __contains__(self, digest: bytes) -> bool:
-        return digest in self._counts
 
     def add(self, lane: Lane, offset: int, digest: bytes, home: int) -> None:
         """Close the key of ``digest``, which belongs to the partition ``home``, for the opt-out at

@@ -92,9 +92,11 @@ class BrandReader:
             access, codec, access.topics.brands, _BrandTable(self.directory)
         )
 
-    def age(self) -> float | None:
-        """Return for how many seconds the directory was not seen complete; None: it never was."""
-        return self._follower.age()
+    def complete_at(self) -> float:
+        """Return for which instant, by ``time.monotonic``, the directory is known to be complete;
+        minus infinity: for none.
+        """
+        return self._follower.complete_at(0)
 
     def stop(self) -> None:
         """End reading soon."""

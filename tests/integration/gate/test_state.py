@@ -92,6 +92,14 @@ def test_what_was_there_before_is_known(state: GateState):
     assert all(state.is_current(one) for one in range(PARTITIONS))
 
 
+def test_suspension_of_a_brand_is_followed(state: GateState, topics: GateTopics):
+    """With the operator's reason, until it ends."""
+    topics.brand(suspension="complaint 17")
+    shown(lambda: getattr(state.brand(BRAND), "suspension", None) == "complaint 17")
+    topics.brand()
+    shown(lambda: getattr(state.brand(BRAND), "suspension", "") is None)
+
+
 def test_recipient_types_are_keys_of_their_own(state: GateState, topics: GateTopics):
     """Whoever asks puts them together: of nothing known, the reason differs."""
     merchant = key_of(1, recipient_type=RecipientType.TACIR)

@@ -73,7 +73,7 @@ class Lane:
     def closes(self, event: ConsentEvent | None = None) -> bool:
         """Whether the key of an event is closed."""
         recipient = (event or an_event()).recipient
-        return digest_of(a_key(recipient=recipient).encode()) in self.undecided
+        return digest_of(a_key(recipient=recipient).encode()) in self.undecided.digests
 
 
 def encoded(event: ConsentEvent) -> bytes:

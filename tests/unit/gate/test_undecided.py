@@ -81,10 +81,10 @@ def test_key_is_released_once_what_follows_was_read(gate: Gate):
     gate.read(gate.opt_outs, 0)
     gate.decide(0, express=8)
     gate.release()
-    assert KEY in gate.undecided
+    assert KEY in gate.undecided.digests
     gate.read(gate.opt_outs, 0)
     gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
     assert len(gate.undecided) == 0
 
 
@@ -95,8 +95,8 @@ def test_what_is_not_decided_stays(gate: Gate):
     gate.decide(0, express=8, bulk=3)
     gate.read(gate.opt_outs, 0)
     gate.release()
-    assert KEY in gate.undecided
-    assert OTHER in gate.undecided
+    assert KEY in gate.undecided.digests
+    assert OTHER in gate.undecided.digests
 
 
 def test_many_decisions_do_not_keep_a_key_closed(gate: Gate):
@@ -108,7 +108,7 @@ def test_many_decisions_do_not_keep_a_key_closed(gate: Gate):
         gate.read(gate.opt_outs, 0)
         gate.decide(0, express=offset)
         gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
 
 
 def test_opt_out_that_is_read_late_is_released(gate: Gate):
@@ -119,7 +119,7 @@ def test_opt_out_that_is_read_late_is_released(gate: Gate):
     gate.release()
     gate.undecided.add((EXPRESS, 0), 7, KEY, 0)
     gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
 
 
 def test_key_with_two_opt_outs_waits_for_both(gate: Gate):
@@ -129,12 +129,12 @@ def test_key_with_two_opt_outs_waits_for_both(gate: Gate):
     gate.decide(0, express=2)
     gate.read(gate.opt_outs, 0)
     gate.release()
-    assert KEY in gate.undecided
+    assert KEY in gate.undecided.digests
     gate.decide(0, express=2, bulk=2)
     gate.release()
     gate.read(gate.opt_outs, 0)
     gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
 
 
 def test_stray_opt_out_waits_for_its_own_partition(gate: Gate):
@@ -147,15 +147,15 @@ def test_stray_opt_out_waits_for_its_own_partition(gate: Gate):
     gate.read(gate.lanes[EXPRESS], 0)
     gate.read(gate.lanes[BULK], 1)
     gate.release()
-    assert KEY in gate.undecided
+    assert KEY in gate.undecided.digests
     gate.undecided.add((EXPRESS, 1), 5, KEY, 1)
     gate.read(gate.lanes[EXPRESS], 1)
     gate.release()
-    assert KEY in gate.undecided
+    assert KEY in gate.undecided.digests
     gate.decide(1, express=6)
     gate.read(gate.opt_outs, 1)
     gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
 
 
 def test_many_decisions_do_not_keep_a_stray_closed(gate: Gate):
@@ -166,7 +166,7 @@ def test_many_decisions_do_not_keep_a_stray_closed(gate: Gate):
     gate.read(gate.lanes[EXPRESS], 1)
     gate.decide(0, express=2)
     gate.release()
-    assert KEY not in gate.undecided
+    assert KEY not in gate.undecided.digests
 
 
 @pytest.mark.parametrize("other", ["cluster_id", "express_topic_id"])
@@ -176,7 +176,7 @@ def test_positions_of_another_topic_say_nothing(other: str, gate: Gate):
     gate.decide(0, express=100, bulk=50, **{other: "other"})
     gate.read(gate.opt_outs, 0)
     gate.release()
-    assert KEY in gate.undecided
+    assert KEY in gate.undecided.digests
     assert gate.decided(EXPRESS) == {}
     gate.decide(0, express=100, bulk=50)
     assert (gate.decided(EXPRESS), gate.decided(BULK)) == ({0: 100}, {0: 50})

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.projections.packed_permissions import Known, PackedPermissions
+from izin.projections.packed_permissions import Known, PackedPermissions, digest_of
 
 KEY = b"100001/MESAJ/BIREYSEL/+905550000001"
 OTHER = b"100001/MESAJ/BIREYSEL/+905550000002"
@@ -134,3 +134,14 @@ def test_key_takes_few_bytes():
     for number in range(100_000):
         table.permit(b"100001/MESAJ/BIREYSEL/+905550%06d" % number, "registered", 5)
     assert 21 < sys.getsizeof(table) / 100_000 < 30
+    assert table.size == pytest.approx(sys.getsizeof(table), rel=0.2)
+
+
+def test_more_buckets_say_the_same():
+    """They make a search shorter."""
+    table = PackedPermissions(1 << 16)
+    keys = [str(number).encode() for number in range(1000)]
+    for key in keys:
+        table.permit(key, "registered", 5)
+    assert all(table.find_digest(digest_of(key)) == Known(True, "registered", 5) for key in keys)
+    assert len(table) == 1000
