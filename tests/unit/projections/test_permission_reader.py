@@ -157,6 +157,7 @@ def test_cut_record_is_refused(cut: int):
             PermissionReader(CODEC).read(wrong)
 
 
+@pytest.mark.interpreted
 def test_new_contract_is_noticed(monkeypatch: pytest.MonkeyPatch):
     """Who adds a field sees that the walk over the fields must know it."""
     monkeypatch.setattr(permission_reader, "_LATER", ("previous_may_send",))
