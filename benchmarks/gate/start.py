@@ -35,6 +35,8 @@ from izin.schemas.topics import Topic
 _PARTITIONS = 12
 _BRAND = 600001
 _ASKED = 20_000
+_APART = 7919
+"""Keys that are asked for one after the other are far from one another."""
 _MICROSECONDS = 1_000_000
 _STALE_AFTER = timedelta(seconds=10)
 
@@ -107,7 +109,7 @@ def _start(settings: KafkaSettings) -> tuple[float, GateState]:
 
 
 def _standing_us(state: GateState, keys: int) -> float:
-    asked = [_key(number % keys) for number in range(_ASKED)]
+    asked = [_key(number * _APART % keys) for number in range(_ASKED)]
 
     def ask() -> None:
         for key in asked:

@@ -71,7 +71,7 @@ class RecordFollower:
     """Reads the records of ``topic`` into ``table``.
 
     ``reads`` says which records are read, ``until`` for whose readers the topic ends where the
-    table is complete: with READ_UNCOMMITTED, where all transactions end that were begun.
+    table is complete: with READ_UNCOMMITTED, behind the transactions that have not ended.
     ``starts`` says from which offset a partition is read; the others are from their beginning.
     ``moved`` is called, in the thread that reads, after positions have changed.
     """
