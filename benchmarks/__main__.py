@@ -63,7 +63,7 @@ register(
         "webhooks": webhook_latency,
         "webhook-throughput": webhook_throughput,
         "permission-list": permission_list,
-        "gate-start": gate_start,
+        "gate-state": gate_start,
     },
 )
 

@@ -31,7 +31,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhooks": ("webhooks",),
     "webhook-throughput": ("webhook-throughput",),
     "permission-list": ("permission-list",),
-    "gate-start": ("gate-start",),
+    "gate-state": ("gate-state",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -205,9 +205,9 @@ _ALL = (
     _at_most(
         "permission-list-opt-out", "permission-list", 100, "ms", "published until closed, p99"
     ),
-    _at_most("gate-start", "gate-start", 60, "s", "from nothing until 5 M keys are known"),
-    _at_least("gate-lanes", "gate-start", 150_000, "records/s", "of a lane searched for opt-outs"),
-    _at_most("gate-standing", "gate-start", 5, "µs", "what is known of a key"),
+    _at_most("gate-start", "gate-state", 60, "s", "from nothing until 5 M keys are known"),
+    _at_least("gate-lanes", "gate-state", 150_000, "records/s", "of a lane searched for opt-outs"),
+    _at_most("gate-standing", "gate-state", 5, "µs", "what is known of a key"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
