@@ -107,7 +107,7 @@ class OptedOut(Change):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionChanged(Change):
-    """The answer to "may we send?", or its reason, changed."""
+    """The answer to "may we send?", its reason or its retailers changed."""
 
     key: ConsentKey = field(repr=False)
     customer_id: str
@@ -122,6 +122,8 @@ class PermissionChanged(Change):
     consent_date: datetime | None
     since: datetime
     """When this answer began."""
+    retailers: tuple[int, ...] = ()
+    """The codes of the retailers that may use a consent which İYS holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,6 +176,7 @@ def _permission(record: AvroRecord, envelope: Mapping[str, Any]) -> Change:
         registered_at=record["registered_at"],
         consent_date=record["consent_date"],
         since=record["since"],
+        retailers=tuple(int(code) for code in (record["retailers"] or "").split(",") if code),
     )
 
 

@@ -85,6 +85,7 @@ def a_permission(number: int = 1, **overrides: object) -> dict[str, Any]:
         "consent_date": NOON,
         "since": NOON,
         "previous_may_send": False,
+        "retailers": None,
         **overrides,
     }
 

@@ -17,7 +17,7 @@ from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.registry import customers, ownership
 from izin.sinks.ledger.registry.rule_again import rule_again
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
@@ -187,9 +187,14 @@ async def _settle_retailers(
     seen = 0
     while True:
         async with ledger.transaction() as connection:
-            settled = await retailers.settle(connection, brand_code, size=_CHUNK)
+            keys = await retailers.differing(connection, brand_code, size=_CHUNK)
+            # Rows first, as everywhere: what changes them changes their retailers next.
+            rows = await lock(connection, keys)
+            settled = await retailers.settle(connection, keys)
             changes = UnitOfWork(topic_messages, now=now)
             for one in settled:
+                if one["key"] in rows:
+                    changes.add_retailers(rows[one["key"]])
                 changes.add_movement(
                     act(
                         "change retailers at İYS",
@@ -207,7 +212,7 @@ async def _settle_retailers(
                     )
                 )
             await changes.write(connection)
-        if not settled:
+        if not keys:
             return seen
         seen += len(settled)
 

@@ -5,7 +5,7 @@ where its event names other retailers, the difference is parked for a person and
 event without retailers changes nothing about them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -68,27 +68,41 @@ def step(before: ConsentRow | None, after: ConsentRow) -> Step | None:
 async def write(
     connection: Connection, steps: Iterable[tuple[Step, ConsentRow]], *, now: datetime
 ) -> None:
-    """Store the changes of retailers, key by key."""
+    """Store the changes of retailers, key by key; what has ended ends first."""
     rows: dict[Step, list[ConsentRow]] = {one: [] for one in Step}
     for one, row in steps:
         rows[one].append(row)
+    if rows[Step.ENDED]:
+        keys = [row.key for row in rows[Step.ENDED]]
+        await connection.execute(_SQL["ended"], {"keys": keys})
     for one, query in ((Step.REGISTERED, "registered"), (Step.DESIRED, "desired")):
         if rows[one]:
             values = {"rows": orjson.dumps([_row(row) for row in rows[one]]).decode()}
             await connection.execute(_SQL[query], {**values, "now": now})
-    if rows[Step.ENDED]:
-        keys = [row.key for row in rows[Step.ENDED]]
-        await connection.execute(_SQL["ended"], {"keys": keys})
 
 
-async def settle(
-    connection: Connection, brand_code: int, *, size: int
-) -> Sequence[Mapping[str, Any]]:
-    """Record a person's confirmation that İYS has the desired retailers of a brand's consents;
-    return each of them, at most ``size``, with what is registered now.
+async def registered(connection: Connection, keys: Collection[str]) -> dict[str, frozenset[int]]:
+    """Return the retailers that İYS holds with the consents of ``keys``: the one that collected it
+    and those with access; a key without any is left out.
     """
+    if not keys:
+        return {}
+    rows = await (await connection.execute(_SQL["of-keys"], {"keys": list(keys)})).fetchall()
+    return {row["key"]: frozenset(row["retailers"]) for row in rows}
+
+
+async def differing(connection: Connection, brand_code: int, *, size: int) -> list[str]:
+    """Return the keys of a brand's consents whose desired retailers differ, at most ``size``."""
     values = {"brand_code": brand_code, "size": size}
-    return await (await connection.execute(_SQL["settle"], values)).fetchall()
+    found = await connection.execute(_SQL["differing"], values)
+    return [row["key"] for row in await found.fetchall()]
+
+
+async def settle(connection: Connection, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
+    """Record a person's confirmation that İYS has the desired retailers of ``keys``, whose rows the
+    transaction has locked; return each that differed, with what is registered now.
+    """
+    return await (await connection.execute(_SQL["settle"], {"keys": list(keys)})).fetchall()
 
 
 async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:

@@ -6,7 +6,7 @@ changes and an outcome that is reached are published from here, so that no step 
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.next_action import Action
@@ -22,12 +22,24 @@ from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.outbox import row_of
 from izin.sinks.record.consent_row import ConsentRow, to_json
 from izin.sinks.record.errors import ConcurrentChangeError
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.messages import (
+    Message,
+    TopicMessages,
+    may_send_before,
+    permitted_row,
+)
 from izin.sinks.record.outcome import Outcome
 from izin.sinks.record.ruling import RuledRow
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
+
+
+class _Permitted(NamedTuple):
+    """A permission to be published with the retailers that are registered then."""
+
+    row: ConsentRow
+    previous: bool | None
 
 
 class UnitOfWork:
@@ -41,7 +53,8 @@ class UnitOfWork:
         self._movements: list[Movement] = []
         self._facts: list[Fact] = []
         self._due_actions: set[tuple[Action, str | None]] = set()
-        self._messages: list[Message] = []
+        self._messages: list[Message | _Permitted] = []
+        self._ended: dict[str, ConsentRow] = {}
 
     def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
         """Replace ``before`` by ``after``; return the row as it will be written."""
@@ -51,16 +64,31 @@ class UnitOfWork:
             return after
         self._before.setdefault(key, before)
         written = after.replace(updated_at=self.now)
-        permission = self._topic_messages.permission(before, written, self.now)
-        if permission is not None:
-            written, message = permission
-            self._messages.append(message)
+        permitted = permitted_row(before, written, self.now)
+        if permitted is not None:
+            written = permitted
+            self._publish_permission(written, may_send_before(before))
         self._after[key] = written
+        if retailers.step(before, written) is retailers.Step.ENDED:
+            self._ended[key] = written
         for outcome in self._topic_messages.outcomes(before, written, self.now):
             self.add_outcome(outcome)
         if is_breach(before, written, self.now):
             self.add_movement(_breach(written, self.now))
         return written
+
+    def _publish_permission(self, row: ConsentRow, previous: bool | None) -> None:
+        """Publish the permission of ``row``; only one that is given has retailers."""
+        self._messages.append(
+            _Permitted(row, previous)
+            if row.may_send
+            else self._topic_messages.permission_of(row, self.now, previous=previous)
+        )
+
+    def add_retailers(self, row: ConsentRow) -> None:
+        """Publish the permission of ``row`` again, if it is given: its retailers changed."""
+        if row.may_send:
+            self._publish_permission(row, row.may_send)
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Publish ``outcome`` and record it in the history."""
@@ -126,17 +154,49 @@ class UnitOfWork:
                 "states": [before.state for before, _ in changed],
             }
             await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
-        steps = [
-            (step, after)
-            for key, after in self._after.items()
-            if (step := retailers.step(self._before[key], after)) is not None
-        ]
-        if steps:
-            await retailers.write(connection, steps, now=self.now)
+        await self._write_retailers(connection)
         await append.append(connection, self._movements, now=self.now, facts=self._facts)
         if self._messages:
-            await append_messages(connection, self._messages, self.now)
+            await append_messages(connection, await self._encoded(connection), self.now)
         await self._notify(connection)
+
+    async def _write_retailers(self, connection: Connection) -> None:
+        """Store what the changes mean for retailers, and publish the permissions that they change.
+
+        A consent that ended and is registered again begins without those it had.
+        """
+        steps = [(retailers.Step.ENDED, row) for row in self._ended.values()]
+        for key, after in self._after.items():
+            step = retailers.step(self._before[key], after)
+            if step is not None and step is not retailers.Step.ENDED:
+                steps.append((step, after))
+        if not steps:
+            return
+        permitted = {row.key: self._after[row.key] for _, row in steps}
+        permitted = {key: row for key, row in permitted.items() if row.may_send}
+        before = await retailers.registered(connection, permitted)
+        await retailers.write(connection, steps, now=self.now)
+        left = await retailers.registered(connection, permitted)
+        published = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
+        # In front: what add_last added stays behind every other message.
+        self._messages[:0] = [
+            _Permitted(row, row.may_send)
+            for key, row in permitted.items()
+            if key not in published and before.get(key) != left.get(key)
+        ]
+
+    async def _encoded(self, connection: Connection) -> list[Message]:
+        """Return the messages, those of permissions with the retailers that İYS holds."""
+        keys = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
+        found = await retailers.registered(connection, keys)
+        return [
+            self._topic_messages.permission_of(
+                one.row, self.now, previous=one.previous, retailers=found.get(one.row.key, ())
+            )
+            if isinstance(one, _Permitted)
+            else one
+            for one in self._messages
+        ]
 
     async def _notify(self, connection: Connection) -> None:
         """Wake the lanes for which these changes are due."""

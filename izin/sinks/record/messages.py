@@ -1,8 +1,8 @@
 """The messages of the sinks: permissions when they change, outcomes when they are reached.
 
-A permission is published when its answer or its reason changes, never otherwise. An outcome belongs
-to the event that was due to İYS; its id is derived from its content, so that duplicates are
-recognised.
+A permission is published when its answer, its reason or its retailers change, never otherwise. An
+outcome belongs to the event that was due to İYS; its id is derived from its content, so that
+duplicates are recognised.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from izin.sinks.record import unreadable
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.outcome import Outcome
+from izin.sinks.record.outcome import Outcome, outcome_of
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
@@ -60,55 +60,43 @@ class TopicMessages:
     def permission(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
     ) -> tuple[ConsentRow, Message] | None:
-        """Return ``after`` with a new permission and its message; None if nothing changed."""
-        answer = may_send(
-            recipient_type=RECIPIENT_TYPES[after.recipient_type],
-            desired=None if after.desired_status is None else STATUSES[after.desired_status],
-            latest_ret_at=after.latest_ret_at,
-            registered=after.registered_state,
-            verified=after.verified_at is not None,
-            collected=_collected(after),
-        )
-        if (
-            before is not None
-            and after.permission_reason == answer.reason
-            and after.may_send == answer.may_send
-        ):
+        """Return ``after`` with a new permission and its message, without retailers; None if
+        neither answer nor reason changed.
+        """
+        permitted = permitted_row(before, after, now)
+        if permitted is None:
             return None
-        since = (
-            after.permission_since
-            if after.may_send == answer.may_send and after.permission_since is not None
-            else now
-        )
-        permitted = after.replace(
-            may_send=answer.may_send,
-            permission_reason=str(answer.reason),
-            permission_since=since,
-        )
+        return permitted, self.permission_of(permitted, now, previous=may_send_before(before))
+
+    def permission_of(
+        self,
+        row: ConsentRow,
+        now: datetime,
+        *,
+        previous: bool | None,
+        retailers: Collection[int] = (),
+    ) -> Message:
+        """Return the message of the permission of ``row``, which ``retailers`` may use too;
+        ``previous`` is the answer that was published before.
+        """
         value = {
-            "customer_id": permitted.customer_id,
-            "brand_code": permitted.brand_code,
-            "type": permitted.channel,
-            "recipient_type": permitted.recipient_type,
-            "recipient": permitted.recipient,
-            "may_send": permitted.may_send,
-            "reason": permitted.permission_reason,
-            "desired": permitted.desired_status,
-            "registered": permitted.registered,
-            "registered_at": permitted.registered_at,
-            "consent_date": permitted.registered_consent_date,
-            "since": since,
-            "previous_may_send": _may_send_before(before),
+            "customer_id": row.customer_id,
+            "brand_code": row.brand_code,
+            "type": row.channel,
+            "recipient_type": row.recipient_type,
+            "recipient": row.recipient,
+            "may_send": row.may_send,
+            "reason": row.permission_reason,
+            "desired": row.desired_status,
+            "registered": row.registered,
+            "registered_at": row.registered_at,
+            "consent_date": row.registered_consent_date,
+            "since": row.permission_since,
+            "previous_may_send": previous,
+            "retailers": ",".join(map(str, sorted(retailers))) or None,
         }
-        message = self.message(
-            self.topics.permissions,
-            permitted.key,
-            permitted.customer_id,
-            value,
-            str(now.timestamp()),
-            now,
-        )
-        return permitted, message
+        topic = self.topics.permissions
+        return self.message(topic, row.key, row.customer_id, value, str(now.timestamp()), now)
 
     def outcomes(
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
@@ -120,10 +108,10 @@ class TopicMessages:
             before.desired_event_id, before.desired_status
         )
         if before is not None and replaced and before.is_ours and before.state in _SUPERSEDABLE:
-            yield _outcome(before, "superseded", now)
+            yield outcome_of(before, "superseded", now)
         reached = replaced or before is None or before.state != after.state
         if reached and after.is_ours and after.state in _FINAL:
-            yield _outcome(after, after.state, now)
+            yield outcome_of(after, after.state, now)
 
     def outcome(self, outcome: Outcome) -> Message:
         """Return the message of ``outcome``."""
@@ -259,7 +247,27 @@ class TopicMessages:
         )
 
 
-def _may_send_before(row: ConsentRow | None) -> bool | None:
+def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -> ConsentRow | None:
+    """Return ``after`` with a new permission; None if neither answer nor reason changed."""
+    answer = may_send(
+        recipient_type=RECIPIENT_TYPES[after.recipient_type],
+        desired=None if after.desired_status is None else STATUSES[after.desired_status],
+        latest_ret_at=after.latest_ret_at,
+        registered=after.registered_state,
+        verified=after.verified_at is not None,
+        collected=_collected(after),
+    )
+    is_same = after.may_send == answer.may_send
+    if before is not None and is_same and after.permission_reason == answer.reason:
+        return None
+    return after.replace(
+        may_send=answer.may_send,
+        permission_reason=str(answer.reason),
+        permission_since=(after.permission_since if is_same else None) or now,
+    )
+
+
+def may_send_before(row: ConsentRow | None) -> bool | None:
     """Return the answer that was published last; None: there was none."""
     return None if row is None or row.permission_reason is None else row.may_send
 
@@ -269,24 +277,6 @@ def _collected(row: ConsentRow) -> CollectedConsent:
     if row.desired_status != Status.ONAY or not row.is_ours:
         return CollectedConsent.NONE
     return CollectedConsent.VOID if row.state in _VOID else CollectedConsent.PENDING
-
-
-def _outcome(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
-    return Outcome(
-        key=row.consent_key,
-        customer_id=row.customer_id,
-        event_id=row.desired_event_id or "",
-        outcome=outcome,
-        status=row.desired_status or "",
-        code=row.code,
-        message=row.reason,
-        transaction_id=row.registered_transaction_id if outcome == "accepted" else None,
-        creation_date=row.registered_at if outcome == "accepted" else None,
-        attempt=row.attempts,
-        origin=row.desired_origin or "",
-        origin_ref=row.desired_origin_ref,
-        occurred_at=now,
-    )
 
 
 def _key_fields(key: ConsentKey) -> dict[str, object]:

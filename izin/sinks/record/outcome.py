@@ -7,6 +7,7 @@ from functools import cached_property
 from uuid import UUID
 
 from izin.consent.model import ConsentKey
+from izin.sinks.record.consent_row import ConsentRow
 
 _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
@@ -43,6 +44,26 @@ class Outcome:
             "message": self.message,
             "attempt": attempt,
         }
+
+
+def outcome_of(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
+    """Return the ``outcome`` of the event that ``row`` desires."""
+    is_accepted = outcome == "accepted"
+    return Outcome(
+        key=row.consent_key,
+        customer_id=row.customer_id,
+        event_id=row.desired_event_id or "",
+        outcome=outcome,
+        status=row.desired_status or "",
+        code=row.code,
+        message=row.reason,
+        transaction_id=row.registered_transaction_id if is_accepted else None,
+        creation_date=row.registered_at if is_accepted else None,
+        attempt=row.attempts,
+        origin=row.desired_origin or "",
+        origin_ref=row.desired_origin_ref,
+        occurred_at=now,
+    )
 
 
 def outcome_id(key: str, event_id: str, outcome: str, attempt: int, code: str | None) -> str:

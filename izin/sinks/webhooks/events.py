@@ -1,8 +1,8 @@
 """Events for subscribers, made from records of the topics: one body for all who get it.
 
-A permission is published when its reason changes too; only a change of the answer is an event. Who
-was behind for so long that compaction may have removed such a change (``since``) gets the answer
-itself. The tombstone of an erased key is a revocation.
+A permission is published when its reason or its retailers change too; only a change of the answer
+is an event. Who was behind for so long that compaction may have removed such a change (``since``)
+gets the answer itself. The tombstone of an erased key is a revocation.
 
 A record that this release cannot read is an event by its key, with ``"unreadable": true``: an
 opt-out is not left out, and a permission that cannot be read is revoked. Whose its brand is says
@@ -40,7 +40,9 @@ _OF_OPT_OUT = (
     "origin",
     "source",
 )
-_OF_PERMISSION = ("may_send", "reason", "desired", "registered", "registered_at", "consent_date")
+_OF_PERMISSION = (
+    *("may_send", "reason", "desired", "registered", "registered_at", "consent_date", "retailers"),
+)
 _OF_OUTCOME = (
     *("outcome_id", "event_id", "outcome", "status", "code", "message", "request_id"),
     *("transaction_id", "creation_date", "attempt", "origin", "origin_ref", "occurred_at"),

@@ -26,6 +26,18 @@ ON CONFLICT (key) DO UPDATE SET (desired_by, desired_code, desired_access, since
 -- İYS no longer holds these consents, and with them no access.
 DELETE FROM retailer_access WHERE key = ANY(%(keys)s)
 
+-- name: of-keys
+-- The retailers that İYS holds with the consents of these keys.
+SELECT key, array_remove(registered_code || coalesce(registered_access, '{}'), NULL) AS retailers
+FROM retailer_access
+WHERE key = ANY(%(keys)s) AND num_nonnulls(registered_code, registered_access) > 0
+
+-- name: differing
+-- The first consents of a brand whose retailers differ.
+SELECT key FROM retailer_access
+WHERE brand_code = %(brand_code)s AND desired_by IS NOT NULL
+ORDER BY key LIMIT %(size)s
+
 -- name: settle
 -- A person has entered the desired retailers of these consents at İYS.
 UPDATE retailer_access AS a SET
@@ -33,8 +45,8 @@ UPDATE retailer_access AS a SET
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
 FROM (
     SELECT key, desired_by, registered_code, registered_access FROM retailer_access
-    WHERE brand_code = %(brand_code)s AND desired_by IS NOT NULL
-    ORDER BY key LIMIT %(size)s FOR UPDATE
+    WHERE key = ANY(%(keys)s) AND desired_by IS NOT NULL
+    ORDER BY key FOR UPDATE
 ) AS was
 WHERE a.key = was.key
 RETURNING a.key, a.customer_id, was.desired_by AS event_id, a.registered_code AS code, a.registered_access AS access,

@@ -103,7 +103,8 @@ def test_page_names_every_type_and_command() -> None:
             "data"
         ].keys()
     )
-    assert own == {"may_send", "reason", "desired", "registered", "registered_at", "since"}
+    names = {"may_send", "reason", "desired", "registered", "registered_at", "retailers", "since"}
+    assert own == names
     assert all(f"`{one}`" in PAGE for one in own)
     assert '"unreadable":\ntrue' in PAGE
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
