@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from izin.consent.errors import SourceError
+from izin.console.brands import orders as ordered
 from izin.console.brands import parked, suspensions
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
@@ -28,8 +28,10 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
-from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry import customers, suspension_orders
+from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
@@ -53,6 +55,7 @@ _COLUMNS = {
     "egress_address": "address",
     "subscription": "subscription",
     "rights": "rights",
+    "suspended": "suspended",
 }
 
 
@@ -136,9 +139,11 @@ def _add(brand: Brand, *, by: str, yes: bool) -> None:
 
 @app.command("list")
 def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List the brands, and for which channels each has the right to write."""
+    """List the brands: for which channels each has the right to write, and what is suspended by
+    izin brands suspend (iys: its calls to İYS; gate: what may be sent).
+    """
     with exit_on_error():
-        brands, found = run_on_ledger(_every)
+        brands, found, orders = run_on_ledger(_every)
     rows = [
         (
             one.brand_code,
@@ -152,6 +157,7 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
             one.egress_address,
             one.subscription,
             " ".join(standing.rights(of_brand(one.brand_code, found))) or "none",
+            " ".join(sorted(suspension_orders.of_brand(one, orders))),
         )
         for one in brands
     ]
@@ -160,21 +166,28 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
 @app.command()
 def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Print all data of a brand: terms, route, subscription, rights, unsettled records.
+    """Print all data of a brand: terms, route, subscription, suspensions, rights, open records.
 
     Times are Turkish. Exit code 1 if anything needs a person.
     """
     with exit_on_error():
         brand, found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
+        orders = run_on_ledger(suspension_orders.every)
         if brand is None:
-            raise SourceError(f"brand {brand_code} is not registered; see: izin brands add --help")
-    rows = described(brand, found, counts, now=datetime.now(UTC))
+            raise UnregisteredBrandError(brand_code)
+    rows = described(brand, found, counts, orders, now=datetime.now(UTC))
     print_rows(output, ("field", "value", "warning"), rows)
     exit_if([warning for _, _, warning in rows if warning])
 
 
-async def _every(ledger: Ledger) -> tuple[tuple[Brand, ...], tuple[Suspension, ...]]:
-    return await registry.every(ledger), await standing.every(ledger)
+async def _every(
+    ledger: Ledger,
+) -> tuple[tuple[Brand, ...], tuple[Suspension, ...], tuple[SuspensionOrder, ...]]:
+    return (
+        await registry.every(ledger),
+        await standing.every(ledger),
+        await suspension_orders.every(ledger),
+    )
 
 
 async def _look_at(
@@ -192,6 +205,8 @@ async def _look(
 
 
 app.command()(rights)
+app.command()(ordered.suspend)
+app.command()(ordered.resume)
 app.command()(parked.parked)
 app.command()(parked.retailers)
 app.command()(suspensions.suspensions)

@@ -5,11 +5,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from izin.consent.model import Channel
+from izin.console.brands.remedies import remedy_of_order
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.suspension import EVERY, Suspension
+from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
 
 _AFFECTS_RECORDS = {
     "iys_code": "İYS code",
@@ -43,7 +45,12 @@ def changes(known: Brand, brand: Brand) -> list[str]:
 
 
 def described(
-    brand: Brand, suspensions: Iterable[Suspension], counts: Iterable[Count], *, now: datetime
+    brand: Brand,
+    suspensions: Iterable[Suspension],
+    counts: Iterable[Count],
+    orders: Iterable[SuspensionOrder] = (),
+    *,
+    now: datetime,
 ) -> list[tuple[str, str, str]]:
     """Return one row for each field of a brand: its value, and a warning or nothing."""
     used = "" if brand.consents_used is None else f", {brand.consents_used:,} addresses used"
@@ -73,6 +80,7 @@ def described(
             f"{brand.subscription or 'unknown'}{used}{limit}; {queried}",
             "; ".join(warnings_of(brand, now)),
         ),
+        *_orders(brand, orders),
         *_rights(suspensions),
         *_unsettled(counts),
     ]
@@ -83,8 +91,19 @@ def unsettled(counts: Iterable[Count]) -> int:
     return sum(one.keys for one in counts if one.state in _UNSETTLED)
 
 
+def _orders(brand: Brand, orders: Iterable[SuspensionOrder]) -> Iterable[tuple[str, str, str]]:
+    found = of_brand(brand, orders)
+    for part, title in ((Part.IYS, "calls to İYS"), (Part.GATE, "gate")):
+        one = found.get(part)
+        if one is None:
+            yield title, "not suspended", ""
+        else:
+            since = f"since {turkish(one.since)} by {one.ordered_by}; {remedy_of_order(one)}"
+            yield title, f"suspended: {one.reason}", since
+
+
 def _rights(suspensions: Iterable[Suspension]) -> Iterable[tuple[str, str, str]]:
-    latest = {(one.channel, one.status): one for one in suspensions}
+    latest = {(one.channel, one.status): one for one in suspensions if one.code != ORDERED}
     for channel in Channel:
         lost = [one for one in latest.values() if one.channel in {channel, EVERY}]
         why = "; ".join(f"{one.reason}, since {turkish(one.since)}" for one in lost)

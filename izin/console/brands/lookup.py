@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from izin.consent.errors import SourceError
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count, Parked
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.suspension import Suspension
 
 OfBrand = TypeVar("OfBrand", Suspension, Count, Parked)
@@ -25,11 +25,11 @@ async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
     """Return a brand.
 
     Raises:
-        SourceError: It is not registered.
+        UnregisteredBrandError: It is not registered.
     """
     found = await find_brand(ledger, brand_code)
     if found is None:
-        raise SourceError(f"brand {brand_code} is not registered; see: izin brands add --help")
+        raise UnregisteredBrandError(brand_code)
     return found
 
 

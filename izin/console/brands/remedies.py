@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from izin.consent.model import Channel, Status
 from izin.consent.next_action import ActionReason
 from izin.sinks.ledger import retailers
+from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record import ruling
-from izin.sinks.record.suspension import EVERY, Suspension
+from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
 
 REMEDIES: Mapping[str, str] = {
     str(
@@ -45,6 +46,11 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
     """Return what a person does about a suspension, one of all ``found``, and its opt-outs."""
     code = suspension.brand_code
     opt_outs = f"opt-outs that cannot wait: izin deadlines opt-outs {code}"
+    if suspension.code == ORDERED:
+        return (
+            f"once its reason is gone: izin brands resume {code} --what iys, or --customer where "
+            f"every brand of the customer is suspended; {opt_outs}"
+        )
     if suspension.is_by_operator:
         # A channel that is not named loses its right: the command names all that the brand has,
         # too.
@@ -60,6 +66,13 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
         )
     retry = f"{_first_step(suspension)}, then izin brands retry {code}"
     return retry if suspension.status == Status.ONAY else f"{retry}; {opt_outs}"
+
+
+def remedy_of_order(order: SuspensionOrder) -> str:
+    """Return the command that ends an order to suspend."""
+    if order.brand_code is None:
+        return f"izin brands resume --customer {order.customer_id} --what {order.part}"
+    return f"izin brands resume {order.brand_code} --what {order.part}"
 
 
 def _first_step(suspension: Suspension) -> str:

@@ -15,7 +15,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.registry import customers, ownership
+from izin.sinks.ledger.registry import customers, ownership, suspension_orders
 from izin.sinks.ledger.registry.rule_again import rule_again
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record.brand import Brand
@@ -70,6 +70,7 @@ async def upsert(
         }
         row = await (await connection.execute(_SQL["upsert"], values)).fetchone()
         stored = brand if row is None else Brand.from_row(row)
+        (stored,) = await suspension_orders.follow(connection, [code]) or [stored]
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
         changed = _changed(before, stored, by, now)
         await append.append(connection, [changed], now=now)

@@ -115,6 +115,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept="until they are removed",
         why=f"{_NO_PERSON}; the history has who was removed",
     ),
+    "suspension_orders": TableRetention(kept="until it is ended", why=_NO_PERSON),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),
     "unknown_brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "webhook_processes": TableRetention(kept="until others find it gone", why=_NO_PERSON),

@@ -32,6 +32,8 @@ class Brand:
     consent_limit: int | None = None
     consents_used: int | None = None
     queried_at: datetime | None = None
+    suspension: str | None = None
+    """Why nothing commercial may be sent for it, by a person's order; None: it may."""
 
     def is_served_by(self, account: str, address: str) -> bool:
         """Whether a process of this account and egress address serves the brand."""

@@ -15,6 +15,7 @@ OurError
 SourceError
 ├── UnreadablePushError      a push body is not İYS's list of movements
 ├── UnknownCustomerError     a customer that is not registered
+├── UnregisteredBrandError   a brand that is not registered
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
@@ -89,6 +90,13 @@ class UnknownCustomerError(SourceError):
             f"customer {customer_id} is not registered; correct it, or register the customer: "
             f"izin customers add {customer_id} --name …"
         )
+
+
+class UnregisteredBrandError(SourceError):
+    """A brand that is not registered."""
+
+    def __init__(self, brand_code: int) -> None:
+        super().__init__(f"brand {brand_code} is not registered; see: izin brands add --help")
 
 
 class ForeignBrandError(SourceError):

@@ -161,6 +161,7 @@ class TopicMessages:
             "activated_at": brand.activated_at,
             "loading_deadline": brand.loading_deadline,
             "status": brand.status,
+            "suspension": brand.suspension,
         }
         code = str(brand.brand_code)
         return self.message(self.topics.brands, code, brand.customer_id, value, code, now)

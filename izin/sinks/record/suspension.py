@@ -7,7 +7,9 @@ EVERY = "*"
 """Every channel, or every status."""
 
 NO_RIGHT = "no-right"
-"""The code of a suspension that an operator declared."""
+"""The code of a suspension of a channel that an operator declared the brand may not write."""
+ORDERED = "ordered"
+"""The code of a suspension of everything of a brand that an operator ordered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +25,12 @@ class Suspension:
     """What the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
     recheck_at: datetime | None
-    """None: never, for an operator declared it and ends it."""
+    """None: never, for an operator caused it and ends it."""
     rechecks: int
 
     @property
     def is_by_operator(self) -> bool:
-        """Whether an operator declared that there is no right, not İYS."""
+        """Whether an operator caused it, not İYS."""
         return self.recheck_at is None
 
 

@@ -31,6 +31,8 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
     "brands add": REGISTER,
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
+    "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--yes"),
+    "brands resume": ("brands", "resume", str(BRAND), "--yes"),
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
     "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),

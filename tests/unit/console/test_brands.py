@@ -143,6 +143,15 @@ def test_suspension_by_a_person_is_not_retried() -> None:
     assert f"izin deadlines opt-outs {BRAND}" in remedy
 
 
+def test_suspension_by_order_is_ended_by_resume() -> None:
+    """Not by a right, and not by a retry."""
+    ordered = a_suspension(channel="*", code="ordered", recheck_at=None)
+    remedy = remedy_of_suspension(ordered, (ordered,))
+    assert f"izin brands resume {BRAND} --what iys" in remedy
+    assert "izin brands rights" not in remedy
+    assert f"izin deadlines opt-outs {BRAND}" in remedy
+
+
 def test_remedy_of_parked_is_a_whole_command() -> None:
     """With brand and reason, ready to be copied."""
     assert remedy_of_parked(BRAND, "reconsent").endswith(

@@ -101,15 +101,15 @@ FOR UPDATE SKIP LOCKED
 
 -- name: to-query
 -- How many records must be queried, in groups that one call can query, opt-outs first. Brands whose account or provider
--- is suspended are left out until the next try.
+-- is suspended are left out until the next try, and those that a person has suspended.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
 WHERE is_queryable(c, %(now)s, (SELECT living()))
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
-        WHERE s.brand_code = c.brand_code AND s.scope IN ('account', 'provider') AND s.status = '*'
-            AND s.recheck_at > %(now)s)
+        WHERE s.brand_code = c.brand_code AND s.status = '*' AND (
+            s.scope IN ('account', 'provider') AND s.recheck_at > %(now)s OR s.channel = '*' AND s.recheck_at IS NULL))
 GROUP BY c.brand_code, c.channel, c.recipient_type
 ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
 

@@ -35,7 +35,7 @@ PATIENT = Patience(
     attempts=1000,
     backoff=Backoff(20 * MILLISECOND, 20 * MILLISECOND),
 )
-SCHEMA = resources.files("izin.sinks.ledger") / "migrations" / "0001_schema.sql"
+SCHEMA = resources.files("izin.sinks.ledger") / "migrations"
 IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('t_a')"
 A_WRITE = """WITH changed AS (
         UPDATE consents SET updated_at = now() WHERE key = %(key)s RETURNING customer_id)
@@ -144,11 +144,11 @@ async def test_migrate_a_loaded_ledger_lets_writers_go_on(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """While a report keeps a migration from its lock, writers wait for each try and no longer."""
-    shutil.copy(str(SCHEMA), tmp_path)
+    shutil.copytree(str(SCHEMA), tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     async with sink_fixture(database_url, KafkaSettings(), keys=20_000):
-        (tmp_path / "0002_column.sql").write_text("ALTER TABLE consents ADD COLUMN a text")
-        (tmp_path / "0003_index.sql").write_text(
+        (tmp_path / "9001_column.sql").write_text("ALTER TABLE consents ADD COLUMN a text")
+        (tmp_path / "9002_index.sql").write_text(
             "-- Runs outside a transaction.\n"
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS consents_a ON consents (a)"
         )
@@ -163,7 +163,7 @@ async def test_migrate_a_loaded_ledger_lets_writers_go_on(
                 await until(lambda: is_waiting(database_url))
                 await more_writes(writers, written)
             await report.commit()
-        assert await asyncio.wait_for(migrating, 60) == ("0002_column", "0003_index")
+        assert await asyncio.wait_for(migrating, 60) == ("9001_column", "9002_index")
         await more_writes(writers, written)
         for one in writers:
             one.cancel()

@@ -1,0 +1,206 @@
+"""``izin brands suspend`` and ``resume``: stop a brand's calls to İYS, what may be sent for it, or
+both; or those of every brand of a customer.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.consent.model import Status
+from izin.console.brands.lookup import registered_brand
+from izin.console.brands.remedies import remedy_of_order
+from izin.console.terminal.arguments import ByOption, YesOption, filled
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import exit_on_error, kafka_settings, say, turkish
+from izin.runtime.kafka import codec
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.reads import Count
+from izin.sinks.ledger.registry import customers, suspension_orders
+from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import TopicMessages
+
+_WAITING = frozenset({"pending", "retryable"})
+_EFFECTS: Mapping[str, str] = {
+    Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
+    Part.GATE: "the gate permits nothing commercial",
+}
+
+
+class What(StrEnum):
+    """What is suspended or resumed."""
+
+    IYS = "iys"
+    GATE = "gate"
+    BOTH = "both"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that it names."""
+        return tuple(Part) if self is What.BOTH else (Part(self),)
+
+
+BrandOrCustomer = Annotated[
+    int | None,
+    typer.Argument(
+        min=1, metavar="[BRAND]", help="Code of the brand at İYS (brandCode), or --customer."
+    ),
+]
+CustomerOption = Annotated[
+    str | None,
+    typer.Option(help="Every brand of this customer, those added later too."),
+]
+WhatOption = Annotated[
+    What, typer.Option(help="Calls to İYS (iys), what may be sent (gate), or both.")
+]
+
+
+def suspend(
+    brand_code: BrandOrCustomer = None,
+    *,
+    customer: CustomerOption = None,
+    what: WhatOption = What.BOTH,
+    reason: Annotated[
+        str, typer.Option(help="Why; whoever asks the gate's health sees it.", callback=filled)
+    ],
+    by: ByOption,
+    yes: YesOption = False,
+) -> None:
+    """Suspend a brand, or every brand of a customer: its calls to İYS, what may be sent, or both.
+
+    Consents and opt-outs wait here until it is resumed; an opt-out's three business days go on, so
+    withdraw on İYS's own pages what cannot wait (izin deadlines opt-outs). Information that needs
+    no consent may still be sent. Who ordered it is written to the history. Exit code 3 if the brand
+    or customer is not registered.
+    """
+    target = _target(brand_code, customer)
+    with exit_on_error():
+        brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+        known = {one.part: one for one in orders if one.target == target}
+        for part in what.parts:
+            say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
+        for line in _waiting(what.parts, counts):
+            say(line)
+        if not yes:
+            say(f"add --yes to suspend {_named(target, brands)}")
+            return
+        kafka, now = kafka_settings(), datetime.now(UTC)
+        messages = TopicMessages(codec(kafka), kafka.topics)
+        run_on_ledger(
+            lambda ledger: suspension_orders.suspend(
+                ledger, messages, target, what.parts, reason=reason, by=by, now=now
+            )
+        )
+    say(f"{_named(target, brands)} is suspended")
+
+
+def resume(
+    brand_code: BrandOrCustomer = None,
+    *,
+    customer: CustomerOption = None,
+    what: WhatOption = What.BOTH,
+    by: ByOption,
+    yes: YesOption = False,
+) -> None:
+    """End a suspension that was ordered by izin brands suspend: what waits continues by itself.
+
+    An order on a customer ends by --customer only, an order on a brand by the brand. Who ordered it
+    is written to the history. Exit code 3 if there is no such order.
+    """
+    target = _target(brand_code, customer)
+    with exit_on_error():
+        brands, orders, counts = run_on_ledger(lambda ledger: _look(ledger, target))
+        ending = [one for one in orders if one.target == target and Part(one.part) in what.parts]
+        if not ending:
+            raise SourceError(_no_order(target, brands, orders))
+        for one in ending:
+            say(f"{one.part}: {_suspended(one)} -> resumed")
+        for line in _still_suspended(ending, brands, orders):
+            say(line)
+        for line in _waiting([Part(one.part) for one in ending], counts):
+            say(line)
+        if not yes:
+            say(f"add --yes to resume {_named(target, brands)}")
+            return
+        kafka, now = kafka_settings(), datetime.now(UTC)
+        messages = TopicMessages(codec(kafka), kafka.topics)
+        parts = [Part(one.part) for one in ending]
+        run_on_ledger(
+            lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)
+        )
+    say(f"the order on {_named(target, brands)} is ended")
+
+
+def _target(brand_code: int | None, customer: str | None) -> Target:
+    if (brand_code is None) == (customer is None):
+        raise typer.BadParameter("name a brand, or a customer with --customer")
+    return Target(brand_code, customer)
+
+
+async def _look(
+    ledger: Ledger, target: Target
+) -> tuple[tuple[Brand, ...], tuple[SuspensionOrder, ...], tuple[Count, ...]]:
+    """Return the brands of a target, every order, and how many of their keys are in which state;
+    raises SourceError where it is not registered.
+    """
+    if target.brand_code is not None:
+        await registered_brand(ledger, target.brand_code)
+    else:
+        async with ledger.transaction() as connection:
+            await customers.require(connection, {target.customer_id or ""})
+    brands = tuple(one for one in await registry.every(ledger) if target.covers(one))
+    codes = {one.brand_code for one in brands}
+    counts = tuple(one for one in await reads.counts(ledger) if one.brand_code in codes)
+    return brands, await suspension_orders.every(ledger), counts
+
+
+def _named(target: Target, brands: Sequence[Brand]) -> str:
+    if target.customer_id is None:
+        return f"brand {target.brand_code}"
+    codes = " ".join(str(one.brand_code) for one in brands) or "none yet"
+    return f"every brand of customer {target.customer_id} ({codes})"
+
+
+def _suspended(order: SuspensionOrder | None) -> str:
+    if order is None:
+        return "not suspended by an order"
+    return f"suspended since {turkish(order.since)} by {order.ordered_by}: {order.reason}"
+
+
+def _waiting(parts: Collection[Part], counts: Sequence[Count]) -> Iterator[str]:
+    """Yield what waits to be sent to İYS, where its calls are concerned."""
+    if Part.IYS not in parts:
+        return
+    waiting = [one for one in counts if one.state in _WAITING]
+    opt_outs = sum(one.keys for one in waiting if one.desired_status == Status.RET)
+    consents = sum(one.keys for one in waiting) - opt_outs
+    yield f"{opt_outs} opt-outs and {consents} consents wait to be sent to İYS"
+
+
+def _still_suspended(
+    ending: Sequence[SuspensionOrder], brands: Sequence[Brand], orders: Sequence[SuspensionOrder]
+) -> Iterator[str]:
+    """Yield which brands stay suspended by other orders once these are ended."""
+    left = [one for one in orders if one not in ending]
+    parts = {one.part for one in ending}
+    for brand in brands:
+        for part, one in suspension_orders.of_brand(brand, left).items():
+            if part in parts:
+                remedy = remedy_of_order(one)
+                yield f"{part}: brand {brand.brand_code} stays suspended; see {remedy}"
+
+
+def _no_order(target: Target, brands: Sequence[Brand], orders: Sequence[SuspensionOrder]) -> str:
+    others = {
+        remedy_of_order(one)
+        for brand in brands
+        for one in suspension_orders.of_brand(brand, orders).values()
+    }
+    also = f"; it is suspended by another order: {' or '.join(sorted(others))}" if others else ""
+    return f"there is no such order on {_named(target, brands)}{also}"
