@@ -22,6 +22,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.runtime.kafka import codec
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure, export
 from izin.sinks.ledger.privacy.erasure import ErasureFinding
@@ -199,7 +200,7 @@ async def _erase(
     """Return what was found, and how many keys are, or would be, erased."""
     keys = [one for one in recipients if is_key(one)]
     others = [one for one in recipients if not is_key(one)]
-    for some in (await erasure.keys_of(ledger, others)).values():
+    for some in (await reads.keys_of(ledger, others)).values():
         keys += some
     found = tuple(
         one

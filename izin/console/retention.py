@@ -195,7 +195,7 @@ async def _hold(
     if key is None:
         number = await retention.hold(ledger, customer, key=None, reason=why, by=by, now=now)
         return {number: customer}
-    asked = (key,) if is_key(key) else await reads.keys_of(ledger, key)
+    asked = (key,) if is_key(key) else (await reads.keys_of(ledger, [key]))[key]
     keys = await retention.keys_of(ledger, customer, asked)
     if not keys:
         raise SourceError(f"{customer} has no key {key} in the ledger; see: izin explain")

@@ -16,6 +16,7 @@ from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
+from izin.sinks.ingest.receipts import ReceiptIngester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
@@ -59,7 +60,7 @@ class Parts:
 
 def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs beside the outbound loops, by name."""
-    kafka, sink, codec, context = parts.kafka, parts.sink, parts.codec, parts.context
+    kafka, sink, context = parts.kafka, parts.sink, parts.context
     ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
     puller = _puller(parts)
     work: dict[str, Callable[[], Awaitable[None]]] = {
@@ -67,26 +68,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "broker watch": parts.broker.run,
         "ledger watch": parts.ledger_watch.run,
         "figures": _figures(parts).run,
-        "ingest": Ingester(
-            ledger=ledger,
-            topic_messages=topic_messages,
-            codec=codec,
-            settings=kafka,
-            clock=clock,
-            wait=_POLL_WAIT,
-            isolation=Isolation(
-                DeadLetterBudget(share=kafka.dead_letter_share), parts.metrics.registry
-            ),
-        ).run,
-        **{
-            f"sequences of {lane}": SequenceTracker(
-                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=clock, wait=_POLL_WAIT
-            ).run
-            for lane, name in (
-                ("bulk", kafka.topics.events.name),
-                ("express", kafka.topics.express.name),
-            )
-        },
+        **_readers(parts),
         "outbox": OutboxRelay(
             ledger=ledger,
             settings=kafka,
@@ -115,6 +97,42 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             only=sink.push_brands,
         ).run
     return work
+
+
+def _readers(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what reads topics into the ledger, by name."""
+    kafka, codec, context = parts.kafka, parts.codec, parts.context
+    ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
+    return {
+        "ingest": Ingester(
+            ledger=ledger,
+            topic_messages=topic_messages,
+            codec=codec,
+            settings=kafka,
+            clock=clock,
+            wait=_POLL_WAIT,
+            isolation=Isolation(
+                DeadLetterBudget(share=kafka.dead_letter_share), parts.metrics.registry
+            ),
+        ).run,
+        "receipts": ReceiptIngester(
+            ledger=ledger,
+            topic_messages=topic_messages,
+            codec=codec,
+            settings=kafka,
+            clock=clock,
+            wait=_POLL_WAIT,
+        ).run,
+        **{
+            f"sequences of {lane}": SequenceTracker(
+                ledger=ledger, codec=codec, settings=kafka, topic=name, clock=clock, wait=_POLL_WAIT
+            ).run
+            for lane, name in (
+                ("bulk", kafka.topics.events.name),
+                ("express", kafka.topics.express.name),
+            )
+        },
+    }
 
 
 def _ends(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:

@@ -117,9 +117,10 @@ def _sink() -> Iterator[Finding]:
     settings = kafka_settings()
     # The ledger first: records that come meanwhile are then unread, not read before they existed.
     positions = _query(reads.ingested)
-    found = consumer_lag.unread(settings, settings.topics.decisions, positions)
+    topics = (settings.topics.decisions, settings.topics.gate_receipts)
+    found = [consumer_lag.unread(settings, one, positions) for one in topics]
     running = _query(reads.living)
-    yield lag_checks.of_worker(lag_checks.SINK, [found], running=running, now=datetime.now(UTC))
+    yield lag_checks.of_worker(lag_checks.SINK, found, running=running, now=datetime.now(UTC))
 
 
 def _intake() -> Iterator[Finding]:

@@ -37,8 +37,8 @@ class WorkerReading:
 
 SINK = WorkerReading(
     check="sink",
-    records="decisions",
-    compared="the ledger's offsets with the end of consent-decisions",
+    records="decisions and receipts",
+    compared="the ledger's offsets with the ends of consent-decisions and gate-receipts",
     known_by="their locks in the ledger",
 )
 ORDER = WorkerReading(

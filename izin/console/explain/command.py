@@ -1,7 +1,7 @@
 """``izin explain``: everything that ever happened to a recipient, in the order we learnt it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +18,7 @@ from izin.console.explain.history import (
     state_rows,
     why_suspended,
 )
-from izin.console.terminal.arguments import normalised
+from izin.console.terminal.arguments import is_key, normalised
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -34,6 +34,19 @@ from izin.sinks.ledger import brands, reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import History
 from izin.sinks.ledger.webhooks import deliveries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """Everything of a recipient."""
+
+    history: History
+    suspended: Mapping[str, str]
+    """What suspends a key, by key."""
+    gates: Mapping[int, str]
+    """Why a person has suspended what may be sent for a brand, by brand."""
+    sent: Sequence[Mapping[str, Any]]
+    """What subscribers took."""
 
 
 def explain(
@@ -53,7 +66,8 @@ def explain(
     """
     with exit_on_error():
         key = normalised(recipient)
-        history, suspended, sent = run_on_ledger(lambda ledger: _look(ledger, key))
+        found = run_on_ledger(lambda ledger: _look(ledger, key))
+    history = found.history
     if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")
         raise typer.Exit(ExitCode.WRONG)
@@ -62,24 +76,29 @@ def explain(
             print_json(
                 {
                     "keys": [
-                        asdict(one) | {"suspended": suspended.get(one.key)} for one in history.rows
+                        asdict(one)
+                        | {
+                            "suspended": found.suspended.get(one.key),
+                            "gate_suspended": found.gates.get(one.brand_code),
+                        }
+                        for one in history.rows
                     ],
                     "history": [asdict(one) for one in history.facts],
-                    "deliveries": [dict(one) for one in sent],
+                    "deliveries": [dict(one) for one in found.sent],
                 }
             )
         case OutputFormat.TABLE:
-            _print(history, suspended, sent)
+            _print(found)
 
 
-def _print(
-    history: History, suspended: Mapping[str, str], sent: Sequence[Mapping[str, Any]]
-) -> None:
+def _print(found: _Found) -> None:
     """Print a section a key: its state, its history, and what subscribers took."""
+    history = found.history
     for entry in history.rows:
         out.print(Text(heading(entry.key), "bold"))
         state = Table.grid(padding=(0, 2))
-        for question, answer in state_rows(entry, suspended.get(entry.key)):
+        suspended, gate = found.suspended.get(entry.key), found.gates.get(entry.brand_code)
+        for question, answer in state_rows(entry, suspended, gate):
             state.add_row(Text(question, "dim"), Text(answer))
         out.print(state)
         if entry.state == "parked":
@@ -88,14 +107,17 @@ def _print(
         keys = {entry.key, *reads.concerned(entry)}
         facts = [one for one in history.facts if one.key in keys]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
-        if rows := delivery_rows(one for one in sent if one["key"] == entry.key):
+        if rows := delivery_rows(one for one in found.sent if one["key"] == entry.key):
             print_rows(OutputFormat.TABLE, DELIVERIES, rows)
+    # A key may have a history alone: the gate was asked about it, or its row was erased.
+    others = {one.key for one in history.facts if is_key(one.key)}
+    for key in sorted(others - {one.key for one in history.rows}):
+        out.print(Text(heading(key), "bold"))
+        facts = [one for one in history.facts if one.key == key]
+        print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
 
 
-async def _look(
-    ledger: Ledger, recipient: str
-) -> tuple[History, dict[str, str], Sequence[Mapping[str, Any]]]:
-    """Return everything of a recipient, by key what suspends it, and what subscribers took."""
+async def _look(ledger: Ledger, recipient: str) -> _Found:
     history = await reads.history(ledger, recipient)
     known = {one.brand_code: one for one in await brands.every(ledger)}
     found = await suspensions.every(ledger)
@@ -104,5 +126,9 @@ async def _look(
         for one in history.rows
         if (words := why_suspended(one, known.get(one.brand_code), found))
     }
-    sent = await deliveries.of_keys(ledger, sorted({one.key for one in history.rows}))
-    return history, suspended, sent
+    return _Found(
+        history=history,
+        suspended=suspended,
+        gates={code: one.suspension for code, one in known.items() if one.suspension},
+        sent=await deliveries.of_keys(ledger, sorted({one.key for one in history.rows})),
+    )

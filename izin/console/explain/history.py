@@ -83,6 +83,7 @@ _TITLES = {
     "delivery": "published",
     "act": "a person",
     "breach": "sent late",
+    "receipt": "asked the gate",
 }
 _RANK = {kind: place for place, kind in enumerate(_TITLES)}
 _LONGEST = 16
@@ -115,14 +116,19 @@ def why_suspended(
     return f"suspended since {turkish(first.since)}, {first.reason}: izin brands suspensions"
 
 
-def state_rows(entry: ConsentRow, suspended: str | None) -> list[tuple[str, str]]:
-    """Return the state of a key, a row a question; ``suspended`` is of ``why_suspended``."""
+def state_rows(
+    entry: ConsentRow, suspended: str | None, gate: str | None = None
+) -> list[tuple[str, str]]:
+    """Return the state of a key, a row a question; ``suspended`` is of ``why_suspended``, ``gate``
+    why nothing may be sent for its brand.
+    """
     answer = "yes" if entry.may_send else "no"
+    closed = f"no: suspended, {gate}; without that " if gate else ""
     return [
         ("desired", _since(entry.desired_status, entry.desired_at)),
         ("registered at İYS", _since(entry.registered, entry.registered_at)),
         ("state", _state(entry, suspended)),
-        ("may we send?", f"{answer}: {_permission(entry.permission_reason)}"),
+        ("may we send?", f"{closed}{answer}: {_permission(entry.permission_reason)}"),
     ]
 
 
@@ -170,10 +176,24 @@ def in_words(fact: RecordedFact) -> str:  # noqa: PLR0911  # a way out a kind
             return "{topic}, partition {partition}, offset {offset}".format(**fact.data)
         case "act":
             return _act(fact.data)
+        case "receipt":
+            return _receipt(fact.data)
         case "breach":
             return f"{fact.status}: it was due {turkish(fact.data['due_at'])}"
         case _:
             return _joined(*(f"{name} {value}" for name, value in fact.data.items() if value))
+
+
+def _receipt(data: Mapping[str, Any]) -> str:
+    """Return what a sender asked about a recipient, and what the gate answered."""
+    campaign = f"campaign {data['campaign']}, " if data["campaign"] else ""
+    given = (f"{_words(name)} {data[name]}" for name in ("retailer_code", "basis") if data[name])
+    return _joined(
+        f"asked for {campaign}{_words(data['message_class'])} by {data['asked_by']}",
+        f"answer {'yes' if data['may_send'] else 'no'}: {_permission(data['reason'])}",
+        *given,
+        f"receipt {data['receipt_id']}",
+    )
 
 
 def _act(data: Mapping[str, Any]) -> str:

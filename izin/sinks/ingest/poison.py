@@ -6,6 +6,7 @@ every statement, a registry out of reach: none of them ever puts a record aside.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -84,22 +85,31 @@ def quarantine(
     """
     value = message.value()
     gleaned = None if value is None else glean(codec, value)
-    is_ret = gleaned is not None and gleaned.status == "RET"
-    record = QuarantinedRecord(
+    record = replace(
+        put_aside(message, error),
+        source=UNREADABLE if gleaned is None else gleaned.source,
+        is_ret=gleaned is not None and gleaned.status == "RET",
+    )
+    if gleaned is None or not record.is_ret:
+        return record, None
+    return record, _standing_in(codec, gleaned, record)
+
+
+def put_aside(message: Message, error: Exception) -> QuarantinedRecord:
+    """Return ``message`` as it is put aside for ``error``, whatever it has."""
+    return QuarantinedRecord(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         key=_bytes(message.key()),
-        value=_bytes(value),
+        value=_bytes(message.value()),
         headers=_headers(message),
         reason=_reason(error),
         error=type(error).__name__,
-        source=UNREADABLE if gleaned is None else gleaned.source,
-        is_ret=is_ret,
+        source=UNREADABLE,
+        is_ret=False,
     )
-    standing_in = _standing_in(codec, gleaned, record) if gleaned is not None and is_ret else None
-    return record, standing_in
 
 
 def _standing_in(codec: Codec, gleaned: Gleaned, record: QuarantinedRecord) -> bytes | None:

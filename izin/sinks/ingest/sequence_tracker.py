@@ -19,12 +19,10 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.sinks.ingest.poison import store_apart
-from izin.sinks.ingest.topic_reader import TopicReader, open_reader
+from izin.sinks.ingest.topic_reader import TopicReader, open_reader, read_on
 from izin.sinks.ledger import offsets, sequences
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.sequences import Origin
-from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.sequence_gaps import Run, runs
 
 _BATCH = 5000
@@ -47,17 +45,12 @@ class SequenceTracker:
 
     async def run(self) -> None:
         """Track until cancelled, in one process at a time."""
-        async with sole(self.ledger, f"follow {self.topic}") as ledger:
-            owner = replace(self, ledger=ledger)
-            while True:
-                lane = await owner.open()
-                try:
-                    while True:
-                        await lane.step(self.wait)
-                except ConcurrentChangeError as error:
-                    _log.info("sequence tracking restarted", reason=str(error))
-                finally:
-                    await lane.close()
+        await read_on(
+            self.ledger,
+            f"follow {self.topic}",
+            lambda ledger: replace(self, ledger=ledger).open(),
+            self.wait,
+        )
 
     async def open(self) -> TrackedLane:
         """Return the lane at the ledger's offsets, or at the first that retention has left.

@@ -6,7 +6,9 @@ too, or the lag would never be zero.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Protocol
 
 from confluent_kafka import (
     Consumer,
@@ -17,13 +19,48 @@ from confluent_kafka import (
 )
 
 from izin.runtime.kafka import admin, consumer
+from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
 
 _TIMEOUT = 15.0
+
+_log = get_logger(__name__)
+
+
+class BatchReader(Protocol):
+    """Reads a topic into the ledger, batch after batch."""
+
+    async def step(self, wait: timedelta) -> int:
+        """Store one batch, waiting for it at most ``wait``; return its number of records."""
+
+    async def close(self) -> None:
+        """Close the consumer."""
+
+
+async def read_on(
+    ledger: Ledger,
+    work: str,
+    open_: Callable[[Ledger], Awaitable[BatchReader]],
+    wait: timedelta,
+) -> None:
+    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time;
+    after a conflict another one is opened.
+    """
+    async with sole(ledger, work) as owned:
+        while True:
+            reader = await open_(owned)
+            try:
+                while True:
+                    await reader.step(wait)
+            except ConcurrentChangeError as error:
+                _log.info("reading restarted", work=work, reason=str(error))
+            finally:
+                await reader.close()
 
 
 class TopicReader:

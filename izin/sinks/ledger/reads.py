@@ -3,7 +3,7 @@
 Nothing here changes anything, and nothing loads the register whole.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,8 @@ from izin.sinks.ledger.history.formats import decision_columns
 from izin.sinks.record.consent_row import ConsentRow
 
 _PAGE = 5000
+_SLICE = 500
+"""Recipients in one query: each is looked up under every key that it may have."""
 _SQL = statements("reads")
 
 
@@ -204,10 +206,15 @@ async def register(ledger: Ledger, *, brand_code: int | None = None) -> AsyncIte
         after = rows[-1]["key"]
 
 
-async def keys_of(ledger: Ledger, recipient: str) -> tuple[str, ...]:
-    """Return the keys of a recipient (normalised) over all brands."""
-    rows = await ledger.fetch(_SQL["keys-of"], {"recipient": recipient})
-    return tuple(row["key"] for row in rows)
+async def keys_of(ledger: Ledger, recipients: Collection[str]) -> dict[str, list[str]]:
+    """Return the keys of ``recipients`` (normalised) that have a row or any history."""
+    keys: dict[str, list[str]] = {recipient: [] for recipient in recipients}
+    given = list(keys)
+    for start in range(0, len(given), _SLICE):
+        values = {"recipients": given[start : start + _SLICE]}
+        for row in await ledger.fetch(_SQL["keys-of"], values):
+            keys[row["recipient"]].append(row["key"])
+    return keys
 
 
 async def history(ledger: Ledger, recipient: str) -> History:
@@ -215,7 +222,7 @@ async def history(ledger: Ledger, recipient: str) -> History:
     people did to its brands and customers.
     """
     is_key = recipient.count("/") >= 3  # noqa: PLR2004 - brand_code/type/recipient_type/recipient
-    keys = [recipient] if is_key else list(await keys_of(ledger, recipient))
+    keys = [recipient] if is_key else (await keys_of(ledger, [recipient]))[recipient]
     rows = await ledger.fetch(_SQL["rows"], {"keys": keys})
     found = tuple(map(ConsentRow.from_row, rows))
     others = {key for row in found for key in concerned(row)}

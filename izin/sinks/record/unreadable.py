@@ -25,9 +25,24 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "the ledger cannot take the decision",
             "Karar deftere yazılamadı; işletmeciye bildirin.",
         ),
+        "IZIN-UNREADABLE-RECEIPT": (
+            "the bytes are no receipt of the gate",
+            "Gönderim sorgusu makbuzu okunamadı; işletmeciye bildirin.",
+        ),
+        "IZIN-REFUSED-RECEIPT": (
+            "the ledger cannot take the receipt of the gate",
+            "Gönderim sorgusu makbuzu deftere yazılamadı; işletmeciye bildirin.",
+        ),
     }
 )
 """Each code of the sinks with its English and its Turkish reason."""
+_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "decision": ("IZIN-UNREADABLE-DECISION", "IZIN-REFUSED-DECISION"),
+        "receipt": ("IZIN-UNREADABLE-RECEIPT", "IZIN-REFUSED-RECEIPT"),
+    }
+)
+"""The codes of what nobody can read, and of what the ledger refuses, by what the topic has."""
 NO_OFFSET = -1
 """In place of partition and offset, for it was no record of a topic."""
 
@@ -55,12 +70,14 @@ class QuarantinedRecord:
     """Customer and origin of its event, as far as they can be read."""
     is_ret: bool
     """Whether it is an opt-out (RET), as far as it can be read."""
+    of: str = "decision"
+    """What the topic has: a decision, or a receipt of the gate."""
 
 
 def quarantined(record: QuarantinedRecord) -> AvroRecord:
     """Return ``record`` as an Avro DeadLetter."""
-    is_read = record.reason == POISON
-    code = "IZIN-REFUSED-DECISION" if is_read else "IZIN-UNREADABLE-DECISION"
+    unreadable, refused = _CODES[record.of]
+    code = refused if record.reason == POISON else unreadable
     return dead_letter_to_avro(
         reason=record.reason,
         violations=[_violation(code, record.error)],

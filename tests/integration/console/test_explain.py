@@ -17,12 +17,15 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
+from tests.support.receipts import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 
@@ -276,3 +279,37 @@ def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: 
     acts = [one for one in history if one["kind"] == "act"]
     (act,) = [one["data"] for one in acts if one["key"] != f"brand/{BRAND}"]
     assert act["by"] == f"{pwd.getpwuid(os.getuid()).pw_name}@{socket.gethostname()}"
+
+
+@pytest.mark.usefixtures("stored_history")
+def test_receipt_is_shown_by_its_id_and_by_its_recipient(
+    izin: Izin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked as a whole, and the answer for one; also where the gate alone was asked."""
+    monkeypatch.setattr(out, "_width", 300)
+    asyncio.run(_store_receipts())
+    receipt_id = a_receipt()["receipt_id"]
+    shown = izin("receipts", "show", receipt_id)
+    assert shown.exit_code == 0
+    for words in ("spring", "1 opted-out, 1 registered", "campaigns", "02.03.2026"):
+        assert words in shown.stdout
+    printed = json.loads(izin("receipts", "show", receipt_id, "--output", "json").stdout)
+    assert (printed["receipt_id"], printed["customer"]) == (receipt_id, "acme")
+    assert (printed["reasons"], printed["as_of"]) == (a_receipt()["reasons"], a_receipt()["as_of"])
+    for recipient in (PHONE, KEY.replace(PHONE, "+905550000009"), "+905550000009"):
+        answer = " ".join(izin("explain", recipient).stdout.split())
+        assert "asked for campaign spring, delivery by campaigns" in answer
+        assert "answer yes: information that needs no consent" in answer
+    unknown = izin("receipts", "show", "019d1f5e-0000-7000-8000-000000000099")
+    assert (unknown.exit_code, "no receipt" in unknown.stderr) == (3, True)
+
+
+async def _store_receipts() -> None:
+    receipts = [
+        a_receipt(),
+        a_decision_receipt(2),
+        a_decision_receipt(3, recipient="+905550000009"),
+    ]
+    movements = [one for receipt in receipts for one in movements_of(receipt, "acme")]
+    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
+        await append.append(connection, movements, now=NOON + timedelta(minutes=9))

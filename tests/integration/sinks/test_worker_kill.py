@@ -10,6 +10,7 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.integration.sinks.test_worker import publish
+from tests.support.receipts import a_receipt, publish_receipts
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 
@@ -28,11 +29,14 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR
     iys: SimulatorAdmin,
     kills: int,
 ):
-    """Killed again and again, the sinks end with what İYS must hold, each movement once."""
+    """Killed again and again, the sinks end with what İYS must hold, each movement once; each
+    receipt of the gate is in the history once.
+    """
     iys.post("settings", resultDelay=0.2)
     await ledger.fetch("DELETE FROM outbox RETURNING id")
     publish(kafka_settings, *harness.decided(*(onay(recipient) for recipient in RECIPIENTS)))
     withdrawn = RECIPIENTS[::4]
+    publish_receipts(kafka_settings, [a_receipt(number) for number in range(1000)])
     processes = SinkProcesses(
         count=1,
         settings=kafka_settings,
@@ -54,6 +58,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR
     try:
         for kill in range(kills):
             processes.start()
+            publish_receipts(kafka_settings, [a_receipt(1000 + kill)])
             if kill == 1:
                 publish(kafka_settings, *harness.decided(*(ret(one) for one in withdrawn)))
             goal = min(len(RECIPIENTS), (kill + 1) * 20)
@@ -61,6 +66,7 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR
             processes.kill(0)
         processes.start()
         await until(is_settled, within=60)
+        await until(lambda: _has_receipts(ledger, 1000 + kills))
     finally:
         processes.end()
     assert processes.running[0].returncode == 0
@@ -70,6 +76,16 @@ async def test_killed_worker_loses_nothing_and_sends_nothing_twice(  # noqa: PLR
         if recipient not in withdrawn:
             assert register[recipient] == "ONAY"
         assert (await harness.row(recipient)).state in {"accepted", "not_needed"}
+
+
+async def _has_receipts(ledger: Ledger, count: int) -> bool:
+    """Whether the history has so many receipts, each once."""
+    (row,) = await ledger.fetch(
+        "SELECT count(*) AS n, count(DISTINCT source) AS sources FROM movements"
+        " WHERE kind = 'receipt'"
+    )
+    assert row["n"] == row["sources"]
+    return int(row["n"]) == count
 
 
 async def test_worker_beside_a_frozen_one_goes_on(  # noqa: PLR0917 - fixtures

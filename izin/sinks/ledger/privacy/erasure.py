@@ -43,6 +43,8 @@ class ErasureFinding:
     """The legal holds on the key."""
     is_going_on: bool
     """Whether it is being erased: the order stage has answered, and its rows are still there."""
+    is_retained: bool
+    """Whether it was erased but for its history, which goes as its retention ends."""
     movements: int
     """The rows of its history."""
     retain_until: date | None
@@ -65,8 +67,11 @@ class ErasureFinding:
 
     @property
     def may_be_erased(self) -> bool:
-        """Whether it has a row, nothing stands against it, and it is not being erased already."""
-        return self.has_row and not self.obstacles and not self.is_going_on
+        """Whether nothing stands against it, and it is not being erased already; a key with a
+        history alone (the gate was asked about it) has no row.
+        """
+        is_known = self.has_row or (self.movements > 0 and not self.is_retained)
+        return is_known and not self.obstacles and not self.is_going_on
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -96,17 +101,6 @@ class ErasureProgress:
     retained: int
     """Of which only the history is left."""
     erased: int
-
-
-async def keys_of(ledger: Ledger, recipients: Collection[str]) -> dict[str, list[str]]:
-    """Return the keys of ``recipients`` (normalised) that have a row or any history."""
-    keys: dict[str, list[str]] = {recipient: [] for recipient in recipients}
-    given = list(keys)
-    for start in range(0, len(given), _SLICE):
-        values = {"recipients": given[start : start + _SLICE]}
-        for row in await ledger.fetch(_SQL["keys-of"], values):
-            keys[row["recipient"]].append(row["key"])
-    return keys
 
 
 def _keys(keys: Collection[str]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
     history, its calls to İYS, and until when the history is retained. ``customer``: only of that
     one; None: of all.
     """
-    found = await erasure.keys_of(ledger, [recipient])
+    found = await reads.keys_of(ledger, [recipient])
     kept = [
         one
         for one in await erasure.findings(ledger, found[recipient])

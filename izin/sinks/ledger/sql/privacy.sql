@@ -12,6 +12,9 @@ SELECT k.key, coalesce(c.customer_id, history.customer_id, '') AS customer_id, c
     EXISTS (
         SELECT FROM erasures AS e WHERE e.key = k.key AND e.acknowledged_at IS NOT NULL AND e.removed_at IS NULL
     ) AS is_going_on,
+    EXISTS (
+        SELECT FROM erasures AS e WHERE e.key = k.key AND e.removed_at IS NOT NULL
+    ) AS is_retained,
     history.movements, history.retain_until,
     ((coalesce(c.latest_ret_at, (SELECT max(e.ended_at) FROM erasures AS e WHERE e.key = k.key))
         + make_interval(years => %(years)s)) AT TIME ZONE 'UTC')::date AS evidence_until
@@ -156,21 +159,6 @@ SELECT i.key, i.submission_id, s.kind, i.status, i.consent_date, i.source, i.sta
     s.settled_at
 FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
 WHERE i.key = ANY(%(keys)s) ORDER BY s.intended_at, i.submission_id, i.index
-
--- name: keys-of
--- The keys of recipients, each looked up for every brand, channel and recipient type, that have a row or any history.
-SELECT k.recipient, k.key
-FROM (
-    SELECT r.recipient, concat_ws('/', b.brand_code, way.channel, whose.recipient_type, r.recipient) AS key
-    FROM unnest(%(recipients)s::text[]) AS r (recipient)
-    CROSS JOIN (SELECT brand_code FROM brands UNION SELECT brand_code FROM unknown_brands) AS b
-    CROSS JOIN unnest(ARRAY['ARAMA', 'EPOSTA', 'MESAJ']) AS way (channel)
-    CROSS JOIN unnest(ARRAY['BIREYSEL', 'TACIR']) AS whose (recipient_type)
-) AS k
-LEFT JOIN consents AS c ON c.key = k.key
-WHERE c.key IS NOT NULL OR EXISTS (
-    SELECT FROM movements AS m WHERE hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key)
-ORDER BY k.recipient, k.key
 
 -- name: states
 -- The rows of keys, whole.

@@ -15,13 +15,19 @@ WHERE key > %(after)s AND (%(brand_code)s::integer IS NULL OR brand_code = %(bra
 ORDER BY key LIMIT %(size)s
 
 -- name: keys-of
--- The keys of a recipient, looked up for each brand, channel and recipient type.
-SELECT c.key
-FROM (SELECT brand_code FROM brands UNION SELECT brand_code FROM unknown_brands) AS b
-CROSS JOIN unnest(ARRAY['ARAMA', 'EPOSTA', 'MESAJ']) AS way (channel)
-CROSS JOIN unnest(ARRAY['BIREYSEL', 'TACIR']) AS whose (recipient_type)
-JOIN consents AS c ON c.key = concat_ws('/', b.brand_code, way.channel, whose.recipient_type, %(recipient)s::text)
-ORDER BY c.key
+-- The keys of recipients, each looked up for every brand, channel and recipient type, that have a row or any history.
+SELECT k.recipient, k.key
+FROM (
+    SELECT r.recipient, concat_ws('/', b.brand_code, way.channel, whose.recipient_type, r.recipient) AS key
+    FROM unnest(%(recipients)s::text[]) AS r (recipient)
+    CROSS JOIN (SELECT brand_code FROM brands UNION SELECT brand_code FROM unknown_brands) AS b
+    CROSS JOIN unnest(ARRAY['ARAMA', 'EPOSTA', 'MESAJ']) AS way (channel)
+    CROSS JOIN unnest(ARRAY['BIREYSEL', 'TACIR']) AS whose (recipient_type)
+) AS k
+LEFT JOIN consents AS c ON c.key = k.key
+WHERE c.key IS NOT NULL OR EXISTS (
+    SELECT FROM movements AS m WHERE hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key)
+ORDER BY k.recipient, k.key
 
 -- name: history
 -- The movements of these keys, in the order in which they were recorded.

@@ -16,6 +16,7 @@ from izin.schemas.records import event_from_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history import acts, append, retention, verify
+from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from izin.sinks.ledger.privacy import erasure, export, history
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
@@ -23,6 +24,7 @@ from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, o
 from tests.integration.sinks.webhooks.test_evidence import faults as delivery_faults
 from tests.integration.sinks.webhooks.test_evidence import stored
 from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key
+from tests.support.receipts import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 
@@ -466,3 +468,39 @@ async def test_opt_out_at_iys_makes_an_erased_person_known(harness: SinkHarness)
     harness.advance(timedelta(hours=2))
     (event,) = await harness.pull()
     assert event.status == "RET"
+
+
+async def test_receipts_are_found_and_erased_like_other_history(
+    harness: SinkHarness, tmp_path: Path
+):
+    """Of a recipient whom nothing but the gate ever named; what was asked as a whole stays."""
+    receipts = [
+        *movements_of(a_decision_receipt(1), CUSTOMER),
+        *movements_of(a_receipt(2), CUSTOMER),
+    ]
+    async with harness.ledger.transaction() as connection:
+        await append.append(connection, receipts, now=harness.clock())
+    assert await reads.keys_of(harness.ledger, [PHONE]) == {PHONE: [KEY]}
+    known = await export.export(harness.ledger, PHONE, customer=None)
+    assert [one["kind"] for one in known["keys"][0]["history"]] == ["receipt"]
+    (found,) = await erasure.findings(harness.ledger, [KEY])
+    assert (found.may_be_erased, found.movements, found.has_row) == (True, 1, False)
+    await deliver(harness)
+    await answered(harness, await requested(harness))
+    assert await removed(harness) == 0
+    (found,) = await erasure.findings(harness.ledger, [KEY])
+    assert (found.may_be_erased, found.is_retained) == (False, True)
+    file = tmp_path / "anchors.jsonl"
+    await anchor_writer(harness.ledger, file).anchor()
+    assert await history.erase(harness.ledger, now=in_years(harness, 9)) == 0
+    assert await history.erase(harness.ledger, now=in_years(harness, 10)) > 0
+    assert await rows_naming(harness) == {}
+    (row,) = await harness.ledger.fetch(
+        "SELECT count(*) AS n FROM movements AS m WHERE m::text LIKE ANY(%(likes)s)",
+        {"likes": [f"%{PHONE[1:]}%", "%order 17%"]},
+    )
+    assert row["n"] == 0
+    for number in (1, 2):
+        key = receipt_key(a_receipt(number)["receipt_id"])
+        assert [one.kind for one in await reads.facts(harness.ledger, [key])] == ["receipt"]
+    assert await faults(harness, file) == []

@@ -48,7 +48,7 @@ QUERIES = [
     ("reads", "lag", {}),
     ("reads", "backlog", {}),
     ("reads", "parked", {}),
-    ("reads", "keys-of", {"recipient": "+905550000001"}),
+    ("reads", "keys-of", {"recipients": ["+905550000001"]}),
 ]
 
 

@@ -1,0 +1,160 @@
+"""Receipts of the gate, from a real broker into the history: each once, whatever happens."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.receipts import ReceiptIngester, ReceiptReader
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.history.receipts import receipt_key
+from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.sink_harness import Clock, a_phone
+from tests.support.builders import PHONE, a_key
+from tests.support.receipts import a_decision_receipt, a_receipt, publish_receipts
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+KEY = str(a_key(recipient=PHONE))
+WAIT = timedelta(seconds=0.2)
+
+
+@pytest.fixture
+def ingester(ledger: Ledger, kafka_settings: KafkaSettings) -> ReceiptIngester:
+    """Give the ingester of this test's receipts."""
+    return ReceiptIngester(
+        ledger=ledger,
+        topic_messages=TopicMessages(Codec(), kafka_settings.topics),
+        codec=Codec(),
+        settings=kafka_settings,
+        clock=Clock(),
+        wait=WAIT,
+    )
+
+
+async def read_to_end(ingester: ReceiptIngester, records: int) -> None:
+    """Read both partitions to their ends, after so many records."""
+    reader = await ingester.open()
+    try:
+        await step_to_end(reader, records)
+    finally:
+        await reader.close()
+
+
+async def step_to_end(reader: ReceiptReader, records: int) -> None:
+    """Step until so many records came and both partitions are at their ends."""
+    seen = 0
+    async with asyncio.timeout(20):
+        while seen < records or reader._topic.at_end != {0, 1}:
+            seen += await reader.step(WAIT)
+    assert seen == records
+
+
+async def recorded(ledger: Ledger) -> list[dict[str, Any]]:
+    """Return the movements of receipts, by source."""
+    return [
+        dict(row)
+        for row in await ledger.fetch(
+            "SELECT key, customer_id, source, data, occurred_at FROM movements"
+            " WHERE kind = 'receipt' ORDER BY source"
+        )
+    ]
+
+
+async def test_receipts_are_taken_once_with_their_answers(
+    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+):
+    """A list is found by its id; the answer for a recipient is in its history."""
+    asked = [a_decision_receipt(2, index=place, recipient=a_phone(place)) for place in (2, 3, 4)]
+    publish_receipts(kafka_settings, [a_receipt(1), *asked, a_decision_receipt(3)])
+    await read_to_end(ingester, 5)
+    (one,) = await reads.facts(ledger, [receipt_key(a_receipt(1)["receipt_id"])])
+    assert (one.data["campaign"], one.data["recipients"]) == ("spring", 2)
+    (own,) = await reads.facts(ledger, [KEY])
+    assert (own.data["may_send"], own.data["reason"]) == (True, "exempt")
+    assert (own.data["receipt_id"], own.data["basis"]) == (
+        a_receipt(3)["receipt_id"],
+        "order 17",
+    )
+    assert len(await recorded(ledger)) == 1 + (1 + 3) + (1 + 1)
+    assert not (await verify.verify(ledger, [])).faults
+
+
+async def test_replayed_topic_changes_nothing(
+    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+):
+    """A rewind finds every source in the history, and a new receipt is still taken."""
+    publish_receipts(kafka_settings, [a_receipt(1), a_decision_receipt(2)])
+    await read_to_end(ingester, 2)
+    before = await recorded(ledger)
+    await ledger.fetch("UPDATE kafka_offsets SET next_offset = 0 RETURNING topic")
+    publish_receipts(kafka_settings, [a_receipt(3)])
+    await read_to_end(ingester, 3)
+    assert len(await recorded(ledger)) == len(before) + 1
+    assert (await recorded(ledger))[: len(before)] == before
+
+
+async def test_crash_between_write_and_offset_leaves_neither(
+    ledger: Ledger,
+    kafka_settings: KafkaSettings,
+    ingester: ReceiptIngester,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Both are of one transaction; and of two readers only one moves the offset."""
+    publish_receipts(kafka_settings, [a_receipt(1)], partition=0)
+    first, second = await ingester.open(), await ingester.open()
+    try:
+        with monkeypatch.context() as patch:
+
+            async def die(*_: object, **__: object) -> None:
+                raise OSError("the process died")
+
+            patch.setattr("izin.sinks.ingest.receipts._append", die)
+            with pytest.raises(OSError, match="died"):
+                await step_to_end(first, 1)
+        assert await recorded(ledger) == []
+        await step_to_end(second, 1)
+        assert len(await recorded(ledger)) == 1
+        publish_receipts(kafka_settings, [a_receipt(2)], partition=0)
+        with pytest.raises(ConcurrentChangeError):
+            await step_to_end(first, 1)
+    finally:
+        await first.close()
+        await second.close()
+
+
+async def test_bad_receipt_goes_to_dead_letters_and_others_go_on(
+    ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
+):
+    """One that nobody can read, one that PostgreSQL refuses, one that names no key."""
+    bad: list[dict[str, Any] | bytes] = [
+        b"junk",
+        a_receipt(2) | {"receipt_id": "a\0b"},
+        a_decision_receipt(3, type="SMS"),
+    ]
+    good = [a_receipt(number) for number in range(10, 20)]
+    publish_receipts(kafka_settings, [*good[:5], *bad, *good[5:]], partition=0)
+    await read_to_end(ingester, 13)
+    assert {one["source"] for one in await recorded(ledger)} == {
+        receipt_key(one["receipt_id"]) for one in good
+    }
+    letters = [
+        Codec().decode("DeadLetter", row["value"])
+        for row in await ledger.fetch("SELECT value FROM outbox ORDER BY id")
+    ]
+    assert [one["offset"] for one in letters] == [5, 6, 7]
+    assert [one["violations"][0]["code"] for one in letters] == [
+        "IZIN-UNREADABLE-RECEIPT",
+        "IZIN-REFUSED-RECEIPT",
+        "IZIN-REFUSED-RECEIPT",
+    ]
+    (row,) = await ledger.fetch(
+        "SELECT next_offset FROM kafka_offsets WHERE partition = 0 AND topic LIKE '%%gate-receipts'"
+    )
+    assert row["next_offset"] == 13
