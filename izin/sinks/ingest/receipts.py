@@ -25,6 +25,7 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.record.errors import RecreatedTopicError
 from izin.sinks.record.messages import TopicMessages
 
 _BATCH = 2000
@@ -53,16 +54,28 @@ class ReceiptIngester:
         )
 
     async def open(self) -> ReceiptReader:
-        """Return a reader at the ledger's offsets, or at the first that retention has left.
+        """Return a reader at the ledger's offsets, or at the first that retention has left. A topic
+        that was created again is read from its beginning: what is known by its source stays once.
 
-        Raises: StreamUnavailableError, RecreatedTopicError.
+        Raises: StreamUnavailableError.
         """
         topic = self.settings.topics.gate_receipts.name
-        return ReceiptReader(
-            self,
-            await open_reader(
-                self.ledger, self.settings, topic, group="izin-ledger", lost="earliest"
-            ),
+        try:
+            reader = await self._open(topic)
+        except RecreatedTopicError:
+            _log.critical(
+                "topic recreated",
+                topic=topic,
+                effect="it is read from its beginning; what it had before and was not read is lost",
+                remedy="find out who deleted it",
+            )
+            await offsets.forget(self.ledger, topic)
+            reader = await self._open(topic)
+        return ReceiptReader(self, reader)
+
+    async def _open(self, topic: str) -> TopicReader:
+        return await open_reader(
+            self.ledger, self.settings, topic, group="izin-ledger", lost="earliest"
         )
 
 

@@ -47,6 +47,12 @@ async def positions(
     return {row["partition"]: row["next_offset"] for row in rows}
 
 
+async def forget(ledger: Ledger, topic: str) -> None:
+    """Forget how far ``topic`` was read: it is another one now, and is read from its beginning."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["forget"], {"topic": topic})
+
+
 async def advance(
     connection: Connection,
     topic: str,

@@ -124,7 +124,7 @@ def test_doctor_finds_that_no_worker_runs(
             monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(port))
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
-    assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
+    assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
     for endpoint in ("intake", "feeds"):
         assert (by_check[endpoint]["state"], by_check[endpoint]["what"]) == (
             "ok",
@@ -188,7 +188,7 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         _, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
     assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "ok")
-    assert by_check["sink"]["what"].startswith("1 runs; about 1 decisions are not read")
+    assert by_check["sink"]["what"].startswith("1 runs; about 1 decisions and receipts are not read")
     assert by_check["order"]["what"].startswith("1 runs; about 1 events are not read")
     assert (by_check["dead-letters"]["state"], by_check["dead-letters"]["what"][:2]) == (
         "wrong",
@@ -221,5 +221,5 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     assert writer.flush(20) == 0
     with running_workers(topics, ledger):
         by_check = {one["check"]: one for one in checked(izin)[1]}
-    assert by_check["sink"]["what"] == "1 runs; no decisions wait to be read"
+    assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"

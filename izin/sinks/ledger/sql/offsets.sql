@@ -17,3 +17,7 @@ FROM unnest(%(partitions)s::integer[], %(befores)s::bigint[], %(nexts)s::bigint[
 WHERE o.topic = %(topic)s AND o.topic_id = %(topic_id)s
     AND o.partition = moved.partition AND o.next_offset = moved.before
 RETURNING o.partition
+
+-- name: forget
+-- A topic was created again: it is read from its beginning.
+DELETE FROM kafka_offsets WHERE topic = %(topic)s

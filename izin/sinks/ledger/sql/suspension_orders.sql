@@ -6,7 +6,7 @@ SELECT customer_id FROM customers WHERE customer_id = %(customer_id)s FOR UPDATE
 -- The brands that an order concerns, locked: one, or every brand of a customer.
 SELECT brand_code, customer_id FROM brands
 WHERE brand_code = %(brand_code)s OR customer_id = %(customer_id)s
-ORDER BY brand_code FOR UPDATE
+ORDER BY brand_code FOR NO KEY UPDATE
 
 -- name: of-target
 -- The orders on a brand or customer itself.

@@ -89,7 +89,9 @@ async def test_receipts_are_taken_once_with_their_answers(
 async def test_replayed_topic_changes_nothing(
     ledger: Ledger, kafka_settings: KafkaSettings, ingester: ReceiptIngester
 ):
-    """A rewind finds every source in the history, and a new receipt is still taken."""
+    """A rewind finds every source in the history, and a new receipt is still taken; so does a topic
+    that was created again, which stops no worker.
+    """
     publish_receipts(kafka_settings, [a_receipt(1), a_decision_receipt(2)])
     await read_to_end(ingester, 2)
     before = await recorded(ledger)
@@ -98,6 +100,10 @@ async def test_replayed_topic_changes_nothing(
     await read_to_end(ingester, 3)
     assert len(await recorded(ledger)) == len(before) + 1
     assert (await recorded(ledger))[: len(before)] == before
+    await ledger.fetch("UPDATE kafka_offsets SET topic_id = 'the former' RETURNING topic")
+    publish_receipts(kafka_settings, [a_receipt(4)])
+    await read_to_end(ingester, 4)
+    assert len(await recorded(ledger)) == len(before) + 2
 
 
 async def test_crash_between_write_and_offset_leaves_neither(
