@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 
-from izin.consent.model import Channel
+from izin.consent.model import Channel, Status
 from izin.console.brands.remedies import remedy_of_order
 from izin.console.terminal.output import turkish
 from izin.sinks.ledger.reads import Count
@@ -27,6 +27,7 @@ _KEPT_WHERE_NOT_GIVEN = frozenset({"activated_at", "account", "egress_address"})
 _UNSETTLED = frozenset(
     {"pending", "retryable", "in_flight", "awaiting_result", "unknown", "parked"}
 )
+_WAITING = frozenset({"pending", "retryable"})
 _ANY = "any"
 
 
@@ -84,6 +85,13 @@ def described(
         *_rights(suspensions),
         *_unsettled(counts),
     ]
+
+
+def waiting(counts: Iterable[Count]) -> str:
+    """Return how many opt-outs and consents wait to be sent to İYS."""
+    found = [one for one in counts if one.state in _WAITING]
+    opt_outs = sum(one.keys for one in found if one.desired_status == Status.RET)
+    return f"{opt_outs} opt-outs and {sum(one.keys for one in found) - opt_outs} consents"
 
 
 def unsettled(counts: Iterable[Count]) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.console.brands.description import waiting
 from izin.console.brands.lookup import registered_brand
 from izin.console.brands.remedies import remedy_of_order
 from izin.console.terminal.arguments import ByOption, YesOption, filled
@@ -26,7 +26,6 @@ from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, 
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
-_WAITING = frozenset({"pending", "retryable"})
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
     Part.GATE: "the gate permits nothing commercial",
@@ -67,17 +66,18 @@ def suspend(
     customer: CustomerOption = None,
     what: WhatOption = What.BOTH,
     reason: Annotated[
-        str, typer.Option(help="Why; whoever asks the gate's health sees it.", callback=filled)
+        str,
+        typer.Option(help="Why; published with the brand, so name no person.", callback=filled),
     ],
     by: ByOption,
     yes: YesOption = False,
 ) -> None:
     """Suspend a brand, or every brand of a customer: its calls to İYS, what may be sent, or both.
 
-    Consents and opt-outs wait here until it is resumed; an opt-out's three business days go on, so
-    withdraw on İYS's own pages what cannot wait (izin deadlines opt-outs). Information that needs
-    no consent may still be sent. Who ordered it is written to the history. Exit code 3 if the brand
-    or customer is not registered.
+    With iys, consents and opt-outs wait here until it is resumed; an opt-out's three business days
+    go on, so withdraw on İYS's own pages what cannot wait (izin deadlines opt-outs). With gate,
+    only information that needs no consent may be sent. Who ordered it is written to the history.
+    Exit code 3 if the brand or customer is not registered.
     """
     target = _target(brand_code, customer)
     with exit_on_error():
@@ -177,10 +177,7 @@ def _waiting(parts: Collection[Part], counts: Sequence[Count]) -> Iterator[str]:
     """Yield what waits to be sent to İYS, where its calls are concerned."""
     if Part.IYS not in parts:
         return
-    waiting = [one for one in counts if one.state in _WAITING]
-    opt_outs = sum(one.keys for one in waiting if one.desired_status == Status.RET)
-    consents = sum(one.keys for one in waiting) - opt_outs
-    yield f"{opt_outs} opt-outs and {consents} consents wait to be sent to İYS"
+    yield f"{waiting(counts)} wait to be sent to İYS"
 
 
 def _still_suspended(

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from izin.consent.model import Channel, Status
+from izin.consent.model import Channel
+from izin.console.brands.description import waiting
 from izin.console.brands.lookup import registered_brand, suspended_and_counted
 from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -19,8 +20,6 @@ from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.record.suspension import EVERY, Suspension
-
-_WAITING = frozenset({"pending", "retryable"})
 
 
 def rights(
@@ -67,14 +66,15 @@ def changes(
     counts: Iterable[Count],
 ) -> list[str]:
     """Return, a line a channel, what changes if the brand may write ``channels`` and no others."""
-    waiting = [one for one in counts if one.state in _WAITING]
     suspended = {one.channel: one for one in found if one.status == EVERY}
+    counted = list(counts)
     lines = []
     for channel in Channel:
         one = suspended.get(channel)
+        waits = waiting(count for count in counted if count.channel == channel)
         is_ours = one is not None and one.is_by_operator
         if channel in channels and is_ours:
-            lines.append(f"{channel}: no -> write; {_counted(waiting, channel)} continue")
+            lines.append(f"{channel}: no -> write; {waits} continue")
         elif channel in channels and one is not None:
             lines.append(
                 f"{channel}: no, for İYS refused it: once that is corrected at İYS, "
@@ -83,16 +83,10 @@ def changes(
         elif channel not in channels and not is_ours:
             was = "write" if one is None else "no, refused by İYS"
             lines.append(
-                f"{channel}: {was} -> no; {_counted(waiting, channel)} wait until it is given "
+                f"{channel}: {was} -> no; {waits} wait until it is given "
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
             )
     return lines
-
-
-def _counted(waiting: Iterable[Count], channel: Channel) -> str:
-    of_channel = [one for one in waiting if one.channel == channel]
-    opt_outs = sum(one.keys for one in of_channel if one.desired_status == Status.RET)
-    return f"{opt_outs} opt-outs and {sum(one.keys for one in of_channel) - opt_outs} consents"
 
 
 async def _look(ledger: Ledger, code: int) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:

@@ -32,10 +32,10 @@ _COLUMNS = {
 
 
 def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List what is not sent to İYS because a right or subscription is missing, and the remedies.
+    """List what is not sent to İYS because a right or subscription is missing, or by an order.
 
-    İYS refused it, or a person set it (izin brands rights). Each is retried at the time shown.
-    Exit code 1 if there are any.
+    İYS refused it, or a person set it (izin brands rights, izin brands suspend). Each is retried at
+    the time shown, one that a person set never. Exit code 1 if there are any.
     """
     with exit_on_error():
         found = run_on_ledger(standing.every)

@@ -129,6 +129,10 @@ async def _look(ledger: Ledger, recipient: str) -> _Found:
     return _Found(
         history=history,
         suspended=suspended,
-        gates={code: one.suspension for code, one in known.items() if one.suspension},
+        gates={
+            code: one.suspension or "the brand is stopped"
+            for code, one in known.items()
+            if one.suspension or one.status != "active"
+        },
         sent=await deliveries.of_keys(ledger, sorted({one.key for one in history.rows})),
     )
