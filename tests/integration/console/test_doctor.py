@@ -188,7 +188,9 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         _, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
     assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "ok")
-    assert by_check["sink"]["what"].startswith("1 runs; about 1 decisions and receipts are not read")
+    assert by_check["sink"]["what"].startswith(
+        "1 runs; about 1 decisions and receipts are not read"
+    )
     assert by_check["order"]["what"].startswith("1 runs; about 1 events are not read")
     assert (by_check["dead-letters"]["state"], by_check["dead-letters"]["what"][:2]) == (
         "wrong",

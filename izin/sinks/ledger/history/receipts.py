@@ -67,11 +67,11 @@ def _request(receipt: Mapping[str, Any]) -> dict[str, Any]:
 
 def _answer(receipt: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the key and the content of the answer for one recipient; one without a valid address
-    has no key.
+    has no key, and what it has beside that of the request could not be erased.
     """
     data = {name: receipt[name] for name in ("index", "may_send", "reason", "basis")}
     if receipt["recipient"] is None:
-        return receipt_key(receipt["receipt_id"]), data
+        return receipt_key(receipt["receipt_id"]), {**data, "basis": None}
     parts = (receipt[name] for name in ("brand_code", "type", "recipient_type", "recipient"))
     key = ConsentKey.parse("/".join(map(str, parts)))
     return str(key), {**data, "receipt_id": receipt["receipt_id"]}

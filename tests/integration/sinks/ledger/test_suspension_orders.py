@@ -1,5 +1,6 @@
 """A person suspends a brand or a customer: its calls to İYS, what the gate permits, or both."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -117,6 +118,16 @@ async def test_suspended_customer_covers_brands_added_later(harness: SinkHarness
     await suspend(harness, CUSTOMERS, Part.GATE)
     await resume(harness, Target(LATER))
     assert (await gates(harness, LATER))[-1] == "complaint"
+
+
+async def test_brand_added_while_its_customer_is_suspended_is_covered(harness: SinkHarness):
+    """Whichever of the two transactions is first: the other waits for it, and sees it."""
+    for code in range(LATER, LATER + 4):
+        added = replace(ACTIVE, brand_code=code)
+        await asyncio.gather(harness.brand(added), suspend(harness, CUSTOMERS))
+        assert (await gates(harness, code))[-1] == "complaint"
+        assert code in await stopped_calls(harness)
+        await resume(harness, CUSTOMERS)
 
 
 async def test_brand_that_moves_follows_the_orders_of_its_customer(harness: SinkHarness):

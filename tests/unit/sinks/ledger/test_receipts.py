@@ -47,6 +47,7 @@ def test_answer_without_a_valid_address_stays_with_its_request() -> None:
     """It has no key, and names nobody."""
     _, own = movements_of(a_decision_receipt(index=3, recipient=None), CUSTOMER)
     assert (own.key, own.source) == (receipt_key(ID), f"{receipt_key(ID)}/3")
+    assert own.data["basis"] is None
 
 
 def test_answer_of_no_channel_is_refused() -> None:
