@@ -20,6 +20,7 @@ from izin.producers.mapping import violations as ours
 from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -127,8 +128,8 @@ From `izin.schemas.topics`. P is fixed for life ({partitions} unless set otherwi
 partitions carry the canonical key `brand_code/type/recipient_type/recipient`, on the partition that
 murmur2 gives it; `order-positions` has a record for each partition number, on that partition, and
 `first-receipts` is keyed by event id, `gate-receipts` by receipt id. `ledger-positions` has one
-record, `iys-freshness` one for each `brand_code/type`. In `desired-consents` an erased key is a tombstone, and a suppression stands
-beside it, whose key begins with `suppressed/`: skip it
+record, `iys-freshness` one for each `brand_code/type`. In `desired-consents` an erased key is a
+tombstone, and a suppression stands beside it, whose key begins with `suppressed/`: skip it
 ([privacy.md](privacy.md)).
 
 All but `order-positions` and `first-receipts` carry the headers of CloudEvents 1.0
@@ -163,6 +164,7 @@ a record in `first-receipts`: the id of an event, for a day.
 |---|---|---|
 | state of order workers | what `desired-consents` has | as there; RocksDB's files until compacted |
 | memory of feeds | the latest of what they serve | an hour at most; nothing on disk |
+| memory of gates | digests of keys, with what is known of each | until the process ends |
 | logs | no recipient: they are masked | as your log store keeps them |
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | files of imports and exports, reports, backups | whatever you wrote there | as you keep them |
@@ -217,6 +219,7 @@ _GROUPS = (
     SinkSettings,
     IntakeSettings,
     FeedsSettings,
+    GateSettings,
     WebhookSettings,
     LogSettings,
 )

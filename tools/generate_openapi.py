@@ -4,16 +4,11 @@ Nothing here repeats what the code says: fields are those of the Avro contracts,
 that the endpoint reads, and problems those that it answers with, asked for where they are made.
 """
 
-import asyncio
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from starlette.datastructures import QueryParams
-from starlette.requests import Request
-from starlette.responses import Response
 
 from izin.consent.violations import Violation
 from izin.producers.intake.endpoint import MAX_BODY
@@ -22,9 +17,8 @@ from izin.producers.intake.request_body import FORM_TYPE, JSON_TYPE, MAX_RECORDS
 from izin.producers.mapping.field_names import JSON_NAMES, Field
 from izin.runtime.api_keys.authorisation import refusals
 from izin.runtime.http_server.limits import HttpLimits
-from izin.runtime.http_server.operations import health
-from izin.runtime.http_server.problems import MEDIA_TYPE, ProblemText, RequestRefusedError
-from izin.runtime.http_server.shedding import FULL, OF_CLIENT, OF_KEY, too_large, too_slow
+from izin.runtime.http_server.problems import ProblemText
+from izin.runtime.http_server.shedding import too_large, too_slow
 from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
@@ -34,9 +28,18 @@ from izin.sinks.feeds.items import DELETED, POSITION_FIELDS
 from izin.sinks.feeds.log import Feed, feeds
 from izin.sinks.feeds.parameters import LIMIT, feed_request, parameters_of
 from tools.json_schema import Schema, closed, described, of_contract
+from tools.openapi_gate import gate_document
+from tools.openapi_parts import (
+    SHED,
+    document,
+    health_paths,
+    problem_responses,
+    problem_schema,
+    reference,
+    refusals_of,
+    response,
+)
 
-_SUCCESS = 300
-_SHED = (FULL, OF_CLIENT, OF_KEY)
 _OF_INTAKE: Mapping[str, str] = {
     Field.PHONE: "The recipient where the type is ARAMA or MESAJ.",
     Field.EMAIL: "The recipient where the type is EPOSTA.",
@@ -52,6 +55,7 @@ def documents() -> Mapping[str, str]:
     """Return each document by its path."""
     return {
         "docs/openapi/feeds.json": _text(feeds_document()),
+        "docs/openapi/gate.json": _text(gate_document()),
         "docs/openapi/intake.json": _text(intake_document()),
     }
 
@@ -59,28 +63,28 @@ def documents() -> Mapping[str, str]:
 def feeds_document() -> Schema:
     """Return the description of the feeds."""
     served = feeds(Topics())
-    schemas = {"Problem": _problem_schema()}
+    schemas = {"Problem": problem_schema()}
     for one in served:
         schemas[one.topic.record] = _item_schema(one)
-    return _document(
+    return document(
         "izin feeds",
         "Opt-outs, permissions and outcomes, to be pulled by systems that have no Kafka client.",
         f"http://127.0.0.1:{FeedsSettings().port}",
-        {**{one.path: {"get": _feed_operation(one)} for one in served}, **_health_paths()},
+        {**{one.path: {"get": _feed_operation(one)} for one in served}, **health_paths()},
         schemas,
     )
 
 
 def intake_document() -> Schema:
     """Return the description of the intake."""
-    return _document(
+    return document(
         "izin intake",
         "Every record that is answered with 202 is acknowledged by Kafka.",
         f"http://127.0.0.1:{IntakeSettings().port}",
-        {"/v1/consents": {"post": _intake_operation()}, **_health_paths()},
+        {"/v1/consents": {"post": _intake_operation()}, **health_paths()},
         {
-            "Problem": _problem_schema(
-                violations={"type": "array", "items": _ref("Violation")}, **_published()
+            "Problem": problem_schema(
+                violations={"type": "array", "items": reference("Violation")}, **_published()
             ),
             "Record": _record_schema(),
             "Violation": _violation_schema(),
@@ -89,30 +93,9 @@ def intake_document() -> Schema:
     )
 
 
-def _document(
-    title: str, about: str, url: str, paths: Mapping[str, Any], schemas: Mapping[str, Schema]
-) -> Schema:
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": title, "description": about, "version": "1"},
-        "servers": [{"url": url, "description": "Where it listens unless set otherwise."}],
-        "paths": dict(paths),
-        "components": {
-            "schemas": dict(schemas),
-            "securitySchemes": {
-                "key": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API key: izin_… (izin keys create).",
-                }
-            },
-        },
-    }
-
-
 def _feed_operation(feed: Feed) -> Schema:
     fields: dict[str, Schema] = {
-        "items": {"type": "array", "items": _ref(feed.topic.record)},
+        "items": {"type": "array", "items": reference(feed.topic.record)},
         "next": {"type": "string"},
         "complete": {"type": "boolean"},
         "reflects": {"type": "boolean"},
@@ -120,8 +103,8 @@ def _feed_operation(feed: Feed) -> Schema:
     page = closed(
         {name: described(schema, PAGE_FIELDS[name]) for name, schema in fields.items()}, "reflects"
     )
-    named = _raised(lambda: feed_request(QueryParams({LIMIT: "0"}), feed))
-    problems = [*refusals(Scope.SUBSCRIBE), *_SHED, *(one.value for one in FeedRefusal), *named]
+    named = refusals_of(lambda: feed_request(QueryParams({LIMIT: "0"}), feed))
+    problems = [*refusals(Scope.SUBSCRIBE), *SHED, *(one.value for one in FeedRefusal), *named]
     return {
         "operationId": feed.name,
         "summary": f"A page of {feed.name}.",
@@ -136,8 +119,8 @@ def _feed_operation(feed: Feed) -> Schema:
             for one in parameters_of(feed)
         ],
         "responses": {
-            "200": _response("A page.", "application/json", page),
-            **_problems(problems, _ref("Problem")),
+            "200": response("A page.", "application/json", page),
+            **problem_responses(problems, reference("Problem")),
         },
     }
 
@@ -158,7 +141,7 @@ def _item_schema(feed: Feed) -> Schema:
 
 
 def _intake_operation() -> Schema:
-    record = _ref("Record")
+    record = reference("Record")
     many: Schema = {
         "oneOf": [
             record,
@@ -181,8 +164,8 @@ def _intake_operation() -> Schema:
             "content": {JSON_TYPE: {"schema": many}, FORM_TYPE: {"schema": record}},
         },
         "responses": {
-            "202": _response("Everything is in Kafka.", "application/json", closed(_published())),
-            **_problems(_intake_problems(), _ref("Problem")),
+            "202": response("Everything is in Kafka.", "application/json", closed(_published())),
+            **problem_responses(_intake_problems(), reference("Problem")),
         },
     }
 
@@ -191,14 +174,14 @@ def _published() -> dict[str, Schema]:
     """Return the members of a response that say what was published."""
     where = "Names where they are in Kafka: at_least of the feeds takes it."
     return {
-        "events": {"type": "array", "items": _ref("Event")},
+        "events": {"type": "array", "items": reference("Event")},
         "token": described({"type": "string"}, where),
     }
 
 
 def _intake_problems() -> Iterable[ProblemText]:
     yield from refusals(Scope.PUBLISH)
-    yield from _SHED
+    yield from SHED
     yield too_large(MAX_BODY)
     yield too_slow(HttpLimits())
     yield NOT_ACKNOWLEDGED
@@ -210,13 +193,13 @@ def _intake_problems() -> Iterable[ProblemText]:
         ("text/plain", b""),
     )
     for kind, body in bodies:
-        yield from _raised(partial(read_records, kind, body))
+        yield from refusals_of(partial(read_records, kind, body))
     for given in ((1, 0), (0, 1), (0, 0)):
         postponed, forbidden = given
-        response = refusal(
+        refused = refusal(
             records=2, published=1, postponed=postponed, forbidden=forbidden, members={}
         )
-        found = json.loads(bytes(response.body))
+        found = json.loads(bytes(refused.body))
         yield ProblemText(found["status"], found["title"], found["detail"])
 
 
@@ -257,88 +240,9 @@ def _event_schema() -> Schema:
             "index": described({"type": "integer"}, "Its place in the list that was posted."),
             "event_id": {"type": "string"},
             "status": {"type": "string"},
-            "violations": {"type": "array", "items": _ref("Violation")},
+            "violations": {"type": "array", "items": reference("Violation")},
         }
     )
-
-
-def _problem_schema(**members: Schema) -> Schema:
-    """Return the schema of a problem document (RFC 9457), which may have these ``members``."""
-    return {
-        "type": "object",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": described({"type": "string"}, "What is wrong, and what to do."),
-            **members,
-        },
-        "additionalProperties": False,
-    }
-
-
-def _health_paths() -> Schema:
-    """Return the paths of health, each with the statuses that it has."""
-
-    async def answer(faults: Mapping[str, str]) -> list[tuple[str, int]]:
-        found = []
-        for route in health(lambda: faults, with_reasons=False):
-            response: Response = await route.endpoint(Request({"type": "http"}))
-            found.append((route.path, response.status_code))
-        return found
-
-    statuses: defaultdict[str, set[int]] = defaultdict(set)
-    for faults in ({}, {"kafka": "away"}):
-        for path, status in asyncio.run(answer(faults)):
-            statuses[path].add(status)
-    schema = closed({"status": {"type": "string"}})
-    return {
-        path: {
-            "get": {
-                "operationId": path.strip("/").replace("/", "-"),
-                "summary": "Whether the process can serve; asks for no key.",
-                "security": [],
-                "responses": {
-                    str(status): _response(
-                        "Yes." if status < _SUCCESS else "Not now.", "application/json", schema
-                    )
-                    for status in sorted(found)
-                },
-            }
-        }
-        for path, found in statuses.items()
-    }
-
-
-def _problems(texts: Iterable[ProblemText], schema: Schema) -> dict[str, Schema]:
-    """Return the responses of problems by status; each names what it may say."""
-    by_status: defaultdict[int, list[str]] = defaultdict(list)
-    for status, title, detail in texts:
-        line = f"{title}: {detail}."
-        if line not in by_status[status]:
-            by_status[status].append(line)
-    return {
-        str(status): _response("\n\n".join(lines), MEDIA_TYPE, schema)
-        for status, lines in sorted(by_status.items())
-    }
-
-
-def _response(about: str, media_type: str, schema: Schema) -> Schema:
-    return {"description": about, "content": {media_type: {"schema": schema}}}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _raised(call: Callable[[], object]) -> tuple[ProblemText, ...]:
-    """Return what ``call`` refuses."""
-    try:
-        call()
-    except RequestRefusedError as error:
-        return (error.text,)
-    raise AssertionError("it was to be refused")
 
 
 def _text(document: Schema) -> str:

@@ -55,12 +55,23 @@ def read_key(event: ConsentEvent, faults: list[Violation]) -> ConsentKey | None:
     )
 
 
+def read_recipient(text: str, channel: Channel) -> str | Violation:
+    """Return the address in ``text`` in the form that keys of ``channel`` have, or what is wrong
+    with it.
+    """
+    if "\0" in text:
+        return violation("recipient", "IZIN-NUL")
+    if has_surrogate(text):
+        return violation("recipient", "IZIN-CHARACTER")
+    found = _address(text, channel)
+    return found if isinstance(found, str) else _by_channel(text, channel, found)
+
+
 def normalised(key: ConsentKey) -> ConsentKey:
     """Return ``key`` with its recipient in the form of keys; as it is where that is no recipient of
     its channel.
     """
-    text = clean(key.recipient)
-    found = read_email(text) if key.channel is Channel.EPOSTA else read_phone(text)
+    found = read_recipient(key.recipient, key.channel)
     if isinstance(found, Violation):
         return key
     return _key(
@@ -144,10 +155,7 @@ def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violat
     if has_surrogate(text):
         faults.append(violation("recipient", "IZIN-CHARACTER"))
     text = clean(text)
-    if channel is None:
-        found = _either(text)
-    else:
-        found = read_email(text) if channel is Channel.EPOSTA else read_phone(text)
+    found = _either(text) if channel is None else _address(text, channel)
     if not isinstance(found, Violation):
         return found
     if event.iys is not None and channel is not None and _folded(event.status) == Status.RET:
@@ -156,6 +164,10 @@ def _recipient(event: ConsentEvent, channel: Channel | None, faults: list[Violat
             return lenient
     faults.append(_by_channel(text, channel, found))
     return None
+
+
+def _address(text: str, channel: Channel) -> str | Violation:
+    return read_email(text) if channel is Channel.EPOSTA else read_phone(text)
 
 
 def _either(text: str) -> str | Violation:

@@ -22,6 +22,7 @@ COMMANDS = {
     "sink": "izin.console.workers:sink",
     "intake": "izin.console.workers:intake",
     "feeds": "izin.console.workers:feeds",
+    "gate": "izin.console.workers:gate",
     "webhooks": "izin.console.workers:webhooks",
     "explain": "izin.console.explain.command:explain",
     "dead-letters": "izin.console.dead_letters.command:app",

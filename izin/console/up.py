@@ -45,6 +45,8 @@ def up(
     intake_operations_port: PortOption = 8091,
     feeds_port: PortOption = 8084,
     feeds_operations_port: PortOption = 8094,
+    gate_port: PortOption = 8087,
+    gate_operations_port: PortOption = 8097,
     sink_port: PortOption = 8082,
     sink_operations_port: PortOption = 8092,
     webhooks_port: PortOption = 8086,
@@ -69,6 +71,8 @@ def up(
         intake_operations=intake_operations_port,
         feeds=feeds_port,
         feeds_operations=feeds_operations_port,
+        gate=gate_port,
+        gate_operations=gate_operations_port,
         sink=sink_port,
         sink_operations=sink_operations_port,
         webhooks=webhooks_port,
@@ -76,20 +80,23 @@ def up(
         order=order_port,
         simulator=simulator_port,
     )
+    delays = _delays(result_delay, hidden_window)
     with suppress(KeyboardInterrupt), raising_on_signals(), exit_on_error(LocalError):
-        stack = LocalStack(
-            state_dir,
-            brands=example_brands(),
-            ports=ports,
-            delays=_delays(result_delay, hidden_window),
-            registry=registry,
-            fresh=fresh,
-            on_progress=say,
-        )
-        _keep_up(stack)
+        _keep_up(state_dir, ports, delays, registry=registry, fresh=fresh)
 
 
-def _keep_up(stack: LocalStack) -> NoReturn:
+def _keep_up(
+    state_dir: Path, ports: Ports, delays: Delays, *, registry: bool, fresh: bool
+) -> NoReturn:
+    stack = LocalStack(
+        state_dir,
+        brands=example_brands(),
+        ports=ports,
+        delays=delays,
+        registry=registry,
+        fresh=fresh,
+        on_progress=say,
+    )
     with stack:
         out.print(_panel(stack))
         stack.wait()
@@ -125,6 +132,8 @@ def _panel(stack: LocalStack) -> Panel:
         f"           {stack.url('intake_operations')}/metrics",
         f"feeds      {stack.url('feeds')}/v1/opt-outs",
         f"           {stack.url('feeds_operations')}/metrics",
+        f"gate       {stack.url('gate')}/v1/may-send",
+        f"           {stack.url('gate_operations')}/metrics",
         f"sink       {stack.url('sink')}/health/ready",
         f"           {stack.url('sink_operations')}/metrics",
         f"webhooks   {stack.url('webhooks')}/health/ready",
@@ -135,7 +144,7 @@ def _panel(stack: LocalStack) -> Panel:
         f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",
         f"logs       {stack.logs}",
         "",
-        "In another terminal (the file also has a key for intake and feeds, IZIN_API_KEY):",
+        "In another terminal (the file also has a key for the three, IZIN_API_KEY):",
         f"  set -a; . {shlex.quote(str(stack.environment_file))}; set +a",
         "  izin doctor",
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
@@ -147,5 +156,8 @@ def _panel(stack: LocalStack) -> Panel:
         "      -d kaynak=HS_WEB -d marka=100001",
         f"  curl '{stack.url('feeds')}/v1/opt-outs?wait=10' \\",
         '      -H "Authorization: Bearer $IZIN_API_KEY"',
+        f"  curl {stack.url('gate')}/v1/may-send \\",
+        '      -H "Authorization: Bearer $IZIN_API_KEY" --json \\',
+        '      \'{"brand_code": 100001, "type": "MESAJ", "recipients": ["05550000001"]}\'',
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)

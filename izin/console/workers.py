@@ -1,4 +1,4 @@
-"""``izin order | sink | intake | feeds | webhooks``: our processes, each until SIGTERM.
+"""``izin order | sink | intake | feeds | gate | webhooks``: our processes, each until SIGTERM.
 
 Each imports its own package when it is run: an intake needs no Faust, nor does a sink worker.
 """
@@ -8,6 +8,7 @@ from izin.runtime.kafka import codec
 from izin.runtime.observe import configure
 from izin.runtime.settings import (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -71,6 +72,20 @@ def feeds() -> None:
         configure(LogSettings())
         kafka = KafkaSettings()
         serve(kafka, FeedsSettings(), codec(kafka))
+
+
+def gate() -> None:
+    """Answer over HTTP whether a message may be sent to a recipient, and why.
+
+    It stores nothing, and needs Kafka alone. It runs until SIGTERM or Ctrl-C. Exit code 4 if a
+    setting or a server is at fault.
+    """
+    from izin.gate.server import serve  # noqa: PLC0415 - see above
+
+    with exit_on_error():
+        configure(LogSettings())
+        kafka = KafkaSettings()
+        serve(kafka, GateSettings(), codec(kafka))
 
 
 def webhooks() -> None:

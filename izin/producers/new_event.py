@@ -10,7 +10,7 @@ from random import Random
 
 from izin.consent.enums import RecipientType
 from izin.producers.forks import observe_forks
-from izin.producers.publishing.event_ids import CHANCE_BYTES
+from izin.schemas.uuids import CHANCE_BYTES
 
 
 def utc_now() -> datetime:

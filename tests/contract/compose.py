@@ -33,6 +33,7 @@ _READS: dict[str, tuple[type[BaseSettings], ...]] = {
     ),
     "intake": (settings.KafkaSettings, settings.IntakeSettings, settings.LogSettings),
     "feeds": (settings.KafkaSettings, settings.FeedsSettings, settings.LogSettings),
+    "gate": (settings.KafkaSettings, settings.GateSettings, settings.LogSettings),
     "webhooks": (
         *(settings.KafkaSettings, settings.LedgerSettings),
         *(settings.WebhookSettings, settings.LogSettings),

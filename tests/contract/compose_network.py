@@ -13,6 +13,7 @@ _LISTENERS = {
     "sink": settings.SinkSettings,
     "intake": settings.IntakeSettings,
     "feeds": settings.FeedsSettings,
+    "gate": settings.GateSettings,
     "webhooks": settings.WebhookSettings,
 }
 _ADDRESS = re.compile(r"(?:^|//|@)([a-z][\w-]*):(\d+)")

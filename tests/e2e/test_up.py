@@ -27,6 +27,8 @@ PORTS = (
     "intake-operations",
     "feeds",
     "feeds-operations",
+    "gate",
+    "gate-operations",
     "sink",
     "sink-operations",
     "webhooks",

@@ -48,6 +48,7 @@ OTHERS: Mapping[str, str] = {
     "sink": RUNS,
     "intake": RUNS,
     "feeds": RUNS,
+    "gate": RUNS,
     "webhooks": RUNS,
     "local start": RUNS,
     "local prepare": RUNS,

@@ -24,6 +24,7 @@ from izin.runtime import kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     IysSettings,
     LedgerSettings,
@@ -131,7 +132,11 @@ def _feeds() -> Iterator[Finding]:
     yield _endpoint("feeds", FeedsSettings())
 
 
-def _endpoint(check: str, settings: IntakeSettings | FeedsSettings) -> Finding:
+def _gate() -> Iterator[Finding]:
+    yield _endpoint("gate", GateSettings())
+
+
+def _endpoint(check: str, settings: IntakeSettings | FeedsSettings | GateSettings) -> Finding:
     if not settings.model_fields_set & {"host", "port"}:
         host, port = (f"IZIN_{check.upper()}_{one}" for one in ("HOST", "PORT"))
         return skipped(check, f"neither {host} nor {port} is set here, so none is known")
@@ -241,6 +246,7 @@ CHECKS = (
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=_intake),
     Check(name="feeds", run=_feeds),
+    Check(name="gate", run=_gate),
     Check(name="webhooks", run=_webhooks, needs=_LEDGER),
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
@@ -250,5 +256,5 @@ CHECKS = (
     Check(name="iys", run=_iys),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
-OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "webhooks"})
+OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})
 """The checks that fail until workers have been started."""

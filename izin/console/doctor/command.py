@@ -29,8 +29,9 @@ def doctor(
     """Check every part of the installation, and say what to do about each fault.
 
     Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
-    intake, the feeds, pulls from İYS, deadlines, brands, missing events, schema registry and İYS.
-    Nothing is changed without --fix, and no token of İYS is used. Exit code 1 if anything is wrong.
+    intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
+    and İYS. Nothing is changed without --fix, and no token of İYS is used. Exit code 1 if anything
+    is wrong.
     """
     found: list[Finding] = []
     made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]

@@ -8,7 +8,7 @@ import httpx
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
-from izin.runtime.settings import FeedsSettings, IntakeSettings, KafkaSettings
+from izin.runtime.settings import FeedsSettings, GateSettings, IntakeSettings, KafkaSettings
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
 
@@ -26,7 +26,7 @@ def order_workers(settings: KafkaSettings, group: str) -> int:
             raise
 
 
-def endpoint_url(settings: IntakeSettings | FeedsSettings) -> str:
+def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:
     """Return where the process of these settings answers whether it is ready."""
     host = "127.0.0.1" if settings.host in _ANY_ADDRESS else settings.host
     return f"http://{host}:{settings.port}"

@@ -38,7 +38,7 @@ async def register(
             id=given.id,
             name=_KEY,
             secret_hash=given.secret_hash,
-            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value}),
+            scopes=frozenset({Scope.PUBLISH.value, Scope.SUBSCRIBE.value, Scope.ASK.value}),
             customers=frozenset({CUSTOMER}),
             created_at=now,
         )

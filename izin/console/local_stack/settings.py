@@ -19,6 +19,8 @@ Part = Literal[
     "intake_operations",
     "feeds",
     "feeds_operations",
+    "gate",
+    "gate_operations",
     "sink",
     "sink_operations",
     "webhooks",
@@ -40,6 +42,8 @@ class Ports:
     intake_operations: int | None = None
     feeds: int | None = None
     feeds_operations: int | None = None
+    gate: int | None = None
+    gate_operations: int | None = None
     sink: int | None = None
     sink_operations: int | None = None
     webhooks: int | None = None
@@ -56,6 +60,8 @@ class Ports:
             "IZIN_INTAKE_OPERATIONS_PORT": str(self.intake_operations),
             "IZIN_FEEDS_PORT": str(self.feeds),
             "IZIN_FEEDS_OPERATIONS_PORT": str(self.feeds_operations),
+            "IZIN_GATE_PORT": str(self.gate),
+            "IZIN_GATE_OPERATIONS_PORT": str(self.gate_operations),
             "IZIN_WEBHOOK_PORT": str(self.webhooks),
             "IZIN_WEBHOOK_OPERATIONS_PORT": str(self.webhooks_operations),
             "IZIN_STREAM_PORT": str(self.order),
@@ -133,4 +139,4 @@ class StackCredentials:
     push_password: str = field(default_factory=_secret, repr=False)
     suppression_secret: str = field(default_factory=_long_secret, repr=False)
     api_key: str = field(default_factory=_api_key, repr=False)
-    """With which the intake is posted to, and the feeds are read."""
+    """Of the intake, the feeds and the gate."""

@@ -86,7 +86,7 @@ class LocalStack:
 
     @property
     def api_key(self) -> str:
-        """The API key with which the intake is posted to, and the feeds are read."""
+        """The API key of the intake, the feeds and the gate."""
         return self._credentials.api_key
 
     @property
@@ -107,7 +107,7 @@ class LocalStack:
     @property
     def is_up(self) -> bool:
         """Whether each process of ours answers now."""
-        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds", "webhooks")
+        parts: tuple[Part, ...] = ("order", "sink", "intake", "feeds", "gate", "webhooks")
         return all(answers(f"{self.url(part)}/health/ready") for part in parts)
 
     def wait(self) -> NoReturn:
@@ -254,12 +254,13 @@ class LocalStack:
         simulator.register(self.url("simulator"), self._brands, self._credentials)
 
     def _start_workers(self) -> None:
-        self._report("starting the workers, the intake, the feeds and the webhooks")
+        self._report("starting the workers, the intake, the feeds, the gate and the webhooks")
         workers: tuple[tuple[str, str, Part], ...] = (
             ("order worker", "izin.streams", "order"),
             ("sink worker", "izin.sinks", "sink"),
             ("intake", "izin.producers", "intake"),
             ("feeds", "izin.sinks.feeds", "feeds"),
+            ("gate", "izin.gate", "gate"),
             ("webhooks", "izin.sinks.webhooks", "webhooks"),
         )
         self.supervisor.start_together(

@@ -2,17 +2,14 @@
 
 A file or a webhook may repeat itself, so its ids are UUIDv5 over what stays the same: (digest, row)
 of a file, (origin, reference, version) of a message. Only an event that nothing identifies gets a
-UUIDv7 (RFC 9562), which sorts by time. Time and randomness are arguments.
+UUIDv7. Time and randomness are arguments.
 """
 
 import hashlib
 from datetime import datetime
 from uuid import UUID
 
-from izin.consent.model import aware
-
-CHANCE_BYTES = 10
-"""The random bytes that :func:`uuid7` needs."""
+from izin.schemas.uuids import uuid7
 
 _FILES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c01")
 _MESSAGES = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02").bytes
@@ -54,14 +51,3 @@ def _uuid5(digest: str) -> str:
 def new_event_id(at: datetime, chance: bytes) -> str:
     """Return the id of an event that nothing identifies: a UUIDv7."""
     return str(uuid7(at, chance))
-
-
-def uuid7(at: datetime, chance: bytes) -> UUID:
-    """Return the UUIDv7 of the instant ``at`` and ten random bytes ``chance``."""
-    if len(chance) != CHANCE_BYTES:
-        raise ValueError(f"uuid7 takes {CHANCE_BYTES} bytes of chance, not {len(chance)}")
-    milliseconds = int(aware("at", at).timestamp() * 1000)
-    number = milliseconds << 80 | int.from_bytes(chance, "big")
-    number = number & ~(0xF << 76) | 0x7 << 76
-    number = number & ~(0x3 << 62) | 0x2 << 62
-    return UUID(int=number)

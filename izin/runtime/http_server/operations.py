@@ -12,10 +12,18 @@ Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""
 
 
-def health(faults: Faults, *, with_reasons: bool) -> Sequence[Route]:
+def no_warnings() -> Mapping[str, str]:
+    """Return that nothing is to be said."""
+    return {}
+
+
+def health(
+    faults: Faults, *, with_reasons: bool, warnings: Faults = no_warnings
+) -> Sequence[Route]:
     """Return ``/health/live``, and ``/health/ready``: 503 as long as there are faults.
 
-    Without reasons they tell a stranger nothing about the installation.
+    Beside the reasons are ``warnings``, with which a server is ready still. Without reasons they
+    tell a stranger nothing about the installation.
     """
 
     async def live(_: Request) -> Response:
@@ -23,19 +31,28 @@ def health(faults: Faults, *, with_reasons: bool) -> Sequence[Route]:
 
     async def ready(_: Request) -> Response:
         found = faults()
+        said = warnings() if with_reasons else {}
+        more = {"warnings": dict(said)} if said else {}
         if not found:
-            return JSONResponse({"status": "ok"})
+            return JSONResponse({"status": "ok", **more})
         reasons = found if with_reasons else {}
-        return JSONResponse({"status": "unavailable", **reasons}, 503)
+        return JSONResponse({"status": "unavailable", **reasons, **more}, 503)
 
     return (Route("/health/live", live), Route("/health/ready", ready))
 
 
-def operations_app(registry: CollectorRegistry, faults: Faults) -> Starlette:
+def operations_app(
+    registry: CollectorRegistry, faults: Faults, warnings: Faults = no_warnings
+) -> Starlette:
     """Return the application of the listener for operators."""
 
     async def metrics(_: Request) -> Response:
         # In the event loop: whatever sets several figures there without a pause is shown together.
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return Starlette(routes=[*health(faults, with_reasons=True), Route("/metrics", metrics)])
+    return Starlette(
+        routes=[
+            *health(faults, with_reasons=True, warnings=warnings),
+            Route("/metrics", metrics),
+        ]
+    )

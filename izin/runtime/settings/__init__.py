@@ -12,6 +12,7 @@ from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityPr
 from izin.runtime.settings.servers import IysSettings, LedgerSettings
 from izin.runtime.settings.workers import (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     LogSettings,
     SinkSettings,
@@ -22,6 +23,7 @@ from izin.runtime.settings.workers import (
 
 __all__ = [
     "FeedsSettings",
+    "GateSettings",
     "IntakeSettings",
     "IysSettings",
     "KafkaSettings",

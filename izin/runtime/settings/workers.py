@@ -100,6 +100,56 @@ class FeedsSettings(SettingsGroup):
     """How long a request waits for what its token ``at_least`` names, before it gets 503."""
 
 
+class GateSettings(SettingsGroup):
+    """The HTTP endpoint at which senders ask whether a message may be sent."""
+
+    host: str = Field("127.0.0.1", validation_alias="IZIN_GATE_HOST")
+    port: int = Field(8087, validation_alias="IZIN_GATE_PORT")
+    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_GATE_OPERATIONS_HOST")
+    operations_port: int = Field(8097, validation_alias="IZIN_GATE_OPERATIONS_PORT")
+    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
+    authentication: keep it from everyone but operators."""
+    proxies: str = Field("127.0.0.1", validation_alias="IZIN_GATE_PROXIES")
+    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
+    the client whose share of the requests in progress is counted."""
+    stale_after: timedelta = Field(
+        timedelta(seconds=10), ge=timedelta(seconds=2), validation_alias="IZIN_GATE_STALE_AFTER"
+    )
+    """How long a partition may not have been read to its end; then its recipients are ``stale``."""
+    iys_warns_after: timedelta = Field(
+        timedelta(hours=1), gt=timedelta(0), validation_alias="IZIN_GATE_IYS_WARNS_AFTER"
+    )
+    """How long ago İYS was last pulled for a channel of a brand before health warns of it."""
+    iys_closes_after: timedelta = Field(
+        timedelta(hours=24), gt=timedelta(0), validation_alias="IZIN_GATE_IYS_CLOSES_AFTER"
+    )
+    """How long ago İYS was last pulled before recipients of the brand's channel are ``stale``."""
+    merchants_apart: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_GATE_MERCHANTS_APART"
+    )
+    """Customers (a JSON list of ids) for whom an opt-out as BIREYSEL does not close the same
+    address as TACIR. For all others it does."""
+    unregistered_merchants: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), validation_alias="IZIN_GATE_UNREGISTERED_MERCHANTS"
+    )
+    """Customers (a JSON list of ids) who may send to merchants (TACIR) that İYS does not have. Ask
+    your counsel first: a refusal could not be checked."""
+
+    @field_validator("merchants_apart", "unregistered_merchants", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        """Parse the list here: the error of the default decoder does not name the setting."""
+        return list_of_texts(given)
+
+    def faults(self) -> Iterator[str]:
+        """Yield where the warning would come after the fact."""
+        if self.iys_warns_after > self.iys_closes_after:
+            yield (
+                "IZIN_GATE_IYS_WARNS_AFTER is more than IZIN_GATE_IYS_CLOSES_AFTER, so it would "
+                "warn too late; make it less"
+            )
+
+
 class StateKind(StrEnum):
     """Where an order worker keeps the state of its keys."""
 

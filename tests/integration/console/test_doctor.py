@@ -112,20 +112,20 @@ def test_doctor_finds_that_no_worker_runs(
 ) -> None:
     """Nothing waits and nothing runs: each worker is named with the command that starts it."""
     izin("doctor", "--fix")
-    for endpoint in ("INTAKE", "FEEDS"):
+    for endpoint in ("INTAKE", "FEEDS", "GATE"):
         monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(free_port()))
     code, findings = checked(izin)
     assert code == 1
     missing = {one["check"]: one["what"] for one in findings if one["state"] == "wrong"}
-    for worker in ("order", "sink", "intake", "feeds"):
+    for worker in ("order", "sink", "intake", "feeds", "gate"):
         assert f"izin {worker}" in missing[worker]
     with running_workers(topics, ledger), an_endpoint() as port:
-        for endpoint in ("INTAKE", "FEEDS"):
+        for endpoint in ("INTAKE", "FEEDS", "GATE"):
             monkeypatch.setenv(f"IZIN_{endpoint}_PORT", str(port))
         by_check = {one["check"]: one for one in checked(izin)[1]}
     assert by_check["order"]["what"] == "1 runs; no events wait to be read"
     assert by_check["sink"]["what"] == "1 runs; no decisions and receipts wait to be read"
-    for endpoint in ("intake", "feeds"):
+    for endpoint in ("intake", "feeds", "gate"):
         assert (by_check[endpoint]["state"], by_check[endpoint]["what"]) == (
             "ok",
             f"http://127.0.0.1:{port} is ready",

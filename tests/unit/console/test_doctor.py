@@ -225,7 +225,7 @@ def test_of_worker_that_does_not_run_names_its_command(worker: lag_checks.Worker
     assert f"start one: izin {worker.check};" in found.what
 
 
-@pytest.mark.parametrize("check", ["intake", "feeds"])
+@pytest.mark.parametrize("check", ["intake", "feeds", "gate"])
 @pytest.mark.parametrize(
     ("status", "state"),
     [(200, CheckState.OK), (503, CheckState.WRONG), (None, CheckState.WRONG)],

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from izin.consent.errors import NaiveInstantError
 from izin.producers.publishing.event_ids import (
-    CHANCE_BYTES,
     FileIds,
     message_event_id,
     new_event_id,
-    uuid7,
 )
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from tests.support.builders import NOON
 
 

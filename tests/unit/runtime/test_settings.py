@@ -13,6 +13,7 @@ from izin.runtime.setting_rules.group import SettingsGroup
 from izin.runtime.setting_rules.secret_files import SUFFIX
 from izin.runtime.settings import (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -26,6 +27,7 @@ from izin.runtime.settings import (
 SECRET = "obviously-fake-secret"
 GROUPS = (
     FeedsSettings,
+    GateSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,

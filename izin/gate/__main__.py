@@ -1,0 +1,19 @@
+"""Run the gate in the foreground: ``python -m izin.gate``."""
+
+from izin.gate.server import serve
+from izin.runtime.kafka import codec
+from izin.runtime.observe import configure
+from izin.runtime.settings import GateSettings, KafkaSettings, LogSettings
+from izin.runtime.start_errors import exiting_on_error
+
+
+def main() -> None:
+    """Serve until SIGTERM; exit with 4 where the settings, a port or Kafka do not allow it."""
+    configure(LogSettings())
+    with exiting_on_error("gate start failed"):
+        kafka, settings = KafkaSettings(), GateSettings()
+        serve(kafka, settings, codec(kafka))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The HTTP endpoint at which senders ask, for API keys of the scope ``ask``.
+
+``POST /v1/may-send`` takes one question about 1 to 100,000 recipients, and answers with a verdict
+for each. There is no GET: recipients do not belong in access logs. A receipt that is wanted is
+acknowledged by Kafka before there is an answer.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import perf_counter
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from izin.gate.answers import GateRefusal, answer
+from izin.gate.metrics import GateMetrics
+from izin.gate.question import JSON_TYPE, Question, ReceiptKind, read_question
+from izin.gate.receipts import ReceiptRecord, ReceiptWriter, receipt_records
+from izin.gate.state import ForeignTokenError, GateState
+from izin.gate.verdicts import Judge, judge_all
+from izin.runtime.api_keys.authorisation import authorised
+from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.runtime.errors import BrokerError
+from izin.runtime.http_server.operations import Faults, health
+from izin.runtime.http_server.problems import RequestRefusedError, problem
+from izin.runtime.http_server.shedding import OF_KEY, Shares, read_body, share_of_key
+from izin.runtime.observe import get_logger
+from izin.runtime.settings import GateSettings
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.api_keys import Scope as KeyScope
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import token_of
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
+
+PATH = "/v1/may-send"
+MAX_BODY = 16 * 1024 * 1024
+"""Of a list. A hundred thousand phone numbers take 1.6 MB."""
+REACHED_WITHIN = 0.25
+"""Seconds for which a question waits for what its token names."""
+_SMALL_BODY = 64 * 1024
+"""A body up to this size counts as no list."""
+_LISTS = 8
+"""So many lists may be in memory, each with about five times its body."""
+_LENGTH = re.compile(r"[0-9]{1,8}")
+_HEADERS = [
+    (b"content-type", JSON_TYPE.encode()),
+    # Recipients are personal data: no cache between us and the client keeps them.
+    (b"cache-control", b"no-store"),
+]
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The ASGI application of the path at which senders ask."""
+
+    state: GateState
+    is_loaded: Callable[[], bool]
+    """Whether the state has been read to its end once."""
+    keys: ApiKeyDirectory
+    receipts: ReceiptWriter
+    codec: Codec
+    settings: GateSettings
+    metrics: GateMetrics
+    clock: Callable[[], datetime]
+    chance: Callable[[int], bytes]
+    """Returns so many random bytes."""
+    lists: Shares = field(default_factory=lambda: Shares(_LISTS))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request with verdicts, or a problem."""
+        began = perf_counter()
+        request = Request(scope, receive)
+        try:
+            key = self._authorise(request)
+            with share_of_key(request, key.name), self._room(request, key) as largest:
+                body = await read_body(request, largest=largest)
+                question = read_question(request.headers.get("content-type", ""), body)
+                del body
+                parts = await self._answer(request, question, key)
+                # In the room still: what a slow client has not taken is in memory.
+                await _send(parts, send)
+        except RequestRefusedError as error:
+            self.metrics.refused(error.status)
+            refusal = problem(error.status, error.title, error.detail, headers=error.headers)
+            await refusal(scope, receive, send)
+        else:
+            self.metrics.answered(perf_counter() - began)
+
+    def _authorise(self, request: Request) -> ApiKey:
+        return authorised(request, self.keys, KeyScope.ASK, now=self.clock())
+
+    @contextmanager
+    def _room(self, request: Request, key: ApiKey) -> Iterator[int]:
+        """Yield how many bytes the body may have; a list counts as one while the block runs.
+
+        Raises:
+            RequestRefusedError: there are as many lists as there may be, in all or of the key.
+        """
+        if _is_small(request.headers.get("content-length", "")):
+            yield _SMALL_BODY
+            return
+        if self.lists.free() <= 0:
+            raise GateRefusal.BUSY.error()
+        if self.lists.is_spent(key.name):
+            raise RequestRefusedError(*OF_KEY, {"Retry-After": "1"})
+        with self.lists.taking(key.name):
+            yield MAX_BODY
+
+    async def _answer(self, request: Request, question: Question, key: ApiKey) -> list[bytes]:
+        """Return the answer to ``question`` in parts; raises RequestRefusedError."""
+        if not self.is_loaded():
+            raise GateRefusal.STARTING.error()
+        is_reached = await self._is_reached(question)
+        now = self.clock()
+        judge = Judge(self.state, question, key, self.settings, now, is_reached=is_reached)
+        # Before the verdicts: they may know more than the token says, and never less.
+        recipients = question.recipients
+        partitions = None if len(recipients) > 1 else judge.partitions(recipients[0])
+        as_of = token_of(self.state.positions(partitions))
+        answered = await judge_all(judge, question)
+        receipt_id = None
+        if question.receipt is not None:
+            receipt_id = str(uuid7(now, self.chance(CHANCE_BYTES)))
+            records = receipt_records(
+                question,
+                answered,
+                key,
+                self.codec,
+                receipt_id=receipt_id,
+                customer_id=judge.customer_id,
+                asked_at=now,
+                as_of=as_of,
+            )
+            await self._keep(question.receipt, records)
+        if len(recipients) > 1 or question.receipt is not None or question.at_least is not None:
+            # It took its time: the key may have been revoked meanwhile.
+            self._authorise(request)
+        self.metrics.judged(answered.reasons)
+        return answer(as_of, receipt_id, answered.json)
+
+    async def _is_reached(self, question: Question) -> bool:
+        """Return whether the state reflects what ``question`` demands, after a short wait.
+
+        An exempt message does not depend on the state.
+        """
+        if question.at_least is None or question.is_exempt:
+            return True
+        try:
+            return await self.state.reached(question.at_least, REACHED_WITHIN)
+        except ForeignTokenError:
+            raise GateRefusal.TOKEN.error() from None
+
+    async def _keep(self, kind: ReceiptKind, records: Iterable[ReceiptRecord]) -> None:
+        try:
+            await self.receipts.write(records)
+        except BrokerError as error:
+            _log.error("receipt not acknowledged", error=str(error))
+            raise GateRefusal.NO_RECEIPT.error() from error
+        self.metrics.kept(kind)
+
+
+def _is_small(content_length: str) -> bool:
+    """Whether a body of this length, which is empty where it is not known, is surely small."""
+    return bool(_LENGTH.fullmatch(content_length)) and int(content_length) <= _SMALL_BODY
+
+
+async def _send(parts: Sequence[bytes], send: Send) -> None:
+    """Send ``parts`` as the body of a response; between some of them, others have their turn."""
+    length = sum(map(len, parts))
+    headers = [*_HEADERS, (b"content-length", b"%d" % length)]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if length <= _SMALL_BODY:
+        await send({"type": "http.response.body", "body": b"".join(parts)})
+        return
+    for one in parts:
+        await send({"type": "http.response.body", "body": one, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b""})
+
+
+def gate_app(gate: Gate, faults: Faults) -> Starlette:
+    """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
+    return Starlette(
+        routes=[Route(PATH, gate, methods=["POST"]), *health(faults, with_reasons=False)],
+        exception_handlers={HTTPException: _not_found},
+    )
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    return problem(
+        status,
+        "No such endpoint",
+        f"{request.method} {request.url.path} is not served; POST to {PATH}",
+    )

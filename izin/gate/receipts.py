@@ -1,0 +1,211 @@
+"""Receipts: what was answered to whom, in the topic ``gate-receipts``, before the answer is given.
+
+A receipt is acknowledged by Kafka, or nothing is answered. One whose answer then does not reach its
+client stands all the same: it says what was said, not what was sent.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from izin.gate.question import Question, ReceiptKind
+from izin.gate.verdicts import Verdicts
+from izin.runtime.errors import BrokerError
+from izin.runtime.observe import get_logger
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.cloud_events import Headers, headers
+from izin.schemas.codec import Codec
+from izin.schemas.records import AvroRecord
+from izin.schemas.topics import Topic
+
+DELIVERED_WITHIN = 5.0
+"""Seconds in which Kafka must acknowledge a receipt."""
+OPTIONS = {"linger.ms": 1, "message.timeout.ms": int(DELIVERED_WITHIN * 1000)}
+"""Of the producer."""
+_SOURCE = "/gate"
+_POLL = 0.1
+_AT_ONCE = 500
+"""So many receipts are enqueued before others in the event loop have their turn."""
+_FULL_FOR = 0.01
+
+_log = get_logger(__name__)
+
+
+class ReceiptRecord(NamedTuple):
+    """A receipt as a Kafka record."""
+
+    key: bytes
+    value: bytes
+    headers: Headers
+
+
+def receipt_records(  # noqa: PLR0913  # what a receipt says
+    question: Question,
+    answered: Verdicts,
+    key: ApiKey,
+    codec: Codec,
+    *,
+    receipt_id: str,
+    customer_id: str,
+    asked_at: datetime,
+    as_of: str,
+) -> Iterator[ReceiptRecord]:
+    """Yield the receipt of a list of verdicts, or one of each verdict."""
+    shared = {
+        "receipt_id": receipt_id,
+        "index": None,
+        "customer_id": customer_id,
+        "brand_code": question.brand_code,
+        "type": str(question.channel),
+        "recipient_type": str(question.recipient_type),
+        "recipient": None,
+        "may_send": None,
+        "reason": None,
+        "recipients": len(question.recipients),
+        "reasons": {str(reason): count for reason, count in answered.reasons.items()},
+        "digest": answered.digest or "",
+        "message_class": str(question.message_class),
+        "basis": question.basis,
+        "campaign": question.campaign,
+        "retailer_code": question.retailer_code,
+        "asked_by": key.name,
+        "asked_at": asked_at,
+        "as_of": as_of,
+    }
+
+    def record(event_id: str, value: AvroRecord) -> ReceiptRecord:
+        return ReceiptRecord(
+            key=receipt_id.encode(),
+            value=codec.encode("GateReceipt", value),
+            headers=headers(record="GateReceipt", event_id=event_id, source=_SOURCE, at=asked_at),
+        )
+
+    if question.receipt is ReceiptKind.LIST:
+        yield record(receipt_id, shared)
+        return
+    for index, (recipient, outcome) in enumerate(answered.verdicts):
+        decision: dict[str, Any] = {
+            "index": index,
+            "recipient": recipient,
+            "may_send": outcome.may_send,
+            "reason": str(outcome.reason),
+        }
+        yield record(f"{receipt_id}/{index}", shared | decision)
+
+
+class ReceiptWriter:
+    """Writes receipts to ``topic``; a context manager.
+
+    ``connect`` returns a producer; another one takes its place where it has failed for good.
+    """
+
+    def __init__(self, topic: Topic, connect: Callable[[], Producer]) -> None:
+        self._topic = topic
+        self._connect = connect
+        self._producer = connect()
+        self._stopped = threading.Event()
+        self._poller = threading.Thread(target=self._poll, name="receipts", daemon=True)
+
+    async def write(self, records: Iterable[ReceiptRecord]) -> None:
+        """Return once every one of ``records`` is acknowledged.
+
+        Raises:
+            BrokerError: one of them is not; some may be in the topic.
+        """
+        written = _Written(asyncio.get_running_loop())
+        try:
+            async with asyncio.timeout(2 * DELIVERED_WITHIN):
+                for number, one in enumerate(records, 1):
+                    await self._enqueue(one, written)
+                    if number % _AT_ONCE == 0:
+                        await asyncio.sleep(0)
+                written.all_enqueued()
+                await written.done
+        except TimeoutError:
+            raise BrokerError("Kafka did not acknowledge in time") from None
+        except KafkaException as error:
+            fault = error.args[0]
+            if fault.fatal():
+                _log.error("receipts not written, connecting anew", error=fault.str())
+                self._producer = self._connect()
+            raise BrokerError(f"{self._topic.name}: {fault.str()}") from error
+
+    async def _enqueue(self, record: ReceiptRecord, written: "_Written") -> None:
+        while True:
+            written.expect()
+            try:
+                self._producer.produce(
+                    self._topic.name,
+                    key=record.key,
+                    value=record.value,
+                    headers=record.headers,
+                    on_delivery=written.delivered,
+                )
+            except BufferError:
+                written.expect(-1)
+                await asyncio.sleep(_FULL_FOR)
+            else:
+                return
+
+    def _poll(self) -> None:
+        while not self._stopped.is_set():
+            self._producer.poll(_POLL)
+
+    def __enter__(self) -> Self:
+        self._poller.start()
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        self._poller.join()
+        self._producer.flush(DELIVERED_WITHIN)
+
+
+class _Written:
+    """Counts the records that are to be acknowledged, over two threads; ``done`` when all are."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.done: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._missing = 1
+        self._error: KafkaError | None = None
+
+    def expect(self, count: int = 1) -> None:
+        """Expect so many more, before they are enqueued."""
+        with self._lock:
+            self._missing += count
+
+    def all_enqueued(self) -> None:
+        """Be done when what is expected now has come."""
+        self._count(None)
+
+    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+        """Take the acknowledgement of one record, or its ``error``."""
+        self._count(error)
+
+    def _count(self, error: KafkaError | None) -> None:
+        with self._lock:
+            self._missing -= 1
+            self._error = self._error or error
+            is_over = self._missing == 0
+        if is_over:
+            self._loop.call_soon_threadsafe(self._finish)
+
+    def _finish(self) -> None:
+        if self.done.done():  # nobody waits any more
+            return
+        if self._error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(KafkaException(self._error))

@@ -1,0 +1,221 @@
+"""The verdicts on the recipients of one question, by the state of the gate and the law.
+
+What is the same for all recipients is found once, before the first; what differs comes from the
+state at the moment of each verdict. The law decides (:func:`izin.consent.may_send.verdict`); of
+equal facts it is asked once for a question.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import orjson
+
+from izin.consent.admission import SKEW
+from izin.consent.fields import read_recipient
+from izin.consent.making import maker
+from izin.consent.may_send import PermissionReason, unregistered, verdict
+from izin.consent.model import ConsentKey, RecipientType
+from izin.consent.violations import Violation
+from izin.gate.question import Question
+from izin.gate.state import GateState
+from izin.runtime.api_keys.access import outside
+from izin.runtime.settings import GateSettings
+from izin.schemas.api_keys import ApiKey
+
+ACTIVE: Final = "active"
+"""The status of a brand that may send."""
+_AT_ONCE: Final = 100
+"""So many verdicts are given before others in the event loop have their turn."""
+
+_key = maker(ConsentKey)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What is said of a recipient; one for all of whom the same is said."""
+
+    may_send: bool
+    reason: PermissionReason
+    tail: bytes
+    """The end of the JSON object of a recipient."""
+
+
+class Verdict(NamedTuple):
+    """Whether a message may be sent to one recipient."""
+
+    recipient: str | None
+    """Normalised; None where it is no valid address."""
+    outcome: Outcome
+
+
+def is_iys_current(pulled_at: datetime | None, now: datetime, most: timedelta) -> bool:
+    """Whether İYS was pulled at most so long ago, by clocks that differ no more than they may."""
+    return pulled_at is not None and -SKEW <= now - pulled_at <= most
+
+
+class Judge:
+    """Gives the verdicts of one question, which somebody with ``key`` asks at ``now``.
+
+    ``is_reached``: the state reflects what the question demands.
+    """
+
+    def __init__(  # noqa: PLR0913  # what a verdict depends on
+        self,
+        state: GateState,
+        question: Question,
+        key: ApiKey,
+        settings: GateSettings,
+        now: datetime,
+        *,
+        is_reached: bool,
+    ) -> None:
+        brand_code, channel = question.brand_code, question.channel
+        brand = state.brand(brand_code)
+        if brand is not None and outside(
+            key, customer_id=brand.customer_id, brand_code=brand_code, channel=channel
+        ):
+            brand = None
+        self.customer_id = key.customer_id if brand is None else brand.customer_id
+        """Of the brand; of the key where it knows no such brand, and empty if it has several."""
+        self._is_known = brand is not None
+        self._is_suspended = brand is not None and (
+            brand.suspension is not None or brand.status != ACTIVE
+        )
+        self._is_current = is_reached and is_iys_current(
+            state.iys_pulled_at(brand_code, channel), now, settings.iys_closes_after
+        )
+        # Not even an opt-out of a brand that is not the key's: nobody learns what others have.
+        self._is_plain = question.is_exempt or brand is None
+        """Whether it is the same for all recipients, whatever is known of them."""
+        is_merchant = question.recipient_type is RecipientType.TACIR
+        self._is_joined = is_merchant and self.customer_id not in settings.merchants_apart
+        """Whether an opt-out as BIREYSEL counts too."""
+        self._needs_registration = self.customer_id not in settings.unregistered_merchants
+        self._state = state
+        self._question = question
+        self._outcomes: dict[tuple[PermissionReason, bool, bool, bool], Outcome] = {}
+        self._violations: dict[str, Outcome] = {}
+
+    def verdict(self, text: str) -> Verdict:
+        """Return the verdict on the recipient that was given as ``text``."""
+        question = self._question
+        found = read_recipient(text, question.channel)
+        if isinstance(found, Violation):
+            return Verdict(None, self._of_violation(found.code))
+        if self._is_plain:
+            return Verdict(found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True))
+        state, key = self._state, self._key(question.recipient_type, found)
+        is_current = self._is_current and state.is_current(state.partition_of(key))
+        standing = state.standing(key)
+        opted_out = standing.opted_out
+        if self._is_joined and not opted_out:
+            other = self._key(RecipientType.BIREYSEL, found)
+            is_current = is_current and state.is_current(state.partition_of(other))
+            of_other = state.standing(other)
+            opted_out = of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
+        retailer = question.retailer_code
+        covered = retailer is None or retailer in standing.retailers
+        return Verdict(found, self._outcome(standing.reason, opted_out, is_current, covered))
+
+    def partitions(self, text: str) -> set[int]:
+        """Return the partitions that the verdict on ``text`` depends on."""
+        found = read_recipient(text, self._question.channel)
+        if isinstance(found, Violation):
+            return set()
+        types = {self._question.recipient_type}
+        if self._is_joined:
+            types.add(RecipientType.BIREYSEL)
+        return {self._state.partition_of(self._key(one, found)) for one in types}
+
+    def _key(self, recipient_type: RecipientType, recipient: str) -> ConsentKey:
+        return _key(
+            brand_code=self._question.brand_code,
+            channel=self._question.channel,
+            recipient_type=recipient_type,
+            recipient=recipient,
+        )
+
+    def _outcome(
+        self, standing: PermissionReason, opted_out: bool, is_current: bool, covered: bool
+    ) -> Outcome:
+        facts = (standing, opted_out, is_current, covered)
+        found = self._outcomes.get(facts)
+        if found is None:
+            permitted = verdict(
+                standing,
+                message_class=self._question.message_class,
+                opted_out=opted_out,
+                known=self._is_known,
+                current=is_current,
+                suspended=self._is_suspended,
+                covered=covered,
+                needs_registration=self._needs_registration,
+            )
+            found = self._outcomes[facts] = _outcome(permitted.reason, permitted.may_send)
+        return found
+
+    def _of_violation(self, code: str) -> Outcome:
+        found = self._violations.get(code)
+        if found is None:
+            reason = unregistered(self._question.recipient_type)
+            found = self._violations[code] = _outcome(reason, False, violation=code)
+        return found
+
+
+def _outcome(reason: PermissionReason, may_send: bool, **more: str) -> Outcome:
+    said = orjson.dumps({"may_send": may_send, "reason": str(reason), **more})
+    return Outcome(may_send=may_send, reason=reason, tail=b"," + said[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """The verdicts of one question, in its order."""
+
+    verdicts: Sequence[Verdict]
+    json: Sequence[bytes]
+    """Their JSON objects with commas between them, in some parts."""
+    reasons: Mapping[PermissionReason, int]
+    """How many recipients got which reason."""
+    digest: str | None
+    """SHA-256, in hexadecimal digits, over a line for each: canonical key, tab, reason. In place of
+    a recipient that is no valid address is what was given. None where no receipt was wanted."""
+
+
+async def judge_all(judge: Judge, question: Question) -> Verdicts:
+    """Return the verdicts of ``question``; between some of them, others have their turn."""
+    verdicts: list[Verdict] = []
+    parts: list[bytes] = []
+    reasons: Counter[PermissionReason] = Counter()
+    hashed = None if question.receipt is None else hashlib.sha256()
+    start = f"{question.brand_code}/{question.channel}/{question.recipient_type}/"
+    for at in range(0, len(question.recipients), _AT_ONCE):
+        if at:
+            await asyncio.sleep(0)
+            parts.append(b",")
+        texts = question.recipients[at : at + _AT_ONCE]
+        found = [judge.verdict(one) for one in texts]
+        verdicts += found
+        reasons.update([one.outcome.reason for one in found])
+        parts.append(
+            b",".join(
+                [
+                    b'{"recipient":' + orjson.dumps(text) + one.outcome.tail
+                    for text, one in zip(texts, found, strict=True)
+                ]
+            )
+        )
+        if hashed is not None:
+            for text, one in zip(texts, found, strict=True):
+                recipient = text if one.recipient is None else one.recipient
+                hashed.update(f"{start}{recipient}\t{one.outcome.reason}\n".encode())
+    return Verdicts(
+        verdicts=verdicts,
+        json=parts,
+        reasons=reasons,
+        digest=None if hashed is None else hashed.hexdigest(),
+    )

@@ -1,0 +1,181 @@
+"""The endpoint: what it answers beside verdicts, receipts, and how much at once."""
+
+import asyncio
+import json
+from uuid import UUID
+
+import httpx
+import pytest
+
+from izin.gate.endpoint import MAX_BODY, PATH
+from izin.runtime.http_server.shedding import Shares
+from izin.schemas.api_keys import ApiKey
+from izin.schemas.consistency_token import positions_of
+from tests.support.api_keys import a_second_key, known
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
+from tests.unit.gate.conftest import SENDER, Api, a_question, serving
+from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_standing
+
+PROBLEM = "application/problem+json"
+OTHER = "+905550000002"
+
+
+def problem(response: httpx.Response, status: int, title: str) -> None:
+    """Check that a response is this problem, and has no recipient in it."""
+    found = response.json()
+    assert (response.status_code, found["title"], found["status"]) == (status, title, status)
+    assert response.headers["content-type"] == PROBLEM
+    assert ("retry-after" in response.headers) is (status in {429, 503})
+    assert PHONE not in response.text
+
+
+async def test_answer_is_not_stored_by_caches(api: Api):
+    """Recipients are personal data."""
+    response = await api.ask()
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"as_of", "receipt", "verdicts"}
+    assert response.json()["receipt"] is None
+    assert api.metric("izin_gate_requests_total", status="200") == 1
+    assert api.metric("izin_gate_verdicts_total", reason="not-registered") == 1
+    assert api.metric("izin_gate_request_seconds_count") == 1
+    assert api.metric("izin_gate_undecided_opt_outs") == 1
+
+
+async def test_there_is_no_get(api: Api):
+    """A recipient in a query would be in the logs of every proxy."""
+    response = await api.client.get(PATH, params={"recipient": PHONE})
+    assert response.status_code == 405
+    assert PHONE not in response.text
+    problem(await api.client.post("/v1/other"), 404, "No such endpoint")
+
+
+@pytest.mark.parametrize("kind", ["list", "decision"])
+async def test_receipt_says_what_was_answered(api: Api, kind: str):
+    """With who asked and why; of each recipient, or of all."""
+    api.state.put(a_standing())
+    given = {"campaign": "spring", "basis": "form 7", "retailer_code": 12345678}
+    found = await api.answer(recipients=["0555 000 00 01", "12"], receipt=kind, **given)
+    assert UUID(found["receipt"]).version == 7
+    shared = {
+        "receipt_id": found["receipt"],
+        "index": None,
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "type": "MESAJ",
+        "recipient_type": "BIREYSEL",
+        "recipient": None,
+        "may_send": None,
+        "reason": None,
+        "recipients": 2,
+        "reasons": {"retailer-not-covered": 1, "not-registered": 1},
+        "message_class": "commercial",
+        "asked_by": "campaigns",
+        "asked_at": LATER,
+        "as_of": found["as_of"],
+        **given,
+    }
+    (digest,) = {one.pop("digest") for one in api.receipts.written}
+    assert len(digest) == 64
+    first = {"index": 0, "recipient": PHONE, "may_send": False, "reason": "retailer-not-covered"}
+    second = {"index": 1, "may_send": False, "reason": "not-registered"}
+    decisions = [shared | first, shared | second]
+    assert api.receipts.written == ([shared] if kind == "list" else decisions)
+    assert {one.key for one in api.receipts.records} == {found["receipt"].encode()}
+    assert api.metric("izin_gate_receipts_total", kind=kind) == 1
+
+
+async def test_exempt_message_of_an_unknown_brand_is_kept_for_the_asker():
+    """With its customer where it has one alone: the receipt is somebody's."""
+    for customers, expected in (({CUSTOMER}, CUSTOMER), ({CUSTOMER, "gamma"}, "")):
+        fields = SENDER.to_avro() | {"customers": sorted(customers)}
+        async with serving(known(ApiKey.of(fields))) as api:
+            await api.answer(brand_code=FOREIGN_BRAND, message_class="delivery")
+            (one,) = api.receipts.written
+            assert (one["customer_id"], one["may_send"]) == (expected, True)
+
+
+async def test_nothing_is_answered_without_its_receipt(api: Api):
+    """Exempt or not; whoever wants none is answered."""
+    api.receipts.is_away = True
+    problem(await api.ask(message_class="delivery"), 503, "Not kept")
+    problem(await api.ask(receipt="list"), 503, "Not kept")
+    assert (await api.ask()).status_code == 200
+    assert api.metric("izin_gate_verdicts_total", reason="exempt") == 0
+
+
+async def test_gate_that_has_not_read_everything_answers_503(api: Api):
+    """It would say `unknown` of brands that it has not read yet."""
+    api.loaded[0] = False
+    problem(await api.ask(), 503, "Starting")
+
+
+async def test_body_of_a_list_may_be_large_and_no_larger(api: Api):
+    """And that of a small question is as small as it says."""
+    response = await api.client.post(
+        PATH, content=b" " * (MAX_BODY + 1), headers={"content-type": "application/json"}
+    )
+    problem(response, 413, "Too large")
+    many = a_question(recipients=[f"+90555{number:07d}" for number in range(6000)])
+    content = json.dumps(many).encode()
+    assert len(content) > 64 * 1024
+    response = await api.client.post(
+        PATH, content=content, headers={"content-type": "application/json"}
+    )
+    assert len(response.json()["verdicts"]) == 6000
+
+
+async def test_lists_of_one_key_leave_room_for_others():
+    """A body of unknown length counts as a list; a small one as none."""
+    text, other = a_second_key(scopes=SENDER.scopes)
+    async with serving(known(SENDER, other)) as api:
+        object.__setattr__(api.gate, "lists", Shares(2))
+        slow = asyncio.Event()
+
+        async def body(event: asyncio.Event | None) -> object:
+            if event is not None:
+                await event.wait()
+            yield json.dumps(a_question()).encode()
+
+        async def ask_list(event: asyncio.Event | None, key: str | None = None) -> httpx.Response:
+            headers = {"content-type": "application/json"}
+            if key is not None:
+                headers["authorization"] = f"Bearer {key}"
+            return await api.client.post(PATH, content=body(event), headers=headers)  # type: ignore[arg-type]
+
+        first = asyncio.create_task(ask_list(slow))
+        await asyncio.sleep(0.05)
+        problem(await ask_list(None), 429, "Too many requests")
+        assert (await api.ask()).status_code == 200
+        second = asyncio.create_task(ask_list(slow, text))
+        await asyncio.sleep(0.05)
+        problem(await ask_list(None, text), 503, "Busy")
+        slow.set()
+        assert [(await one).status_code for one in (first, second)] == [200, 200]
+        assert (await ask_list(None)).status_code == 200
+
+
+async def test_key_that_is_revoked_meanwhile_gets_no_answer(api: Api):
+    """A list takes its time, and so does a token."""
+    given = api.gate.state.positions
+
+    def revoking(partitions: object = None) -> object:
+        api.gate.keys.put(SENDER.to_avro() | {"revoked_at": NOON})
+        return given(partitions)  # type: ignore[arg-type]
+
+    object.__setattr__(api.state, "positions", revoking)
+    problem(await api.ask(recipients=[PHONE, OTHER]), 401, "Not authorised")
+
+
+async def test_token_is_not_ahead_of_the_verdicts(api: Api):
+    """What is read while a list is judged may be in the verdicts; it is not in the token."""
+    original = api.state.standing
+
+    def standing(key: object) -> object:
+        api.state.read += 1
+        return original(key)  # type: ignore[arg-type]
+
+    object.__setattr__(api.state, "standing", standing)
+    found = await api.answer(recipients=[PHONE, OTHER])
+    assert {one.offset for one in positions_of(found["as_of"])} == {7}
+    assert api.state.read == 9

@@ -1,0 +1,92 @@
+"""API keys at the gate: who may ask about what."""
+
+import pytest
+
+from izin.gate.endpoint import PATH
+from izin.runtime.api_keys.access import STALE_AFTER
+from izin.schemas.api_keys import Scope
+from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
+from tests.support.builders import BRAND, CUSTOMER
+from tests.unit.gate.conftest import SENDER, a_question, serving
+from tests.unit.gate.fakes import LATER, a_standing
+
+OPEN = ("/health/live", "/health/ready")
+PROBLEM = "application/problem+json"
+
+
+@pytest.mark.parametrize("customer", [CUSTOMER, "beta"])
+@pytest.mark.parametrize("endpoint", [PATH, *OPEN])
+@pytest.mark.parametrize("scope", [*Scope, None])
+async def test_key_may_ask_what_its_scope_and_customer_say(
+    scope: Scope | None, endpoint: str, customer: str
+):
+    """Every scope, and no key, at every endpoint, for the key's own customer and for another."""
+    key = an_api_key(scopes=frozenset({str(scope)}), customers=frozenset({customer}))
+    async with serving(known(key)) as api:
+        if scope is None:
+            del api.client.headers["Authorization"]
+        api.state.put(a_standing())
+        if endpoint in OPEN:
+            assert (await api.client.get(endpoint)).status_code == 200
+            return
+        response = await api.ask()
+        match scope:
+            case None:
+                assert response.status_code == 401
+            case Scope.ASK:
+                (one,) = response.json()["verdicts"]
+                expected = (True, "registered") if customer == CUSTOMER else (False, "unknown")
+                assert (one["may_send"], one["reason"]) == expected
+            case _:
+                assert response.status_code == 403
+                assert f"lacks the scope {Scope.ASK}" in response.json()["detail"]
+        if response.status_code != 200:
+            assert response.headers["content-type"] == PROBLEM
+            assert API_KEY not in response.text
+
+
+@pytest.mark.parametrize(
+    ("cut", "is_known"),
+    [
+        ({}, True),
+        ({"brands": frozenset({BRAND})}, True),
+        ({"brands": frozenset({BRAND + 1})}, False),
+        ({"channels": frozenset({"MESAJ"})}, True),
+        ({"channels": frozenset({"EPOSTA"})}, False),
+        ({"customers": frozenset({"beta", CUSTOMER})}, True),
+    ],
+)
+async def test_key_asks_about_what_it_is_cut_to(cut: dict[str, object], is_known: bool):
+    """Customers, brands and channels."""
+    async with serving(known(an_api_key(scopes=SENDER.scopes, **cut))) as api:
+        api.state.put(a_standing())
+        assert (await api.said())[1] == ("registered" if is_known else "unknown")
+
+
+@pytest.mark.parametrize("how", ["revoked_at", "expires_at"])
+async def test_key_that_has_ended_is_refused(how: str):
+    """With the response of one that never was."""
+    async with serving(known(an_api_key(scopes=SENDER.scopes, **{how: LATER}))) as api:
+        ended = await api.ask()
+        api.client.headers["Authorization"] = "Bearer izin_none"
+        never = await api.ask()
+        assert (ended.status_code, ended.json()) == (401, never.json())
+
+
+@pytest.mark.parametrize("age", [None, STALE_AFTER.total_seconds() + 1])
+async def test_gate_that_may_lack_revocations_answers_503(age: float | None):
+    """Never 401: a sender would take its key for a wrong one."""
+    async with serving(known(SENDER, age=age)) as api:
+        response = await api.ask()
+        assert (response.status_code, response.headers["content-type"]) == (503, PROBLEM)
+        assert int(response.headers["retry-after"]) > 0
+
+
+async def test_key_in_the_query_or_the_body_is_no_key():
+    """It would be in the logs of every proxy."""
+    async with serving() as api:
+        del api.client.headers["Authorization"]
+        text = AUTHORIZATION["Authorization"]
+        response = await api.client.post(PATH, json=a_question(), params={"api_key": text})
+        assert response.status_code == 401
+        assert (await api.ask(api_key=text)).status_code == 401
