@@ -21,12 +21,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
+from izin.consent.enums import TextEnum
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import RecipientType, Status
 from izin.consent.next_action import Registered, RegisteredState
 
 
-class PermissionReason(StrEnum):
+class PermissionReason(TextEnum):
     """Why a message may, or may not, be sent."""
 
     EXEMPT = "exempt"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from time import perf_counter
 
 from starlette.applications import Starlette
@@ -37,7 +38,7 @@ from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.api_keys import Scope as KeyScope
 from izin.schemas.codec import Codec
-from izin.schemas.consistency_token import token_of
+from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
 PATH = "/v1/may-send"
@@ -125,8 +126,11 @@ class Gate:
         judge = Judge(self.state, question, key, self.settings, now, is_reached=is_reached)
         # Before the verdicts: they may know more than the token says, and never less.
         recipients = question.recipients
-        partitions = None if len(recipients) > 1 else judge.partitions(recipients[0])
-        as_of = token_of(self.state.positions(partitions))
+        as_of = (
+            token_of(self.state.positions())
+            if len(recipients) > 1
+            else _token(*self.state.positions(judge.partitions(recipients[0])))
+        )
         answered = await judge_all(judge, question)
         receipt_id = None
         if question.receipt is not None:
@@ -167,6 +171,12 @@ class Gate:
             _log.error("receipt not acknowledged", error=str(error))
             raise GateRefusal.NO_RECEIPT.error() from error
         self.metrics.kept(kind)
+
+
+@lru_cache(1024)
+def _token(*positions: LogPosition) -> str:
+    """Return the token of a few ``positions``, which stay the same while nothing is written."""
+    return token_of(positions)
 
 
 def _is_small(content_length: str) -> bool:

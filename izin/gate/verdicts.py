@@ -2,7 +2,7 @@
 
 What is the same for all recipients is found once, before the first; what differs comes from the
 state at the moment of each verdict. The law decides (:func:`izin.consent.may_send.verdict`); of
-equal facts it is asked once for a question.
+equal facts, of which there are few, it is asked once.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final, NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from izin.consent.admission import SKEW
 from izin.consent.fields import read_recipient
 from izin.consent.making import maker
 from izin.consent.may_send import PermissionReason, unregistered, verdict
+from izin.consent.message_classes import MessageClass
 from izin.consent.model import ConsentKey, RecipientType
 from izin.consent.violations import Violation
 from izin.gate.question import Question
@@ -92,32 +94,39 @@ class Judge:
         # Not even an opt-out of a brand that is not the key's: nobody learns what others have.
         self._is_plain = question.is_exempt or brand is None
         """Whether it is the same for all recipients, whatever is known of them."""
-        is_merchant = question.recipient_type is RecipientType.TACIR
-        self._is_joined = is_merchant and self.customer_id not in settings.merchants_apart
-        """Whether an opt-out as BIREYSEL counts too."""
+        is_joined = (
+            question.recipient_type is RecipientType.TACIR
+            and self.customer_id not in settings.merchants_apart
+        )
+        self._types = (
+            (RecipientType.TACIR, RecipientType.BIREYSEL)
+            if is_joined
+            else (question.recipient_type,)
+        )
+        """As whom an opt-out counts; the first is the one that was asked about."""
         self._needs_registration = self.customer_id not in settings.unregistered_merchants
         self._state = state
         self._question = question
-        self._outcomes: dict[tuple[PermissionReason, bool, bool, bool], Outcome] = {}
-        self._violations: dict[str, Outcome] = {}
 
     def verdict(self, text: str) -> Verdict:
         """Return the verdict on the recipient that was given as ``text``."""
         question = self._question
         found = read_recipient(text, question.channel)
         if isinstance(found, Violation):
-            return Verdict(None, self._of_violation(found.code))
+            reason = unregistered(question.recipient_type)
+            return Verdict(None, _no_address(reason, found.code))
         if self._is_plain:
             return Verdict(found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True))
-        state, key = self._state, self._key(question.recipient_type, found)
+        state = self._state
+        key = self._key(question.recipient_type, found)
         is_current = self._is_current and state.is_current(state.partition_of(key))
         standing = state.standing(key)
         opted_out = standing.opted_out
-        if self._is_joined and not opted_out:
-            other = self._key(RecipientType.BIREYSEL, found)
+        for one in self._types[1:]:
+            other = self._key(one, found)
             is_current = is_current and state.is_current(state.partition_of(other))
             of_other = state.standing(other)
-            opted_out = of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
+            opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
         retailer = question.retailer_code
         covered = retailer is None or retailer in standing.retailers
         return Verdict(found, self._outcome(standing.reason, opted_out, is_current, covered))
@@ -127,10 +136,7 @@ class Judge:
         found = read_recipient(text, self._question.channel)
         if isinstance(found, Violation):
             return set()
-        types = {self._question.recipient_type}
-        if self._is_joined:
-            types.add(RecipientType.BIREYSEL)
-        return {self._state.partition_of(self._key(one, found)) for one in types}
+        return {self._state.partition_of(self._key(one, found)) for one in self._types}
 
     def _key(self, recipient_type: RecipientType, recipient: str) -> ConsentKey:
         return _key(
@@ -143,28 +149,45 @@ class Judge:
     def _outcome(
         self, standing: PermissionReason, opted_out: bool, is_current: bool, covered: bool
     ) -> Outcome:
-        facts = (standing, opted_out, is_current, covered)
-        found = self._outcomes.get(facts)
-        if found is None:
-            permitted = verdict(
-                standing,
-                message_class=self._question.message_class,
-                opted_out=opted_out,
-                known=self._is_known,
-                current=is_current,
-                suspended=self._is_suspended,
-                covered=covered,
-                needs_registration=self._needs_registration,
-            )
-            found = self._outcomes[facts] = _outcome(permitted.reason, permitted.may_send)
-        return found
+        return _by_law(
+            standing,
+            self._question.message_class,
+            opted_out,
+            self._is_known,
+            is_current,
+            self._is_suspended,
+            covered,
+            self._needs_registration,
+        )
 
-    def _of_violation(self, code: str) -> Outcome:
-        found = self._violations.get(code)
-        if found is None:
-            reason = unregistered(self._question.recipient_type)
-            found = self._violations[code] = _outcome(reason, False, violation=code)
-        return found
+
+@cache
+def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
+    standing: PermissionReason,
+    message_class: MessageClass,
+    opted_out: bool,
+    known: bool,
+    current: bool,
+    suspended: bool,
+    covered: bool,
+    needs_registration: bool,
+) -> Outcome:
+    permitted = verdict(
+        standing,
+        message_class=message_class,
+        opted_out=opted_out,
+        known=known,
+        current=current,
+        suspended=suspended,
+        covered=covered,
+        needs_registration=needs_registration,
+    )
+    return _outcome(permitted.reason, permitted.may_send)
+
+
+@cache
+def _no_address(reason: PermissionReason, code: str) -> Outcome:
+    return _outcome(reason, False, violation=code)
 
 
 def _outcome(reason: PermissionReason, may_send: bool, **more: str) -> Outcome:
