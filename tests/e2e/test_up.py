@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
+from confluent_kafka import Consumer
 
 from izin.local import Postgres
+from izin.schemas.codec import Codec
 from tests.e2e.processes import izin, left_behind
 from tests.support.waiting import until
 
@@ -127,6 +129,52 @@ def pulled(folder: Path, feed: str, token: str) -> list[dict[str, object]]:
     return items
 
 
+def gate_says(folder: Path, recipient: str, **question: str) -> tuple[str, str | None]:
+    """Return the reason of the gate's verdict on a text message, and the id of its receipt."""
+    settings = environment_of(folder)
+    response = httpx.post(
+        f"http://127.0.0.1:{settings['IZIN_GATE_PORT']}/v1/may-send",
+        headers={"Authorization": f"Bearer {settings['IZIN_API_KEY']}"},
+        json={"brand_code": 100001, "type": "MESAJ", "recipients": [recipient], **question},
+        trust_env=False,
+    )
+    assert response.status_code == 200, response.text
+    answer = response.json()
+    (verdict,) = answer["verdicts"]
+    assert verdict["may_send"] is (verdict["reason"] in {"registered", "exempt"})
+    return verdict["reason"], answer["receipt"]
+
+
+def kept(folder: Path, receipt: str) -> dict[str, object]:
+    """Return the record of a receipt that the gate gave."""
+    settings = environment_of(folder)
+    reader = Consumer(
+        {
+            "bootstrap.servers": settings["KAFKA_BOOTSTRAP_SERVERS"],
+            "group.id": "test",
+            "auto.offset.reset": "earliest",
+        }
+    )
+    reader.subscribe([f"{settings['IZIN_TOPIC_PREFIX']}gate-receipts"])
+    try:
+        while message := reader.poll(20):
+            if message.error() is None and message.key() == receipt.encode():
+                return dict(Codec().decode("GateReceipt", message.value() or b""))
+    finally:
+        reader.close()
+    raise AssertionError("the receipt is not in its topic")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process do nothing while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 def in_ledger(folder: Path, recipient: str) -> tuple[str, str] | None:
     """Return what İYS holds for a recipient and the state of that, None where there is no row, or
     no answer.
@@ -186,8 +234,8 @@ def pid_of(up: int, mark: str) -> int:
 
 def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
     """The doctor finds nothing, consents reach İYS, also one that is posted with the stack's key,
-    what was posted can be pulled at once, keys are known as they are made and revoked, and a second
-    run on the folder is refused.
+    what was posted can be pulled at once, the gate follows it, keys are known as they are made and
+    revoked, and a second run on the folder is refused.
 
     Ctrl-C leaves no process behind and keeps what was stored; the next run, with --fresh, has
     nothing.
@@ -210,6 +258,8 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
             if one["recipient"] == opt_out["recipient"]
         ][-1]
         assert (permission["may_send"], permission["desired"]) == (False, "RET")
+        assert gate_says(folder, "0555 000 00 02", at_least=token) == ("opted-out", None)
+        assert_gate_follows(folder, process.pid)
         assert_key_follows_commands(folder)
         assert_second_run_is_refused(folder)
         process.send_signal(signal.SIGINT)
@@ -226,6 +276,20 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
         assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
             process.stderr.read()
         )
+
+
+def assert_gate_follows(folder: Path, up: int) -> None:
+    """Assert that the gate says yes once İYS has a consent, and no as soon as the intake has an
+    opt-out, also while the order worker does nothing; that of an exempt message there is a receipt.
+    """
+    phone = "0555 000 00 04"
+    assert posted(folder, phone) == 202
+    until(lambda: gate_says(folder, phone) == ("registered", None), within=60)
+    with stopped(pid_of(up, "izin.streams")):
+        token = post(folder, phone, "RET").json()["token"]
+        assert gate_says(folder, phone, at_least=token) == ("opted-out", None)
+    reason, receipt = gate_says(folder, phone, message_class="delivery")
+    assert (reason, kept(folder, receipt or "")["recipient"]) == ("exempt", "+905550000004")
 
 
 def assert_key_follows_commands(folder: Path) -> None:
