@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
+from benchmarks.gate.rate import gate
 from benchmarks.gate.start import gate_start
 from benchmarks.law import law
 from benchmarks.light_install import light_install
@@ -63,6 +64,7 @@ register(
         "webhooks": webhook_latency,
         "webhook-throughput": webhook_throughput,
         "permission-list": permission_list,
+        "gate": gate,
         "gate-state": gate_start,
     },
 )

@@ -31,6 +31,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "webhooks": ("webhooks",),
     "webhook-throughput": ("webhook-throughput",),
     "permission-list": ("permission-list",),
+    "gate": ("gate",),
     "gate-state": ("gate-state",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
@@ -205,6 +206,8 @@ _ALL = (
     _at_most(
         "permission-list-opt-out", "permission-list", 100, "ms", "published until closed, p99"
     ),
+    _at_least("gate-rate", "gate", 50, "%", "of the questions that a bare endpoint answers"),
+    _at_most("gate-latency", "gate", 5, "ms", "an answer at 1,000 questions a second, p99"),
     _at_most("gate-start", "gate-state", 60, "s", "from nothing until 5 M keys are known"),
     _at_least("gate-lanes", "gate-state", 150_000, "records/s", "of a lane searched for opt-outs"),
     _at_most("gate-standing", "gate-state", 5, "µs", "what is known of a key"),

@@ -50,9 +50,7 @@ class Connection(asyncio.Protocol):
         if not end:
             return
         start = head.index(_LENGTH) + len(_LENGTH)
-        if len(body) < int(
-            head[start : head.find(b"\r", start) if b"\r" in head[start:] else None]
-        ):
+        if len(body) < int(head[start:].partition(b"\r")[0]):
             return
         self._received = b""
         is_yes = head.startswith(b"HTTP/1.1 200") and _YES in body
@@ -74,12 +72,14 @@ class Load:
         self._next = 0
         self._idle: deque[Connection] = deque()
         self._waiting: deque[float] = deque()
+        self.asked = 0
+        """All, also what is not counted."""
         self.latencies: list[float] = []
         self.noes = 0
         self._lost: str | None = None
 
-    async def run(self, port: int, connections: int) -> float:
-        """Ask; return for how many seconds was counted."""
+    async def run(self, port: int, connections: int) -> None:
+        """Ask, and count; raises ConnectionError where the server closes a connection."""
         loop = asyncio.get_running_loop()
         made = [
             (await loop.create_connection(lambda: Connection(self), HOST, port))[1]
@@ -97,7 +97,6 @@ class Load:
             await asyncio.sleep(_WARM + self._seconds)
         if self._lost is not None:
             raise ConnectionError(self._lost)
-        return self._seconds
 
     async def _ask_at_instants(self) -> None:
         number = 0
@@ -112,6 +111,7 @@ class Load:
         await asyncio.sleep(1.0)  # what was asked last is answered
 
     def _ask(self, connection: Connection, at: float) -> None:
+        self.asked += 1
         self._next = (self._next + 7919) % len(self._questions)
         connection.ask(self._questions[self._next], at)
 
@@ -139,8 +139,13 @@ async def _main() -> None:
     port, keys, connections = (int(sys.argv[one]) for one in (1, 2, 5))
     key = sys.stdin.read().strip()
     load = Load([request(one, key) for one in range(keys)], float(sys.argv[3]), float(sys.argv[4]))
-    seconds = await load.run(port, connections)
-    found = {"seconds": seconds, "noes": load.noes, "latencies": load.latencies}
+    await load.run(port, connections)
+    found = {
+        "seconds": float(sys.argv[3]),
+        "asked": load.asked,
+        "noes": load.noes,
+        "latencies": load.latencies,
+    }
     sys.stdout.write(json.dumps(found))
 
 

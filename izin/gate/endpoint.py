@@ -8,7 +8,7 @@ acknowledged by Kafka before there is an answer.
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -50,6 +50,7 @@ _SMALL_BODY = 64 * 1024
 """A body up to this size counts as no list."""
 _LISTS = 8
 """So many lists may be in memory, each with about five times its body."""
+_SMALL = nullcontext(_SMALL_BODY)
 _LENGTH = re.compile(r"[0-9]{1,8}")
 _HEADERS = [
     (b"content-type", JSON_TYPE.encode()),
@@ -100,16 +101,21 @@ class Gate:
     def _authorise(self, request: Request) -> ApiKey:
         return authorised(request, self.keys, KeyScope.ASK, now=self.clock())
 
+    def _room(self, request: Request, key: ApiKey) -> AbstractContextManager[int]:
+        """Return a context that says how many bytes the body may have; a list counts as one within
+        it.
+        """
+        if _is_small(request.headers.get("content-length", "")):
+            return _SMALL
+        return self._room_of_list(key)
+
     @contextmanager
-    def _room(self, request: Request, key: ApiKey) -> Iterator[int]:
-        """Yield how many bytes the body may have; a list counts as one while the block runs.
+    def _room_of_list(self, key: ApiKey) -> Iterator[int]:
+        """Yield how many bytes a list may have.
 
         Raises:
             RequestRefusedError: there are as many lists as there may be, in all or of the key.
         """
-        if _is_small(request.headers.get("content-length", "")):
-            yield _SMALL_BODY
-            return
         if self.lists.free() <= 0:
             raise GateRefusal.BUSY.error()
         if self.lists.is_spent(key.name):

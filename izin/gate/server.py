@@ -7,7 +7,7 @@ stores nothing: its state is in memory, and its receipts are in Kafka.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ from izin.gate.receipts import OPTIONS, ReceiptWriter
 from izin.gate.state import GateState
 from izin.runtime.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners, ListenAddress
 from izin.runtime.kafka import producer
@@ -43,7 +44,8 @@ def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:
     """
 
     async def until_stopped(listeners: HttpListeners) -> None:
-        await run(kafka, settings, codec, listeners, stopping_on_signals())
+        stopping = stopping_on_signals()
+        await run(kafka, settings, codec, listeners, stopping, when_read=tune_gc_for_batches)
 
     with closing(bound(settings)) as listeners:
         uvloop.run(until_stopped(listeners))
@@ -64,20 +66,25 @@ def bound(settings: GateSettings) -> HttpListeners:
     )
 
 
-async def run(
+async def run(  # noqa: PLR0913  # what is served, where, and until when
     kafka: KafkaSettings,
     settings: GateSettings,
     codec: Codec,
     listeners: HttpListeners,
     stopping: asyncio.Event,
+    *,
+    when_read: Callable[[], None] | None = None,
 ) -> None:
-    """Serve the gate on ``listeners`` until ``stopping`` is set; raises BrokerError."""
+    """Serve the gate on ``listeners`` until ``stopping`` is set; raises BrokerError.
+
+    ``when_read`` is called once the state is read.
+    """
     state = GateState(kafka, codec, stale_after=settings.stale_after)
     writer = ReceiptWriter(kafka.topics.gate_receipts, lambda: producer(kafka, **OPTIONS))
     with ExitStack() as opened:
         keys = opened.enter_context(ApiKeyReader(kafka, codec).follow())
         receipts = opened.enter_context(writer)
-        async with _following(state, stopping) as loading:
+        async with _following(state, stopping, when_read) as loading:
             gate = Gate(
                 state=state,
                 is_loaded=loading.done,
@@ -97,7 +104,7 @@ async def run(
 
 @asynccontextmanager
 async def _following(
-    state: GateState, stopping: asyncio.Event
+    state: GateState, stopping: asyncio.Event, when_read: Callable[[], None] | None
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Read ``state`` until the context ends; yield the task that is done once it is read.
 
@@ -112,8 +119,10 @@ async def _following(
     def loaded(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is not None:
             stopping.set()
-        else:
-            _log.info("gate state read")
+            return
+        if when_read is not None:
+            when_read()
+        _log.info("gate state read", keys=state.counts().keys)
 
     loading.add_done_callback(loaded)
     try:

@@ -7,7 +7,6 @@ equal facts, of which there are few, it is asked once.
 
 import asyncio
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -107,9 +106,15 @@ class Judge:
         self._needs_registration = self.customer_id not in settings.unregistered_merchants
         self._state = state
         self._question = question
+        self._currents: dict[int, bool] = {}
+        """By partition, whether it is current; looked up anew every so many verdicts."""
 
-    def verdict(self, text: str) -> Verdict:
-        """Return the verdict on the recipient that was given as ``text``."""
+    def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
+        """Return the verdicts on some recipients, by what the state is now."""
+        self._currents.clear()
+        return [self._verdict(one) for one in texts]
+
+    def _verdict(self, text: str) -> Verdict:
         question = self._question
         found = read_recipient(text, question.channel)
         if isinstance(found, Violation):
@@ -119,12 +124,12 @@ class Judge:
             return Verdict(found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True))
         state = self._state
         key = self._key(question.recipient_type, found)
-        is_current = self._is_current and state.is_current(state.partition_of(key))
+        is_current = self._is_current and self._is_read(key)
         standing = state.standing(key)
         opted_out = standing.opted_out
         for one in self._types[1:]:
             other = self._key(one, found)
-            is_current = is_current and state.is_current(state.partition_of(other))
+            is_current = is_current and self._is_read(other)
             of_other = state.standing(other)
             opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
         retailer = question.retailer_code
@@ -137,6 +142,13 @@ class Judge:
         if isinstance(found, Violation):
             return set()
         return {self._state.partition_of(self._key(one, found)) for one in self._types}
+
+    def _is_read(self, key: ConsentKey) -> bool:
+        partition = self._state.partition_of(key)
+        found = self._currents.get(partition)
+        if found is None:
+            found = self._currents[partition] = self._state.is_current(partition)
+        return found
 
     def _key(self, recipient_type: RecipientType, recipient: str) -> ConsentKey:
         return _key(
@@ -213,7 +225,7 @@ async def judge_all(judge: Judge, question: Question) -> Verdicts:
     """Return the verdicts of ``question``; between some of them, others have their turn."""
     verdicts: list[Verdict] = []
     parts: list[bytes] = []
-    reasons: Counter[PermissionReason] = Counter()
+    reasons: dict[PermissionReason, int] = {}
     hashed = None if question.receipt is None else hashlib.sha256()
     start = f"{question.brand_code}/{question.channel}/{question.recipient_type}/"
     for at in range(0, len(question.recipients), _AT_ONCE):
@@ -221,9 +233,11 @@ async def judge_all(judge: Judge, question: Question) -> Verdicts:
             await asyncio.sleep(0)
             parts.append(b",")
         texts = question.recipients[at : at + _AT_ONCE]
-        found = [judge.verdict(one) for one in texts]
+        found = judge.verdicts(texts)
         verdicts += found
-        reasons.update([one.outcome.reason for one in found])
+        for one in found:
+            reason = one.outcome.reason
+            reasons[reason] = reasons.get(reason, 0) + 1
         parts.append(
             b",".join(
                 [

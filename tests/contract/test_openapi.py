@@ -12,21 +12,25 @@ import schemathesis
 from starlette.applications import Starlette
 from starlette.routing import Route
 
+from izin.gate.endpoint import gate_app
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.schemas.consistency_token import LogPosition, token_of
 from izin.sinks.feeds.endpoint import feeds_app
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
-from tests.support.builders import BRAND, CUSTOMER, NOON
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.support.source_tree import ROOT
+from tests.unit.gate.conftest import a_question
+from tests.unit.gate.conftest import serving as serving_gate
+from tests.unit.gate.fakes import a_standing
 from tests.unit.producers.fakes import FakePublisher, FakeReceipts
 from tests.unit.sinks.feeds.conftest import SUBSCRIBER, Api, serving
 from tests.unit.sinks.feeds.fakes import CODEC, FakeMessage, a_permission, key_of
 
-FEEDS, INTAKE = (
+FEEDS, GATE, INTAKE = (
     json.loads((ROOT / "docs" / "openapi" / f"{name}.json").read_text("utf-8"))
-    for name in ("feeds", "intake")
+    for name in ("feeds", "gate", "intake")
 )
 KEY = key_of(a_permission())
 
@@ -59,7 +63,7 @@ def paths(document: Mapping[str, Any]) -> set[tuple[str, str]]:
     return {(method, path) for path, found in document["paths"].items() for method in found}
 
 
-@pytest.mark.parametrize("document", [FEEDS, INTAKE], ids=["feeds", "intake"])
+@pytest.mark.parametrize("document", [FEEDS, GATE, INTAKE], ids=["feeds", "gate", "intake"])
 def test_document_is_read_by_a_tool(document: dict[str, Any]):
     """As OpenAPI 3.1, with every reference resolved."""
     assert document["openapi"].startswith("3.1")
@@ -174,6 +178,61 @@ async def test_intake_answers_as_described():
         check(INTAKE, await client.get("/health/ready"))
         del client.headers["Authorization"]
         assert check(INTAKE, await client.post("/v1/consents", json=good))["status"] == 401
+
+
+async def test_gate_answers_as_described():
+    """Verdicts of every kind, and what is refused, for each reason."""
+    question = jsonschema_rs.validator_for(
+        {**GATE["components"]["schemas"]["Question"], "components": GATE["components"]}
+    )
+    async with serving_gate() as api:
+        assert routes(gate_app(api.gate, dict)) == paths(GATE)
+        api.state.put(a_standing())
+        unread = token_of([LogPosition("consent-events", 0, 99)])
+        good: list[dict[str, object]] = [
+            {},
+            {"recipients": [PHONE, "12"], "receipt": "list", "campaign": "spring"},
+            {"message_class": "delivery", "basis": "order 1", "recipient_type": None},
+            {"at_least": unread, "retailer_code": 12345678},
+        ]
+        for given in good:
+            assert question.is_valid(a_question(**given))
+            check(GATE, await api.ask(**given))
+        bad: Mapping[int, list[dict[str, object]]] = {
+            422: [
+                {"recipients": []},
+                {"recipients": [1]},
+                {"brand_code": 0},
+                {"type": "SMS"},
+                {"receipt": "all"},
+                {"campaign": "x" * 201},
+                {"more": 1},
+            ],
+            413: [{"recipients": ["-"] * 100_001}],
+        }
+        for status, some in bad.items():
+            for given in some:
+                assert not question.is_valid(a_question(**given))
+                assert check(GATE, await api.ask(**given))["status"] == status
+        foreign = token_of([LogPosition("other", 0, 1)])
+        assert check(GATE, await api.ask(at_least=foreign))["status"] == 422
+        sent = {400: ("application/json", b"{"), 415: ("text/plain", b"")}
+        for status, (kind, content) in sent.items():
+            response = await api.client.post(
+                "/v1/may-send", content=content, headers={"content-type": kind}
+            )
+            assert check(GATE, response)["status"] == status
+        api.receipts.is_away = True
+        assert check(GATE, await api.ask(receipt="list"))["status"] == 503
+        api.loaded[0] = False
+        assert check(GATE, await api.ask())["status"] == 503
+        api.state.said["gate state"] = "being read"
+        for path in ("/health/live", "/health/ready"):
+            check(GATE, await api.client.get(path))
+        del api.client.headers["Authorization"]
+        assert check(GATE, await api.ask())["status"] == 401
+    async with serving_gate(known(an_api_key())) as api:
+        assert check(GATE, await api.ask())["status"] == 403
 
 
 def test_answer_that_is_not_described_is_found():

@@ -103,7 +103,9 @@ class _Connection(H11Protocol):
         self._metrics = connections.metrics
         self._is_open = False
         self._is_refused = False
-        self._deadline: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Fires at the deadline, or before."""
+        self._fires_at = self._deadline = 0.0
         self._awaits: Refused | None = None
         """What it is refused for at the deadline."""
 
@@ -165,16 +167,29 @@ class _Connection(H11Protocol):
         self._wait(self._limits.request_within, Refused.REQUEST)
 
     def _wait(self, seconds: float, awaits: Refused | None) -> None:
-        self._cancel()
+        """Begin another phase. A timer that fires too early then waits for the rest: to replace it
+        three times a request would cost more than to let it fire now and then.
+        """
         self._awaits = awaits
-        self._deadline = self.loop.call_later(seconds, self._expire)
+        self._deadline = self.loop.time() + seconds
+        if self._timer is None or self._deadline < self._fires_at:
+            self._start_timer()
+
+    def _start_timer(self) -> None:
+        self._cancel()
+        self._fires_at = self._deadline
+        self._timer = self.loop.call_at(self._deadline, self._expire)
 
     def _cancel(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _expire(self) -> None:
+        self._timer = None
+        if self.loop.time() < self._deadline:
+            self._start_timer()
+            return
         match self._awaits:
             case Refused.REQUEST:
                 self._metrics.refused(Refused.REQUEST)

@@ -3,6 +3,8 @@
 A reader that drops what it has seen by ``ce_id`` must lose nothing.
 """
 
+import asyncio
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,11 +15,16 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from izin.consent.transitions import State
+from izin.gate.question import JSON_TYPE, ReceiptKind, read_question
+from izin.gate.receipts import receipt_records
+from izin.gate.verdicts import Judge, judge_all
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.producers.publishing.kafka_record import kafka_record
+from izin.runtime.settings import GateSettings
 from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.ledger import stream_progress
 from izin.sinks.publish.outbox_relay import headers_of
 from izin.sinks.record.anchor import Anchor
@@ -27,6 +34,7 @@ from izin.streams.state.state import MemoryState
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
 from tests.support.order.harness import EXPRESS, HOME, IN_FULL, TOPIC, OrderHarness, a_record
+from tests.unit.gate.fakes import FakeState
 from tests.unit.sinks.record.test_ruling import ACTIVE, decided
 
 TOPICS = Topics()
@@ -145,11 +153,38 @@ def encoded(message: Message) -> Headers:
     return [(name, value.encode()) for name, value in message.headers.items()]
 
 
+def of_gate() -> Written:
+    """Return topic and headers of receipts: of lists, and of each recipient."""
+    state, found = FakeState(), []
+    for number, kind in enumerate(ReceiptKind):
+        body = {"brand_code": BRAND, "type": "MESAJ", "recipients": [PHONE, PHONE, "12"]}
+        question = read_question(JSON_TYPE, json.dumps({**body, "receipt": kind}).encode())
+        judge = Judge(state, question, an_api_key(), GateSettings(), NOON, is_reached=True)  # type: ignore[arg-type]
+        made = receipt_records(
+            question,
+            asyncio.run(judge_all(judge, question)),
+            an_api_key(),
+            Codec(),
+            receipt_id=str(uuid7(NOON, bytes([number]) * CHANCE_BYTES)),
+            customer_id=CUSTOMER,
+            asked_at=NOON,
+            as_of="",
+        )
+        found += [(TOPICS.gate_receipts.name, encoded_headers(one.headers)) for one in made]
+    return found
+
+
+def encoded_headers(headers: Headers) -> Headers:
+    """Return headers as Kafka has them."""
+    return [(name, one.encode() if isinstance(one, str) else one) for name, one in headers]
+
+
 WRITERS: Sequence[Callable[[], Written]] = (
     lambda: of_order_stage(fast=True),
     lambda: of_order_stage(fast=False),
     of_outbox,
     of_publishers,
+    of_gate,
 )
 
 
