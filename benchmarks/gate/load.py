@@ -75,7 +75,7 @@ class Load:
         self.asked = 0
         """All, also what is not counted."""
         self.latencies: list[float] = []
-        self.noes = 0
+        self.denied = 0
         self._lost: str | None = None
 
     async def run(self, port: int, connections: int) -> None:
@@ -120,7 +120,7 @@ class Load:
         now = perf_counter()
         if self._counted_from <= asked_at < self._until and (self._rate or now < self._until):
             self.latencies.append(now - asked_at)
-            self.noes += not is_yes
+            self.denied += not is_yes
         if not self._rate:
             if now < self._until:
                 self._ask(connection, now)
@@ -143,7 +143,7 @@ async def _main() -> None:
     found = {
         "seconds": float(sys.argv[3]),
         "asked": load.asked,
-        "noes": load.noes,
+        "denied": load.denied,
         "latencies": load.latencies,
     }
     sys.stdout.write(json.dumps(found))

@@ -106,7 +106,13 @@ def _median(found: Sequence[AnswerRate], name: str) -> AnswerRate:
 def _running(settings: KafkaSettings, folder: Path, keys: int) -> Iterator[Sequence[_Contender]]:
     """Run both contenders, which are ready."""
     port = free_port()
-    argv = (sys.executable, "-m", "benchmarks.gate.bare_server", str(port), str(keys))
+    argv: tuple[str, ...] = (
+        sys.executable,
+        "-m",
+        "benchmarks.gate.bare_server",
+        str(port),
+        str(keys),
+    )
     bare = _Contender(name=_BARE, process=_child("bare", argv, folder, port), port=port)
     port = free_port()
     environment = {
@@ -155,8 +161,8 @@ def _ask(  # noqa: PLR0913, PLR0917  # whom, what and how
         argv, input=key, capture_output=True, check=True, cwd=ROOT, text=True
     )
     found = json.loads(ended.stdout)
-    if found["noes"]:
-        raise ValueError(f"{one.name} has not said yes {found['noes']:,} times")
+    if found["denied"]:
+        raise ValueError(f"{one.name} has not said yes {found['denied']:,} times")
     count = len(found["latencies"])
     return AnswerRate(
         name=one.name,

@@ -49,7 +49,7 @@ REACHED_WITHIN = 0.25
 _SMALL_BODY = 64 * 1024
 """A body up to this size counts as no list."""
 _LISTS = 8
-"""So many lists may be in memory, each with about five times its body."""
+"""So many lists may be in memory; a hundred thousand phone numbers take about 20 MB."""
 _SMALL = nullcontext(_SMALL_BODY)
 _LENGTH = re.compile(r"[0-9]{1,8}")
 _HEADERS = [

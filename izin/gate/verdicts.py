@@ -22,7 +22,7 @@ from izin.consent.may_send import PermissionReason, unregistered, verdict
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import ConsentKey, RecipientType
 from izin.consent.violations import Violation
-from izin.gate.question import Question
+from izin.gate.question import Question, ReceiptKind
 from izin.gate.state import GateState
 from izin.runtime.api_keys.access import outside
 from izin.runtime.settings import GateSettings
@@ -212,6 +212,7 @@ class Verdicts:
     """The verdicts of one question, in its order."""
 
     verdicts: Sequence[Verdict]
+    """Empty where no receipt of each was wanted: they take room."""
     json: Sequence[bytes]
     """Their JSON objects with commas between them, in some parts."""
     reasons: Mapping[PermissionReason, int]
@@ -227,6 +228,7 @@ async def judge_all(judge: Judge, question: Question) -> Verdicts:
     parts: list[bytes] = []
     reasons: dict[PermissionReason, int] = {}
     hashed = None if question.receipt is None else hashlib.sha256()
+    is_each_kept = question.receipt is ReceiptKind.DECISION
     start = f"{question.brand_code}/{question.channel}/{question.recipient_type}/"
     for at in range(0, len(question.recipients), _AT_ONCE):
         if at:
@@ -234,7 +236,8 @@ async def judge_all(judge: Judge, question: Question) -> Verdicts:
             parts.append(b",")
         texts = question.recipients[at : at + _AT_ONCE]
         found = judge.verdicts(texts)
-        verdicts += found
+        if is_each_kept:
+            verdicts += found
         for one in found:
             reason = one.outcome.reason
             reasons[reason] = reasons.get(reason, 0) + 1

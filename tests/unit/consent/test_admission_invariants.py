@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
 from izin.consent.emails import read_email
-from izin.consent.fields import read_key, read_status
-from izin.consent.model import AdmittedEvent, ConsentEvent, RecipientType, Status
+from izin.consent.fields import read_key, read_recipient, read_status
+from izin.consent.model import AdmittedEvent, Channel, ConsentEvent, RecipientType, Status
 from izin.consent.phones import read_phone
-from izin.consent.violations import REASONS
+from izin.consent.violations import REASONS, Violation
 from tests.support.builders import EMAIL, NOON, PHONE, an_event, an_iys_origin
 from tests.unit.consent.strategies import FAULTS
 
@@ -243,3 +243,17 @@ def test_address_changes_only_in_case(text: str):
     if isinstance(address, str):
         assert address == text.strip().lower()
         assert read_email(address) == address
+
+
+@given(st.text() | st.sampled_from([PHONE, EMAIL, "0555 000 00 01", "\ud800", "a\0b"]))
+def test_recipient_is_read_as_that_of_an_event(text: str):
+    """The same address, or the same first violation; what hides something is always one."""
+    for channel in Channel:
+        faults: list[Violation] = []
+        key = read_key(an_event(type=channel, recipient=text), faults)
+        found = read_recipient(text, channel)
+        if faults:
+            assert found == faults[0]
+        else:
+            assert key is not None
+            assert found == key.recipient

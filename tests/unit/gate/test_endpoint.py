@@ -155,6 +155,21 @@ async def test_lists_of_one_key_leave_room_for_others():
         assert (await ask_list(None)).status_code == 200
 
 
+async def test_single_question_is_answered_while_a_list_is_judged(api: Api):
+    """A list lets others have their turn."""
+    ended = []
+
+    async def ask(name: str, recipients: list[str]) -> None:
+        await api.answer(recipients=recipients)
+        ended.append(name)
+
+    many = [f"+90555{number:07d}" for number in range(5000)]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ask("list", many))
+        group.create_task(ask("one", [PHONE]))
+    assert ended == ["one", "list"]
+
+
 async def test_key_that_is_revoked_meanwhile_gets_no_answer(api: Api):
     """A list takes its time, and so does a token."""
     given = api.gate.state.positions
