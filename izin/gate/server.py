@@ -84,10 +84,10 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
     with ExitStack() as opened:
         keys = opened.enter_context(ApiKeyReader(kafka, codec).follow())
         receipts = opened.enter_context(writer)
-        async with _following(state, stopping, when_read) as loading:
+        async with _following(state, stopping, when_read) as is_read:
             gate = Gate(
                 state=state,
-                is_loaded=loading.done,
+                is_loaded=is_read,
                 keys=keys,
                 receipts=receipts,
                 codec=codec,
@@ -105,28 +105,30 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
 @asynccontextmanager
 async def _following(
     state: GateState, stopping: asyncio.Event, when_read: Callable[[], None] | None
-) -> AsyncIterator[asyncio.Task[None]]:
-    """Read ``state`` until the context ends; yield the task that is done once it is read.
+) -> AsyncIterator[Callable[[], bool]]:
+    """Read ``state`` until the context ends; yield whether all of it was read once.
 
     Where it cannot be read, ``stopping`` is set.
 
     Raises:
         BrokerError: it cannot be read.
     """
-    following = state.following()
+    following, read = state.following(), asyncio.Event()
     loading = asyncio.create_task(asyncio.to_thread(following.__enter__), name="gate state")
 
     def loaded(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is not None:
             stopping.set()
+        if stopping.is_set():
             return
         if when_read is not None:
             when_read()
+        read.set()
         _log.info("gate state read", keys=state.counts().keys)
 
     loading.add_done_callback(loaded)
     try:
-        yield loading
+        yield read.is_set
     finally:
         state.stop()
         await loading

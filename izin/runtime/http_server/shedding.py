@@ -39,24 +39,26 @@ class Shares:
     """How many of ``most`` requests each of those who share them has in progress."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._free = most
         self._in_progress: Counter[str] = Counter()
 
     def free(self) -> int:
         """Return how many more there may be in all."""
-        return self._most - self._in_progress.total()
+        return self._free
 
     def is_spent(self, name: str) -> bool:
         """Whether ``name`` has as many as are free, so that one more is not its own to take."""
-        return self._in_progress[name] >= self.free()
+        return self._in_progress[name] >= self._free
 
     @contextmanager
     def taking(self, name: str) -> Iterator[None]:
         """Count one more of ``name`` while the block runs."""
         self._in_progress[name] += 1
+        self._free -= 1
         try:
             yield
         finally:
+            self._free += 1
             self._in_progress[name] -= 1
             if not self._in_progress[name]:
                 del self._in_progress[name]
