@@ -157,7 +157,8 @@ def _panel(stack: LocalStack) -> Panel:
         f"  curl '{stack.url('feeds')}/v1/opt-outs?wait=10' \\",
         '      -H "Authorization: Bearer $IZIN_API_KEY"',
         f"  curl {stack.url('gate')}/v1/may-send \\",
-        '      -H "Authorization: Bearer $IZIN_API_KEY" --json \\',
-        '      \'{"brand_code": 100001, "type": "MESAJ", "recipients": ["05550000001"]}\'',
+        '      -H "Authorization: Bearer $IZIN_API_KEY" \\',
+        '      --json \'{"brand_code": 100001, "type": "MESAJ",',
+        '              "recipients": ["05550000001"]}\'',
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
