@@ -131,11 +131,11 @@ class Gate:
         now = self.clock()
         judge = Judge(self.state, question, key, self.settings, now, is_reached=is_reached)
         # Before the verdicts: they may know more than the token says, and never less.
-        recipients = question.recipients
+        is_list = len(question.recipients) > 1
         as_of = (
             token_of(self.state.positions())
-            if len(recipients) > 1
-            else _token(*self.state.positions(judge.partitions(recipients[0])))
+            if is_list
+            else _token(*self.state.positions(judge.partitions()))
         )
         answered = await judge_all(judge, question)
         receipt_id = None
@@ -152,7 +152,7 @@ class Gate:
                 as_of=as_of,
             )
             await self._keep(question.receipt, records)
-        if len(recipients) > 1 or question.receipt is not None or question.at_least is not None:
+        if is_list or question.receipt is not None or question.at_least is not None:
             # It took its time: the key may have been revoked meanwhile.
             self._authorise(request)
         self.metrics.judged(answered.reasons)

@@ -108,6 +108,8 @@ class Judge:
         self._question = question
         self._currents: dict[int, bool] = {}
         """By partition, whether it is current; looked up anew every so many verdicts."""
+        self._partitions: list[int] = []
+        """Of the only recipient, as each of the types: to find them takes as long as the rest."""
 
     def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
         """Return the verdicts on some recipients, by what the state is now."""
@@ -124,27 +126,31 @@ class Judge:
             return Verdict(found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True))
         state = self._state
         key = self._key(question.recipient_type, found)
-        is_current = self._is_current and self._is_read(key)
+        is_current = self._is_current and self._is_read(key, 0)
         standing = state.standing(key)
         opted_out = standing.opted_out
-        for one in self._types[1:]:
+        for number, one in enumerate(self._types[1:], 1):
             other = self._key(one, found)
-            is_current = is_current and self._is_read(other)
+            is_current = is_current and self._is_read(other, number)
             of_other = state.standing(other)
             opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
         retailer = question.retailer_code
         covered = retailer is None or retailer in standing.retailers
         return Verdict(found, self._outcome(standing.reason, opted_out, is_current, covered))
 
-    def partitions(self, text: str) -> set[int]:
-        """Return the partitions that the verdict on ``text`` depends on."""
+    def partitions(self) -> set[int]:
+        """Return the partitions on which the verdict of a question about one recipient depends."""
+        (text,) = self._question.recipients
         found = read_recipient(text, self._question.channel)
-        if isinstance(found, Violation):
-            return set()
-        return {self._state.partition_of(self._key(one, found)) for one in self._types}
+        if not isinstance(found, Violation):
+            of, keys = self._state.partition_of, (self._key(one, found) for one in self._types)
+            self._partitions = [of(key) for key in keys]
+        return set(self._partitions)
 
-    def _is_read(self, key: ConsentKey) -> bool:
-        partition = self._state.partition_of(key)
+    def _is_read(self, key: ConsentKey, number: int) -> bool:
+        """Whether the partition of ``key`` is current, which is that of the type of ``number``."""
+        known = self._partitions
+        partition = known[number] if known else self._state.partition_of(key)
         found = self._currents.get(partition)
         if found is None:
             found = self._currents[partition] = self._state.is_current(partition)
