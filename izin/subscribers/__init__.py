@@ -1,10 +1,12 @@
 """For teams that send messages: opt-outs and permissions, as they change and as they stand.
 
-``subscribe`` gives each change at least once; ``PermissionList`` answers "may we send?" itself.
-docs/subscribing.md begins with five lines of either.
+``Gate`` asks the gate "may we send?" (docs/sending.md). ``subscribe`` gives each change at least
+once; ``PermissionList`` answers "may we send?" itself: docs/subscribing.md begins with five lines
+of either.
 """
 
 from izin.consent.may_send import PermissionReason
+from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, ConsentKey, RecipientType, Status
 from izin.consent.next_action import Registered
 from izin.runtime.errors import BrokerError, RegistryError, SettingError
@@ -23,9 +25,22 @@ from izin.subscribers.changes import (
 )
 from izin.subscribers.checkpoints import CheckpointStore
 from izin.subscribers.errors import (
+    ApiKeyRefusedError,
     CheckpointLostError,
     ConfirmationOrderError,
+    GateClosedError,
+    GateUnavailableError,
+    NotPermittedError,
+    QuestionRefusedError,
     UnconfirmedChangesError,
+)
+from izin.subscribers.gate import (
+    BlockingGate,
+    Gate,
+    GateAnswer,
+    Question,
+    ReceiptKind,
+    Verdict,
 )
 from izin.subscribers.permission_list import PermissionList
 from izin.subscribers.subscription import subscribe
@@ -33,6 +48,8 @@ from izin.subscribers.tables import Answer
 
 __all__ = (
     "Answer",
+    "ApiKeyRefusedError",
+    "BlockingGate",
     "BrokerError",
     "Change",
     "ChangeId",
@@ -42,7 +59,13 @@ __all__ = (
     "CheckpointStore",
     "ConfirmationOrderError",
     "ConsentKey",
+    "Gate",
+    "GateAnswer",
+    "GateClosedError",
+    "GateUnavailableError",
     "KafkaAccess",
+    "MessageClass",
+    "NotPermittedError",
     "OptedOut",
     "OutcomeKind",
     "OutcomeReached",
@@ -51,6 +74,9 @@ __all__ = (
     "PermissionList",
     "PermissionReason",
     "Position",
+    "Question",
+    "QuestionRefusedError",
+    "ReceiptKind",
     "RecipientType",
     "Registered",
     "RegistryError",
@@ -58,5 +84,6 @@ __all__ = (
     "Status",
     "UnconfirmedChangesError",
     "UnreadableRecord",
+    "Verdict",
     "subscribe",
 )

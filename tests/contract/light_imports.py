@@ -6,7 +6,7 @@ from importlib.machinery import ModuleSpec
 
 HEAVY = frozenset(
     {
-        *("aiohttp", "aiokafka", "cramjam", "faust", "mode", "multipart", "orjson"),
+        *("aiohttp", "aiokafka", "cramjam", "faust", "mode", "multipart", "openpyxl", "orjson"),
         *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
         *(
             "pydantic_settings",

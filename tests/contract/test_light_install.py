@@ -56,6 +56,12 @@ def test_light_module_imports_without_the_extras(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_http_library_is_imported_only_by_those_who_ask() -> None:
+    """It would make a third of the time in which a subscriber starts."""
+    done = ran("import izin.subscribers, sys; print('httpx' in sys.modules)")
+    assert done.stdout == "False\n", done.stderr
+
+
 @pytest.mark.parametrize("module", ["izin.runtime.settings", "izin.sinks.worker"])
 def test_import_of_an_extra_is_refused(module: str) -> None:
     """The check above can fail."""

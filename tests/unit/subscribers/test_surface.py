@@ -13,6 +13,9 @@ from tests.support.builders import NOON, a_key
 def test_exported_names_are_these():
     """A change of them is a change for other teams: name it in the changelog."""
     assert set(subscribers.__all__) == {
+        *("ApiKeyRefusedError", "BlockingGate", "Gate", "GateAnswer", "GateClosedError"),
+        *("GateUnavailableError", "MessageClass", "NotPermittedError", "Question"),
+        *("QuestionRefusedError", "ReceiptKind", "Verdict"),
         *("Answer", "BrokerError", "Change", "ChangeId", "ChangeKind", "Channel"),
         *("CheckpointLostError", "CheckpointStore", "ConfirmationOrderError", "ConsentKey"),
         *("KafkaAccess", "OptedOut", "OutcomeKind", "OutcomeReached", "PermissionChanged"),

@@ -1,0 +1,96 @@
+"""What the gate answers, read strictly: an answer that is not what was asked for is none."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from izin.consent.may_send import PermissionReason
+from izin.subscribers.errors import GateUnavailableError
+
+_UNREADABLE = "unreadable answer"
+_REASONS = {one.value: one for one in PermissionReason}  # calling the enumeration takes longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the message may be sent to one recipient, and why."""
+
+    recipient: str = field(repr=False)
+    """As it was asked about."""
+    may_send: bool
+    reason: PermissionReason | str
+    """A text only where a later release has a new reason."""
+    violation: str | None = None
+    """The code of what is wrong with a recipient that is no valid address."""
+    receipt: str | None = None
+    """The id of the receipt, which all recipients of one request share."""
+    as_of: str | None = None
+    """The consistency token of what the gate knew: give it as ``at_least`` to ask again later."""
+    cause: str | None = None
+    """Why the gate gave no answer. Then ``may_send`` is false, and the reason ``stale``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateAnswer:
+    """The answer to one request: verdicts in the order of its recipients."""
+
+    verdicts: tuple[Verdict, ...] = field(repr=False)
+    receipt: str | None
+    as_of: str | None
+    cause: str | None = None
+    """Why there was no answer; see :class:`Verdict`."""
+
+
+def closed(recipients: Sequence[str], cause: str) -> GateAnswer:
+    """Return the answer where the gate gave none: no to each of ``recipients``."""
+    verdicts = (
+        Verdict(recipient=one, may_send=False, reason=PermissionReason.STALE, cause=cause)
+        for one in recipients
+    )
+    return GateAnswer(verdicts=tuple(verdicts), receipt=None, as_of=None, cause=cause)
+
+
+def answer_of(body: bytes | bytearray, recipients: Sequence[str]) -> GateAnswer:
+    """Return the answer about ``recipients`` that ``body`` is.
+
+    Raises:
+        GateUnavailableError: it is something else, or about others.
+    """
+    try:
+        found = json.loads(body)
+        receipt, as_of = _text(found["receipt"]), _text(found["as_of"])
+        verdicts = tuple(
+            _verdict(one, recipient, receipt, as_of)
+            for one, recipient in zip(found["verdicts"], recipients, strict=True)
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # Without the error's text, which may quote a recipient.
+        raise GateUnavailableError(_UNREADABLE, is_final=True) from None
+    return GateAnswer(verdicts=verdicts, receipt=receipt, as_of=as_of)
+
+
+def _verdict(
+    one: dict[str, Any], recipient: str, receipt: str | None, as_of: str | None
+) -> Verdict:
+    may_send, reason = one["may_send"], one["reason"]
+    if one["recipient"] != recipient or not isinstance(may_send, bool):
+        raise ValueError(_UNREADABLE)
+    return Verdict(
+        recipient=recipient,
+        may_send=may_send,
+        reason=_REASONS.get(_required(reason), reason),
+        violation=_text(one.get("violation")),
+        receipt=receipt,
+        as_of=as_of,
+    )
+
+
+def _required(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(_UNREADABLE)
+    return value
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else _required(value)
