@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from izin.consent.errors import SourceError
+from izin.consent.model import Channel
 from izin.producers.files.cells import cell_text, notation_text, whole_number
 from izin.producers.mapping.field_names import Field, field_of, fold
 from izin.runtime.observe import mask_text
@@ -109,6 +110,30 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
                 f"it is (--map COLUMN={held}) or give it for all rows (--set {held}=…)"
             )
     return Columns(headers=names, places=places, given=MappingProxyType(given))
+
+
+def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None = None) -> int:
+    """Return the index of the column with the recipients of ``channel``: the ``chosen`` one, else
+    the only one whose name says so.
+
+    Raises:
+        ColumnsError: none does, or several do.
+        ColumnChoiceError: there is no column ``chosen``.
+    """
+    names = tuple(map(notation_text, headers))
+    if chosen is not None:
+        return names.index(_named(chosen, names))
+    held = Field.EMAIL if channel is Channel.EPOSTA else Field.PHONE
+    places = [
+        place for place, name in enumerate(names) if field_of(name) in {held, Field.RECIPIENT}
+    ]
+    if len(places) != 1:
+        what = "several columns hold" if places else "no column holds"
+        raise ColumnsError(
+            f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
+            "say which column it is (--column COLUMN)"
+        )
+    return places[0]
 
 
 def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:

@@ -25,15 +25,16 @@ from izin.consent.errors import SourceError
 DELIMITERS = (";", ",", "\t")
 
 _CHUNK = 1024 * 1024
-_MAX_LINE = 256 * 1024
+MAX_LINE = 256 * 1024
 _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
-_SEPARATOR_LINE = re.compile(r'"?sep=."?\n', re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r'"?sep=."?\n', re.IGNORECASE)
+"""Excel's own line before the header."""
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
-_TOO_LONG = f"the line is longer than {_MAX_LINE} characters"
+_TOO_LONG = f"the line is longer than {MAX_LINE} characters"
 _UNDECODABLE = "\ufffd"
 _BOM = "\ufeff"
-_UTF_8 = "utf-8-sig"
+UTF_8 = "utf-8-sig"
 _WINDOWS_1254 = "cp1254"
 _UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -59,6 +60,14 @@ class TextFile:
     size: int
     modified_ns: int
 
+    def check_unchanged(self) -> None:
+        """Raise UnusableFileError where the file changed since then."""
+        stat = self.path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != (self.size, self.modified_ns):
+            raise UnusableFileError(
+                self.path, "changed while it was read; read it again once its writer is done"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRow:
@@ -67,9 +76,11 @@ class FileRow:
     line: int
     fields: tuple[str, ...]
     position: int
-    """Bytes read so far."""
+    """How much of the file's ``size`` was read so far."""
     fault: str | None = None
     """Why the fields cannot be separated; then ``fields`` is the whole line."""
+    values: tuple[object, ...] = ()
+    """The cells as an Excel workbook has them; nothing for a text file."""
 
 
 def examine(path: Path) -> TextFile:
@@ -98,7 +109,7 @@ def examine(path: Path) -> TextFile:
     return TextFile(
         path=path,
         digest=digest.hexdigest(),
-        encoding=_UTF_8 if is_utf_8 else _WINDOWS_1254,
+        encoding=UTF_8 if is_utf_8 else _WINDOWS_1254,
         size=size,
         modified_ns=stat.st_mtime_ns,
     )
@@ -147,11 +158,7 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
                 yield FileRow(
                     line=start, fields=_without_empty(fields, width), position=lines.position
                 )
-    stat = file.path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified_ns):
-        raise UnusableFileError(
-            file.path, "changed while it was read; import it again once its writer is done"
-        )
+    file.check_unchanged()
 
 
 def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
@@ -175,7 +182,7 @@ def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, 
         found += line.count(delimiter)
         whole = whole or line.count(delimiter) >= width - 1
         text = f"{text}\n{line.rstrip(chr(10))}"
-        if (whole and found >= width) or len(text) > _MAX_LINE:
+        if (whole and found >= width) or len(text) > MAX_LINE:
             break
         fields = _split(text, delimiter) if '"' in line else None
         if fields is not None and len(_without_empty(fields, width)) == width:
@@ -218,13 +225,13 @@ def _check_header(path: Path, line: str) -> None:
             )
     if _is_cut(line):
         raise UnusableFileError(
-            path, f"line 1 is longer than {_MAX_LINE} characters; is it a table?"
+            path, f"line 1 is longer than {MAX_LINE} characters; is it a table?"
         )
 
 
 def _is_cut(line: str) -> bool:
     """Whether ``line`` was too long, and the rest of it was skipped."""
-    return len(line) >= _MAX_LINE and not line.endswith("\n")
+    return len(line) >= MAX_LINE and not line.endswith("\n")
 
 
 def _decoded(line: str) -> str:
@@ -256,9 +263,9 @@ class _Lines:
         if self._pushed_back:
             line = self._pushed_back.popleft()
         else:
-            line = self._text.readline(_MAX_LINE)
+            line = self._text.readline(MAX_LINE)
             if _is_cut(line):
-                while _is_cut(self._text.readline(_MAX_LINE)):
+                while _is_cut(self._text.readline(MAX_LINE)):
                     pass
             else:
                 line = _decoded(line)
@@ -271,7 +278,7 @@ class _Lines:
     def read_header(self) -> str:
         """Return the first line, or the one after Excel's own ``sep=;``."""
         line = self.read()
-        return self.read() if _SEPARATOR_LINE.fullmatch(line) else line
+        return self.read() if SEPARATOR_LINE.fullmatch(line) else line
 
     def put_back(self, lines: list[str]) -> None:
         """Push back ``lines``, the last ones read."""

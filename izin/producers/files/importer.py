@@ -17,15 +17,9 @@ from typing import NoReturn, assert_never
 
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.files.columns import ColumnChoices, Columns, known_columns, resolve
-from izin.producers.files.delimited import (
-    FileRow,
-    TextFile,
-    UnusableFileError,
-    examine,
-    header,
-    rows,
-)
+from izin.producers.files.columns import ColumnChoices, Columns, resolve
+from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
+from izin.producers.files.delimited_table import open_delimited
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
 from izin.producers.mapping.dates import DateRules
@@ -100,15 +94,15 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         UnwritableReportError: the report cannot be written.
     """
     began = perf_counter()
-    file = examine(path)
-    delimiter, headers = header(file, lambda names: known_columns(names, how.columns))
-    columns = resolve(headers, how.columns)
+    table = open_delimited(path, how.columns)
+    file = table.file
+    columns = resolve(table.headers, how.columns)
     _check_given_brand(columns, directory)
     report_path = how.report_path or path.with_name(f"{path.name}.report.csv")
     with ReportFile(report_path) as report:
         run = _Run(file, columns, publisher, directory, how, clock(), report)
         with publisher.bulk():
-            for row in rows(file, delimiter, len(headers)):
+            for row in table.rows():
                 run.take(row)
                 if progress is not None and run.rows % _PROGRESS_ROWS == 0:
                     progress(Progress(rows=run.rows, position=row.position, size=file.size))
@@ -123,7 +117,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         refused_opt_outs=run.refused[RowOutcome.OPT_OUT_NOT_IMPORTED],
         refused_unclear=run.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
         encoding=file.encoding,
-        delimiter=delimiter,
+        delimiter=table.delimiter,
         rows=run.rows,
         published=run.published,
         opt_outs=run.opt_outs,

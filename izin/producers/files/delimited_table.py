@@ -1,0 +1,126 @@
+"""A table in a CSV file, and the same table written with more cells."""
+
+import codecs
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from izin.producers.files.columns import ColumnChoices, known_columns
+from izin.producers.files.delimited import (
+    MAX_LINE,
+    SEPARATOR_LINE,
+    UTF_8,
+    FileRow,
+    TextFile,
+    examine,
+    header,
+    rows,
+)
+from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """What stands before the header, and what ends a line."""
+
+    start: bytes
+    """A BOM and Excel's ``sep=;``, as far as they are there."""
+    line_end: str
+
+
+def open_delimited(path: Path, choices: ColumnChoices) -> "DelimitedTable":
+    """Return the table at ``path``, whose columns have known names or those of ``choices``.
+
+    Raises:
+        UnusableFileError: it is no table.
+    """
+    file = examine(path)
+    delimiter, headers = header(file, lambda found: known_columns(found, choices))
+    return DelimitedTable(file=file, delimiter=delimiter, headers=headers, opening=_opening(path))
+
+
+def _opening(path: Path) -> Opening:
+    with path.open("rb") as stream:
+        first = stream.readline(MAX_LINE)
+    line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
+    bom = codecs.BOM_UTF8 if first.startswith(codecs.BOM_UTF8) else b""
+    line = first.removeprefix(bom).decode("latin-1").replace("\r\n", "\n")
+    return Opening(start=first if SEPARATOR_LINE.fullmatch(line) else bom, line_end=line_end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelimitedTable:
+    """A table in a CSV file."""
+
+    file: TextFile
+    delimiter: str
+    headers: tuple[str, ...]
+    opening: Opening
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.file.path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        return self.file.digest
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.file.size
+
+    def rows(self) -> Iterator[FileRow]:
+        """Yield each row."""
+        return rows(self.file, self.delimiter, len(self.headers))
+
+    @contextmanager
+    def writer(self, path: Path, headers: Sequence[str]) -> Iterator[TableWriter]:
+        """Return a writer of the same encoding, delimiter and line ends."""
+        with whole_file(path) as stream:
+            stream.write(self.opening.start)
+            lines = _DelimitedLines(stream, self)
+            lines.write_cells(headers)
+            yield lines
+
+
+class _DelimitedLines:
+    """Writes the lines of a CSV file."""
+
+    def __init__(self, stream: BinaryIO, table: DelimitedTable) -> None:
+        self._width = len(table.headers)
+        self._csv = csv.writer(
+            _Encoder(stream, table.file.encoding),
+            delimiter=table.delimiter,
+            lineterminator=table.opening.line_end,
+        )
+
+    def write(self, row: FileRow, cells: Cells) -> None:
+        """Write a row; the fields of one that cannot be separated are its whole line."""
+        self.write_cells(merged(row.fields, cells, self._width, ""))
+
+    def write_cells(self, cells: Sequence[str]) -> None:
+        """Write one line."""
+        self._csv.writerow(cells)
+
+
+class _Encoder:
+    """What a ``csv.writer`` writes to."""
+
+    def __init__(self, stream: BinaryIO, encoding: str) -> None:
+        self._stream = stream
+        self._encoding = "utf-8" if encoding == UTF_8 else encoding
+
+    def write(self, line: str) -> None:
+        """Write a line."""
+        try:
+            encoded = line.encode(self._encoding)
+        except UnicodeEncodeError:
+            # As it is read: in a file of another encoding single lines may be UTF-8.
+            encoded = line.encode()
+        self._stream.write(encoded)

@@ -1,0 +1,96 @@
+"""A table of recipients: read row by row, and written anew with more cells.
+
+What is written has the format of what was read, the cells of each row in their order, and is there
+whole or not at all.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Protocol, TypeVar
+
+from izin.consent.errors import OurError
+from izin.producers.files.delimited import FileRow
+
+C = TypeVar("C")
+Cells = Sequence[str | None]
+"""For each column of a table, and for those beyond: the text of a cell, or None to keep it."""
+
+
+class TableWriter(Protocol):
+    """Writes rows of a table with other or more cells."""
+
+    def write(self, row: FileRow, cells: Cells) -> None:
+        """Write ``row`` with ``cells`` in place of its own where they are not None.
+
+        A row that has more cells than the table has columns keeps those behind ``cells``.
+        """
+
+
+class Table(Protocol):
+    """A table in a file."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+
+    @property
+    def size(self) -> int:
+        """What ``FileRow.position`` is at the end."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the columns, as they stand there."""
+
+    def rows(self) -> Iterator[FileRow]:
+        """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
+
+    def writer(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[TableWriter]:
+        """Return what writes rows of this table to a table at ``path`` with ``headers``.
+
+        The file is there once the context is left without an error, and never in part.
+
+        Raises:
+            UnwritableTableError: it cannot be written.
+        """
+
+
+class UnwritableTableError(OurError):
+    """A table cannot be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path} cannot be written: {error.strerror}; choose --out PATH")
+        self.path = path
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file to write, which replaces ``path`` at the end; on an error it is removed.
+
+    Raises:
+        UnwritableTableError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as stream:
+            yield stream
+        part.replace(path)
+    except OSError as error:
+        raise UnwritableTableError(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def merged(own: Sequence[C], cells: Cells, width: int, empty: C) -> list[C | str]:
+    """Return the cells of a row of a table with ``width`` columns, with ``cells`` in their places.
+
+    Where the row is too short it is filled with ``empty``; what it has beyond ``width`` comes
+    behind ``cells``.
+    """
+    line = [*own[:width], *[empty] * (len(cells) - min(len(own), width))]
+    found = [kept if given is None else given for given, kept in zip(cells, line, strict=True)]
+    return [*found, *own[width:]]
