@@ -26,6 +26,7 @@ from izin.runtime.settings import (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    SenderSettings,
     SinkSettings,
     StreamSettings,
     WebhookSettings,
@@ -221,6 +222,7 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
+    SenderSettings,
     LogSettings,
 )
 

@@ -18,6 +18,8 @@ COMMANDS = {
     "up": "izin.console.up:up",
     "publish": "izin.console.publish:publish",
     "import": "izin.console.crm_import:import_",
+    "may-send": "izin.console.sending.may_send:may_send",
+    "scrub": "izin.console.sending.scrub:scrub_file",
     "order": "izin.console.workers:order",
     "sink": "izin.console.workers:sink",
     "intake": "izin.console.workers:intake",

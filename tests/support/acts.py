@@ -38,10 +38,13 @@ ACTS: Mapping[str, str] = {
 
 EVENTS = "an event in Kafka; the history has the decision on it, with its origin"
 READS = "changes nothing"
+ASKS = "the gate writes the receipt that is asked for"
 RUNS = "runs processes, and orders nothing itself"
 OTHERS: Mapping[str, str] = {
     "publish": EVENTS,
     "import": EVENTS,
+    "may-send": ASKS,
+    "scrub": ASKS,
     "demo": RUNS,
     "up": RUNS,
     "order": RUNS,

@@ -9,6 +9,7 @@ whose connections are not encrypted in production, cannot be made
 """
 
 from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityProtocol
+from izin.runtime.settings.senders import SenderSettings
 from izin.runtime.settings.servers import IysSettings, LedgerSettings
 from izin.runtime.settings.workers import (
     FeedsSettings,
@@ -31,6 +32,7 @@ __all__ = [
     "LogSettings",
     "SaslMechanism",
     "SecurityProtocol",
+    "SenderSettings",
     "SinkSettings",
     "StateKind",
     "StreamSettings",

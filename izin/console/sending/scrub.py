@@ -1,0 +1,218 @@
+"""``izin scrub``: to which recipients of a file a campaign may be sent, and who opted out since."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress as Bars
+
+from izin.consent.may_send import PermissionReason
+from izin.consent.message_classes import MessageClass
+from izin.consent.model import Channel, RecipientType
+from izin.console.publish import utc_now
+from izin.console.sending.asking import (
+    BRAND,
+    CHANNEL,
+    BasisOption,
+    CampaignOption,
+    ClassOption,
+    RecipientTypeOption,
+    RetailerOption,
+    open_gate,
+)
+from izin.console.sending.receipt import (
+    FileMark,
+    ScrubQuestion,
+    ScrubReceipt,
+    ScrubTally,
+    find_receipt,
+    receipt_path,
+)
+from izin.console.sending.scrubbing import (
+    OnProgress,
+    Scrub,
+    ScrubWork,
+    added_columns,
+    recheck,
+    scrub,
+)
+from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    err,
+    exit_if,
+    exit_on_error,
+    print_json,
+    print_rows,
+    say,
+)
+from izin.producers.files.columns import ColumnChoices, recipient_place
+from izin.producers.files.table_formats import open_table
+from izin.producers.files.tables import Table
+
+_WITHIN = timedelta(seconds=60)
+_BATCH = 50_000
+"""Recipients of one request, and rows that wait in memory for its answer."""
+_PERMITTING = frozenset({PermissionReason.EXEMPT, PermissionReason.REGISTERED})
+
+
+FileArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A table of recipients: CSV, or the first sheet of an .xlsx workbook.",
+    ),
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RECEIPT",
+        help="FILE is scrubbed: ask again, and write those who were yes and are no now. "
+        "The receipt's file, or its id.",
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        help="The file to write. Default: beside FILE, ….scrubbed, with --since ….stopped.",
+    ),
+]
+
+
+def scrub_file(
+    path: FileArgument,
+    *,
+    brand: Annotated[int | None, BRAND] = None,
+    channel: Annotated[Channel | None, CHANNEL] = None,
+    campaign: CampaignOption = None,
+    recipient_type: RecipientTypeOption = None,
+    message_class: ClassOption = None,
+    basis: BasisOption = None,
+    retailer: RetailerOption = None,
+    column: ColumnOption = None,
+    since: SinceOption = None,
+    out: OutOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Write a file of recipients again, with the columns may_send (yes or no) and reason.
+
+    It needs --brand, --type and --campaign. Its receipt is beside it, ….receipt.json. With --since
+    the receipt says what is asked. Nothing is written where the gate gives no answer.
+
+    Exit code 0 when the file is written; 1 if rows could not be read (they are no), with --since if
+    anyone is no now; 3 if the file or the question cannot be used, 4 if the gate gives no answer or
+    does not take the API key.
+    """
+    target = out or path.with_name(f"{path.stem}.{'stopped' if since else 'scrubbed'}{path.suffix}")
+    if target.resolve() == path.resolve():
+        raise typer.BadParameter("it is the file to read; choose another", param_hint="--out")
+    words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column)
+    if since is not None and any(one is not None for one in words):
+        raise typer.BadParameter("the receipt says what is asked: give no other option for that")
+    with exit_on_signals(), exit_on_error():
+        if since is not None:
+            before = find_receipt(since, path)
+            done = _write(path, target, before.question, before.columns.recipient, before)
+        elif brand is None or channel is None or campaign is None:
+            raise typer.BadParameter("it needs all of --brand, --type and --campaign")
+        else:
+            question = ScrubQuestion(
+                brand_code=brand,
+                type=channel,
+                recipient_type=recipient_type or RecipientType.BIREYSEL,
+                message_class=message_class or MessageClass.COMMERCIAL,
+                basis=basis,
+                campaign=campaign,
+                retailer_code=retailer,
+            )
+            done = _write(path, target, question, column)
+    _print(done, target, output)
+    exit_if(done.counts.unreadable if since is None else done.counts.written)
+
+
+def _write(
+    path: Path,
+    out: Path,
+    question: ScrubQuestion,
+    column: str | None,
+    before: ScrubReceipt | None = None,
+) -> ScrubReceipt:
+    """Write the file ``out`` and its receipt: the file at ``path`` scrubbed, or what changed in it
+    since ``before``.
+    """
+    table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
+    source = FileMark(name=path.name, digest=table.digest)
+    if before is not None and source != before.result:
+        say(f"{path.name} is not as it was scrubbed; what is in it now is asked about")
+    place = recipient_place(table.headers, question.type, column)
+    columns = before.columns if before else added_columns(table.headers, place)
+    tally, asked_at = ScrubTally(), utc_now()
+    with _progress(table) as progress:
+        how = Scrub(
+            question=question.asked(before.as_of if before else None),
+            column=place,
+            columns=columns,
+            out=out,
+            progress=progress,
+        )
+        asyncio.run(_ask(table, how, tally, work=recheck if before else scrub))
+    receipt = tally.receipt(
+        question,
+        source=source,
+        result=FileMark.of(out),
+        columns=columns,
+        asked_at=asked_at,
+        since=before.id if before else None,
+    )
+    receipt.write(receipt_path(out))
+    return receipt
+
+
+async def _ask(table: Table, how: Scrub, tally: ScrubTally, *, work: ScrubWork) -> None:
+    async with open_gate(_WITHIN, _BATCH) as gate:
+        await work(gate, table, how, tally)
+
+
+@contextmanager
+def _progress(table: Table) -> Iterator[OnProgress]:
+    """Show how much of ``table`` was read."""
+    with Bars(console=err, transient=True) as bars:
+        task = bars.add_task(escape(table.path.name), total=table.size)
+        yield lambda position: bars.update(task, completed=position)
+
+
+def _print(done: ScrubReceipt, out: Path, output: OutputFormat) -> None:
+    match output:
+        case OutputFormat.JSON:
+            print_json({"file": out, "receipt": receipt_path(out), **done.model_dump(mode="json")})
+        case OutputFormat.TABLE:
+            print_rows(output, ("what", "count", "note"), _rows(done, out))
+
+
+def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:
+    counts = done.counts
+    yield "rows", counts.rows, done.source.name
+    yield "may be sent to", counts.may_send, f"campaign {done.question.campaign}"
+    for reason, count in counts.reasons.items():
+        if reason not in _PERMITTING:
+            yield "no", count, reason
+    if counts.invalid:
+        yield "invalid", counts.invalid, "among them: no valid phone number or e-mail address"
+    if done.since is not None:
+        yield "stopped", counts.written, "were yes and are no now: take them out"
+    yield "file", counts.written, str(out)
+    yield "receipt", "", str(receipt_path(out))

@@ -1,0 +1,190 @@
+"""A table of recipients, asked about row by row and written anew with the answers.
+
+Rows are read, asked about in batches and written as they come: a few batches are in memory. A row
+whose fields cannot be separated is not asked about, and the answer for it is no.
+"""
+
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from izin.console.sending.receipt import ScrubColumns, ScrubTally
+from izin.producers.files.cells import cell_text
+from izin.producers.files.columns import ColumnsError
+from izin.producers.files.delimited import FileRow, UnusableFileError
+from izin.producers.files.tables import Cells, Table
+from izin.producers.mapping.field_names import fold
+from izin.subscribers import Gate, Question, Verdict
+
+YES, NO = "yes", "no"
+UNREADABLE_ROW = "unreadable-row"
+"""The reason where the gate was not asked."""
+
+_PROGRESS_ROWS = 1000
+_MOST_UNREADABLE = 10_000
+"""Rows of one file: they are kept until the answers about those before them are there."""
+
+OnProgress = Callable[[int], None]
+"""Called with the position in the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrub:
+    """What is asked about a table, and where the result goes."""
+
+    question: Question
+    column: int
+    """The index of the recipients' column."""
+    columns: ScrubColumns
+    out: Path
+    progress: OnProgress
+
+
+ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
+"""``scrub`` or ``recheck``."""
+
+
+def added_columns(headers: Sequence[str], column: int) -> ScrubColumns:
+    """Return the names of the columns that are added to ``headers``, none of which they have."""
+    return ScrubColumns(
+        recipient=headers[column],
+        may_send=_free("may_send", headers),
+        reason=_free("reason", headers),
+    )
+
+
+async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
+    """Write each row of ``table`` with the gate's answer.
+
+    Raises:
+        UnusableFileError: the file cannot be read to its end, or has no rows.
+        UnwritableTableError: the result cannot be written.
+        The errors of ``Gate.check``; nothing is written then.
+    """
+    added = how.columns
+    kept: Cells = [None] * len(table.headers)
+
+    with table.writer(how.out, [*table.headers, added.may_send, added.reason]) as writer:
+        async with aclosing(_judged(gate, table, how, tally)) as judged:
+            async for row, verdict in judged:
+                tally.written += 1
+                writer.write(row, [*kept, *_words(verdict, tally)])
+        if not tally.rows:
+            raise UnusableFileError(table.path, "has a header and no rows; export it again")
+
+
+async def recheck(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
+    """Ask again about the rows of a scrubbed ``table``; write those to which nothing may be sent
+    any more, with the reason.
+
+    Only rows that say no are not asked about: a spreadsheet may have changed how yes is written.
+
+    Raises:
+        ColumnsError: the table has no such columns.
+        The errors of :func:`scrub`.
+    """
+    may_send, reason = (_place(table, one) for one in (how.columns.may_send, how.columns.reason))
+
+    def is_wanted(row: FileRow) -> bool:
+        return row.fault is not None or _cell(row, may_send) != NO
+
+    with table.writer(how.out, table.headers) as writer:
+        async with aclosing(_judged(gate, table, how, tally, is_wanted)) as judged:
+            async for row, verdict in judged:
+                words = _words(verdict, tally)
+                if words[0] == NO:
+                    tally.written += 1
+                    cells: list[str | None] = [None] * len(table.headers)
+                    cells[may_send], cells[reason] = words
+                    writer.write(row, cells)
+
+
+async def _judged(
+    gate: Gate,
+    table: Table,
+    how: Scrub,
+    tally: ScrubTally,
+    is_wanted: Callable[[FileRow], bool] = lambda _: True,
+) -> AsyncGenerator[tuple[FileRow, Verdict | None], None]:
+    """Yield each row of ``table`` that is wanted with the verdict on its recipient; None for one
+    whose fields cannot be separated.
+    """
+    rows = _AskedRows(table, how, tally, is_wanted)
+    async with aclosing(gate.check_lists(rows.recipients(), **how.question)) as answers:
+        async for answer in answers:
+            tally.asked(answer)
+            for verdict in answer.verdicts:
+                for row in rows.unreadable():
+                    yield row, None
+                yield rows.waiting.popleft(), verdict
+    for row in rows.unreadable():
+        yield row, None
+
+
+class _AskedRows:
+    """Rows that were read, until the verdicts on them are there."""
+
+    def __init__(
+        self, table: Table, how: Scrub, tally: ScrubTally, is_wanted: Callable[[FileRow], bool]
+    ) -> None:
+        self._table = table
+        self._how = how
+        self._tally = tally
+        self._is_wanted = is_wanted
+        self.waiting: deque[FileRow] = deque()
+
+    def recipients(self) -> Iterator[str]:
+        """Read the table; yield the recipient of each row that is wanted and can be read."""
+        unreadable = 0
+        for number, row in enumerate(self._table.rows()):
+            if number % _PROGRESS_ROWS == 0:
+                self._how.progress(row.position)
+            self._tally.rows += 1
+            if not self._is_wanted(row):
+                continue
+            self.waiting.append(row)
+            if row.fault is None:
+                yield _cell(row, self._how.column)
+            elif (unreadable := unreadable + 1) > _MOST_UNREADABLE:
+                raise UnusableFileError(
+                    self._table.path, f"over {_MOST_UNREADABLE} rows cannot be read: {row.fault}"
+                )
+
+    def unreadable(self) -> Iterator[FileRow]:
+        """Take the rows out that come next and could not be read."""
+        while self.waiting and self.waiting[0].fault is not None:
+            yield self.waiting.popleft()
+
+
+def _words(verdict: Verdict | None, tally: ScrubTally) -> tuple[str, str]:
+    """Return the cells of a row's verdict, and count it."""
+    if verdict is None:
+        tally.unreadable += 1
+        tally.reasons[UNREADABLE_ROW] += 1
+        return NO, UNREADABLE_ROW
+    tally.reasons[verdict.reason] += 1
+    tally.may_send += verdict.may_send
+    tally.invalid += verdict.violation is not None
+    return YES if verdict.may_send else NO, verdict.reason
+
+
+def _cell(row: FileRow, place: int) -> str:
+    return cell_text(row.fields[place]) if place < len(row.fields) else ""
+
+
+def _place(table: Table, name: str) -> int:
+    found = [place for place, header in enumerate(table.headers) if header == name]
+    if len(found) != 1:
+        raise ColumnsError(
+            f'{table.path.name} has no column "{name}", or several; name the file that '
+            "izin scrub wrote"
+        )
+    return found[0]
+
+
+def _free(name: str, headers: Sequence[str]) -> str:
+    taken = set(map(fold, headers))
+    names = (name, *(f"{name}_{number}" for number in range(2, len(headers) + 3)))
+    return next(one for one in names if fold(one) not in taken)
