@@ -117,6 +117,10 @@ From `izin.consent.message_classes`. A commercial message needs a consent that Ä
 one may be sent whatever is registered, **as long as it promotes nothing**: with one line of
 advertising it is commercial. Without a class a message is commercial.
 
+Name the class where you ask whether a message may be sent: `message_class` of the
+[gate](gate.md), `--class` of `izin may-send` and `izin scrub`. [sending.md](sending.md) has an
+example of each.
+
 | class | kind | from | because |
 |---|---|---|---|
 {rows}

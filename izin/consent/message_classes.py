@@ -39,6 +39,8 @@ class MessageClass(TextEnum):
     PURCHASE = "purchase"
     INVOICE = "invoice"
     DELIVERY = "delivery"
+    ONE_TIME_PASSWORD = "one-time-password"  # noqa: S105  # the name of a class
+    SECURITY_NOTICE = "security-notice"
     LEGAL_NOTICE = "legal-notice"
 
 
@@ -84,6 +86,14 @@ CLASSES: Mapping[MessageClass, ClassRule] = MappingProxyType(
         MessageClass.PURCHASE: _exempt("The confirmation of an order or a purchase."),
         MessageClass.INVOICE: _exempt("The invoice or receipt of a purchase."),
         MessageClass.DELIVERY: _exempt("The delivery status of a purchase."),
+        MessageClass.ONE_TIME_PASSWORD: _exempt(
+            "A code to log in or to confirm something, which the recipient asked for: a situation "
+            "similar to a membership or a purchase."
+        ),
+        MessageClass.SECURITY_NOTICE: _exempt(
+            "A warning about the recipient's own account or data: a situation similar to a "
+            "membership."
+        ),
         MessageClass.LEGAL_NOTICE: _exempt("A notice that the law requires."),
     }
 )
