@@ -12,7 +12,7 @@ from izin.runtime.setting_rules.group import SettingsGroup
 class SenderSettings(SettingsGroup):
     """How `izin may-send` and `izin scrub` reach the gate."""
 
-    url: str = Field("http://127.0.0.1:8085", validation_alias="IZIN_GATE_URL")
+    url: str = Field("http://127.0.0.1:8087", validation_alias="IZIN_GATE_URL")
     api_key: SecretStr = Field(validation_alias="IZIN_API_KEY")
     """A key with the scope ``ask``."""
     ca_file: Path | None = Field(None, validation_alias="IZIN_GATE_CA_FILE")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules import checks
 from izin.subscribers.errors import GateClosedError, GateUnavailableError
-from izin.subscribers.gate.question import MOST_RECIPIENTS, Question, checked, request_of
+from izin.subscribers.gate.question import MOST_RECIPIENTS, Question, checked, request_of, sendable
 from izin.subscribers.gate.verdicts import GateAnswer, Verdict, answer_of, closed
 
 _SLICE = 1000
@@ -143,7 +143,8 @@ class Gate:
         self, recipients: Sequence[str], question: Question, within: float
     ) -> GateAnswer:
         """Return the answer about ``recipients``, asked for until ``within`` seconds are over."""
-        body = request_of(question, recipients)
+        sent = sendable(recipients)
+        body = request_of(question, sent)
         ends, pause = asyncio.get_running_loop().time() + within, _FIRST_PAUSE
         unavailable = GateUnavailableError("timed out")
         try:
@@ -151,7 +152,7 @@ class Gate:
                 while True:
                     try:
                         content = await self._entered().post(body, len(recipients))
-                        return answer_of(content, recipients)
+                        return answer_of(content, recipients, sent)
                     except GateUnavailableError as error:
                         unavailable = error
                     wait = max(unavailable.retry_after or 0, pause)

@@ -64,3 +64,14 @@ def request_of(question: Question, recipients: Sequence[str]) -> bytes:
         _WIRE_NAMES.get(name, name): value for name, value in question.items() if value is not None
     }
     return json.dumps({**given, "recipients": recipients}).encode()
+
+
+def sendable(recipients: Sequence[str]) -> Sequence[str]:
+    """Return ``recipients`` as JSON can carry them: half characters, which no address has, are
+    question marks.
+    """
+    try:
+        "".join(recipients).encode()
+    except UnicodeEncodeError:
+        return [one.encode(errors="replace").decode() for one in recipients]
+    return recipients

@@ -51,8 +51,8 @@ def closed(recipients: Sequence[str], cause: str) -> GateAnswer:
     return GateAnswer(verdicts=tuple(verdicts), receipt=None, as_of=None, cause=cause)
 
 
-def answer_of(body: bytes | bytearray, recipients: Sequence[str]) -> GateAnswer:
-    """Return the answer about ``recipients`` that ``body`` is.
+def answer_of(body: bytes, recipients: Sequence[str], sent: Sequence[str]) -> GateAnswer:
+    """Return the answer about ``recipients``, asked about as they were ``sent``, that ``body`` is.
 
     Raises:
         GateUnavailableError: it is something else, or about others.
@@ -61,8 +61,8 @@ def answer_of(body: bytes | bytearray, recipients: Sequence[str]) -> GateAnswer:
         found = json.loads(body)
         receipt, as_of = _text(found["receipt"]), _text(found["as_of"])
         verdicts = tuple(
-            _verdict(one, recipient, receipt, as_of)
-            for one, recipient in zip(found["verdicts"], recipients, strict=True)
+            _verdict(one, echo, recipient, receipt, as_of)
+            for one, echo, recipient in zip(found["verdicts"], sent, recipients, strict=True)
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         # Without the error's text, which may quote a recipient.
@@ -71,10 +71,10 @@ def answer_of(body: bytes | bytearray, recipients: Sequence[str]) -> GateAnswer:
 
 
 def _verdict(
-    one: dict[str, Any], recipient: str, receipt: str | None, as_of: str | None
+    one: dict[str, Any], echo: str, recipient: str, receipt: str | None, as_of: str | None
 ) -> Verdict:
     may_send, reason = one["may_send"], one["reason"]
-    if one["recipient"] != recipient or not isinstance(may_send, bool):
+    if one["recipient"] != echo or not isinstance(may_send, bool):
         raise ValueError(_UNREADABLE)
     return Verdict(
         recipient=recipient,

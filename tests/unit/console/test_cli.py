@@ -66,7 +66,9 @@ def test_publish_command_imports_only_what_it_needs() -> None:
     assert {"httpx", "confluent_kafka.schema_registry"}.isdisjoint(imported)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/intake.md", "docs/runbook.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/intake.md", "docs/runbook.md", "docs/sending.md"]
+)
 def test_commands_named_in_docs_exist(page: str) -> None:
     """Each ``izin …`` that a page names is a command."""
     text = (ROOT / page).read_text("utf-8")

@@ -123,6 +123,15 @@ async def test_recipients_may_come_from_an_asynchronous_source(small: SmallGate)
     assert found == [PHONE, OTHER]
 
 
+async def test_recipient_of_half_characters_spoils_no_list(small: SmallGate):
+    """JSON cannot carry it; the others are asked about as they are."""
+    broken = "0555\udc9f"
+    small.said["0555?"] = SaidOf(reason="not-registered", violation="H121")
+    async with gate_of(small) as gate:
+        found = await verdicts(gate, [broken, "ş"])
+    assert [(one.recipient, one.may_send) for one in found] == [(broken, False), ("ş", True)]
+
+
 async def test_few_batches_of_an_endless_list_are_read_ahead(small: SmallGate):
     """So that memory is bounded, however slow the reader is; leaving early is no error."""
     read = 0
