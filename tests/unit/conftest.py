@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.gate_app import SmallGate, small_gate
+from tests.support.subscribers.small_gate import SmallGate, small_gate
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from izin.subscribers.gate.verdicts import GateAnswer, Verdict, answer_of, close
 
 _SLICE = 1000
 """Recipients between two turns of the event loop."""
+_MOST_CHARACTERS = 2_000_000
+"""Of the recipients of one request, each of which may take six bytes; the gate takes 16 MB."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _CONNECTIONS = 100
 
@@ -186,14 +188,18 @@ class _Connection(Protocol):
 
 
 async def _batches(recipients: Recipients, size: int) -> AsyncGenerator[list[str], None]:
-    """Yield ``recipients`` in lists of ``size``; the event loop is let in between."""
+    """Yield ``recipients`` in lists of ``size``, or of fewer where they are long; the event loop
+    is let in between.
+    """
     batch: list[str] = []
+    characters = 0
     async with aclosing(_each(recipients)) as each:
         async for one in each:
             batch.append(one)
-            if len(batch) == size:
+            characters += len(one)
+            if len(batch) == size or characters >= _MOST_CHARACTERS:
                 yield batch
-                batch = []
+                batch, characters = [], 0
     if batch:
         yield batch
 

@@ -10,7 +10,7 @@ from izin.console.cli import app
 from izin.local import free_port
 from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
-from tests.support.gate_app import SaidOf, SmallGate, problem
+from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 ASK = ("may-send", f"--brand={BRAND}", "--type=MESAJ")
 YES, NO = "0555 000 00 01", "0555 000 00 02"

@@ -18,7 +18,7 @@ from izin.console.sending import scrubbing
 from izin.console.sending.scrub import _BATCH
 from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
-from tests.support.gate_app import SaidOf, SmallGate, problem
+from tests.support.subscribers.small_gate import SaidOf, SmallGate, problem
 
 QUESTION = (f"--brand={BRAND}", "--type=MESAJ", "--campaign=spring")
 YES, NO = "0555 000 00 01", "05550000002"

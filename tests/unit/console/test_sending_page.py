@@ -15,8 +15,8 @@ from izin.consent.may_send import PermissionReason
 from izin.consent.message_classes import CLASSES, MessageKind
 from izin.console.cli import app
 from tests.support.api_keys import API_KEY
-from tests.support.gate_app import SaidOf, SmallGate
 from tests.support.subscribers.page_clients import ROOT, blocks
+from tests.support.subscribers.small_gate import SaidOf, SmallGate
 
 PAGE = (ROOT / "docs" / "sending.md").read_text("utf-8")
 FIRST, SECOND = "0555 000 00 01", "0555 000 00 02"

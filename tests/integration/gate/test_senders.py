@@ -1,0 +1,103 @@
+"""Senders and the gate: the client, and a file of which a recipient opts out meanwhile."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.consistency_token import LogPosition, token_of
+from izin.subscribers import Channel, Gate, Question
+from tests.integration.gate.test_gate_process import receipts, serving
+from tests.support.api_keys import API_KEY, publish_key
+from tests.support.builders import BRAND
+from tests.support.gate import PARTITIONS, GateTopics
+from tests.support.subscribers.published import a_recipient, key_of
+from tests.unit.gate.conftest import SENDER
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
+
+ASKED: Question = {"brand_code": BRAND, "channel": Channel.MESAJ}
+
+
+@pytest.fixture(scope="module")
+def topics(kafka: str) -> GateTopics:
+    """Return topics in which two recipients may be sent to, and an API key."""
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=f"gate-{uuid4().hex[:8]}-", partitions=PARTITIONS
+    )
+    ensure_topics(settings)
+    made = GateTopics(settings)
+    made.brand()
+    made.pulled(key_of(), datetime.now(UTC))
+    made.permit(key_of(1), key_of(2))
+    publish_key(settings, SENDER)
+    return made
+
+
+async def izin(url: object, *words: object) -> tuple[int, str]:
+    """Run a command that asks the gate; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "izin.console", *map(str, words)),
+        env={**os.environ, "IZIN_GATE_URL": str(url), "IZIN_API_KEY": API_KEY},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed.decode()
+
+
+def receipt_id(path: Path) -> str:
+    """Return the id in the receipt beside a file."""
+    return str(json.loads(Path(f"{path}.receipt.json").read_bytes())["id"])
+
+
+async def test_opt_out_after_a_scrub_is_in_the_second_answer(topics: GateTopics, tmp_path: Path):
+    """By the client, by both commands, and by the receipts in the topic."""
+    path, scrubbed = tmp_path / "list.csv", tmp_path / "list.scrubbed.csv"
+    path.write_text(f"telefon\n{a_recipient(1)}\n{a_recipient(2)}\n12\n", "utf-8")
+    async with serving(topics.settings) as (http, _), Gate(str(http.base_url), API_KEY) as gate:
+        words = ("scrub", path, f"--brand={BRAND}", "--type=MESAJ", "--campaign=spring")
+        code, printed = await izin(http.base_url, *words)
+        assert code == 0, printed
+        assert scrubbed.read_text("utf-8").splitlines()[1:] == [
+            f"{a_recipient(1)};yes;registered",
+            f"{a_recipient(2)};yes;registered",
+            "12;no;not-registered",
+        ]
+        written = LogPosition(*topics.event(key_of(1)))
+        found = [
+            (one.may_send, one.reason, one.violation)
+            async for one in gate.check(
+                [a_recipient(1), a_recipient(2), "12"], **ASKED, at_least=token_of([written])
+            )
+        ]
+        assert found == [
+            (False, "opted-out", None),
+            (True, "registered", None),
+            (False, "not-registered", "H121"),
+        ]
+        code, printed = await izin(
+            http.base_url, "scrub", scrubbed, "--since", f"{scrubbed}.receipt.json"
+        )
+        assert code == 1, printed
+        code, printed = await izin(
+            *(http.base_url, "may-send", a_recipient(1)),
+            *(f"--brand={BRAND}", "--type=MESAJ", "--class=delivery", "--output=json"),
+        )
+        exempt = json.loads(printed)
+    assert (code, exempt["verdicts"][0]["reason"]) == (0, "exempt")
+    stopped = tmp_path / "list.scrubbed.stopped.csv"
+    assert stopped.read_text("utf-8").splitlines()[1:] == [f"{a_recipient(1)};no;opted-out"]
+    named = [receipt_id(scrubbed), receipt_id(stopped)]
+    kept = {record["receipt_id"]: record for _, record in receipts(topics)}
+    assert kept.keys() == {*named, exempt["receipt"]}
+    assert kept[named[0]]["campaign"] == kept[named[1]]["campaign"] == "spring"
+    assert (kept[named[0]]["recipients"], kept[named[1]]["recipients"]) == (3, 2)
