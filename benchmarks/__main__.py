@@ -19,6 +19,7 @@ from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
 from benchmarks.gate.rate import gate
 from benchmarks.gate.start import gate_start
+from benchmarks.gate.scrub import gate_scrub
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
@@ -66,6 +67,7 @@ register(
         "permission-list": permission_list,
         "gate": gate,
         "gate-state": gate_start,
+        "gate-scrub": gate_scrub,
     },
 )
 

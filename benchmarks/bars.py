@@ -33,6 +33,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "permission-list": ("permission-list",),
     "gate": ("gate",),
     "gate-state": ("gate-state",),
+    "gate-scrub": ("gate-scrub",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -211,6 +212,10 @@ _ALL = (
     _at_most("gate-start", "gate-state", 60, "s", "from nothing until 5 M keys are known"),
     _at_least("gate-lanes", "gate-state", 150_000, "records/s", "of a lane searched for opt-outs"),
     _at_most("gate-standing", "gate-state", 5, "µs", "what is known of a key"),
+    _at_most(
+        "gate-scrub-seconds", "gate-scrub", 30, "s", "a million recipients scrubbed by a warm gate"
+    ),
+    _at_most("gate-scrub-memory", "gate-scrub", 300, "MB", "of the command that scrubs them"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
