@@ -150,6 +150,7 @@ def _panel(stack: LocalStack) -> Panel:
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",
         "      --status ONAY --source HS_WEB",
         "  izin explain '0555 000 00 01'",
+        "  izin may-send '0555 000 00 01' --brand 100001 --type MESAJ",
         f"  curl {stack.url('intake')}/v1/consents \\",
         '      -H "Authorization: Bearer $IZIN_API_KEY" \\',
         "      -d telefon=05550000001 -d kanal=SMS -d durum=RET \\",

@@ -288,6 +288,7 @@ def assert_gate_follows(folder: Path, up: int) -> None:
     with stopped(pid_of(up, "izin.streams")):
         token = post(folder, phone, "RET").json()["token"]
         assert gate_says(folder, phone, at_least=token) == ("opted-out", None)
+    assert asked(folder, "may-send", phone, "--brand=100001", "--type=MESAJ")[0] == 1
     reason, receipt = gate_says(folder, phone, message_class="delivery")
     assert (reason, kept(folder, receipt or "")["recipient"]) == ("exempt", "+905550000004")
 

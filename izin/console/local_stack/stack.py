@@ -230,8 +230,9 @@ class LocalStack:
 
     def _write_environment(self) -> None:
         self.environment_file.touch(mode=0o600)
-        # The key is for whoever posts and reads: none of our processes needs it.
-        settings = {**self._environment, "IZIN_API_KEY": self.api_key}
+        # For whoever posts, reads and asks: none of our processes needs them.
+        of_clients = {"IZIN_API_KEY": self.api_key, "IZIN_GATE_URL": self.url("gate")}
+        settings = {**self._environment, **of_clients}
         lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

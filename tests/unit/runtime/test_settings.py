@@ -19,6 +19,7 @@ from izin.runtime.settings import (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    SenderSettings,
     SinkSettings,
     StreamSettings,
     WebhookSettings,
@@ -33,6 +34,7 @@ GROUPS = (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    SenderSettings,
     SinkSettings,
     StreamSettings,
     WebhookSettings,
@@ -50,6 +52,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IYS_USERNAME", "acme")
     monkeypatch.setenv("IYS_PASSWORD", SECRET)
     monkeypatch.setenv("IZIN_PUSH_PASSWORD", SECRET)
+    monkeypatch.setenv("IZIN_API_KEY", SECRET)
 
 
 def test_every_group_is_tested() -> None:
