@@ -130,11 +130,18 @@ class ScrubTally:
         self.rows = self.written = self.may_send = self.invalid = self.unreadable = 0
         self.reasons: Counter[str] = Counter()
         self.batches: list[BatchMark] = []
+        self._latest: str | None = None
 
     def asked(self, answer: GateAnswer) -> None:
-        """Note the answer to one batch; raises UnusableReceiptError if it has no receipt."""
+        """Note the answer to one batch.
+
+        Raises:
+            UnusableReceiptError: it has no receipt.
+            MalformedTokenError: its token is of a newer release.
+        """
         if answer.receipt is None or answer.as_of is None:
             raise UnusableReceiptError("the gate gave no receipt; is it of an older release?")
+        self._latest = _latest(one for one in (self._latest, answer.as_of) if one is not None)
         self.batches.append(
             BatchMark(receipt=answer.receipt, as_of=answer.as_of, recipients=len(answer.verdicts))
         )
@@ -161,12 +168,12 @@ class ScrubTally:
         asked_at: datetime,
         since: str | None = None,
     ) -> ScrubReceipt:
-        """Return the receipt; raises MalformedTokenError for a token of a newer release."""
+        """Return the receipt."""
         return ScrubReceipt(
             id=self.batches[0].receipt if self.batches else None,
             since=since,
             asked_at=asked_at,
-            as_of=_latest(one.as_of for one in self.batches) if self.batches else None,
+            as_of=self._latest,
             question=question,
             source=source,
             result=result,

@@ -51,15 +51,20 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    warn,
 )
 from izin.producers.files.columns import ColumnChoices, recipient_place
-from izin.producers.files.table_formats import open_table
+from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table
 
 _WITHIN = timedelta(seconds=60)
 _BATCH = 50_000
 """Recipients of one request, and rows that wait in memory for its answer."""
 _PERMITTING = frozenset({PermissionReason.EXEMPT, PermissionReason.REGISTERED})
+_REMEDIES = {
+    PermissionReason.UNKNOWN: "the brand is not one of the API key's; ask with the right one",
+    PermissionReason.STALE: "the gate is behind, or its data of İYS are; scrub again later",
+}
 
 
 FileArgument = Annotated[
@@ -113,13 +118,11 @@ def scrub_file(
     It needs --brand, --type and --campaign. Its receipt is beside it, ….receipt.json. With --since
     the receipt says what is asked. Nothing is written where the gate gives no answer.
 
-    Exit code 0 when the file is written; 1 if rows could not be read (they are no), with --since if
-    anyone is no now; 3 if the file or the question cannot be used, 4 if the gate gives no answer or
-    does not take the API key.
+    Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
+    the reason stale or unknown, with --since if anyone is no now; 3 if the file or the question
+    cannot be used, 4 if the gate gives no answer or does not take the API key.
     """
-    target = out or path.with_name(f"{path.stem}.{'stopped' if since else 'scrubbed'}{path.suffix}")
-    if target.resolve() == path.resolve():
-        raise typer.BadParameter("it is the file to read; choose another", param_hint="--out")
+    target = _target(path, out, "scrubbed" if since is None else "stopped")
     words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column)
     if since is not None and any(one is not None for one in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
@@ -141,7 +144,21 @@ def scrub_file(
             )
             done = _write(path, target, question, column)
     _print(done, target, output)
-    exit_if(done.counts.unreadable if since is None else done.counts.written)
+    exit_if(done.counts.unreadable or _undecided(done) if since is None else done.counts.written)
+
+
+def _target(path: Path, out: Path | None, word: str) -> Path:
+    """Return the file to write: ``out``, else one beside ``path`` with ``word`` in its name."""
+    suffix = suffix_of(path)
+    if out is None:
+        return path.with_name(f"{path.stem}.{word}{suffix}")
+    if out.resolve() == path.resolve():
+        raise typer.BadParameter("it is the file to read; choose another", param_hint="--out")
+    if WORKBOOK in {suffix, out.suffix} and suffix != out.suffix:
+        raise typer.BadParameter(
+            f"the result has the format of FILE; end it with {suffix}", param_hint="--out"
+        )
+    return out
 
 
 def _write(
@@ -195,12 +212,20 @@ def _progress(table: Table) -> Iterator[OnProgress]:
         yield lambda position: bars.update(task, completed=position)
 
 
+def _undecided(done: ScrubReceipt) -> int:
+    """Return for how many recipients the no says more of the question than of them."""
+    return sum(done.counts.reasons.get(one, 0) for one in _REMEDIES)
+
+
 def _print(done: ScrubReceipt, out: Path, output: OutputFormat) -> None:
     match output:
         case OutputFormat.JSON:
             print_json({"file": out, "receipt": receipt_path(out), **done.model_dump(mode="json")})
         case OutputFormat.TABLE:
             print_rows(output, ("what", "count", "note"), _rows(done, out))
+            for reason, remedy in _REMEDIES.items():
+                if reason in done.counts.reasons:
+                    warn(f"{reason}: {remedy}")
 
 
 def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:

@@ -166,6 +166,7 @@ def test_file_that_cannot_be_used_exits_with_3(
         (*QUESTION, "--campaign= "),
         (*QUESTION, f"--basis={'x' * 201}"),
         (*QUESTION, "--out={file}"),
+        (*QUESTION, "--out=list.xlsx"),
     ],
 )
 def test_options_that_do_not_go_together_exit_with_2(
@@ -303,6 +304,25 @@ def test_gate_without_receipts_is_no_gate_for_a_scrub(izin: Izin, small: SmallGa
     assert (done.exit_code, "no receipt" in done.stderr) == (3, True)
 
 
+@pytest.mark.parametrize("reason", ["stale", "unknown"])
+def test_no_that_says_little_of_the_recipient_exits_with_1(
+    izin: Izin, small: SmallGate, tmp_path: Path, reason: str
+):
+    """With what to do; the file is written all the same."""
+    small.said[YES] = SaidOf(reason=reason)
+    done = izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
+    assert (done.exit_code, f"{reason}: the" in done.stdout) == (1, True)
+    assert f"{YES};no;{reason}" in (tmp_path / "list.scrubbed.csv").read_text("utf-8")
+
+
+def test_token_of_a_newer_release_writes_nothing(izin: Izin, small: SmallGate, tmp_path: Path):
+    """For it could not be asked again as of it."""
+    verdict = {"recipient": YES, "may_send": True, "reason": "registered"}
+    small.instead.append(JSONResponse({"as_of": "t", "receipt": "r", "verdicts": [verdict]}))
+    done = izin("scrub", a_file(tmp_path, f"telefon\n{YES}\n"), *QUESTION)
+    assert (done.exit_code, len(list(tmp_path.iterdir()))) == (3, 1)
+
+
 def test_large_file_is_asked_about_in_batches(izin: Izin, small: SmallGate, tmp_path: Path):
     """Each of which the receipt names; the second file has the state of the latest."""
     rows = "".join(f"+90555{number:07}\n" for number in range(_BATCH + 1))
@@ -350,6 +370,14 @@ def test_workbook_is_scrubbed_as_a_workbook(izin: Izin, small: SmallGate, tmp_pa
     assert izin("scrub", scrubbed, "--since", f"{scrubbed}.receipt.json").exit_code == 1
     stopped = openpyxl.load_workbook(tmp_path / "liste.scrubbed.stopped.xlsx")["Liste"]
     assert [row[0] for row in stopped.iter_rows(values_only=True)] == ["Ad", "Can"]
+
+
+def test_workbook_with_macros_becomes_one_without(izin: Izin, tmp_path: Path):
+    """A name that promises macros would keep Excel from opening it."""
+    path = a_workbook(tmp_path / "liste.xlsm")
+    assert izin("scrub", path, *QUESTION, "--out=list.xlsm").exit_code == 2
+    assert izin("scrub", path, *QUESTION).exit_code == 0
+    assert (tmp_path / "liste.scrubbed.xlsx").exists()
 
 
 def test_damaged_workbook_exits_with_3(izin: Izin, tmp_path: Path):
