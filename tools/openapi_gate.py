@@ -6,8 +6,8 @@ from functools import partial
 
 from izin.consent.may_send import PermissionReason
 from izin.gate.answers import ANSWER_FIELDS, VERDICT_FIELDS, GateRefusal
-from izin.gate.endpoint import MAX_BODY, PATH
-from izin.gate.question import FIELDS, JSON_TYPE, MOST_RECIPIENTS, read_question
+from izin.gate.endpoint import MAX_BODY
+from izin.gate.question import FIELDS, JSON_TYPE, read_question
 from izin.runtime.api_keys.authorisation import refusals
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.problems import ProblemText
@@ -15,6 +15,7 @@ from izin.runtime.http_server.shedding import too_large, too_slow
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.consistency_token import token_of
+from izin.schemas.may_send_api import MOST_RECIPIENTS, PATH
 from tools.json_schema import Schema, closed, described
 from tools.openapi_parts import (
     SHED,

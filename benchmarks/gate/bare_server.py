@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from benchmarks.gate.questions import BRAND, PATH, recipient
+from benchmarks.gate.questions import BRAND, recipient
+from izin.schemas.may_send_api import PATH
 
 
 def app(keys: int) -> Starlette:

@@ -2,7 +2,8 @@
 
 import json
 
-PATH = "/v1/may-send"
+from izin.schemas.may_send_api import PATH
+
 BRAND = 100001
 HOST = "127.0.0.1"
 

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from izin.gate.answers import GateRefusal, answer
 from izin.gate.metrics import GateMetrics
-from izin.gate.question import JSON_TYPE, Question, ReceiptKind, read_question
+from izin.gate.question import JSON_TYPE, Question, read_question
 from izin.gate.receipts import ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
@@ -39,9 +39,9 @@ from izin.schemas.api_keys import ApiKey
 from izin.schemas.api_keys import Scope as KeyScope
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
+from izin.schemas.may_send_api import PATH, ReceiptKind
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 
-PATH = "/v1/may-send"
 MAX_BODY = 16 * 1024 * 1024
 """Of a list. A hundred thousand phone numbers take 1.6 MB."""
 REACHED_WITHIN = 0.25

@@ -9,9 +9,9 @@ from prometheus_client.registry import Collector
 
 from izin.consent.may_send import PermissionReason
 from izin.gate.health_warnings import late_channels
-from izin.gate.question import ReceiptKind
 from izin.gate.state import GateState
 from izin.runtime.settings import GateSettings
+from izin.schemas.may_send_api import ReceiptKind
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 

@@ -9,30 +9,20 @@ from typing import Any, TypeVar
 
 import orjson
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, TextEnum
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES
 from izin.consent.making import maker
 from izin.consent.message_classes import CLASSES, MessageClass, MessageKind
 from izin.consent.model import Channel, RecipientType
 from izin.consent.texts import clean
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
+from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
 
 JSON_TYPE = "application/json"
-MOST_RECIPIENTS = 100_000
-LONGEST_TEXT = 200
 _GREATEST = 2**31 - 1
 
 D = TypeVar("D")
 T = TypeVar("T")
-
-
-class ReceiptKind(TextEnum):
-    """How an answer is kept."""
-
-    LIST = "list"
-    """One record with counts and a digest of all answers."""
-    DECISION = "decision"
-    """A record for each recipient."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

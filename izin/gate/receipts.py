@@ -13,13 +13,14 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from izin.gate.question import Question, ReceiptKind
+from izin.gate.question import Question
 from izin.gate.verdicts import Verdicts
 from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.cloud_events import Headers, headers
 from izin.schemas.codec import Codec
+from izin.schemas.may_send_api import ReceiptKind
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic
 

@@ -22,11 +22,12 @@ from izin.consent.may_send import PermissionReason, unregistered, verdict
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import ConsentKey, RecipientType
 from izin.consent.violations import Violation
-from izin.gate.question import Question, ReceiptKind
+from izin.gate.question import Question
 from izin.gate.state import GateState
 from izin.runtime.api_keys.access import outside
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import ApiKey
+from izin.schemas.may_send_api import ReceiptKind
 
 ACTIVE: Final = "active"
 """The status of a brand that may send."""

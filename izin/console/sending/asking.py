@@ -8,15 +8,14 @@ import typer
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import RecipientType
 from izin.runtime.settings import SenderSettings
+from izin.schemas.may_send_api import LONGEST_TEXT
 from izin.subscribers import Gate
-
-_LONGEST_TEXT = 200
 
 
 def _short_text(text: str | None) -> str | None:
     """Return ``text``; one that is empty, or longer than the gate takes, is wrong usage."""
-    if text is not None and not 0 < len(text.strip()) <= _LONGEST_TEXT:
-        raise typer.BadParameter(f"it must have 1 to {_LONGEST_TEXT} characters")
+    if text is not None and not 0 < len(text.strip()) <= LONGEST_TEXT:
+        raise typer.BadParameter(f"it must have 1 to {LONGEST_TEXT} characters")
     return text
 
 

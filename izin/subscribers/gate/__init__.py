@@ -1,8 +1,9 @@
 """A client of the gate: whether a message may be sent, to one recipient or to a whole list."""
 
+from izin.schemas.may_send_api import ReceiptKind
 from izin.subscribers.gate.blocking import BlockingGate
 from izin.subscribers.gate.client import Gate
-from izin.subscribers.gate.question import Question, ReceiptKind
+from izin.subscribers.gate.question import Question
 from izin.subscribers.gate.verdicts import GateAnswer, Verdict
 
 __all__ = ("BlockingGate", "Gate", "GateAnswer", "Question", "ReceiptKind", "Verdict")

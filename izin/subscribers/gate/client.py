@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules import checks
+from izin.schemas.may_send_api import MOST_RECIPIENTS
 from izin.subscribers.errors import GateClosedError, GateUnavailableError
-from izin.subscribers.gate.question import MOST_RECIPIENTS, Question, checked, request_of, sendable
+from izin.subscribers.gate.question import Question, checked, request_of, sendable
 from izin.subscribers.gate.verdicts import GateAnswer, Verdict, answer_of, closed
 
 _SLICE = 1000

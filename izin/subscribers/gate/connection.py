@@ -6,6 +6,7 @@ from ssl import SSLContext
 
 import httpx
 
+from izin.schemas.may_send_api import PATH
 from izin.subscribers.errors import (
     ApiKeyRefusedError,
     GateUnavailableError,
@@ -13,7 +14,6 @@ from izin.subscribers.errors import (
     QuestionRefusedError,
 )
 
-_PATH = "/v1/may-send"
 _TRANSIENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS})
 _LONGEST_VERDICT = 512
 """Bytes of a verdict without its recipient, and more than any has."""
@@ -26,7 +26,7 @@ class GateConnection:
     """Connections to one gate, kept open between requests."""
 
     def __init__(self, url: str, api_key: str, *, trusted: SSLContext, most: int) -> None:
-        self._url = f"{url}{_PATH}"
+        self._url = f"{url}{PATH}"
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=most)
         self._client = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"},

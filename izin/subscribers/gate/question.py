@@ -2,26 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Required, TypedDict
 
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import Channel, RecipientType
-
-MOST_RECIPIENTS = 100_000
-"""Of one request."""
+from izin.schemas.may_send_api import ReceiptKind
 
 _WIRE_NAMES = {"channel": "type"}
 """Of the words that are called otherwise in a request."""
-
-
-class ReceiptKind(StrEnum):
-    """What the gate writes down of its answer, so that it can be shown later."""
-
-    LIST = "list"
-    """One receipt of the whole request."""
-    DECISION = "decision"
-    """One for each recipient."""
 
 
 class Question(TypedDict, total=False):

@@ -18,7 +18,6 @@ from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.gate import server
-from izin.gate.endpoint import PATH
 from izin.gate.state import GateState
 from izin.local import free_port
 from izin.runtime.errors import BrokerError
@@ -29,6 +28,7 @@ from izin.schemas.api_keys import ApiKey
 from izin.schemas.cloud_events import ID
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition, token_of
+from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import AUTHORIZATION, a_second_key, publish_key
 from tests.support.builders import BRAND
 from tests.support.gate import PARTITIONS, GateTopics

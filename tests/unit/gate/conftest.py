@@ -9,11 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.gate.endpoint import PATH, Gate, gate_app
+from izin.gate.endpoint import Gate, gate_app
 from izin.gate.metrics import GateMetrics
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import Scope
+from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, PHONE
 from tests.unit.gate.fakes import CODEC, LATER, FakeReceipts, FakeState

@@ -7,10 +7,11 @@ from uuid import UUID
 import httpx
 import pytest
 
-from izin.gate.endpoint import MAX_BODY, PATH
+from izin.gate.endpoint import MAX_BODY
 from izin.runtime.http_server.shedding import Shares
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.consistency_token import positions_of
+from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import a_second_key, known
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.unit.gate.conftest import SENDER, Api, a_question, serving

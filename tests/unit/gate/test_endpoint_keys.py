@@ -2,9 +2,9 @@
 
 import pytest
 
-from izin.gate.endpoint import PATH
 from izin.runtime.api_keys.access import STALE_AFTER
 from izin.schemas.api_keys import Scope
+from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving

@@ -7,11 +7,11 @@ import shlex
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel
 from izin.gate import endpoint, receipts, verdicts
-from izin.gate.endpoint import PATH
-from izin.gate.question import FIELDS, JSON_TYPE, LONGEST_TEXT, MOST_RECIPIENTS
+from izin.gate.question import FIELDS, JSON_TYPE
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.settings import GateSettings
 from izin.schemas.consistency_token import token_of
+from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, PATH
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.builders import EMAIL
 from tests.support.source_tree import ROOT

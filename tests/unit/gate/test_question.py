@@ -12,14 +12,12 @@ from izin.consent.model import Channel, RecipientType
 from izin.gate.question import (
     FIELDS,
     JSON_TYPE,
-    LONGEST_TEXT,
-    MOST_RECIPIENTS,
     Question,
-    ReceiptKind,
     read_question,
 )
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.consistency_token import LogPosition, token_of
+from izin.schemas.may_send_api import LONGEST_TEXT, MOST_RECIPIENTS, ReceiptKind
 from tests.support.builders import PHONE
 from tests.unit.gate.conftest import a_question
 

@@ -1,0 +1,18 @@
+"""What the gate and its clients both know of ``POST /v1/may-send``."""
+
+from izin.consent.enums import TextEnum
+
+PATH = "/v1/may-send"
+MOST_RECIPIENTS = 100_000
+"""Of one request."""
+LONGEST_TEXT = 200
+"""Characters of the name of a campaign, or of the basis of a class."""
+
+
+class ReceiptKind(TextEnum):
+    """How an answer is kept, so that it can be shown later."""
+
+    LIST = "list"
+    """One record with counts and a digest of all answers."""
+    DECISION = "decision"
+    """A record for each recipient."""
