@@ -1,10 +1,11 @@
 """A table in an Excel workbook: its first sheet, whose first row names the columns.
 
-objects are read and written, not formats; of a formula the value that the sheet showed. Rows are
+Values are read and written, not formats; of a formula the value that the sheet showed. Rows are
 read and written one at a time. Only the texts that a workbook shares between cells are in memory.
 """
 
 import hashlib
+import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -153,8 +154,11 @@ def _sheet(path: Path) -> Iterator[Any]:  # a ReadOnlyWorksheet, whose stubs are
                 raise UnusableFileError(
                     path, "its texts do not fit into memory; save the table as CSV (UTF-8)"
                 )
-            with closing(load_workbook(stream, read_only=True, data_only=True)) as book:
-                yield book.worksheets[0]
+            with warnings.catch_warnings():
+                # Of what is not read anyway, such as data validation.
+                warnings.filterwarnings("ignore", module="openpyxl")
+                with closing(load_workbook(stream, read_only=True, data_only=True)) as book:
+                    yield book.worksheets[0]
     except _FAULTS as error:
         raise UnusableFileError(
             path,

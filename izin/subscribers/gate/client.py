@@ -128,6 +128,8 @@ class Gate:
         Each has a receipt of its own.
         """
         asked = checked(question)
+        if isinstance(recipients, str):
+            raise TypeError("recipients is one text; give a list of them")
         answers: deque[asyncio.Task[GateAnswer]] = deque()
         try:
             async with aclosing(_batches(recipients, self._batch)) as batches:

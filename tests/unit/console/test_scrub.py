@@ -396,7 +396,8 @@ SHEET = (
     '<dimension ref="A1"/><sheetData>'
     '<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1" t="s"><v>1</v></c></row>'
     '<row r="2"><c r="A2" t="str"><f>"0"&amp;B2</f><v>05550000002</v></c>'
-    '<c r="B2"><v>5550000002</v></c></row></sheetData></worksheet>'
+    '<c r="B2"><v>5550000002</v></c></row></sheetData>'
+    '<extLst><ext uri="{CCE6A557-97BC-4b89-ADB6-D9C93CAAB3DF}"/></extLst></worksheet>'
 )
 SHARED = (
     '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'

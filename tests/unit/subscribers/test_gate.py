@@ -97,6 +97,14 @@ async def test_question_with_wrong_words_is_a_type_error(small: SmallGate, words
     assert small.requests == []
 
 
+async def test_one_text_is_no_list(small: SmallGate):
+    """Its characters would be recipients."""
+    async with gate_of(small) as gate:
+        with pytest.raises(TypeError, match="one text"):
+            await anext(gate.check(PHONE, **ASKED))
+    assert small.requests == []
+
+
 async def test_list_is_asked_about_in_batches_and_kept_in_order(small: SmallGate):
     """Of any length; a batch has a receipt of its own, and nothing is asked about nobody."""
     recipients = [f"recipient-{number}" for number in range(2503)]
