@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LIGHT = (
     *("izin.producers", "izin.subscribers"),
-    *("izin.runtime.registry_client", "izin.console.entry"),
+    *("izin.runtime.registry_client", "izin.subscribers.gate.connection", "izin.console.entry"),
 )
 WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "
 
