@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Self
 
 from izin.consent.errors import SourceError
+from izin.consent.making import maker
 
 DELIMITERS = (";", ",", "\t")
 
@@ -64,9 +65,8 @@ class TextFile:
         """Raise UnusableFileError where the file changed since then."""
         stat = self.path.stat()
         if (stat.st_size, stat.st_mtime_ns) != (self.size, self.modified_ns):
-            raise UnusableFileError(
-                self.path, "changed while it was read; read it again once its writer is done"
-            )
+            what = "changed while it was read; read it again once its writer is done"
+            raise UnusableFileError(self.path, what)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,9 @@ class FileRow:
     """Why the fields cannot be separated; then ``fields`` is the whole line."""
     values: tuple[object, ...] = ()
     """The cells as an Excel workbook has them; nothing for a text file."""
+
+
+_row = maker(FileRow)
 
 
 def examine(path: Path) -> TextFile:
@@ -153,9 +156,9 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
             else:
                 fields = _quoted(text, lines, delimiter, width)
             if fields is None:
-                yield FileRow(line=start, fields=(text,), position=lines.position, fault=fault)
+                yield _row(line=start, fields=(text,), position=lines.position, fault=fault)
             elif any(map(str.strip, fields)):
-                yield FileRow(
+                yield _row(
                     line=start, fields=_without_empty(fields, width), position=lines.position
                 )
     file.check_unchanged()
@@ -163,7 +166,8 @@ def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
 
 def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
     """Return ``fields`` without empty ones beyond ``width``, which spreadsheets append."""
-    return fields if any(map(str.strip, fields[width:])) else fields[:width]
+    is_whole = len(fields) <= width or any(map(str.strip, fields[width:]))
+    return fields if is_whole else fields[:width]
 
 
 def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, ...] | None:
@@ -224,9 +228,8 @@ def _check_header(path: Path, line: str) -> None:
                 path, f"line 1, character {place + 1}: {what}; save the table as CSV (UTF-8)"
             )
     if _is_cut(line):
-        raise UnusableFileError(
-            path, f"line 1 is longer than {MAX_LINE} characters; is it a table?"
-        )
+        what = f"line 1 is longer than {MAX_LINE} characters; is it a table?"
+        raise UnusableFileError(path, what)
 
 
 def _is_cut(line: str) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from izin.consent.making import maker
 from izin.consent.may_send import PermissionReason
 from izin.subscribers.errors import GateUnavailableError
 
@@ -29,6 +30,9 @@ class Verdict:
     """The consistency token of what the gate knew: give it as ``at_least`` to ask again later."""
     cause: str | None = None
     """Why the gate gave no answer. Then ``may_send`` is false, and the reason ``stale``."""
+
+
+_made = maker(Verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,7 @@ def _verdict(
     may_send, reason = one["may_send"], one["reason"]
     if one["recipient"] != echo or not isinstance(may_send, bool):
         raise ValueError(_UNREADABLE)
-    return Verdict(
+    return _made(
         recipient=recipient,
         may_send=may_send,
         reason=_REASONS.get(_required(reason), reason),
