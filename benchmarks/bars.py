@@ -42,6 +42,7 @@ OTHER_RUNS = {
     "chaos-sink": "make chaos STAGE=sink",
     "chaos-days": "make chaos STAGE=days",
     "chaos-webhooks": "make chaos STAGE=webhooks",
+    "chaos-gate": "make chaos STAGE=gate",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -228,6 +229,8 @@ _ALL = (
     ),
     _at_most("days-unexplained", "chaos-days", 0, "", "differences that no rule explains"),
     _at_most("webhooks-unexplained", "chaos-webhooks", 0, "", "lost, doubled or out of order"),
+    _at_most("gate-wrong-yes", "chaos-gate", 0, "", "yes after an opt-out, or without İYS"),
+    _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )

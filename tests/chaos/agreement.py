@@ -1,6 +1,6 @@
 """Check that decisions, ledger, İYS's register and permissions agree on every key."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
 from izin.demo.compare import FinalState, LedgerState, compare
@@ -13,8 +13,13 @@ async def differences(
     states: Mapping[str, Consent],
     register: Mapping[str, str],
     permitted: Mapping[str, bool],
+    *,
+    also: Collection[FinalState] = (),
 ) -> list[str]:
-    """Return where ``states``, the ledger, ``register`` and ``permitted`` differ on a key."""
+    """Return where ``states``, the ledger, ``register`` and ``permitted`` differ on a key.
+
+    ``also``: how a key may end beside being registered, or being an opt-out that İYS needs not.
+    """
     kept = {
         row.key: LedgerState(
             desired=row.desired_status or "",
@@ -26,7 +31,7 @@ async def differences(
     }
     desired = {key: str(consent.status) for key, consent in states.items()}
     found = compare(desired, kept, register, permitted)
-    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY}
+    fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY, *also}
     return [f"{one.key}: {one.what}" for one in found.differences] + [
         f"{count} keys {end}" for end, count in found.final_states.items() if end not in fine
     ]

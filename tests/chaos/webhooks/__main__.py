@@ -89,6 +89,7 @@ def report(campaign: WebhookCampaign, verdict: WebhookVerdict, *, seconds: float
             "seconds": round(seconds),
             "faults": campaign.injected,
             **asdict(verdict),
+            "failures": verdict.failures,  # asdict spoils a Counter
         },
         figures={"webhooks-unexplained": len(verdict.unexplained)},
     )

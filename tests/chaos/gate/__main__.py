@@ -1,0 +1,115 @@
+"""``python -m tests.chaos.gate``: the long campaign; ``make chaos STAGE=gate FAULTS=…``.
+
+Some hundred recipients opt in and out while senders ask two gates about them. The gates, the order
+worker and the sink are killed and frozen, the broker is killed, and the database restarts.
+
+It ends with the lines ``gate-wrong-yes`` and ``gate-yes-at-end``, ``ok`` or ``short``. Exit codes:
+0 every guarantee held, 1 one was violated, 2 wrong usage.
+"""
+
+import asyncio
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, progress, publish
+from izin.local import Kafka, Postgres, free_port
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from tests.chaos.gate.campaign import GateCampaign
+from tests.chaos.gate.verdict import GateVerdict
+from tests.support.simulator import running_simulator
+
+_SHOWN = 20
+
+app = typer.Typer(add_completion=False, help="Faults on the gate, and what came of them.")
+
+
+@app.command()
+def main(
+    faults: Annotated[int, typer.Option(min=1, help="How many are injected.")] = 100,
+    recipients: Annotated[int, typer.Option(min=10, help="Who opt in and out.")] = 300,
+    rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 8,
+    seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
+    folder: Annotated[
+        Path, typer.Option(help="Data and logs of the last campaign, and its result.")
+    ] = Path(".izin/chaos-gate"),
+) -> None:
+    """Inject faults into gates, workers and servers while senders ask, then judge every yes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    with (
+        Kafka(folder, free_port()) as kafka,
+        Postgres(folder, port=free_port()) as postgres,  # they come back under the same ports
+        running_simulator(folder) as simulator,
+    ):
+
+        def restart_broker() -> None:
+            kafka.kill()
+            kafka.start()
+
+        def restart_database() -> None:
+            postgres.stop()
+            postgres.start()
+
+        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=4)
+        ensure_topics(settings)
+        campaign = GateCampaign(
+            settings=settings,
+            database_url=postgres.url,
+            simulator=simulator,
+            folder=folder,
+            seed=seed,
+            recipients=recipients,
+            rate=rate,
+            restart_broker=restart_broker,
+            restart_database=restart_database,
+            on_progress=progress().print,
+        )
+        verdict = asyncio.run(campaign.run(faults))
+    found = report(campaign, verdict, seconds=time.monotonic() - began)
+    bars = [bar.name for bar in bars_of("chaos-gate")]
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+
+
+def report(campaign: GateCampaign, verdict: GateVerdict, *, seconds: float) -> RunReport:
+    """Return the report of the campaign."""
+    summary = (
+        f"{verdict.events} events of {campaign.recipients + campaign.refused} recipients in "
+        f"{seconds:.0f} s, {verdict.opt_outs} of them opt-outs, and {verdict.unreadable} opt-outs "
+        f"of nobody; {verdict.movements} movements at İYS"
+    )
+    answers = ", ".join(f"{count} × {reason}" for reason, count in verdict.reasons.items())
+    failures = ", ".join(f"{count} × {what}" for what, count in verdict.failures.items())
+    return RunReport(
+        tables=[
+            summary,
+            ", ".join(f"{count} × {kind}" for kind, count in campaign.injected.most_common()),
+            f"{sum(verdict.reasons.values())} answers: {answers}",
+            f"{verdict.with_token} questions with the token of an opt-out",
+            f"no answer: {failures or 'never'}",
+            f"at the end both gates say yes to {verdict.granted} of {verdict.consenting}",
+            *(f"  {one}" for one in verdict.wrong[:_SHOWN]),
+        ],
+        data={
+            "seed": campaign.seed,
+            "seconds": round(seconds),
+            "faults": campaign.injected,
+            **asdict(verdict),
+        },
+        figures={
+            "gate-wrong-yes": len(verdict.wrong),
+            "gate-yes-at-end": verdict.granted_share,
+        },
+        failures=verdict.unexplained[:_SHOWN],
+    )
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m tests.chaos.gate")

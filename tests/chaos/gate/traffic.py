@@ -1,0 +1,205 @@
+"""The lives of recipients: opt-ins and opt-outs of rising dates, each one acknowledged."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from math import inf
+from random import Random
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from izin.consent.model import ConsentEvent, Status
+from izin.iys.wire_format.json_reader import to_turkish
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import LogPosition
+from izin.schemas.records import event_to_avro
+from tests.support.builders import a_key, an_event
+
+_AGO = timedelta(hours=20)
+"""How old the first opt-ins are: within the three business days in which İYS takes them."""
+_STEP = timedelta(minutes=1)
+"""Between two events of a recipient."""
+_WITHIN = 90.0
+"""Seconds in which each is acknowledged, the start of a broker included."""
+_STALE, _UNREADABLE, _RENEWED = 0.08, 0.12, 0.2
+"""Where a recipient has opted in: of what comes next, the share up to which it is an opt-out of
+before the opt-in, one of no recipient, and another opt-in. All else is an opt-out."""
+_EXPRESS, _MISPLACED, _FROM_PERMITTED = 0.6, 0.1, 0.6
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PublishedEvent:
+    """An event that the law admits; instants in seconds since 1970."""
+
+    key: str
+    status: Status
+    at: datetime
+    """When the recipient acted."""
+    published_at: float
+    acknowledged_at: float = inf
+    position: LogPosition | None = None
+    """Where it is, once it is acknowledged."""
+
+    @property
+    def date(self) -> str:
+        """Return when the recipient acted, as İYS shows it."""
+        return to_turkish(self.at)
+
+
+@dataclass(kw_only=True)
+class Traffic:
+    """Publishes what recipients do, one event after another.
+
+    İYS refuses the consents of those whose keys are in `refused`, for it takes their numbers for
+    none; they only opt in. Those whose keys are in `permitted`, for a gate has just said yes to
+    them, opt out more often.
+    """
+
+    settings: KafkaSettings
+    random: Random
+    recipients: int
+    refused_recipients: int
+    rate: float
+    """Events a second."""
+    permitted: set[str] = field(default_factory=set)
+    events: dict[str, list[PublishedEvent]] = field(default_factory=dict)
+    """What the law admits of each key, as it was published."""
+    refused: frozenset[str] = frozenset()
+    unreadable: int = 0
+    """Opt-outs of no recipient so far."""
+    is_over: bool = False
+
+    def __post_init__(self) -> None:
+        self._codec = Codec()
+        self._client: Producer = kafka.producer(self.settings, **{"linger.ms": 0})
+        self._began = datetime.now(UTC).replace(microsecond=0) - _AGO
+        self._count = 0
+        self.refused = frozenset(_key(f"+90200{one:07d}") for one in range(self.refused_recipients))
+
+    def begin(self) -> None:
+        """Have every recipient opt in."""
+        for number in range(self.recipients):
+            self._opt_in(_key(f"+90555{number:07d}"))
+        for key in self.refused:
+            self._opt_in(key)
+        self._flush()
+
+    async def run(self, on_opt_out: Callable[[PublishedEvent], None]) -> None:
+        """Publish until `is_over`; call `on_opt_out` with each opt-out once it is acknowledged."""
+        due = time.monotonic()
+        while not self.is_over:
+            due = max(due + 1 / self.rate, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            opt_out = await asyncio.to_thread(self._live_on, self._choose())
+            if opt_out is not None:
+                on_opt_out(opt_out)
+
+    def finish(self) -> None:
+        """Have a quarter of the recipients end with an opt-out, all others with an opt-in."""
+        for number, key in enumerate(sorted(self.events)):
+            wanted = Status.ONAY if key in self.refused or number % 4 else Status.RET
+            if self.latest(key).status is wanted:
+                continue
+            if wanted is Status.RET:
+                self._opt_out(key, self._next_date(key))
+            else:
+                self._opt_in(key)
+        self._flush()
+
+    def latest(self, key: str) -> PublishedEvent:
+        """Return the event that counts."""
+        return max(self.events[key], key=lambda one: one.at)
+
+    def consenting(self) -> set[str]:
+        """Return the keys whose latest event is an opt-in that İYS takes."""
+        return {one for one in self.events if self.latest(one).status is Status.ONAY} - self.refused
+
+    def _choose(self) -> str:
+        permitted = sorted(self.permitted)
+        if permitted and self.random.random() < _FROM_PERMITTED:
+            return self.random.choice(permitted)
+        return self.random.choice(list(self.events))
+
+    def _live_on(self, key: str) -> PublishedEvent | None:
+        """Publish the next event of a key; return it, acknowledged, if it is an opt-out."""
+        opt_out = self._next_event(key)
+        self._flush()
+        return opt_out
+
+    def _next_event(self, key: str) -> PublishedEvent | None:
+        roll, latest = self.random.random(), self.latest(key)
+        if key in self.refused or latest.status is Status.RET:
+            self._opt_in(key)
+        elif roll < _STALE:
+            return self._opt_out(key, latest.at - _STEP / 2)
+        elif roll < _UNREADABLE:
+            self._opt_out_of_nobody(key)
+        elif roll < _RENEWED:
+            self._opt_in(key)
+        else:
+            return self._opt_out(key, self._next_date(key))
+        return None
+
+    def _next_date(self, key: str) -> datetime:
+        """Return an instant after all events of a key."""
+        return self.latest(key).at + _STEP if key in self.events else self._began
+
+    def _opt_in(self, key: str) -> None:
+        lanes = self.settings.topics
+        lane = lanes.express if self.random.random() < _MISPLACED else lanes.events
+        self._publish(lane.name, key, Status.ONAY, self._next_date(key))
+
+    def _opt_out(self, key: str, at: datetime) -> PublishedEvent:
+        lanes = self.settings.topics
+        lane = lanes.express if self.random.random() < _EXPRESS else lanes.events
+        return self._publish(lane.name, key, Status.RET, at)
+
+    def _publish(self, topic: str, key: str, status: Status, at: datetime) -> PublishedEvent:
+        published = PublishedEvent(key=key, status=status, at=at, published_at=time.time())
+        self.events.setdefault(key, []).append(published)
+
+        def acknowledged(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error.str()
+            published.acknowledged_at = time.time()
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None
+            assert offset is not None
+            published.position = LogPosition(topic, partition, offset)
+
+        event = self._event(key.rpartition("/")[2], status, at)
+        # Some producers key as they like, and the order stage writes the event once more.
+        written = event.event_id if self.random.random() < _MISPLACED else key
+        self._client.produce(
+            topic, key=written, value=self._encode(event), on_delivery=acknowledged
+        )
+        return published
+
+    def _opt_out_of_nobody(self, key: str) -> None:
+        """Publish an opt-out that the law refuses, under the key of somebody who opted in."""
+        self.unreadable += 1
+        event = self._event("unknown", Status.RET, self._next_date(key))
+        self._client.produce(self.settings.topics.express.name, key=key, value=self._encode(event))
+
+    def _event(self, recipient: str, status: Status, at: datetime) -> ConsentEvent:
+        self._count += 1
+        return an_event(
+            event_id=f"event-{self._count}",
+            recipient=recipient,
+            status=status,
+            consent_date=at,
+            received_at=at,
+        )
+
+    def _encode(self, event: ConsentEvent) -> bytes:
+        return self._codec.encode("ConsentEvent", event_to_avro(event))
+
+    def _flush(self) -> None:
+        assert self._client.flush(_WITHIN) == 0, "the broker did not acknowledge an event"
+
+
+def _key(recipient: str) -> str:
+    return str(a_key(recipient=recipient))
