@@ -1,18 +1,21 @@
-"""What the ledger and the order stage have said of each key: ``permissions``, ``consent-opt-outs``.
+"""What ledger and order stage have said of each key: ``permissions`` and ``consent-decisions``.
 
 An opt-out closes a key before the ledger knows of it, and a permission opens it again only by a
 newer consent: see :mod:`izin.projections.packed_permissions`. A record that cannot be read closes
 its key, for its answer may be a no.
+
+Opt-outs are read in the decisions, not in ``consent-opt-outs``, where those are missing that were
+decided after a newer opt-in, however short before: İYS may hold an older consent still.
 """
 
 import threading
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
-from izin.consent.model import Status
 from izin.projections.packed_permissions import (
     Known,
     PackedPermissions,
@@ -23,10 +26,18 @@ from izin.projections.permission_reader import PermissionReader
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.cache import put
+from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import UNREADABLE
 
 _BUCKETS = 1 << 16
 """For millions of keys."""
+
+_DECISION: Final = "Decision"
+_RET: Final = b"RET"
+"""It is in every decision on an opt-out, as the law spells it."""
+_LATEST_RET: Final = 13
+"""Of what is returned by ``consent_offsets``."""
+_MILLISECONDS: Final = 1000
 
 _log = get_logger(__name__)
 
@@ -133,32 +144,52 @@ class PermissionTable:
         return taken
 
 
-class OptOutTable:
-    """Takes the records of ``consent-opt-outs``."""
+class DecisionTable:
+    """Takes the records of ``consent-decisions``: of a key that has opted out, when it last did.
+
+    The order stage writes them, so their keys are canonical.
+    """
 
     def __init__(self, known: KnownKeys, codec: Codec, topic: str) -> None:
         self._known = known
         self._codec = codec
+        self._framed = codec.header(_DECISION)
         self._topic = topic
 
     def take(self, records: Sequence[Message]) -> int:
         """Take records until the schema of one cannot be fetched."""
         for taken, record in enumerate(records):
+            value = record.value()
+            if value is not None and _RET not in value:
+                continue
+            key = record.key() or b""
             try:
-                self._close(record.value())
+                at = self._opted_out_at(value)
             except (UndecodableError, ValueError, TypeError, KeyError) as error:
-                # The instant of the opt-out is lost: a consent must be given after now.
-                self._known.opt_out(record.key() or b"", int(time.time()))
+                # The instant of an opt-out may be lost: a consent must be given after now.
+                self._known.opt_out(key, int(time.time()))
                 self._known.note_unreadable(self._topic, record, error)
             except OurError as error:
                 _log.warning("topic not read", topic=self._topic, error=str(error))
                 return taken
+            else:
+                if at is not None:
+                    self._known.opt_out(key, at)
         return len(records)
 
-    def _close(self, value: bytes | None) -> None:
+    def _opted_out_at(self, value: bytes | None) -> int | None:
+        """Return the latest opt-out of the key, in seconds since 1970; None: there is none."""
         if value is None:
-            raise UndecodableError("a tombstone is no opt-out")
-        consent = self._codec.decode_consent(value)
-        if consent.status is not Status.RET:
-            raise UndecodableError(f"not an opt-out: its status is {consent.status}")
-        self._known.opt_out(consent.key.encode(), whole_seconds(consent.effective_at))
+            raise UndecodableError("a tombstone is no decision")
+        if value.startswith(self._framed):
+            try:
+                consent = head_offsets(value, len(self._framed))[-1]
+                milliseconds = consent_offsets(value, consent)[_LATEST_RET]
+            except (IndexError, ValueError, TypeError):
+                return self._decoded(value)  # it decides whether that is wrong, or only unusual
+            return None if milliseconds is None else milliseconds // _MILLISECONDS
+        return self._decoded(value)
+
+    def _decoded(self, value: bytes) -> int | None:
+        latest = self._codec.decode(_DECISION, value)["consent"]["latest_ret_at"]
+        return None if latest is None else whole_seconds(latest)

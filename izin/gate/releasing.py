@@ -2,9 +2,9 @@
 
 What follows from a decision is written on the partition of the key, in the transaction that moves
 ``order-positions`` of the same number. Kafka ends a transaction partition by partition, so the
-positions may be readable before the opt-out of the same transaction. But it is in its log by then,
+positions may be readable before the decision of the same transaction. But it is in its log by then,
 below the end that Kafka shows to those who read uncommitted records too. So a key is released once
-``consent-opt-outs`` was read to such an end that was asked for after the positions were seen.
+``consent-decisions`` was read to such an end that was asked for after the positions were seen.
 
 A record whose key belongs to another partition is written there again before the positions pass it.
 Its mark is released once that partition of the lane was read to such an end: there it has another.
@@ -48,7 +48,7 @@ class Releasing:
         """What is decided, and of which what follows was read."""
         self._stopped = threading.Event()
 
-    def put(self, _topic: str, partition: int, record: AvroRecord) -> None:
+    def put(self, partition: int, record: AvroRecord) -> None:
         """Take the latest Avro Positions of a partition number, which were read just now."""
         below = {
             lane: decided_below(record, lane, self._topics, self._identities)
@@ -69,13 +69,13 @@ class Releasing:
 
     @contextmanager
     def running(
-        self, opt_outs: RecordFollower, lanes: Mapping[str, RecordFollower]
+        self, decisions: RecordFollower, lanes: Mapping[str, RecordFollower]
     ) -> Iterator[None]:
         """Release keys until the context ends."""
 
         def run() -> None:
             while not self._stopped.wait(_EVERY):
-                self.release(opt_outs, lanes)
+                self.release(decisions, lanes)
 
         thread = threading.Thread(target=run, name="releasing", daemon=True)
         thread.start()
@@ -85,12 +85,12 @@ class Releasing:
             self._stopped.set()
             thread.join()
 
-    def release(self, opt_outs: RecordFollower, lanes: Mapping[str, RecordFollower]) -> None:
+    def release(self, decisions: RecordFollower, lanes: Mapping[str, RecordFollower]) -> None:
         """Release what can be released now."""
         for number, latest in list(self._latest.items()):
             # Not the latest one: where many are decided, that would never be read to its end.
             waiting = self._waiting.setdefault(number, latest)
-            if opt_outs.complete_at(number) > waiting.seen_at:
+            if decisions.complete_at(number) > waiting.seen_at:
                 self._followed[number] = waiting
                 self._waiting[number] = latest
             followed = self._followed.get(number)

@@ -1,9 +1,10 @@
 """The topics that the gate follows, and how fresh what they say is.
 
-At first it is read where the order stage is; then the opt-outs, whose end is asked for after that;
-then the permissions; and at last both input lanes, from where the order stage was. So an opt-out of
-a lane is known either as decided or as undecided. The lanes are read with uncommitted records: what
-was acknowledged behind a transaction that has not ended counts.
+At first it is read where the order stage is, and where the ledger; then the decisions that the
+ledger has not taken, whose end is asked for after that; then the permissions; and at last both
+input lanes, from where the order stage was. So an opt-out of a lane is known as undecided, as
+decided, or by what the ledger says. The lanes are read with uncommitted records: what was
+acknowledged behind a transaction that has not ended counts.
 """
 
 import threading
@@ -14,11 +15,12 @@ from time import monotonic
 from confluent_kafka import IsolationLevel, KafkaException
 
 from izin.gate.iys_freshness import IysFreshness
-from izin.gate.key_tables import KnownKeys, OptOutTable, PermissionTable
+from izin.gate.key_tables import DecisionTable, KnownKeys, PermissionTable
 from izin.gate.lane_table import LaneTable
 from izin.gate.releasing import Releasing
 from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import BrandDirectory, BrandReader
+from izin.projections.decided import taken_below
 from izin.projections.latest_records import LatestRecordReader
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
@@ -28,6 +30,7 @@ from izin.runtime.topic_follower import RecordFollower, TopicFollower
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
+from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic
 
 _POSITIONS_WITHIN = 15.0
@@ -72,6 +75,8 @@ class GateSources:
         """The followers of the topics of keys."""
         self._lanes: Mapping[str, RecordFollower] = {}
         self._positions: LatestRecordReader | None = None
+        self._ledger: AvroRecord | None = None
+        """The Avro LedgerPositions; None: none were read."""
         self._is_loaded = False
         self._is_other = False
         """Whether a topic is not the one that was read."""
@@ -99,26 +104,34 @@ class GateSources:
             BrokerError: Kafka cannot be reached, or topics are missing or do not fit together.
         """
         found = self.identities = self._identities()
-        releasing = Releasing(self._undecided, self._kafka.topics, found)
+        topics = self._kafka.topics
+        releasing = Releasing(self._undecided, topics, found)
+
+        def take(topic: str, partition: int, record: AvroRecord) -> None:
+            if topic == topics.positions.name:
+                releasing.put(partition, record)
+            else:
+                self._ledger = record
+
         positions = self._positions = LatestRecordReader(
-            self._kafka, self._codec, (self._kafka.topics.positions,), releasing.put
+            self._kafka, self._codec, (topics.positions, topics.ledger_positions), take
         )
         with ExitStack() as running:
             running.enter_context(positions.following())
             self._await(positions.loaded)
-            opt_outs, permissions = self._tables()
+            decisions, permissions = self._tables(taken_below(self._ledger, topics, found))
             lanes = self._lanes = {
                 topic.name: self._lane(topic, releasing.decided(topic.name))
-                for topic in (self._kafka.topics.express, self._kafka.topics.events)
+                for topic in (topics.express, topics.events)
             }
-            self._keyed = (opt_outs, permissions, *lanes.values())
+            self._keyed = (decisions, permissions, *lanes.values())
             if not self._stopped.is_set():
                 running.enter_context(self._brands.follow())
                 running.enter_context(self._iys.follow())
             for one in self._keyed:
                 if not self._stopped.is_set():
                     running.enter_context(one.follow(partly=True))
-            running.enter_context(releasing.running(opt_outs, lanes))
+            running.enter_context(releasing.running(decisions, lanes))
             running.enter_context(self._watching())
             self._is_loaded = not self._stopped.is_set()
             try:
@@ -130,7 +143,7 @@ class GateSources:
     def _identities(self) -> TopicIdentities:
         """Return the identities of the topics of keys, which have as many partitions each."""
         topics = self._kafka.topics
-        keyed = (topics.positions, topics.opt_outs, topics.permissions, *self._inputs())
+        keyed = (topics.positions, topics.decisions, topics.permissions, *self._inputs())
         names = [one.name for one in keyed]
         with broker_errors(self._kafka):
             found = identities(admin(self._kafka), names)
@@ -151,14 +164,18 @@ class GateSources:
                 _log.error("order positions not read", effect="input read from its beginning")
                 return
 
-    def _tables(self) -> tuple[RecordFollower, RecordFollower]:
+    def _tables(self, taken: Mapping[int, int]) -> tuple[RecordFollower, RecordFollower]:
+        """Return the followers of decisions, from where the ledger has ``taken`` them, and of
+        permissions: these say all that the ledger has taken.
+        """
         connection, topics = connection_of(self._kafka), self._kafka.topics
         return (
             RecordFollower(
                 connection,
-                topics.opt_outs,
-                OptOutTable(self._known, self._codec, topics.opt_outs.name),
+                topics.decisions,
+                DecisionTable(self._known, self._codec, topics.decisions.name),
                 until=_UNCOMMITTED,
+                starts=taken,
             ),
             RecordFollower(
                 connection,

@@ -1,4 +1,5 @@
-"""Which offsets of the input lanes are decided, as the order stage says in ``order-positions``.
+"""Which offsets of the input lanes are decided, as the order stage says in ``order-positions``, and
+which decisions the ledger has taken, as it says in ``ledger-positions``.
 
 An offset is of one topic of one cluster. A topic that was deleted and created again has the same
 name and other records at the same offsets, so the ids of both are compared.
@@ -39,6 +40,21 @@ def decided_below(
     ):
         return UNDECIDED
     return int(positions[f"{field}_offset"])
+
+
+def taken_below(
+    positions: AvroRecord | None, topics: Topics, identities: TopicIdentities
+) -> Mapping[int, int]:
+    """Return the offsets below which the ledger has taken the decisions of each partition, by the
+    Avro LedgerPositions; empty where they are missing, or of another topic.
+    """
+    if (
+        positions is None
+        or positions["cluster_id"] != identities.cluster_id
+        or positions["decisions_topic_id"] != identities.topic_ids[topics.decisions.name]
+    ):
+        return {}
+    return dict(enumerate(positions["decisions_offsets"]))
 
 
 def check_token(token: Iterable[LogPosition], topics: Topics, identities: TopicIdentities) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from confluent_kafka import TopicPartition
 
-from izin.consent.model import ConsentKey
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import AdmittedEvent, ConsentKey, Status
+from izin.consent.ordering import decide
 from izin.gate.state import GateState, Standing
 from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings
@@ -16,7 +18,13 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
-from tests.support.builders import BRAND, CUSTOMER, an_event
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    a_decision_record,
+    an_event,
+)
 from tests.support.subscribers.published import TopicWriter, key_of
 from tests.support.waiting import until
 
@@ -77,6 +85,38 @@ class GateTopics(TopicWriter):
         self.raw(topic, key.encode(), value, partition=number)
         return topic.name, number, self.end(topic, number) - 1
 
+    def decision(
+        self, key: ConsentKey, status: Status = Status.RET, *, at: datetime, after: datetime | None
+    ) -> None:
+        """Write the decision on an event of a key at ``at``, whose latest opt-in was ``after``."""
+        fields: dict[str, object] = {
+            "brand_code": key.brand_code,
+            "type": str(key.channel),
+            "recipient_type": str(key.recipient_type),
+            "recipient": key.recipient,
+        }
+        current = None
+        if after is not None:
+            current = decide(None, _admitted(after, Status.ONAY, **fields)).consent
+        record = a_decision_record(decide(current, _admitted(at, status, **fields)))
+        self.raw(self.topics.decisions, key.encode(), CODEC.encode("Decision", record))
+
+    def opt_out(self, *keys: ConsentKey, at: datetime = NOON) -> None:
+        """Have an opt-out of each key decided, which applies."""
+        for one in keys:
+            self.decision(one, at=at, after=at - timedelta(days=1))
+
+    def taken(self, *offsets: int, **overrides: object) -> None:
+        """Have the ledger say that it has taken the decisions below ``offsets``, by partition."""
+        found = identities(admin(self.settings), [self.topics.decisions.name])
+        fields: dict[str, Any] = {
+            "cluster_id": found.cluster_id,
+            "decisions_topic_id": found.topic_ids[self.topics.decisions.name],
+            "decisions_offsets": offsets,
+        }
+        value = CODEC.encode("LedgerPositions", fields | overrides)
+        self.raw(self.topics.ledger_positions, b"ledger", value)
+
     def end(self, topic: Topic, partition: int) -> int:
         """Return where a partition ends, transactions that have not ended included."""
         client = consumer(self.settings, "test", **{"isolation.level": "read_uncommitted"})
@@ -115,6 +155,13 @@ class GateTopics(TopicWriter):
             yield
         finally:
             client.abort_transaction(20)
+
+
+def _admitted(at: datetime, status: Status, **fields: object) -> AdmittedEvent:
+    event = an_event(status=status, consent_date=at, received_at=at, **fields)
+    admitted = admit(event, appended_at=at)
+    assert not isinstance(admitted, RefusedEvent), admitted.violations
+    return admitted
 
 
 def event_value(key: ConsentKey, status: str = "RET", **overrides: object) -> bytes:

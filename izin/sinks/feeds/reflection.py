@@ -20,7 +20,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent.errors import OurError
-from izin.projections.decided import check_token, decided_below
+from izin.projections.decided import check_token, decided_below, taken_below
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, offsets
@@ -103,20 +103,10 @@ class Reflection:
         )
 
     async def _until_taken(self, ends: Mapping[int, int], identities: TopicIdentities) -> None:
-        topic_id = identities.topic_ids[self.settings.topics.decisions.name]
         while True:
             changed = self.progress.changed.next
-            found = self.progress.ledger
-            if (
-                found is not None
-                and found["cluster_id"] == identities.cluster_id
-                and found["decisions_topic_id"] == topic_id
-                and all(
-                    number < len(found["decisions_offsets"])
-                    and found["decisions_offsets"][number] >= end
-                    for number, end in ends.items()
-                )
-            ):
+            taken = taken_below(self.progress.ledger, self.settings.topics, identities)
+            if all(number in taken and taken[number] >= end for number, end in ends.items()):
                 return
             await changed.wait()
 

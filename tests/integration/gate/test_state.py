@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from izin.consent.may_send import PermissionReason
-from izin.consent.model import Channel, ConsentKey, RecipientType
+from izin.consent.model import Channel, ConsentKey, RecipientType, Status
 from izin.gate.state import BrandState, ForeignTokenError, GateState, Standing
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -160,10 +160,28 @@ def test_applied_opt_out_stays_when_released(state: GateState, topics: GateTopic
 
 
 def test_stale_opt_out_is_released(state: GateState, topics: GateTopics, key: ConsentKey):
-    """The order stage wrote nothing for it: the key is as it was."""
+    """It is older than the consent that İYS holds: the key is as it was."""
     topics.event(key)
     shown(lambda: is_closed(state, key))
+    topics.decision(key, at=NOON - timedelta(hours=1), after=NOON)
     topics.decide(home(key))
+    shown(lambda: says_yes(state.standing(key)))
+
+
+def test_opt_out_behind_a_newer_opt_in_closes(
+    state: GateState, topics: GateTopics, key: ConsentKey
+):
+    """The order stage found it stale, for an opt-in overtook it; but İYS holds an older consent."""
+    topics.event(key, consent_date=LATER, received_at=LATER)
+    shown(lambda: is_closed(state, key))
+    newest = LATER + timedelta(hours=1)
+    topics.decision(key, Status.ONAY, at=newest, after=NOON)
+    topics.decision(key, at=LATER, after=newest)
+    before = state.counts().undecided
+    topics.decide(home(key))
+    shown(lambda: state.counts().undecided < before)
+    assert is_closed(state, key)
+    topics.permit(key, at=newest)
     shown(lambda: says_yes(state.standing(key)))
 
 
@@ -258,7 +276,11 @@ def test_unreadable_permission_closes_its_key(
     topics.deny(key, reason="later-reason")
     topics.permit(key)
     shown(lambda: says_yes(state.standing(key)))
-    topics.raw(topics.topics.opt_outs, key.encode(), b"{}")
+    topics.raw(topics.topics.decisions, key.encode(), b"{}")
+    topics.raw(topics.topics.decisions, (last := key_of(next(NUMBERS))).encode(), b"RET")
+    shown(lambda: is_closed(state, last))
+    assert says_yes(state.standing(key)), "no opt-out is without the word"
+    topics.raw(topics.topics.decisions, key.encode(), b"{RET}")
     shown(lambda: is_closed(state, key))
 
 

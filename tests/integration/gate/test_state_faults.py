@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import Consent
 from izin.gate import sources
 from izin.gate.state import GateState
 from izin.runtime.errors import BrokerError, RegistryError
@@ -17,6 +16,7 @@ from izin.runtime.topic_follower import follower
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
+from tests.support.builders import NOON
 from tests.support.gate import (
     PARTITIONS,
     STALE_AFTER,
@@ -65,6 +65,24 @@ def test_lanes_are_read_from_where_the_order_stage_is(topics: GateTopics):
         shown(lambda: says_yes(state.standing(KEYS[2])))
 
 
+def test_decisions_are_read_from_where_the_ledger_is(topics: GateTopics):
+    """What it has taken is in its permissions; from the beginning where it says nothing of this
+    topic. What comes later is read, too.
+    """
+    before, after = KEYS[0], OTHERS[0]
+    topics.opt_out(before, at=NOON)
+    topics.taken(*(topics.end(topics.topics.decisions, number) for number in range(PARTITIONS)))
+    topics.opt_out(after, at=NOON)
+    with following(topics.settings) as state:
+        assert says_yes(state.standing(before))
+        assert state.standing(after).opted_out
+        topics.opt_out(KEYS[1], at=NOON)
+        shown(lambda: state.standing(KEYS[1]).opted_out)
+    topics.taken(9, 9, 9, cluster_id="another")
+    with following(topics.settings) as state:
+        assert [state.standing(one).opted_out for one in KEYS] == [True, True, False]
+
+
 class RegistryAway(Codec):
     """A codec that cannot fetch the schema of one record, until ``is_away`` is reset."""
 
@@ -82,11 +100,6 @@ class RegistryAway(Codec):
         """Return a record."""
         self._fetch(data)
         return super().decode(record, data)
-
-    def decode_consent(self, data: bytes) -> Consent:
-        """Return an opt-out."""
-        self._fetch(data)
-        return super().decode_consent(data)
 
     def _fetch(self, data: bytes) -> None:
         if self.is_away and data.endswith(self._value):
@@ -132,14 +145,14 @@ def test_open_transactions_close_their_partitions(topics: GateTopics):
         for topic, number, key, value in (
             (express, 1, OTHERS[1], opt_in),
             (permissions, 2, KEYS[2], void),
-            (topics.topics.opt_outs, 0, KEYS[0], b"not read"),
+            (topics.topics.decisions, 0, KEYS[0], b"not read"),
         ):
             transactions.enter_context(topics.open_transaction(topic, number, key.encode(), value))
         topics.event(KEYS[1])
         topics.decide(0)
         shown(lambda: state.standing(KEYS[1]).opted_out)
         shown(lambda: current(state) == {0: False, 1: True, 2: False})
-        assert set(state.faults()) == {topics.topics.opt_outs.name, permissions.name}
+        assert set(state.faults()) == {topics.topics.decisions.name, permissions.name}
         assert state.standing(KEYS[0]).opted_out
         transactions.close()
         shown(lambda: current(state) == ALL_CURRENT)
