@@ -17,9 +17,10 @@ from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
+from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
-from benchmarks.gate.start import gate_start
 from benchmarks.gate.scrub import gate_scrub
+from benchmarks.gate.start import gate_start
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
@@ -68,6 +69,7 @@ register(
         "gate": gate,
         "gate-state": gate_start,
         "gate-scrub": gate_scrub,
+        "gate-backlog": gate_backlog,
     },
 )
 

@@ -34,6 +34,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "gate": ("gate",),
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
+    "gate-backlog": ("gate-backlog",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -210,6 +211,12 @@ _ALL = (
     ),
     _at_least("gate-rate", "gate", 50, "%", "of the questions that a bare endpoint answers"),
     _at_most("gate-latency", "gate", 5, "ms", "an answer at 1,000 questions a second, p99"),
+    _at_least(
+        "gate-drain", "gate-backlog", 25, "%", "of a bare endpoint's, as a backlog is drained"
+    ),
+    _at_most("gate-opt-out-drain", "gate-backlog", 1, "s", "published until it is a no, meanwhile"),
+    _at_most("gate-opt-out-idle", "gate-backlog", 250, "ms", "the same without a backlog, slowest"),
+    _at_most("gate-opt-out-alone", "gate-backlog", 250, "ms", "the same without an order worker"),
     _at_most("gate-start", "gate-state", 60, "s", "from nothing until 5 M keys are known"),
     _at_least("gate-lanes", "gate-state", 150_000, "records/s", "of a lane searched for opt-outs"),
     _at_most("gate-standing", "gate-state", 5, "µs", "what is known of a key"),

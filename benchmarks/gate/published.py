@@ -13,7 +13,7 @@ from izin.schemas.api_keys import ApiKey, Scope, new_api_key
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 
-_CUSTOMER = "acme"
+CUSTOMER = "acme"
 _KEY_ID = "0a1b2c3d4e5f-1"
 _WITHIN = 60.0
 
@@ -39,7 +39,7 @@ def permissions(count: int) -> Records:
     """Yield permissions of so many keys, all of which may be sent to."""
     key = key_of(0)
     fields: dict[str, Any] = {
-        "customer_id": _CUSTOMER,
+        "customer_id": CUSTOMER,
         "brand_code": key.brand_code,
         "type": str(key.channel),
         "recipient_type": str(key.recipient_type),
@@ -78,7 +78,7 @@ def publish_brand(settings: KafkaSettings) -> str:
     brand = {
         "brand_code": BRAND,
         "iys_code": BRAND,
-        "customer_id": _CUSTOMER,
+        "customer_id": CUSTOMER,
         "name": "Acme",
         "activated_at": BEGAN,
         "loading_deadline": None,
@@ -86,7 +86,7 @@ def publish_brand(settings: KafkaSettings) -> str:
         "suspension": None,
     }
     pulled = {
-        "customer_id": _CUSTOMER,
+        "customer_id": CUSTOMER,
         "brand_code": BRAND,
         "type": "MESAJ",
         "last_pulled_at": now,
@@ -98,7 +98,7 @@ def publish_brand(settings: KafkaSettings) -> str:
         name="bench",
         secret_hash=secret_hash,
         scopes=frozenset({Scope.ASK.value}),
-        customers=frozenset({_CUSTOMER}),
+        customers=frozenset({CUSTOMER}),
         created_at=now,
     )
     for topic, name, record in (

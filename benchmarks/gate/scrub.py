@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 
 from benchmarks import ROOT
-from benchmarks.gate.gate_process import running_gate
+from benchmarks.gate.contenders import gate_server, running
 from benchmarks.gate.published import permissions, publish, publish_brand
 from benchmarks.gate.questions import BRAND, HOST, recipient
 from benchmarks.process_usage import peak_megabytes
@@ -55,9 +55,10 @@ def gate_scrub(
         key = publish_brand(settings)
         path = _file(Path(name), recipients)
         status.update("starting the gate")
-        with running_gate(settings, Path(name)) as (_, port):
+        gate = gate_server(settings, Path(name))
+        with running(gate):
             status.update(f"scrubbing {recipients:,} recipients")
-            url = f"http://{HOST}:{port}"
+            url = f"http://{HOST}:{gate.port}"
             found = _scrub(path, {"IZIN_GATE_URL": url, "IZIN_API_KEY": key})
     table = Table(title=f"izin scrub, {recipients:,} recipients, a gate that knows {known:,}")
     for heading in ("seconds", "peak, MB", "recipients/s", "requests"):

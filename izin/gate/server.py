@@ -22,7 +22,7 @@ from izin.runtime.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.operations import operations_app
-from izin.runtime.http_server.server import HttpListeners, ListenAddress
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import producer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import GateSettings, KafkaSettings
@@ -53,17 +53,7 @@ def serve(kafka: KafkaSettings, settings: GateSettings, codec: Codec) -> None:
 
 def bound(settings: GateSettings) -> HttpListeners:
     """Return the bound listeners; raises PortError."""
-    return HttpListeners(
-        ListenAddress(
-            server="the gate", host=settings.host, port=settings.port, settings="IZIN_GATE"
-        ),
-        ListenAddress(
-            server="the gate's operations listener",
-            host=settings.operations_host,
-            port=settings.operations_port,
-            settings="IZIN_GATE_OPERATIONS",
-        ),
-    )
+    return HttpListeners(settings, server="the gate", variables="IZIN_GATE")
 
 
 async def run(  # noqa: PLR0913  # what is served, where, and until when
