@@ -38,7 +38,7 @@ class AnswerRate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class AnsweringProcess:
     """A process that answers on a port."""
 
     name: str
@@ -46,14 +46,14 @@ class Contender:
     port: int
 
 
-def bare_server(folder: Path, keys: int) -> Contender:
+def bare_server(folder: Path, keys: int) -> AnsweringProcess:
     """Return the bare endpoint, not yet started, which knows so many keys."""
     port = free_port()
     argv = (sys.executable, "-m", "benchmarks.gate.bare_server", str(port), str(keys))
-    return Contender(name=BARE, process=_child("bare", argv, folder, port), port=port)
+    return AnsweringProcess(name=BARE, process=_child("bare", argv, folder, port), port=port)
 
 
-def gate_server(settings: KafkaSettings, folder: Path) -> Contender:
+def gate_server(settings: KafkaSettings, folder: Path) -> AnsweringProcess:
     """Return the gate, not yet started."""
     port = free_port()
     environment = {
@@ -66,11 +66,11 @@ def gate_server(settings: KafkaSettings, folder: Path) -> Contender:
     }
     given = (f"{name}={value}" for name, value in environment.items())
     argv = ("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.gate")
-    return Contender(name=GATE, process=_child("gate", argv, folder, port), port=port)
+    return AnsweringProcess(name=GATE, process=_child("gate", argv, folder, port), port=port)
 
 
 @contextmanager
-def running(*contenders: Contender) -> Iterator[None]:
+def running(*contenders: AnsweringProcess) -> Iterator[None]:
     """Run ``contenders``, which are ready from the start."""
     try:
         for one in contenders:
@@ -96,7 +96,7 @@ def _child(name: str, argv: Sequence[str], folder: Path, port: int) -> Child:
 
 
 def ask(  # noqa: PLR0913  # whom, what and how
-    one: Contender, key: str, *, keys: int, seconds: float, connections: int, rate: float = 0
+    one: AnsweringProcess, key: str, *, keys: int, seconds: float, connections: int, rate: float = 0
 ) -> AnswerRate:
     """Ask one contender about single recipients of so many, for ``seconds``: ``rate`` questions a
     second, or as many as ``connections`` take.

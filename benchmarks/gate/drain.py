@@ -20,7 +20,7 @@ import typer
 from rich.table import Table
 
 from benchmarks.gate.contenders import (
-    Contender,
+    AnsweringProcess,
     ask,
     bare_server,
     gate_server,
@@ -176,7 +176,7 @@ def _measure_bare(
 
 
 def _ask_while_draining(
-    settings: KafkaSettings, one: Contender, api_key: str, load: DrainLoad
+    settings: KafkaSettings, one: AnsweringProcess, api_key: str, load: DrainLoad
 ) -> DrainTrial:
     """Ask until the backlog is drained; only what was answered before that counts.
 

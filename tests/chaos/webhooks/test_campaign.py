@@ -1,15 +1,19 @@
 """A short campaign on real servers; the long one is ``make chaos STAGE=webhooks``."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
 
 from benchmarks.webhooks.receiver import ReceivedWebhook
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.webhooks.campaign import WebhookCampaign, differences
+from tests.chaos.webhooks.__main__ import report
+from tests.chaos.webhooks.campaign import WebhookCampaign, WebhookVerdict, differences
 from tests.chaos.webhooks.subscribers import FailingSubscriber
 
 
@@ -70,6 +74,17 @@ def test_verdict_finds_what_is_wrong(came: list[tuple[str, int]], faults: list[s
     found = differences(subscriber, {("t", 0, 1): "a", ("t", 0, 2): "b"})
     assert len(found) == len(faults)
     assert all(one in other for one, other in zip(faults, found, strict=True))
+
+
+def test_failures_are_in_the_report() -> None:
+    """By kind, in the table and in JSON."""
+    verdict = WebhookVerdict(
+        events=1, deliveries=1, repeated=0, failures=Counter({"late": 2}), unexplained=()
+    )
+    campaign: Any = SimpleNamespace(injected=Counter(), subscribers=1, seed=1)
+    found = report(campaign, verdict, seconds=1)
+    assert "2 × late" in found.tables
+    assert orjson.loads(orjson.dumps(dict(found.data)))["failures"] == {"late": 2}
 
 
 def test_verdict_finds_an_event_that_overtakes_a_refused_one() -> None:

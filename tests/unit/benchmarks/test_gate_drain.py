@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.gate import drain
-from benchmarks.gate.contenders import AnswerRate, Contender
+from benchmarks.gate.contenders import AnsweringProcess, AnswerRate
 from benchmarks.gate.drain import DrainLoad, DrainTrial
 from benchmarks.order.dataset import DatasetShape
 from benchmarks.order.timer import TrialError
@@ -29,7 +29,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, shares: list[float]) -> DrainTrial:
         def close(self) -> None:
             self.closed = True
 
-    def ask(one: Contender, *_: object, seconds: float, **__: object) -> AnswerRate:
+    def ask(one: AnsweringProcess, *_: object, seconds: float, **__: object) -> AnswerRate:
         latency = LatencySummary.of(one.name, [0.001])
         questions = round(10 * seconds)
         return AnswerRate(
@@ -39,7 +39,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, shares: list[float]) -> DrainTrial:
     monkeypatch.setattr(drain, "DrainProgress", Progress)
     monkeypatch.setattr(drain, "ask", ask)
     load = DrainLoad(shape=DatasetShape(events=1000), keys=1, opt_outs=1, seconds=2)
-    one = Contender(name="gate", process=Child(Command(name="none", argv=(), log=None)), port=1)
+    one = AnsweringProcess(
+        name="gate", process=Child(Command(name="none", argv=(), log=None)), port=1
+    )
     return drain._ask_while_draining(KafkaSettings(), one, "", load)
 
 
