@@ -1,7 +1,8 @@
 """``python -m tests.chaos.gate``: the long campaign; ``make chaos STAGE=gate FAULTS=…``.
 
 Some hundred recipients opt in and out while senders ask two gates about them. The gates, the order
-worker and the sink are killed and frozen, the broker is killed, and the database restarts.
+worker and the sink are killed and frozen, the gates are cut off from the broker, the broker is
+killed, and the database restarts.
 
 It ends with the lines ``gate-wrong-yes`` and ``gate-yes-at-end``, ``ok`` or ``short``. Exit codes:
 0 every guarantee held, 1 one was violated, 2 wrong usage.
@@ -18,11 +19,14 @@ import typer
 
 from benchmarks.bars import bars_of
 from benchmarks.results import RunReport, progress, publish
-from izin.local import Kafka, Postgres, free_port
+from izin.local import Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.chaos.gate.campaign import GateCampaign
+from tests.chaos.gate.processes import GATES
 from tests.chaos.gate.verdict import GateVerdict
+from tests.chaos.order.brokers import BrokerCluster
+from tests.chaos.order.network import Network
 from tests.support.simulator import running_simulator
 
 _SHOWN = 20
@@ -45,20 +49,22 @@ def main(
     folder.mkdir(parents=True)
     began = time.monotonic()
     with (
-        Kafka(folder, free_port()) as kafka,
-        Postgres(folder, port=free_port()) as postgres,  # they come back under the same ports
+        Network(GATES, [1]) as network,
+        BrokerCluster(folder, 1, network) as cluster,
+        Postgres(folder, port=free_port()) as postgres,  # it comes back under the same port
         running_simulator(folder) as simulator,
     ):
 
         def restart_broker() -> None:
-            kafka.kill()
-            kafka.start()
+            (broker,) = cluster.brokers.values()
+            broker.kill()
+            broker.start()
 
         def restart_database() -> None:
             postgres.stop()
             postgres.start()
 
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=4)
+        settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, partitions=4)
         ensure_topics(settings)
         campaign = GateCampaign(
             settings=settings,
@@ -68,6 +74,7 @@ def main(
             seed=seed,
             recipients=recipients,
             rate=rate,
+            network=network,
             restart_broker=restart_broker,
             restart_database=restart_database,
             on_progress=progress().print,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -29,13 +30,13 @@ from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault, Victim
 from tests.chaos.gate.processes import running_gates, running_order_worker, running_sink, victims
 from tests.chaos.gate.traffic import PublishedEvent, Traffic
 from tests.chaos.gate.verdict import MARGIN, Evidence, GateVerdict, disagreements, judge
+from tests.chaos.order.network import Network
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.api_keys import an_api_key, publish_key
 from tests.support.registration import register_brand
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 
-_GATES = 2
 _UP_WITHIN = 60.0
 _FIT_WITHIN = 6.0
 """Seconds in which a process that a fault may hit is waited for."""
@@ -63,8 +64,10 @@ class GateCampaign:
     pause: tuple[float, float] = (0.6, 1.4)
     """How many seconds lie between two faults, at least and at most."""
     hold: tuple[float, float] = (1.0, 6.0)
-    """For how many seconds a process is frozen, at least and at most."""
-    stale_after: timedelta = timedelta(seconds=3)
+    """For how many seconds a process is frozen or cut off, at least and at most."""
+    stale_after: timedelta = timedelta(seconds=2)
+    network: Network | None = None
+    """Between the gates and the broker, where they can be cut off."""
     restart_broker: Callable[[], None] | None = None
     restart_database: Callable[[], None] | None = None
     on_progress: Callable[[str], None] = lambda _: None
@@ -116,7 +119,7 @@ class GateCampaign:
             running_order_worker(self.settings, self.folder) as order,
             running_sink(sinks),
             running_gates(
-                self.settings, self.folder, count=_GATES, stale_after=self.stale_after
+                self.settings, self.network, self.folder, stale_after=self.stale_after
             ) as gates,
         ):
             hit = victims(gates, order, sinks)
@@ -184,6 +187,8 @@ class GateCampaign:
 
     async def _inject(self, faults: int, hit: list[Victim]) -> None:
         kinds = dict(WEIGHTS)
+        if self.network is None:
+            del kinds[GateFault.CUT_OFF_GATE]
         if self.restart_broker is None:
             del kinds[GateFault.BROKER]
         if self.restart_database is None:
@@ -212,10 +217,17 @@ class GateCampaign:
         with suppress(TimeoutError):
             await _until(lambda: any(one.is_up for one in some), _FIT_WITHIN, what="a victim")
         victim = random.choice([one for one in some if one.is_up] or some)
+        seconds = random.uniform(*self.hold)
         if fault in KILLS:
             await asyncio.to_thread(victim.be_killed)
+        elif fault is GateFault.CUT_OFF_GATE and self.network is not None:
+            silence, resume = (
+                partial(one, worker=victim.name)
+                for one in (self.network.silence, self.network.resume)
+            )
+            await asyncio.to_thread(victim.be_held, seconds, silence, resume)
         else:
-            await asyncio.to_thread(victim.be_frozen, random.uniform(*self.hold))
+            await asyncio.to_thread(victim.be_frozen, seconds)
         return victim.name
 
     def _settle(self, traffic: Traffic) -> dict[str, Answer]:

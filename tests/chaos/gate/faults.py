@@ -14,6 +14,7 @@ class GateFault(StrEnum):
 
     KILL_GATE = "gate killed"
     FREEZE_GATE = "gate frozen"
+    CUT_OFF_GATE = "network of a gate silent"
     KILL_ORDER = "order worker killed"
     FREEZE_ORDER = "order worker frozen"
     KILL_SINK = "sink killed"
@@ -23,8 +24,9 @@ class GateFault(StrEnum):
 
 
 WEIGHTS: Mapping[GateFault, int] = {
-    GateFault.KILL_GATE: 22,
-    GateFault.FREEZE_GATE: 20,
+    GateFault.KILL_GATE: 20,
+    GateFault.FREEZE_GATE: 12,
+    GateFault.CUT_OFF_GATE: 12,
     GateFault.KILL_ORDER: 16,
     GateFault.FREEZE_ORDER: 12,
     GateFault.KILL_SINK: 13,
@@ -38,6 +40,7 @@ GATE, ORDER, SINK = "gate", "order worker", "sink"
 PARTS: Mapping[GateFault, str] = {
     GateFault.KILL_GATE: GATE,
     GateFault.FREEZE_GATE: GATE,
+    GateFault.CUT_OFF_GATE: GATE,
     GateFault.KILL_ORDER: ORDER,
     GateFault.FREEZE_ORDER: ORDER,
     GateFault.KILL_SINK: SINK,
@@ -48,7 +51,7 @@ PARTS: Mapping[GateFault, str] = {
 
 @dataclass(slots=True, kw_only=True)
 class Victim:
-    """A process that faults hit: started again once it has ended, woken once it was frozen enough.
+    """A process that faults hit: started again once it has ended, let go once it was held enough.
 
     `answers` says whether it does its work now, `start` starts it where it does not run.
     """
@@ -63,16 +66,17 @@ class Victim:
     """Whether it has worked since it was started last, and no fault has hit it since."""
     ends: list[int] = field(default_factory=list)
     """The exit statuses with which it ended by itself after it had worked."""
-    _wakes_at: float | None = None
+    _held_until: float = 0.0
+    _let_go: Callable[[], None] | None = None
+    """Ends what holds it; None: nothing does."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def supervise(self) -> None:
-        """Wake it when its time is over; start it where it has ended; note whether it works."""
+        """Let it go when its time is over; start it where it has ended; note whether it works."""
         with self._lock:
-            if self._wakes_at is not None:
-                if monotonic() < self._wakes_at:
-                    return
-                self._wake()
+            if self._let_go is not None and monotonic() < self._held_until:
+                return
+            self._release()
             status = self.process().poll()
             if status is not None:
                 if self.is_up:
@@ -85,23 +89,34 @@ class Victim:
     def be_killed(self) -> None:
         """End by SIGKILL."""
         with self._lock:
-            self.is_up, self._wakes_at = False, None
+            self.is_up = False
             self.kill()
+            self._release()
 
     def be_frozen(self, seconds: float) -> None:
         """Stop amid whatever it does, for at least so many seconds."""
+        self.be_held(
+            seconds, lambda: self._send(signal.SIGSTOP), lambda: self._send(signal.SIGCONT)
+        )
+
+    def be_held(self, seconds: float, hold: Callable[[], None], let_go: Callable[[], None]) -> None:
+        """Be held up by ``hold`` for at least so many seconds, until ``let_go``."""
         with self._lock:
+            self._release()
             self.is_up = False
-            if self.process().poll() is None:
-                self.process().send_signal(signal.SIGSTOP)
-                self._wakes_at = monotonic() + seconds
+            hold()
+            self._let_go, self._held_until = let_go, monotonic() + seconds
 
     def release(self) -> None:
-        """Wake it at once."""
+        """Let it go at once."""
         with self._lock:
-            self._wake()
+            self._release()
 
-    def _wake(self) -> None:
-        self._wakes_at = None
+    def _release(self) -> None:
+        if self._let_go is not None:
+            self._let_go()
+            self._let_go = None
+
+    def _send(self, number: signal.Signals) -> None:
         if self.process().poll() is None:
-            self.process().send_signal(signal.SIGCONT)
+            self.process().send_signal(number)

@@ -9,15 +9,18 @@ from izin.local import free_port
 from izin.local.child import answers
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.gate.faults import GATE, ORDER, SINK, Victim
+from tests.chaos.order.network import Network
 from tests.support.order.workers import Worker
 from tests.support.sink_processes import SinkProcesses
+
+GATES = ("gate-0", "gate-1")
 
 
 class GateProcess(Worker):
     """``python -m izin.gate`` under ports of its own."""
 
     def __init__(
-        self, name: str, settings: KafkaSettings, folder: Path, *, stale_after: timedelta
+        self, name: str, settings: KafkaSettings, servers: str, folder: Path, stale_after: timedelta
     ) -> None:
         port, operations_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -28,6 +31,7 @@ class GateProcess(Worker):
             folder / f"{name}.log",
             module="izin.gate",
             environment={
+                "KAFKA_BOOTSTRAP_SERVERS": servers,
                 "IZIN_KAFKA_LOG_LEVEL": "2",
                 "IZIN_LOG_LEVEL": "warning",
                 "IZIN_GATE_PORT": str(port),
@@ -43,13 +47,14 @@ class GateProcess(Worker):
 
 @contextmanager
 def running_gates(
-    settings: KafkaSettings, folder: Path, *, count: int, stale_after: timedelta
+    settings: KafkaSettings, network: Network | None, folder: Path, *, stale_after: timedelta
 ) -> Iterator[list[GateProcess]]:
-    """Run so many gates; those that run at the end are killed."""
+    """Run the gates, which reach Kafka over ``network``; they are killed at the end."""
     with ExitStack() as stack:
         gates = []
-        for number in range(count):
-            gate = GateProcess(f"gate-{number}", settings, folder, stale_after=stale_after)
+        for name in GATES:
+            servers = network.bootstrap_servers(name) if network else settings.bootstrap_servers
+            gate = GateProcess(name, settings, servers, folder, stale_after)
             stack.callback(gate.kill)
             gates.append(gate)
         yield gates

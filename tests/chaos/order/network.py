@@ -58,9 +58,9 @@ class Network:
         for proxy in self._of(worker, broker):
             self._loop.call_soon_threadsafe(proxy.silence)
 
-    def resume(self) -> None:
-        """Forward everything again."""
-        for proxy in self._proxies.values():
+    def resume(self, *, worker: str | None = None) -> None:
+        """Forward everything again, of `worker` alone if it is given."""
+        for proxy in self._of(worker, None):
             self._loop.call_soon_threadsafe(proxy.resume)
 
     def _of(self, worker: str | None, broker: int | None) -> list[Proxy]:
