@@ -3,9 +3,9 @@
 Of a key it knows the ledger's answer (``permissions``), opt-outs that are decided and that the
 ledger may not know yet (``consent-decisions``, from where ``ledger-positions`` says it has taken
 them), and such as are not decided yet (both input lanes, from where ``order-positions`` says they
-are). It is current where each of these topics was
-seen read to its end a short time ago: the end of all records, committed or not, so a transaction
-that does not end makes the keys of its partition stale, and no others.
+are). It is current where each of these topics was seen read to its end a short time ago: the end of
+all records, committed or not, so a transaction that does not end makes the keys of its partition
+stale, and no others.
 """
 
 import asyncio
