@@ -48,7 +48,7 @@ class Releasing:
         """What is decided, and of which what follows was read."""
         self._stopped = threading.Event()
 
-    def put(self, partition: int, record: AvroRecord) -> None:
+    def put(self, _topic: str, partition: int, record: AvroRecord) -> None:
         """Take the latest Avro Positions of a partition number, which were read just now."""
         below = {
             lane: decided_below(record, lane, self._topics, self._identities)

@@ -109,7 +109,7 @@ class GateSources:
 
         def take(topic: str, partition: int, record: AvroRecord) -> None:
             if topic == topics.positions.name:
-                releasing.put(partition, record)
+                releasing.put(topic, partition, record)
             else:
                 self._ledger = record
 
