@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from izin.gate.answers import GateRefusal, answer
 from izin.gate.metrics import GateMetrics
-from izin.gate.question import JSON_TYPE, Question, read_question
+from izin.gate.question import JSON_TYPE, AskedQuestion, read_question
 from izin.gate.receipts import ReceiptRecord, ReceiptWriter, receipt_records
 from izin.gate.state import ForeignTokenError, GateState
 from izin.gate.verdicts import Judge, judge_all
@@ -62,7 +62,7 @@ _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gate:
+class GateEndpoint:
     """The ASGI application of the path at which senders ask."""
 
     state: GateState
@@ -123,7 +123,7 @@ class Gate:
         with self.lists.taking(key.name):
             yield MAX_BODY
 
-    async def _answer(self, request: Request, question: Question, key: ApiKey) -> list[bytes]:
+    async def _answer(self, request: Request, question: AskedQuestion, key: ApiKey) -> list[bytes]:
         """Return the answer to ``question`` in parts; raises RequestRefusedError."""
         if not self.is_loaded():
             raise GateRefusal.STARTING.error()
@@ -158,7 +158,7 @@ class Gate:
         self.metrics.judged(answered.reasons)
         return answer(as_of, receipt_id, answered.json)
 
-    async def _is_reached(self, question: Question) -> bool:
+    async def _is_reached(self, question: AskedQuestion) -> bool:
         """Return whether the state reflects what ``question`` demands, after a short wait.
 
         An exempt message does not depend on the state.
@@ -204,7 +204,7 @@ async def _send(parts: Sequence[bytes], send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def gate_app(gate: Gate, faults: Faults) -> Starlette:
+def gate_app(gate: GateEndpoint, faults: Faults) -> Starlette:
     """Return the ASGI application of ``gate``, which is ready while there are no ``faults``."""
     return Starlette(
         routes=[Route(PATH, gate, methods=["POST"]), *health(faults, with_reasons=False)],

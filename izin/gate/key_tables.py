@@ -115,7 +115,7 @@ class KnownKeys:
         self._known.opt_out(key, at)
 
 
-class PermissionTable:
+class PermissionRecords:
     """Takes the records of ``permissions``. The ledger writes them, so their keys are canonical."""
 
     def __init__(self, known: KnownKeys, codec: Codec, topic: str) -> None:
@@ -144,7 +144,7 @@ class PermissionTable:
         return taken
 
 
-class DecisionTable:
+class DecisionRecords:
     """Takes the records of ``consent-decisions``: of a key that has opted out, when it last did.
 
     The order stage writes them, so their keys are canonical.

@@ -103,7 +103,7 @@ _RECEIPTS = {str(one): one for one in ReceiptKind}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class AskedQuestion:
     """Whether a message may be sent to recipients."""
 
     brand_code: int
@@ -121,10 +121,10 @@ class Question:
     at_least: tuple[LogPosition, ...] | None
 
 
-_question = maker(Question)
+_question = maker(AskedQuestion)
 
 
-def read_question(content_type: str, body: bytes) -> Question:
+def read_question(content_type: str, body: bytes) -> AskedQuestion:
     """Return the question in ``body``.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from izin.gate.question import Question
+from izin.gate.question import AskedQuestion
 from izin.gate.verdicts import Verdicts
 from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
@@ -46,7 +46,7 @@ class ReceiptRecord(NamedTuple):
 
 
 def receipt_records(  # noqa: PLR0913  # what a receipt says
-    question: Question,
+    question: AskedQuestion,
     answered: Verdicts,
     key: ApiKey,
     codec: Codec,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 import uvloop
 
-from izin.gate.endpoint import Gate, gate_app
+from izin.gate.endpoint import GateEndpoint, gate_app
 from izin.gate.health_warnings import iys_warnings, suspensions
 from izin.gate.metrics import GateMetrics
 from izin.gate.receipts import OPTIONS, ReceiptWriter
@@ -75,7 +75,7 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
         keys = opened.enter_context(ApiKeyReader(kafka, codec).follow())
         receipts = opened.enter_context(writer)
         async with _following(state, stopping, when_read) as is_read:
-            gate = Gate(
+            gate = GateEndpoint(
                 state=state,
                 is_loaded=is_read,
                 keys=keys,
@@ -130,7 +130,7 @@ def _now() -> datetime:
 
 
 async def _listen(
-    gate: Gate, broker: BrokerWatch, listeners: HttpListeners, stopping: asyncio.Event
+    gate: GateEndpoint, broker: BrokerWatch, listeners: HttpListeners, stopping: asyncio.Event
 ) -> None:
     watching = asyncio.create_task(broker.run(), name="broker watch")
     registry = gate.metrics.registry

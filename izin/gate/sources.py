@@ -15,7 +15,7 @@ from time import monotonic
 from confluent_kafka import IsolationLevel, KafkaException
 
 from izin.gate.iys_freshness import IysFreshness
-from izin.gate.key_tables import DecisionTable, KnownKeys, PermissionTable
+from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.releasing import Releasing
 from izin.gate.undecided import UndecidedOptOuts
@@ -173,14 +173,14 @@ class GateSources:
             RecordFollower(
                 connection,
                 topics.decisions,
-                DecisionTable(self._known, self._codec, topics.decisions.name),
+                DecisionRecords(self._known, self._codec, topics.decisions.name),
                 until=_UNCOMMITTED,
                 starts=taken,
             ),
             RecordFollower(
                 connection,
                 topics.permissions,
-                PermissionTable(self._known, self._codec, topics.permissions.name),
+                PermissionRecords(self._known, self._codec, topics.permissions.name),
                 until=_UNCOMMITTED,
             ),
         )

@@ -22,7 +22,7 @@ from izin.consent.may_send import PermissionReason, unregistered, verdict
 from izin.consent.message_classes import MessageClass
 from izin.consent.model import ConsentKey, RecipientType
 from izin.consent.violations import Violation
-from izin.gate.question import Question
+from izin.gate.question import AskedQuestion
 from izin.gate.state import GateState
 from izin.runtime.api_keys.access import outside
 from izin.runtime.settings import GateSettings
@@ -38,7 +38,7 @@ _key = maker(ConsentKey)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class SharedAnswer:
     """What is said of a recipient; one for all of whom the same is said."""
 
     may_send: bool
@@ -47,12 +47,12 @@ class Outcome:
     """The end of the JSON object of a recipient."""
 
 
-class Verdict(NamedTuple):
+class RecipientVerdict(NamedTuple):
     """Whether a message may be sent to one recipient."""
 
     recipient: str | None
     """Normalised; None where it is no valid address."""
-    outcome: Outcome
+    outcome: SharedAnswer
 
 
 def is_iys_current(pulled_at: datetime | None, now: datetime, most: timedelta) -> bool:
@@ -69,7 +69,7 @@ class Judge:
     def __init__(  # noqa: PLR0913  # what a verdict depends on
         self,
         state: GateState,
-        question: Question,
+        question: AskedQuestion,
         key: ApiKey,
         settings: GateSettings,
         now: datetime,
@@ -112,19 +112,21 @@ class Judge:
         self._partitions: list[int] = []
         """Of the only recipient, as each of the types: to find them takes as long as the rest."""
 
-    def verdicts(self, texts: Sequence[str]) -> list[Verdict]:
+    def verdicts(self, texts: Sequence[str]) -> list[RecipientVerdict]:
         """Return the verdicts on some recipients, by what the state is now."""
         self._currents.clear()
         return [self._verdict(one) for one in texts]
 
-    def _verdict(self, text: str) -> Verdict:
+    def _verdict(self, text: str) -> RecipientVerdict:
         question = self._question
         found = read_recipient(text, question.channel)
         if isinstance(found, Violation):
             reason = unregistered(question.recipient_type)
-            return Verdict(None, _no_address(reason, found.code))
+            return RecipientVerdict(None, _no_address(reason, found.code))
         if self._is_plain:
-            return Verdict(found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True))
+            return RecipientVerdict(
+                found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True)
+            )
         state = self._state
         key = self._key(question.recipient_type, found)
         is_current = self._is_current and self._is_read(key, 0)
@@ -137,7 +139,9 @@ class Judge:
             opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
         retailer = question.retailer_code
         covered = retailer is None or retailer in standing.retailers
-        return Verdict(found, self._outcome(standing.reason, opted_out, is_current, covered))
+        return RecipientVerdict(
+            found, self._outcome(standing.reason, opted_out, is_current, covered)
+        )
 
     def partitions(self) -> set[int]:
         """Return the partitions on which the verdict of a question about one recipient depends."""
@@ -167,7 +171,7 @@ class Judge:
 
     def _outcome(
         self, standing: PermissionReason, opted_out: bool, is_current: bool, covered: bool
-    ) -> Outcome:
+    ) -> SharedAnswer:
         return _by_law(
             standing,
             self._question.message_class,
@@ -190,7 +194,7 @@ def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
     suspended: bool,
     covered: bool,
     needs_registration: bool,
-) -> Outcome:
+) -> SharedAnswer:
     permitted = verdict(
         standing,
         message_class=message_class,
@@ -205,20 +209,20 @@ def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
 
 
 @cache
-def _no_address(reason: PermissionReason, code: str) -> Outcome:
+def _no_address(reason: PermissionReason, code: str) -> SharedAnswer:
     return _outcome(reason, False, violation=code)
 
 
-def _outcome(reason: PermissionReason, may_send: bool, **more: str) -> Outcome:
+def _outcome(reason: PermissionReason, may_send: bool, **more: str) -> SharedAnswer:
     said = orjson.dumps({"may_send": may_send, "reason": str(reason), **more})
-    return Outcome(may_send=may_send, reason=reason, tail=b"," + said[1:])
+    return SharedAnswer(may_send=may_send, reason=reason, tail=b"," + said[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     """The verdicts of one question, in its order."""
 
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[RecipientVerdict]
     """Empty where no receipt of each was wanted: they take room."""
     json: Sequence[bytes]
     """Their JSON objects with commas between them, in some parts."""
@@ -229,9 +233,9 @@ class Verdicts:
     a recipient that is no valid address is what was given. None where no receipt was wanted."""
 
 
-async def judge_all(judge: Judge, question: Question) -> Verdicts:
+async def judge_all(judge: Judge, question: AskedQuestion) -> Verdicts:
     """Return the verdicts of ``question``; between some of them, others have their turn."""
-    verdicts: list[Verdict] = []
+    verdicts: list[RecipientVerdict] = []
     parts: list[bytes] = []
     reasons: dict[PermissionReason, int] = {}
     hashed = None if question.receipt is None else hashlib.sha256()

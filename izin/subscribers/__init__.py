@@ -38,9 +38,9 @@ from izin.subscribers.gate import (
     BlockingGate,
     Gate,
     GateAnswer,
+    GateVerdict,
     Question,
     ReceiptKind,
-    Verdict,
 )
 from izin.subscribers.permission_list import PermissionList
 from izin.subscribers.subscription import subscribe
@@ -63,6 +63,7 @@ __all__ = (
     "GateAnswer",
     "GateClosedError",
     "GateUnavailableError",
+    "GateVerdict",
     "KafkaAccess",
     "MessageClass",
     "NotPermittedError",
@@ -84,6 +85,5 @@ __all__ = (
     "Status",
     "UnconfirmedChangesError",
     "UnreadableRecord",
-    "Verdict",
     "subscribe",
 )

@@ -40,7 +40,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership.effects import OutputRecord
 from tests.contract.schemas.examples import golden
-from tests.support.topics import delete_topics
+from tests.support.subscribers.topics import delete_topics
 from tests.support.waiting import until
 
 pytestmark = [

@@ -16,7 +16,7 @@ from izin.producers.files.columns import ColumnsError
 from izin.producers.files.delimited import FileRow, UnusableFileError
 from izin.producers.files.tables import Cells, Table
 from izin.producers.mapping.field_names import fold
-from izin.subscribers import Gate, Question, Verdict
+from izin.subscribers import Gate, GateVerdict, Question
 
 YES, NO = "yes", "no"
 UNREADABLE_ROW = "unreadable-row"
@@ -107,7 +107,7 @@ async def _judged(
     how: Scrub,
     tally: ScrubTally,
     is_wanted: Callable[[FileRow], bool] = lambda _: True,
-) -> AsyncGenerator[tuple[FileRow, Verdict | None], None]:
+) -> AsyncGenerator[tuple[FileRow, GateVerdict | None], None]:
     """Yield each row of ``table`` that is wanted with the verdict on its recipient; None for one
     whose fields cannot be separated.
     """
@@ -158,7 +158,7 @@ class _AskedRows:
             yield self.waiting.popleft()
 
 
-def _words(verdict: Verdict | None, tally: ScrubTally) -> tuple[str, str]:
+def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
     """Return the cells of a row's verdict, and count it."""
     if verdict is None:
         tally.unreadable += 1

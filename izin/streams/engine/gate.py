@@ -15,7 +15,7 @@ Lane = tuple[str, int]
 """A topic and a partition number."""
 
 
-class Gate:
+class FetchGate:
     """Shared by the worker's event loop, which opens and closes, and the consumer's thread."""
 
     def __init__(self) -> None:

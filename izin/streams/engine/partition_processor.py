@@ -27,7 +27,7 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.streams.engine.gate import Gate, Lane
+from izin.streams.engine.gate import FetchGate, Lane
 from izin.streams.engine.transport import RecordBatch
 from izin.streams.engine.turns import Turn, Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
@@ -57,7 +57,7 @@ class PartitionProcessor:
         *,
         lanes: Sequence[str],
         stage: OrderStage,
-        gate: Gate,
+        gate: FetchGate,
         acquiring: asyncio.Semaphore,
         turns: Turns,
         latest: LatestRecords,

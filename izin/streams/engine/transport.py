@@ -49,7 +49,7 @@ from izin.streams.engine.fetching import (
     positions,
     shorten_waits,
 )
-from izin.streams.engine.gate import Gate, Lane
+from izin.streams.engine.gate import FetchGate, Lane
 from izin.streams.guard import SourceRecord
 
 SCHEME = "batch"
@@ -95,7 +95,7 @@ class RecordBatch(NamedTuple):
 class BatchConsumerThread(PatientConsumerThread):
     """Fetches in its own thread and event loop, and makes batches of what it fetched."""
 
-    gate: Gate
+    gate: FetchGate
     """Which lanes may be fetched; :func:`register` sets it."""
     ahead: frozenset[str] = frozenset()
     """The topics whose records are delivered before any other's: see :func:`register`."""
@@ -256,7 +256,7 @@ class Transport(driver.Transport):
     Producer = NoProducer
 
 
-def register(gate: Gate, *, ahead: Iterable[str] = ()) -> None:
+def register(gate: FetchGate, *, ahead: Iterable[str] = ()) -> None:
     """Make ``batch://`` a broker scheme of Faust.
 
     Only lanes that are open at ``gate`` are fetched. Records of the topics ``ahead`` are delivered

@@ -16,7 +16,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
-from izin.streams.engine.gate import Gate, Lane
+from izin.streams.engine.gate import FetchGate, Lane
 from izin.streams.engine.partition_processor import PartitionProcessor
 from izin.streams.engine.transport import RecordBatch
 from izin.streams.engine.turns import Turns
@@ -49,7 +49,7 @@ class OrderWorker:
         budget: DeadLetterBudget = BUDGET,
         suppressions: SuppressionKeys = NO_SUPPRESSIONS,
     ) -> None:
-        self.gate = Gate()
+        self.gate = FetchGate()
         self.assigned: frozenset[int] = frozenset()
         """The partitions that the group gave this worker."""
         self.generation = 0

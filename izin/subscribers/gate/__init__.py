@@ -4,6 +4,6 @@ from izin.schemas.may_send_api import ReceiptKind
 from izin.subscribers.gate.blocking import BlockingGate
 from izin.subscribers.gate.client import Gate
 from izin.subscribers.gate.question import Question
-from izin.subscribers.gate.verdicts import GateAnswer, Verdict
+from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict
 
-__all__ = ("BlockingGate", "Gate", "GateAnswer", "Question", "ReceiptKind", "Verdict")
+__all__ = ("BlockingGate", "Gate", "GateAnswer", "GateVerdict", "Question", "ReceiptKind")

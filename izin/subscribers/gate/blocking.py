@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar, Unpack
 from izin.subscribers.errors import GateClosedError
 from izin.subscribers.gate.client import Gate
 from izin.subscribers.gate.question import Question
-from izin.subscribers.gate.verdicts import GateAnswer, Verdict
+from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict
 
 T = TypeVar("T")
 
@@ -53,11 +53,13 @@ class BlockingGate:
             running.loop.call_soon_threadsafe(running.left.set)
             running.thread.join()
 
-    def may_send(self, recipient: str, **question: Unpack[Question]) -> Verdict:
+    def may_send(self, recipient: str, **question: Unpack[Question]) -> GateVerdict:
         """Return whether the message may be sent to ``recipient`` now, as :meth:`Gate.may_send`."""
         return self._wait(self._gate.may_send(recipient, **question))
 
-    def check(self, recipients: Iterable[str], **question: Unpack[Question]) -> Iterator[Verdict]:
+    def check(
+        self, recipients: Iterable[str], **question: Unpack[Question]
+    ) -> Iterator[GateVerdict]:
         """Yield a verdict for each of ``recipients``, in their order, as :meth:`Gate.check`.
 
         ``recipients`` is iterated in the gate's own thread.

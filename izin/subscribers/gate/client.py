@@ -16,7 +16,7 @@ from izin.runtime.setting_rules import checks
 from izin.schemas.may_send_api import MOST_RECIPIENTS
 from izin.subscribers.errors import GateClosedError, GateUnavailableError
 from izin.subscribers.gate.question import Question, checked, request_of, sendable
-from izin.subscribers.gate.verdicts import GateAnswer, Verdict, answer_of, closed
+from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict, answer_of, closed
 
 _SLICE = 1000
 """Recipients between two turns of the event loop."""
@@ -92,7 +92,7 @@ class Gate:
         if connection is not None:
             await connection.close()
 
-    async def may_send(self, recipient: str, **question: Unpack[Question]) -> Verdict:
+    async def may_send(self, recipient: str, **question: Unpack[Question]) -> GateVerdict:
         """Return whether the message may be sent to ``recipient`` now.
 
         Raises:
@@ -107,7 +107,7 @@ class Gate:
 
     async def check(
         self, recipients: Recipients, **question: Unpack[Question]
-    ) -> AsyncGenerator[Verdict, None]:
+    ) -> AsyncGenerator[GateVerdict, None]:
         """Yield a verdict for each of ``recipients``, any number, in their order.
 
         Raises:

@@ -14,7 +14,7 @@ _REASONS = {one.value: one for one in PermissionReason}  # calling the enumerati
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class GateVerdict:
     """Whether the message may be sent to one recipient, and why."""
 
     recipient: str = field(repr=False)
@@ -32,24 +32,24 @@ class Verdict:
     """Why the gate gave no answer. Then ``may_send`` is false, and the reason ``stale``."""
 
 
-_made = maker(Verdict)
+_made = maker(GateVerdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateAnswer:
     """The answer to one request: verdicts in the order of its recipients."""
 
-    verdicts: tuple[Verdict, ...] = field(repr=False)
+    verdicts: tuple[GateVerdict, ...] = field(repr=False)
     receipt: str | None
     as_of: str | None
     cause: str | None = None
-    """Why there was no answer; see :class:`Verdict`."""
+    """Why there was no answer; see :class:`GateVerdict`."""
 
 
 def closed(recipients: Sequence[str], cause: str) -> GateAnswer:
     """Return the answer where the gate gave none: no to each of ``recipients``."""
     verdicts = (
-        Verdict(recipient=one, may_send=False, reason=PermissionReason.STALE, cause=cause)
+        GateVerdict(recipient=one, may_send=False, reason=PermissionReason.STALE, cause=cause)
         for one in recipients
     )
     return GateAnswer(verdicts=tuple(verdicts), receipt=None, as_of=None, cause=cause)
@@ -76,7 +76,7 @@ def answer_of(body: bytes, recipients: Sequence[str], sent: Sequence[str]) -> Ga
 
 def _verdict(
     one: dict[str, Any], echo: str, recipient: str, receipt: str | None, as_of: str | None
-) -> Verdict:
+) -> GateVerdict:
     may_send, reason = one["may_send"], one["reason"]
     if one["recipient"] != echo or not isinstance(may_send, bool):
         raise ValueError(_UNREADABLE)

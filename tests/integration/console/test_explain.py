@@ -25,7 +25,7 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.console.conftest import Izin
 from tests.support.builders import BRAND, NOON, PHONE
-from tests.support.receipts import a_decision_receipt, a_receipt
+from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
 

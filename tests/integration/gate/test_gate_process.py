@@ -31,7 +31,7 @@ from izin.schemas.consistency_token import LogPosition, token_of
 from izin.schemas.may_send_api import PATH
 from tests.support.api_keys import AUTHORIZATION, a_second_key, publish_key
 from tests.support.builders import BRAND
-from tests.support.gate import PARTITIONS, GateTopics
+from tests.support.gate.topics import PARTITIONS, GateTopics
 from tests.support.subscribers.published import a_recipient, key_of
 from tests.support.waiting import until
 from tests.unit.gate.conftest import SENDER, a_question

@@ -17,7 +17,7 @@ from izin.subscribers import Channel, Gate, Question
 from tests.integration.gate.test_gate_process import receipts, serving
 from tests.support.api_keys import API_KEY, publish_key
 from tests.support.builders import BRAND
-from tests.support.gate import PARTITIONS, GateTopics
+from tests.support.gate.topics import PARTITIONS, GateTopics
 from tests.support.subscribers.published import a_recipient, key_of
 from tests.unit.gate.conftest import SENDER
 

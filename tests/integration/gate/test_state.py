@@ -16,7 +16,7 @@ from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.consistency_token import LogPosition
 from izin.schemas.partitioning import partition_of
 from tests.support.builders import BRAND, CUSTOMER, NOON
-from tests.support.gate import (
+from tests.support.gate.topics import (
     PARTITIONS,
     GateTopics,
     event_value,

@@ -17,7 +17,7 @@ from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
 from tests.support.builders import NOON
-from tests.support.gate import (
+from tests.support.gate.topics import (
     PARTITIONS,
     STALE_AFTER,
     GateTopics,

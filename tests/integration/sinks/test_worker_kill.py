@@ -10,7 +10,7 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
 from tests.integration.sinks.test_worker import publish
-from tests.support.receipts import a_receipt, publish_receipts
+from tests.support.gate.receipts import a_receipt, publish_receipts
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 

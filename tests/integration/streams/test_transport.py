@@ -19,7 +19,7 @@ from faust.transport.drivers import TRANSPORTS
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine import app, fetching, transport
-from izin.streams.engine.gate import Gate
+from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread, RecordBatch
 
 
@@ -40,8 +40,8 @@ def test_private_name_that_moved_is_found() -> None:
 
 def test_transport_registered_twice_is_unchanged() -> None:
     """The scheme leads to the transport, however often it is registered."""
-    transport.register(Gate())
-    transport.register(Gate())
+    transport.register(FetchGate())
+    transport.register(FetchGate())
     assert TRANSPORTS.by_name(transport.SCHEME) is transport.Transport
 
 
@@ -69,7 +69,7 @@ class BatchReader:
     def __init__(self, consumer: AIOKafkaConsumer, *places: TopicPartition) -> None:
         self.consumer = consumer
         self.place = places[0]
-        self.gate = Gate()
+        self.gate = FetchGate()
         self.opening = self.gate.open(dict.fromkeys(places, 0))
         self._thread = BatchConsumerThread.__new__(BatchConsumerThread)
         self._thread.gate = self.gate

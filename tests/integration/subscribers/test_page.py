@@ -21,7 +21,7 @@ from tests.support.registry import MemoryRegistry
 from tests.support.subscribers import page_clients
 from tests.support.subscribers.page_clients import ROOT, RunningClient, blocks
 from tests.support.subscribers.published import TopicWriter, an_opt_out, key_of
-from tests.support.topics import delete_topics
+from tests.support.subscribers.topics import delete_topics
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]

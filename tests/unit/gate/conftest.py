@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.gate.endpoint import Gate, gate_app
+from izin.gate.endpoint import GateEndpoint, gate_app
 from izin.gate.metrics import GateMetrics
 from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.settings import GateSettings
@@ -34,7 +34,7 @@ class Api:
     client: httpx.AsyncClient
     state: FakeState
     receipts: FakeReceipts
-    gate: Gate
+    gate: GateEndpoint
     now: list[datetime]
     loaded: list[bool]
 
@@ -64,7 +64,7 @@ async def serving(keys: ApiKeyDirectory | None = None, **settings: object) -> As
     """Serve a gate to whoever has a key of ``keys``."""
     state, receipts, now, loaded = FakeState(), FakeReceipts(), [LATER], [True]
     given = GateSettings.model_validate(settings)
-    gate = Gate(
+    gate = GateEndpoint(
         state=state,  # type: ignore[arg-type]
         is_loaded=lambda: loaded[0],
         keys=keys or known(SENDER),

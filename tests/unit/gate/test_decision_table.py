@@ -6,7 +6,7 @@ import pytest
 
 from izin.consent.model import Consent, Status
 from izin.consent.ordering import decide
-from izin.gate.key_tables import DecisionTable, KnownKeys
+from izin.gate.key_tables import DecisionRecords, KnownKeys
 from izin.projections.packed_permissions import whole_seconds
 from izin.schemas.codec import Codec, UndecodableError
 from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event
@@ -16,9 +16,9 @@ BEFORE = NOON - timedelta(days=1)
 
 
 @pytest.fixture
-def table() -> DecisionTable:
+def table() -> DecisionRecords:
     """Return a table of no key."""
-    return DecisionTable(KnownKeys(), CODEC, "consent-decisions")
+    return DecisionRecords(KnownKeys(), CODEC, "consent-decisions")
 
 
 def an_opt_in() -> Consent:
@@ -38,7 +38,7 @@ def an_opt_in() -> Consent:
     ids=["first-opt-in", "first-opt-out", "applied", "stale", "opted-in-again"],
 )
 def test_both_ways_to_read_agree(
-    table: DecisionTable, current: Consent | None, status: Status, at: object, latest: object
+    table: DecisionRecords, current: Consent | None, status: Status, at: object, latest: object
 ):
     """Whether the opt-out applied, was stale, or is an earlier one of the key."""
     decision = decide(current, an_admitted_event(status=status, consent_date=at))
@@ -47,7 +47,7 @@ def test_both_ways_to_read_agree(
     assert table._opted_out_at(value) == table._decoded(value) == expected
 
 
-def test_what_is_no_decision_is_unreadable(table: DecisionTable):
+def test_what_is_no_decision_is_unreadable(table: DecisionRecords):
     """Cut short, or a tombstone."""
     value = CODEC.encode("Decision", a_decision_record(decide(None, a_ret())))
     for wrong in (value[:20], b"RET", None):

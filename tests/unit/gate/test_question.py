@@ -12,7 +12,7 @@ from izin.consent.model import Channel, RecipientType
 from izin.gate.question import (
     FIELDS,
     JSON_TYPE,
-    Question,
+    AskedQuestion,
     read_question,
 )
 from izin.runtime.http_server.problems import RequestRefusedError
@@ -29,14 +29,14 @@ JSON = st.recursive(
 )
 
 
-def read(**overrides: object) -> Question:
+def read(**overrides: object) -> AskedQuestion:
     """Return the question of a body."""
     return read_question(JSON_TYPE, json.dumps(a_question(**overrides)).encode())
 
 
 def test_least_question_is_a_commercial_one():
     """About a private person, by the brand itself, without a receipt."""
-    assert read() == Question(
+    assert read() == AskedQuestion(
         brand_code=100001,
         channel=Channel.MESAJ,
         recipient_type=RecipientType.BIREYSEL,

@@ -18,6 +18,7 @@ from izin.subscribers import (
     Gate,
     GateClosedError,
     GateUnavailableError,
+    GateVerdict,
     MessageClass,
     NotPermittedError,
     PermissionReason,
@@ -25,7 +26,6 @@ from izin.subscribers import (
     QuestionRefusedError,
     ReceiptKind,
     SettingError,
-    Verdict,
 )
 from tests.support.api_keys import API_KEY
 from tests.support.builders import BRAND
@@ -41,7 +41,7 @@ def gate_of(small: SmallGate, **options: Any) -> Gate:  # noqa: ANN401  # any op
     return Gate(small.url, API_KEY, **{"timeout": timedelta(seconds=30), **options})
 
 
-async def verdicts(gate: Gate, recipients: list[str], **more: Any) -> list[Verdict]:  # noqa: ANN401  # any word
+async def verdicts(gate: Gate, recipients: list[str], **more: Any) -> list[GateVerdict]:  # noqa: ANN401  # any word
     """Return all verdicts on ``recipients``."""
     return [one async for one in gate.check(recipients, **ASKED, **more)]
 

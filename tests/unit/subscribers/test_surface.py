@@ -15,7 +15,7 @@ def test_exported_names_are_these():
     assert set(subscribers.__all__) == {
         *("ApiKeyRefusedError", "BlockingGate", "Gate", "GateAnswer", "GateClosedError"),
         *("GateUnavailableError", "MessageClass", "NotPermittedError", "Question"),
-        *("QuestionRefusedError", "ReceiptKind", "Verdict"),
+        *("QuestionRefusedError", "ReceiptKind", "GateVerdict"),
         *("Answer", "BrokerError", "Change", "ChangeId", "ChangeKind", "Channel"),
         *("CheckpointLostError", "CheckpointStore", "ConfirmationOrderError", "ConsentKey"),
         *("KafkaAccess", "OptedOut", "OutcomeKind", "OutcomeReached", "PermissionChanged"),

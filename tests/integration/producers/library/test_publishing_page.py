@@ -27,7 +27,7 @@ from tests.integration.producers.intake_process import IntakeProcess, publish_br
 from tests.support.api_keys import API_KEY
 from tests.support.builders import CUSTOMER, a_key
 from tests.support.subscribers.page_clients import ROOT, blocks, node_command, python_command
-from tests.support.topics import delete_topics
+from tests.support.subscribers.topics import delete_topics
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(300)]
 

@@ -17,7 +17,7 @@ from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import Clock, a_phone
 from tests.support.builders import PHONE, a_key
-from tests.support.receipts import a_decision_receipt, a_receipt, publish_receipts
+from tests.support.gate.receipts import a_decision_receipt, a_receipt, publish_receipts
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 

@@ -8,7 +8,7 @@ import pytest
 from izin.consent.errors import SourceError
 from izin.sinks.ledger.history.receipts import KIND, movements_of, receipt_key
 from tests.support.builders import CUSTOMER, NOON, PHONE, a_key
-from tests.support.receipts import a_decision_receipt, a_receipt
+from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 ID = a_receipt()["receipt_id"]
 
