@@ -249,7 +249,7 @@ class GateCampaign:
 
 
 async def _supervise(hit: list[Victim]) -> None:
-    """Start what has ended and wake what was frozen, until cancelled."""
+    """Start what has ended and let go what was held, until cancelled."""
     while True:
         for one in hit:
             await asyncio.to_thread(one.supervise)

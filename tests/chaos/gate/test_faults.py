@@ -1,0 +1,96 @@
+"""What faults do to a process, and what is noted of it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault, Victim
+
+
+class Running:
+    """A process that does nothing for a minute, or ends at once."""
+
+    def __init__(self) -> None:
+        self.argv = ["sleep", "60"]
+        self.starts = 0
+        self.start()
+
+    def start(self) -> None:
+        self.starts += 1
+        self.process = subprocess.Popen(self.argv)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """Yield a process, which is killed afterwards."""
+    found = Running()
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def victim(running: Running) -> Victim:
+    """Return it as a victim that is up."""
+    found = Victim(
+        name="one",
+        part="gate",
+        process=lambda: running.process,
+        start=running.start,
+        kill=running.kill,
+        answers=lambda: True,
+    )
+    found.supervise()
+    assert found.is_up
+    return found
+
+
+def state(running: Running) -> str:
+    """Return the kernel's letter for the state of the process."""
+    stat = Path(f"/proc/{running.process.pid}/stat").read_text(encoding="utf-8")
+    return stat.rpartition(")")[2].split()[0]
+
+
+def test_killed_process_is_started_again(victim: Victim, running: Running):
+    """Its end was asked for, so it is not noted; also where it was frozen before."""
+    victim.be_frozen(60)
+    victim.be_killed()
+    assert not victim.is_up
+    victim.supervise()
+    assert (running.starts, victim.is_up, victim.ends) == (2, False, [])
+    victim.supervise()
+    assert victim.is_up
+
+
+def test_process_that_ends_by_itself_is_noted(victim: Victim, running: Running):
+    """A gate must not end because Kafka is away."""
+    running.kill()
+    victim.supervise()
+    assert victim.ends == [-9]
+    assert running.starts == 2
+
+
+def test_frozen_process_is_let_go_in_time(victim: Victim, running: Running):
+    """Not before, and at once when the campaign is over."""
+    victim.be_frozen(60)
+    victim.supervise()
+    assert state(running) == "T"
+    assert not victim.is_up
+    victim.release()
+    assert state(running) != "T"
+    victim.be_frozen(0)
+    victim.supervise()
+    assert victim.is_up
+    assert state(running) != "T"
+
+
+def test_every_fault_has_a_weight_and_a_target():
+    """One without would never be injected, or hit nothing."""
+    assert set(WEIGHTS) == set(GateFault)
+    assert set(GateFault) - set(PARTS) == {GateFault.BROKER, GateFault.DATABASE}
+    assert set(PARTS) >= KILLS
