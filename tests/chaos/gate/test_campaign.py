@@ -40,5 +40,4 @@ async def test_gates_under_faults_never_say_yes_wrongly(
     assert found.unexplained == ()
     assert found.granted == found.consenting > 10
     assert found.with_token > 0
-    assert found.unreadable >= 0
     assert set(campaign.injected) == set(GateFault) - OF_SERVERS
