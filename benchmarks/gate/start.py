@@ -92,7 +92,6 @@ def gate_start(
         data=asdict(found),
         figures={
             "gate-start": found.start_seconds,
-            "gate-lanes": rate,
             "gate-standing": found.standing_us,
         },
         failures=[] if found.keys == keys else [f"{found.keys:,} keys of {keys:,} are known"],
