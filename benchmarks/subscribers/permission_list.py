@@ -185,6 +185,7 @@ def _permission(key: ConsentKey) -> dict[str, Any]:
         **_fields(key),
         "may_send": True,
         "previous_may_send": None,
+        "retailers": None,
         "reason": "registered",
         "desired": "ONAY",
         "registered": "ONAY",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault, Victim
+from tests.support.waiting import until
 
 
 class Running:
@@ -79,14 +80,14 @@ def test_frozen_process_is_let_go_in_time(victim: Victim, running: Running):
     """Not before, and at once when the campaign is over."""
     victim.be_frozen(60)
     victim.supervise()
-    assert state(running) == "T"
+    until(lambda: state(running) == "T")
     assert not victim.is_up
     victim.release()
-    assert state(running) != "T"
+    until(lambda: state(running) != "T")
     victim.be_frozen(0)
     victim.supervise()
     assert victim.is_up
-    assert state(running) != "T"
+    until(lambda: state(running) != "T")
 
 
 def test_every_fault_has_a_weight_and_a_target():

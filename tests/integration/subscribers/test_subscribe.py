@@ -14,8 +14,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from izin.consent.errors import NaiveInstantError
-from izin.runtime import topic_follower
 from izin.runtime.kafka_environment import KafkaAccess
+from izin.runtime.topic_follower import follower
 from izin.schemas.codec import Codec
 from izin.subscribers import (
     BrokerError,
@@ -376,7 +376,7 @@ async def test_lost_checkpoint_is_an_error(access: KafkaAccess, writer: TopicWri
 
 async def test_kafka_out_of_reach_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch):
     """At the first change; not before, and not never."""
-    for module in (group_consumer, topic_follower):
+    for module in (group_consumer, follower):
         monkeypatch.setattr(module, "_TIMEOUT", 1.0)
     changes = subscribe("sms", access=KafkaAccess(bootstrap_servers="127.0.0.1:1"))
     with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1.*KAFKA_BOOTSTRAP_SERVERS"):
