@@ -7,33 +7,33 @@ looked at; the order stage has decided none of them.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from confluent_kafka import IsolationLevel
 from rich.table import Table
 
 from benchmarks.events import BEGAN
+from benchmarks.gate.published import Records, key_of, permissions, publish
+from benchmarks.gate.questions import BRAND
 from benchmarks.process_usage import peak_megabytes
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
-from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
+from izin.consent.model import ConsentEvent
 from izin.gate.lane_table import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts
-from izin.runtime.kafka import connection_of, producer
+from izin.runtime.kafka import connection_of
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_follower import RecordFollower
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.schemas.topics import Topic
 
 _PARTITIONS = 12
-_BRAND = 600001
 _ASKED = 20_000
 _APART = 7919
 """Keys that are asked for one after the other are far from one another."""
@@ -67,10 +67,10 @@ def gate_start(
         tempfile.TemporaryDirectory() as folder,
         installation(Path(folder), partitions=_PARTITIONS) as settings,
     ):
-        _publish(settings, settings.topics.permissions, _permissions(keys))
+        publish(settings, settings.topics.permissions, permissions(keys))
         started, state = _start(settings)
         count, standing_us = state.counts().keys, _standing_us(state, keys)
-        _publish(settings, settings.topics.events, _events(events))
+        publish(settings, settings.topics.events, _events(events))
         found = StartTiming(
             keys=count,
             start_seconds=started,
@@ -108,7 +108,7 @@ def _start(settings: KafkaSettings) -> tuple[float, GateState]:
 
 
 def _standing_us(state: GateState, keys: int) -> float:
-    asked = [_key(number * _APART % keys) for number in range(_ASKED)]
+    asked = [key_of(number * _APART % keys) for number in range(_ASKED)]
 
     def ask() -> None:
         for key in asked:
@@ -143,49 +143,11 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _publish(settings: KafkaSettings, topic: Topic, records: Iterable[tuple[bytes, bytes]]) -> None:
-    # The ledger writes pages of 2,000 records over all partitions.
-    client = producer(settings, **{"batch.num.messages": 2_000 // _PARTITIONS})
-    for key, value in records:
-        while True:
-            try:
-                client.produce(topic.name, value, key)
-                break
-            except BufferError:
-                client.poll(0.1)
-    if client.flush(60):
-        raise TimeoutError("the broker did not take the records within 60 s")
-
-
-def _permissions(count: int) -> Iterable[tuple[bytes, bytes]]:
-    key = _key(0)
-    fields: dict[str, Any] = {
-        "customer_id": "acme",
-        "brand_code": key.brand_code,
-        "type": str(key.channel),
-        "recipient_type": str(key.recipient_type),
-        "recipient": key.recipient,
-        "may_send": True,
-        "previous_may_send": None,
-        "reason": "registered",
-        "desired": "ONAY",
-        "registered": "ONAY",
-        "registered_at": BEGAN,
-        "consent_date": BEGAN,
-        "since": BEGAN,
-        "retailers": None,
-    }
-    encode = Codec().template_encoder("Permission", fields, {"recipient"})
-    for number in range(count):
-        key = _key(number)
-        yield key.encode(), encode({"recipient": key.recipient})
-
-
-def _events(count: int) -> Iterable[tuple[bytes, bytes]]:
+def _events(count: int) -> Records:
     event = ConsentEvent(
         event_id="",
         customer_id="acme",
-        brand_code=_BRAND,
+        brand_code=BRAND,
         type="MESAJ",
         recipient_type="BIREYSEL",
         recipient="",
@@ -202,15 +164,6 @@ def _events(count: int) -> Iterable[tuple[bytes, bytes]]:
         "ConsentEvent", event_to_avro(event), {"event_id", "recipient"}
     )
     for number in range(count):
-        key = _key(number)
+        key = key_of(number)
         event_id = f"bench-{number:028}"
         yield key.encode(), encode({"event_id": event_id, "recipient": key.recipient})
-
-
-def _key(number: int) -> ConsentKey:
-    return ConsentKey(
-        brand_code=_BRAND,
-        channel=Channel.MESAJ,
-        recipient_type=RecipientType.BIREYSEL,
-        recipient=f"+90555{number:07}",
-    )

@@ -89,12 +89,12 @@ def receipt_records(  # noqa: PLR0913  # what a receipt says
     if question.receipt is ReceiptKind.LIST:
         yield record(receipt_id, shared)
         return
-    for index, (recipient, outcome) in enumerate(answered.verdicts):
+    for index, (recipient, verdict) in enumerate(answered.recipients):
         decision: dict[str, Any] = {
             "index": index,
             "recipient": recipient,
-            "may_send": outcome.may_send,
-            "reason": str(outcome.reason),
+            "may_send": verdict.may_send,
+            "reason": str(verdict.reason),
         }
         yield record(f"{receipt_id}/{index}", shared | decision)
 

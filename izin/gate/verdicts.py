@@ -39,7 +39,7 @@ _key = maker(ConsentKey)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedAnswer:
-    """What is said of a recipient; one for all of whom the same is said."""
+    """Whether a message may be sent; one for all recipients of whom the same is said."""
 
     may_send: bool
     reason: PermissionReason
@@ -47,12 +47,12 @@ class SharedAnswer:
     """The end of the JSON object of a recipient."""
 
 
-class RecipientVerdict(NamedTuple):
-    """Whether a message may be sent to one recipient."""
+class JudgedRecipient(NamedTuple):
+    """A recipient with its verdict."""
 
     recipient: str | None
     """Normalised; None where it is no valid address."""
-    outcome: SharedAnswer
+    verdict: SharedAnswer
 
 
 def is_iys_current(pulled_at: datetime | None, now: datetime, most: timedelta) -> bool:
@@ -112,20 +112,20 @@ class Judge:
         self._partitions: list[int] = []
         """Of the only recipient, as each of the types: to find them takes as long as the rest."""
 
-    def verdicts(self, texts: Sequence[str]) -> list[RecipientVerdict]:
+    def verdicts(self, texts: Sequence[str]) -> list[JudgedRecipient]:
         """Return the verdicts on some recipients, by what the state is now."""
         self._currents.clear()
         return [self._verdict(one) for one in texts]
 
-    def _verdict(self, text: str) -> RecipientVerdict:
+    def _verdict(self, text: str) -> JudgedRecipient:
         question = self._question
         found = read_recipient(text, question.channel)
         if isinstance(found, Violation):
             reason = unregistered(question.recipient_type)
-            return RecipientVerdict(None, _no_address(reason, found.code))
+            return JudgedRecipient(None, _no_address(reason, found.code))
         if self._is_plain:
-            return RecipientVerdict(
-                found, self._outcome(PermissionReason.NOT_REGISTERED, False, True, True)
+            return JudgedRecipient(
+                found, self._by_facts(PermissionReason.NOT_REGISTERED, False, True, True)
             )
         state = self._state
         key = self._key(question.recipient_type, found)
@@ -137,10 +137,12 @@ class Judge:
             is_current = is_current and self._is_read(other, number)
             of_other = state.standing(other)
             opted_out |= of_other.opted_out or of_other.reason is PermissionReason.OPTED_OUT
+            # Where the latest record of the other cannot be read, it may be an opt-out.
+            is_current = is_current and of_other.reason is not PermissionReason.STALE
         retailer = question.retailer_code
         covered = retailer is None or retailer in standing.retailers
-        return RecipientVerdict(
-            found, self._outcome(standing.reason, opted_out, is_current, covered)
+        return JudgedRecipient(
+            found, self._by_facts(standing.reason, opted_out, is_current, covered)
         )
 
     def partitions(self) -> set[int]:
@@ -169,7 +171,7 @@ class Judge:
             recipient=recipient,
         )
 
-    def _outcome(
+    def _by_facts(
         self, standing: PermissionReason, opted_out: bool, is_current: bool, covered: bool
     ) -> SharedAnswer:
         return _by_law(
@@ -205,24 +207,24 @@ def _by_law(  # noqa: PLR0913, PLR0917  # the facts; by position, for the cache
         covered=covered,
         needs_registration=needs_registration,
     )
-    return _outcome(permitted.reason, permitted.may_send)
+    return _said(permitted.reason, permitted.may_send)
 
 
 @cache
 def _no_address(reason: PermissionReason, code: str) -> SharedAnswer:
-    return _outcome(reason, False, violation=code)
+    return _said(reason, False, violation=code)
 
 
-def _outcome(reason: PermissionReason, may_send: bool, **more: str) -> SharedAnswer:
-    said = orjson.dumps({"may_send": may_send, "reason": str(reason), **more})
-    return SharedAnswer(may_send=may_send, reason=reason, tail=b"," + said[1:])
+def _said(reason: PermissionReason, may_send: bool, **more: str) -> SharedAnswer:
+    text = orjson.dumps({"may_send": may_send, "reason": str(reason), **more})
+    return SharedAnswer(may_send=may_send, reason=reason, tail=b"," + text[1:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdicts:
     """The verdicts of one question, in its order."""
 
-    verdicts: Sequence[RecipientVerdict]
+    recipients: Sequence[JudgedRecipient]
     """Empty where no receipt of each was wanted: they take room."""
     json: Sequence[bytes]
     """Their JSON objects with commas between them, in some parts."""
@@ -235,7 +237,7 @@ class Verdicts:
 
 async def judge_all(judge: Judge, question: AskedQuestion) -> Verdicts:
     """Return the verdicts of ``question``; between some of them, others have their turn."""
-    verdicts: list[RecipientVerdict] = []
+    kept: list[JudgedRecipient] = []
     parts: list[bytes] = []
     reasons: dict[PermissionReason, int] = {}
     hashed = None if question.receipt is None else hashlib.sha256()
@@ -248,14 +250,14 @@ async def judge_all(judge: Judge, question: AskedQuestion) -> Verdicts:
         texts = question.recipients[at : at + _AT_ONCE]
         found = judge.verdicts(texts)
         if is_each_kept:
-            verdicts += found
+            kept += found
         for one in found:
-            reason = one.outcome.reason
+            reason = one.verdict.reason
             reasons[reason] = reasons.get(reason, 0) + 1
         parts.append(
             b",".join(
                 [
-                    b'{"recipient":' + orjson.dumps(text) + one.outcome.tail
+                    b'{"recipient":' + orjson.dumps(text) + one.verdict.tail
                     for text, one in zip(texts, found, strict=True)
                 ]
             )
@@ -263,9 +265,9 @@ async def judge_all(judge: Judge, question: AskedQuestion) -> Verdicts:
         if hashed is not None:
             for text, one in zip(texts, found, strict=True):
                 recipient = text if one.recipient is None else one.recipient
-                hashed.update(f"{start}{recipient}\t{one.outcome.reason}\n".encode())
+                hashed.update(f"{start}{recipient}\t{one.verdict.reason}\n".encode())
     return Verdicts(
-        verdicts=verdicts,
+        recipients=kept,
         json=parts,
         reasons=reasons,
         digest=None if hashed is None else hashed.hexdigest(),

@@ -96,7 +96,7 @@ def victims(gates: list[GateProcess], order: Worker, sinks: SinkProcesses) -> li
     return [
         *of_gates,
         Victim(
-            name=ORDER,
+            name=order.name,
             part=ORDER,
             process=lambda: order.process,
             start=order.start,

@@ -28,7 +28,8 @@ _WITHIN = 90.0
 _STALE, _UNREADABLE, _RENEWED = 0.08, 0.12, 0.2
 """Where a recipient has opted in: of what comes next, the share up to which it is an opt-out of
 before the opt-in, one of no recipient, and another opt-in. All else is an opt-out."""
-_EXPRESS, _MISPLACED, _FROM_PERMITTED = 0.6, 0.1, 0.6
+_OPT_OUT, _OPT_IN = 0.4, 0.8
+_EXPRESS, _MISPLACED = 0.6, 0.1
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -119,10 +120,15 @@ class Traffic:
         return {one for one in self.events if self.latest(one).status is Status.ONAY} - self.refused
 
     def _choose(self) -> str:
-        permitted = sorted(self.permitted)
-        if permitted and self.random.random() < _FROM_PERMITTED:
-            return self.random.choice(permitted)
-        return self.random.choice(list(self.events))
+        """Return whose next event it is: as many opt out as opt in, and some are anybody."""
+        roll = self.random.random()
+        if roll < _OPT_OUT:
+            some = sorted(self.permitted)
+        elif roll < _OPT_IN:
+            some = [one for one in self.events if self.latest(one).status is Status.RET]
+        else:
+            some = []
+        return self.random.choice(some or list(self.events))
 
     def _live_on(self, key: str) -> PublishedEvent | None:
         """Publish the next event of a key; return it, acknowledged, if it is an opt-out."""

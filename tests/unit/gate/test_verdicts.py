@@ -91,6 +91,17 @@ async def test_merchant_is_stale_with_the_partition_of_the_person(api: Api):
     assert await api.said(recipient_type="TACIR") == (False, "stale")
 
 
+async def test_merchant_is_stale_where_the_person_is_unreadable(api: Api):
+    """The record may be an opt-out; the other way round it does not matter."""
+    api.state.put(a_standing(), recipient_type="TACIR")
+    api.state.put(a_standing(PermissionReason.STALE))
+    assert await api.said(recipient_type="TACIR") == (False, "stale")
+    assert await api.said() == (False, "stale")
+    api.state.put(a_standing(PermissionReason.STALE), recipient_type="TACIR")
+    api.state.put(a_standing())
+    assert await api.said() == REGISTERED
+
+
 @pytest.mark.parametrize(
     ("pulled_at", "expected"),
     [
