@@ -63,8 +63,8 @@ class OptOutGuard:
     def review(self, change: Change) -> Change | None:
         """Return ``change`` as it is delivered; None: not before the opt-outs are known.
 
-        A permission by a consent that is not newer than an opt-out of its key denies. Opt-outs, and
-        what stops or removes a key, never wait.
+        A permission by a consent that is not newer than an opt-out of its key denies. Nothing but
+        permissions that are to be compared waits.
         """
         match change:
             case OptedOut():

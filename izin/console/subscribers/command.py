@@ -185,7 +185,8 @@ def remove(
             run_on_ledger(lambda ledger: registry.remove(ledger, name, by=by, now=now))
             say(f"subscriber {name} removed")
             return
-        found, lanes, _ = run_on_ledger(lambda ledger: look(ledger, kafka_settings(), name))
+        kafka = kafka_settings()
+        found, lanes, _ = run_on_ledger(lambda ledger: look(ledger, kafka, name))
     waiting = sum(one.open + one.unread for one in lanes)
     say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
     say(f"{waiting} records wait for it; add --execute to remove it")

@@ -88,7 +88,7 @@ def test_created_key_is_printed_once(izin: Izin, registered: str) -> None:
         (("keys", "rotate", "crm"), 3, "izin keys list"),
         (("keys", "rotate", "shop", "--grace=soon"), 2, "PT24H"),
         (("keys", "rotate", "shop", "--grace=-PT1H"), 2, "negative"),
-        (("keys", "revoke", "crm"), 3, "izin keys list"),
+        (("keys", "revoke", "crm"), 3, "there is no valid key crm; see: izin keys list"),
     ],
 )
 def test_unlawful_orders_are_refused(

@@ -71,8 +71,8 @@ WHERE subscriber_id = %(id)s AND topic = %(topic)s AND partition = %(partition)s
 
 -- name: of-keys
 -- The deliveries of keys. Of a removed subscriber the history has the name.
-SELECT coalesce(s.name, 'removed, no. ' || d.subscriber_id) AS subscriber, d.type, d.topic, d.partition, d."offset", d.webhook_id, d.attempts, d.status, d.delivered_at,
-    d.key
+SELECT coalesce(s.name, 'removed, no. ' || d.subscriber_id) AS subscriber, d.type, d.topic, d.partition, d."offset",
+    d.webhook_id, d.attempts, d.status, d.delivered_at, d.key
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(k.key, 0) AND d.key = k.key
 LEFT JOIN subscribers AS s ON s.id = d.subscriber_id
