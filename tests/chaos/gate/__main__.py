@@ -36,7 +36,7 @@ app = typer.Typer(add_completion=False, help="Faults on the gate, and what came 
 
 @app.command()
 def main(
-    faults: Annotated[int, typer.Option(min=1, help="How many are injected.")] = 100,
+    faults: Annotated[int, typer.Option(min=1, help="How many are injected.")] = 200,
     recipients: Annotated[int, typer.Option(min=10, help="Who opt in and out.")] = 300,
     rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 8,
     seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
