@@ -14,7 +14,7 @@ from tests.support.gate.receipts import a_receipt, publish_receipts
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 
-pytestmark = [pytest.mark.database, pytest.mark.broker]
+pytestmark = [pytest.mark.database, pytest.mark.broker, pytest.mark.timeout(240)]
 
 RECIPIENTS = [a_phone(number) for number in range(400)]
 
@@ -123,7 +123,7 @@ async def test_worker_beside_a_frozen_one_goes_on(  # noqa: PLR0917 - fixtures
         processes.start()
         processes.freeze(0)
         publish(kafka_settings, *harness.decided(*(ret(one) for one in RECIPIENTS)))
-        await until(is_settled, within=60)
+        await until(is_settled, within=100)
         processes.thaw(0)
     finally:
         processes.end()
