@@ -95,7 +95,7 @@ def _scrub(path: Path, environment: Mapping[str, str]) -> ScrubTiming:
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
     while process.poll() is None:
         peak = max(peak, peak_megabytes(process.pid))
-        time.sleep(_POLL)
+        time.sleep(_POLL)  # to look without a pause would use the CPU that is measured
     seconds = time.perf_counter() - began
     printed, _ = process.communicate()
     if process.returncode:

@@ -1,6 +1,6 @@
 """An opt-out (RET) that is too large to be carried loses texts, never its effect.
 
-Its texts are cut, and its evidence is dropped; the input topic has them. İYS is told none of them
+Its texts are cut, and its evidence is dropped; the input topic has them. İYS receives none of them
 but the source, so it stays registrable.
 """
 

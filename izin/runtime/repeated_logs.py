@@ -18,7 +18,7 @@ COUNTED = ("repeated", "seconds")
 _OURS = "izin"
 _INTERVAL = 60.0
 _MESSAGES = 500
-"""How many different messages are told apart; of more, the oldest are forgotten."""
+"""How many different messages are kept apart; of more, the oldest are forgotten."""
 _NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}:\d+)|\d+")
 """A number, but for an address, which is the first group."""
 

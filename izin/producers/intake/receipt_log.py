@@ -1,7 +1,7 @@
 """The topic ``first-receipts``, written by every endpoint and followed by each.
 
 A new process reads the day that the topic has while it already answers: whoever needs an instant
-waits for the reader to reach it, or is told to retry.
+waits for the reader to reach it, or has to retry.
 """
 
 import threading

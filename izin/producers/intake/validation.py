@@ -6,7 +6,7 @@ keeps the instant of its first receipt at any endpoint: see
 date lies ahead of the broker's clock, as far as this endpoint can tell. A date of the last day may
 have been ahead at the first receipt, so it is looked up.
 
-Where the first receipt cannot be determined, an opt-in (ONAY) is postponed: the sender is told to
+Where the first receipt cannot be determined, an opt-in (ONAY) is postponed: the sender has to
 retry. An opt-out (RET) is neither refused nor kept waiting: after a short wait it counts from this
 receipt. That is exact for a first attempt; a retry of it counts later than the first, and so closes
 an opt-in that was given in between, which harms nobody's right.

@@ -35,7 +35,7 @@ def test_hostile_events_stop_no_opt_out(
     make_settings: Callable[[int], KafkaSettings],
     start_worker: Callable[[str, KafkaSettings], Worker],
 ) -> None:
-    """Everything is decided or dead-lettered, and the worker ends when it is told to."""
+    """Everything is decided or dead-lettered, and the worker ends when it is asked to."""
     settings = make_settings(PARTITIONS)
     lanes = settings.topics.events.name, settings.topics.express.name
     hostile = HostileRecords(CODEC, "ConsentEvent", an_avro_event, seed=15)

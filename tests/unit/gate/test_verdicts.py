@@ -232,7 +232,7 @@ async def test_long_list_is_answered_in_order(api: Api):
 
 
 async def test_warnings_name_brands_and_channels(api: Api):
-    """For operators; what is closed is told from what is late."""
+    """For operators; it differs where a brand is closed and where it is late."""
     settings = api.gate.settings
     now = NOON + settings.iys_warns_after
     assert iys_warnings(api.state, settings, now) == {}  # type: ignore[arg-type]

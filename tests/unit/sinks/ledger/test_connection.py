@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL are told apart by SQLSTATE: what a value did, and what passes without us."""
+"""PostgreSQL errors are distinguished by SQLSTATE: what a value did, and what passes by itself."""
 
 import psycopg
 import pytest
