@@ -172,7 +172,7 @@ def _write(
     since ``before``.
     """
     table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
-    source = FileMark(name=path.name, digest=table.digest)
+    source = FileMark(name=path.name, digest=table.file.digest)
     if before is not None and source != before.result:
         say(f"{path.name} is not as it was scrubbed; what is in it now is asked about")
     place = recipient_place(table.headers, question.type, column)
@@ -208,7 +208,7 @@ async def _ask(table: Table, how: Scrub, tally: ScrubTally, *, work: ScrubWork) 
 def _progress(table: Table) -> Iterator[OnProgress]:
     """Show how much of ``table`` was read."""
     with Bars(console=err, transient=True) as bars:
-        task = bars.add_task(escape(table.path.name), total=table.size)
+        task = bars.add_task(escape(table.file.path.name), total=table.size)
         yield lambda position: bars.update(task, completed=position)
 
 

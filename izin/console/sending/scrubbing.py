@@ -72,7 +72,7 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
                 tally.written += 1
                 writer.write(row, [*kept, *_words(verdict, tally)])
         if not tally.rows:
-            raise UnusableFileError(table.path, "has a header and no rows; export it again")
+            raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 
 
 async def recheck(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
@@ -149,7 +149,8 @@ class _AskedRows:
                 yield _cell(row, self._how.column)
             elif (unreadable := unreadable + 1) > _MOST_UNREADABLE:
                 raise UnusableFileError(
-                    self._table.path, f"over {_MOST_UNREADABLE} rows cannot be read: {row.fault}"
+                    self._table.file.path,
+                    f"over {_MOST_UNREADABLE} rows cannot be read: {row.fault}",
                 )
 
     def unreadable(self) -> Iterator[FileRow]:
@@ -178,7 +179,7 @@ def _place(table: Table, name: str) -> int:
     found = [place for place, header in enumerate(table.headers) if header == name]
     if len(found) != 1:
         raise ColumnsError(
-            f'{table.path.name} has no column "{name}", or several; name the file that '
+            f'{table.file.path.name} has no column "{name}", or several; name the file that '
             "izin scrub wrote"
         )
     return found[0]

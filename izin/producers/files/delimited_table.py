@@ -61,16 +61,6 @@ class DelimitedTable:
     opening: Opening
 
     @property
-    def path(self) -> Path:
-        """The file."""
-        return self.file.path
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file."""
-        return self.file.digest
-
-    @property
     def size(self) -> int:
         """Its bytes."""
         return self.file.size

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 from izin.consent.errors import OurError
-from izin.producers.files.delimited import FileRow
+from izin.producers.files.delimited import FileRow, TextFile
 
 C = TypeVar("C")
 Cells = Sequence[str | None]
@@ -31,12 +31,8 @@ class Table(Protocol):
     """A table in a file."""
 
     @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file."""
+    def file(self) -> TextFile:
+        """The file, as it was when the table was opened."""
 
     @property
     def size(self) -> int:

@@ -42,20 +42,10 @@ class WorkbookTable:
     size: int
     """Its rows, as far as the workbook says."""
 
-    @property
-    def path(self) -> Path:
-        """The file."""
-        return self.file.path
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the file."""
-        return self.file.digest
-
     def rows(self) -> Iterator[FileRow]:
         """Yield each row that is not empty; the header is row 1."""
         width = len(self.headers)
-        for number, values in enumerate(_sheet_rows(self.path), 1):
+        for number, values in enumerate(_sheet_rows(self.file.path), 1):
             fields = tuple(map(_text, values))
             if number == 1 or not any(fields):
                 continue
