@@ -20,7 +20,6 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import OffsetSpec
 
 from izin.consent.errors import OurError
 from izin.producers.intake.first_receipts import (
@@ -28,6 +27,7 @@ from izin.producers.intake.first_receipts import (
     ReceiptsFullError,
     ReceiptUnknownError,
 )
+from izin.producers.intake.partition_ends import PartitionEnds
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.errors import BrokerError
@@ -40,7 +40,6 @@ from izin.schemas.partitioning import partition_of
 _GROUP = "izin-first-receipts"
 _POLL = 0.2
 _PAUSE = 1.0
-_END_TIMEOUT = 2.0
 _READ_AHEAD_KB = 4096
 
 _log = get_logger(__name__)
@@ -68,7 +67,7 @@ class ReceiptLog:
         self._append = append
         self._clock = clock
         self._topic = settings.topics.first_receipts
-        self._admin = admin(settings)
+        self._ends = PartitionEnds(admin(settings), self._topic.name)
         self._partitions = 0
         self.receipts = FirstReceipts(limit)
 
@@ -115,24 +114,20 @@ class ReceiptLog:
         The futures raise BrokerError where the end of the partition cannot be read.
         """
         partitions = {one: partition_of(one.encode(), self._partitions) for one in event_ids}
-        places = [TopicPartition(self._topic.name, one) for one in set(partitions.values())]
-        asked = self._admin.list_offsets(
-            dict.fromkeys(places, OffsetSpec.latest()), request_timeout=_END_TIMEOUT
-        )
-        ends = {place.partition: end for place, end in asked.items()}
+        ends = self._ends.ask(set(partitions.values()))
         return {
             one: self._after_end(ends[partition], partition, one)
             for one, partition in partitions.items()
         }
 
     def _after_end(
-        self, end: Future[Any], partition: int, event_id: str
+        self, end: Future[int], partition: int, event_id: str
     ) -> Future[datetime | None]:
         answer: Future[datetime | None] = Future()
         answer.set_running_or_notify_cancel()
 
-        def read(found: Any) -> None:  # noqa: ANN401  # untyped
-            receipt = self.receipts.after(partition, found.offset, UUID(event_id).bytes)
+        def read(end: int) -> None:
+            receipt = self.receipts.after(partition, end, UUID(event_id).bytes)
             _then(receipt, answer.set_result, answer)
 
         _then(end, read, answer)
@@ -179,6 +174,7 @@ class ReceiptLog:
 
     def _follow(self, client: Consumer, stopped: threading.Event) -> None:
         while not stopped.is_set():
+            self._ends.repeat()
             message = client.poll(_POLL)
             if message is None:
                 continue
