@@ -85,7 +85,6 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
             address=iys.egress_address,
             counted=metrics.called,
         )
-        await pacer.begin()
         tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
         auth = TokenAuth(iys, tokens, now=ledger.clock.now)
         context = OutboundContext(
@@ -142,8 +141,8 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     ledger, alive = parts.context.ledger, asyncio.Event()
     living = keep_running("live", lambda: live(ledger, alive))
     beside = [asyncio.create_task(living, name="live")]
-    # Until others see that this process is alive, they would take over whatever it begins.
-    await _first(alive, stopping)
+    begun = asyncio.create_task(_begin(parts, alive), name="begin")
+    await until_stopped(stopping, [begun, *beside], what="sink worker failed")
     beside += [
         asyncio.create_task(keep_running(name, work), name=name)
         for name, work in background(parts).items()
@@ -158,16 +157,18 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
         await until_stopped(stopping, [*beside, *outbound, http], what="sink worker failed")
     finally:
         stopping.set()
-        await drain([*outbound, http], beside, within=_DRAIN)
+        await drain([*outbound, http], [begun, *beside], within=_DRAIN)
         with contextlib.suppress(LedgerUnavailableError):
             await parts.context.pacer.flush()
             async with ledger.transaction() as connection:
                 await submissions.release(connection, owner=ledger.owner, now=parts.context.clock())
 
 
-async def _first(*events: asyncio.Event) -> None:
-    """Return when one of ``events`` is set."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+async def _begin(parts: Parts, alive: asyncio.Event) -> None:
+    """Return when this process may begin work.
+
+    Until others see that it is alive, they would take over whatever it begins. And until it watches
+    others, it waits for no lock: a frozen one may have that of the address, until it is fenced.
+    """
+    await alive.wait()
+    await keep_running("rate limits", parts.context.pacer.begin)

@@ -1,15 +1,22 @@
 """A sink worker is killed or frozen amid its work; another one completes it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from izin.runtime.settings import KafkaSettings
+from izin.iys import Pace
+from izin.local import free_port
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.processes import enter
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.record.errors import LedgerUnavailableError
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret, until
-from tests.integration.sinks.test_worker import publish
+from tests.integration.sinks.test_worker import a_worker, publish
 from tests.support.gate.receipts import a_receipt, publish_receipts
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
@@ -123,10 +130,38 @@ async def test_worker_beside_a_frozen_one_goes_on(  # noqa: PLR0917 - fixtures
         processes.start()
         processes.freeze(0)
         publish(kafka_settings, *harness.decided(*(ret(one) for one in RECIPIENTS)))
-        await until(is_settled, within=100)
+        await until(is_settled, within=60)
         processes.thaw(0)
     finally:
         processes.end()
     assert [one.returncode for one in processes.running.values()] == [0, 0]
     for recipient in RECIPIENTS:
         assert iys.movements(recipient) == ["ONAY", "RET"], recipient
+
+
+@asynccontextmanager
+async def frozen_amid_a_slot(settings: LedgerSettings) -> AsyncIterator[None]:
+    """Have another process that makes no progress, in a transaction that takes a slot."""
+    async with Ledger(settings, owner=7) as frozen, frozen.session() as shown:
+        await enter(shown, frozen.owner)
+        await shown.execute("INSERT INTO processes (owner, beats) VALUES ('7', 1)")
+        async with frozen.transaction() as connection:
+            await connection.execute("UPDATE rate_limits SET factor = factor")
+            yield
+
+
+async def test_worker_starts_beside_one_frozen_amid_a_slot(
+    harness: SinkHarness,
+    ledger_settings: LedgerSettings,
+    kafka_settings: KafkaSettings,
+    iys_settings: IysSettings,
+):
+    """The frozen one has the row of the address locked: before the other waits for that, it watches
+    for silent ones, and so ends its sessions.
+    """
+    pacer = LedgerPacer(harness.ledger, Pace(rate=500), address=iys_settings.egress_address)
+    await pacer.begin()
+    worker = a_worker(kafka_settings, ledger_settings, iys_settings, operations_port=free_port())
+    with pytest.raises(LedgerUnavailableError):
+        async with frozen_amid_a_slot(ledger_settings), worker:
+            pass
