@@ -133,6 +133,18 @@ _ALL = (
     _at_most("state-memory", "state", 200, "MB", "a million keys packed in memory"),
     _at_most("state-get", "state", 2, "µs", "CPU to get a key packed in memory"),
     _at_least(
+        *("order-speed-flink", "order", 1.2, "x", "events/s to Flink, heap, a checkpoint a second"),
+        *(*_SAME_WORK, "flink-heap"),
+    ),
+    _at_most(
+        *("order-cpu-flink", "order", 0.85, "x", "CPU an event to the same Flink"),
+        *(*_SAME_WORK, "flink-heap"),
+    ),
+    _at_least(
+        *("order-everything-flink", "order", 0.5, "x", "one worker with everything on to it"),
+        *("--contender", "izin", "--contender", "flink-heap"),
+    ),
+    _at_least(
         *("order-speed-kafka-streams", "order", 1.2, "x", "events/s to Kafka Streams' EOS"),
         *(*_SAME_WORK, "streams-eos"),
     ),

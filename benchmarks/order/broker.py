@@ -1,7 +1,6 @@
 """Create and delete topics, publish the dataset, and watch an output on the broker."""
 
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
@@ -18,9 +17,11 @@ QUIET = 2
 
 _INTERVAL = 0.05
 _TIMEOUT = 15.0
-_TAIL = 4
-"""The last record of a partition is in its last few offsets, before a transaction marker."""
-_READ_WITHIN = 2.0
+_TAIL = 20_000
+"""The last rows of a partition are within so many of its end: threads of a contender that share it
+write it out of the input's order.
+"""
+_READ_AT_ONCE = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,7 @@ def create_output(settings: KafkaSettings, output: str) -> None:
 
 
 class OutputWatcher:
-    """Watches the committed end of an output topic until everything expected is there."""
+    """Watches the committed end of an output topic until everything expected can be read."""
 
     def __init__(
         self,
@@ -115,18 +116,17 @@ class OutputWatcher:
         topic: str,
         *,
         expected: Mapping[int, int],
-        last: Mapping[int, bytes],
+        last: Mapping[int, Collection[bytes]],
     ) -> None:
         self._topic = topic
         self._expected = expected
-        self._last = last
+        self._missing = {number: set(keys) for number, keys in last.items()}
         self._admin = kafka.admin(settings)
-        self._reader: Consumer = kafka.consumer(
-            settings, "bench-watcher", **{"enable.partition.eof": True}
-        )
+        self._reader: Consumer = kafka.consumer(settings, "bench-watcher")
         self.ends: dict[int, int] = {}
         """The committed end of each partition, as last polled."""
-        self._complete: set[int] = set()
+        self._tails: set[int] = set()
+        """The partitions whose last rows are being read."""
 
     def poll(self) -> tuple[bool, float]:
         """Return whether all of the output can be read, and the share of it that is written."""
@@ -142,27 +142,22 @@ class OutputWatcher:
             except KafkaException:
                 # A new topic has no leader for a moment; the trial's limit bounds other faults.
                 continue
-        for number, end in self.ends.items():
-            # Nothing is read before enough records exist, so polling costs nothing.
-            is_enough = number not in self._complete and end >= self._expected[number]
-            if is_enough and self._has_last(number):
-                self._complete.add(number)
+        self._read_tails()
         share = sum(self.ends.values()) / sum(self._expected.values())
-        return len(self._complete) == len(self._expected), share
+        is_enough = all(self.ends.get(number, 0) >= rows for number, rows in self._expected.items())
+        return is_enough and not any(self._missing.values()), min(share, 1.0)
 
-    def _has_last(self, number: int) -> bool:
-        start = max(0, self.ends[number] - _TAIL)
-        self._reader.assign([TopicPartition(self._topic, number, start)])
-        until = time.monotonic() + _READ_WITHIN
-        while time.monotonic() < until:
-            message = self._reader.poll(_INTERVAL)
-            if message is None:
-                continue
-            if message.error() is not None:
-                return False
-            if message.key() == self._last[number]:
-                return True
-        return False
+    def _read_tails(self) -> None:
+        """Look for the last rows; nothing is read before their place, so polling costs nothing."""
+        for number, rows in self._expected.items():
+            start = max(0, rows - _TAIL)
+            if number not in self._tails and self.ends.get(number, 0) >= start:
+                self._tails.add(number)
+                self._reader.incremental_assign([TopicPartition(self._topic, number, start)])
+        while self._tails and (messages := self._reader.consume(_READ_AT_ONCE, 0)):
+            for message in messages:
+                if message.error() is None:
+                    self._missing[message.partition() or 0].discard(message.key() or b"")
 
     def close(self) -> None:
         """Close the client."""

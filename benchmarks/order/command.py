@@ -17,6 +17,7 @@ import typer
 from benchmarks.order.comparison import OrderComparison
 from benchmarks.order.contenders.registry import (
     CONTENDERS,
+    FLINK_HEAP,
     IZIN,
     IZIN_SAME_WORK,
     NAIVE_FAUST,
@@ -29,7 +30,7 @@ from benchmarks.order.summary import ContenderSummary, as_json, ratio, render
 from benchmarks.results import RunReport, progress
 from izin.local import Kafka
 
-AGAINST = (STREAMS_EXACTLY_ONCE, NAIVE_FAUST)
+AGAINST = (FLINK_HEAP, STREAMS_EXACTLY_ONCE, NAIVE_FAUST)
 """The contenders to whose figures the others' are compared in the table."""
 
 
@@ -49,7 +50,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
         str | None, typer.Option(help="A broker to use instead of one of our own.")
     ] = None,
 ) -> RunReport:
-    """Compare the order stage with Kafka Streams, Quix Streams, Faust and bare librdkafka."""
+    """Compare the order stage with Flink, Kafka Streams, Quix Streams, Faust and librdkafka."""
     console = progress()
     contenders = _chosen(contender)
     full = DatasetShape(events=events, recipients=recipients, partitions=partitions)
@@ -104,7 +105,11 @@ def figures(found: Sequence[ContenderSummary]) -> Mapping[str, float | None]:
         return one.speed, one.cpu
 
     speed, cpu = to(IZIN_SAME_WORK, STREAMS_EXACTLY_ONCE)
+    flink_speed, flink_cpu = to(IZIN_SAME_WORK, FLINK_HEAP)
     return {
+        "order-speed-flink": flink_speed,
+        "order-cpu-flink": flink_cpu,
+        "order-everything-flink": to(IZIN, FLINK_HEAP)[0],
         "order-speed-kafka-streams": speed,
         "order-cpu-kafka-streams": cpu,
         "order-speed-faust": to(IZIN_SAME_WORK, NAIVE_FAUST)[0],

@@ -1,9 +1,11 @@
 """The comparison of the order stage: its contenders, datasets and trials.
 
-Trials take turns, so that interference affects every contender.
+Trials take turns, so that interference affects every contender. Latency is measured last, once a
+contender.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +17,16 @@ from benchmarks.order.contenders.registry import Contender
 from benchmarks.order.dataset import Dataset, DatasetShape
 from benchmarks.order.summary import ContenderSummary, summarize
 from benchmarks.order.timer import TrialError, TrialResult
-from benchmarks.order.trials import run_trial
+from benchmarks.order.trials import TrialPlan, run_live, run_trial
 from benchmarks.order.verify_output import OutputDigest, find_mismatch
+from benchmarks.worker.probe import LatencySummary
 from izin.local import LocalError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
-FULL, SHORT = "full", "short"
+FULL, SHORT, LIVE = "full", "short", "live"
+_CAUGHT_UP_AFTER = 5000
+"""Events of the dataset that is read before probes come."""
 
 
 class OrderComparison:
@@ -51,8 +56,10 @@ class OrderComparison:
 
     def publish(self, full: DatasetShape, short: DatasetShape, bootstrap_servers: str) -> None:
         """Publish the datasets that the contenders read."""
-        shapes = {FULL: full, SHORT: short}
-        for name in {_dataset_of(contender) for contender in self._commands}:
+        live = replace(short, events=min(_CAUGHT_UP_AFTER, short.events))
+        shapes = {FULL: full, SHORT: short, LIVE: live}
+        used = {_dataset_of(contender) for contender in self._commands}
+        for name in {LIVE, *used} if used else ():
             settings = KafkaSettings(
                 bootstrap_servers=bootstrap_servers,
                 registry_url=None,
@@ -72,37 +79,56 @@ class OrderComparison:
         """Run all trials and return the summaries of the contenders that finished."""
         results: dict[Contender, list[TrialResult]] = {one: [] for one in self._commands}
         for number in range(1, trials + 1):
-            for contender, command in self._commands.items():
+            for contender in self._commands:
                 if contender.name not in self.failed:
-                    self._trial(contender, command, number, results[contender])
+                    self._trial(contender, number, results[contender])
+        readable = {one: self._live(one) for one in results if one.name not in self.failed}
         return [
-            summarize(one.name, one.setup, self.datasets[_dataset_of(one)].events, finished)
+            summarize(
+                one.name,
+                one.setup,
+                self.datasets[_dataset_of(one)].events,
+                finished,
+                readable=readable.get(one),
+            )
             for one, finished in results.items()
             if finished
         ]
 
-    def _trial(
-        self,
-        contender: Contender,
-        command: tuple[str, ...],
-        number: int,
-        finished: list[TrialResult],
-    ) -> None:
+    def _plan(self, contender: Contender, dataset: str, name: str) -> TrialPlan:
+        return TrialPlan(
+            contender=contender,
+            command=self._commands[contender],
+            dataset=self.datasets[dataset],
+            name=f"{contender.slug}-{name}",
+            folder=self._folder,
+            limit=self._limit,
+        )
+
+    def _live(self, contender: Contender) -> LatencySummary | None:
+        try:
+            with self._console.status(f"published until readable: {contender.name}"):
+                found = run_live(self._plan(contender, LIVE, LIVE))
+        except TrialError as error:
+            self._fail(contender, error)
+            return None
+        self._console.print(
+            f"readable  {contender.name}: p50 {found.p50:,.0f} ms, p99 {found.p99:,.0f} ms"
+        )
+        return found
+
+    def _fail(self, contender: Contender, error: TrialError) -> None:
+        self.failed[contender.name] = str(error)
+        self._console.print(f"[red]failed[/] {contender.name}: {escape(str(error))}")
+
+    def _trial(self, contender: Contender, number: int, finished: list[TrialResult]) -> None:
+        plan = self._plan(contender, _dataset_of(contender), str(number))
         try:
             with self._console.status(f"trial {number}: {contender.name}"):
-                result = run_trial(
-                    contender,
-                    command,
-                    self.datasets[_dataset_of(contender)],
-                    name=f"{contender.slug}-{number}",
-                    folder=self._folder,
-                    limit=self._limit,
-                    verify=number == 1 and not contender.writes_more,
-                )
+                result = run_trial(plan, verify=number == 1 and not contender.writes_more)
             self.verify(contender, result)
         except TrialError as error:
-            self.failed[contender.name] = str(error)
-            self._console.print(f"[red]failed[/] {contender.name}: {escape(str(error))}")
+            self._fail(contender, error)
         else:
             finished.append(result)
             self._console.print(

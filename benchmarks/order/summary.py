@@ -10,10 +10,12 @@ from typing import Any
 from rich.table import Table
 
 from benchmarks.order.timer import TrialResult
+from benchmarks.worker.probe import LatencySummary
 
 _SPREAD = len("100,000–200,000")
 _NAME = len("pass-through")
 """The longest word of a contender's name."""
+_READABLE = "readable after ms: p50, p99"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +49,17 @@ class ContenderSummary:
     cpu: Spread
     """µs an event, of the contender's processes."""
     peak_mb: float
+    readable: LatencySummary | None
+    """From the publisher's call until a row can be read; None: that was not measured."""
 
 
 def summarize(
-    name: str, setup: str, events: int, trials: Sequence[TrialResult]
+    name: str,
+    setup: str,
+    events: int,
+    trials: Sequence[TrialResult],
+    *,
+    readable: LatencySummary | None = None,
 ) -> ContenderSummary:
     """Return the summary of ``trials`` over ``events``."""
     return ContenderSummary(
@@ -61,6 +70,7 @@ def summarize(
         speed=Spread.of([one.events_per_second for one in trials]),
         cpu=Spread.of([one.cpu_us for one in trials]),
         peak_mb=max(one.peak_mb for one in trials),
+        readable=readable,
     )
 
 
@@ -89,6 +99,8 @@ def as_json(found: Sequence[ContenderSummary], against: Sequence[str]) -> list[d
             "events_per_second": one.speed.as_json(),
             "cpu_us_per_event": one.cpu.as_json(),
             "peak_rss_mb": round(one.peak_mb),
+            "readable_ms": one.readable
+            and {"p50": round(one.readable.p50, 1), "p99": round(one.readable.p99, 1)},
             "ratios": {
                 other.name: {
                     "speed": round(ratio(one, other).speed, 2),
@@ -106,7 +118,7 @@ def render(found: Sequence[ContenderSummary], against: Sequence[str], *, title: 
     others = [one for one in found if one.name in against]
     table = Table(title=title)
     table.add_column("contender", min_width=_NAME)
-    columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB")
+    columns = ("events", "events/s", "min–max", "CPU µs/event", "min–max", "peak MB", _READABLE)
     for heading in (*columns, *(f"× {other.name}: speed, CPU" for other in others)):
         # Names wrap; a truncated figure would be a different figure.
         is_spread = heading == "min–max"
@@ -121,6 +133,7 @@ def render(found: Sequence[ContenderSummary], against: Sequence[str], *, title: 
             f"{one.cpu.median:.1f}",
             f"{one.cpu.least:.1f}–{one.cpu.most:.1f}",
             f"{one.peak_mb:,.0f}",
+            "" if one.readable is None else f"{one.readable.p50:,.0f}, {one.readable.p99:,.0f}",
             *(f"{to.speed:.2f}, {to.cpu:.2f}" for to in compared),
         )
     return table

@@ -1,8 +1,8 @@
 """Measure the time from a publisher's call until subscribers can read the result.
 
 A probe is a RET of a new recipient: one row on ``desired-consents`` and one on
-``consent-opt-outs``, both read ``read_committed``. It is published at its instant even if earlier
-ones are still open, so a stall counts for each probe in it.
+``consent-opt-outs``, or on another program's output, read ``read_committed``. It is published at
+its instant even if earlier ones are still open, so a stall counts for each probe in it.
 """
 
 from __future__ import annotations
@@ -64,10 +64,17 @@ class Probe:
     """Publishes probes and reads their results, in a thread of its own; a context manager."""
 
     def __init__(
-        self, settings: KafkaSettings, codec: Codec, *, partition: int | None = None
+        self,
+        settings: KafkaSettings,
+        codec: Codec,
+        *,
+        partition: int | None = None,
+        outputs: Sequence[str] | None = None,
+        within: float = _WITHIN,
     ) -> None:
         topics = settings.topics
-        self.outputs = (topics.desired_consents.name, topics.opt_outs.name)
+        self.outputs = tuple(outputs or (topics.desired_consents.name, topics.opt_outs.name))
+        self._within = within
         self._settings = settings
         self._codec = codec
         self._keys = self._recipients(partition)
@@ -109,10 +116,10 @@ class Probe:
                 self._producer.poll(left)
             sent.append(self._publish(lane))
         self._producer.flush(_WITHIN)
-        until = time.perf_counter() + _WITHIN
+        until = time.perf_counter() + self._within
         while not all(self._seen[name].keys() >= set(sent) for name in self.outputs):
             if time.perf_counter() > until:
-                raise TimeoutError(f"probes of {lane} did not come back in {_WITHIN:.0f} s")
+                raise TimeoutError(f"probes of {lane} did not come back in {self._within:.0f} s")
             time.sleep(_WAIT)  # a thread reads them; to poll faster would use its CPU
         return {
             name: [self._seen[name][key] - self.sent[key] for key in sent] for name in self.outputs

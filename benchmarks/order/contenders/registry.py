@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.order.contenders import kafka_streams, quix_environment
+from benchmarks.order.contenders import flink, kafka_streams, quix_environment
 from benchmarks.order.dataset import ExpectedOutput
 from izin.local.maven import Progress
 from izin.runtime.settings import KafkaSettings
@@ -15,6 +15,9 @@ FAUST_TAKE = "Faust, take()"
 QUIX = "Quix Streams"
 STREAMS_IN_MEMORY = "Kafka Streams, in memory"
 STREAMS_EXACTLY_ONCE = "Kafka Streams, exactly once"
+FLINK_HEAP = "Flink, heap, 1 s"
+FLINK_HEAP_OFTEN = "Flink, heap, 100 ms"
+FLINK_ROCKSDB = "Flink, RocksDB, 1 s"
 IZIN_SAME_WORK = "izin, the same work"
 IZIN = "izin, everything on"
 
@@ -32,7 +35,15 @@ def _quix(on_progress: Progress) -> tuple[str, ...]:
 def _streams(store: str, guarantee: str) -> Callable[[Progress], tuple[str, ...]]:
     def prepare(on_progress: Progress) -> tuple[str, ...]:
         module = (sys.executable, "-m", "benchmarks.order.contenders.kafka_streams")
-        return (*module, kafka_streams.prepare(on_progress), store, guarantee)
+        return (*module, kafka_streams.PROGRAM.prepare(on_progress), store, guarantee)
+
+    return prepare
+
+
+def _flink(backend: str, interval: str) -> Callable[[Progress], tuple[str, ...]]:
+    def prepare(on_progress: Progress) -> tuple[str, ...]:
+        module = (sys.executable, "-m", "benchmarks.order.contenders.flink")
+        return (*module, flink.PROGRAM.prepare(on_progress), backend, interval)
 
     return prepare
 
@@ -115,6 +126,25 @@ CONTENDERS: tuple[Contender, ...] = (
         slug="streams-eos",
         setup="Java, RocksDB with cache and changelog, a thread a core, exactly_once_v2",
         prepare=_streams(kafka_streams.ROCKSDB, kafka_streams.EXACTLY_ONCE),
+    ),
+    Contender(
+        name=FLINK_HEAP,
+        slug="flink-heap",
+        setup=f"{flink.VERSION}, state on the heap, a subtask a core, EXACTLY_ONCE sink, "
+        "a checkpoint a second",
+        prepare=_flink(flink.HEAP, "1s"),
+    ),
+    Contender(
+        name=FLINK_HEAP_OFTEN,
+        slug="flink-heap-100ms",
+        setup="the same with a checkpoint every 100 ms",
+        prepare=_flink(flink.HEAP, "100ms"),
+    ),
+    Contender(
+        name=FLINK_ROCKSDB,
+        slug="flink-rocksdb",
+        setup="the same with RocksDB, incremental, a checkpoint a second",
+        prepare=_flink(flink.ROCKSDB, "1s"),
     ),
     Contender(
         name=IZIN_SAME_WORK,

@@ -30,6 +30,7 @@ def test_a_short_comparison_runs_and_leaves_no_topics(kafka: str):
         "izin, everything on",
     ]
     assert all(one["events_per_second"]["median"] > 0 for one in found.data["contenders"])
+    assert all(one["readable_ms"]["p50"] > 0 for one in found.data["contenders"])
     assert found.data["absent"] == found.data["failed"] == {}
     assert found.figures["order-events"] > 0 < found.figures["order-cpu"]
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ROOT
-from benchmarks.order.contenders import kafka_streams, quix_environment
+from benchmarks.order.contenders import java_program, quix_environment
 from benchmarks.order.contenders.quix_environment import NotInstalledError
 from benchmarks.order.contenders.registry import CONTENDERS
 from benchmarks.order.contenders.task import Task
@@ -44,8 +44,8 @@ def test_a_java_source_that_does_not_compile_is_reported(tmp_path: Path):
     """The compiler's own words reach the reader."""
     source = tmp_path / "Wrong.java"
     source.write_text("class Wrong {")
-    with pytest.raises(kafka_streams.NotCompiledError, match=r"Wrong\.java does not compile"):
-        kafka_streams.compile_source(source, tmp_path / "classes", jars=[], compiler=[])
+    with pytest.raises(java_program.NotCompiledError, match=r"Wrong\.java does not compile"):
+        java_program.compile_sources([source], tmp_path / "classes", jars=[], compiler=[])
 
 
 def test_a_task_survives_the_command_line(monkeypatch: pytest.MonkeyPatch):

@@ -148,7 +148,14 @@ SHORT: dict[str, Callable[[], Any]] = {
         {"get": [SimpleNamespace(name=state.MEMORY, median=9)]},
     ),
     "order": lambda: order.figures(
-        contenders({"izin-latest-wins": 1000.0, "izin": 30_000.0, "streams-eos": 1100.0})
+        contenders(
+            {
+                "izin-latest-wins": 1000.0,
+                "izin": 30_000.0,
+                "streams-eos": 1100.0,
+                "flink-heap": 70_000.0,
+            }
+        )
     ),
     "latency": lambda: latency.figures(latencies(301)),
     "restart": lambda: restart.figures(starts(31)),
