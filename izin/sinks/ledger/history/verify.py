@@ -6,6 +6,9 @@ anchors (heads that were published to the topic and to append-only files before)
 computed again here, not in the database, whose functions could be changed with its rows. Of an
 erased row only the commitment is left that its link covers; an act must name its place. A chain
 whose first months were dropped starts from its last dropped row, whose link is anchored.
+
+Sinks go on writing meanwhile: rows beyond the heads that are read first are left to the next
+verification, and must not be beyond those that are read at the end.
 """
 
 import hashlib
@@ -15,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -104,15 +107,16 @@ def read_anchors(path: Path) -> tuple[Anchor, ...]:
 
 
 async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
-    """Compute every link again and compare with ``anchors``, which come from outside the ledger."""
+    """Compute every link again; compare with ``anchors``, read before from outside the ledger."""
     known: dict[int, dict[int, Anchor]] = {}
     for one in anchors:
         known.setdefault(one.shard, {})[one.place] = one
     compared = sum(map(len, known.values()))
-    heads = {row["shard"]: row for row in await ledger.fetch(_SQL["chains"])}
+    heads = await _heads(ledger)
     cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
     chains = {
-        shard: _Chain(shard, known.pop(shard, {}), cuts.get(shard)) for shard in sorted(heads)
+        shard: _Chain(shard, known.pop(shard, {}), heads[shard], cuts.get(shard))
+        for shard in sorted(heads)
     }
     named = defaultdict[int, set[int]](set)
     batches, erased_deliveries = dict[int, BatchDigest](), set[tuple[int, int]]()
@@ -120,20 +124,18 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
         async for row in _rows(ledger, month["month"]):
             chain = chains.get(row.shard)
             if chain is None:
-                chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), None)
+                begin = _Head(0, first_link(row.shard))
+                chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), begin, None)
             chain.add(row)
             for shard, places in row.named.items():
                 named[shard] |= places
             erased_deliveries |= row.named_deliveries
             if row.batch is not None:
                 batches[row.batch[0]] = row.batch[1]
+    latest = await _heads(ledger)
     for shard, chain in chains.items():
         chain.compare_erased(frozenset(named[shard]))
-        head = heads.get(shard)
-        chain.end(
-            0 if head is None else head["place"],
-            first_link(shard) if head is None else head["link"],
-        )
+        chain.end(latest[shard].place if shard in latest else 0)
     faults = [fault for chain in chains.values() for fault in chain.faults]
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
@@ -146,6 +148,19 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
         batches=batches,
         erased_deliveries=frozenset(erased_deliveries),
     )
+
+
+class _Head(NamedTuple):
+    """The last row of a chain, as the ledger says."""
+
+    place: int
+    link: bytes
+
+
+async def _heads(ledger: Ledger) -> Mapping[int, _Head]:
+    """Return the head of each chain."""
+    found = await ledger.fetch(_SQL["chains"])
+    return {row["shard"]: _Head(row["place"], row["link"]) for row in found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,13 +184,20 @@ class _Chain:
     """The verification of one chain, whose rows are added in the order of their places."""
 
     def __init__(
-        self, shard: int, anchors: Mapping[int, Anchor], cut: Mapping[str, Any] | None
+        self,
+        shard: int,
+        anchors: Mapping[int, Anchor],
+        head: _Head,
+        cut: Mapping[str, Any] | None,
     ) -> None:
         self.rows = 0
         self.faults: list[Fault] = []
         self.erased: list[tuple[int, int]] = []
         """The places of erased rows, after the place before each."""
         self._shard = shard
+        self._head = head
+        self._appended = head.place
+        """The last row that was read, also beyond the head."""
         self._place = 0
         self._link = first_link(shard)
         self._confirmed = 0
@@ -191,6 +213,9 @@ class _Chain:
         self._anchors = {place: one for place, one in anchors.items() if place > self._place}
 
     def add(self, row: _Row) -> None:
+        if row.place > self._head.place:
+            self._appended = max(self._appended, row.place)
+            return
         self.rows += 1
         if row.is_erased:
             self.erased.append((self._place, row.place))
@@ -202,11 +227,13 @@ class _Chain:
         self._place, self._link = row.place, row.link
         self._compare(row)
 
-    def end(self, place: int, link: bytes) -> None:
+    def end(self, latest: int) -> None:
+        """Compare with the head, and with the place of the ``latest`` one, read after the rows."""
+        place, link = self._head
         if place > self._place:
             self._fault(place, f"{place - self._place} rows are missing at the end")
-        elif (place, link) != (self._place, self._link):
-            self._fault(self._place, "the chain does not end where the ledger says")
+        elif link != self._link or self._appended > latest:
+            self._fault(self._appended, "the chain does not end where the ledger says")
         for cut in sorted(self._anchors):
             what = "rows up to this place were anchored and are gone"
             self._fault(cut, what)

@@ -1,8 +1,10 @@
 """Any change of the history is detected, and its place named."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, LiteralString
 
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +28,8 @@ pytestmark = pytest.mark.database
 HEAD_FOLLOWS = """UPDATE chains AS c SET place = m.place, link = m.link FROM (
     SELECT place, link FROM movements WHERE shard = 0 ORDER BY place DESC LIMIT 1) AS m
     WHERE c.shard = 0"""
+HEAD_GOES_BACK = """UPDATE chains AS c SET place = m.place, link = m.link
+    FROM movements AS m WHERE c.shard = 0 AND m.shard = 0 AND m.place = 6"""
 REWRITTEN = "every link follows"
 AN_ANCHOR = (
     '{"id": 1, "shard": 2, "place": 3, "link": "00ff", "anchored_at": "2026-03-02T09:00+00:00"}'
@@ -128,6 +132,8 @@ async def test_verify_untouched_history_finds_no_fault(ledger: Ledger, file: Pat
             [(6, "are gone")],
         ),
         (["UPDATE chains SET place = 9 WHERE shard = 0"], [(9, "missing at the end")]),
+        ([HEAD_GOES_BACK], [(8, "does not end")]),
+        (["UPDATE chains SET link = sha256('') WHERE shard = 0"], [(8, "does not end")]),
     ],
     ids=[
         "edited",
@@ -139,6 +145,8 @@ async def test_verify_untouched_history_finds_no_fault(ledger: Ledger, file: Pat
         "undone",
         "emptied",
         "head",
+        "head-back",
+        "head-link",
     ],
 )
 async def test_verify_names_each_kind_of_tampering(
@@ -162,6 +170,24 @@ async def test_concurrent_writers_link_each_row_once(ledger: Ledger):
     await written(ledger, "side/0", "side/0", "side/new")
     found = await verify.verify(ledger, ())
     assert (found.rows, found.faults) == (25, ())
+
+
+async def test_verify_beside_writers_finds_no_fault(
+    ledger: Ledger, file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What is appended meanwhile, to this chain and to new ones, is for the next verification."""
+    fetch = ledger.fetch
+
+    async def later(
+        statement: LiteralString, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        if "movement_months" in statement:
+            await asyncio.gather(*(written(ledger, f"side/{number}") for number in range(4)))
+        return await fetch(statement, parameters)
+
+    monkeypatch.setattr(ledger, "fetch", later)
+    first, second = [await verify.verify(ledger, verify.read_anchors(file)) for _ in range(2)]
+    assert (first.rows, first.faults, second.rows, second.faults) == (8, (), 12, ())
 
 
 async def written(ledger: Ledger, *sources: str) -> None:
