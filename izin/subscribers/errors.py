@@ -16,6 +16,8 @@ change: a subscriber that is started again goes on from its checkpoints. None of
 permits anything.
 """
 
+from http import HTTPStatus
+
 from izin.consent.errors import OurError, SourceError
 
 
@@ -82,7 +84,10 @@ class GateClosedError(OurError):
     """The client of the gate was asked while it was not open. The caller acts."""
 
     def __init__(self) -> None:
-        super().__init__("the gate's client is not open; ask within `async with Gate(…) as gate:`")
+        super().__init__(
+            "the gate's client is not open; ask within `async with Gate(…) as gate:` or "
+            "`with BlockingGate(…) as gate:`"
+        )
 
 
 class ApiKeyRefusedError(OurError):
@@ -109,9 +114,9 @@ class QuestionRefusedError(SourceError):
     """The gate does not understand the question. The caller acts."""
 
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(
-            f"the gate refuses the question (status {status}); "
-            f"{detail or 'is the URL that of a gate?'}"
-        )
+        remedies = [detail] if detail else []
+        if not detail or status == HTTPStatus.NOT_FOUND:
+            remedies.append("is the URL that of a gate, without a path?")
+        super().__init__(f"the gate refuses the question (status {status}); {'; '.join(remedies)}")
         self.status = status
         self.detail = detail

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Coroutine, Generator, Iterable
 from concurrent.futures import CancelledError, Future
+from contextlib import closing
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, Unpack
 
@@ -59,15 +60,26 @@ class BlockingGate:
 
     def check(
         self, recipients: Iterable[str], **question: Unpack[Question]
-    ) -> Iterator[GateVerdict]:
+    ) -> Generator[GateVerdict, None, None]:
         """Yield a verdict for each of ``recipients``, in their order, as :meth:`Gate.check`.
+
+        ``recipients`` is iterated in the gate's own thread.
+        """
+        with closing(self.check_lists(recipients, **question)) as answers:
+            for answer in answers:
+                yield from answer.verdicts
+
+    def check_lists(
+        self, recipients: Iterable[str], **question: Unpack[Question]
+    ) -> Generator[GateAnswer, None, None]:
+        """Yield an answer for each batch of ``recipients``, as :meth:`Gate.check_lists`.
 
         ``recipients`` is iterated in the gate's own thread.
         """
         answers = self._gate.check_lists(recipients, **question)
         try:
             while (answer := self._wait(_next(answers))) is not None:
-                yield from answer.verdicts
+                yield answer
         finally:
             if self._running is not None:
                 self._wait(_end(answers))

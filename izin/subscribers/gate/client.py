@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from izin.runtime.errors import SettingError
 from izin.runtime.setting_rules import checks
-from izin.schemas.may_send_api import MOST_RECIPIENTS
+from izin.schemas.may_send_api import MOST_RECIPIENTS, PATH
 from izin.subscribers.errors import GateClosedError, GateUnavailableError
-from izin.subscribers.gate.question import Question, checked, request_of, sendable
+from izin.subscribers.gate.question import Question, checked, request_of, sendable, text_of
 from izin.subscribers.gate.verdicts import GateAnswer, GateVerdict, answer_of, closed
 
 _SLICE = 1000
@@ -39,6 +39,7 @@ class Gate:
 
     Raises:
         SettingError: the URL, the key or a number cannot be used.
+        TypeError: a time is no timedelta.
     """
 
     def __init__(  # noqa: PLR0913  # each has a default that suits most
@@ -63,8 +64,8 @@ class Gate:
         if most_requests < 1:
             raise SettingError(f"most_requests={most_requests} would ask nothing; choose 1 or more")
         self._ca_file = ca_file
-        self._timeout = timeout.total_seconds()
-        self._list_timeout = list_timeout.total_seconds()
+        self._timeout = _seconds("timeout", timeout)
+        self._list_timeout = _seconds("list_timeout", list_timeout)
         self._batch = batch
         self._most_requests = most_requests
         self._raises = raise_unavailable
@@ -101,8 +102,9 @@ class Gate:
             QuestionRefusedError: the gate does not understand the question.
             GateUnavailableError: there is no answer, and the gate was made to raise that.
             GateClosedError: it was not entered, or was left.
+            TypeError: the recipient is no text, or a word of the question is unknown.
         """
-        answer = await self._ask([recipient], checked(question), self._timeout)
+        answer = await self._ask([text_of(recipient)], checked(question), self._timeout)
         return answer.verdicts[0]
 
     async def check(
@@ -198,7 +200,7 @@ async def _batches(recipients: Recipients, size: int) -> AsyncGenerator[list[str
     characters = 0
     async with aclosing(_each(recipients)) as each:
         async for one in each:
-            batch.append(one)
+            batch.append(text_of(one))
             characters += len(one)
             if len(batch) == size or characters >= _MOST_CHARACTERS:
                 yield batch
@@ -226,14 +228,29 @@ def _checked_url(url: str) -> str:
         is_usable = False
     if not is_usable or parts.scheme not in {"http", "https"} or parts.query or parts.fragment:
         raise SettingError(
-            "the URL of the gate is none, or has a login or a query in it; give one such as "
-            "https://gate.example.com"
+            "the URL of the gate does not begin with http:// or https://, or has a login or a "
+            "query in it; give one such as https://gate.example.com"
         )
+    if parts.path.rstrip("/").endswith(PATH):
+        raise SettingError(f"the URL of the gate ends with {PATH}; leave that out")
     return url.rstrip("/")
+
+
+def _seconds(name: str, time: timedelta) -> float:
+    if not isinstance(time, timedelta):
+        raise TypeError(
+            f"{name} is of type {type(time).__name__}; give a timedelta, as timedelta(seconds=2)"
+        )
+    if time <= timedelta():
+        raise SettingError(f"{name}={time} leaves no time for an answer; choose a longer one")
+    return time.total_seconds()
 
 
 def _checked_key(api_key: str) -> str:
     key = api_key.strip()
     if not key or not key.isascii() or not key.isprintable():
-        raise SettingError("the API key of the gate is empty or no key; make one: izin keys create")
+        raise SettingError(
+            "the API key of the gate is empty, or is none; make one: izin keys create NAME "
+            "--scope ask --customer CUSTOMER"
+        )
     return key

@@ -46,6 +46,16 @@ def checked(question: Question) -> Question:
     return question
 
 
+def text_of(recipient: str) -> str:
+    """Return ``recipient``; raises TypeError where it is no text, without quoting it."""
+    if not isinstance(recipient, str):
+        raise TypeError(
+            f"a recipient is of type {type(recipient).__name__}; give each as a text, such as "
+            "'0555 000 00 01'"
+        )
+    return recipient
+
+
 def request_of(question: Question, recipients: Sequence[str]) -> bytes:
     """Return the request that asks ``question`` about ``recipients``, as JSON."""
     given = {

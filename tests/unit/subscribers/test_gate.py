@@ -105,6 +105,17 @@ async def test_one_text_is_no_list(small: SmallGate):
     assert small.requests == []
 
 
+async def test_number_is_no_recipient(small: SmallGate):
+    """A database may have phones as numbers; the error quotes none."""
+    number: Any = 5550000001
+    async with gate_of(small) as gate:
+        for asking in (gate.may_send(number, **ASKED), verdicts(gate, [PHONE, number])):
+            with pytest.raises(TypeError, match="of type int; give each as a text") as raised:
+                await asking
+            assert str(number) not in str(raised.value)
+    assert small.requests == []
+
+
 async def test_list_is_asked_about_in_batches_and_kept_in_order(small: SmallGate):
     """Of any length; a batch has a receipt of its own, and nothing is asked about nobody."""
     recipients = [f"recipient-{number}" for number in range(2503)]
@@ -293,14 +304,24 @@ async def test_refusal_is_raised_with_what_the_gate_says(
         ("https://gate.example.com", "anahtar-ı", {}),
         ("https://gate.example.com", API_KEY, {"batch": 100_001}),
         ("https://gate.example.com", API_KEY, {"most_requests": 0}),
+        ("https://gate.example.com", API_KEY, {"timeout": timedelta()}),
+        ("https://gate.example.com/v1/may-send", API_KEY, {}),
     ],
 )
-def test_gate_with_wrong_options_cannot_be_made(url: str, key: str, options: dict[str, int]):
+def test_gate_with_wrong_options_cannot_be_made(url: str, key: str, options: dict[str, Any]):
     """The error quotes no secret."""
     with pytest.raises(SettingError) as raised:
-        Gate(url, key, **options)  # type: ignore[arg-type]
+        Gate(url, key, **options)
     assert "secret" not in str(raised.value)
     assert key.strip() not in str(raised.value) or not key.strip()
+
+
+@pytest.mark.parametrize("name", ["timeout", "list_timeout"])
+def test_time_in_seconds_is_a_type_error(name: str):
+    """It names the argument, and what to give."""
+    options: dict[str, Any] = {name: 0.5}
+    with pytest.raises(TypeError, match=rf"^{name} is of type float; give a timedelta"):
+        Gate("https://gate.example.com", API_KEY, **options)
 
 
 async def test_authorities_that_cannot_be_read_are_refused(tmp_path: Path):
@@ -340,6 +361,9 @@ def test_blocking_gate_answers_as_the_other_does(small: SmallGate):
         assert gate.may_send(PHONE, **ASKED).may_send
         found = [one.may_send for one in gate.check([PHONE, OTHER, PHONE], **ASKED)]
         assert found == [True, False, True]
+        answers = list(gate.check_lists([PHONE, OTHER], **ASKED, receipt=ReceiptKind.LIST))
+        assert [one.verdicts[0].may_send for one in answers] == [True, False]
+        assert None not in {one.receipt for one in answers}
         early = gate.check(iter([PHONE] * 100), **ASKED)
         assert next(early).may_send
     with pytest.raises(GateClosedError):
