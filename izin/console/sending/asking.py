@@ -42,7 +42,9 @@ ClassOption = Annotated[
     MessageClass | None,
     typer.Option(
         "--class",
-        help="What the message is as a whole; docs/messages.md explains. Default: commercial.",
+        metavar="CLASS",
+        help="What the message is as a whole, such as delivery; docs/messages.md has all classes. "
+        "Default: commercial.",
     ),
 ]
 BasisOption = Annotated[

@@ -1,6 +1,5 @@
 """``izin scrub``: to which recipients of a file a campaign may be sent, and who opted out since."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -41,7 +40,7 @@ from izin.console.sending.scrubbing import (
     recheck,
     scrub,
 )
-from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.interrupts import exit_on_signals, run_interruptible
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -115,8 +114,9 @@ def scrub_file(
 ) -> None:
     """Write a file of recipients again, with the columns may_send (yes or no) and reason.
 
-    It needs --brand, --type and --campaign. Its receipt is beside it, ….receipt.json. With --since
-    the receipt says what is asked. Nothing is written where the gate gives no answer.
+    It needs --brand, --type and --campaign. Its receipt is beside it, ….receipt.json; both replace
+    those of an earlier scrub. With --since the receipt says what is asked. Nothing is written where
+    the gate gives no answer.
 
     Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
     the reason stale or unknown, with --since if anyone is no now; 3 if the file or the question
@@ -131,7 +131,9 @@ def scrub_file(
             before = find_receipt(since, path)
             done = _write(path, target, before.question, before.columns.recipient, before)
         elif brand is None or channel is None or campaign is None:
-            raise typer.BadParameter("it needs all of --brand, --type and --campaign")
+            given = {"--brand": brand, "--type": channel, "--campaign": campaign}
+            missing = ", ".join(name for name, value in given.items() if value is None)
+            raise typer.BadParameter(f"without --since it also needs {missing}")
         else:
             question = ScrubQuestion(
                 brand_code=brand,
@@ -186,7 +188,7 @@ def _write(
             out=out,
             progress=progress,
         )
-        asyncio.run(_ask(table, how, tally, work=recheck if before else scrub))
+        run_interruptible(_ask(table, how, tally, work=recheck if before else scrub))
     receipt = tally.receipt(
         question,
         source=source,
@@ -235,8 +237,6 @@ def _rows(done: ScrubReceipt, out: Path) -> Iterator[tuple[object, ...]]:
     for reason, count in counts.reasons.items():
         if reason not in _PERMITTING:
             yield "no", count, reason
-    if counts.invalid:
-        yield "invalid", counts.invalid, "among them: no valid phone number or e-mail address"
     if done.since is not None:
         yield "stopped", counts.written, "were yes and are no now: take them out"
     yield "file", counts.written, str(out)

@@ -21,6 +21,8 @@ from izin.subscribers import Gate, GateVerdict, Question
 YES, NO = "yes", "no"
 UNREADABLE_ROW = "unreadable-row"
 """The reason where the gate was not asked."""
+INVALID_RECIPIENT = "invalid-recipient"
+"""The reason where the gate says of the recipient that it is no valid address."""
 
 _PROGRESS_ROWS = 1000
 _MOST_UNREADABLE = 10_000
@@ -165,10 +167,13 @@ def _words(verdict: GateVerdict | None, tally: ScrubTally) -> tuple[str, str]:
         tally.unreadable += 1
         tally.reasons[UNREADABLE_ROW] += 1
         return NO, UNREADABLE_ROW
-    tally.reasons[verdict.reason] += 1
     tally.may_send += verdict.may_send
-    tally.invalid += verdict.violation is not None
-    return YES if verdict.may_send else NO, verdict.reason
+    reason: str = verdict.reason
+    if verdict.violation is not None:
+        tally.invalid += 1
+        reason = INVALID_RECIPIENT
+    tally.reasons[reason] += 1
+    return YES if verdict.may_send else NO, reason
 
 
 def _cell(row: FileRow, place: int) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from izin.consent.errors import SourceError
+from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
+from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text, notation_text, whole_number
 from izin.producers.mapping.field_names import Field, field_of, fold
 from izin.runtime.observe import mask_text
@@ -129,9 +131,14 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
     ]
     if len(places) != 1:
         what = "several columns hold" if places else "no column holds"
+        is_data = any(not isinstance(read_recipient(one, channel), Violation) for one in names)
         raise ColumnsError(
             f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
-            "say which column it is (--column COLUMN)"
+            + (
+                "one is a recipient: give the file a first row that names its columns"
+                if is_data
+                else "say which column it is (--column COLUMN)"
+            )
         )
     return places[0]
 

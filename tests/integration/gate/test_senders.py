@@ -70,7 +70,7 @@ async def test_opt_out_after_a_scrub_is_in_the_second_answer(topics: GateTopics,
         assert scrubbed.read_text("utf-8").splitlines()[1:] == [
             f"{a_recipient(1)};yes;registered",
             f"{a_recipient(2)};yes;registered",
-            "12;no;not-registered",
+            "12;no;invalid-recipient",
         ]
         written = LogPosition(*topics.event(key_of(1)))
         found = [

@@ -1,11 +1,12 @@
 """Ctrl-C and SIGTERM end a block in order, and leave the handlers as they were."""
 
+import asyncio
 import signal
 
 import pytest
 
 from izin.console.terminal import interrupts
-from izin.console.terminal.interrupts import raising_on_signals
+from izin.console.terminal.interrupts import raising_on_signals, run_interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -35,4 +36,35 @@ def test_block_without_a_signal_restores_the_handlers() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with raising_on_signals():
         assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_cancels_work_where_it_waits(number: signal.Signals) -> None:
+    """Not in the middle of a step; then a second one would end the process."""
+    steps: list[object] = []
+
+    async def work() -> None:
+        signal.raise_signal(number)
+        steps.append("went on")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            steps.append(signal.getsignal(number))
+
+    with raising_on_signals(), pytest.raises(KeyboardInterrupt):
+        run_interruptible(work())
+    assert steps == ["went on", signal.SIG_DFL]
+
+
+def test_work_without_a_signal_restores_the_handlers() -> None:
+    """Its error is raised, and the handlers are as they were."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def work() -> None:
+        assert signal.getsignal(signal.SIGTERM) is not before
+        raise ValueError("of the work")
+
+    with pytest.raises(ValueError, match="of the work"):
+        run_interruptible(work())
     assert signal.getsignal(signal.SIGTERM) == before

@@ -84,6 +84,20 @@ def test_encoding_delimiter_and_line_ends_are_kept(izin: Izin, tmp_path: Path, b
     assert after == expected
 
 
+def test_row_without_a_valid_recipient_says_so(izin: Izin, small: SmallGate, tmp_path: Path):
+    """In place of the gate's reason, which is of a recipient that nobody knows; exit code 0."""
+    for one in ("5,55E+09", ""):
+        small.said[one] = SaidOf(reason="register-first", violation="H121")
+    path = a_file(tmp_path, f"telefon;ad\n5,55E+09;Ada\n;Ece\n{NO};Can\n")
+    done = izin("scrub", path, *QUESTION)
+    assert (done.exit_code, "invalid-recipient" in done.stdout) == (0, True)
+    assert (tmp_path / "list.scrubbed.csv").read_text("utf-8").splitlines()[1:] == [
+        "5,55E+09;Ada;no;invalid-recipient",
+        ";Ece;no;invalid-recipient",
+        f"{NO};Can;no;opted-out",
+    ]
+
+
 def test_rows_of_other_widths_keep_their_cells(izin: Izin, tmp_path: Path):
     """A short row is filled, and what a long one has beyond the columns is behind ours."""
     path = a_file(tmp_path, f"telefon;ad;not\n{YES}\n{NO};Ece;x;y;z\n")
@@ -141,6 +155,7 @@ def test_recipients_are_those_of_the_channel(
         ("ad;not\na;b\n", (), "--column"),
         ("telefon;alıcı\na;b\n", (), "--column"),
         ("05550000001;b\na;b\n", (), "055***01"),
+        ("05550000001;b\na;b\n", (), "a first row that names its columns"),
         ("telefon\na\n", ("--column=ad",), "no column"),
         ("telefon;ad\n", (), "no rows"),
         ("", (), "empty"),
@@ -175,6 +190,13 @@ def test_options_that_do_not_go_together_exit_with_2(
     """Nothing is asked."""
     path = a_file(tmp_path, "telefon\na\n")
     assert izin("scrub", path, *(one.format(file=path) for one in words)).exit_code == 2
+
+
+def test_missing_options_are_named(izin: Izin, tmp_path: Path):
+    """Those alone that are missing."""
+    done = izin("scrub", a_file(tmp_path, "telefon\na\n"), "--type=MESAJ")
+    assert done.exit_code == 2
+    assert "it also needs --brand, --campaign" in done.stderr
 
 
 def test_columns_are_named_so_that_no_name_is_taken(izin: Izin, tmp_path: Path):
@@ -212,7 +234,7 @@ def test_receipt_says_what_was_asked_and_names_no_recipient(
         "may_send": 1,
         "invalid": 1,
         "unreadable": 0,
-        "reasons": {"registered": 1, "opted-out": 1, "not-registered": 1},
+        "reasons": {"registered": 1, "opted-out": 1, "invalid-recipient": 1},
     }
     assert found["question"]["retailer_code"] == 7
     assert (found["since"], found["as_of"]) == (None, small.token)
