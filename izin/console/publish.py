@@ -138,7 +138,8 @@ def _print(where: Published, violations: tuple[Violation, ...], output: OutputFo
             found = [
                 {"field": one.field, "code": one.code, "reason": one.reason} for one in violations
             ]
-            print_rows(output, (*columns, "violations"), [(*row, found)])
+            more = (where.token, found)
+            print_rows(output, (*columns, "token", "violations"), [(*row, *more)])
         case OutputFormat.TABLE:
             print_rows(output, columns, [row])
             for one in violations:

@@ -36,15 +36,19 @@ def show(
 ) -> None:
     """Print a receipt: who asked, when, for which message, and how many got which answer.
 
-    The answer for one recipient, where the receipt has them, is shown by izin explain. Times are
-    Turkish. Exit code 3 if the ledger has no such receipt; a sink worker takes it over from Kafka.
+    The answer for one recipient, where the receipt has them, is shown by izin explain, with the
+    basis. Times are Turkish. Exit code 3 if the ledger has no such receipt; a sink worker takes it
+    over from Kafka.
     """
     with exit_on_error():
         facts = run_on_ledger(lambda ledger: reads.facts(ledger, [receipt_key(receipt_id)]))
         # Recipients without a valid address have their answers beside that of the request.
         asked = next((one for one in facts if "recipients" in one.data), None)
         if asked is None:
-            raise SourceError(f"the ledger has no receipt {receipt_id}; does a sink worker run?")
+            raise SourceError(
+                f"the ledger has no receipt {receipt_id}; is the id whole, and does a sink worker "
+                "run?"
+            )
     match output:
         case OutputFormat.JSON:
             print_json(_receipt(receipt_id, asked))

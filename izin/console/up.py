@@ -144,7 +144,7 @@ def _panel(stack: LocalStack) -> Panel:
         f"citizen    {stack.url('simulator')}/citizen (opt in and out as a citizen does at İYS)",
         f"logs       {stack.logs}",
         "",
-        "In another terminal (the file also has a key for the three, IZIN_API_KEY):",
+        "In another terminal (the file also has a key for intake, feeds and gate):",
         f"  set -a; . {shlex.quote(str(stack.environment_file))}; set +a",
         "  izin doctor",
         "  izin publish --brand 100001 --type MESAJ --recipient '0555 000 00 01' \\",

@@ -11,6 +11,7 @@ from izin.consent.due_dates import TURKEY
 from izin.console.read_topic import TopicRecord, read_all
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.consistency_token import positions_of
 from tests.integration.console.conftest import Izin
 
 pytestmark = pytest.mark.broker
@@ -144,6 +145,8 @@ def test_publish_prints_where_the_event_is(izin: Izin, brand: int, topics: Kafka
     (one,) = lanes(topics)
     assert printed["topic"] == topics.topics.express.name
     assert printed["event_id"] == one.value["event_id"]
+    (at,) = positions_of(printed["token"])
+    assert at == (printed["topic"], printed["partition"], printed["offset"])
     assert one.key == "100001/MESAJ/BIREYSEL/+905550000001"
 
 
