@@ -114,7 +114,7 @@ async def _following(
         if when_read is not None:
             when_read()
         read.set()
-        _log.info("gate state read", keys=state.counts().keys)
+        _log.info("gate state read", known=state.counts().keys)
 
     loading.add_done_callback(loaded)
     try:

@@ -37,4 +37,4 @@ class Eraser:
         keys = await erasure.remove(self.ledger, self.topic_messages, now=now)
         rows = await history.erase(self.ledger, now=now)
         if keys or rows:
-            _log.info("erased", keys=keys, history=rows)
+            _log.info("erased", count=keys, history=rows)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -256,7 +257,7 @@ def environment(settings: KafkaSettings, **others: str) -> dict[str, str]:
 
 
 def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
-    """By the command; SIGTERM ends it well."""
+    """By the command; SIGTERM ends it well. Its log has the number of keys."""
     given = environment(topics.settings)
     url = f"http://127.0.0.1:{given['IZIN_GATE_PORT']}/health/ready"
 
@@ -266,13 +267,17 @@ def test_gate_is_served_until_it_is_stopped(topics: GateTopics):
         except httpx.TransportError:
             return False
 
-    with subprocess.Popen([sys.executable, "-m", "izin.console", "gate"], env=given) as process:
+    command = [sys.executable, "-m", "izin.console", "gate"]
+    with subprocess.Popen(command, env=given, stderr=subprocess.PIPE) as process:
         try:
             until(is_up, within=30)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            logged = process.communicate(timeout=20)[1].decode()
         finally:
             process.kill()
+    assert process.returncode == 0
+    (line,) = (one for one in logged.splitlines() if "gate state read" in one)
+    assert re.search(r"known\W+\d", line)
 
 
 @pytest.mark.parametrize("command", [["izin.console", "gate"], ["izin.gate"]])
