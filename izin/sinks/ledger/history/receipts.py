@@ -56,12 +56,13 @@ def _request(receipt: Mapping[str, Any]) -> dict[str, Any]:
     and the digest, for whoever guesses the only recipient could test it.
     """
     is_list = receipt["index"] is None
+    is_of_many = is_list and receipt["recipients"] > 1
     names = ("brand_code", "type", "recipient_type", "recipients", "reasons")
     return {
         **{name: receipt[name] for name in names},
         "receipt": "list" if is_list else "decision",
-        "basis": receipt["basis"] if is_list else None,
-        "digest": receipt["digest"] if is_list and receipt["recipients"] > 1 else None,
+        "basis": receipt["basis"] if is_of_many else None,
+        "digest": receipt["digest"] if is_of_many else None,
     }
 
 
