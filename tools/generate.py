@@ -172,7 +172,7 @@ a record in `first-receipts`: the id of an event, for a day.
 | memory of gates | digests of keys, with what is known of each | until the process ends |
 | logs | no recipient: they are masked | as your log store keeps them |
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
-| files of imports and exports, reports, backups | whatever you wrote there | as you keep them |
+| files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
 
 ## Tables of the ledger
 
