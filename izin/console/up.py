@@ -159,7 +159,8 @@ def _panel(stack: LocalStack) -> Panel:
         '      -H "Authorization: Bearer $IZIN_API_KEY"',
         f"  curl {stack.url('gate')}/v1/may-send \\",
         '      -H "Authorization: Bearer $IZIN_API_KEY" \\',
-        '      --json \'{"brand_code": 100001, "type": "MESAJ",',
-        '              "recipients": ["05550000001"]}\'',
+        "      -H 'Content-Type: application/json' \\",
+        '      -d \'{"brand_code": 100001, "type": "MESAJ",',
+        '           "recipients": ["05550000001"]}\'',
     ]
     return Panel(Text("\n".join(lines)), title="izin is up; Ctrl-C stops it", expand=False)
