@@ -20,7 +20,7 @@ from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
 from izin.iys.tokens.token_policy import TokenPolicy
-from izin.runtime import kafka, topic_admin
+from izin.runtime import consumer_groups, kafka, topic_admin
 from izin.runtime.kafka import codec
 from izin.runtime.settings import (
     FeedsSettings,
@@ -78,7 +78,7 @@ def _order() -> Iterator[Finding]:
         consumer_lag.unread(settings, lane, offsets)
         for lane in (settings.topics.express, settings.topics.events)
     ]
-    running = living_workers.order_workers(settings, StreamSettings().group(settings))
+    running = consumer_groups.members(settings, StreamSettings().group(settings))
     yield lag_checks.of_worker(lag_checks.ORDER, lanes, running=running, now=datetime.now(UTC))
 
 

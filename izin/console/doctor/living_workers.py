@@ -1,29 +1,14 @@
-"""Which workers run: members of the order workers' group, and what an HTTP endpoint answers.
+"""Which endpoints run: what they answer over HTTP.
 
 Living sink workers are in the ledger (``reads.living``). Processes are not looked for: they may be
 on other machines.
 """
 
 import httpx
-from confluent_kafka import KafkaError, KafkaException
 
-from izin.runtime import kafka
-from izin.runtime.settings import FeedsSettings, GateSettings, IntakeSettings, KafkaSettings
+from izin.runtime.settings import FeedsSettings, GateSettings, IntakeSettings
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not listened on
-
-
-def order_workers(settings: KafkaSettings, group: str) -> int:
-    """Return how many members the group of the order workers has; raises BrokerError."""
-    client = kafka.admin(settings)
-    with kafka.broker_errors(settings):
-        asked = client.describe_consumer_groups([group], request_timeout=kafka.TIMEOUT)
-        try:
-            return len(asked[group].result(kafka.TIMEOUT).members)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return 0
-            raise
 
 
 def endpoint_url(settings: IntakeSettings | FeedsSettings | GateSettings) -> str:

@@ -1,0 +1,40 @@
+"""Why a replay cannot be planned or executed.
+
+OurError                    (izin.consent.errors)
+├── PlanMovedError          what the plan relies on has changed since (group, offsets, law)
+└── LiveGroupError          processes run that the execution would work against
+SourceError                 (izin.consent.errors)
+├── UnreadablePlanError     the file is no plan, or was edited
+└── EmptySelectionError     a selection contradicts itself
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from izin.consent.errors import OurError, SourceError
+
+
+class UnreadablePlanError(SourceError):
+    """A file that is no plan of a replay, or one that was edited by hand."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path.name}: {why}; plan the replay again")
+
+
+class EmptySelectionError(SourceError):
+    """A selection that nothing can match."""
+
+
+class PlanMovedError(OurError):
+    """Something that a plan relies on has changed since it was made; nothing was executed."""
+
+    def __init__(self, moved: Sequence[str]) -> None:
+        super().__init__(f"since the plan was made: {'; '.join(moved)}; plan the replay again")
+        self.moved = tuple(moved)
+
+
+class LiveGroupError(OurError):
+    """Processes run that the execution would work against; nothing was executed."""
+
+    def __init__(self, what: str, count: int, remedy: str) -> None:
+        super().__init__(f"{count} {what} run; {remedy}, then execute the plan again")

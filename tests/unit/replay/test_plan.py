@@ -1,0 +1,140 @@
+"""A plan of a replay: written, read back, and refused once something has moved."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+
+from izin.replay.errors import EmptySelectionError, PlanMovedError, UnreadablePlanError
+from izin.replay.plan import Bounds, Plan, work_folder
+from izin.replay.selection import Facts, Selection
+
+_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
+_KEY = "600001/MESAJ/BIREYSEL/+905000000001"
+_FACTS = Facts(_KEY, 600001, "acme", "crm", _AT, "consent-events", 2, 7)
+
+
+def _plan(**changes: object) -> Plan:
+    plan = Plan(
+        kind="rebuild",
+        target="desired-consents",
+        selection=Selection(brands=frozenset({600001}), offsets={("consent-events", 2): (5, 9)}),
+        options={"workers": 2},
+        cluster_id="a-cluster",
+        topics={
+            "consent-events": Bounds(
+                topic_id="one", starts={0: 3}, ends={0: 9}, stands_still=False
+            ),
+            "desired-consents": Bounds(
+                topic_id="two", starts={0: 0}, ends={0: 4}, stands_still=True
+            ),
+        },
+        history={3: 12},
+        closed_days=(date(2026, 5, 18),),
+        made_at=_AT,
+        by="an operator",
+    )
+    return replace(plan, **changes)  # type: ignore[arg-type]  # fields of a plan
+
+
+def _with(plan: Plan, topic: str, **changes: object) -> Plan:
+    moved = replace(plan.topics[topic], **changes)  # type: ignore[arg-type]  # fields of its bounds
+    return replace(plan, topics={**plan.topics, topic: moved})
+
+
+def test_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
+    """Nothing of it is lost, and only its owner may read it."""
+    path = tmp_path / "plan.json"
+    _plan().write(path)
+    assert Plan.read(path) == _plan()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (b"an operator", b"a stranger", "edited"),
+        (b'"format": 1', b'"format": 9', "format is 9"),
+        (b"{", b"[", "no plan"),
+        (b'"digest"', b'"hash"', "no plan"),
+    ],
+)
+def test_edited_plan_is_refused(tmp_path: Path, before: bytes, after: bytes, why: str) -> None:
+    """The file says why it cannot be used."""
+    path = tmp_path / "plan.json"
+    _plan().write(path)
+    path.write_bytes(path.read_bytes().replace(before, after, 1))
+    with pytest.raises(UnreadablePlanError, match=why):
+        Plan.read(path)
+
+
+def test_plan_stands_while_only_inputs_grow() -> None:
+    """What is appended behind the part that is read changes nothing."""
+    _plan().check(_with(_plan(), "consent-events", starts={0: 3}, ends={0: 99}))
+
+
+@pytest.mark.parametrize(
+    ("now", "moved"),
+    [
+        (_with(_plan(), "desired-consents", ends={0: 5}), r"desired-consents\[0\] ends at 5"),
+        (_with(_plan(), "consent-events", ends={0: 8}), r"consent-events\[0\] ends at 8, not 9"),
+        (_with(_plan(), "consent-events", starts={0: 4}), r"consent-events\[0\] begins at 4"),
+        (_with(_plan(), "consent-events", topic_id="new"), "consent-events was created again"),
+        (_with(_plan(), "consent-events", ends={0: 9, 1: 0}), "2 partitions"),
+        (_plan(law_version=99), "the law has version 99"),
+        (_plan(closed_days=()), "IZIN_EXTRA_CLOSED_DAYS"),
+        (_plan(cluster_id="another"), "the cluster is another"),
+        (_plan(history={3: 11}), "shard 3 of the history ends at 11"),
+    ],
+)
+def test_plan_is_refused_once_something_moved(now: Plan, moved: str) -> None:
+    """Each thing that a plan relies on is named where it has changed."""
+    with pytest.raises(PlanMovedError, match=moved):
+        _plan().check(now)
+
+
+def test_work_is_beside_the_plan_and_private(tmp_path: Path) -> None:
+    """Its folder has names of recipients."""
+    folder = work_folder(tmp_path / "plan.json")
+    assert folder == work_folder(tmp_path / "plan.json")
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("selection", "is_taken"),
+    [
+        (Selection(), True),
+        (Selection(since=_AT), True),
+        (Selection(until=_AT), False),
+        (Selection(keys=frozenset({_KEY})), True),
+        (Selection(keys=frozenset({"another"})), False),
+        (Selection(brands=frozenset({600002})), False),
+        (Selection(customers=frozenset({"acme"})), True),
+        (Selection(customers=frozenset({"other"})), False),
+        (Selection(origins=frozenset({"web"})), False),
+        (Selection(offsets={("consent-events", 2): (7, 8)}), True),
+        (Selection(offsets={("consent-events", 2): (8, 9)}), False),
+        (Selection(offsets={("consent-events", 1): (7, 8)}), False),
+    ],
+)
+def test_selection_narrows_by_what_is_given(selection: Selection, is_taken: bool) -> None:
+    """What is not given leaves everything in."""
+    assert selection.takes(_FACTS) is is_taken
+
+
+def test_selection_that_nothing_matches_is_refused() -> None:
+    """A time that ends before it begins, and offsets the wrong way round."""
+    with pytest.raises(EmptySelectionError, match="--since"):
+        Selection(since=_AT, until=_AT)
+    with pytest.raises(EmptySelectionError, match="consent-events/2"):
+        Selection(offsets={("consent-events", 2): (9, 5)})
+
+
+def test_selection_of_keys_needs_no_events() -> None:
+    """Keys and brands are decided by the key alone, all else by the events."""
+    by_key = Selection(keys=frozenset({_KEY}), brands=frozenset({600001}))
+    assert by_key.names_keys
+    assert by_key.takes_key(_KEY)
+    assert not by_key.takes_key("600001/MESAJ/BIREYSEL/+905000000002")
+    assert not Selection(origins=frozenset({"crm"})).names_keys
