@@ -38,6 +38,7 @@ COMMANDS = {
     "subscribers": "izin.console.subscribers.command:app",
     "ledger": "izin.console.ledger:app",
     "privacy": "izin.console.privacy:app",
+    "replay": "izin.console.replay.command:app",
     "receipts": "izin.console.receipts:app",
     "retention": "izin.console.retention:app",
     "sequences": "izin.console.sequences:app",

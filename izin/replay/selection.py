@@ -13,6 +13,9 @@ from typing import Any, NamedTuple, Self
 from izin.consent.model import aware
 from izin.replay.errors import EmptySelectionError
 
+_SLASHES = 3
+"""Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
+
 Place = tuple[str, int]
 """A topic and a partition of it."""
 
@@ -40,6 +43,8 @@ class Selection:
     until: datetime | None = None
     """Appended before."""
     keys: frozenset[str] = frozenset()
+    recipients: frozenset[str] = frozenset()
+    """As keys spell them; whoever has one of the ``keys`` or is one of them is selected."""
     brands: frozenset[int] = frozenset()
     customers: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
@@ -67,9 +72,7 @@ class Selection:
 
     def takes_key(self, key: str) -> bool:
         """Whether the canonical ``key`` and its brand are selected."""
-        return (not self.keys or key in self.keys) and (
-            not self.brands or int(key.partition("/")[0]) in self.brands
-        )
+        return self._names(key) and (not self.brands or int(key.partition("/")[0]) in self.brands)
 
     def takes(self, facts: Facts) -> bool:
         """Whether an event is selected."""
@@ -77,12 +80,17 @@ class Selection:
         return (
             (self.since is None or at >= self.since)
             and (self.until is None or at < self.until)
-            and (not self.keys or facts.key in self.keys)
+            and self._names(facts.key)
             and (not self.brands or facts.brand_code in self.brands)
             and (not self.customers or facts.customer_id in self.customers)
             and (not self.origins or facts.origin in self.origins)
             and (not self.offsets or self._has_offset(facts))
         )
+
+    def _names(self, key: str) -> bool:
+        if not self.keys and not self.recipients:
+            return True
+        return key in self.keys or key.split("/", _SLASHES)[-1] in self.recipients
 
     def _has_offset(self, facts: Facts) -> bool:
         first, behind = self.offsets.get((facts.topic, facts.partition), (0, 0))
@@ -94,6 +102,7 @@ class Selection:
             "since": self.since and self.since.isoformat(),
             "until": self.until and self.until.isoformat(),
             "keys": sorted(self.keys),
+            "recipients": sorted(self.recipients),
             "brands": sorted(self.brands),
             "customers": sorted(self.customers),
             "origins": sorted(self.origins),
@@ -112,6 +121,7 @@ class Selection:
             since=since and datetime.fromisoformat(since),
             until=until and datetime.fromisoformat(until),
             keys=frozenset(values.get("keys", ())),
+            recipients=frozenset(values.get("recipients", ())),
             brands=frozenset(values.get("brands", ())),
             customers=frozenset(values.get("customers", ())),
             origins=frozenset(values.get("origins", ())),

@@ -1,0 +1,203 @@
+"""``izin replay``: dry run, execution and progress of plans."""
+
+import multiprocessing
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from izin.console.replay.kinds import (
+    DESIRED_CONSENTS,
+    REBUILD,
+    Replay,
+    ReplayRequest,
+    ReplaySummary,
+    kind_of,
+    kind_of_plan,
+)
+from izin.console.replay.selection_options import (
+    BrandOption,
+    CustomerOption,
+    OffsetsOption,
+    OriginOption,
+    RecipientOption,
+    SinceOption,
+    UntilOption,
+    selection_of,
+)
+from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    out,
+    print_json,
+    print_rows,
+    say,
+)
+from izin.replay.plan import Plan
+
+app = typer.Typer(
+    help="Play history again without harm: from a plan, dry run first.\n\n"
+    "Nothing here calls İYS. A plan is a file beside which the work is kept, so that what was "
+    "stopped goes on; both name recipients, and only their owner may read them.",
+    no_args_is_help=True,
+)
+
+PlanArgument = Annotated[
+    Path,
+    typer.Argument(metavar="PLAN", exists=True, dir_okay=False, help="The file of the plan."),
+]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+PlanOption = Annotated[
+    Path,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the plan is written. A dry run that was stopped goes on with the same file.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes. Default: one a core.")
+]
+
+
+class RebuildTarget(StrEnum):
+    """What can be rebuilt."""
+
+    DESIRED_CONSENTS = DESIRED_CONSENTS
+
+
+@app.command()
+def rebuild(
+    target: Annotated[
+        RebuildTarget,
+        typer.Argument(help="desired-consents: the order stage's state, which is this topic."),
+    ],
+    *,
+    plan: PlanOption,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    recipient: RecipientOption = None,
+    brand: BrandOption = None,
+    customer: CustomerOption = None,
+    origin: OriginOption = None,
+    offsets: OffsetsOption = None,
+    workers: WorkersOption = None,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Compute what should stand from history, and say key by key what differs: a dry run.
+
+    Nothing is changed but the plan and the folder of its work; execute it with izin replay run.
+    The options choose keys: those with an event that matches all of them. Exit code 1 if anything
+    differs, 4 if a plan in this file no longer holds, 130 if it was stopped: the same command goes
+    on.
+    """
+    with exit_on_signals(), exit_on_error():
+        chosen = selection_of(
+            since=since,
+            until=until,
+            recipients=recipient,
+            brands=brand,
+            customers=customer,
+            origins=origin,
+            offsets=offsets,
+        )
+        found = _dry_run(
+            REBUILD,
+            ReplayRequest(
+                path=plan,
+                target=target,
+                selection=chosen,
+                workers=workers or multiprocessing.cpu_count(),
+                by=by,
+            ),
+            unmasked=unmasked,
+        )
+    _print(found, output)
+    if found.left:
+        say(f"nothing was changed; to do it: izin replay run {plan} --execute")
+    exit_if(found.left)
+
+
+@app.command()
+def run(
+    path: PlanArgument,
+    *,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it. Without it the command only checks the plan.")
+    ] = False,
+    unmasked: UnmaskedOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Check a plan again, and execute it with --execute.
+
+    It is refused if processes run that it would work against, or if offsets or the law have moved
+    since. An execution that was stopped goes on where it was, and what it did is not done twice.
+    Who ordered it is written to the history. Exit code 1 if anything is left, 4 if it is refused,
+    130 if it was stopped.
+    """
+    with exit_on_signals(), exit_on_error():
+        plan = Plan.read(path)
+        replay = kind_of_plan(plan, path)
+        replay.check(plan, path)
+        if execute:
+            replay.execute(plan, path, by=by)
+        found = replay.summary(plan, path, unmasked=unmasked)
+    _print(found, output)
+    if not execute:
+        say("the plan holds; add --execute to do it")
+    exit_if(found.left)
+
+
+@app.command()
+def show(
+    path: PlanArgument,
+    *,
+    unmasked: UnmaskedOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
+    with exit_on_error():
+        plan = Plan.read(path)
+        found = kind_of_plan(plan, path).summary(plan, path, unmasked=unmasked)
+    if output is OutputFormat.TABLE:
+        out.print(
+            f"{plan.kind} {plan.target}, planned by {plan.by}, digest {plan.digest}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    _print(found, output)
+    exit_if(found.left)
+
+
+def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
+    replay: Replay | None = kind_of(kind, request.target)
+    if replay is None:
+        raise typer.BadParameter(f"there is no {kind} of {request.target}")
+    replay.dry_run(request)
+    return replay.summary(Plan.read(request.path), request.path, unmasked=unmasked)
+
+
+def _print(found: ReplaySummary, output: OutputFormat) -> None:
+    match output:
+        case OutputFormat.JSON:
+            rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+            print_json({**found.facts, "rows": rows, "left": found.left})
+        case OutputFormat.TABLE:
+            print_rows(output, found.columns, found.rows)
+            for name, value in found.facts.items():
+                text = f"{name.replace('_', ' ')}: {value}"
+                out.print(text, soft_wrap=True, highlight=False, markup=False)
+            for note in found.notes:
+                say(note)

@@ -1,0 +1,83 @@
+"""The kinds of replays: what each does with its plan. A kind is imported when it is needed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from pkgutil import resolve_name
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from izin.replay.errors import UnreadablePlanError
+from izin.replay.plan import Plan
+from izin.replay.selection import Selection
+
+REBUILD = "rebuild"
+DESIRED_CONSENTS = "desired-consents"
+
+_KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
+    }
+)
+"""Where each kind is, by the kind and target of its plans. A target that is a list of names, as of
+a re-emission, stands here as an empty text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRequest:
+    """What a dry run is asked for."""
+
+    path: Path
+    """Of the plan: a new file, or the one of a dry run that was stopped."""
+    target: str
+    selection: Selection
+    workers: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySummary:
+    """What a replay found, did, and has left."""
+
+    columns: Mapping[str, str]
+    """The names in JSON and their titles in the table."""
+    rows: Sequence[Sequence[object]]
+    facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Digests and counts: JSON values, printed below the table."""
+    notes: Sequence[str] = ()
+    """Sentences for a person, remedies included."""
+    left: int = 0
+    """How much is still to be done, by the execution or by a person."""
+
+
+class Replay(Protocol):
+    """One kind of replay. Everything may raise what ``izin.replay.errors`` names."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Write the plan, and find out what its execution would do; go on where one was stopped."""
+
+    def check(self, plan: Plan, path: Path) -> None:
+        """Raise if the plan cannot be executed now; nothing is changed."""
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:
+        """Execute the plan; go on where an execution was stopped."""
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:
+        """Return what was found, done, and is left; recipients are masked unless ``unmasked``."""
+
+
+def kind_of(kind: str, target: str) -> Replay | None:
+    """Return what replays a ``kind`` for a ``target``; None: this release has no such kind."""
+    found = _KINDS.get((kind, target)) or _KINDS.get((kind, ""))
+    if found is None:
+        return None
+    made: Replay = resolve_name(found)()
+    return made
+
+
+def kind_of_plan(plan: Plan, path: Path) -> Replay:
+    """Return what replays ``plan``, which is in ``path``; raises UnreadablePlanError."""
+    found = kind_of(plan.kind, plan.target)
+    if found is None:
+        raise UnreadablePlanError(path, f"this release has no {plan.kind} of {plan.target}")
+    return found

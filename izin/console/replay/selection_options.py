@@ -1,0 +1,107 @@
+"""Options that say which part of history a replay concerns."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from izin.consent.errors import SourceError
+from izin.console.terminal.arguments import instant, is_key, normalised
+from izin.replay.selection import Place, Selection
+
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=instant,
+        metavar="INSTANT",
+        help="Appended then or later: 2024-01-31T12:00, in Turkish time or with an offset.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=instant, metavar="INSTANT", help="Appended before."),
+]
+RecipientOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        "--key",
+        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
+        "standard input, one a line, so that no recipient is in the shell's history.",
+    ),
+]
+BrandOption = Annotated[
+    list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
+]
+CustomerOption = Annotated[
+    list[str] | None, typer.Option("--customer", help="Of this customer; repeat it.")
+]
+OriginOption = Annotated[
+    list[str] | None, typer.Option("--origin", help="Of this origin, such as crm; repeat it.")
+]
+OffsetsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--offsets",
+        metavar="TOPIC/PARTITION:FIRST-BEHIND",
+        help="From the offset FIRST to the one before BEHIND of this partition; repeat it.",
+    ),
+]
+
+
+def selection_of(
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    recipients: Iterable[str] | None,
+    brands: Iterable[int] | None,
+    customers: Iterable[str] | None,
+    origins: Iterable[str] | None,
+    offsets: Iterable[str] | None,
+) -> Selection:
+    """Return the selection of these options.
+
+    Raises:
+        SourceError: a recipient is neither a phone number nor an e-mail address nor a key, or
+            nothing can match.
+    """
+    named = list(_recipients(recipients or ()))
+    return Selection(
+        since=since,
+        until=until,
+        keys=frozenset(one for one in named if is_key(one)),
+        recipients=frozenset(one for one in named if not is_key(one)),
+        brands=frozenset(brands or ()),
+        customers=frozenset(customers or ()),
+        origins=frozenset(origins or ()),
+        offsets=dict(map(_offsets, offsets or ())),
+    )
+
+
+def _recipients(given: Iterable[str]) -> Iterator[str]:
+    for one in given:
+        if one != "-":
+            yield normalised(one)
+            continue
+        for number, line in enumerate(sys.stdin, 1):
+            if not line.strip():
+                continue
+            try:
+                yield normalised(line.strip())
+            except SourceError as error:
+                raise SourceError(f"standard input, line {number}: {error}") from error
+
+
+def _offsets(text: str) -> tuple[Place, tuple[int, int]]:
+    place, _, bounds = text.rpartition(":")
+    topic, _, partition = place.rpartition("/")
+    first, _, behind = bounds.partition("-")
+    try:
+        return (topic, int(partition)), (int(first), int(behind))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is no range of offsets; write it as TOPIC/PARTITION:FIRST-BEHIND"
+        ) from None
