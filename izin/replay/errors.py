@@ -2,7 +2,10 @@
 
 OurError                    (izin.consent.errors)
 ├── PlanMovedError          what the plan relies on has changed since (group, offsets, law)
-└── LiveGroupError          processes run that the execution would work against
+├── LiveGroupError          processes run that the execution would work against
+├── InputLostError          what was decided is neither in the topics nor in the history
+├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
+└── OtherPlanError          a dry run would overwrite another plan
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
 └── EmptySelectionError     a selection contradicts itself
@@ -38,3 +41,24 @@ class LiveGroupError(OurError):
 
     def __init__(self, what: str, count: int, remedy: str) -> None:
         super().__init__(f"{count} {what} run; {remedy}, then execute the plan again")
+
+
+class InputLostError(OurError):
+    """What was decided can be read no more, so that nothing can be rebuilt from it."""
+
+
+class UnfinishedDryRunError(OurError):
+    """The dry run of a plan was stopped, so that nobody has seen what its execution would do."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__(
+            f"{left} partitions are not read yet; finish the dry run with the command that began "
+            "it, then execute the plan"
+        )
+
+
+class OtherPlanError(OurError):
+    """The file of a dry run has the plan of another one."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path.name} is the plan of something else; name a new file")

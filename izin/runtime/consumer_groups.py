@@ -1,7 +1,5 @@
 """Who consumes: the members of consumer groups."""
 
-from confluent_kafka import KafkaError, KafkaException
-
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 
@@ -11,12 +9,12 @@ def members(settings: KafkaSettings, group: str) -> int:
     BrokerError.
     """
     with kafka.broker_errors(settings):
-        asked = kafka.admin(settings).describe_consumer_groups(
-            [group], request_timeout=kafka.TIMEOUT
-        )
-        try:
-            return len(asked[group].result(kafka.TIMEOUT).members)
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return 0
-            raise
+        client = kafka.admin(settings)
+        # Groups are listed first: where there never was one, nothing answers what they are.
+        listed = client.list_consumer_groups(request_timeout=kafka.TIMEOUT).result()
+        if listed.errors:
+            raise listed.errors[0]
+        if group not in {one.group_id for one in listed.valid}:
+            return 0
+        asked = client.describe_consumer_groups([group], request_timeout=kafka.TIMEOUT)
+        return len(asked[group].result().members)

@@ -77,7 +77,7 @@ class Erasures:
         rows = self._topics.desired_consents.name
         if before is None or erased_until(before) < until:
             changes[kept] = suppression(until)
-            value = self._codec.encode("Consent", _consent(at, _NOBODY, event_id))
+            value = suppression_row(self._codec, at, event_id)
             identity = _headers("Consent", kept.decode(), record, at)
             writes.append(OutputRecord(rows, partition, kept, value, identity))
         if not is_known_again:
@@ -94,6 +94,11 @@ class Erasures:
         effects.counts[ERASED] += 1
         effects.changes.update(changes)
         effects.writes.extend(writes)
+
+
+def suppression_row(codec: Codec, at: datetime, event_id: str) -> bytes:
+    """Return the row that suppresses what was given until ``at``, by the erasure ``event_id``."""
+    return codec.encode("Consent", _consent(at, _NOBODY, event_id))
 
 
 def _headers(name: str, event_id: str, record: SourceRecord, at: datetime) -> Headers:

@@ -113,13 +113,16 @@ class DecidedOffsets:
 
         A partition of which nothing was ever decided is missing. Raises BrokerError.
         """
-        with kafka.broker_errors(self._settings):
-            found = latest_positions(self._reader, self._codec, self._reader.ends())
         return {
             (lane, number): offset
-            for number, positions in found.items()
+            for number, positions in self.positions().items()
             for lane, offset in positions.offsets(self._settings.topics).items()
         }
+
+    def positions(self) -> Mapping[int, Positions]:
+        """Return the latest positions of each partition that has any. Raises BrokerError."""
+        with kafka.broker_errors(self._settings):
+            return latest_positions(self._reader, self._codec, self._reader.ends())
 
     def close(self) -> None:
         """Close the client."""

@@ -10,7 +10,7 @@ Where a state is stored is a setting: in memory (here), or on disk (``rocks``).
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from struct import Struct
 from typing import Final, Protocol
@@ -124,6 +124,12 @@ class MemoryState:
             else:
                 group[recipient] = packed
         self.position = position
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield every key, in no order; the state must not change meanwhile."""
+        for shared, group in self._packed.items():
+            for recipient in group:
+                yield shared + b"/" + recipient
 
     def clear(self) -> None:
         """Discard everything."""

@@ -1,0 +1,210 @@
+"""What differs between the rows that stand and those that should.
+
+    missing     should stand and does not: to be written
+    differing   stands otherwise than it should, and is no newer: to be written
+    newer       a newer row stands than any event explains: stays, for a person to look at
+    surplus     stands and no event explains it: stays, for a person to look at
+    unjudged    the events that would explain it are gone, or it was erased: stays
+
+A row is never replaced by an older one, in the law's order, and none is deleted.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from izin.consent.model import Consent
+from izin.consent.ordering import merge
+from izin.replay.order_state.rows import CanonicalRows
+from izin.replay.order_state.shadow import Shadow
+from izin.replay.order_state.standing import StandingRows
+from izin.replay.plan import Plan
+from izin.replay.selection import Selection
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
+from izin.schemas.records import consent_to_avro
+from izin.streams.state.packing import facts_of
+from izin.streams.state.state import erased_until
+
+
+class ChangeKind(StrEnum):
+    """How a row differs."""
+
+    MISSING = "missing"
+    DIFFERING = "differing"
+    NEWER = "newer"
+    SURPLUS = "surplus"
+    UNJUDGED = "unjudged"
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the execution writes the row that should stand."""
+        return self in {ChangeKind.MISSING, ChangeKind.DIFFERING}
+
+
+class Change(NamedTuple):
+    """A row that differs."""
+
+    kind: ChangeKind
+    key: bytes
+    fields: Mapping[str, tuple[Any, Any]]
+    """By name: what stands, and what should; empty where a whole row is missing or surplus."""
+    row: bytes | None
+    """What the execution writes."""
+
+
+@dataclass(slots=True)
+class Digests:
+    """SHA-256 of the sorted keys and rows of a partition, as they should be and as they stand."""
+
+    computed: str
+    standing: str
+    keys: int
+    """How many should stand."""
+
+
+class Comparison:
+    """Compares a partition; the differences are yielded, then ``digests`` are known."""
+
+    def __init__(  # noqa: PLR0913  # both sides, and by what they are judged
+        self,
+        shadow: Shadow,
+        standing: StandingRows,
+        plan: Plan,
+        codec: Codec,
+        suppressions: SuppressionKeys,
+        *,
+        reaches: bool,
+    ) -> None:
+        self.digests = Digests("", "", 0)
+        self._shadow = shadow
+        self._standing = standing
+        self._selection = plan.selection
+        self._codec = codec
+        self._suppressions = suppressions
+        self._reaches = reaches
+        """Whether every event that was decided is in the shadow."""
+        self._rows = CanonicalRows(codec)
+        self._until = dict(standing.suppressions)
+
+    def changes(self) -> Iterator[Change]:
+        """Yield what differs, by key."""
+        computed, standing, count = sha256(), sha256(), 0
+        state, packing = self._shadow.state, self._shadow.state.packing
+        keys = {key for key in state if not key.startswith(SUPPRESSED)}
+        for key in sorted(keys | self._standing.rows.keys()):
+            if not self._takes(key):
+                continue
+            packed = state.packed(key)
+            ours = (
+                None if packed is None else self._rows.of_facts(key, packing.unpack_facts(packed))
+            )
+            theirs = self._standing.rows.get(key)
+            if ours is not None:
+                count += 1
+                computed.update(_framed(key, ours))
+            if theirs is not None:
+                standing.update(_framed(key, theirs))
+            if ours != theirs:
+                yield self._change(key, ours, theirs)
+        if self._selection == Selection():
+            yield from self._suppression_changes(computed, standing)
+        self.digests = Digests(computed.hexdigest(), standing.hexdigest(), count)
+
+    def _takes(self, key: bytes) -> bool:
+        if self._selection.names_keys:
+            try:
+                return self._selection.takes_key(key.decode())
+            except ValueError:  # no canonical key: somebody else wrote it
+                return self._selection == Selection()
+        return key in self._shadow.chosen
+
+    def _change(self, key: bytes, ours: bytes | None, theirs: bytes | None) -> Change:
+        incomplete = not self._reaches or key in self._shadow.incomplete
+        if ours is None:
+            kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.SURPLUS
+            return Change(kind, key, {}, None)
+        wanted = self._codec.decode_consent(ours)
+        if theirs is None:
+            is_erased = key not in self._shadow.erased and self._was_erased(key, wanted)
+            kind = ChangeKind.UNJUDGED if is_erased else ChangeKind.MISSING
+            return Change(kind, key, {}, None if is_erased else ours)
+        return self._difference(key, ours, wanted, theirs, incomplete=incomplete)
+
+    def _difference(
+        self, key: bytes, ours: bytes, wanted: Consent, theirs: bytes, *, incomplete: bool
+    ) -> Change:
+        try:
+            found = self._codec.decode_consent(theirs)
+        except UndecodableError:
+            return Change(ChangeKind.DIFFERING, key, {"row": ("not readable", "readable")}, ours)
+        if found.order > wanted.order:
+            kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
+            return Change(kind, key, _fields(found, wanted), None)
+        if incomplete:
+            wanted = merge(wanted, found)
+            ours = self._rows.of_facts(key, facts_of(wanted))
+            if ours == theirs:
+                return Change(ChangeKind.UNJUDGED, key, {}, None)
+        return Change(ChangeKind.DIFFERING, key, _fields(found, wanted), ours)
+
+    def _was_erased(self, key: bytes, wanted: Consent) -> bool:
+        """Whether a suppression stands that is no older: its erasure can be read no more."""
+        until = max((self._until.get(one, -1) for one in self._suppressions.every(key)), default=-1)
+        return int(wanted.effective_at.timestamp() * 1000) <= until
+
+    def _suppression_changes(self, computed: Any, standing: Any) -> Iterator[Change]:  # noqa: ANN401  # hashes
+        ours, rows = self._wanted_suppressions()
+        for key in sorted(ours.keys() | self._until.keys()):
+            wanted, found = ours.get(key), self._until.get(key)
+            if wanted is not None:
+                computed.update(_framed(key, b"%d" % wanted))
+            if found is not None:
+                standing.update(_framed(key, b"%d" % found))
+            if wanted == found:
+                continue
+            fields = {"erased_until": (found, wanted)}
+            if wanted is None or (found is not None and found > wanted):
+                kind = ChangeKind.SURPLUS if self._reaches else ChangeKind.UNJUDGED
+                yield Change(kind, key, fields, None)
+            else:
+                kind = ChangeKind.MISSING if found is None else ChangeKind.DIFFERING
+                yield Change(kind, key, fields, rows[key])
+
+    def _wanted_suppressions(self) -> tuple[dict[bytes, int], dict[bytes, bytes]]:
+        """Return until when opt-ins should be suppressed, and the rows that say so, by key.
+
+        One that stands under an older secret is as good as one under the newest.
+        """
+        shadow, until, rows = self._shadow, dict[bytes, int](), dict[bytes, bytes]()
+        names = dict[bytes, list[bytes]]()
+        for erased in shadow.erased:
+            every = self._suppressions.every(erased)
+            standing = [one for one in every if one in self._until]
+            names |= dict.fromkeys(every, standing)
+        for key, row in shadow.suppression_rows.items():
+            wanted = erased_until(shadow.state.packed(key) or b"")
+            found = [one for one in names.get(key, ()) if self._until[one] >= wanted]
+            name = found[0] if found else key
+            until[name], rows[name] = wanted, row
+        return until, rows
+
+
+def _framed(key: bytes, row: bytes) -> bytes:
+    return b"%d %b%d %b" % (len(key), key, len(row), row)
+
+
+def _fields(found: Consent, wanted: Consent) -> Mapping[str, tuple[Any, Any]]:
+    """Return the fields that differ, as JSON has them; none where only the bytes do."""
+    before, after = consent_to_avro(found), consent_to_avro(wanted)
+    return {
+        name: (_jsonable(before[name]), _jsonable(after[name]))
+        for name in after
+        if before[name] != after[name]
+    }
+
+
+def _jsonable(value: Any) -> Any:  # noqa: ANN401  # whatever a row has
+    return value.isoformat() if hasattr(value, "isoformat") else value

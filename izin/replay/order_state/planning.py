@@ -1,0 +1,176 @@
+"""Plan a rebuild of ``desired-consents``: what is read, and up to where it is decided.
+
+The positions of the order stage say up to where its lanes are decided, and of which topics they
+speak. Where ``desired-consents`` has another id than they say, it was lost: it was deleted and
+created again. Where a lane begins behind its first offset, retention has removed events; if the
+history has the decisions on them, they are read from there.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from izin.consent.errors import SourceError
+from izin.replay.bounds import bounds_of
+from izin.replay.errors import InputLostError
+from izin.replay.history import HistoryReach, history_reach
+from izin.replay.plan import Bounds, Plan
+from izin.replay.selection import Selection
+from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.partitioning import partition_of
+from izin.sinks.ledger.db.connection import Ledger
+from izin.streams.errors import PositionAheadError
+from izin.streams.ownership.positions import DecidedOffsets, Positions
+
+KIND = "rebuild"
+TARGET = "desired-consents"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What a rebuild reads, and as whom."""
+
+    kafka: KafkaSettings
+    streams: StreamSettings
+    codec: Codec
+    ledger: LedgerSettings | None = None
+    """None: there is no history."""
+
+    @property
+    def suppressions(self) -> SuppressionKeys:
+        """Under which the keys were erased."""
+        secrets = self.streams.suppression_secrets
+        return SuppressionKeys([one.get_secret_value() for one in secrets])
+
+
+def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:
+    """Return the plan of a rebuild as it would be made now.
+
+    Raises:
+        InputLostError: the lanes are not those that were decided.
+        PositionAheadError: a lane ends before what was decided of it.
+        BrokerError: Kafka cannot be reached, or a topic does not exist.
+        LedgerUnavailableError: the history is needed, and cannot be reached.
+        SourceError: rows of a lost topic were selected.
+    """
+    settings, topics = installation.kafka, installation.kafka.topics
+    lanes = (topics.events.name, topics.express.name)
+    rows = topics.desired_consents.name
+    with closing(DecidedOffsets(settings, installation.codec)) as decided:
+        positions = decided.positions()
+    cluster_id, found = bounds_of(
+        settings,
+        {**dict.fromkeys(lanes, False), rows: True, topics.positions.name: True},
+    )
+    for number, one in positions.items():
+        _check_lanes(settings, cluster_id, found, number, one)
+    lost = sorted(
+        number
+        for number, one in positions.items()
+        if one.desired_consents_topic_id != found[rows].topic_id
+    )
+    if lost and selection != Selection():
+        raise SourceError(f"{rows} was created again, so all of it is to be restored: select none")
+    read = {
+        lane: _up_to(found[lane], {n: one.offsets(topics)[lane] for n, one in positions.items()})
+        for lane in lanes
+    }
+    uncovered, history = _removed(installation, read)
+    return Plan(
+        kind=KIND,
+        target=TARGET,
+        selection=selection,
+        options={"lost": lost, "uncovered": uncovered},
+        cluster_id=cluster_id,
+        topics={**found, **read},
+        history=history,
+        made_at=datetime.now(UTC),
+        by=by,
+    )
+
+
+def partitions_of(plan: Plan, settings: KafkaSettings) -> list[int]:
+    """Return the partitions that ``plan`` concerns."""
+    chosen = plan.selection
+    every = sorted(plan.topics[settings.topics.desired_consents.name].ends)
+    if chosen.keys and not chosen.recipients:
+        homes = {partition_of(key.encode(), settings.partitions) for key in chosen.keys}
+        return [number for number in every if number in homes]
+    return every
+
+
+def decided_offsets(plan: Plan, settings: KafkaSettings, number: int) -> Mapping[str, int]:
+    """Return, by lane, the offset below which all of partition ``number`` is decided."""
+    lanes = (settings.topics.events.name, settings.topics.express.name)
+    return {lane: plan.topics[lane].ends[number] for lane in lanes}
+
+
+def _check_lanes(
+    settings: KafkaSettings,
+    cluster_id: str,
+    found: Mapping[str, Bounds],
+    number: int,
+    positions: Positions,
+) -> None:
+    for lane, (cluster, _, lane_id) in positions.logs(settings.topics).items():
+        if (cluster, lane_id) != (cluster_id, found[lane].topic_id):
+            raise InputLostError(
+                f"{lane} was created again since partition {number} was decided, so its events "
+                "cannot be read again; what stands in desired-consents is all there is. Let an "
+                "order worker start: it keeps that, and decides what the new topic has"
+            )
+        offset = positions.offsets(settings.topics)[lane]
+        if offset > found[lane].ends[number]:
+            raise PositionAheadError(lane, number, offset, found[lane].ends[number])
+
+
+def _up_to(bounds: Bounds, decided: Mapping[int, int]) -> Bounds:
+    """Return the part of a lane that is decided; its start where nothing ever was."""
+    ends = {number: decided.get(number, start) for number, start in bounds.starts.items()}
+    return replace(bounds, ends=ends)
+
+
+def _removed(
+    installation: Installation, read: Mapping[str, Bounds]
+) -> tuple[list[int], Mapping[int, int]]:
+    """Return the partitions with events that neither the topics nor the history has, and up to
+    where the history is read by shard: nothing where it is not needed.
+    """
+    needed = {
+        (lane, number): min(start, bounds.ends[number])
+        for lane, bounds in read.items()
+        for number, start in bounds.starts.items()
+        if start and bounds.ends[number]
+    }
+    if not needed:
+        return [], {}
+    if installation.ledger is None:
+        return sorted({number for _, number in needed}), {}
+    reach = asyncio.run(_reach(installation.ledger, list(read)))
+    missing = {
+        place[1]
+        for place, offset in needed.items()
+        if not reach.is_whole or reach.recorded.get(place, 0) < offset
+    }
+    return sorted(missing), reach.heads
+
+
+async def _reach(settings: LedgerSettings, topics: list[str]) -> HistoryReach:
+    async with open_history(settings) as ledger:
+        return await history_reach(ledger, topics)
+
+
+def open_history(settings: LedgerSettings) -> Ledger:
+    """Return the ledger of ``settings``, to be entered; it leases nothing."""
+    return Ledger(settings, owner=0)
+
+
+def options_of(plan: Plan) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the partitions whose rows were lost, and those with events that are gone."""
+    options: Mapping[str, Any] = plan.options
+    return frozenset(options["lost"]), frozenset(options["uncovered"])

@@ -1,0 +1,123 @@
+"""What a partition gave: a file of numbers and a file of what differs, in the folder of the work.
+
+Both are written whole or not at all, so that a rebuild that was killed goes on with the partitions
+that have none. They name recipients in full; only their owner may read them.
+"""
+
+import base64
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from izin.replay.errors import UnreadablePlanError
+from izin.replay.order_state.comparison import Change, ChangeKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionResult:
+    """What the dry run found of a partition."""
+
+    partition: int
+    events: int
+    """How many records of the lanes were folded."""
+    seconds: float
+    """How long that took."""
+    keys: int
+    computed: str
+    """The digest of the rows that should stand."""
+    standing: str
+    """The digest of the rows that do."""
+    counts: Mapping[str, int]
+    """Rows by how they differ."""
+    changes: str
+    """The digest of the file of what differs."""
+
+
+def changes_path(folder: Path, number: int) -> Path:
+    """Return the file of what differs in partition ``number``."""
+    return folder / f"changes-{number}.jsonl"
+
+
+def result_path(folder: Path, number: int) -> Path:
+    """Return the file of the numbers of partition ``number``."""
+    return folder / f"result-{number}.json"
+
+
+class WrittenChanges(NamedTuple):
+    """A file of what differs."""
+
+    digest: str
+    counts: Mapping[str, int]
+    """Rows by how they differ."""
+
+
+def write_changes(folder: Path, number: int, changes: Iterable[Change]) -> WrittenChanges:
+    """Write what differs in partition ``number``."""
+    digest, counts = sha256(), Counter[str]()
+
+    def lines() -> Iterator[bytes]:
+        for one in changes:
+            line = _line(one)
+            digest.update(line)
+            counts[one.kind] += 1
+            yield line
+
+    write_whole(changes_path(folder, number), lines())
+    return WrittenChanges(digest.hexdigest(), counts)
+
+
+def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:
+    """Yield what differs in the partition of ``result``.
+
+    Raises:
+        UnreadablePlanError: the file is gone, or was edited.
+    """
+    path = changes_path(folder, result.partition)
+    try:
+        written = path.read_bytes()
+    except OSError as error:
+        raise UnreadablePlanError(path, "it cannot be read") from error
+    if sha256(written).hexdigest() != result.changes:
+        raise UnreadablePlanError(path, "it was edited")
+    yield from map(_change, written.splitlines())
+
+
+def write_result(folder: Path, result: PartitionResult) -> None:
+    """Write the numbers of a partition: it is done then."""
+    write_whole(result_path(folder, result.partition), [orjson.dumps(asdict(result))])
+
+
+def read_result(folder: Path, number: int) -> PartitionResult | None:
+    """Return the numbers of partition ``number``; None: it is not done."""
+    path = result_path(folder, number)
+    return PartitionResult(**orjson.loads(path.read_bytes())) if path.exists() else None
+
+
+def _line(change: Change) -> bytes:
+    row = None if change.row is None else base64.b64encode(change.row).decode()
+    key = change.key.decode(errors="replace")
+    values = {"kind": change.kind, "key": key, "fields": change.fields, "row": row}
+    return orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _change(line: bytes) -> Change:
+    values: Mapping[str, Any] = orjson.loads(line)
+    row = None if values["row"] is None else base64.b64decode(values["row"])
+    fields = {name: (both[0], both[1]) for name, both in values["fields"].items()}
+    return Change(ChangeKind(values["kind"]), values["key"].encode(), fields, row)
+
+
+def write_whole(path: Path, lines: Iterable[bytes]) -> None:
+    """Write ``lines`` to ``path``, all or nothing, for its owner alone."""
+    new = path.with_name(f"{path.name}.new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

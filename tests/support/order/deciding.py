@@ -1,0 +1,73 @@
+"""Decide what the lanes have, in this process, as an order worker would."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
+from izin.streams.order import OrderStage
+from izin.streams.ownership.bounded_reader import BoundedReader
+from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.state.state import MemoryState
+from tests.support.order.verdict import source
+
+
+def decide_all(
+    settings: KafkaSettings,
+    suppressions: SuppressionKeys = NO_SUPPRESSIONS,
+    *,
+    at_once: int = 40,
+    partitions: Sequence[int] | None = None,
+) -> None:
+    """Decide all undecided records of both lanes, a batch of each in turn, until none is left.
+
+    Repartitioned records make others' lanes longer, so every partition is looked at twice.
+    """
+    numbers = list(range(settings.partitions)) if partitions is None else partitions
+    codec = Codec()
+    stage = OrderStage(
+        topics=settings.topics,
+        partitions=settings.partitions,
+        codec=codec,
+        suppressions=suppressions,
+    )
+    with closing(SharedClients(settings, StreamSettings().group(settings))) as clients:
+        for number in (*numbers, *numbers):
+            owned = OwnedPartition(
+                number,
+                clients=clients,
+                codec=codec,
+                state=MemoryState(),
+                suppressions=suppressions,
+            )
+            owned.acquire()
+            _decide(settings, stage, owned, at_once)
+            owned.release()
+
+
+def _decide(settings: KafkaSettings, stage: OrderStage, owned: OwnedPartition, size: int) -> None:
+    waiting = _undecided(settings, owned.number, owned.next_offsets)
+    while any(waiting.values()):
+        for lane, records in waiting.items():
+            batch, waiting[lane] = records[:size], records[size:]
+            if batch:
+                effects = stage.fold(owned.number, batch, owned.state)
+                asyncio.run(owned.commit(effects, topic=lane, next_offset=batch[-1].offset + 1))
+
+
+def _undecided(settings: KafkaSettings, number: int, starts: Mapping[str, int]) -> dict[str, list]:
+    found: dict[str, list] = {}
+    for lane, start in starts.items():
+        end = kafka.committed_ends(settings, lane)[number]
+        reader = BoundedReader(settings, "deciding", lane)
+        with closing(reader):
+            found[lane] = [
+                source(message)
+                for messages in reader.read({number: start}, {number: end})
+                for message in messages
+            ]
+    return found
