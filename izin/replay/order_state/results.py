@@ -65,11 +65,11 @@ def write_changes(folder: Path, number: int, changes: Iterable[Change]) -> Writt
         for one in changes:
             line = _line(one)
             digest.update(line)
-            counts[one.kind] += 1
+            counts[one.kind.value] += 1
             yield line
 
     write_whole(changes_path(folder, number), lines())
-    return WrittenChanges(digest.hexdigest(), counts)
+    return WrittenChanges(digest.hexdigest(), dict(counts))
 
 
 def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:

@@ -1,7 +1,7 @@
 """Decide what the lanes have, in this process, as an order worker would."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 
 from izin.runtime import kafka
@@ -21,13 +21,8 @@ def decide_all(
     suppressions: SuppressionKeys = NO_SUPPRESSIONS,
     *,
     at_once: int = 40,
-    partitions: Sequence[int] | None = None,
 ) -> None:
-    """Decide all undecided records of both lanes, a batch of each in turn, until none is left.
-
-    Repartitioned records make others' lanes longer, so every partition is looked at twice.
-    """
-    numbers = list(range(settings.partitions)) if partitions is None else partitions
+    """Decide all undecided records of both lanes, a batch of each in turn."""
     codec = Codec()
     stage = OrderStage(
         topics=settings.topics,
@@ -36,7 +31,7 @@ def decide_all(
         suppressions=suppressions,
     )
     with closing(SharedClients(settings, StreamSettings().group(settings))) as clients:
-        for number in (*numbers, *numbers):
+        for number in range(settings.partitions):
             owned = OwnedPartition(
                 number,
                 clients=clients,

@@ -1,0 +1,249 @@
+"""An installation whose order state is rebuilt: its events, its decisions, what stands and what is
+found.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import TopicPartition
+from pydantic import SecretStr
+
+from izin.consent.model import Consent, ConsentEvent
+from izin.replay.order_state import rebuilding, switch
+from izin.replay.order_state.comparison import Change
+from izin.replay.order_state.planning import Installation
+from izin.replay.order_state.results import PartitionResult, read_changes
+from izin.replay.plan import Plan, work_folder
+from izin.replay.selection import Selection
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.runtime.topic_identity import identities
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
+from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger import offsets
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.messages import TopicMessages
+from tests.support.order.deciding import decide_all
+from tests.support.order.verdict import committed_records
+
+SECRET = "a fake secret of thirty-two characters"
+CODEC = Codec()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a dry run found."""
+
+    plan: Plan
+    path: Path
+    results: Sequence[PartitionResult]
+    changes: Sequence[Change]
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """How each key differs."""
+        return {one.key.decode(): str(one.kind) for one in self.changes}
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether what stands is what should."""
+        return not self.changes and all(one.computed == one.standing for one in self.results)
+
+
+class RebuildHarness:
+    """The order stage of ``settings``, with a secret for erasures."""
+
+    def __init__(
+        self, settings: KafkaSettings, folder: Path, ledger: LedgerSettings | None
+    ) -> None:
+        self.settings = settings
+        self.topics = settings.topics
+        self.ledger = ledger
+        self.installation = Installation(
+            kafka=settings,
+            streams=StreamSettings(suppression_secrets=(SecretStr(SECRET),)),
+            codec=CODEC,
+            ledger=ledger,
+        )
+        self._folder = folder
+        self._plans = 0
+
+    def publish(self, *events: ConsentEvent, express: bool = False) -> None:
+        """Append events to a lane, by their keys."""
+        lane = self.topics.express if express else self.topics.events
+        producer = kafka.producer(self.settings)
+        for event in events:
+            key = f"{event.brand_code}/{event.type}/{event.recipient_type}/{event.recipient}"
+            producer.produce(lane.name, CODEC.encode("ConsentEvent", event_to_avro(event)), key)
+        assert producer.flush(10) == 0
+
+    def decide(self, *, at_once: int = 40) -> None:
+        """Decide all that is undecided."""
+        decide_all(self.settings, SuppressionKeys([SECRET]), at_once=at_once)
+
+    def write_row(self, key: str, row: Consent | bytes | None, partition: int = 0) -> None:
+        """Write a row of desired-consents by hand."""
+        value = CODEC.encode("Consent", consent_to_avro(row)) if isinstance(row, Consent) else row
+        producer = kafka.producer(self.settings)
+        producer.produce(self.topics.desired_consents.name, value, key, partition)
+        assert producer.flush(10) == 0
+
+    def dry_run(
+        self, selection: Selection | None = None, *, path: Path | None = None, workers: int = 1
+    ) -> Found:
+        """Plan a rebuild, and compare."""
+        self._plans += 1
+        path = path or self._folder / f"plan-{self._plans}.json"
+        plan = rebuilding.dry_run(
+            self.installation,
+            path,
+            selection or Selection(),
+            by="ada",
+            workers=workers,
+            report=lambda _read, _total: None,
+        )
+        results = switch.results_of(self.installation, plan, path)
+        folder = work_folder(path)
+        changes = [change for one in results for change in read_changes(folder, one)]
+        return Found(plan=plan, path=path, results=results, changes=changes)
+
+    def check(self, found: Found) -> None:
+        """Check that the plan can be executed."""
+        switch.check(self.installation, found.plan, found.path)
+
+    def execute(self, found: Found) -> None:
+        """Execute the plan."""
+        self.check(found)
+        assert self.ledger is not None
+        switch.execute(
+            self.installation,
+            self.ledger,
+            found.plan,
+            found.path,
+            by="grace",
+            report=lambda _done, _total: None,
+        )
+
+    def rows(self) -> dict[str, bytes]:
+        """Return the latest row of each key, without suppressions."""
+        return {
+            key: value
+            for key, value in self.latest().items()
+            if not key.startswith(SUPPRESSED.decode())
+        }
+
+    def latest(self) -> dict[str, bytes]:
+        """Return the latest row of each key."""
+        found: dict[str, bytes] = {}
+        for one in committed_records(self.settings, self.topics.desired_consents.name):
+            key, value = (one.key() or b"").decode(), one.value()
+            if value is None:
+                found.pop(key, None)
+            else:
+                found[key] = value
+        return found
+
+    def written(self, topic: str) -> int:
+        """Return how many records of ``topic`` are committed."""
+        return sum(1 for _ in committed_records(self.settings, topic))
+
+    def ends(self) -> dict[str, dict[int, int]]:
+        """Return where every topic ends."""
+        return {
+            topic.name: dict(kafka.committed_ends(self.settings, topic.name))
+            for topic in self.topics
+        }
+
+    def lose_rows(self) -> None:
+        """Delete desired-consents, and create it again."""
+        client, name = kafka.admin(self.settings), self.topics.desired_consents.name
+        before = identities(client, [name]).topic_ids[name]
+        client.delete_topics([name])[name].result(10)
+        limit = time.monotonic() + 30
+        while name in client.list_topics(timeout=10).topics:
+            assert time.monotonic() < limit, f"{name} is still there"
+            time.sleep(0.05)
+        ensure_topics(self.settings)
+        assert identities(client, [name]).topic_ids[name] != before
+
+    def remove_below(self, topic: str, offset: int, partition: int = 0) -> None:
+        """Remove the records of ``topic`` below ``offset``, as retention does."""
+        admin, place = kafka.admin(self.settings), TopicPartition(topic, partition, offset)
+        admin.delete_records([place])[place].result(10)
+
+    @contextmanager
+    def worker_in_group(self) -> Iterator[None]:
+        """Have a member in the group of the order workers meanwhile."""
+        group = self.installation.streams.group(self.settings)
+        client = kafka.consumer(self.settings, group)
+        client.subscribe([self.topics.events.name])
+        limit = time.monotonic() + 30
+        while not client.assignment():
+            client.poll(0.1)
+            assert time.monotonic() < limit, "the group has no member"
+        try:
+            yield
+        finally:
+            client.close()
+
+    def ingest(self) -> None:
+        """Store every decision in the ledger, as a sink does."""
+        asyncio.run(self._ingest())
+
+    async def _ingest(self) -> None:
+        topic = self.topics.decisions.name
+        found = identities(kafka.admin(self.settings), [topic])
+        reader = DecisionReader(CODEC)
+        messages = list(committed_records(self.settings, topic))
+        async with self.opened_ledger() as ledger:
+            ingester = self.ingester(ledger)
+            for number in range(self.settings.partitions):
+                some = [one for one in messages if one.partition() == number]
+                if not some:
+                    continue
+                after = (some[-1].offset() or 0) + 1
+                topic_id = found.topic_ids[topic]
+                before = await offsets.positions(
+                    ledger, topic, [number], cluster_id=found.cluster_id, topic_id=topic_id
+                )
+                start = before[number]
+                reads = [
+                    reader.read(one.value() or b"") for one in some if (one.offset() or 0) >= start
+                ]
+                if reads:
+                    await ingester.store(topic, topic_id, reads, {number: (start, after)})
+
+    def opened_ledger(self) -> Ledger:
+        """Return the ledger, to be entered."""
+        assert self.ledger is not None
+        return Ledger(self.ledger, owner=1)
+
+    def ingester(self, ledger: Ledger) -> Ingester:
+        """Return an ingester of decisions."""
+        return Ingester(
+            ledger=ledger,
+            topic_messages=TopicMessages(CODEC, self.topics),
+            codec=CODEC,
+            settings=self.settings,
+            clock=lambda: datetime.now(UTC),
+            wait=timedelta(seconds=0.2),
+        )
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Return the rows of a query of the ledger."""
+
+        async def run() -> list[dict[str, Any]]:
+            async with self.opened_ledger() as ledger:
+                return await ledger.fetch(sql)  # type: ignore[arg-type]  # a test's own
+
+        return asyncio.run(run())

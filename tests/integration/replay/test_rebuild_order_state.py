@@ -1,0 +1,213 @@
+"""The order state is folded again from its events, and compared with what stands."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from izin.consent.errors import SourceError
+from izin.consent.model import ConsentEvent
+from izin.replay.errors import OtherPlanError, PlanMovedError
+from izin.replay.selection import Selection
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.schemas.erasure import ERASURE
+from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
+from tests.support.builders import BRAND, NOON, PHONE, a_key, an_event
+from tests.support.order.traffic import Traffic
+from tests.support.order.verdict import backlog
+from tests.support.order.workers import Worker, until
+
+pytestmark = pytest.mark.broker
+
+KEY = str(a_key())
+OTHER = "+905550000002"
+
+
+def at(*, minutes: int, **fields: object) -> ConsentEvent:
+    """Return an event so many minutes after noon, with an id of its own."""
+    instant = NOON + timedelta(minutes=minutes)
+    given = {"event_id": f"event-{minutes}", "consent_date": instant, "received_at": instant}
+    return an_event(**given | fields)
+
+
+def an_erasure(minutes: int) -> ConsentEvent:
+    """Return an erasure of the recipient, so many minutes after noon."""
+    return at(minutes=minutes, status=ERASURE, event_id=f"erasure-{minutes}", source=None)
+
+
+def test_rebuild_gives_what_a_worker_left(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+) -> None:
+    """The digests are identical, byte by byte, though the worker took the lanes in turns and
+    repartitioned some records; nothing is written to any topic.
+    """
+    settings = make_settings(2)
+    harness = RebuildHarness(settings, tmp_path, None)
+    Traffic(settings, Codec(), seed=19, recipients=80).publish(1200)
+    secrets = {"IZIN_SUPPRESSION_SECRETS": f'["{SECRET}"]'}
+    worker = Worker("one", settings, tmp_path / "worker.log", environment=secrets)
+    try:
+        until(lambda: not backlog(settings), within=60, what="decision on everything")
+        assert worker.end() == 0
+    finally:
+        worker.kill()
+    before = harness.ends()
+    found = harness.dry_run(workers=2)
+    assert found.is_identical, found.changes[:3]
+    assert sum(one.keys for one in found.results) == len(harness.rows()) > 70
+    assert harness.ends() == before
+    harness.check(found)
+
+
+def test_order_of_arrival_does_not_matter(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+) -> None:
+    """The same events in another order, on other lanes, some of them twice: the same digest."""
+    events = [
+        at(minutes=number, recipient=f"+90555000000{number % 7}", status=status)
+        for number, status in enumerate(["ONAY", "RET", "ONAY"] * 12)
+    ]
+    harness, random, digests = RebuildHarness(make_settings(1), tmp_path, None), Random(19), []
+    harness.publish(*events)
+    harness.decide()
+    digests.append(harness.dry_run().results[0].computed)
+    harness.publish(*random.sample(events, 20), express=True)
+    harness.publish(*random.sample(events, len(events)))
+    harness.decide(at_once=3)
+    found = harness.dry_run()
+    assert found.is_identical
+    assert digests == [found.results[0].computed]
+
+
+@pytest.mark.parametrize("is_ret_first", [True, False], ids=["ret-first", "erasure-first"])
+def test_erasure_is_decided_in_its_order(harness: RebuildHarness, *, is_ret_first: bool) -> None:
+    """An opt-out decided before the erasure is gone with its key, one decided after it stands; the
+    lanes have both in the same places.
+    """
+    ret, erasure = at(minutes=1, status="RET"), an_erasure(2)
+    steps = [lambda: harness.publish(ret), lambda: harness.publish(erasure, express=True)]
+    for step in steps if is_ret_first else reversed(steps):
+        step()
+        harness.decide()
+    assert (KEY in harness.rows()) is not is_ret_first
+    found = harness.dry_run()
+    assert found.is_identical, found.changes
+
+
+def test_key_known_again_keeps_what_it_had(harness: RebuildHarness) -> None:
+    """An opt-in later than the erasure, decided before it: what came before stays known. Decided
+    after it, nothing does; and old opt-ins stay suppressed.
+    """
+    for recipient, is_erased_first in ((PHONE, True), (OTHER, False)):
+        own = {"recipient": recipient}
+        harness.publish(at(minutes=1, status="RET", **own))
+        harness.decide()
+        events = [replace(an_erasure(2), **own), at(minutes=3, **own)]
+        for event in events if is_erased_first else reversed(events):
+            harness.publish(event, express=event.status == ERASURE)
+            harness.decide()
+        harness.publish(at(minutes=1, event_id="old", **own))
+    harness.decide()
+    found = harness.dry_run()
+    assert found.is_identical, found.changes
+
+
+def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
+    """A row that is missing, an older one, one that is none, and one that no event explains: key by
+    key, field by field.
+    """
+    keys = [str(a_key(recipient=f"+90555000000{number}")) for number in range(5)]
+    for number in range(4):
+        recipient = f"+90555000000{number}"
+        harness.publish(at(minutes=0, recipient=recipient), at(minutes=9, recipient=recipient))
+    harness.decide()
+    row = Codec().decode_consent(harness.rows()[keys[1]])
+    older = replace(row, effective_at=NOON, latest_onay_at=NOON)
+    newer = replace(row, key=a_key(recipient="+905550000003"), event_id="zz")
+    harness.write_row(keys[0], None)
+    harness.write_row(keys[1], older)
+    harness.write_row(keys[2], b"no row")
+    harness.write_row(keys[3], newer)
+    harness.write_row(keys[4], replace(row, key=a_key(recipient="+905550000004")))
+    found = harness.dry_run()
+    assert found.kinds == dict(
+        zip(keys, ("missing", "differing", "differing", "newer", "surplus"), strict=True)
+    )
+    fields = found.changes[1].fields
+    assert fields.keys() == {"effective_at", "latest_onay_at"}
+    assert fields["effective_at"] == (NOON.isoformat(), (NOON + timedelta(minutes=9)).isoformat())
+    assert found.results[0].computed != found.results[0].standing
+
+
+def test_selection_compares_the_selected_keys(harness: RebuildHarness) -> None:
+    """By key, brand, customer, offsets: others that differ are not looked at."""
+    harness.publish(
+        at(minutes=1),
+        at(minutes=2, recipient=OTHER, customer_id="globex", brand_code=100002, origin="crm"),
+    )
+    harness.decide()
+    other = str(a_key(recipient=OTHER, brand_code=100002))
+    for key in (KEY, other):
+        harness.write_row(key, None)
+    lane = harness.topics.events.name
+    for selection, expected in (
+        (Selection(keys=frozenset({KEY})), {KEY}),
+        (Selection(recipients=frozenset({OTHER})), {other}),
+        (Selection(brands=frozenset({BRAND})), {KEY}),
+        (Selection(customers=frozenset({"globex"})), {other}),
+        (Selection(origins=frozenset({"crm", "web"})), {KEY, other}),
+        (Selection(offsets={(lane, 0): (0, 1)}), {KEY}),
+        (Selection(since=NOON, until=NOON + timedelta(days=1)), set()),
+    ):
+        assert harness.dry_run(selection).kinds.keys() == expected, selection
+
+
+def test_killed_dry_run_goes_on(harness: RebuildHarness, tmp_path: Path) -> None:
+    """Partitions that are done are not read again, and the end is the same; a file with another
+    plan is not overwritten, nor is one that no longer holds gone on with.
+    """
+    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
+    harness.decide()
+    harness.write_row(KEY, None)
+    found = harness.dry_run()
+    (folder,) = tmp_path.glob("*.work")
+    (folder / "result-0.json").unlink()
+    again = harness.dry_run(path=found.path)
+    assert (again.plan, again.changes) == (found.plan, found.changes)
+    with pytest.raises(OtherPlanError):
+        harness.dry_run(Selection(keys=frozenset({KEY})), path=found.path)
+    harness.publish(at(minutes=3))
+    harness.decide()
+    with pytest.raises(PlanMovedError, match="order-positions"):
+        harness.dry_run(path=found.path)
+
+
+def test_removed_events_cannot_be_judged(harness: RebuildHarness) -> None:
+    """Without a history nobody knows what they said: a row that only they explain is not surplus,
+    and one that is older than the events that are left is found all the same.
+    """
+    harness.publish(at(minutes=9), at(minutes=1, recipient=OTHER), at(minutes=5))
+    harness.publish(at(minutes=4, recipient=OTHER))
+    harness.decide()
+    harness.remove_below(harness.topics.events.name, 2)
+    third = str(a_key(recipient="+905550000003"))
+    other = str(a_key(recipient=OTHER))
+    row = Codec().decode_consent(harness.rows()[other])
+    harness.write_row(third, replace(row, key=a_key(recipient="+905550000003")))
+    harness.write_row(other, replace(row, effective_at=NOON, latest_onay_at=NOON))
+    found = harness.dry_run()
+    assert found.plan.options["uncovered"] == [0]
+    assert found.kinds == {KEY: "unjudged", third: "unjudged", other: "differing"}
+
+
+def test_lane_created_again_cannot_be_read(harness: RebuildHarness) -> None:
+    """The plan says so before anything is compared; nor can a part of a lost topic be restored."""
+    harness.publish(at(minutes=1))
+    harness.decide()
+    harness.lose_rows()
+    with pytest.raises(SourceError, match="all of it"):
+        harness.dry_run(Selection(keys=frozenset({KEY})))
