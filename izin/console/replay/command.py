@@ -189,13 +189,23 @@ def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySumm
     return replay.summary(Plan.read(request.path), request.path, unmasked=unmasked)
 
 
+def _text(cell: object) -> object:
+    if not isinstance(cell, dict):
+        return cell
+    lines = (
+        f"{name}: {one['stands']}, should be {one['should_stand']}" for name, one in cell.items()
+    )
+    return "\n".join(lines)
+
+
 def _print(found: ReplaySummary, output: OutputFormat) -> None:
     match output:
         case OutputFormat.JSON:
-            rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-            print_json({**found.facts, "rows": rows, "left": found.left})
+            objects = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+            print_json({**found.facts, "rows": objects, "left": found.left})
         case OutputFormat.TABLE:
-            print_rows(output, found.columns, found.rows)
+            rows = [[_text(cell) for cell in row] for row in found.rows]
+            print_rows(output, found.columns, rows)
             for name, value in found.facts.items():
                 text = f"{name.replace('_', ' ')}: {value}"
                 out.print(text, soft_wrap=True, highlight=False, markup=False)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -21,13 +22,7 @@ from izin.schemas.erasure import SUPPRESSED
 
 _SHOWN = 20
 """Rows of a table; all are in the folder of the work."""
-_COLUMNS = {
-    "key": "key",
-    "kind": "how it differs",
-    "field": "field",
-    "standing": "stands",
-    "computed": "should stand",
-}
+_COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
 _NEXT = {
     ChangeKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
     "(izin doctor)? izin explain shows what is known of a recipient",
@@ -85,8 +80,8 @@ class DesiredConsentsReplay:
             facts={
                 "keys": sum(one.keys for one in results),
                 "events": sum(one.events for one in results),
-                "computed_digest": _whole([one.computed for one in results]),
-                "standing_digest": _whole([one.standing for one in results]),
+                "computed": _whole([one.computed for one in results]),
+                "standing": _whole([one.standing for one in results]),
                 **{kind: found[kind] for kind in ChangeKind},
                 "rows_written": done["rows"],
                 "opt_outs_written": done["opt_outs"],
@@ -146,20 +141,19 @@ def _notes(plan: Plan, found: Counter[str], folder: Path) -> list[str]:
 def _rows(
     results: list[PartitionResult], folder: Path, *, unmasked: bool
 ) -> list[tuple[object, ...]]:
-    """Return the first rows that differ, a row of the table for each field."""
-    rows: list[tuple[object, ...]] = []
-    shown = 0
-    for result in results:
-        if not result.counts:
-            continue
-        for one in read_changes(folder, result):
-            if shown == _SHOWN:
-                return rows
-            shown += 1
-            key = _key(one, unmasked=unmasked)
-            fields = one.fields or {"": ("", "")}
-            rows += [(key, one.kind, name, *both) for name, both in fields.items()]
-    return rows
+    """Return the first rows that differ."""
+    changes = chain.from_iterable(read_changes(folder, one) for one in results if one.counts)
+    return [
+        (_key(one, unmasked=unmasked), one.kind.value, _fields(one))
+        for one in islice(changes, _SHOWN)
+    ]
+
+
+def _fields(change: Change) -> dict[str, dict[str, object]]:
+    return {
+        name: {"stands": stands, "should_stand": wanted}
+        for name, (stands, wanted) in change.fields.items()
+    }
 
 
 def _key(change: Change, *, unmasked: bool) -> str:

@@ -42,6 +42,7 @@ class ReplaySummary:
     columns: Mapping[str, str]
     """The names in JSON and their titles in the table."""
     rows: Sequence[Sequence[object]]
+    """A cell may be a mapping: of fields to what stands and what should stand."""
     facts: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Digests and counts: JSON values, printed below the table."""
     notes: Sequence[str] = ()

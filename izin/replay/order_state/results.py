@@ -9,7 +9,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,20 +72,27 @@ def write_changes(folder: Path, number: int, changes: Iterable[Change]) -> Writt
     return WrittenChanges(digest.hexdigest(), dict(counts))
 
 
-def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:
-    """Yield what differs in the partition of ``result``.
+def check_changes(folder: Path, result: PartitionResult) -> None:
+    """Compare the file of what differs in the partition of ``result`` with its digest.
 
     Raises:
-        UnreadablePlanError: the file is gone, or was edited.
+        UnreadablePlanError: it is gone, or was edited.
     """
     path = changes_path(folder, result.partition)
     try:
-        written = path.read_bytes()
+        with path.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UnreadablePlanError(path, "it cannot be read") from error
-    if sha256(written).hexdigest() != result.changes:
+    if found != result.changes:
         raise UnreadablePlanError(path, "it was edited")
-    yield from map(_change, written.splitlines())
+
+
+def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:
+    """Yield what differs in the partition of ``result``; raises as ``check_changes``."""
+    check_changes(folder, result)
+    with changes_path(folder, result.partition).open("rb") as file:
+        yield from map(_change, file)
 
 
 def write_result(folder: Path, result: PartitionResult) -> None:

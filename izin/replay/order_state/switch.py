@@ -25,7 +25,13 @@ from izin.replay.order_state.planning import (
     plan_of,
 )
 from izin.replay.order_state.rebuilding import unfinished
-from izin.replay.order_state.results import PartitionResult, read_changes, read_result, write_whole
+from izin.replay.order_state.results import (
+    PartitionResult,
+    check_changes,
+    read_changes,
+    read_result,
+    write_whole,
+)
 from izin.replay.order_state.written_rows import RowWriterOfPlan, Written, has_only_rows_of
 from izin.replay.plan import Plan, work_folder
 from izin.runtime import kafka
@@ -42,6 +48,7 @@ def check(installation: Installation, plan: Plan, path: Path) -> None:
 
     Raises:
         UnfinishedDryRunError: nobody has seen yet what it would do.
+        UnreadablePlanError: what it would do was edited.
         InputLostError: a lost topic cannot be restored in full.
         LiveGroupError: order workers run.
         PlanMovedError: something it relies on has changed.
@@ -56,6 +63,8 @@ def check(installation: Installation, plan: Plan, path: Path) -> None:
             "restored in full. Set DATABASE_URL, if there is a ledger, and plan again; else an "
             "order worker decides again what the topics have"
         )
+    for one in results_of(installation, plan, path):
+        check_changes(work_folder(path), one)
     settings = installation.kafka
     refuse_live_group(settings, installation.streams.group(settings), "order workers")
     now = plan_of(installation, plan.selection, by=plan.by)
@@ -101,7 +110,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
                 is_lost=is_lost,
             )
             written = writer.write(read_changes(folder, result))
-            write_whole(_written(folder, number), [orjson.dumps(written)])
+            write_whole(_written(folder, number), [orjson.dumps(list(written))])
         report(len(results), len(results))
 
 

@@ -1,0 +1,264 @@
+"""What is missing or differs is written, once, and nobody is notified of anything else."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from izin.consent.model import Status
+from izin.replay.errors import (
+    InputLostError,
+    LiveGroupError,
+    PlanMovedError,
+    UnfinishedDryRunError,
+    UnreadablePlanError,
+)
+from izin.replay.order_state import written_rows
+from izin.replay.order_state.results import changes_path, result_path
+from izin.replay.plan import Plan, work_folder
+from izin.runtime import kafka
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.record.messages import TopicMessages
+from izin.streams.ownership.partition_transaction import OwnedPartition
+from tests.integration.replay.rebuild_harness import CODEC, RebuildHarness
+from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, an_erasure, at
+from tests.support.builders import NOON, PHONE, a_key
+from tests.support.order.verdict import committed_records
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+OTHER_KEY = str(a_key(recipient=OTHER))
+THIRD = "+905550000003"
+THIRD_KEY = str(a_key(recipient=THIRD))
+
+
+def history(harness: RebuildHarness) -> list[dict[str, object]]:
+    """Return who rebuilt what, as the history has it."""
+    return [row["data"] for row in harness.query("SELECT data FROM movements WHERE kind = 'act'")]
+
+
+def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -> None:
+    """A row that was changed by hand is mended, one that was deleted comes back, with an opt-out
+    for the key that becomes RET by it; surplus rows stay. Then nothing is left, and the history
+    says who ordered it, once.
+    """
+    harness = with_ledger
+    harness.publish(
+        at(minutes=1), at(minutes=2, status="RET"), at(minutes=3, recipient=OTHER, status="RET")
+    )
+    harness.decide()
+    row = Codec().decode_consent(harness.rows()[KEY])
+    older = replace(
+        row, status=Status.ONAY, effective_at=NOON, latest_onay_at=NOON, latest_ret_at=None
+    )
+    harness.write_row(KEY, older)
+    harness.write_row(OTHER_KEY, None)
+    harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
+    before = harness.ends()
+    found = harness.dry_run()
+    assert found.kinds == {KEY: "differing", OTHER_KEY: "missing", THIRD_KEY: "surplus"}
+    assert harness.ends() == before
+    harness.execute(found)
+    harness.execute(found)
+    assert harness.dry_run().kinds == {THIRD_KEY: "surplus"}
+    after = harness.ends()
+    moved = {topic for topic in after if after[topic] != before[topic]}
+    written = (harness.topics.desired_consents, harness.topics.opt_outs, harness.topics.positions)
+    assert moved == {topic.name for topic in written}
+    opt_outs = [
+        (one.key() or b"").decode()
+        for one in committed_records(harness.settings, harness.topics.opt_outs.name)
+    ]
+    assert opt_outs == [KEY, OTHER_KEY, KEY, OTHER_KEY]
+    (one,) = history(harness)
+    assert (one["act"], one["by"]) == ("rebuild", "grace")
+    assert one["after"] == {"plan": found.plan.digest, "planned_by": "ada", "rows": 2}
+
+
+def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
+    """Rows, suppressions and positions, so that the worker goes on where it was: it decides nothing
+    again, and nobody is notified twice. A mark that a killed execution left is no change.
+    """
+    harness = with_ledger
+    harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
+    harness.decide()
+    harness.publish(at(minutes=1, recipient=THIRD))
+    harness.publish(replace(an_erasure(5), recipient=THIRD), express=True)
+    harness.decide()
+    rows, suppressions = harness.rows(), harness.latest().keys() - harness.rows().keys()
+    opt_outs = harness.written(harness.topics.opt_outs.name)
+    decisions = harness.written(harness.topics.decisions.name)
+    harness.lose_rows()
+    found = harness.dry_run()
+    assert found.plan.options["lost"] == [0]
+    assert set(found.kinds.values()) == {"missing"}
+    harness.execute(found)
+    assert harness.rows() == rows
+    assert harness.latest().keys() == rows.keys() | suppressions
+    harness.publish(at(minutes=1, event_id="old", recipient=THIRD))
+    harness.decide()
+    assert harness.rows() == rows
+    assert harness.written(harness.topics.opt_outs.name) == opt_outs == 1
+    assert harness.written(harness.topics.decisions.name) == decisions
+    assert harness.dry_run().is_identical
+
+
+def test_killed_execution_goes_on(
+    with_ledger: RebuildHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a transaction, and in the midst of one: the rows that are there are not written again,
+    and a row of somebody else in between is found.
+    """
+    harness = with_ledger
+    recipients = [f"+9055500000{number}" for number in range(10, 17)]
+    harness.publish(*(at(minutes=1, recipient=one, status="RET") for one in recipients))
+    harness.decide()
+    rows = harness.rows()
+    harness.lose_rows()
+    found = harness.dry_run()
+    monkeypatch.setattr(written_rows, "_AT_ONCE", 3)
+    commit, committed = OwnedPartition.commit, 0
+
+    async def until_killed(owned: OwnedPartition, *args: object, **options: object) -> None:
+        nonlocal committed
+        if committed:
+            owned.write(args[0])  # type: ignore[arg-type]  # the effects
+            raise KeyboardInterrupt
+        committed += 1
+        await commit(owned, *args, **options)  # type: ignore[arg-type]  # as they came
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OwnedPartition, "commit", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            harness.execute(found)
+    assert len(harness.rows()) == 3
+    harness.execute(found)
+    assert harness.rows() == rows
+    assert harness.written(harness.topics.desired_consents.name) == len(rows)
+    assert harness.written(harness.topics.opt_outs.name) == len(rows)
+    harness.write_row(KEY, next(iter(rows.values())))
+    with pytest.raises(PlanMovedError, match="desired-consents"):
+        harness.check(found)
+
+
+def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) -> None:
+    """A worker in the group, another law, an event decided since, a file that was edited, or a dry
+    run that did not end: nothing is written.
+    """
+    harness = with_ledger
+    harness.publish(at(minutes=1))
+    harness.decide()
+    harness.write_row(KEY, None)
+    found = harness.dry_run()
+    with harness.worker_in_group(), pytest.raises(LiveGroupError, match="1 order workers run"):
+        harness.check(found)
+    other_law = replace(found.plan, law_version=1)
+    with pytest.raises(PlanMovedError, match="the law has version"):
+        harness.check(replace(found, plan=other_law))
+    folder = work_folder(found.path)
+    changes = changes_path(folder, 0)
+    written = changes.read_bytes()
+    changes.write_bytes(written + written)
+    with pytest.raises(UnreadablePlanError, match="it was edited"):
+        harness.execute(found)
+    result_path(folder, 0).unlink()
+    with pytest.raises(UnfinishedDryRunError, match="1 partitions"):
+        harness.check(found)
+    found = harness.dry_run(path=found.path)
+    harness.publish(at(minutes=2))
+    harness.decide()
+    with pytest.raises(PlanMovedError, match="desired-consents"):
+        harness.execute(found)
+    assert Plan.read(found.path) == found.plan
+
+
+def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> None:
+    """Where retention has removed events, the history has the decisions on them: the digest is the
+    same, erasures included, and a topic that was lost is restored in full. What the history lacks
+    cannot be judged, and then nothing is restored.
+    """
+    harness = with_ledger
+    harness.publish(
+        at(minutes=1, status="RET"),
+        at(minutes=2),
+        at(minutes=3, recipient=OTHER, status="RET"),
+        at(minutes=4, recipient=THIRD, status="RET"),
+    )
+    harness.decide()
+    harness.publish(replace(an_erasure(5), recipient=THIRD), express=True)
+    harness.decide()
+    harness.ingest()
+    harness.publish(at(minutes=6, recipient=OTHER))
+    harness.decide()
+    rows = harness.rows()
+    for lane in (harness.topics.events.name, harness.topics.express.name):
+        harness.remove_below(lane, kafka.committed_ends(harness.settings, lane)[0] - 1)
+    harness.remove_below(harness.topics.decisions.name, 2)
+    found = harness.dry_run()
+    assert found.is_identical, found.changes
+    assert found.plan.history
+    harness.lose_rows()
+    harness.execute(harness.dry_run())
+    assert harness.rows() == rows
+    harness.remove_below(harness.topics.events.name, 5)
+    found = harness.dry_run()
+    assert found.plan.options["uncovered"] == [0]
+    harness.lose_rows()
+    with pytest.raises(InputLostError, match="in full"):
+        harness.execute(harness.dry_run())
+
+
+async def _restore(harness: RebuildHarness) -> None:
+    async with harness.opened_ledger() as ledger:
+        bootstrapper = Bootstrapper(
+            ledger=ledger,
+            topic_messages=TopicMessages(CODEC, harness.topics),
+            codec=CODEC,
+            settings=harness.settings,
+            clock=lambda: datetime.now(UTC),
+        )
+        await bootstrapper.begin(await bootstrapper.lost(), by="ada")
+        await bootstrapper.run()
+
+
+def test_ledger_follows_a_switch(with_ledger: RebuildHarness) -> None:
+    """A ledger that restores itself from the restored topic agrees with it, and goes on to once
+    more is decided.
+    """
+    harness = with_ledger
+    harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER), at(minutes=3))
+    harness.decide()
+    harness.lose_rows()
+    harness.execute(harness.dry_run())
+    decisions = harness.topics.decisions.name
+    harness.remove_below(decisions, kafka.committed_ends(harness.settings, decisions)[0])
+    asyncio.run(_restore(harness))
+    assert desired(harness) == standing(harness)
+    harness.publish(at(minutes=9, recipient=OTHER, status="RET"))
+    harness.decide()
+    harness.ingest()
+    assert desired(harness) == standing(harness)
+    assert desired(harness)[PHONE] == ("ONAY", "event-3", NOON + timedelta(minutes=3))
+
+
+def desired(harness: RebuildHarness) -> dict[str, tuple[str, str, object]]:
+    """Return what the ledger wants, by recipient."""
+    rows = harness.query(
+        "SELECT recipient, desired_status, desired_event_id, desired_at FROM consents"
+    )
+    return {
+        row["recipient"]: (
+            row["desired_status"],
+            row["desired_event_id"],
+            row["desired_at"],
+        )
+        for row in rows
+    }
+
+
+def standing(harness: RebuildHarness) -> dict[str, tuple[str, str, object]]:
+    """Return what the topic wants, by recipient."""
+    found = map(CODEC.decode_consent, harness.rows().values())
+    return {one.key.recipient: (one.status.value, one.event_id, one.effective_at) for one in found}
