@@ -25,6 +25,7 @@ from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
 from benchmarks.publisher import publisher
+from benchmarks.replay.rebuild import rebuild
 from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
@@ -55,7 +56,8 @@ register(
         "latency": latency,
         "feeds": feeds,
         "restart": restart,
-        "replay": replay,
+        "passes": replay,
+        "rebuild": rebuild,
         "poison": poison,
         "sink": sink,
         "outbox": outbox,

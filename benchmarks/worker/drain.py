@@ -32,10 +32,10 @@ def drain(settings: KafkaSettings, folder: Path, *, events: int, limit: timedelt
 
 
 class DrainProgress:
-    """The progress on the bulk lane; to be closed."""
+    """The progress on a lane, the bulk lane unless given; to be closed."""
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._lane = settings.topics.events.name
+    def __init__(self, settings: KafkaSettings, lane: str | None = None) -> None:
+        self._lane = lane or settings.topics.events.name
         self._ends: Mapping[int, int] = kafka.committed_ends(settings, self._lane)
         self._decided = DecidedOffsets(settings, Codec())
         self._total = sum(self._ends.values())

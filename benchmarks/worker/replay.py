@@ -1,4 +1,4 @@
-"""The benchmark ``replay``: the same events again, into empty topics and over existing state.
+"""The benchmark ``passes``: the same events again, into empty topics and over existing state.
 
 A first pass decides the events, a second one decides them again into new topics, and a third one,
 in a new group, over the state of the second. All must end with the

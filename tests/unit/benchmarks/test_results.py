@@ -17,6 +17,7 @@ from benchmarks.bars import BARS, OTHER_RUNS, RUNS, BarSide, FigureBar, bars_of
 from benchmarks.order import command as order
 from benchmarks.order.contenders.registry import CONTENDERS
 from benchmarks.order.summary import summarize
+from benchmarks.replay import rebuild
 from benchmarks.results import RunReport, publish
 from benchmarks.simulator import command as simulator
 from benchmarks.sink import command as sink
@@ -159,7 +160,12 @@ SHORT: dict[str, Callable[[], Any]] = {
     ),
     "latency": lambda: latency.figures(latencies(301)),
     "restart": lambda: restart.figures(starts(31)),
-    "replay": lambda: replay.figures(passes(34_000, "ab")),
+    "passes": lambda: replay.figures(passes(34_000, "ab")),
+    "rebuild": lambda: rebuild.figures(
+        rebuild.RebuildRun(
+            events=1, keys=1, workers=1, seconds=1, per_worker=34_000, different=0, written=0
+        )
+    ),
     "poison": lambda: poison.figures(drained(100, 96)),
     "sink": lambda: sink.figures(
         costs(claimed_and_settled_ms=101, movement_bytes=451),

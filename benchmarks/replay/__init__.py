@@ -1,0 +1,1 @@
+"""Replays: what it costs to decide history again."""
