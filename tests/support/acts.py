@@ -33,6 +33,7 @@ ACTS: Mapping[str, str] = {
     "retention drop": "drop month",
     "sequences close": "close sequence numbers",
     "ledger bootstrap": "restore partitions",
+    "replay run": "rebuild",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -77,6 +78,8 @@ OTHERS: Mapping[str, str] = {
     "privacy export": READS,
     "privacy list": READS,
     "receipts show": READS,
+    "replay rebuild": READS,
+    "replay show": READS,
     "retention list": READS,
     "retention holds": READS,
     "sequences list": READS,

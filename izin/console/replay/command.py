@@ -26,7 +26,7 @@ from izin.console.replay.selection_options import (
     UntilOption,
     selection_of,
 )
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, actor_if_named
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.output import (
     OutputFormat,
@@ -91,7 +91,6 @@ def rebuild(
     offsets: OffsetsOption = None,
     workers: WorkersOption = None,
     unmasked: UnmaskedOption = False,
-    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Compute what should stand from history, and say key by key what differs: a dry run.
@@ -118,7 +117,7 @@ def rebuild(
                 target=target,
                 selection=chosen,
                 workers=workers or multiprocessing.cpu_count(),
-                by=by,
+                by=actor_if_named(),
             ),
             unmasked=unmasked,
         )
@@ -193,9 +192,14 @@ def _text(cell: object) -> object:
     if not isinstance(cell, dict):
         return cell
     lines = (
-        f"{name}: {one['stands']}, should be {one['should_stand']}" for name, one in cell.items()
+        f"{name}: {_shown(one['stands'])}, should be {_shown(one['should_stand'])}"
+        for name, one in cell.items()
     )
     return "\n".join(lines)
+
+
+def _shown(value: object) -> str:
+    return "none" if value is None else str(value)
 
 
 def _print(found: ReplaySummary, output: OutputFormat) -> None:
@@ -207,6 +211,8 @@ def _print(found: ReplaySummary, output: OutputFormat) -> None:
             rows = [[_text(cell) for cell in row] for row in found.rows]
             print_rows(output, found.columns, rows)
             for name, value in found.facts.items():
+                if value == 0:
+                    continue
                 text = f"{name.replace('_', ' ')}: {value}"
                 out.print(text, soft_wrap=True, highlight=False, markup=False)
             for note in found.notes:

@@ -41,6 +41,16 @@ def _system_actor() -> str:
     return f"{name}@{socket.gethostname()}"
 
 
+def actor_if_named() -> str:
+    """Return the system's user and machine, for a command that orders nothing; empty where the user
+    has no name.
+    """
+    try:
+        return _system_actor()
+    except typer.BadParameter:
+        return ""
+
+
 def filled(text: str) -> str:
     """Return ``text``; an empty one is wrong usage."""
     if not text.strip():

@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -54,6 +55,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
         *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
     ),
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
+    "replay run": ("replay", "run", "{plan}", "--execute"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
@@ -97,6 +99,16 @@ def installation(izin: Izin, topics: KafkaSettings, ledger: str) -> str:
     return ledger
 
 
+@pytest.fixture
+def plan(izin: Izin, installation: str, tmp_path: Path) -> str:
+    """Return the file of a plan that can be executed."""
+    assert installation
+    path = str(tmp_path / "plan.json")
+    words = ("replay", "rebuild", "desired-consents", "--plan", path, "--workers=1")
+    assert izin(*words).exit_code == 0
+    return path
+
+
 def acts(ledger: str) -> list[dict[str, Any]]:
     """Return every act in the history, in order."""
     with psycopg.connect(ledger) as connection:
@@ -118,7 +130,7 @@ def suspend(ledger: str) -> None:
 
 
 def test_each_changing_command_is_a_movement_with_its_actor(
-    izin: Izin, installation: str, hook: str
+    izin: Izin, installation: str, hook: str, plan: str
 ) -> None:
     """One after the other: each adds the movement of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
@@ -126,7 +138,8 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         if name == "brands retry":
             suspend(installation)
         before = len(acts(installation))
-        done = izin(*(word.replace("{hook}", hook) for word in words), "--by", "ada")
+        given = (word.replace("{hook}", hook).replace("{plan}", plan) for word in words)
+        done = izin(*given, "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
         (act,) = acts(installation)[before:]
         assert (act["act"], act["by"]) == (ACTS[name], "ada")

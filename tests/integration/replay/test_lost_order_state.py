@@ -1,0 +1,57 @@
+"""The worked case of docs/replaying.md: the order state is lost, and restored."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
+from tests.integration.replay.test_rebuild_order_state import OTHER, at
+from tests.integration.replay.test_replay_command import Izin, izin
+from tests.integration.replay.test_switch_order_state import desired, standing
+from tests.support.order.verdict import backlog
+from tests.support.order.workers import Worker, until
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+__all__ = ("izin",)
+
+
+def test_lost_order_state_is_restored(
+    izin: Izin,  # the fixture of that name
+    with_ledger: RebuildHarness,
+    tmp_path: Path,
+) -> None:
+    """Step by step as the page says: topics and ledger agree in the end, and no subscriber got an
+    opt-out twice.
+    """
+    harness, plan = with_ledger, tmp_path / "lost-state.json"
+    harness.publish(at(minutes=1), at(minutes=2, recipient=OTHER))
+    harness.publish(at(minutes=3, status="RET"), express=True)
+    harness.decide()
+    harness.ingest()
+    rows = harness.rows()
+    harness.lose_rows()
+    harness.publish(at(minutes=9, recipient=OTHER, status="RET"), express=True)
+    done = izin("rebuild", "desired-consents", "--plan", plan, "--output=json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["missing"] == len(rows) == 2
+    assert "created again" in izin("show", plan).stderr
+    done = izin("run", plan, "--execute")
+    assert done.exit_code == 0, done.output
+    assert harness.rows() == rows
+    secrets = {"IZIN_SUPPRESSION_SECRETS": f'["{SECRET}"]'}
+    worker = Worker("one", harness.settings, tmp_path / "worker.log", environment=secrets)
+    try:
+        until(lambda: not backlog(harness.settings), within=60, what="decision on the rest")
+        assert worker.end() == 0
+    finally:
+        worker.kill()
+    harness.ingest()
+    assert harness.written(harness.topics.opt_outs.name) == 2
+    assert harness.written(harness.topics.decisions.name) == 4
+    assert desired(harness) == standing(harness)
+    done = izin("rebuild", "desired-consents", "--plan", tmp_path / "later.json", "--output=json")
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["missing"]) == (0, 0)
+    assert found["computed"] == found["standing"]
