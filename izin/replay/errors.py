@@ -5,10 +5,12 @@ OurError                    (izin.consent.errors)
 ├── LiveGroupError          processes run that the execution would work against
 ├── InputLostError          what was decided is neither in the topics nor in the history
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
+├── WorkerEndedError        a process of a replay ended before it was done
 └── OtherPlanError          a dry run would overwrite another plan
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
-└── EmptySelectionError     a selection contradicts itself
+├── EmptySelectionError     a selection contradicts itself
+└── UnfitSelectionError     a replay cannot be made of a part like that
 """
 
 from collections.abc import Sequence
@@ -62,3 +64,20 @@ class OtherPlanError(OurError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path.name} is the plan of something else; name a new file")
+
+
+class UnfitSelectionError(SourceError):
+    """A selection of which this replay cannot be made."""
+
+    def __init__(self, target: str, takes: str) -> None:
+        super().__init__(f"{target} is rebuilt whole, or of {takes}; leave out other selections")
+
+
+class WorkerEndedError(OurError):
+    """A process of a replay ended before it was done; what is done stays done."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            f"a process of the replay ended with exit code {code}; see its output above, and run "
+            "the command again: it goes on where it was"
+        )

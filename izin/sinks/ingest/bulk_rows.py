@@ -18,6 +18,7 @@ from izin.consent.due_dates import due_and_expiry
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
+from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH
 from izin.sinks.ingest.decision_reader import (
     RET,
@@ -52,6 +53,54 @@ NewRows = tuple[bytes, bytes]
 """A row of ``consents`` and one of the outbox, in the format of COPY."""
 
 
+class TermColumns:
+    """The terms of new rows in COPY format, each computed once."""
+
+    def __init__(self, *, now: datetime, calendar: Calendar) -> None:
+        self._now = now
+        self._calendar = calendar
+        self._known: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
+
+    def of(self, brand: Brand, fields: SimpleFields) -> tuple[bytes, bool]:
+        """Return the columns of the terms of a brand's event, and whether the last has ended."""
+        status, effective = fields.template_key[2], fields.effective
+        known = self._known.get((brand.brand_code, status, effective))
+        if known is not None:
+            return known
+        due, expires = due_and_expiry(
+            EPOCH + effective * _MILLISECOND,
+            brand.clock,
+            status=Status.RET if status.startswith(RET) else Status.ONAY,
+            now=self._now,
+            calendar=self._calendar,
+        )
+        columns = copy_format.moment(due) + copy_format.moment(expires)
+        has_ended = expires is not None and self._now > expires
+        return put(self._known, (brand.brand_code, status, effective), (columns, has_ended))
+
+
+def own_columns(key: bytes, fields: SimpleFields, terms: bytes) -> bytes:
+    """Return the columns in which new rows of one template differ (``OWN_OF_NEW``), in COPY format;
+    ``key`` is a column, and so are the ``terms``.
+    """
+    return b"".join(
+        (
+            key,
+            _size(len(fields.recipient)),
+            fields.recipient,
+            _size(len(fields.event_id)),
+            fields.event_id,
+            copy_format.text(fields.origin_ref),
+            _instant(fields.effective),
+            _instant(fields.consent_date),
+            _instant(fields.received),
+            _instant(fields.latest_onay),
+            _instant(fields.latest_ret),
+            terms,
+        )
+    )
+
+
 class NewRowBuilder:
     """Builds the rows of new keys, at one instant."""
 
@@ -71,7 +120,7 @@ class NewRowBuilder:
         self._now_in_milliseconds = (now - EPOCH) // _MILLISECOND
         self._calendar = calendar
         self._templates: dict[tuple[object, ...], NewRowTemplate | None] = {}
-        self._terms: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
+        self._terms = TermColumns(now=now, calendar=calendar)
         self.due_actions: set[tuple[Action, str]] = set()
         """The actions that the rows built so far are due, each with the desired status."""
 
@@ -81,11 +130,7 @@ class NewRowBuilder:
         brand = self._brands.get(decision.brand_code)
         if fields is None or brand is None:
             return None
-        status = fields.template_key[2]
-        term = self._terms.get((decision.brand_code, status, fields.effective))
-        if term is None:
-            term = self._term(decision.brand_code, status, fields.effective, brand)
-        due, has_ended = term
+        due, has_ended = self._terms.of(brand, fields)
         template_key = (
             fields.template_key,
             has_ended,
@@ -99,37 +144,10 @@ class NewRowBuilder:
             template = self._templates[template_key] = self._template(decision, fields, brand)
         if template is None:
             return None
-        key, reference = decision.key.encode(), fields.origin_ref
-        key = _size(len(key)) + key
-        consent = (
-            NEW_ROW,
-            key,
-            _size(len(fields.recipient)),
-            fields.recipient,
-            _size(len(fields.event_id)),
-            fields.event_id,
-            copy_format.text(reference),
-            _instant(fields.effective),
-            _instant(fields.consent_date),
-            _instant(fields.received),
-            _instant(fields.latest_onay),
-            _instant(fields.latest_ret),
-            due,
-            template.columns,
-        )
+        key = copy_format.word(decision.key)
+        consent = b"".join((NEW_ROW, own_columns(key, fields, due), template.columns))
         value = b"".join((template.start, fields.address, template.end))
-        return b"".join(consent), template.message.row(key, value)
-
-    def _term(self, code: int, status: bytes, effective: int, brand: Brand) -> tuple[bytes, bool]:
-        """Return the columns of the terms, and whether the last of them has ended."""
-        effective_at = EPOCH + effective * _MILLISECOND
-        desired = Status.RET if status.startswith(RET) else Status.ONAY
-        due, expires = due_and_expiry(
-            effective_at, brand.clock, status=desired, now=self._now, calendar=self._calendar
-        )
-        columns = copy_format.moment(due) + copy_format.moment(expires)
-        has_ended = expires is not None and self._now > expires
-        return self._terms.setdefault((code, status, effective), (columns, has_ended))
+        return consent, template.message.row(key, value)
 
     def _template(
         self, decision: IncomingDecision, fields: SimpleFields, brand: Brand

@@ -143,9 +143,11 @@ class StateReader:
             if before is None or before.desired_event_id != after.desired_event_id:
                 ruled = ruling.rule_row(after, brand, now, calendar=calendar)
                 rows[key] = changes.apply(before, ruled)
-                changes.add_movement(_restoration(message, consent, after.customer_id, now))
             else:
                 rows[key] = changes.put(before, after)
+            if before != after:
+                # Whatever changed: a rebuild has nothing else to know it from.
+                changes.add_movement(_restoration(message, consent, after.customer_id, now))
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         await changes.write(connection)
@@ -176,7 +178,11 @@ def _restoration(message: Message, consent: Consent, customer_id: str, now: date
             "partition": message.partition(),
             "offset": message.offset(),
             "origin": consent.origin,
+            "origin_rank": int(consent.origin_rank),
             "source": consent.source,
             "consent_date": consent.consent_date,
+            "registrable": consent.registrable,
+            "latest_onay_at": consent.latest_onay_at,
+            "latest_ret_at": consent.latest_ret_at,
         },
     )

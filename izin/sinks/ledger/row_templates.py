@@ -6,7 +6,7 @@ and fields of their own. What may differ is listed in ``record.column_lists`` an
 ``outbound.bulk_success_rows``; tests compare templates with the general path.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from izin.sinks.ledger import outbox
@@ -19,6 +19,7 @@ NEW_ROW: bytes = (len(OWN_OF_NEW) + len(SHARED_BY_NEW)).to_bytes(2, "big")
 """The start of a new row of ``consents``, before its own columns."""
 
 _WRITERS: Mapping[str, Callable[..., bytes]] = {
+    "integer[]": copy_format.integers,
     "text": copy_format.word,
     "integer": copy_format.integer,
     "smallint": copy_format.small,
@@ -31,12 +32,17 @@ def shared_columns(row: ConsentRow) -> bytes | None:
     """Return the columns that new rows like ``row`` share, in COPY format; None where it has a
     value in a column that new rows leave out.
     """
-    values = row.__dict__
-    if any(values[name] is not None for name in NULL_IN_NEW):
+    if any(row.__dict__[name] is not None for name in NULL_IN_NEW):
         return None
+    return columns_of(row, SHARED_BY_NEW)
+
+
+def columns_of(row: ConsentRow, names: Iterable[str]) -> bytes:
+    """Return the columns ``names`` of ``row``, in COPY format."""
+    values = row.__dict__
     return b"".join(
         copy_format.NULL if values[name] is None else _WRITERS[TYPES[name]](values[name])
-        for name in SHARED_BY_NEW
+        for name in names
     )
 
 

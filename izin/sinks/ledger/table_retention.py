@@ -45,6 +45,10 @@ _SETTLED = TableRetention(
     "about a call comes within weeks",
     period=timedelta(days=90),
 )
+_SHADOW = TableRetention(
+    kept="until the next rebuild",
+    why="what `izin replay rebuild ledger` has computed from the history, which has it too",
+)
 TABLES: Mapping[str, TableRetention] = {
     "access_tokens": TableRetention(kept="until renewed", why=_NO_PERSON),
     "anchors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
@@ -108,6 +112,9 @@ TABLES: Mapping[str, TableRetention] = {
     ),
     "sequence_gaps": TableRetention(kept="until the gap closes", why=_NO_PERSON),
     "sequences": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "shadow_consents": _SHADOW,
+    "shadow_differences": _SHADOW,
+    "shadow_slices": _SHADOW,
     "stream_cursors": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "submission_items": _SETTLED,
     "submissions": _SETTLED,

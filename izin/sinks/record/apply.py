@@ -92,7 +92,12 @@ def restored(row: ConsentRow | None, consent: Consent, now: datetime) -> Consent
         return row
     if row.is_of(consent.event_id, str(consent.status)):
         return _desiring(row, consent, None)
-    return _desiring(row, consent, None).replace(
+    return unregistered(_desiring(row, consent, None))
+
+
+def unregistered(row: ConsentRow) -> ConsentRow:
+    """Return the row of a ledger that no longer knows what is registered: İYS is queried first."""
+    return row.replace(
         registered=str(Registered.UNKNOWN),
         registered_at=None,
         registered_consent_date=None,
@@ -112,8 +117,7 @@ def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> 
             desired_at=consent.effective_at, desired_consent_date=consent.consent_date
         )
     known = event if event is not None and event.event_id == consent.event_id else None
-    is_kept = consent.status == Status.RET and is_read_back(row)
-    return begin(
+    return taken_over(
         row,
         customer_id=consent.customer_id,
         desired_status=str(consent.status),
@@ -130,6 +134,15 @@ def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> 
         attested=known is not None and attested(known),
         retailer_code=None if known is None else known.retailer_code,
         retailer_access=None if known is None else known.retailer_access,
+    )
+
+
+def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  # a column's value each
+    """Return the row once another event is ``desired`` (its columns): a new obligation begins."""
+    is_kept = desired["desired_status"] == Status.RET and is_read_back(row)
+    return begin(
+        row,
+        **desired,
         action=row.action if is_kept else Action.NOTHING,
         reason=row.reason if is_kept else None,
         code=None,

@@ -106,8 +106,17 @@ SHARED_BY_NEWER = (
 )
 """The columns that a newer event of a key sets to what all of its template key set."""
 
+SHADOW = (
+    *OWN_OF_NEW,
+    *IDENTITY[1:-1],
+    *(name for name in DECIDED if name not in OWN_OF_NEW),
+)
+"""The columns that follow from the history alone, in the order of the COPY of a rebuild."""
+
 LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        "decided": DECIDED,
+        "shadow": SHADOW,
         "saved": SAVED,
         "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),
         "claimed": ClaimedRow._fields[1:],

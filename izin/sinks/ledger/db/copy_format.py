@@ -4,6 +4,7 @@ A row is the number of its columns, then for each column its size and its bytes,
 """
 
 import struct
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,8 @@ _size = struct.Struct(">i").pack
 _instant = struct.Struct(">iq").pack
 _small = struct.Struct(">ih").pack
 _integer = struct.Struct(">ii").pack
+_INTEGER_TYPE: Final = 23
+"""PostgreSQL's number of the type integer."""
 
 
 def text(value: bytes | None) -> bytes:
@@ -59,6 +62,16 @@ def long(value: int) -> bytes:
 def boolean(value: bool) -> bytes:
     """Return a column of a boolean."""
     return b"\0\0\0\1\1" if value else b"\0\0\0\1\0"
+
+
+def integers(values: Sequence[int] | None) -> bytes:
+    """Return a column of an array of integers."""
+    if values is None:
+        return NULL
+    # The dimensions, whether there are nulls, the type; of the one dimension, size and lower bound.
+    head = (1, 0, _INTEGER_TYPE, len(values), 1) if values else (0, 0, _INTEGER_TYPE)
+    sizes = struct.pack(f">{len(head)}i", *head)
+    return text(sizes + b"".join(map(integer, values)))
 
 
 def microseconds(at: datetime) -> int:

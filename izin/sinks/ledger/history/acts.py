@@ -41,6 +41,11 @@ def subscriber_key(number: int) -> str:
     return f"subscriber/{number}"
 
 
+def rebuild_key(target: str) -> str:
+    """Return the key of acts that rebuild the ``target`` whole."""
+    return f"rebuild/{target}"
+
+
 def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
     what: str,
     key: str,

@@ -1,0 +1,204 @@
+"""Fill the shadow from the history: part by part of the keys, in processes of their own.
+
+A part is a range of the digests of keys, so every movement of a key is in one part, whichever chain
+has it. It is read by one COPY in the order of keys and written by another, in one transaction with
+its entry in ``shadow_slices``: after a kill the parts that are done stay done.
+"""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing.context import SpawnProcess
+
+from izin.replay.errors import WorkerEndedError
+from izin.replay.ledger.fold import ErasedState, HistoryFold, StoredMovement
+from izin.replay.selection import Selection
+from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+
+MOVEMENTS_A_SLICE = 250_000
+"""About so many movements are sorted at a time."""
+_CHUNK = 400
+_LOOK_EVERY = 0.5
+_DIGESTS = 1 << 64
+_FIRST_DIGEST = -(1 << 63)
+_TYPES = (
+    *("text", "text", "text", "timestamptz", "bytea"),
+    *("text", "text", "timestamptz", "text"),
+)
+"""Of the columns of ``copy-out``."""
+_SQL = statements("rebuild")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowWork:
+    """What is folded into the shadow; the same for every process."""
+
+    rebuild: str
+    """Its name, random."""
+    heads: Mapping[int, int]
+    """By shard: up to which place the history is read."""
+    now: datetime
+    slices: int
+    selection: Selection
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The values of statements that read what is selected, up to the heads."""
+        brands = sorted(map(str, self.selection.brands))
+        return {
+            "shards": list(self.heads),
+            "places": list(self.heads.values()),
+            "keys": sorted(self.selection.keys) or None,
+            "brands": brands or None,
+        }
+
+    def bounds(self, number: int) -> dict[str, int]:
+        """Return the first and the last digest of a key of a part."""
+        first, behind = (_DIGESTS * one // self.slices for one in (number, number + 1))
+        return {"first": _FIRST_DIGEST + first, "last": _FIRST_DIGEST + behind - 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowProgress:
+    """How far the shadow is filled."""
+
+    slices: int
+    of: int
+    movements: int
+    keys: int
+
+
+async def progress(ledger: Ledger, work: ShadowWork) -> ShadowProgress:
+    """Return how far the shadow is filled."""
+    rows = await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})
+    return ShadowProgress(
+        slices=len(rows),
+        of=work.slices,
+        movements=sum(row["movements"] for row in rows),
+        keys=sum(row["keys"] for row in rows),
+    )
+
+
+async def fill(
+    ledger: Ledger,
+    settings: LedgerSettings,
+    work: ShadowWork,
+    *,
+    workers: int,
+    report: Callable[[ShadowProgress], None],
+) -> ShadowProgress:
+    """Fold the parts that are not done yet, in so many processes; return what the shadow has.
+
+    Raises:
+        WorkerEndedError: a process ended before it was done; the parts that are done stay.
+    """
+    done = {row["slice"] for row in await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})}
+    left = [number for number in range(work.slices) if number not in done]
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_run, args=(settings, work, left[one::workers]), daemon=True)
+        for one in range(min(workers, len(left)))
+    ]
+    try:
+        for one in processes:
+            one.start()
+        await _wait(ledger, work, processes, report)
+    finally:
+        for one in processes:
+            with suppress(ValueError):  # it was never started
+                one.terminate()
+                one.join()
+    return await progress(ledger, work)
+
+
+async def _wait(
+    ledger: Ledger,
+    work: ShadowWork,
+    processes: Sequence[SpawnProcess],
+    report: Callable[[ShadowProgress], None],
+) -> None:
+    while any(one.is_alive() for one in processes):
+        await asyncio.sleep(_LOOK_EVERY)
+        report(await progress(ledger, work))
+        if any(one.exitcode for one in processes):
+            break
+    codes = [one.exitcode for one in processes if one.exitcode]
+    if codes:
+        raise WorkerEndedError(codes[0])
+
+
+def _run(settings: LedgerSettings, work: ShadowWork, numbers: Sequence[int]) -> None:
+    """Fold parts, in a process of its own."""
+    asyncio.run(_fold_all(settings, work, numbers))
+
+
+async def _fold_all(settings: LedgerSettings, work: ShadowWork, numbers: Sequence[int]) -> None:
+    async with (
+        Ledger(settings, owner=1) as ledger,
+        ledger.session() as reading,
+        ledger.session() as writing,
+    ):
+        known = {one.brand_code: one for one in await brands.every(ledger)}
+        erased = {
+            row.pop("key"): ErasedState(**row) for row in await ledger.fetch(_SQL["erasures"])
+        }
+        fold = HistoryFold(known, erased, now=work.now, calendar=ledger.calendar)
+        await reading.execute(_SQL["session"])
+        tune_gc_for_batches()
+        for number in numbers:
+            await fold_slice(reading, writing, fold, work, number)
+
+
+async def fold_slice(
+    reading: Connection, writing: Connection, fold: HistoryFold, work: ShadowWork, number: int
+) -> None:
+    """Fold one part, unless it is done."""
+    part = {"rebuild": work.rebuild, "slice": number}
+    async with writing.transaction():
+        if await (await writing.execute(_SQL["begin-slice"], part)).fetchone() is None:
+            return
+        counts = {"movements": 0, "keys": 0}
+        async with (
+            writing.cursor() as cursor,
+            cursor.copy(_SQL["copy-in"]) as shadow,
+        ):
+            await shadow.write(copy_format.SIGNATURE)
+            rows: list[bytes] = []
+            async for movements in _keys(reading, work, number):
+                counts["movements"] += len(movements)
+                row = fold.row(movements)
+                if row is not None:
+                    rows.append(row)
+                if len(rows) == _CHUNK:
+                    counts["keys"] += len(rows)
+                    await shadow.write(b"".join(rows))
+                    rows.clear()
+            counts["keys"] += len(rows)
+            await shadow.write(b"".join(rows) + copy_format.END)
+        await writing.execute(_SQL["end-slice"], {**part, **counts})
+
+
+async def _keys(
+    reading: Connection, work: ShadowWork, number: int
+) -> AsyncIterator[Sequence[StoredMovement]]:
+    """Yield the movements of each key of a part."""
+    values = {**work.values, **work.bounds(number)}
+    async with reading.cursor() as cursor, cursor.copy(_SQL["copy-out"], values) as found:
+        found.set_types(_TYPES)
+        group: list[StoredMovement] = []
+        async for row in found.rows():
+            one = StoredMovement._make(row)
+            if group and group[0].key != one.key:
+                yield group
+                group = []
+            group.append(one)
+        if group:
+            yield group

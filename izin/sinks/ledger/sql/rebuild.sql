@@ -1,0 +1,170 @@
+-- name: heads
+-- The heads of the chains: the history up to these places is read.
+SELECT shard, place FROM chains ORDER BY shard
+
+-- name: size
+-- About how many rows the history has, as the server counted them last.
+SELECT coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS movements
+FROM movement_months AS m JOIN pg_class AS c ON c.oid = to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))
+WHERE m.dropped_at IS NULL
+
+-- name: ingested
+-- How far decisions are ingested, of which topics and cluster.
+SELECT topic, partition, cluster_id, next_offset FROM kafka_offsets ORDER BY topic, partition
+
+-- name: rebuild
+-- Which rebuild the shadow is of. No row: it is empty.
+SELECT rebuild FROM shadow_slices LIMIT 1
+
+-- name: empty
+-- Empty the shadow of an earlier rebuild.
+TRUNCATE shadow_consents, shadow_slices, shadow_differences
+
+-- name: begin-slice
+-- Begin a part. No row: it is done; while another process does it, this waits for its end.
+INSERT INTO shadow_slices (rebuild, slice) VALUES (%(rebuild)s, %(slice)s)
+ON CONFLICT DO NOTHING
+RETURNING slice
+
+-- name: end-slice
+-- Note what a part had.
+UPDATE shadow_slices SET movements = %(movements)s, keys = %(keys)s WHERE rebuild = %(rebuild)s AND slice = %(slice)s
+
+-- name: slices
+-- The parts that are done.
+SELECT slice, movements, keys FROM shadow_slices WHERE rebuild = %(rebuild)s ORDER BY slice
+
+-- name: copy-out
+-- What the rows of one part of the keys follow from, key by key, in the order of recording: decisions, restorations from
+-- desired-consents, and the acts by which a person vouched for a consent. An erased row has no key.
+COPY (
+    SELECT m.kind, m.customer_id, m.key, m.recorded_at, m.decision, m.event_id, m.status, m.occurred_at,
+        m.data::text AS data
+    FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+        ON h.shard = m.shard AND m.place <= h.place
+    WHERE hashtextextended(m.key, 0) BETWEEN %(first)s AND %(last)s
+        AND (m.kind IN ('decision', 'bootstrap') OR m.kind = 'act' AND m.data ->> 'act' = 'requeue')
+        AND (%(keys)s::text[] IS NULL OR m.key = ANY(%(keys)s::text[]))
+        AND (%(brands)s::text[] IS NULL OR split_part(m.key, '/', 1) = ANY(%(brands)s::text[]))
+    ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
+) TO STDOUT (FORMAT binary)
+
+-- name: copy-in
+-- Add rows of the shadow.
+COPY shadow_consents ({shadow}, passed_over, parked) FROM STDIN (FORMAT binary)
+
+-- name: erasures
+-- The keys whose state was erased, and until when their history counts no more. A row that is still to be removed is not
+-- compared.
+SELECT key, requested_at, acknowledged_at, removed_at FROM erasures
+WHERE key IS NOT NULL AND acknowledged_at IS NOT NULL ORDER BY id
+
+-- name: analyze
+-- Count the shadow, so that its joins are planned for its size.
+ANALYZE shadow_consents, shadow_differences
+
+-- name: digests
+-- The digest of what the history makes of the keys, and that of the rows that stand: of the row of each key, in the order
+-- of keys, in 256 parts. Rows of keys that are known from İYS alone follow from no decision.
+WITH shadow AS (
+    SELECT d.part, sha256(string_agg(d.digest, '' ORDER BY d.key COLLATE "C")) AS digest, count(*) AS keys
+    FROM (
+        SELECT s.key, hashtextextended(s.key, 0) & 255 AS part,
+            sha256(convert_to(ROW(s.key, {decided:s})::text, 'UTF8')) AS digest
+        FROM shadow_consents AS s WHERE s.desired_status IS NOT NULL
+    ) AS d GROUP BY d.part
+), standing AS (
+    SELECT d.part, sha256(string_agg(d.digest, '' ORDER BY d.key COLLATE "C")) AS digest, count(*) AS keys
+    FROM (
+        SELECT c.key, hashtextextended(c.key, 0) & 255 AS part,
+            sha256(convert_to(ROW(c.key, {decided:c})::text, 'UTF8')) AS digest
+        FROM consents AS c
+        WHERE c.desired_status IS NOT NULL
+            AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s::text[]))
+            AND (%(brands)s::text[] IS NULL OR split_part(c.key, '/', 1) = ANY(%(brands)s::text[]))
+    ) AS d GROUP BY d.part
+)
+SELECT encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM shadow), '')), 'hex') AS shadow,
+    encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM standing), '')), 'hex') AS standing,
+    coalesce((SELECT sum(keys) FROM shadow), 0)::bigint AS shadow_keys,
+    coalesce((SELECT sum(keys) FROM standing), 0)::bigint AS standing_keys
+
+-- name: forget-differences
+-- Compare again.
+TRUNCATE shadow_differences
+
+-- name: compare
+-- The keys whose row is not what the history makes of it. The terms of what is settled stay as they were counted; a row
+-- that waits for a status query has none. An opt-in of another customer may have the row, or may have left it.
+INSERT INTO shadow_differences (key, kind)
+SELECT coalesce(s.key, c.key), CASE
+        WHEN c.key IS NULL THEN 'missing'
+        WHEN s.key IS NULL THEN 'surplus'
+        WHEN c.desired_at IS NOT NULL AND (c.desired_event_id, c.desired_status) <> (s.desired_event_id, s.desired_status)
+            AND (c.desired_at, c.desired_status = 'RET', c.desired_rank,
+                c.desired_event_id COLLATE "C")
+            > (s.desired_at, s.desired_status = 'RET', s.desired_rank, s.desired_event_id COLLATE "C") THEN 'newer'
+        WHEN ROW({decided:s}) IS DISTINCT FROM ROW({decided:c}) THEN 'differing'
+        ELSE 'terms'
+    END
+FROM shadow_consents AS s
+FULL JOIN (
+    SELECT * FROM consents AS one
+    WHERE (%(keys)s::text[] IS NULL OR one.key = ANY(%(keys)s::text[]))
+        AND (%(brands)s::text[] IS NULL OR split_part(one.key, '/', 1) = ANY(%(brands)s::text[]))
+) AS c ON c.key = s.key
+WHERE CASE
+    WHEN s.key IS NULL THEN c.desired_status IS NOT NULL
+    WHEN c.key IS NULL THEN true
+    ELSE (ROW({decided:s}) IS DISTINCT FROM ROW({decided:c})
+            AND (s.passed_over IS NULL OR s.passed_over <> c.desired_event_id))
+        OR (c.state IN ('pending', 'retryable', 'parked') AND c.reason IS DISTINCT FROM 'registered-lost'
+            AND (s.due_at, s.expires_at) IS DISTINCT FROM (c.due_at, c.expires_at))
+END
+
+-- name: pass-over
+-- Leave alone what is being erased, what was erased and is known again by the same event, and what was decided since.
+DELETE FROM shadow_differences AS d
+WHERE EXISTS (SELECT FROM erasures AS e WHERE e.key = d.key AND e.acknowledged_at IS NOT NULL AND e.removed_at IS NULL)
+    OR EXISTS (
+        SELECT FROM erasures AS e JOIN shadow_consents AS s ON s.key = e.key JOIN consents AS c ON c.key = e.key
+        WHERE e.key = d.key AND s.desired_event_id = c.desired_event_id)
+    OR d.key IN (
+        SELECT m.key
+        FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+            ON h.shard = m.shard AND m.place > h.place
+        WHERE m.recorded_at >= %(since)s AND m.kind IN ('decision', 'bootstrap') AND m.key IS NOT NULL)
+
+-- name: count-differences
+-- How many keys differ, by kind.
+SELECT kind, count(*) AS keys FROM shadow_differences GROUP BY kind ORDER BY kind
+
+-- name: differences
+-- One page of the keys that differ, with both rows.
+SELECT d.key, d.kind, to_jsonb(s) AS shadow, to_jsonb(c) AS standing
+FROM shadow_differences AS d
+LEFT JOIN shadow_consents AS s ON s.key = d.key LEFT JOIN consents AS c ON c.key = d.key
+WHERE d.key > %(after)s ORDER BY d.key LIMIT %(size)s
+
+-- name: to-mend
+-- One page of what the history makes of keys whose rows are missing or differ.
+SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.key
+WHERE d.kind IN ('missing', 'differing', 'terms')
+ORDER BY d.key LIMIT %(size)s
+
+-- name: mended
+-- These keys are mended, or left as they are.
+DELETE FROM shadow_differences WHERE key = ANY(%(keys)s)
+
+-- name: open-items
+-- What was submitted of these keys and is unanswered, with the state of each call.
+SELECT i.key, i.event_id, i.status, s.state FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
+WHERE i.key = ANY(%(keys)s) AND i.state = 'open' AND s.state <> 'settled'
+
+-- name: is-alone
+-- Whether no other process of the sinks runs, and which do.
+SELECT is_alone(%(owner)s) AS is_alone, cardinality(array_remove(living(), %(owner)s)) AS others
+
+-- name: session
+-- What a session of a rebuild needs: room to sort, and texts of instants that do not depend on the server.
+SELECT set_config('work_mem', '64MB', false), set_config('TimeZone', 'UTC', false), set_config('DateStyle', 'ISO', false)
