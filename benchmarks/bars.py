@@ -21,6 +21,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
+    "ledger-rebuild": ("ledger-rebuild",),
     "connect": ("connect",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
@@ -194,6 +195,9 @@ _ALL = (
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
     _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
+    _at_most(
+        *("ledger-rebuild", "ledger-rebuild", 90, "s", "a million rows folded from the history")
+    ),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),

@@ -7,12 +7,11 @@ plan relies on has moved. Neither calls İYS.
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from izin.replay.errors import (
     LiveGroupError,
@@ -95,7 +94,7 @@ class LedgerRebuild:
                     now=self.clock(),
                     report=self.on_mend,
                 )
-            return done, await compare(self.ledger, work_of(plan))
+            return done, await compare(self.ledger, ShadowWork.of(plan))
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -145,7 +144,7 @@ class LedgerRebuild:
         )
 
     async def _compared(self, plan: Plan) -> Comparison:
-        work = work_of(plan)
+        work = ShadowWork.of(plan)
         found = await self.ledger.fetch(_SQL["rebuild"])
         if found and found[0]["rebuild"] != work.rebuild:
             async with self.ledger.session() as connection:
@@ -176,21 +175,9 @@ class LedgerRebuild:
         """Fold the history again where the shadow is gone: the server has crashed, or another
         rebuild was planned meanwhile.
         """
-        found = await slices.progress(self.ledger, work_of(plan))
+        found = await slices.progress(self.ledger, ShadowWork.of(plan))
         if found.slices == found.of:
             return
         compared = await self._compared(plan)
         if compared.shadow != plan.options["shadow"]:
             raise PlanMovedError(["the history gives other rows"])
-
-
-def work_of(plan: Plan) -> ShadowWork:
-    """Return what ``plan`` folds into the shadow."""
-    options: Mapping[str, Any] = plan.options
-    return ShadowWork(
-        rebuild=options["rebuild"],
-        heads=plan.history,
-        now=plan.made_at,
-        slices=options["slices"],
-        selection=plan.selection,
-    )

@@ -8,14 +8,14 @@ its entry in ``shadow_slices``: after a kill the parts that are done stay done.
 import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.context import SpawnProcess
+from typing import Self
 
 from izin.replay.errors import WorkerEndedError
 from izin.replay.ledger.fold import ErasedState, HistoryFold, StoredMovement
-from izin.replay.selection import Selection
+from izin.replay.plan import Plan
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
@@ -47,18 +47,30 @@ class ShadowWork:
     """By shard: up to which place the history is read."""
     now: datetime
     slices: int
-    selection: Selection
+    selected: Mapping[str, list[str] | None]
+    """The keys, recipients and brands that are selected; None: any."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Self:
+        """Return what ``plan`` folds into the shadow."""
+        selection = plan.selection
+        return cls(
+            rebuild=plan.options["rebuild"],
+            heads=dict(plan.history),
+            now=plan.made_at,
+            slices=plan.options["slices"],
+            selected={
+                "keys": sorted(selection.keys) or None,
+                "recipients": sorted(selection.recipients) or None,
+                "brands": sorted(map(str, selection.brands)) or None,
+            },
+        )
 
     @property
     def values(self) -> dict[str, object]:
         """The values of statements that read what is selected, up to the heads."""
-        brands = sorted(map(str, self.selection.brands))
-        return {
-            "shards": list(self.heads),
-            "places": list(self.heads.values()),
-            "keys": sorted(self.selection.keys) or None,
-            "brands": brands or None,
-        }
+        places = {"shards": list(self.heads), "places": list(self.heads.values())}
+        return {**places, **self.selected}
 
     def bounds(self, number: int) -> dict[str, int]:
         """Return the first and the last digest of a key of a part."""
@@ -103,19 +115,18 @@ async def fill(
     done = {row["slice"] for row in await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})}
     left = [number for number in range(work.slices) if number not in done]
     context = multiprocessing.get_context("spawn")
-    processes = [
-        context.Process(target=_run, args=(settings, work, left[one::workers]), daemon=True)
-        for one in range(min(workers, len(left)))
-    ]
+    processes: list[SpawnProcess] = []
     try:
-        for one in processes:
-            one.start()
+        for one in range(min(workers, len(left))):
+            arguments = (settings, work, left[one::workers])
+            process = context.Process(target=_run, args=arguments, daemon=True)
+            process.start()
+            processes.append(process)
         await _wait(ledger, work, processes, report)
     finally:
-        for one in processes:
-            with suppress(ValueError):  # it was never started
-                one.terminate()
-                one.join()
+        for process in processes:
+            process.terminate()
+            process.join()
     return await progress(ledger, work)
 
 

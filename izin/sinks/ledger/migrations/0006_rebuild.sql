@@ -52,3 +52,11 @@ CREATE UNLOGGED TABLE shadow_differences (
 COMMENT ON COLUMN shadow_differences.kind IS
     'missing: there is no row. surplus: no decision is left in the history. newer: the row has a later event than the '
     'history. differing: another event or other fields of it. terms: only the ends of its term.';
+
+-- Whether a key is selected: one of these keys or recipients, of one of these brands. NULL: any.
+CREATE FUNCTION is_selected(key text, keys text[], recipients text[], brands text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT (keys IS NULL AND recipients IS NULL OR is_selected.key = ANY(keys)
+            OR substring(is_selected.key FROM '^[^/]*/[^/]*/[^/]*/(.*)$') = ANY(recipients))
+        AND (brands IS NULL OR split_part(is_selected.key, '/', 1) = ANY(brands))
+$$;

@@ -44,8 +44,7 @@ COPY (
         ON h.shard = m.shard AND m.place <= h.place
     WHERE hashtextextended(m.key, 0) BETWEEN %(first)s AND %(last)s
         AND (m.kind IN ('decision', 'bootstrap') OR m.kind = 'act' AND m.data ->> 'act' = 'requeue')
-        AND (%(keys)s::text[] IS NULL OR m.key = ANY(%(keys)s::text[]))
-        AND (%(brands)s::text[] IS NULL OR split_part(m.key, '/', 1) = ANY(%(brands)s::text[]))
+        AND is_selected(m.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
     ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
 ) TO STDOUT (FORMAT binary)
 
@@ -80,8 +79,7 @@ WITH shadow AS (
             sha256(convert_to(ROW(c.key, {decided:c})::text, 'UTF8')) AS digest
         FROM consents AS c
         WHERE c.desired_status IS NOT NULL
-            AND (%(keys)s::text[] IS NULL OR c.key = ANY(%(keys)s::text[]))
-            AND (%(brands)s::text[] IS NULL OR split_part(c.key, '/', 1) = ANY(%(brands)s::text[]))
+            AND is_selected(c.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
     ) AS d GROUP BY d.part
 )
 SELECT encode(sha256(coalesce((SELECT string_agg(digest, '' ORDER BY part) FROM shadow), '')), 'hex') AS shadow,
@@ -110,8 +108,7 @@ SELECT coalesce(s.key, c.key), CASE
 FROM shadow_consents AS s
 FULL JOIN (
     SELECT * FROM consents AS one
-    WHERE (%(keys)s::text[] IS NULL OR one.key = ANY(%(keys)s::text[]))
-        AND (%(brands)s::text[] IS NULL OR split_part(one.key, '/', 1) = ANY(%(brands)s::text[]))
+    WHERE is_selected(one.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
 ) AS c ON c.key = s.key
 WHERE CASE
     WHEN s.key IS NULL THEN c.desired_status IS NOT NULL
