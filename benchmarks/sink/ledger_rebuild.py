@@ -106,12 +106,10 @@ async def _rebuild(fixture: SinkFixture, url: str, plan: Path, workers: int) -> 
     rebuild = LedgerRebuild(
         ledger=fixture.ledger,
         settings=LedgerSettings(database_url=SecretStr(url)),
-        topic_messages=fixture.topic_messages,
         clock=lambda: datetime.now(UTC),
         workers=workers,
     )
-    _, found = await rebuild.plan(plan, Selection(), by="benchmark")
-    return found
+    return await rebuild.plan(plan, Selection(), by="benchmark")
 
 
 async def _calls(fixture: SinkFixture) -> int:

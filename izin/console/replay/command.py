@@ -9,6 +9,7 @@ import typer
 
 from izin.console.replay.kinds import (
     DESIRED_CONSENTS,
+    LEDGER,
     REBUILD,
     Replay,
     ReplayRequest,
@@ -72,13 +73,17 @@ class RebuildTarget(StrEnum):
     """What can be rebuilt."""
 
     DESIRED_CONSENTS = DESIRED_CONSENTS
+    LEDGER = LEDGER
 
 
 @app.command()
 def rebuild(
     target: Annotated[
         RebuildTarget,
-        typer.Argument(help="desired-consents: the order stage's state, which is this topic."),
+        typer.Argument(
+            help="desired-consents: the order stage's state, which is this topic. ledger: its rows "
+            "of consents, from its history."
+        ),
     ],
     *,
     plan: PlanOption,

@@ -13,10 +13,12 @@ from izin.replay.selection import Selection
 
 REBUILD = "rebuild"
 DESIRED_CONSENTS = "desired-consents"
+LEDGER = "ledger"
 
 _KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
+        (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
     }
 )
 """Where each kind is, by the kind and target of its plans. A target that is a list of names, as of

@@ -61,8 +61,12 @@ async def compare(ledger: Ledger, work: ShadowWork) -> Comparison:
         await connection.execute(_SQL["compare"], values)
         await connection.execute(_SQL["analyze"])
         await connection.execute(_SQL["pass-over"], values)
-        rows = await (await connection.execute(_SQL["count-differences"])).fetchall()
-    return Comparison(**digests, differences={row["kind"]: row["keys"] for row in rows})
+    return Comparison(**digests, differences=await counts(ledger))
+
+
+async def counts(ledger: Ledger) -> dict[str, int]:
+    """Return how many keys differ, by kind."""
+    return {row["kind"]: row["keys"] for row in await ledger.fetch(_SQL["count-differences"])}
 
 
 async def differing_rows(ledger: Ledger) -> AsyncIterator[DifferingRow]:

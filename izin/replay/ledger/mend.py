@@ -51,6 +51,11 @@ class Mended:
     left: int = 0
     """They have a later event meanwhile."""
 
+    @property
+    def rows(self) -> int:
+        """How many rows were looked at."""
+        return self.restored + self.changed + self.left
+
     def __add__(self, other: "Mended") -> "Mended":
         return Mended(
             restored=self.restored + other.restored,

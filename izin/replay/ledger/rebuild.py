@@ -5,7 +5,6 @@ workers. Execution mends what differs, once no other process of the sinks runs a
 plan relies on has moved. Neither calls İYS.
 """
 
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -17,7 +16,6 @@ from izin.replay.errors import (
     LiveGroupError,
     PlanMovedError,
     UnfitSelectionError,
-    UnreadablePlanError,
 )
 from izin.replay.ledger import mend, slices
 from izin.replay.ledger.compare import Comparison, compare
@@ -42,59 +40,79 @@ class LedgerRebuild:
 
     ledger: Ledger
     settings: LedgerSettings
-    topic_messages: TopicMessages
     clock: Callable[[], datetime]
-    workers: int = os.cpu_count() or 1
+    workers: int
     on_fill: Callable[[ShadowProgress], None] = lambda _: None
     on_mend: Callable[[Mended], None] = lambda _: None
 
-    async def plan(self, path: Path, selection: Selection, *, by: str) -> tuple[Plan, Comparison]:
+    async def plan(self, path: Path, selection: Selection, *, by: str) -> Comparison:
         """Fold the history, compare, and write the plan of what a switch would mend to ``path``.
 
         One that was stopped goes on where it was, with the history up to the same places.
 
         Raises:
-            UnfitSelectionError: not keys or brands are selected.
+            UnfitSelectionError: it cannot be decided by a key alone.
             LiveGroupError: another rebuild runs.
             WorkerEndedError: a process ended before it was done.
         """
         if not selection.names_keys:
-            raise UnfitSelectionError(f"the {TARGET}", "some keys or brands")
+            raise UnfitSelectionError(f"the {TARGET}", "some recipients, keys or brands")
         draft = work_folder(path) / "draft"
         async with self._alone():
             begun = await self._begun(draft, selection, by)
             compared = await self._compared(begun)
-            plan = replace(begun, options={**begun.options, **asdict(compared)})
-            plan.write(path)
+            replace(begun, options={**begun.options, **asdict(compared)}).write(path)
             draft.unlink()
-        return plan, compared
+        return compared
 
-    async def execute(self, path: Path, *, by: str) -> tuple[Mended, Comparison]:
-        """Mend what the plan in ``path`` found; return what was done, and how the rows compare now.
+    async def check(self, plan: Plan) -> None:
+        """Refuse a plan that cannot be executed now.
 
         Raises:
-            UnreadablePlanError: the file is no plan of this, or was edited.
+            LiveGroupError: processes of the sinks run.
+            PlanMovedError: something that the plan relies on has changed.
+        """
+        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
+        if not row["is_alone"]:
+            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
+        now = await self._now(plan.selection, plan.by)
+        plan.check(now)
+        before, after = plan.options["ingested"], now.options["ingested"]
+        moved = [
+            f"{place} was read up to {after.get(place, 0)}, not {before.get(place, 0)}"
+            for place in sorted({*before, *after})
+            if before.get(place) != after.get(place)
+        ]
+        if moved:
+            raise PlanMovedError(moved)
+
+    async def execute(self, plan: Plan, topic_messages: TopicMessages, *, by: str) -> Mended:
+        """Mend what the plan found; return what was done. One that was stopped goes on.
+
+        Raises:
             LiveGroupError: processes of the sinks run, or another rebuild does.
             PlanMovedError: something that the plan relies on has changed.
             WorkerEndedError: a process ended before it was done.
         """
-        plan = Plan.read(path)
-        if (plan.kind, plan.target) != (KIND, TARGET):
-            raise UnreadablePlanError(path, f"it is the plan of {plan.kind} {plan.target}".strip())
         async with self._alone():
-            await self._refuse_live()
-            await self._refuse_moved(plan)
+            await self.check(plan)
             await self._restore_shadow(plan)
             async with sole(self.ledger, "ingest") as ledger:
                 done = await mend.mend(
                     ledger,
-                    self.topic_messages,
+                    topic_messages,
                     plan=plan.digest,
                     by=by,
                     now=self.clock(),
                     report=self.on_mend,
                 )
-            return done, await compare(self.ledger, ShadowWork.of(plan))
+            await compare(self.ledger, ShadowWork.of(plan))
+        return done
+
+    async def is_shadow_of(self, plan: Plan) -> bool:
+        """Whether the shadow, and so the list of differences, is that of ``plan``."""
+        found = await slices.progress(self.ledger, ShadowWork.of(plan))
+        return found.slices == found.of
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
@@ -109,11 +127,8 @@ class LedgerRebuild:
         now = await self._now(selection, by)
         with suppress(FileNotFoundError):  # none was begun
             begun = Plan.read(draft)
-            if (begun.selection, begun.law_version, begun.closed_days) == (
-                now.selection,
-                now.law_version,
-                now.closed_days,
-            ):
+            relies_on = begun.selection, begun.law_version, begun.closed_days
+            if relies_on == (now.selection, now.law_version, now.closed_days):
                 return begun
         now.write(draft)
         return now
@@ -123,18 +138,13 @@ class LedgerRebuild:
         heads = {row["shard"]: row["place"] for row in await self.ledger.fetch(_SQL["heads"])}
         (size,) = await self.ledger.fetch(_SQL["size"])
         ingested = await self.ledger.fetch(_SQL["ingested"])
+        nexts = {f"{one['topic']}/{one['partition']}": one["next_offset"] for one in ingested}
         parts = max(2 * self.workers, -(-size["movements"] // MOVEMENTS_A_SLICE))
         return Plan(
             kind=KIND,
             target=TARGET,
             selection=selection,
-            options={
-                "rebuild": secrets.token_hex(8),
-                "slices": parts,
-                "ingested": {
-                    f"{row['topic']}/{row['partition']}": row["next_offset"] for row in ingested
-                },
-            },
+            options={"rebuild": secrets.token_hex(8), "slices": parts, "ingested": nexts},
             cluster_id=ingested[0]["cluster_id"] if ingested else "",
             topics={},
             history=heads,
@@ -154,29 +164,11 @@ class LedgerRebuild:
         )
         return await compare(self.ledger, work)
 
-    async def _refuse_live(self) -> None:
-        (row,) = await self.ledger.fetch(_SQL["is-alone"], {"owner": self.ledger.owner})
-        if not row["is_alone"]:
-            raise LiveGroupError("other processes of the sinks", row["others"], "stop them")
-
-    async def _refuse_moved(self, plan: Plan) -> None:
-        now = await self._now(plan.selection, plan.by)
-        plan.check(now)
-        before, after = plan.options["ingested"], now.options["ingested"]
-        moved = [
-            f"{place} was read up to {after.get(place, 0)}, not {before.get(place, 0)}"
-            for place in sorted({*before, *after})
-            if before.get(place) != after.get(place)
-        ]
-        if moved:
-            raise PlanMovedError(moved)
-
     async def _restore_shadow(self, plan: Plan) -> None:
         """Fold the history again where the shadow is gone: the server has crashed, or another
         rebuild was planned meanwhile.
         """
-        found = await slices.progress(self.ledger, ShadowWork.of(plan))
-        if found.slices == found.of:
+        if await self.is_shadow_of(plan):
             return
         compared = await self._compared(plan)
         if compared.shadow != plan.options["shadow"]:

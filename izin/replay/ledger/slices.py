@@ -107,13 +107,17 @@ async def fill(
     workers: int,
     report: Callable[[ShadowProgress], None],
 ) -> ShadowProgress:
-    """Fold the parts that are not done yet, in so many processes; return what the shadow has.
+    """Fold the parts that are not done yet, in so many processes; return what the shadow has. One
+    is this process.
 
     Raises:
         WorkerEndedError: a process ended before it was done; the parts that are done stay.
     """
     done = {row["slice"] for row in await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})}
     left = [number for number in range(work.slices) if number not in done]
+    if workers == 1:
+        await _fold_all(settings, work, left)
+        return await progress(ledger, work)
     context = multiprocessing.get_context("spawn")
     processes: list[SpawnProcess] = []
     try:
@@ -164,7 +168,10 @@ async def _fold_all(settings: LedgerSettings, work: ShadowWork, numbers: Sequenc
         fold = HistoryFold(known, erased, now=work.now, calendar=ledger.calendar)
         await reading.execute(_SQL["session"])
         tune_gc_for_batches()
+        parent = multiprocessing.parent_process()
         for number in numbers:
+            if parent is not None and not parent.is_alive():
+                return  # another process goes on, perhaps with another rebuild
             await fold_slice(reading, writing, fold, work, number)
 
 
@@ -192,6 +199,7 @@ async def fold_slice(
                     counts["keys"] += len(rows)
                     await shadow.write(b"".join(rows))
                     rows.clear()
+                    await asyncio.sleep(0)  # for the heartbeat, where it is in this process
             counts["keys"] += len(rows)
             await shadow.write(b"".join(rows) + copy_format.END)
         await writing.execute(_SQL["end-slice"], {**part, **counts})

@@ -93,7 +93,7 @@ TRUNCATE shadow_differences
 
 -- name: compare
 -- The keys whose row is not what the history makes of it. The terms of what is settled stay as they were counted; a row
--- that waits for a status query has none. An opt-in of another customer may have the row, or may have left it.
+-- whose registered state was lost has none. An opt-in of another customer may have the row, or may have left it.
 INSERT INTO shadow_differences (key, kind)
 SELECT coalesce(s.key, c.key), CASE
         WHEN c.key IS NULL THEN 'missing'
@@ -115,7 +115,8 @@ WHERE CASE
     WHEN c.key IS NULL THEN true
     ELSE (ROW({decided:s}) IS DISTINCT FROM ROW({decided:c})
             AND (s.passed_over IS NULL OR s.passed_over <> c.desired_event_id))
-        OR (c.state IN ('pending', 'retryable', 'parked') AND c.reason IS DISTINCT FROM 'registered-lost'
+        OR (c.state IN ('pending', 'retryable', 'parked')
+            AND (c.registered <> 'UNKNOWN' OR c.verified_by IS DISTINCT FROM 'bootstrap')
             AND (s.due_at, s.expires_at) IS DISTINCT FROM (c.due_at, c.expires_at))
 END
 

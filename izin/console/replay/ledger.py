@@ -1,0 +1,163 @@
+"""``izin replay rebuild ledger``: the rows of the ledger, from its history."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from izin.console.replay.kinds import ReplayRequest, ReplaySummary
+from izin.console.replay.progress import showing
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import kafka_settings, say
+from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
+from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.plan import Plan
+from izin.runtime.kafka import codec
+from izin.runtime.observe import mask_text
+from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.messages import TopicMessages
+
+T = TypeVar("T")
+
+_COLUMNS = {
+    "key": "key",
+    "kind": "kind",
+    "field": "field",
+    "stands": "stands",
+    "follows": "from the history",
+}
+_MOST = 200
+"""So many keys are listed."""
+_KINDS = {
+    "missing": "have no row: the execution restores it, and İYS is queried before anything is "
+    "submitted",
+    "differing": "have other columns: the execution sets them, and rules the row again",
+    "terms": "have other ends of their term: the execution sets them, and rules the row again",
+    "newer": "have a row of a later event than the history: compare with izin explain; nothing is "
+    "changed",
+    "surplus": "have a row without any decision in the history, whose month may have been dropped: "
+    "nothing is changed",
+}
+
+
+class LedgerReplay:
+    """Rebuilds of the rows of ``consents``."""
+
+    def dry_run(self, request: ReplayRequest) -> None:
+        """Fold the history and compare; write the plan."""
+        with showing("parts of the keys") as shown:
+
+            async def plan(rebuild: LedgerRebuild) -> None:
+                await rebuild.plan(request.path, request.selection, by=request.by)
+
+            _run(
+                plan,
+                workers=request.workers,
+                on_fill=lambda found: shown(found.slices, found.of),
+            )
+
+    def check(self, plan: Plan, path: Path) -> None:  # noqa: ARG002  # of the protocol
+        """Raise if the plan cannot be executed now."""
+        _run(lambda rebuild: rebuild.check(plan))
+
+    def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of the protocol
+        """Mend what differs."""
+        kafka = kafka_settings()
+        messages = TopicMessages(codec(kafka), kafka.topics)
+        differences = plan.options["differences"]
+        total = sum(count for kind, count in differences.items() if kind in MENDED)
+        with showing("rows mended") as shown:
+            done = _run(
+                lambda rebuild: rebuild.execute(plan, messages, by=by),
+                on_mend=lambda found: shown(found.rows, total),
+            )
+        say(f"{done.restored} rows restored, {done.changed} changed, {done.left} left as they are")
+
+    def summary(self, plan: Plan, path: Path, *, unmasked: bool) -> ReplaySummary:  # noqa: ARG002  # of the protocol
+        """Return the digests and the keys that differ."""
+        options = plan.options
+        facts = {
+            "digest_from_history": options["shadow"],
+            "digest_of_rows_when_planned": options["standing"],
+            "keys_in_history": options["shadow_keys"],
+            "rows": options["standing_keys"],
+        }
+        found = run_on_ledger(lambda ledger: _differences(ledger, plan))
+        if found is None:
+            return ReplaySummary(
+                columns=_COLUMNS,
+                rows=(),
+                facts=facts,
+                notes=("another rebuild was planned since: plan this one again to list the keys",),
+                left=sum(options["differences"].values()),
+            )
+        by_kind, listed = found
+        notes = [f"{count} {_KINDS[kind]}" for kind, count in sorted(by_kind.items())]
+        left = sum(by_kind.values())
+        if left > len(listed):
+            notes.append(f"{left - len(listed)} keys more differ than are listed")
+        rows = [cells for one in listed for cells in _cells(one, unmasked=unmasked)]
+        return ReplaySummary(columns=_COLUMNS, rows=rows, facts=facts, notes=notes, left=left)
+
+
+def _run(
+    work: Callable[[LedgerRebuild], Awaitable[T]],
+    *,
+    workers: int = 1,
+    **reports: Callable[..., None],
+) -> T:
+    settings = LedgerSettings()
+
+    def rebuild(ledger: Ledger) -> Awaitable[T]:
+        return work(
+            LedgerRebuild(
+                ledger=ledger,
+                settings=settings,
+                clock=lambda: datetime.now(UTC),
+                workers=workers,
+                **reports,
+            )
+        )
+
+    return run_on_ledger(rebuild, settings)
+
+
+async def _differences(
+    ledger: Ledger, plan: Plan
+) -> tuple[dict[str, int], list[DifferingRow]] | None:
+    """Return how many keys differ now, by kind, and the first of them; None: the list is that of
+    another plan.
+    """
+    rebuild = LedgerRebuild(
+        ledger=ledger, settings=LedgerSettings(), clock=lambda: datetime.now(UTC), workers=1
+    )
+    if not await rebuild.is_shadow_of(plan):
+        return None
+    listed: list[DifferingRow] = []
+    async for one in differing_rows(ledger):
+        listed.append(one)
+        if len(listed) == _MOST:
+            break
+    return await counts(ledger), listed
+
+
+def _cells(one: DifferingRow, *, unmasked: bool) -> list[tuple[object, ...]]:
+    key = one.key if unmasked else mask_text(one.key)
+    if not one.fields:
+        return [(key, one.kind, None, None, None)]
+    return [
+        (key, one.kind, name, *(_shown(name, value, unmasked) for value in values))
+        for name, values in one.fields.items()
+    ]
+
+
+def _shown(name: str, value: object, unmasked: bool) -> object:
+    """Return a value; an id or a reference may have a recipient in it."""
+    if (
+        unmasked
+        or not isinstance(value, str)
+        or name not in {"desired_event_id", "desired_origin_ref"}
+    ):
+        return value
+    return mask_text(value)
