@@ -1,5 +1,6 @@
 """``izin ledger``: verify the history, and restore a ledger whose decisions are gone."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
+from izin.console import ledger_archive
 from izin.console.read_topic import read_all
 from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -26,6 +29,8 @@ from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.bootstrap import Bootstrapper
+from izin.sinks.ledger.archive.folder import Archive
+from izin.sinks.ledger.archive.reader import verify_archive
 from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
@@ -54,33 +59,45 @@ _PARTITIONS = {
 }
 
 
+AnchorsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--anchors",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="A file of anchors (IZIN_ANCHOR_FILE); repeat it for each.",
+    ),
+]
+TopicOption = Annotated[bool, typer.Option(help="Check the anchors in the topic too.")]
+
+app.command("archive")(ledger_archive.archive)
+
+
 @app.command()
 def verify(
     *,
-    anchors: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--anchors",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="A file of anchors (IZIN_ANCHOR_FILE); repeat it for each.",
-        ),
+    anchors: AnchorsOption = None,
+    topic: TopicOption = True,
+    archive: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, exists=True, help="Verify this archive, without the ledger."),
     ] = None,
-    topic: Annotated[bool, typer.Option(help="Check the anchors in the topic too.")] = True,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Recompute the hash chains of the history; name each row changed, moved, added or removed.
 
     Anchors are hashes stored outside the ledger, in a topic and in the files given: what was
     written before one cannot be changed unnoticed. Deliveries of webhooks are compared with their
-    digests in the history. Exit code 1 if anything is wrong.
+    digests in the history; an archive has none. Exit code 1 if anything is wrong.
     """
     with exit_on_error():
-        known = [one for path in anchors or () for one in _of_file(path)]
-        if topic:
-            known += _of_topic(kafka_settings())
-        found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
+        known = _known_anchors(anchors, topic=topic)
+        if archive is None:
+            found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
+        else:
+            found = asyncio.run(verify_archive(Archive.read(archive), known))
+            sent = deliveries.VerifiedDeliveries(rows=0, faults=())
     rows = [(one.shard, one.after, one.place, one.what) for one in found.faults]
     others = [(one.batch, one.place, one.what) for one in sent.faults]
     match output:
@@ -108,6 +125,11 @@ def verify(
     exit_if(rows or others)
 
 
+def _known_anchors(files: Sequence[Path] | None, *, topic: bool) -> list[Anchor]:
+    known = [one for path in files or () for one in _of_file(path)]
+    return [*known, *_of_topic(kafka_settings())] if topic else known
+
+
 async def _verify(
     ledger: Ledger, known: Sequence[Anchor]
 ) -> tuple[chains.Verified, deliveries.VerifiedDeliveries]:
@@ -115,6 +137,41 @@ async def _verify(
     found = await chains.verify(ledger, known)
     sent = await deliveries.verify(ledger, found.batches, found.erased_deliveries, read_at=read_at)
     return found, sent
+
+
+@app.command()
+def restore(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]", file_okay=False, exists=True, help="The folder of the archive."
+        ),
+    ] = None,
+    *,
+    anchors: AnchorsOption = None,
+    topic: TopicOption = True,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Restore although the archive ends too early.")
+    ] = False,
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it. Without it the command only checks.")
+    ] = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Restore a ledger to an empty database: from an archive and the topics, or without FOLDER from
+    the topics alone.
+
+    The archive is verified first. Nobody who was erased comes back. What İYS holds is unknown, and
+    the calls of every customer wait until izin brands resume: then İYS is queried before anything
+    is submitted. Who ordered it is written to the history. Exit code 1 if nothing was done yet, 4
+    if it is refused, 130 if it was stopped: the same command goes on.
+    """
+    with exit_on_signals(), exit_on_error():
+        known = _known_anchors(anchors, topic=topic)
+        ledger_archive.restore(
+            folder, known, accept_loss=accept_loss, execute=execute, by=by, output=output
+        )
 
 
 @app.command()

@@ -6,6 +6,7 @@ OurError                    (izin.consent.errors)
 ├── InputLostError          what was decided is neither in the topics nor in the history
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
 ├── WorkerEndedError        a process of a replay ended before it was done
+├── LostMovementsError      an archive ends before what was anchored
 └── OtherPlanError          a dry run would overwrite another plan
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
@@ -80,4 +81,16 @@ class WorkerEndedError(OurError):
         super().__init__(
             f"a process of the replay ended with exit code {code}; see its output above, and run "
             "the command again: it goes on where it was"
+        )
+
+
+class LostMovementsError(OurError):
+    """Movements were anchored that the archive does not have; nothing was restored."""
+
+    def __init__(self, places: Sequence[tuple[int, int]]) -> None:
+        shard, place = places[0]
+        super().__init__(
+            f"rows were recorded after the archive was written: of {len(places)} chains, such as "
+            f"shard {shard} up to place {place}; use a later archive, or add --accept-loss: what "
+            "the topics have is restored, and the history keeps what it lacks"
         )

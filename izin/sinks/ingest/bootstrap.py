@@ -10,11 +10,12 @@ What İYS holds is not in that topic: it is unknown, and queried before an ONAY 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import DeadLetterBudget, LatestRecords
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import watermarks
@@ -48,6 +49,8 @@ class Bootstrapper:
     codec: Codec
     settings: KafkaSettings
     clock: Callable[[], datetime]
+    is_suppressed: Callable[[Consent], bool] = lambda _: False
+    """Whether a consent is one of an erased person; the topic's own tombstones say so later."""
 
     @cached_property
     def latest(self) -> LatestRecords:
@@ -74,10 +77,21 @@ class Bootstrapper:
         lost = [number for number in partitions if positions[number] < starts[number][0]]
         if not lost:
             return []
+        return await self._ranges(lost, starts)
+
+    async def everything(self) -> list[Range]:
+        """Return every partition: of a ledger that has nothing. Raises as :meth:`lost`."""
+        await self.lost()
+        starts = await self._watermarks(self.settings.topics.decisions.name)
+        return await self._ranges(starts, starts)
+
+    async def _ranges(
+        self, partitions: Iterable[int], starts: Mapping[int, tuple[int, int]]
+    ) -> list[Range]:
         ends = await self._watermarks(self._topic)
         return [
             Range(partition=number, decisions_from=starts[number][0], end_offset=ends[number][1])
-            for number in lost
+            for number in partitions
         ]
 
     async def _watermarks(self, topic: str) -> Mapping[int, tuple[int, int]]:
@@ -169,6 +183,7 @@ class Bootstrapper:
             latest=self.latest,
             reader=reader,
             ends={one.partition: one.end_offset for one in waiting},
+            is_suppressed=self.is_suppressed,
         )
         try:
             while not await state.is_read() and loop.time() < until:

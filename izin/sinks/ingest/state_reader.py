@@ -47,6 +47,7 @@ class StateReader:
     reader: TopicReader
     ends: dict[int, int]
     """Of the partitions that are not read to their end yet: where that is."""
+    is_suppressed: Callable[[Consent], bool] = lambda _: False
 
     async def is_read(self) -> bool:
         """Whether every partition is read to its end; what is empty is at once."""
@@ -68,7 +69,11 @@ class StateReader:
         values = [
             (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
         ]
-        consents = [(one, self._decode(value)) for one, value in values if value is not None]
+        consents = [
+            (one, consent)
+            for one, value in values
+            if value is not None and not self.is_suppressed(consent := self._decode(value))
+        ]
         last = {_key(one): value for one, value in values}
         erased = [key for key, value in last.items() if value is None]
         moves = self.reader.moves(found)

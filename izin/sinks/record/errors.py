@@ -5,6 +5,10 @@ OurError
 ├── RecreatedTopicError      a topic is not the one whose offsets the ledger has
 ├── BootstrapHeldError       too much of the state cannot be stored: a person must look
 ├── UnreadableAnchorError    a line of the anchor file is not an anchor
+├── UnreadableArchiveError   a file of an archive of the history is gone, damaged or changed
+├── UnknownSuppressionError  a key was erased under a secret that this process does not have
+├── FullLedgerError          a ledger that is not empty cannot be restored
+├── BrokenHistoryError       a row of the history does not continue its chain
 ├── MigrationError           the ledger's schema does not fit this release, or could not be migrated
 ├── LedgerFaultError         PostgreSQL refused a statement: the code or the schema is wrong
 │   └── RefusedValueError    PostgreSQL refused a value: the record that has it is poison
@@ -59,6 +63,41 @@ class BootstrapHeldError(OurError):
 
 class UnreadableAnchorError(OurError):
     """A line of the anchor file is not an anchor: it was damaged, or is another file."""
+
+
+class UnreadableArchiveError(OurError):
+    """A file of an archive of the history is gone, was changed, or is of another release."""
+
+
+class UnknownSuppressionError(OurError):
+    """A key was erased under a secret that this process does not have; nothing was restored."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        super().__init__(
+            f"desired-consents[{partition}]@{offset} says that a key was erased, under a secret "
+            "that IZIN_SUPPRESSION_SECRETS does not have; add it, as the order workers have it, "
+            "or erased persons would come back"
+        )
+
+
+class FullLedgerError(OurError):
+    """A ledger that is not empty cannot be restored; nothing was changed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the ledger is not empty: it has {what}; a ledger is restored to an empty database "
+            "(izin doctor --fix makes its tables)"
+        )
+
+
+class BrokenHistoryError(OurError):
+    """A row of the history does not continue its chain: it is neither archived nor loaded."""
+
+    def __init__(self, shard: int, place: int) -> None:
+        super().__init__(
+            f"the history is broken at shard {shard}, place {place}: the row was changed, moved or "
+            "removed; izin ledger verify names every such row"
+        )
 
 
 class MigrationError(OurError):

@@ -11,12 +11,15 @@ Sinks go on writing meanwhile: rows beyond the heads that are read first are lef
 verification, and must not be beyond those that are read at the end.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,34 +111,50 @@ def read_anchors(path: Path) -> tuple[Anchor, ...]:
 
 async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
     """Compute every link again; compare with ``anchors``, read before from outside the ledger."""
+    heads = await _heads(ledger)
+    cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
+    months = [row["month"] for row in await ledger.fetch(_SQL["months"])]
+    rows = (row for month in months async for row in _rows(ledger, month))
+    return await verify_rows(rows, anchors, heads=heads, cuts=cuts, latest=partial(_heads, ledger))
+
+
+async def verify_rows(
+    rows: AsyncIterator[VerifiedRow],
+    anchors: Iterable[Anchor],
+    *,
+    heads: Mapping[int, Head],
+    cuts: Mapping[int, Mapping[str, Any]],
+    latest: Callable[[], Awaitable[Mapping[int, Head]]] | None = None,
+) -> Verified:
+    """Compute the links of ``rows`` again, each chain in its order, from ``cuts`` to ``heads``.
+
+    ``latest`` returns the heads once all are read; None: nobody writes meanwhile.
+    """
     known: dict[int, dict[int, Anchor]] = {}
     for one in anchors:
         known.setdefault(one.shard, {})[one.place] = one
     compared = sum(map(len, known.values()))
-    heads = await _heads(ledger)
-    cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
     chains = {
         shard: _Chain(shard, known.pop(shard, {}), heads[shard], cuts.get(shard))
         for shard in sorted(heads)
     }
     named = defaultdict[int, set[int]](set)
     batches, erased_deliveries = dict[int, BatchDigest](), set[tuple[int, int]]()
-    for month in await ledger.fetch(_SQL["months"]):
-        async for row in _rows(ledger, month["month"]):
-            chain = chains.get(row.shard)
-            if chain is None:
-                begin = _Head(0, first_link(row.shard))
-                chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), begin, None)
-            chain.add(row)
-            for shard, places in row.named.items():
-                named[shard] |= places
-            erased_deliveries |= row.named_deliveries
-            if row.batch is not None:
-                batches[row.batch[0]] = row.batch[1]
-    latest = await _heads(ledger)
+    async for row in rows:
+        chain = chains.get(row.shard)
+        if chain is None:
+            begin = Head(0, first_link(row.shard))
+            chain = chains[row.shard] = _Chain(row.shard, known.pop(row.shard, {}), begin, None)
+        chain.add(row)
+        for shard, places in row.named.items():
+            named[shard] |= places
+        erased_deliveries |= row.named_deliveries
+        if row.batch is not None:
+            batches[row.batch[0]] = row.batch[1]
+    ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
         chain.compare_erased(frozenset(named[shard]))
-        chain.end(latest[shard].place if shard in latest else 0)
+        chain.end(ends[shard].place if shard in ends else 0)
     faults = [fault for chain in chains.values() for fault in chain.faults]
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
@@ -150,21 +169,21 @@ async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
     )
 
 
-class _Head(NamedTuple):
+class Head(NamedTuple):
     """The last row of a chain, as the ledger says."""
 
     place: int
     link: bytes
 
 
-async def _heads(ledger: Ledger) -> Mapping[int, _Head]:
+async def _heads(ledger: Ledger) -> Mapping[int, Head]:
     """Return the head of each chain."""
     found = await ledger.fetch(_SQL["chains"])
-    return {row["shard"]: _Head(row["place"], row["link"]) for row in found}
+    return {row["shard"]: Head(row["place"], row["link"]) for row in found}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
+class VerifiedRow:
     """A movement to be verified."""
 
     shard: int
@@ -187,7 +206,7 @@ class _Chain:
         self,
         shard: int,
         anchors: Mapping[int, Anchor],
-        head: _Head,
+        head: Head,
         cut: Mapping[str, Any] | None,
     ) -> None:
         self.rows = 0
@@ -212,7 +231,7 @@ class _Chain:
                 )
         self._anchors = {place: one for place, one in anchors.items() if place > self._place}
 
-    def add(self, row: _Row) -> None:
+    def add(self, row: VerifiedRow) -> None:
         if row.place > self._head.place:
             self._appended = max(self._appended, row.place)
             return
@@ -246,7 +265,7 @@ class _Chain:
             if place not in named
         ]
 
-    def _compare(self, row: _Row) -> None:
+    def _compare(self, row: VerifiedRow) -> None:
         anchored = self._anchors.pop(row.place, None)
         if anchored is None:
             return
@@ -259,7 +278,7 @@ class _Chain:
         self.faults.append(Fault(shard=self._shard, after=self._place, place=place, what=what))
 
 
-async def _rows(ledger: Ledger, month: date) -> AsyncIterator[_Row]:
+async def _rows(ledger: Ledger, month: date) -> AsyncIterator[VerifiedRow]:
     async with (
         ledger.transaction() as connection,
         connection.cursor(name="month") as cursor,
@@ -267,17 +286,18 @@ async def _rows(ledger: Ledger, month: date) -> AsyncIterator[_Row]:
         await cursor.execute(_SQL["month"], {"first": month})
         while page := await cursor.fetchmany(_PAGE):
             for row in page:
-                yield _row(row)
+                yield verified_row(row)
 
 
-def _row(row: Mapping[str, Any]) -> _Row:
+def verified_row(row: Mapping[str, Any]) -> VerifiedRow:
+    """Return a row to be verified: its columns by name, as :func:`commitment_of_row` has them."""
     commitment, data = row["commitment"], row["data"]
     is_erased = commitment is not None
     if not is_erased:
         commitment = commitment_of_row(row)
     is_act = not is_erased and row["kind"] == acts.KIND
     erasure = _erasure(data) if is_act and data is not None else {}
-    return _Row(
+    return VerifiedRow(
         shard=row["shard"],
         place=row["place"],
         link=row["link"],

@@ -1,0 +1,250 @@
+"""Archive the history: what is new since the last time, and again what was erased meanwhile.
+
+Every row is verified on its way: a chain that is broken is not archived. Each file is in the list
+before the next is begun, so an archive that was stopped goes on. What the ledger has dropped goes
+from the archive too.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
+from izin.sinks.ledger.archive.rows import ArchivedRow, row_of
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.hash_chain import next_link
+from izin.sinks.ledger.history.verify import first_link
+from izin.sinks.record.errors import BrokenHistoryError
+
+ROWS_A_FILE = 50_000
+KEY = "archive"
+"""The key of the acts on the archive."""
+_MOVEMENTS = statements("movements")
+_SQL = statements("archive")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Archived:
+    """What one run has archived."""
+
+    rows: int = 0
+    files: int = 0
+    rewritten: int = 0
+    """Files that were written again, for rows in them were erased."""
+    removed: int = 0
+    """Files of months that the ledger has dropped."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Part:
+    """The rows of a file that is being made."""
+
+    month: date
+    shard: int
+    first: int
+    link_before: bytes
+    link: bytes
+    last: int = 0
+    rows: list[bytes] = field(default_factory=list)
+
+    @property
+    def file(self) -> ArchivedFile:
+        return ArchivedFile(
+            month=f"{self.month:%Y-%m}",
+            shard=self.shard,
+            first=self.first,
+            last=self.last,
+            link_before=self.link_before.hex(),
+            link=self.link.hex(),
+            sha256="",
+        )
+
+
+class ArchiveWriter:
+    """Archives one ledger to one folder."""
+
+    def __init__(
+        self, ledger: Ledger, folder: Path, *, report: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
+        self._ledger = ledger
+        self._archive = Archive.read(folder)
+        self._report = report
+        self._done = 0
+
+    async def run(self, *, by: str, now: datetime) -> Archived:
+        """Archive up to the heads of now; the history has who ordered it, ``by``, and where.
+
+        Raises:
+            BrokenHistoryError: a row does not continue its chain; what is before it is archived.
+            UnreadableArchiveError: the folder has another archive than its list says.
+        """
+        heads = {row["shard"]: row for row in await self._ledger.fetch(_SQL["heads"])}
+        cuts = {row["shard"]: row for row in await self._ledger.fetch(_MOVEMENTS["cuts"])}
+        months = [row["month"] for row in await self._ledger.fetch(_MOVEMENTS["months"])]
+        removed = self._remove_dropped(cuts)
+        ends = self._archive.ends
+        links = {
+            shard: (ends[shard].last, bytes.fromhex(ends[shard].link))
+            if shard in ends
+            else (cuts[shard]["place"], bytes(cuts[shard]["link"]))
+            if shard in cuts
+            else (0, first_link(shard))
+            for shard in heads
+        }
+        left = {shard: head["place"] - links[shard][0] for shard, head in heads.items()}
+        total, before = sum(left.values()), len(self._archive.files)
+        ranges = {shard: (links[shard][0] + 1, head["place"]) for shard, head in heads.items()}
+        if total:
+            for month in months:
+                await self._write_month(month, ranges, links, total=total)
+        rewritten = await self._rewrite_erased()
+        (registry,) = await self._ledger.fetch(_SQL["registry"])
+        self._archive = self._archive.write_registry(registry["tables"])
+        self._archive.write()
+        files = len(self._archive.files) - before
+        done = Archived(rows=self._done, files=files, rewritten=rewritten, removed=removed)
+        await self._record(done, by=by, now=now)
+        return done
+
+    def _remove_dropped(self, cuts: Mapping[int, Mapping[str, Any]]) -> int:
+        """Remove the files of months that the ledger has dropped; return how many."""
+        gone = [
+            one
+            for one in self._archive.files.values()
+            if one.shard in cuts and one.last <= cuts[one.shard]["place"]
+        ]
+        for one in gone:
+            self._archive = self._archive.without(one)
+        if gone:
+            self._archive.write()
+        for one in gone:
+            (self._archive.folder / one.name).unlink(missing_ok=True)
+        return len(gone)
+
+    async def _write_month(
+        self,
+        month: date,
+        ranges: Mapping[int, tuple[int, int]],
+        links: dict[int, tuple[int, bytes]],
+        *,
+        total: int,
+    ) -> None:
+        """Write the rows of a month that the archive lacks."""
+        part: _Part | None = None
+        async for text, row in self._rows(month, ranges):
+            if part is not None and (part.shard != row.shard or len(part.rows) == ROWS_A_FILE):
+                self._write(part)
+                self._report(self._done, total)
+                part = None
+            place, link = links[row.shard]
+            if part is None:
+                part = _Part(
+                    month=month, shard=row.shard, first=row.place, link_before=link, link=link
+                )
+            _add(part, text, row, place)
+            links[row.shard] = row.place, row.link
+            self._done += 1
+        if part is not None:
+            self._write(part)
+            self._report(self._done, total)
+
+    async def _rows(
+        self, month: date, ranges: Mapping[int, tuple[int, int]]
+    ) -> AsyncIterator[tuple[bytes, ArchivedRow]]:
+        async with self._ledger.session() as connection:
+            async for text in _copied(connection, month, ranges):
+                yield text, row_of(text)
+
+    def _write(self, part: _Part) -> None:
+        text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))
+        self._archive = self._archive.with_file(self._archive.write_rows(part.file, text))
+        self._archive.write()
+
+    async def _rewrite_erased(self) -> int:
+        """Write the files again that have rows which were erased meanwhile; return how many."""
+        erased = defaultdict[int, set[int]](set)
+        known = self._archive.erased_up_to
+        shards = list(self._archive.ends)
+        values = {"shards": shards, "places": [known.get(shard, 0) for shard in shards]}
+        for row in await self._ledger.fetch(_SQL["erasures"], values):
+            for shard, places in row["places"].items():
+                erased[int(shard)].update(places)
+        concerned = [
+            one
+            for one in self._archive.in_order()
+            if any(one.first <= place <= one.last for place in erased[one.shard])
+            and self._is_whole(one, erased[one.shard])
+        ]
+        for one in concerned:
+            await self._rewrite(one)
+        ends = {shard: one.last for shard, one in self._archive.ends.items()}
+        self._archive = replace(self._archive, erased_up_to=ends)
+        return len(concerned)
+
+    def _is_whole(self, one: ArchivedFile, places: set[int]) -> bool:
+        """Whether a file has the content of any of these rows."""
+        return any(row.commitment is None for row in self._archive.rows(one) if row.place in places)
+
+    async def _rewrite(self, one: ArchivedFile) -> None:
+        month = date.fromisoformat(f"{one.month}-01")
+        place, link = one.first - 1, bytes.fromhex(one.link_before)
+        part = _Part(month=month, shard=one.shard, first=one.first, link_before=link, link=link)
+        async for text, row in self._rows(month, {one.shard: (one.first, one.last)}):
+            _add(part, text, row, place)
+            place = row.place
+        if part.file.link != one.link:
+            raise BrokenHistoryError(one.shard, one.last)
+        self._write(part)
+
+    async def _record(self, done: Archived, *, by: str, now: datetime) -> None:
+        """Append the act: when, where to, and up to which places."""
+        if done == Archived():
+            return
+        archived = act(
+            "archive history",
+            KEY,
+            by=by,
+            now=now,
+            before={},
+            after={
+                "folder": str(self._archive.folder.absolute()),
+                "places": {str(shard): one.last for shard, one in self._archive.ends.items()},
+                "rows": done.rows,
+                "rewritten": done.rewritten,
+                "digest": self._archive.digest,
+            },
+        )
+        async with self._ledger.transaction() as connection:
+            await append.append(connection, [archived], now=now)
+
+
+def _add(part: _Part, text: bytes, row: ArchivedRow, place: int) -> None:
+    """Add a row to a file; ``place`` is the one before it."""
+    if row.place != place + 1 or next_link(part.link, row.committed) != row.link:
+        raise BrokenHistoryError(row.shard, row.place)
+    part.rows.append(text)
+    part.last, part.link = row.place, row.link
+
+
+async def _copied(
+    connection: Connection, month: date, ranges: Mapping[int, tuple[int, int]]
+) -> AsyncIterator[bytes]:
+    """Yield the bytes of each row of a month in ``ranges`` of places, by shard."""
+    values = {
+        "month": month,
+        "shards": list(ranges),
+        "firsts": [first for first, _ in ranges.values()],
+        "lasts": [last for _, last in ranges.values()],
+    }
+    async with connection.cursor() as cursor, cursor.copy(_SQL["copy-out"], values) as found:
+        async for data in found:
+            text = bytes(data).removeprefix(copy_format.SIGNATURE)
+            if text and text != copy_format.END:
+                yield text

@@ -1,0 +1,203 @@
+"""The history is archived to files that are verified without the ledger."""
+
+import gzip
+import json
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.archive import writer
+from izin.sinks.ledger.archive.folder import LIST, REGISTRY, Archive, ArchivedFile
+from izin.sinks.ledger.archive.reader import verify_archive
+from izin.sinks.ledger.archive.rows import ArchivedRow
+from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.history.append import append
+from izin.sinks.ledger.history.verify import Fault
+from izin.sinks.ledger.privacy import erasure, history
+from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError
+from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
+from tests.integration.sinks.ledger.test_history import EDIT, anchor_writer, tampered
+from tests.integration.sinks.sink_harness import Izin, Killed, SinkHarness, onay, ret
+from tests.support.builders import PHONE, a_key
+
+pytestmark = pytest.mark.database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give where the archive is written."""
+    return tmp_path / "archive"
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files of four rows."""
+    monkeypatch.setattr(writer, "ROWS_A_FILE", 4)
+
+
+async def archived(harness: SinkHarness, folder: Path) -> Archived:
+    """Archive the history."""
+    return await ArchiveWriter(harness.ledger, folder).run(by="ada", now=harness.clock())
+
+
+def rows_in(folder: Path) -> Iterator[ArchivedRow]:
+    """Yield the rows of an archive."""
+    archive = Archive.read(folder)
+    for one in archive.in_order():
+        yield from archive.rows(one)
+
+
+async def faults(folder: Path, *anchor_files: Path) -> list[Fault]:
+    """Return the faults that verifying an archive finds."""
+    known = [one for path in anchor_files for one in verify.read_anchors(path)]
+    return list((await verify_archive(Archive.read(folder), known)).faults)
+
+
+async def test_archive_has_the_history_and_is_verified_alone(
+    harness: SinkHarness, folder: Path, tmp_path: Path
+):
+    """Row for row, with its chains and anchors; the files are private; the history has the act."""
+    for minutes in range(20, 10, -1):
+        await harness.ingest(onay(minutes=minutes))
+    anchors = tmp_path / "anchors.jsonl"
+    assert await anchor_writer(harness.ledger, anchors).anchor()
+    done = await archived(harness, folder)
+    stored = await harness.ledger.fetch("SELECT count(*) AS rows FROM movements")
+    assert done.rows == stored[0]["rows"] - 1
+    assert done.files == len(Archive.read(folder).files) > 2
+    assert await faults(folder, anchors) == []
+    for path in folder.rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600)
+    (act,) = await reads.facts(harness.ledger, [writer.KEY])
+    assert act.data["after"]["folder"] == str(folder)
+    assert sum(act.data["after"]["places"].values()) == done.rows
+
+
+async def test_next_run_archives_what_is_new(harness: SinkHarness, folder: Path):
+    """One that was killed goes on behind the last file in its list."""
+    await harness.ingest(onay())
+    first = await archived(harness, folder)
+    assert (await archived(harness, folder)).rows == 1  # the act of the first
+    for minutes in range(20, 10, -1):
+        await harness.ingest(ret(minutes=minutes))
+    killed = ArchiveWriter(harness.ledger, folder, report=_die)
+    with pytest.raises(Killed):
+        await killed.run(by="ada", now=harness.clock())
+    done = await archived(harness, folder)
+    assert await faults(folder) == []
+    found = list(rows_in(folder))
+    assert len(found) == len({(row.shard, row.place) for row in found}) > first.rows + done.rows
+
+
+def _die(*_: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("what", ["content", "file", "registry", "gone", "no list"])
+async def test_changed_archive_is_refused(harness: SinkHarness, folder: Path, what: str):
+    """The row is named where one was changed, else the file."""
+    await harness.ingest(onay())
+    await archived(harness, folder)
+    archive = Archive.read(folder)
+    one = next(archive.in_order())
+    change(archive, one, what)
+    if what in {"registry", "no list"}:
+        with pytest.raises(UnreadableArchiveError):
+            await faults(folder)
+        return
+    found = await faults(folder)
+    expected = {
+        "content": "the row was changed, moved or inserted",
+        "file": f"{one.name} was changed since it was written",
+        "gone": f"{one.name} is gone or damaged",
+    }
+    assert expected[what] in {fault.what for fault in found}
+    assert {fault.shard for fault in found} == {one.shard}
+    if what == "content":
+        assert one.first in {fault.place for fault in found}
+
+
+def change(archive: Archive, one: ArchivedFile, what: str) -> None:
+    """Change a file of an archive."""
+    path = archive.folder / one.name
+    match what:
+        case "content":
+            text = gzip.decompress(path.read_bytes())
+            path.write_bytes(gzip.compress(text.replace(b"add customer", b"add somebody")))
+        case "file":
+            path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()), 1, mtime=7))
+        case "registry":
+            (archive.folder / REGISTRY).write_text("{}")
+        case "gone":
+            path.unlink()
+        case "no list":
+            (archive.folder / LIST).write_text('{"format": 0}')
+
+
+async def test_broken_history_is_not_archived(harness: SinkHarness, folder: Path):
+    """What is before the broken row is."""
+    await harness.ingest(onay())
+    await tampered(harness.ledger, EDIT.replace("'RET'", "'X'").replace("place = 3", "place = 1"))
+    with pytest.raises(BrokenHistoryError, match="shard 0, place 1"):
+        await archived(harness, folder)
+
+
+async def test_rows_erased_meanwhile_are_erased_in_the_archive(harness: SinkHarness, folder: Path):
+    """The next run writes their files again; nothing is left of the person."""
+    await opted_out(harness)
+    await archived(harness, folder)
+    assert PHONE in everything_in(folder)
+    await answered(harness, await requested(harness))
+    assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=harness.clock())
+    assert await history.erase(harness.ledger, now=harness.clock() + timedelta(days=366 * 11))
+    done = await archived(harness, folder)
+    assert done.rewritten > 0
+    assert PHONE not in everything_in(folder)
+    assert str(a_key()) not in (folder / REGISTRY).read_text()
+    assert await faults(folder) == []
+    assert (await archived(harness, folder)).rewritten == 0
+
+
+def everything_in(folder: Path) -> str:
+    """Return whatever the files of an archive say."""
+    return "".join(
+        gzip.decompress(path.read_bytes()).decode(errors="replace") for path in folder.rglob("*.gz")
+    )
+
+
+async def test_dropped_months_go_from_the_archive(harness: SinkHarness, folder: Path):
+    """Retention holds there too."""
+    await harness.ingest(onay())
+    await archived(harness, folder)
+    (before,) = {one.month for one in Archive.read(folder).files.values()}
+    messages = harness.context.topic_messages
+    later = datetime.now(UTC) + timedelta(days=366 * 12)
+    async with harness.ledger.transaction() as connection:
+        await connection.execute("DELETE FROM consents")
+        await append(connection, [], now=later)
+    from izin.sinks.ledger.history import retention
+
+    assert await retention.drop(harness.ledger, messages, by="ada", now=later)
+    done = await archived(harness, folder)
+    assert done.removed > 0
+    assert before not in {one.month for one in Archive.read(folder).files.values()}
+    assert await faults(folder) == []
+
+
+async def test_command_archives_and_verifies(izin: Izin, harness: SinkHarness, folder: Path):
+    """Exit code 1 where the archive is not what was written."""
+    await harness.ingest(onay())
+    await ArchiveWriter(harness.ledger, folder).run(by="ada", now=harness.clock())
+    verified = ("ledger", "verify", "--archive", folder, "--no-topic", "--output", "json")
+    result = await izin(*verified)
+    assert (result.exit_code, json.loads(result.stdout)["faults"]) == (0, [])
+    archive = Archive.read(folder)
+    change(archive, next(archive.in_order()), "file")
+    assert (await izin(*verified)).exit_code == 1
+    assert os.stat(folder).st_mode & 0o077 == 0
