@@ -7,7 +7,8 @@ its entry in ``shadow_slices``: after a kill the parts that are done stay done.
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.context import SpawnProcess
@@ -190,16 +191,17 @@ async def fold_slice(
         ):
             await shadow.write(copy_format.SIGNATURE)
             rows: list[bytes] = []
-            async for movements in _keys(reading, work, number):
-                counts["movements"] += len(movements)
-                row = fold.row(movements)
-                if row is not None:
-                    rows.append(row)
-                if len(rows) == _CHUNK:
-                    counts["keys"] += len(rows)
-                    await shadow.write(b"".join(rows))
-                    rows.clear()
-                    await asyncio.sleep(0)  # for the heartbeat, where it is in this process
+            async with aclosing(_keys(reading, work, number)) as keys:
+                async for movements in keys:
+                    counts["movements"] += len(movements)
+                    row = fold.row(movements)
+                    if row is not None:
+                        rows.append(row)
+                    if len(rows) == _CHUNK:
+                        counts["keys"] += len(rows)
+                        await shadow.write(b"".join(rows))
+                        rows.clear()
+                        await asyncio.sleep(0)  # for the heartbeat, where it is in this process
             counts["keys"] += len(rows)
             await shadow.write(b"".join(rows) + copy_format.END)
         await writing.execute(_SQL["end-slice"], {**part, **counts})
@@ -207,7 +209,7 @@ async def fold_slice(
 
 async def _keys(
     reading: Connection, work: ShadowWork, number: int
-) -> AsyncIterator[Sequence[StoredMovement]]:
+) -> AsyncGenerator[Sequence[StoredMovement], None]:
     """Yield the movements of each key of a part."""
     values = {**work.values, **work.bounds(number)}
     async with reading.cursor() as cursor, cursor.copy(_SQL["copy-out"], values) as found:

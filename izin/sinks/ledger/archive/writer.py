@@ -6,7 +6,8 @@ from the archive too.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
 from izin.sinks.ledger.archive.rows import ArchivedRow, row_of
 from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
@@ -85,6 +86,7 @@ class ArchiveWriter:
             BrokenHistoryError: a row does not continue its chain; what is before it is archived.
             UnreadableArchiveError: the folder has another archive than its list says.
         """
+        self._archive.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         heads = {row["shard"]: row for row in await self._ledger.fetch(_SQL["heads"])}
         cuts = {row["shard"]: row for row in await self._ledger.fetch(_MOVEMENTS["cuts"])}
         months = [row["month"] for row in await self._ledger.fetch(_MOVEMENTS["months"])]
@@ -138,29 +140,42 @@ class ArchiveWriter:
     ) -> None:
         """Write the rows of a month that the archive lacks."""
         part: _Part | None = None
-        async for text, row in self._rows(month, ranges):
-            if part is not None and (part.shard != row.shard or len(part.rows) == ROWS_A_FILE):
-                self._write(part)
-                self._report(self._done, total)
-                part = None
-            place, link = links[row.shard]
-            if part is None:
-                part = _Part(
+        async with aclosing(self._rows(month, ranges)) as rows:
+            async for text, row in rows:
+                if part is not None and (part.shard != row.shard or len(part.rows) == ROWS_A_FILE):
+                    self._write(part)
+                    self._report(self._done, total)
+                    part = None
+                place, link = links[row.shard]
+                part = part or _Part(
                     month=month, shard=row.shard, first=row.place, link_before=link, link=link
                 )
-            _add(part, text, row, place)
-            links[row.shard] = row.place, row.link
-            self._done += 1
+                _add(part, text, row, place)
+                links[row.shard] = row.place, row.link
+                self._done += 1
         if part is not None:
             self._write(part)
             self._report(self._done, total)
 
     async def _rows(
         self, month: date, ranges: Mapping[int, tuple[int, int]]
-    ) -> AsyncIterator[tuple[bytes, ArchivedRow]]:
-        async with self._ledger.session() as connection:
-            async for text in _copied(connection, month, ranges):
-                yield text, row_of(text)
+    ) -> AsyncGenerator[tuple[bytes, ArchivedRow], None]:
+        """Yield the rows of a month in ``ranges`` of places, by shard, with their bytes."""
+        values = {
+            "month": month,
+            "shards": list(ranges),
+            "firsts": [first for first, _ in ranges.values()],
+            "lasts": [last for _, last in ranges.values()],
+        }
+        async with (
+            self._ledger.session() as connection,
+            connection.cursor() as cursor,
+            cursor.copy(_SQL["copy-out"], values) as found,
+        ):
+            async for data in found:
+                text = bytes(data).removeprefix(copy_format.SIGNATURE)
+                if text and text != copy_format.END:
+                    yield text, row_of(text)
 
     def _write(self, part: _Part) -> None:
         text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))
@@ -196,9 +211,10 @@ class ArchiveWriter:
         month = date.fromisoformat(f"{one.month}-01")
         place, link = one.first - 1, bytes.fromhex(one.link_before)
         part = _Part(month=month, shard=one.shard, first=one.first, link_before=link, link=link)
-        async for text, row in self._rows(month, {one.shard: (one.first, one.last)}):
-            _add(part, text, row, place)
-            place = row.place
+        async with aclosing(self._rows(month, {one.shard: (one.first, one.last)})) as rows:
+            async for text, row in rows:
+                _add(part, text, row, place)
+                place = row.place
         if part.file.link != one.link:
             raise BrokenHistoryError(one.shard, one.last)
         self._write(part)
@@ -231,20 +247,3 @@ def _add(part: _Part, text: bytes, row: ArchivedRow, place: int) -> None:
         raise BrokenHistoryError(row.shard, row.place)
     part.rows.append(text)
     part.last, part.link = row.place, row.link
-
-
-async def _copied(
-    connection: Connection, month: date, ranges: Mapping[int, tuple[int, int]]
-) -> AsyncIterator[bytes]:
-    """Yield the bytes of each row of a month in ``ranges`` of places, by shard."""
-    values = {
-        "month": month,
-        "shards": list(ranges),
-        "firsts": [first for first, _ in ranges.values()],
-        "lasts": [last for _, last in ranges.values()],
-    }
-    async with connection.cursor() as cursor, cursor.copy(_SQL["copy-out"], values) as found:
-        async for data in found:
-            text = bytes(data).removeprefix(copy_format.SIGNATURE)
-            if text and text != copy_format.END:
-                yield text

@@ -1,12 +1,17 @@
 """The sinks over a ledger, and rebuilds of it in this process."""
 
-from collections.abc import Callable
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
+from izin.local import create_database, drop_database
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
     database_url,
     harness,
@@ -18,8 +23,6 @@ from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the 
     ledger_settings,
 )
 from tests.integration.sinks.sink_harness import SinkHarness
-
-Rebuilding = Callable[..., LedgerRebuild]
 
 
 @pytest.fixture
@@ -34,3 +37,20 @@ def rebuild(harness: SinkHarness, ledger_settings: LedgerSettings) -> LedgerRebu
     return LedgerRebuild(
         ledger=harness.ledger, settings=ledger_settings, clock=harness.clock, workers=1
     )
+
+
+@pytest.fixture
+def new_settings(postgres: str, ledger_template: str) -> Iterator[LedgerSettings]:
+    """Give settings that lead to an empty ledger beside that of the harness."""
+    name = f"t{uuid4().hex[:12]}"
+    yield LedgerSettings(
+        database_url=SecretStr(create_database(postgres, name, template=ledger_template))
+    )
+    drop_database(postgres, name)
+
+
+@pytest.fixture
+async def new_ledger(new_settings: LedgerSettings) -> AsyncIterator[Ledger]:
+    """Give that ledger."""
+    async with Ledger(new_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:  # noqa: F811
+        yield ledger

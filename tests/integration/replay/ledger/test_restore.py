@@ -1,0 +1,283 @@
+"""A ledger from nothing: from an archive and the topics, and from the topics alone."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from izin.replay.errors import LostMovementsError
+from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.restore import LedgerRestoration, Restored
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.erasure import SuppressionKeys
+from izin.sinks.ledger.archive import writer
+from izin.sinks.ledger.archive.folder import Archive
+from izin.sinks.ledger.archive.writer import ArchiveWriter
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.registry import suspension_orders
+from izin.sinks.ledger.registry.suspension_orders import Part, Target
+from izin.sinks.record.anchor import Anchor
+from izin.sinks.record.errors import (
+    FullLedgerError,
+    UnknownSuppressionError,
+    UnreadableArchiveError,
+)
+from izin.streams.erasure import _consent
+from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
+from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write_state
+from tests.integration.sinks.ingest.test_isolation import write
+from tests.integration.sinks.ledger.test_archive import change
+from tests.integration.sinks.ledger.test_history import anchor_writer
+from tests.integration.sinks.sink_harness import Killed, SinkHarness, a_phone, onay, ret
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+SECRET = "a secret of thirty-two characters"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """A ledger with its topics, and an empty database beside it."""
+
+    harness: SinkHarness
+    kafka: KafkaSettings
+    new: SinkHarness
+    """The sinks over the empty ledger and the same İYS."""
+    settings: LedgerSettings
+    folder: Path
+    """Of the archive."""
+
+    def restoration(self, *secrets: str, is_archived: bool = True) -> LedgerRestoration:
+        """Return the restoration of the empty ledger."""
+        return LedgerRestoration(
+            rebuild=LedgerRebuild(
+                ledger=self.new.ledger, settings=self.settings, clock=self.harness.clock, workers=1
+            ),
+            kafka=self.kafka,
+            codec=self.harness.codec,
+            secrets=SuppressionKeys(secrets),
+            archive=Archive.read(self.folder) if is_archived else None,
+        )
+
+    async def restored(
+        self,
+        restoration: LedgerRestoration,
+        anchors: Iterable[Anchor] = (),
+        *,
+        accept_loss: bool = False,
+    ) -> Restored:
+        """Restore."""
+        plan = self.folder.with_name("rows.json")
+        return await restoration.execute(list(anchors), plan, accept_loss=accept_loss, by="ada")
+
+
+@pytest.fixture
+def site(
+    harness: SinkHarness,
+    kafka_settings: KafkaSettings,
+    new_ledger: Ledger,
+    new_settings: LedgerSettings,
+    tmp_path: Path,
+) -> Site:
+    """Give a ledger with its topics."""
+    return Site(
+        harness=harness,
+        kafka=kafka_settings,
+        new=replace(harness, context=replace(harness.context, ledger=new_ledger)),
+        settings=new_settings,
+        folder=tmp_path / "archive",
+    )
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files of five rows."""
+    monkeypatch.setattr(writer, "ROWS_A_FILE", 5)
+
+
+async def archived(harness: SinkHarness, folder: Path) -> tuple[Anchor, ...]:
+    """Anchor and archive the history; return the anchors."""
+    await anchor_writer(harness.ledger, None).anchor()
+    await ArchiveWriter(harness.ledger, folder).run(by="ada", now=harness.clock())
+    return await verify.anchors_after(harness.ledger, 0)
+
+
+async def publish(harness: SinkHarness, settings: KafkaSettings) -> None:
+    """Have in the topics what the order stage and the relay write: the state, and the brand."""
+    await asyncio.to_thread(write_state, harness, settings)
+    (brand, *_) = await harness.outbox("brands", "Brand")
+    topic = settings.topics.brands.name
+    produce(settings, topic, str(BRAND).encode(), harness.codec.encode("Brand", brand))
+
+
+def produce(settings: KafkaSettings, topic: str, key: bytes, value: bytes) -> None:
+    """Produce a record to partition 0."""
+    producer = Producer({"bootstrap.servers": settings.bootstrap_servers})
+    producer.produce(topic, key=key, value=value, partition=0)
+    assert producer.flush(10) == 0
+
+
+def suppress(harness: SinkHarness, settings: KafkaSettings, key: str, at: datetime) -> None:
+    """Write the suppression of an erased key."""
+    nobody = dict.fromkeys(("customer_id", "type", "recipient_type", "recipient"), "")
+    value = harness.codec.encode("Consent", _consent(at, {**nobody, "brand_code": 0}, "erasure"))
+    name = SuppressionKeys([SECRET]).of(key.encode())
+    produce(settings, settings.topics.desired_consents.name, name, value)
+
+
+async def resume(harness: SinkHarness) -> None:
+    """Let İYS be asked."""
+    await suspension_orders.resume(
+        harness.ledger,
+        harness.context.topic_messages,
+        Target(customer_id=CUSTOMER),
+        [Part.IYS],
+        by="ada",
+        now=harness.clock(),
+    )
+
+
+@pytest.mark.timeout(120)
+async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
+    """The worked case: history, rows, brands and numbers come back; İYS is asked once a person
+    lets it, and gets nothing that it has; the decisions that are read again are known.
+    """
+    await every_kind(site.harness)
+    anchors = await archived(site.harness, site.folder)
+    await site.harness.ingest(
+        ret(a_phone(3), minutes=1)
+    )  # after the archive: only the topics have it
+    await publish(site.harness, site.kafka)
+    before = await rows(site.harness)
+    submitted = site.harness.iys.calls("batchV2") + site.harness.iys.calls("addV2")
+    restoration = site.restoration()
+    assert (await restoration.check(anchors)).lost == []
+    done = await site.restored(restoration, anchors)
+    assert (done.rows, done.keys, done.held) == (10, 10, [CUSTOMER])
+    after = await rows(site.new)
+    late = str(a_key(recipient=a_phone(3)))
+    assert {key: decided(row) for key, row in after.items() if key != late} == {
+        key: decided(row) for key, row in before.items() if key != late
+    }
+    assert (after[late].desired_status, after[late].desired_event_id) == (
+        "RET",
+        before[late].desired_event_id,
+    )
+    assert not any(row.may_send for row in after.values())
+    assert (await verify.verify(site.new.ledger, anchors)).faults == ()
+    assert (await site.new.brand()).customer_id == CUSTOMER
+    for step in (site.new.bulk, site.new.opt_out, site.new.query, site.new.scheduler.last_hour):
+        assert not await step()
+    assert not await site.new.scheduler.expire()
+    await resume(site.new)
+    assert not await site.new.bulk()
+    while await site.new.opt_out() or await site.new.query():
+        pass
+    assert site.harness.iys.register()[PHONE] == "RET"
+    # Of what İYS had, only the withdrawal that was due before; the consents that it lacks follow.
+    assert site.harness.iys.calls("addV2") + site.harness.iys.calls("batchV2") == submitted + 1
+    assert await site.new.bulk()
+    known = await site.new.ledger.fetch(
+        "SELECT topic, partition, next_offset FROM recorded_offsets"
+    )
+    assert {row["next_offset"] for row in known} == {site.harness.offset - 1}
+
+
+async def test_erased_person_stays_erased(site: Site):
+    """Neither the archive nor the topic brings the row back; the history is retained by law."""
+    await site.harness.ingest(onay(PHONE), onay(OTHER))
+    await archived(site.harness, site.folder)
+    await publish(site.harness, site.kafka)
+    key = str(a_key())
+    suppress(site.harness, site.kafka, key, datetime.now(UTC).replace(microsecond=0))
+    with pytest.raises(UnknownSuppressionError, match="IZIN_SUPPRESSION_SECRETS"):
+        await site.restored(site.restoration())
+    assert await rows(site.new) == {}
+    done = await site.restored(site.restoration(SECRET))
+    assert (done.erased, done.rows) == (1, 1)
+    assert [row.recipient for row in (await rows(site.new)).values()] == [OTHER]
+    (one,) = await site.new.ledger.fetch("SELECT key, removed_at FROM erasures")
+    assert one["key"] == key
+    assert one["removed_at"]
+    again = await site.restored(site.restoration(SECRET, is_archived=False))
+    assert (again.rows, again.erased) == (0, 0)
+    assert len(await rows(site.new)) == 1
+
+
+async def test_ledger_is_restored_from_topics_alone(site: Site):
+    """The brands too, and the decisions that are left are read from their first."""
+    await site.harness.ingest(onay(PHONE), ret(OTHER))
+    await asyncio.to_thread(write, site.kafka, [b"no decision"])
+    await publish(site.harness, site.kafka)
+    await asyncio.to_thread(delete_decisions, site.kafka)
+    done = await site.restored(site.restoration(is_archived=False))
+    assert (done.movements, done.keys, done.held) == (0, 2, [CUSTOMER])
+    for row in (await rows(site.new)).values():
+        assert (row.customer_id, row.registered, row.may_send) == (CUSTOMER, "UNKNOWN", False)
+    (offset,) = await site.new.ledger.fetch("SELECT max(next_offset) AS next FROM kafka_offsets")
+    assert offset["next"] == 1
+
+
+@pytest.mark.parametrize("at", ["load", "rows"])
+async def test_killed_restoration_goes_on_to_the_same_end(site: Site, at: str):
+    """Killed amid the history, or amid the rows: nothing is loaded twice, nothing is left out."""
+    await every_kind(site.harness)
+    anchors = await archived(site.harness, site.folder)
+    await publish(site.harness, site.kafka)
+    restoration = site.restoration()
+    if at == "load":
+        killed = replace(restoration, on_load=die)
+    else:
+        killed = replace(restoration, rebuild=replace(restoration.rebuild, on_mend=die))
+    with pytest.raises(Killed):
+        await site.restored(killed, anchors)
+    done = await site.restored(restoration, anchors)
+    assert done.rows == (10 if at == "load" else 0)
+    after = await rows(site.new)
+    assert {key: decided(row) for key, row in after.items()} == {
+        key: decided(row) for key, row in (await rows(site.harness)).items()
+    }
+    assert (await verify.verify(site.new.ledger, anchors)).faults == ()
+
+
+def die(*_: object) -> None:
+    """End the process."""
+    raise Killed
+
+
+async def test_archive_that_ends_too_early_needs_a_word(site: Site):
+    """What was anchored after it is lost; the history keeps what it lacks."""
+    await site.harness.ingest(onay())
+    await archived(site.harness, site.folder)
+    await site.harness.ingest(ret())
+    await publish(site.harness, site.kafka)
+    await anchor_writer(site.harness.ledger, None).anchor()
+    anchors = await verify.anchors_after(site.harness.ledger, 0)
+    restoration = site.restoration()
+    with pytest.raises(LostMovementsError, match="--accept-loss"):
+        await site.restored(restoration, anchors)
+    assert await rows(site.new) == {}
+    await site.restored(restoration, anchors, accept_loss=True)
+    assert await site.new.columns("desired_status") == ("RET",)
+
+
+async def test_ledger_with_rows_or_a_changed_archive_is_refused(
+    site: Site,
+):
+    """Nothing is written over, and no row is loaded that somebody has changed."""
+    await site.harness.ingest(onay())
+    await archived(site.harness, site.folder)
+    restoration = site.restoration()
+    full = replace(restoration, rebuild=replace(restoration.rebuild, ledger=site.harness.ledger))
+    with pytest.raises(FullLedgerError, match="1 consents"):
+        await full.check(())
+    archive = Archive.read(site.folder)
+    change(archive, next(archive.in_order()), "content")
+    with pytest.raises(UnreadableArchiveError, match="in shard 0 at place 1"):
+        await restoration.check(())
