@@ -20,7 +20,7 @@ from rich.table import Table
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.local import Postgres
-from izin.replay.ledger.compare import Comparison
+from izin.replay.ledger.compare import LedgerComparison
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
@@ -102,7 +102,7 @@ async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> R
     )
 
 
-async def _rebuild(fixture: SinkFixture, url: str, plan: Path, workers: int) -> Comparison:
+async def _rebuild(fixture: SinkFixture, url: str, plan: Path, workers: int) -> LedgerComparison:
     rebuild = LedgerRebuild(
         ledger=fixture.ledger,
         settings=LedgerSettings(database_url=SecretStr(url)),

@@ -34,8 +34,16 @@ ACTS: Mapping[str, str] = {
     "sequences close": "close sequence numbers",
     "ledger bootstrap": "restore partitions",
     "replay run": "rebuild",
+    "ledger archive": "archive history",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "ledger restore": "tests/integration/replay/ledger/test_restore.py",
+    "replay rebuild": "tests/integration/replay/ledger/test_rebuild.py",
+    "replay run": "tests/integration/replay/ledger/test_rebuild.py",
+}
+"""Commands that need another installation than the others, and where their acts are tested."""
 
 EVENTS = "an event in Kafka; the history has the decision on it, with its origin"
 READS = "changes nothing"
@@ -75,6 +83,7 @@ OTHERS: Mapping[str, str] = {
     "brands retailers": READS,
     "brands suspensions": READS,
     "ledger verify": READS,
+    "replay show": READS,
     "privacy export": READS,
     "privacy list": READS,
     "receipts show": READS,

@@ -10,6 +10,7 @@ import typer
 from izin.console.replay.kinds import (
     DESIRED_CONSENTS,
     LEDGER,
+    PERMISSIONS,
     REBUILD,
     Replay,
     ReplayRequest,
@@ -74,6 +75,7 @@ class RebuildTarget(StrEnum):
 
     DESIRED_CONSENTS = DESIRED_CONSENTS
     LEDGER = LEDGER
+    PERMISSIONS = PERMISSIONS
 
 
 @app.command()
@@ -82,7 +84,7 @@ def rebuild(
         RebuildTarget,
         typer.Argument(
             help="desired-consents: the order stage's state, which is this topic. ledger: its rows "
-            "of consents, from its history."
+            "of consents, from its history. permissions: the topic, from the ledger's rows."
         ),
     ],
     *,

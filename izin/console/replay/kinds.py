@@ -14,11 +14,13 @@ from izin.replay.selection import Selection
 REBUILD = "rebuild"
 DESIRED_CONSENTS = "desired-consents"
 LEDGER = "ledger"
+PERMISSIONS = "permissions"
 
 _KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
         (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
+        (REBUILD, PERMISSIONS): "izin.console.replay.permissions:PermissionsReplay",
     }
 )
 """Where each kind is, by the kind and target of its plans. A target that is a list of names, as of

@@ -20,7 +20,7 @@ _SQL = statements("rebuild")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class LedgerComparison:
     """What the history makes of the ledger, beside what stands."""
 
     shadow: str
@@ -48,7 +48,7 @@ class DifferingRow:
     """The columns that differ: as they stand, and as they follow from the history."""
 
 
-async def compare(ledger: Ledger, work: ShadowWork) -> Comparison:
+async def compare(ledger: Ledger, work: ShadowWork) -> LedgerComparison:
     """Compare every row; keys that were decided on since the heads are left out of the differences,
     and so are those that are being erased.
     """
@@ -61,7 +61,7 @@ async def compare(ledger: Ledger, work: ShadowWork) -> Comparison:
         await connection.execute(_SQL["compare"], values)
         await connection.execute(_SQL["analyze"])
         await connection.execute(_SQL["pass-over"], values)
-    return Comparison(**digests, differences=await counts(ledger))
+    return LedgerComparison(**digests, differences=await counts(ledger))
 
 
 async def counts(ledger: Ledger) -> dict[str, int]:

@@ -18,7 +18,7 @@ from izin.replay.errors import (
     UnfitSelectionError,
 )
 from izin.replay.ledger import mend, slices
-from izin.replay.ledger.compare import Comparison, compare
+from izin.replay.ledger.compare import LedgerComparison, compare
 from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.slices import MOVEMENTS_A_SLICE, ShadowProgress, ShadowWork
 from izin.replay.plan import Plan, work_folder
@@ -45,7 +45,7 @@ class LedgerRebuild:
     on_fill: Callable[[ShadowProgress], None] = lambda _: None
     on_mend: Callable[[Mended], None] = lambda _: None
 
-    async def plan(self, path: Path, selection: Selection, *, by: str) -> Comparison:
+    async def plan(self, path: Path, selection: Selection, *, by: str) -> LedgerComparison:
         """Fold the history, compare, and write the plan of what a switch would mend to ``path``.
 
         One that was stopped goes on where it was, with the history up to the same places.
@@ -153,7 +153,7 @@ class LedgerRebuild:
             by=by,
         )
 
-    async def _compared(self, plan: Plan) -> Comparison:
+    async def _compared(self, plan: Plan) -> LedgerComparison:
         work = ShadowWork.of(plan)
         found = await self.ledger.fetch(_SQL["rebuild"])
         if found and found[0]["rebuild"] != work.rebuild:

@@ -23,7 +23,8 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.topics import Topic
 from izin.sinks.ingest.bootstrap import Bootstrapper
-from izin.sinks.ingest.suppressions import Suppressions, every_record, read_suppressions
+from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
+from izin.sinks.ingest.topic_reader import every_record
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.reader import verify_archive

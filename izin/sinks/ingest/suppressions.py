@@ -4,21 +4,15 @@ They stand in the topic of desired consents, as digests (``schemas.erasure``). A
 later than the erasure counts no more, whichever copy of the past has it.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-
-from confluent_kafka import Message
 
 from izin.consent.model import Consent, Status
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
-from izin.sinks.ingest.topic_reader import TopicReader, identity, reader_at
+from izin.sinks.ingest.topic_reader import every_record
 from izin.sinks.record.errors import UnknownSuppressionError
-
-_PAGE = 5000
-_WAIT = 0.5
 
 
 class Suppressions:
@@ -70,23 +64,3 @@ async def read_suppressions(
         else:
             until[key] = codec.decode("Consent", value)["effective_at"]
     return Suppressions(keys, until)
-
-
-async def every_record(settings: KafkaSettings, topic: str) -> AsyncIterator[Message]:
-    """Yield the records of ``topic`` up to its end, each partition in order.
-
-    Raises: StreamUnavailableError.
-    """
-    _, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
-    positions = dict.fromkeys(partitions, 0)
-    client = reader_at(settings, topic, positions, group="izin-ledger", lost="earliest")
-    reader = TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
-    left = set(partitions)
-    try:
-        while left:
-            for message in await reader.poll(_PAGE, _WAIT):
-                if message.error() is None:
-                    yield message
-            left -= reader.at_end
-    finally:
-        await reader.close()

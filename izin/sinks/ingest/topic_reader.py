@@ -6,7 +6,7 @@ too, or the lag would never be zero.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -28,6 +28,8 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
 
 _TIMEOUT = 15.0
+_EVERY_PAGE = 5000
+_EVERY_WAIT = 0.5
 
 _log = get_logger(__name__)
 
@@ -187,3 +189,25 @@ def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, 
     """Return the cluster's id, the topic's id and its partitions; raises StreamUnavailableError."""
     found = identities_of(settings, [topic])
     return found.cluster_id, found.topic_ids[topic], tuple(range(found.partitions[topic]))
+
+
+async def every_record(
+    settings: KafkaSettings, topic: str, only: Collection[int] | None = None
+) -> AsyncIterator[Message]:
+    """Yield the records of ``topic`` up to its end, each partition in order; ``only`` of some.
+
+    Raises: StreamUnavailableError.
+    """
+    _, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
+    positions = dict.fromkeys(partitions if only is None else only, 0)
+    client = reader_at(settings, topic, positions, group="izin-ledger", lost="earliest")
+    reader = TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+    left = set(positions)
+    try:
+        while left:
+            for message in await reader.poll(_EVERY_PAGE, _EVERY_WAIT):
+                if message.error() is None:
+                    yield message
+            left -= reader.at_end
+    finally:
+        await reader.close()

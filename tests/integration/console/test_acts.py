@@ -56,6 +56,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     ),
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
     "replay run": ("replay", "run", "{plan}", "--execute"),
+    "ledger archive": ("ledger", "archive", "{archive}"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
 }
 """How each is ordered, in an installation where each has something to change."""
@@ -130,7 +131,7 @@ def suspend(ledger: str) -> None:
 
 
 def test_each_changing_command_is_a_movement_with_its_actor(
-    izin: Izin, installation: str, hook: str, plan: str
+    izin: Izin, installation: str, hook: str, plan: str, tmp_path: Path
 ) -> None:
     """One after the other: each adds the movement of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
@@ -138,8 +139,8 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         if name == "brands retry":
             suspend(installation)
         before = len(acts(installation))
-        given = (word.replace("{hook}", hook).replace("{plan}", plan) for word in words)
-        done = izin(*given, "--by", "ada")
+        places = {"hook": hook, "plan": plan, "archive": tmp_path / "archive"}
+        done = izin(*(word.format(**places) for word in words), "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
         (act,) = acts(installation)[before:]
         assert (act["act"], act["by"]) == (ACTS[name], "ada")

@@ -44,7 +44,7 @@ class Archived:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Part:
+class _NewFile:
     """The rows of a file that is being made."""
 
     month: date
@@ -139,7 +139,7 @@ class ArchiveWriter:
         total: int,
     ) -> None:
         """Write the rows of a month that the archive lacks."""
-        part: _Part | None = None
+        part: _NewFile | None = None
         async with aclosing(self._rows(month, ranges)) as rows:
             async for text, row in rows:
                 if part is not None and (part.shard != row.shard or len(part.rows) == ROWS_A_FILE):
@@ -147,7 +147,7 @@ class ArchiveWriter:
                     self._report(self._done, total)
                     part = None
                 place, link = links[row.shard]
-                part = part or _Part(
+                part = part or _NewFile(
                     month=month, shard=row.shard, first=row.place, link_before=link, link=link
                 )
                 _add(part, text, row, place)
@@ -177,7 +177,7 @@ class ArchiveWriter:
                 if text and text != copy_format.END:
                     yield text, row_of(text)
 
-    def _write(self, part: _Part) -> None:
+    def _write(self, part: _NewFile) -> None:
         text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))
         self._archive = self._archive.with_file(self._archive.write_rows(part.file, text))
         self._archive.write()
@@ -210,7 +210,7 @@ class ArchiveWriter:
     async def _rewrite(self, one: ArchivedFile) -> None:
         month = date.fromisoformat(f"{one.month}-01")
         place, link = one.first - 1, bytes.fromhex(one.link_before)
-        part = _Part(month=month, shard=one.shard, first=one.first, link_before=link, link=link)
+        part = _NewFile(month=month, shard=one.shard, first=one.first, link_before=link, link=link)
         async with aclosing(self._rows(month, {one.shard: (one.first, one.last)})) as rows:
             async for text, row in rows:
                 _add(part, text, row, place)
@@ -241,7 +241,7 @@ class ArchiveWriter:
             await append.append(connection, [archived], now=now)
 
 
-def _add(part: _Part, text: bytes, row: ArchivedRow, place: int) -> None:
+def _add(part: _NewFile, text: bytes, row: ArchivedRow, place: int) -> None:
     """Add a row to a file; ``place`` is the one before it."""
     if row.place != place + 1 or next_link(part.link, row.committed) != row.link:
         raise BrokenHistoryError(row.shard, row.place)

@@ -21,7 +21,7 @@ from izin.replay.errors import (
     UnfitSelectionError,
     UnreadablePlanError,
 )
-from izin.replay.ledger.compare import Comparison, DifferingRow, differing_rows
+from izin.replay.ledger.compare import DifferingRow, LedgerComparison, differing_rows
 from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.plan import Plan
@@ -73,7 +73,7 @@ async def every_kind(harness: SinkHarness) -> None:
     await harness.ingest(onay(a_phone(10), evidence={"form": "1"}))
 
 
-async def planned(rebuild: LedgerRebuild, file: Path) -> Comparison:
+async def planned(rebuild: LedgerRebuild, file: Path) -> LedgerComparison:
     """Plan a rebuild of everything."""
     return await rebuild.plan(file, EVERYTHING, by="ada")
 
