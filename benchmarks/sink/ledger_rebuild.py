@@ -20,8 +20,10 @@ from rich.table import Table
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.local import Postgres
-from izin.replay.ledger.compare import LedgerComparison
+from izin.replay.ledger.compare import LedgerComparison, compare
 from izin.replay.ledger.rebuild import LedgerRebuild
+from izin.replay.ledger.slices import ShadowWork
+from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
@@ -43,11 +45,14 @@ class RebuildTimes:
     differences: int
     calls: int
     """Submissions, calls, deliveries and slots of the rate limit that the rebuild took."""
+    restored: float | None
+    """The seconds until the rows stood again once the table was lost; None: not measured."""
 
 
 def ledger_rebuild(
     keys: Annotated[int, typer.Option(min=100, help="Keys of the ledger.")] = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that fold.")] = 2,
+    lost: Annotated[bool, typer.Option(help="Then lose the table, and restore it.")] = False,
 ) -> RunReport:
     """Rebuild the rows of a ledger from its history, and compare digests."""
     with (
@@ -56,11 +61,15 @@ def ledger_rebuild(
         Postgres(Path(folder)) as postgres,
     ):
         plan = Path(folder) / "plan.json"
-        times = asyncio.run(measure_rebuild(postgres.url, plan, keys=keys, workers=workers))
+        times = asyncio.run(
+            measure_rebuild(postgres.url, plan, keys=keys, workers=workers, lost=lost)
+        )
     table = Table(title=f"{times.keys:,} keys rebuilt by {times.workers} processes")
     table.add_column("what")
     table.add_column("value", justify="right")
     table.add_row("seconds", f"{times.seconds:.1f}")
+    if times.restored is not None:
+        table.add_row("seconds until a lost table stands again", f"{times.restored:.1f}")
     table.add_row("keys/s", f"{times.keys / times.seconds:,.0f}")
     table.add_row("digests equal", "yes" if times.is_equal else "no")
     table.add_row("keys that differ", f"{times.differences:,}")
@@ -78,7 +87,9 @@ def ledger_rebuild(
     )
 
 
-async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> RebuildTimes:
+async def measure_rebuild(
+    url: str, plan: Path, *, keys: int, workers: int, lost: bool
+) -> RebuildTimes:
     """Rebuild a ledger at ``url`` with ``keys`` keys, of one decision each."""
     async with sink_fixture(url, KafkaSettings(), keys=0) as fixture:
         left = keys
@@ -89,8 +100,10 @@ async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> R
             await connection.execute("VACUUM ANALYZE movements, consents")
         before = await _calls(fixture)
         began = time.perf_counter()
-        found = await _rebuild(fixture, url, plan, workers)
+        rebuild = _rebuild(fixture, url, workers)
+        found = await rebuild.plan(plan, Selection(), by="benchmark")
         seconds = time.perf_counter() - began
+        restored = await _restore(fixture, rebuild, plan, found) if lost else None
         calls = await _calls(fixture) - before
     return RebuildTimes(
         keys=found.shadow_keys,
@@ -99,17 +112,34 @@ async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> R
         is_equal=found.shadow == found.standing and found.shadow_keys == keys,
         differences=sum(found.differences.values()),
         calls=calls,
+        restored=restored,
     )
 
 
-async def _rebuild(fixture: SinkFixture, url: str, plan: Path, workers: int) -> LedgerComparison:
-    rebuild = LedgerRebuild(
+def _rebuild(fixture: SinkFixture, url: str, workers: int) -> LedgerRebuild:
+    return LedgerRebuild(
         ledger=fixture.ledger,
         settings=LedgerSettings(database_url=SecretStr(url)),
         clock=lambda: datetime.now(UTC),
         workers=workers,
     )
-    return await rebuild.plan(plan, Selection(), by="benchmark")
+
+
+async def _restore(
+    fixture: SinkFixture, rebuild: LedgerRebuild, path: Path, before: LedgerComparison
+) -> float:
+    """Lose the table of rows, and restore it from the history; return how long that took."""
+    async with fixture.ledger.session() as connection:
+        await connection.execute("TRUNCATE consents")
+    began = time.perf_counter()
+    await rebuild.plan(path, Selection(), by="benchmark")
+    plan = Plan.read(path)
+    await rebuild.execute(plan, fixture.topic_messages, by="benchmark")
+    seconds = time.perf_counter() - began
+    after = await compare(fixture.ledger, ShadowWork.of(plan))
+    if after.standing != before.standing:
+        raise RuntimeError("the restored rows are not those that were lost")
+    return seconds
 
 
 async def _calls(fixture: SinkFixture) -> int:

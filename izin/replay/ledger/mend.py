@@ -13,19 +13,22 @@ from typing import Any
 
 from izin.consent.model import Status
 from izin.consent.transitions import State
+from izin.replay.ledger.bulk_rows import LostRowBuilder
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import act, rebuild_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import apply, ruling
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import DECIDED, SHADOW
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.state_change import begin
 
-_PAGE = 1000
+_PAGE = 4000
 _STATES = {
     "intent": State.IN_FLIGHT,
     "awaiting_result": State.AWAITING_RESULT,
@@ -33,6 +36,7 @@ _STATES = {
 }
 """Of a row, by the state of the call that has its event."""
 _CHANGED = "mend row"
+_OUTBOX = statements("outbox")
 _SQL = statements("rebuild")
 
 Shadow = Mapping[str, Any]
@@ -87,7 +91,8 @@ async def mend(  # noqa: PLR0913  # by whose order, for which plan
             shadows = await found.fetchall()
             if not shadows:
                 return done
-            page = _Page(ledger, topic_messages, plan=plan, by=by, now=now)
+            known = await _brands_of(connection, shadows, now)
+            page = _Page(ledger, topic_messages, known, plan=plan, by=by, now=now)
             done += await page.mend(connection, shadows)
         report(done)
 
@@ -95,10 +100,19 @@ async def mend(  # noqa: PLR0913  # by whose order, for which plan
 class _Page:
     """The changes of one transaction."""
 
-    def __init__(
-        self, ledger: Ledger, topic_messages: TopicMessages, *, plan: str, by: str, now: datetime
+    def __init__(  # noqa: PLR0913  # of what, by whose order, for which plan
+        self,
+        ledger: Ledger,
+        topic_messages: TopicMessages,
+        known: Mapping[int, Brand],
+        *,
+        plan: str,
+        by: str,
+        now: datetime,
     ) -> None:
         self._changes = UnitOfWork(topic_messages, now=now)
+        self._bulk = LostRowBuilder(topic_messages, known, now=now, calendar=ledger.calendar)
+        self._known = known
         self._calendar = ledger.calendar
         self._plan = plan
         self._by = by
@@ -108,32 +122,48 @@ class _Page:
         """Mend the rows of ``shadows``; return how many."""
         keys = [one["key"] for one in shadows]
         rows = await lock(connection, keys)
-        codes = {one["brand_code"] for one in shadows}
-        known = await brands.of_codes(connection, codes)
-        if codes - known.keys():
-            await brands.note_unknown(connection, codes - known.keys(), now=self._now)
         items = await _open_items(connection, set(keys) - rows.keys())
-        restored = changed = 0
-        for shadow in shadows:
-            before = rows.get(shadow["key"])
-            if before is None:
-                after: ConsentRow | None = lost_row(shadow, items, self._now)
-            else:
-                after = mended_row(before, shadow)
-            if after is None:
-                continue
-            brand = known.get(after.brand_code)
-            ruled = ruling.rule_row(after, brand, self._now, calendar=self._calendar)
-            written = self._changes.apply(before, ruled)
-            restored += before is None
-            changed += before is not None
-            if before is not None:
-                self._changes.add_movement(self._act(before, written))
-        if restored:
-            self._changes.add_movement(self._restoration(restored))
+        missing = [one for one in shadows if one["key"] not in rows]
+        await self._restore(connection, missing, items)
+        changed = sum(self._mend(rows[one["key"]], one) for one in shadows if one["key"] in rows)
+        if missing:
+            self._changes.add_movement(self._restoration(len(missing)))
         await self._changes.write(connection)
         await connection.execute(_SQL["mended"], {"keys": keys})
-        return Mended(restored=restored, changed=changed, left=len(shadows) - restored - changed)
+        left = len(shadows) - len(missing) - changed
+        return Mended(restored=len(missing), changed=changed, left=left)
+
+    async def _restore(
+        self, connection: Connection, missing: Sequence[Shadow], items: OpenItems
+    ) -> None:
+        """Write the rows that are missing: most of them in bulk."""
+        consents: list[bytes] = []
+        messages: list[bytes] = []
+        for shadow in missing:
+            row = lost_row(shadow, items, self._now)
+            built = self._bulk.build(shadow, row)
+            if built is None:
+                self._rule(None, row)
+            else:
+                consents.append(built[0])
+                messages.append(built[1])
+        if consents:
+            await copy(connection, _SQL["copy-restored"], [b"".join(consents)])
+            await copy(connection, _OUTBOX["copy"], [b"".join(messages)])
+            await connection.execute(f"NOTIFY {notifications.OUTBOX}")
+            self._changes.add_actions(self._bulk.due_actions)
+
+    def _mend(self, before: ConsentRow, shadow: Shadow) -> bool:
+        """Change a row; return whether it is not left as it is."""
+        after = mended_row(before, shadow)
+        if after is not None:
+            self._changes.add_movement(self._act(before, self._rule(before, after)))
+        return after is not None
+
+    def _rule(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
+        brand = self._known.get(after.brand_code)
+        ruled = ruling.rule_row(after, brand, self._now, calendar=self._calendar)
+        return self._changes.apply(before, ruled)
 
     def _act(self, before: ConsentRow, after: ConsentRow) -> Movement:
         """Return the movement of a row that was changed: what it had, and what it has."""
@@ -160,6 +190,16 @@ class _Page:
             before={"missing": count},
             after={"restored": count, "plan": self._plan},
         )
+
+
+async def _brands_of(
+    connection: Connection, shadows: Sequence[Shadow], now: datetime
+) -> Mapping[int, Brand]:
+    codes = {one["brand_code"] for one in shadows}
+    known = await brands.of_codes(connection, codes)
+    if codes - known.keys():
+        await brands.note_unknown(connection, codes - known.keys(), now=now)
+    return known
 
 
 async def _open_items(connection: Connection, keys: Collection[str]) -> OpenItems:

@@ -81,6 +81,9 @@ SHARED_BY_NEW = (
 )
 """The columns behind them, which new rows of one template share."""
 
+SHARED_BY_RESTORED = (*SHARED_BY_NEW, "verified_by", "next_attempt_at")
+"""The columns that rows of one template share which were missing and are restored."""
+
 NULL_IN_NEW = tuple(name for name in TYPES if name not in {*OWN_OF_NEW, *SHARED_BY_NEW})
 """The columns that such rows leave out."""
 
@@ -119,6 +122,7 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "shadow": SHADOW,
         "saved": SAVED,
         "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),
+        "restored": (*OWN_OF_NEW, *SHARED_BY_RESTORED),
         "claimed": ClaimedRow._fields[1:],
         "brand": tuple(one.name for one in fields(Brand)),
     }

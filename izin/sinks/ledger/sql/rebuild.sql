@@ -150,6 +150,10 @@ SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.k
 WHERE d.kind IN ('missing', 'differing', 'terms')
 ORDER BY d.key LIMIT %(size)s
 
+-- name: copy-restored
+-- Insert missing rows that only wait: first the columns that differ from row to row, then those that many share.
+COPY consents ({restored}) FROM STDIN (FORMAT binary)
+
 -- name: mended
 -- These keys are mended, or left as they are.
 DELETE FROM shadow_differences WHERE key = ANY(%(keys)s)

@@ -52,5 +52,5 @@ def new_settings(postgres: str, ledger_template: str) -> Iterator[LedgerSettings
 @pytest.fixture
 async def new_ledger(new_settings: LedgerSettings) -> AsyncIterator[Ledger]:
     """Give that ledger."""
-    async with Ledger(new_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:  # noqa: F811
+    async with Ledger(new_settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:  # noqa: F811  # as above
         yield ledger
