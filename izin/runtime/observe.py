@@ -44,18 +44,18 @@ def _mask_event(
 ) -> MutableMapping[str, object]:
     for name, value in event.items():
         if name not in _UNMASKED_KEYS:
-            event[name] = _masked(name, value)
+            event[name] = masked(name, value)
     return event
 
 
-def _masked(name: str, value: object) -> object:
+def masked(name: str, value: object) -> object:
     """Return ``value``, of any type, with everything masked that looks like a recipient."""
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, Mapping):
-        return {_masked("", one): _masked(str(one), other) for one, other in value.items()}
+        return {masked("", one): masked(str(one), other) for one, other in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_masked(name, one) for one in value]
+        return [masked(name, one) for one in value]
     if name in _MASKED_KEYS:
         return _mask_key(_text(value))
     return value if isinstance(value, int) else mask_text(_text(value))

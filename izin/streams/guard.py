@@ -30,8 +30,13 @@ LARGEST_RET = 200_000
 its texts three times (event, row, headers), and is at most about 1 MB."""
 
 APPENDED_AT = "izin-appended-at"
-"""The header of a repartitioned record with its first append, in milliseconds since 1970: the
-second one must not change the instant from which an undated event counts."""
+"""The last header of a record that was appended before (repartitioned, or redriven), with its first
+append in milliseconds since 1970: a later one must not change the instant from which an event
+counts."""
+
+REDRIVEN = "izin-redriven"
+"""The header of a record that was redriven; its value is the dead letter, ``partition/offset`` of
+their topic."""
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -61,18 +66,35 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 
 
 class SourceRecord(Protocol):
-    """A fetched record of an input topic: what is read of aiokafka's ``ConsumerRecord``."""
+    """A record of an input topic: what is read of aiokafka's ``ConsumerRecord``."""
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    """When the broker appended it, in milliseconds since 1970."""
-    key: bytes | None
-    """The key, as its publisher chose it."""
-    value: bytes | None
-    """A framed ConsentEvent, or whatever else it is."""
-    headers: Sequence[tuple[str, bytes | None]]
+    @property
+    def topic(self) -> str:
+        """The topic that it was fetched from."""
+
+    @property
+    def partition(self) -> int:
+        """Its partition there."""
+
+    @property
+    def offset(self) -> int:
+        """Its offset there."""
+
+    @property
+    def timestamp(self) -> int:
+        """When the broker appended it, in milliseconds since 1970."""
+
+    @property
+    def key(self) -> bytes | None:
+        """The key, as its publisher chose it."""
+
+    @property
+    def value(self) -> bytes | None:
+        """A framed ConsentEvent, or whatever else it is."""
+
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """Its headers, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,17 +205,21 @@ def _source(event: ConsentEvent) -> str:
 
 def appended_at(record: SourceRecord) -> datetime:
     """Return when the broker first appended ``record`` (input topics use LogAppendTime)."""
-    milliseconds = record.timestamp
-    if was_repartitioned(record):
+    return datetime.fromtimestamp(first_append(record) / 1000, UTC)
+
+
+def first_append(record: SourceRecord) -> int:
+    """Return the same in milliseconds since 1970."""
+    if was_appended_before(record):
         _, value = record.headers[-1]
         if value is not None and value.isdigit():
             # Never later than this append, or a publisher could date an event ahead.
-            milliseconds = min(milliseconds, int(value))
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+            return min(record.timestamp, int(value))
+    return record.timestamp
 
 
-def was_repartitioned(record: SourceRecord) -> bool:
-    """Return whether ``record`` was appended before, which its last header then says."""
+def was_appended_before(record: SourceRecord) -> bool:
+    """Return whether ``record`` was repartitioned or redriven, as its last header then says."""
     headers = record.headers
     return bool(headers) and headers[-1][0] == APPENDED_AT
 

@@ -24,6 +24,7 @@ from izin.streams.guard import (
     DeadLetter,
     SourceRecord,
     dead_letter_message,
+    first_append,
     repartitioned_twice,
 )
 from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record, size
@@ -184,7 +185,7 @@ class OutputWriter:
             self.dead_letter(effects, record, repartitioned_twice(admitted))
             return
         came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        first_appended = str(record.timestamp).encode()
+        first_appended = str(first_append(record)).encode()
         value = record.value or b""
         again = OutputRecord(
             topic=record.topic,

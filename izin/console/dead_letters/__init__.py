@@ -1,1 +1,1 @@
-"""``izin dead-letters``: list and acknowledge records that could not be processed."""
+"""``izin dead-letters``: records that could not be processed, and how they come back."""

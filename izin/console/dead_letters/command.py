@@ -1,48 +1,48 @@
-"""``izin dead-letters``: records that could not be processed, where they are, why, and who has
-acknowledged them.
+"""``izin dead-letters``: records that could not be processed, where they are, why, what became of
+them, and how they come back.
 """
 
-import base64
-from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
 import typer
 
-from izin.consent.errors import SourceError
-from izin.console.dead_letters.letters import acknowledged, key_of
-from izin.console.read_topic import TopicRecord, read_all
-from izin.console.terminal.arguments import ByOption, YesOption, filled
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import (
-    OutputFormat,
-    OutputOption,
-    exit_on_error,
-    kafka_settings,
-    print_json,
-    print_rows,
-    say,
-    turkish,
+from izin.console.dead_letters.acknowledging import acknowledge_letters
+from izin.console.dead_letters.listing import print_letter, print_list
+from izin.console.dead_letters.options import (
+    BecauseOption,
+    BrandOption,
+    CustomerOption,
+    LettersArgument,
+    OriginOption,
+    SinceOption,
+    SourceOption,
+    UntilOption,
+    narrowed,
+    selected,
 )
-from izin.runtime.kafka import codec
-from izin.sinks.ledger import dead_letters as ledger_letters
-from izin.sinks.ledger.dead_letters import Acknowledgement, LetterKey
+from izin.console.dead_letters.redriving import RedriveOptions, redrive_letters
+from izin.console.terminal.arguments import ByOption, YesOption, duration, filled
+from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
+from izin.replay.letters.selection import Selection
 
 app = typer.Typer()
 
-_COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "acknowledged")
+ReasonOption = Annotated[
+    str, typer.Option(help="What was done about them, or why nothing is.", callback=filled)
+]
 
 
 @app.callback(
     invoke_without_command=True,
-    help="List and acknowledge records that could not be processed. Alone it does `list`.",
+    help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
 )
 def dead_letters(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
     """Run ``list`` where no subcommand is given."""
     command = context.invoked_subcommand
     if command is None:
-        list_(output=output)
+        with exit_on_error():
+            print_list(Selection(), output, waiting=False, limit=None)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -50,36 +50,67 @@ def dead_letters(context: typer.Context, *, output: OutputOption = OutputFormat.
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List the dead letters: where the record was, why it could not be processed, and who has
-    acknowledged it.
+def list_(
+    *,
+    because: BecauseOption = None,
+    source: SourceOption = None,
+    origin: OriginOption = None,
+    customer: CustomerOption = None,
+    brand: BrandOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="At most so many, the newest. Default: 1,000 in a table."),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List dead letters: where the record was, why it could not be processed, and what became of
+    it: acknowledged, redriven or corrected, by whom and when.
 
     The JSON also has the original bytes in base64; they are personal data.
     """
+    chosen = selected(because, source, origin, customer, brand, since, until)
     with exit_on_error():
-        found = _read()
-        known = acknowledged(found)
-    if known is None:
-        say("the ledger cannot be read (DATABASE_URL), so it is not shown who acknowledged which")
-        known = {}
-    match output:
-        case OutputFormat.JSON:
-            print_json([_as_json(key, one, known.get(key)) for key, one in found.items()])
-        case OutputFormat.TABLE:
-            rows = [_row(key, one.value, known.get(key)) for key, one in found.items()]
-            print_rows(output, _COLUMNS, rows)
+        print_list(chosen, output, waiting=waiting, limit=limit)
+
+
+@app.command()
+def show(
+    letter: Annotated[
+        str,
+        typer.Argument(metavar="LETTER", help="As izin dead-letters names it: partition/offset."),
+    ],
+    *,
+    unmasked: Annotated[
+        bool, typer.Option("--unmasked", help="Show recipient and evidence: personal data.")
+    ] = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Print everything that can be read of a dead letter: what is wrong with it in English and
+    Turkish, its event, where it was, its headers, and what became of it.
+
+    Exit code 3 if there is no such letter.
+    """
+    with exit_on_error():
+        print_letter(letter, output, unmasked=unmasked)
 
 
 @app.command()
 def acknowledge(
-    letters: Annotated[
-        list[str] | None,
-        typer.Argument(help="Which, as izin dead-letters names them: partition/offset."),
-    ] = None,
+    letters: LettersArgument = None,
     *,
-    reason: Annotated[
-        str, typer.Option(help="What was done about them, or why nothing is.", callback=filled)
-    ],
+    reason: ReasonOption,
+    because: BecauseOption = None,
+    source: SourceOption = None,
+    origin: OriginOption = None,
+    customer: CustomerOption = None,
+    brand: BrandOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     every: Annotated[
         bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
     ] = False,
@@ -89,75 +120,66 @@ def acknowledge(
     """Acknowledge dead letters, so that izin doctor no longer reports them.
 
     They stay where they are. Who acknowledged which, and why, is written to the history. Exit code
-    3 if there is no such letter, or it is acknowledged already.
+    3 if a letter that is named does not exist, or is acknowledged already.
     """
-    if bool(letters) is every:
-        raise typer.BadParameter("name the dead letters, or say --all")
+    filters = selected(because, source, origin, customer, brand, since, until)
+    chosen = narrowed(filters, letters, every=every)
     with exit_on_error():
-        found = {f"{key.partition}/{key.offset}": key for key in _read()}
-        known = run_on_ledger(lambda ledger: ledger_letters.acknowledged(ledger, found.values()))
-        waiting = {name: key for name, key in found.items() if key not in known}
-        if unknown := [one for one in letters or () if one not in waiting]:
-            raise SourceError(
-                f"no dead letter {', '.join(unknown)} waits to be acknowledged; "
-                "see: izin dead-letters"
-            )
-        chosen = [waiting[one] for one in dict.fromkeys(letters or waiting)]
-        if yes:
-            now = datetime.now(UTC)
-            run_on_ledger(
-                lambda ledger: ledger_letters.acknowledge(
-                    ledger, chosen, by=by, reason=reason, now=now
-                )
-            )
-    if yes:
-        say(f"{len(chosen)} dead letters are acknowledged by {by}")
-    else:
-        say(f"{len(chosen)} dead letters would be acknowledged by {by}; add --yes to do it")
+        acknowledge_letters(chosen, by=by, reason=reason, execute=yes)
 
 
-def _read() -> dict[LetterKey, TopicRecord]:
-    settings = kafka_settings()
-    topic = settings.topics.dead_letters
-    return {key_of(topic.name, one): one for one in read_all(settings, codec(settings), topic)}
+@app.command()
+def redrive(
+    letters: LettersArgument = None,
+    *,
+    reason: ReasonOption,
+    because: BecauseOption = None,
+    source: SourceOption = None,
+    origin: OriginOption = None,
+    customer: CustomerOption = None,
+    brand: BrandOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")
+    ] = False,
+    refused: Annotated[
+        bool,
+        typer.Option(
+            "--refused",
+            help="Also letters that would be refused again here: the order workers may have a "
+            "newer release, a schema or a secret that this machine lacks.",
+        ),
+    ] = False,
+    wait: Annotated[
+        timedelta,
+        typer.Option(
+            parser=duration,
+            metavar="DURATION",
+            help="How long it waits for the order workers, as PT10M; PT0S: not at all.",
+        ),
+    ] = timedelta(minutes=10),
+    by: ByOption,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Write dead letters into the input topics again, as they were, where their cause is gone.
 
+    Without --yes the law is run over the present state, and the command says how many would land,
+    be superseded by something newer, or still be refused. Each has its old instant, so none wins
+    over anything newer. With --yes the command also waits until they are decided, and compares.
+    Redriven letters are acknowledged, with who, why and the result. A command that ended too early
+    is run again: it goes on from there.
 
-def _row(
-    key: LetterKey, letter: Mapping[str, Any], acknowledgement: Acknowledgement | None
-) -> tuple[object, ...]:
-    wrong = (f"{one['field']}: {one['reason']} ({one['code']})" for one in letter["violations"])
-    position = f"{letter['topic']}/{letter['partition']}/{letter['offset']}"
-    return (
-        f"{key.partition}/{key.offset}",
-        letter["timestamp"],
-        position,
-        letter["reason"],
-        "\n".join(wrong),
-        _acknowledged(acknowledgement),
+    Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
+    does not exist, is acknowledged already, or cannot be redriven.
+    """
+    filters = selected(because, source, origin, customer, brand, since, until)
+    chosen = narrowed(filters, letters, every=every)
+    options = RedriveOptions(
+        by=by, reason=reason, wait=wait, again=again, refused=refused, execute=yes
     )
-
-
-def _acknowledged(one: Acknowledgement | None) -> str:
-    return "" if one is None else f"{one.reason}\n(by {one.by}, {turkish(one.at)})"
-
-
-def _as_json(
-    key: LetterKey, letter: TopicRecord, acknowledgement: Acknowledgement | None
-) -> dict[str, object]:
-    shown: dict[str, object] = {
-        "letter": f"{key.partition}/{key.offset}",
-        "acknowledged": acknowledgement and asdict(acknowledgement),
-    }
-    return shown | {name: _jsonable(value) for name, value in letter.value.items()}
-
-
-def _jsonable(value: object) -> object:
-    match value:
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {name: _jsonable(one) for name, one in value.items()}
-        case list():
-            return [_jsonable(one) for one in value]
-        case _:
-            return value
+    redrive_letters(chosen, options, output)

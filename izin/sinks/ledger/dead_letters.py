@@ -1,15 +1,24 @@
-"""Which dead letters, themselves in Kafka, a person has acknowledged: acts of the history."""
+"""What became of dead letters, which themselves are in Kafka: acts of the history.
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+A person acknowledges one, redrives it, or publishes a correction of it. A redriven letter has two
+acts: where it was written again, and what was made of it, which acknowledges it. Between the two a
+command may have ended; the next one finds the first act and does not write the record again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
 
-_ACT = "acknowledge dead letter"
+_ACKNOWLEDGE = "acknowledge dead letter"
+_REDRIVE = "redrive dead letter"
+_SETTLE = "settle redriven dead letter"
+_CORRECT = "correct dead letter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,11 @@ class LetterKey:
         """The key of its acts."""
         return f"dead-letter/{self.topic}/{self.partition}/{self.offset}/{self.digest}"
 
+    @property
+    def name(self) -> str:
+        """The letter as commands name it: ``partition/offset``."""
+        return f"{self.partition}/{self.offset}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
@@ -39,26 +53,84 @@ class Acknowledgement:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redrive:
+    """A dead letter that was written again."""
+
+    to: str
+    """The record that it became: ``topic/partition/offset``."""
+    expected: str
+    """What the law made of it beforehand."""
+    decisions_from: int
+    """Where the partition of decisions ended before; what was decided of it comes later."""
+    by: str
+    at: datetime
+    reason: str
+    result: str | None = None
+    """What the order stage made of it; None: not known yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LetterStatus:
+    """What became of a dead letter."""
+
+    acknowledgement: Acknowledgement | None = None
+    redriven: tuple[Redrive, ...] = ()
+    """Each time, the latest last."""
+    corrected_by: str | None = None
+    """The id of the event that corrects it."""
+
+    @property
+    def unsettled(self) -> Redrive | None:
+        """The redrive whose result is not known yet."""
+        return self.redriven[-1] if self.redriven and self.redriven[-1].result is None else None
+
+
+UNTOUCHED = LetterStatus()
+"""Of a letter about which nobody has done anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedriveResult:
+    """What was made of a redriven letter."""
+
+    letter: LetterKey
+    to: str
+    result: str
+    detail: str = ""
+    """What else there is to say: the new dead letter, or the event that was newer."""
+
+
+async def statuses(
+    ledger: Ledger, letters: Iterable[LetterKey]
+) -> Mapping[LetterKey, LetterStatus]:
+    """Return what became of those of ``letters`` about which anything was done."""
+    by_key = {one.key: one for one in letters}
+    found: dict[LetterKey, LetterStatus] = {}
+    for fact in await reads.facts(ledger, list(by_key)):
+        letter = by_key[fact.key]
+        found[letter] = _after(found.get(letter, UNTOUCHED), fact.data, fact.occurred_at)
+    return found
+
+
 async def acknowledged(
     ledger: Ledger, letters: Collection[LetterKey]
 ) -> Mapping[LetterKey, Acknowledgement]:
     """Return the acknowledgements of those of ``letters`` that have one."""
-    by_key = {one.key: one for one in letters}
     return {
-        by_key[fact.key]: Acknowledgement(
-            by=fact.data["by"], at=fact.occurred_at, reason=fact.data["after"]["reason"]
-        )
-        for fact in await reads.facts(ledger, list(by_key))
+        letter: status.acknowledgement
+        for letter, status in (await statuses(ledger, letters)).items()
+        if status.acknowledgement is not None
     }
 
 
 async def acknowledge(
-    ledger: Ledger, letters: Collection[LetterKey], *, by: str, reason: str, now: datetime
+    ledger: Ledger, letters: Iterable[LetterKey], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history that ``letters`` need no more attention."""
     acts = [
         act(
-            _ACT,
+            _ACKNOWLEDGE,
             one.key,
             by=by,
             now=now,
@@ -69,3 +141,113 @@ async def acknowledge(
     ]
     async with ledger.transaction() as connection:
         await append.append(connection, acts, now=now)
+
+
+async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: datetime) -> None:
+    """Write to the history that letters were written again, and where."""
+    acts = [
+        act(
+            _REDRIVE,
+            letter.key,
+            by=one.by,
+            now=now,
+            before={"redriven": None},
+            after={
+                "redriven": one.to,
+                "expected": one.expected,
+                "decisions_from": one.decisions_from,
+                "reason": one.reason,
+            },
+        )
+        for letter, one in sent.items()
+    ]
+    async with ledger.transaction() as connection:
+        await append.append(connection, acts, now=now)
+
+
+async def settle(
+    ledger: Ledger, results: Iterable[RedriveResult], *, by: str, reason: str, now: datetime
+) -> None:
+    """Write to the history what was made of redriven letters, which acknowledges them."""
+    acts = [
+        act(
+            _SETTLE,
+            one.letter.key,
+            by=by,
+            now=now,
+            before={"acknowledged": False},
+            after={
+                "acknowledged": True,
+                "reason": reason,
+                "redriven": one.to,
+                "result": one.result,
+                **({"detail": one.detail} if one.detail else {}),
+            },
+        )
+        for one in results
+    ]
+    async with ledger.transaction() as connection:
+        await append.append(connection, acts, now=now)
+
+
+async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who did it
+    ledger: Ledger,
+    letter: LetterKey,
+    *,
+    event_id: str,
+    key: str,
+    customer_id: str,
+    status: str,
+    by: str,
+    reason: str,
+    now: datetime,
+) -> None:
+    """Write to the history that an event corrects ``letter``, which acknowledges it: to the acts of
+    the letter, and to those of the consent ``key`` that the event concerns.
+    """
+    of_letter = act(
+        _CORRECT,
+        letter.key,
+        by=by,
+        now=now,
+        before={"acknowledged": False},
+        after={"acknowledged": True, "reason": reason, "corrected_by": event_id},
+    )
+    of_consent = act(
+        _CORRECT,
+        key,
+        by=by,
+        now=now,
+        before={"dead_letter": None},
+        after={"dead_letter": f"{letter.topic} {letter.name}", "reason": reason},
+        customer_id=customer_id,
+        event_id=event_id,
+        status=status,
+    )
+    async with ledger.transaction() as connection:
+        await append.append(connection, [of_letter, of_consent], now=now)
+
+
+def _after(status: LetterStatus, data: Mapping[str, Any], at: datetime) -> LetterStatus:
+    """Return ``status`` after the act that ``data`` describes."""
+    by, after = data["by"], data["after"]
+    reason = after.get("reason", "")
+    if data["act"] == _REDRIVE:
+        again = Redrive(
+            to=after["redriven"],
+            expected=after["expected"],
+            decisions_from=after["decisions_from"],
+            by=by,
+            at=at,
+            reason=reason,
+        )
+        return replace(status, redriven=(*status.redriven, again))
+    if data["act"] == _SETTLE:
+        settled = tuple(
+            replace(one, result=after["result"]) if one.to == after["redriven"] else one
+            for one in status.redriven
+        )
+        status = replace(status, redriven=settled)
+    if data["act"] == _CORRECT:
+        status = replace(status, corrected_by=after["corrected_by"])
+    return replace(status, acknowledgement=Acknowledgement(by=by, at=at, reason=reason))

@@ -34,7 +34,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
-from izin.streams.guard import SourceRecord, was_repartitioned
+from izin.streams.guard import SourceRecord, was_appended_before
 from izin.streams.state.packing import Facts, Packing, SharedFields
 
 _NULL_SIZE: Final = 1
@@ -121,7 +121,7 @@ class SimpleEventReader:
         content = self._contents.get(shared, _UNKNOWN)
         if content is _UNKNOWN:
             content = self._learn_content(shared, value)
-        if content is None or not self._is_key_of(key, key_fields) or was_repartitioned(record):
+        if content is None or not self._is_key_of(key, key_fields) or was_appended_before(record):
             return None
         return (
             content,

@@ -1,0 +1,171 @@
+"""What became of redriven records: once they are decided, their decisions and new dead letters.
+
+Of a duplicate, and of a suppressed opt-in, nothing is written: a record that was passed and has
+neither decision nor dead letter is one of them, or was moved to another partition.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+
+from izin.consent.model import DecisionKind
+from izin.replay.letters.outcomes import Outcome
+from izin.replay.letters.reading import LetterReader, OnProgress, silent
+from izin.runtime import kafka
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import ERASED
+from izin.sinks.ingest.decision_reader import DecisionReader
+from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
+from izin.streams.ownership.bounded_reader import BoundedReader
+from izin.streams.ownership.positions import DecidedOffsets
+
+_POLL = 0.1
+_GROUP = "izin-redrive"
+_OUTCOMES: Mapping[str, Outcome] = {
+    DecisionKind.APPLY: Outcome.APPLIED,
+    DecisionKind.ENRICHED: Outcome.ENRICHED,
+    DecisionKind.STALE: Outcome.STALE,
+    ERASED: Outcome.ERASED,
+}
+"""By the kind of a decision."""
+_WITHOUT_TRACE = frozenset({Outcome.DUPLICATE, Outcome.SUPPRESSED})
+
+Place = tuple[str, int, int]
+"""Topic, partition and offset."""
+Passed = Callable[[], Mapping[tuple[str, int], int]]
+"""Returns, by topic and partition, the offset below which everything has been passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentLetter:
+    """A letter that was written again."""
+
+    letter: LetterKey
+    redrive: Redrive
+
+    @property
+    def place(self) -> Place:
+        """Where it was written to."""
+        topic, partition, offset = self.redrive.to.rsplit("/", 2)
+        return topic, int(partition), int(offset)
+
+    @property
+    def expected(self) -> Outcome:
+        """What the law made of it beforehand."""
+        return Outcome(self.redrive.expected)
+
+
+def await_passed(
+    sent: Sequence[SentLetter], passed: Passed, until: float, *, progress: OnProgress = silent
+) -> list[SentLetter]:
+    """Wait until all of ``sent`` are passed, or it is ``until`` (of ``time.monotonic``); return
+    those that are not.
+    """
+    waiting = list(sent)
+    while True:
+        ends = passed()
+        waiting = [one for one in waiting if one.place[2] >= ends.get(one.place[:2], 0)]
+        progress(len(sent) - len(waiting), len(sent))
+        if not waiting or monotonic() >= until:
+            return waiting
+        sleep(_POLL)
+
+
+def await_decided(
+    settings: KafkaSettings,
+    codec: Codec,
+    sent: Sequence[SentLetter],
+    until: float,
+    *,
+    progress: OnProgress = silent,
+) -> list[SentLetter]:
+    """Wait as ``await_passed`` until the order stage has decided; raises BrokerError."""
+    with closing(DecidedOffsets(settings, codec)) as decided:
+        return await_passed(sent, decided.read, until, progress=progress)
+
+
+class Results:
+    """Reads what became of records that are passed."""
+
+    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._decisions = DecisionReader(codec)
+
+    def decided(
+        self, sent: Sequence[SentLetter], letters_from: dict[int, int]
+    ) -> list[RedriveResult]:
+        """Return what the order stage made of ``sent``, all of which it has passed.
+
+        New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
+        """
+        places = {one.place: one for one in sent}
+        again = self.letters_of(places, letters_from)
+        decisions = dict(self._decisions_on(places, sent))
+        return [
+            self._result(one, again.get(place), decisions.get(place))
+            for place, one in places.items()
+        ]
+
+    def letters_of(
+        self, places: Mapping[Place, SentLetter], letters_from: dict[int, int]
+    ) -> dict[Place, LetterKey]:
+        """Return the new dead letters about records at these ``places``; raises BrokerError."""
+        reader = LetterReader(self._settings, self._codec)
+        return {
+            place: letter.place
+            for letter in reader.read(starts=letters_from)
+            if (place := (letter.topic, letter.partition, letter.offset)) in places
+        }
+
+    def _decisions_on(
+        self, places: Mapping[Place, SentLetter], sent: Sequence[SentLetter]
+    ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+        topic = self._settings.topics.decisions.name
+        starts: dict[int, int] = {}
+        for one in sent:
+            _, number, _ = one.place
+            begin = one.redrive.decisions_from
+            starts[number] = min(begin, starts.get(number, begin))
+        ends = kafka.committed_ends(self._settings, topic)
+        reader = BoundedReader(self._settings, _GROUP, topic)
+        with closing(reader), kafka.broker_errors(self._settings):
+            for messages in reader.read(starts, {number: ends[number] for number in starts}):
+                for message in messages:
+                    value = message.value() or b""
+                    place = self._place(value)
+                    if place is not None and place in places:
+                        yield place, self._codec.decode("Decision", value)
+
+    def _place(self, value: bytes) -> Place | None:
+        try:
+            found = self._decisions.read(value)
+        except UndecodableError:
+            return None
+        return found.topic, found.partition, found.offset
+
+    @staticmethod
+    def _result(
+        one: SentLetter, again: LetterKey | None, decision: Mapping[str, Any] | None
+    ) -> RedriveResult:
+        detail = ""
+        if again is not None:
+            outcome, detail = Outcome.REFUSED, f"dead letter {again.name}"
+        elif decision is None:
+            outcome = _without_trace(one.expected)
+        else:
+            outcome = _OUTCOMES[decision["kind"]]
+            if outcome is Outcome.STALE:
+                stands = decision["consent"]
+                detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
+        return RedriveResult(letter=one.letter, to=one.redrive.to, result=outcome, detail=detail)
+
+
+def _without_trace(expected: Outcome) -> Outcome:
+    """Return what became of a record of which nothing was written, and that was ``expected``."""
+    if expected is Outcome.REFUSED:
+        return Outcome.MOVED
+    return expected if expected in _WITHOUT_TRACE else Outcome.DUPLICATE
