@@ -19,6 +19,7 @@ from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
+from izin.streams.guard import REDRIVEN
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.positions import DecidedOffsets
 
@@ -114,12 +115,14 @@ class Results:
         self, places: Mapping[Place, SentLetter], letters_from: dict[int, int]
     ) -> dict[Place, LetterKey]:
         """Return the new dead letters about records at these ``places``; raises BrokerError."""
-        reader = LetterReader(self._settings, self._codec)
-        return {
-            place: letter.place
-            for letter in reader.read(starts=letters_from)
-            if (place := (letter.topic, letter.partition, letter.offset)) in places
-        }
+        found: dict[Place, LetterKey] = {}
+        for letter in LetterReader(self._settings, self._codec).read(starts=letters_from):
+            place = letter.topic, letter.partition, letter.offset
+            one = places.get(place)
+            # Topics that were created again have had other records in the same places.
+            if one is not None and (REDRIVEN, one.letter.name.encode()) in letter.headers:
+                found[place] = letter.place
+        return found
 
     def _decisions_on(
         self, places: Mapping[Place, SentLetter], sent: Sequence[SentLetter]

@@ -1,13 +1,77 @@
-"""An installation with a real broker and a ledger, whose order state is rebuilt."""
+"""Installations with a real broker and a ledger: of one test, and of a module with an order worker
+that runs.
+"""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from izin.console.cli import app
+from izin.local import create_database, drop_database
+from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
+from tests.support.order.workers import Worker, all_held, until
+from tests.support.replay.letters import LetterHarness, Run
+
+SECRETS = json.dumps(["a fake secret of thirty-two characters"])
+PARTITIONS = 2
+
+
+@pytest.fixture(scope="module")
+def topics(kafka: str) -> Iterator[KafkaSettings]:
+    """Yield topics that the tests of a module share."""
+    settings = KafkaSettings(
+        bootstrap_servers=kafka, topic_prefix=f"t{uuid4().hex[:8]}-", partitions=PARTITIONS
+    )
+    ensure_topics(settings)
+    yield settings
+    client = admin(settings)
+    for deleted in client.delete_topics([one.name for one in settings.topics]).values():
+        deleted.result(10)
+
+
+@pytest.fixture(scope="module")
+def shared_ledger(postgres: str, ledger_template: str) -> Iterator[str]:
+    """Yield the URL of a ledger that the tests of a module share."""
+    name = f"t{uuid4().hex[:12]}"
+    yield create_database(postgres, name, template=ledger_template)
+    drop_database(postgres, name)
+
+
+@pytest.fixture(scope="module")
+def worker(topics: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    """Yield an order worker that owns every partition."""
+    log = tmp_path_factory.mktemp("order") / "worker.log"
+    worker = Worker("a", topics, log, environment={"IZIN_SUPPRESSION_SECRETS": SECRETS})
+    until(lambda: all_held([worker], PARTITIONS), within=60, what="worker")
+    yield worker
+    worker.kill()
+
+
+@pytest.fixture(scope="module")
+def letters(topics: KafkaSettings) -> LetterHarness:
+    """Return the harness of the module's topics."""
+    return LetterHarness(topics)
+
+
+@pytest.fixture
+def izin(topics: KafkaSettings, shared_ledger: str, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs a command in this installation."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", topics.bootstrap_servers)
+    monkeypatch.setenv("IZIN_TOPIC_PREFIX", topics.topic_prefix)
+    monkeypatch.setenv("IZIN_PARTITIONS", str(topics.partitions))
+    monkeypatch.setenv("DATABASE_URL", shared_ledger)
+    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", SECRETS)
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    runner = CliRunner()
+    return lambda *words: runner.invoke(app, [str(one) for one in words], catch_exceptions=False)
 
 
 @pytest.fixture
