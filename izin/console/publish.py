@@ -1,7 +1,9 @@
 """``izin publish``: one consent change into Kafka."""
 
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pkgutil import resolve_name
 from typing import Annotated
 
 import typer
@@ -10,7 +12,7 @@ from rich.text import Text
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
-from izin.console.terminal.arguments import TimeOfDayOption
+from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -21,8 +23,8 @@ from izin.console.terminal.output import (
 )
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.judgement import RefusedRecord
-from izin.producers.mapping.records import EventOrigin, read, validate
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_publisher import KafkaPublisher
@@ -37,6 +39,8 @@ _OPTIONS = {
     Field.ORIGIN_REF: "--reference",
 }
 """Options that are not named as their field is."""
+_NEEDED = (Field.BRAND_CODE, Field.TYPE, Field.RECIPIENT, Field.STATUS, Field.SOURCE)
+"""What every event needs."""
 
 
 def utc_now() -> datetime:
@@ -47,22 +51,27 @@ def utc_now() -> datetime:
 def publish(
     *,
     brand: Annotated[
-        int, typer.Option(min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).")
-    ],
+        int | None,
+        typer.Option(
+            min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
+        ),
+    ] = None,
     channel: Annotated[
         str,
         typer.Option(
             "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
         ),
-    ],
+    ] = "",
     recipient: Annotated[
         str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
-    ],
-    status: Annotated[str, typer.Option(help="ONAY (opt-in) or RET (opt-out).")],
-    source: Annotated[str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")],
+    ] = "",
+    status: Annotated[str, typer.Option(help="ONAY (opt-in) or RET (opt-out).")] = "",
+    source: Annotated[
+        str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")
+    ] = "",
     recipient_type: Annotated[
-        str, typer.Option(help="BIREYSEL (consumer) or TACIR (merchant).")
-    ] = "BIREYSEL",
+        str, typer.Option(help="BIREYSEL (consumer, the default) or TACIR (merchant).")
+    ] = "",
     date: Annotated[
         str | None, typer.Option(help="When it was given, in Turkish time. Default: now.")
     ] = None,
@@ -71,15 +80,26 @@ def publish(
         str | None,
         typer.Option(help="Your own reference; the same one with the same --date has no effect."),
     ] = None,
+    corrects: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LETTER",
+            help="A dead letter (partition/offset) that this corrects. What is not given is taken "
+            "from it; an ONAY needs --date, unless the letter is an ONAY with a valid one.",
+        ),
+    ] = None,
+    by: ByIfKnownOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Publish one consent (ONAY) or opt-out (RET), and wait until Kafka has it.
 
-    What would keep İYS from registering it is printed beside the result. Exit code 3 if the input
-    cannot be used.
+    It needs --brand, --type, --recipient, --status and --source. What would keep İYS from
+    registering it is printed beside the result. A dead letter that it corrects is acknowledged,
+    with who did it and the new event's id. Exit code 3 if the input cannot be used, or the dead
+    letter is unknown or corrected already.
     """
     fields = {
-        Field.BRAND_CODE: str(brand),
+        Field.BRAND_CODE: "" if brand is None else str(brand),
         Field.TYPE: channel,
         Field.RECIPIENT: recipient,
         Field.STATUS: status,
@@ -88,15 +108,52 @@ def publish(
         Field.CONSENT_DATE: date or "",
         Field.ORIGIN_REF: reference or "",
     }
+    rules = DateRules(time_of_day=time_of_day)
+    if corrects is None:
+        _check_given(fields)
+        with exit_on_error():
+            _print(*_publish(fields, rules), output)
+        return
+    if not by:
+        raise typer.BadParameter("say who corrects it, with --by or IZIN_ACTOR", param_hint="--by")
+    # Imported where it is used: it reads dead letters and the ledger, which others do not need.
+    publish_correction = resolve_name("izin.console.dead_letters.correcting:publish_correction")
     with exit_on_error():
-        _print(*_publish(fields, DateRules(time_of_day=time_of_day)), output)
+        where, violations = publish_correction(corrects, fields, rules, by=by, now=utc_now())
+        _print(where, violations, output)
+
+
+def publish_record(parsed: MappedRecord, origin: EventOrigin) -> tuple[Published, AcceptedRecord]:
+    """Publish an event; return where it is, and the event.
+
+    Raises:
+        SourceError: it is refused.
+        OurError: Kafka cannot be reached.
+    """
+    kafka = access_of(kafka_settings())
+    encoder = kafka.codec()
+    validated = validate(parsed, BrandReader(kafka, encoder).load(), origin)
+    if isinstance(validated, RefusedRecord):
+        raise SourceError("\n".join(map(_described, validated.violations)))
+    with KafkaPublisher(kafka, encoder, clock=utc_now) as publisher:
+        where = publisher.publish(validated.event, validated.key).result(
+            _ACKNOWLEDGED_WITHIN.total_seconds()
+        )
+    return where, validated
+
+
+def _check_given(fields: Mapping[Field, str]) -> None:
+    """Check that what every event needs is given; else it is wrong usage."""
+    for name in _NEEDED:
+        if not fields[name]:
+            option = _option(name)
+            raise typer.BadParameter("it is needed, unless --corrects is given", param_hint=option)
 
 
 def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tuple[Violation, ...]]:
     """Publish an event; return where it is, and what would keep İYS from registering it."""
-    kafka, now = access_of(kafka_settings()), utc_now()
+    now, parsed = utc_now(), read(fields, rules)
     reference = fields[Field.ORIGIN_REF]
-    parsed = read(fields, rules)
     if reference and not fields[Field.CONSENT_DATE]:
         # Now is another instant each time: the repetition would be a second, later event.
         raise typer.BadParameter(
@@ -110,23 +167,18 @@ def _publish(fields: dict[Field, str], rules: DateRules) -> tuple[Published, tup
         else new_event_id(now, secrets.token_bytes(CHANCE_BYTES))
     )
     origin = EventOrigin(event_id=event_id, origin="cli", received_at=now, is_live=True)
-    encoder = kafka.codec()
-    validated = validate(parsed, BrandReader(kafka, encoder).load(), origin)
-    if isinstance(validated, RefusedRecord):
-        raise SourceError("\n".join(map(_described, validated.violations)))
-    with KafkaPublisher(kafka, encoder, clock=utc_now) as publisher:
-        where = publisher.publish(validated.event, validated.key).result(
-            _ACKNOWLEDGED_WITHIN.total_seconds()
-        )
-    return where, validated.violations
+    where, accepted = publish_record(parsed, origin)
+    return where, accepted.violations
+
+
+def _option(name: Field) -> str:
+    return _OPTIONS.get(name, f"--{name.replace('_', '-')}")
 
 
 def _described(violation: Violation) -> str:
     """Return what is wrong, beginning with the option it concerns."""
     name = violation.field
-    option = (
-        _OPTIONS.get(Field(name), f"--{name.replace('_', '-')}") if name in set(Field) else name
-    )
+    option = _option(Field(name)) if name in set(Field) else name
     return f"{option}: {violation.reason} ({violation.code})"
 
 

@@ -26,6 +26,8 @@ ACTS: Mapping[str, str] = {
     "subscribers rotate-secret": "rotate subscriber secret",
     "subscribers resend": "resend",
     "dead-letters acknowledge": "acknowledge dead letter",
+    "dead-letters redrive": "redrive dead letter",
+    "publish": "correct dead letter",
     "privacy erase": "request erasure",
     "retention set": "retain month",
     "retention hold": "place legal hold 1",
@@ -50,7 +52,6 @@ READS = "changes nothing"
 ASKS = "the gate writes the receipt that is asked for"
 RUNS = "runs processes, and orders nothing itself"
 OTHERS: Mapping[str, str] = {
-    "publish": EVENTS,
     "import": EVENTS,
     "may-send": ASKS,
     "scrub": ASKS,
@@ -67,6 +68,7 @@ OTHERS: Mapping[str, str] = {
     "doctor": "creates topics and tables; no brand, consent or right",
     "explain": READS,
     "dead-letters list": READS,
+    "dead-letters show": READS,
     "rate-limits": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,

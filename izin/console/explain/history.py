@@ -227,6 +227,7 @@ def _decision(fact: RecordedFact) -> str:
     return _joined(
         f"{_stated(fact.status, event)}, from {event['origin']}",
         _DECISIONS.get(fact.data["reason"], fact.data["reason"]),
+        f"follows from event {event['cause']}" if event.get("cause") else None,
         "published to subscribers" if fact.data.get("opted_out") else None,
         *(f"not registrable: {one['reason']} ({one['code']})" for one in violations),
     )

@@ -49,6 +49,8 @@ class EventOrigin:
     import_id: str | None = None
     row: int | None = None
     evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
+    cause: str | None = None
+    """The event that this one follows from."""
     is_live: bool = False
     """The recipient acts right now: without a date, the event counts from its receipt."""
 
@@ -132,6 +134,7 @@ class MappedRecord:
             sequence=self.sequence,
             actor=texts.get(Field.ACTOR),
             correlation_id=texts.get(Field.CORRELATION_ID),
+            cause=origin.cause,
             import_id=origin.import_id,
             row=origin.row,
             retailer_code=self.retailer_code,

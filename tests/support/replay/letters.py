@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from click.testing import Result
 from confluent_kafka import Message
 
 from izin.consent.model import Consent, ConsentEvent
+from izin.consent.violations import Violation
 from izin.producers.publishing.kafka_record import kafka_record
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -43,6 +44,24 @@ def framed(event: ConsentEvent) -> bytes:
     return CODEC.encode("ConsentEvent", event_to_avro(event))
 
 
+def a_letter_of(
+    event: ConsentEvent,
+    reason: str = "poison",
+    violations: Sequence[Violation] = (),
+    **fields: object,
+) -> dict[str, Any]:
+    """Return the dead letter of a record of ``event`` with these ``fields``."""
+    defaults: dict[str, object] = {
+        "value": framed(event),
+        "offset": 7,
+        "timestamp": APPENDED,
+        "key": a_key(recipient=event.recipient, brand_code=event.brand_code).encode(),
+        "headers": [("ce_id", event.event_id.encode())],
+    }
+    letter = DeadLetter(reason=reason, violations=tuple(violations))
+    return dead_letter_of(letter, fetched(**defaults | fields))
+
+
 @dataclass
 class LetterHarness:
     """The topics of an installation whose order stage runs elsewhere."""
@@ -63,21 +82,18 @@ class LetterHarness:
         return partition_of(a_key(recipient=recipient).encode(), self.settings.partitions)
 
     def letter(
-        self, event: ConsentEvent, reason: str = "poison", **fields: object
+        self,
+        event: ConsentEvent,
+        reason: str = "poison",
+        violations: Sequence[Violation] = (),
+        **fields: object,
     ) -> dict[str, Any]:
         """Return the dead letter of an event that once was appended to the bulk lane."""
-        value = fields.pop("value", framed(event))
-        key = a_key(recipient=event.recipient, brand_code=event.brand_code).encode()
-        defaults: dict[str, object] = {
+        place: dict[str, object] = {
             "topic": self.settings.topics.events.name,
             "partition": self.home(event.recipient),
-            "offset": 7,
-            "timestamp": APPENDED,
-            "key": key,
-            "headers": [("ce_id", event.event_id.encode())],
         }
-        record = fetched(**defaults | {"value": value} | fields)
-        return dead_letter_of(DeadLetter(reason=reason, violations=()), record)
+        return a_letter_of(event, reason, violations, **place | fields)
 
     def plant(self, letters: Iterable[dict[str, Any] | bytes]) -> list[str]:
         """Write dead letters; return their names."""
