@@ -221,7 +221,8 @@ def _difference(became: Outcome, detail: str) -> str:
         case Outcome.STALE:
             return f"a newer event was decided meanwhile: {detail}"
         case Outcome.REFUSED:
-            return f"the order workers, or the sink, refused it: {detail}"
+            why = detail or "see the newest of izin dead-letters"
+            return f"the order workers, or the sink, refused it: {why}"
         case Outcome.MOVED:
             return "the order workers can read what this machine cannot; izin explain has the event"
         case Outcome.DUPLICATE | Outcome.KNOWN:

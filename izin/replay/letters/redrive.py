@@ -178,8 +178,8 @@ class Redriver:
             loop = asyncio.get_running_loop()
             passed = partial(_ingested, self._ledger, loop)
             waiting = await asyncio.to_thread(await_passed, taken, passed, until, progress=show)
-            found += await asyncio.to_thread(
-                ledger_decisions.taken, results, _others(taken, waiting), letters_from
+            found += await ledger_decisions.taken(
+                self._ledger, self._codec, results, _others(taken, waiting)
             )
             report.waiting += waiting
         if found:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
 
+from confluent_kafka import Message
+
 from izin.consent.model import DecisionKind
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.reading import LetterReader, OnProgress, silent
@@ -104,14 +106,14 @@ class Results:
         New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
         """
         places = {one.place: one for one in sent}
-        again = self.letters_of(places, letters_from)
+        again = self._letters_of(places, letters_from)
         decisions = dict(self._decisions_on(places, sent))
         return [
             self._result(one, again.get(place), decisions.get(place))
             for place, one in places.items()
         ]
 
-    def letters_of(
+    def _letters_of(
         self, places: Mapping[Place, SentLetter], letters_from: dict[int, int]
     ) -> dict[Place, LetterKey]:
         """Return the new dead letters about records at these ``places``; raises BrokerError."""
@@ -124,6 +126,21 @@ class Results:
                 found[place] = letter.place
         return found
 
+    def values_at(self, sent: Sequence[SentLetter]) -> dict[Place, bytes]:
+        """Return the decisions that ``sent`` are, as they were written; raises BrokerError."""
+        topic, wanted = self._settings.topics.decisions.name, {one.place for one in sent}
+        starts: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for _, number, offset in wanted:
+            starts[number] = min(offset, starts.get(number, offset))
+            ends[number] = max(offset + 1, ends.get(number, 0))
+        found: dict[Place, bytes] = {}
+        for message in self._read(topic, starts, ends):
+            place = topic, message.partition() or 0, message.offset() or 0
+            if place in wanted:
+                found[place] = message.value() or b""
+        return found
+
     def _decisions_on(
         self, places: Mapping[Place, SentLetter], sent: Sequence[SentLetter]
     ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
@@ -134,14 +151,19 @@ class Results:
             begin = one.redrive.decisions_from
             starts[number] = min(begin, starts.get(number, begin))
         ends = kafka.committed_ends(self._settings, topic)
+        for message in self._read(topic, starts, {number: ends[number] for number in starts}):
+            value = message.value() or b""
+            place = self._place(value)
+            if place is not None and place in places:
+                yield place, self._codec.decode("Decision", value)
+
+    def _read(
+        self, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
+    ) -> Iterator[Message]:
         reader = BoundedReader(self._settings, _GROUP, topic)
         with closing(reader), kafka.broker_errors(self._settings):
-            for messages in reader.read(starts, {number: ends[number] for number in starts}):
-                for message in messages:
-                    value = message.value() or b""
-                    place = self._place(value)
-                    if place is not None and place in places:
-                        yield place, self._codec.decode("Decision", value)
+            for messages in reader.read(starts, ends):
+                yield from messages
 
     def _place(self, value: bytes) -> Place | None:
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from izin.consent.model import Status
 from izin.consent.violations import Violation, violation
-from tests.support.builders import BRAND, NOON, an_event
+from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.replay.letters import CODEC, LetterHarness, Run
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("worker", "brand")]
@@ -67,7 +67,8 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     assert (found["origin_ref"], found["evidence"]) == ("customer-9", {"page": "signup"})
     shown = izin("dead-letters", "show", name).stdout
     assert f"corrected by event {event_id}" in shown
-    words = " ".join(izin("explain", wrong.recipient, "--output", "json").stdout.split())
+    key = str(a_key(recipient=wrong.recipient))
+    words = " ".join(izin("explain", key, "--output", "json").stdout.split())
     assert '"act": "correct dead letter", "by": "ada"' in words
     assert f' {name}"' in words
     again = izin("publish", "--corrects", name, "--source", "HS_WEB", "--by", "ada")

@@ -1,0 +1,90 @@
+"""Decisions that the ledger could not take are written again; admission would find them decided."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from izin.consent.ordering import decide
+from izin.console.terminal.ledger_session import open_ledger
+from izin.replay.letters.outcomes import Outcome
+from izin.replay.letters.plan import Planner
+from izin.replay.letters.redrive import Redriver, RedriveStatement
+from izin.replay.letters.selection import Selection
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.messages import TopicMessages
+from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
+from tests.support.order.harness import SUPPRESSIONS
+from tests.support.replay.letters import CODEC, LetterHarness
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+EVERYTHING = Selection()
+KEY = a_key().encode()
+
+
+@asynccontextmanager
+async def ingesting(ledger: Ledger, settings: KafkaSettings) -> AsyncIterator[None]:
+    """Have the ledger take decisions meanwhile."""
+    ingester = Ingester(
+        ledger=ledger,
+        topic_messages=TopicMessages(CODEC, settings.topics),
+        codec=CODEC,
+        settings=settings,
+        clock=lambda: datetime.now(UTC),
+        wait=timedelta(seconds=0.1),
+    )
+    task = asyncio.create_task(ingester.run())
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_decisions_are_taken_once_the_ledger_can(
+    make_settings: Callable[[int], KafkaSettings], ledger_url: str
+) -> None:
+    """What is readable is recorded, once; what is not is refused again; the newest stands."""
+    settings = make_settings(1)
+    letters, topic = LetterHarness(settings), settings.topics.decisions.name
+    opt_in = an_admitted_event()
+    opt_out = a_ret(event_id="event-2")
+    onay = decide(None, opt_in)
+    ret = decide(onay.consent, opt_out)
+    values = [
+        CODEC.encode("Decision", a_decision_record(ret, topic="consent-events", offset=2)),
+        CODEC.encode("Decision", a_decision_record(onay, topic="consent-events", offset=1)),
+        b"junk",
+    ]
+    names = letters.plant(
+        letters.letter(opt_in.event, topic=topic, partition=0, offset=place, value=value, key=KEY)
+        for place, value in enumerate(values)
+    )
+    how = RedriveStatement(by="ada", reason="mended", wait=timedelta(seconds=30), refused_too=True)
+    async with open_ledger(LedgerSettings(database_url=SecretStr(ledger_url))) as ledger:
+        planner = Planner(
+            ledger=ledger,
+            settings=settings,
+            codec=CODEC,
+            suppressions=SUPPRESSIONS,
+            clock=lambda: datetime.now(UTC),
+        )
+        async with ingesting(ledger, settings):
+            plan = await planner.plan(EVERYTHING)
+            assert plan.expected == {Outcome.RECORDED: 2, Outcome.REFUSED: 1}
+            report = await Redriver(planner).execute(plan, how)
+            assert report.became == plan.expected
+            (row,) = await ledger.fetch("SELECT desired_status, latest_onay_at FROM consents")
+            assert (row["desired_status"], row["latest_onay_at"]) == ("RET", opt_in.effective_at)
+            (queued,) = await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'")
+            assert queued["topic"] == settings.topics.dead_letters.name
+            again = await planner.plan(Selection(names=frozenset(names[:2])), again=True)
+            assert again.expected == {Outcome.KNOWN: 2}
+            report = await Redriver(planner).execute(again, how)
+            assert report.became == {Outcome.KNOWN: 2}
+        facts = await ledger.fetch("SELECT FROM movements WHERE kind = 'decision'")
+        assert len(facts) == 2
