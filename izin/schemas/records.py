@@ -225,13 +225,13 @@ def dead_letter_to_avro(  # noqa: PLR0913  # the fields of the contract, by thei
 
 
 def _copied_headers(headers: Sequence[tuple[str, bytes | None]]) -> list[AvroRecord]:
-    """Return the last ``headers`` that fit, in their order: ours stand at the end, and the instant
-    of the first append is among them.
+    """Return those of ``headers`` that fit, in their order, chosen from the end: ours stand there,
+    and one of them has the instant of the first append.
     """
     copied, left = [], MAX_COPIED_BYTES
     for name, content in reversed(headers):
-        left -= len(name.encode()) + len(content or b"")
-        if left < 0:
-            break
-        copied.append({"name": name, "value": content})
+        size = len(name.encode()) + len(content or b"")
+        if size <= left:
+            left -= size
+            copied.append({"name": name, "value": content})
     return copied[::-1]

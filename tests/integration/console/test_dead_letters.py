@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
+from izin.consent.violations import violation
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
-from tests.support.builders import a_dead_letter
+from tests.support.builders import PHONE, a_dead_letter, an_event
+from tests.support.replay.letters import a_letter_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
+H113 = violation("source", "H113")
+ORIGINS = (("crm", "acme"), ("web", "beta"), ("crm", "acme"))
 WHY = ("--reason", "corrected at the source, published again")
 
 
@@ -21,9 +25,14 @@ WHY = ("--reason", "corrected at the source, published again")
 def letters(izin: Izin, topics: KafkaSettings, ledger: str) -> None:
     """Write two dead letters, and a ledger."""
     izin("doctor", "--fix")
+    plant(topics, *(a_dead_letter(offset=number) for number in (1, 2)))
+
+
+def plant(topics: KafkaSettings, *letters: Mapping[str, Any] | bytes) -> None:
+    """Write dead letters."""
     writer = producer(topics)
-    for number in (1, 2):
-        value = Codec().encode("DeadLetter", a_dead_letter(offset=number))
+    for one in letters:
+        value = one if isinstance(one, bytes) else Codec().encode("DeadLetter", one)
         writer.produce(topics.topics.dead_letters.name, value=value, partition=0)
     assert writer.flush(20) == 0
 
@@ -75,3 +84,56 @@ def test_letters_without_a_ledger_are_listed(izin: Izin, monkeypatch: pytest.Mon
     assert (shown.exit_code, "DATABASE_URL" in shown.stderr) == (0, True)
     state, what = of_doctor(izin)
     assert (state, "the ledger cannot be read" in what) == ("wrong", True)
+
+
+def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSettings) -> None:
+    """By what a letter says, and what its event says; a table has at most as many as asked for."""
+    lane = topics.topics.events.name
+    events = [an_event(origin=origin, customer_id=whose) for origin, whose in ORIGINS]
+    plant(topics, *(a_letter_of(event, "refused", [H113], topic=lane) for event in events))
+    for words, names in {
+        (): ["0/0", "0/1", "0/2", "0/3", "0/4"],
+        ("--because", "H113"): ["0/2", "0/3", "0/4"],
+        ("--because", "undecodable"): ["0/0", "0/1"],
+        ("--origin", "crm"): ["0/2", "0/4"],
+        ("--customer", "beta", "--brand", "100001"): ["0/3"],
+        ("--source", lane): ["0/2", "0/3", "0/4"],
+        ("--since", "2026-03-02"): ["0/2", "0/3", "0/4"],
+        ("--until", "2026-03-02", "--limit", "1"): ["0/1"],
+    }.items():
+        shown = izin("dead-letters", "list", *words, "--output", "json")
+        assert [one["letter"] for one in json.loads(shown.stdout)] == names, words
+    shown = izin("dead-letters", "list", "--limit", "2")
+    assert ("0/4" in shown.stdout, "0/2" in shown.stdout) == (True, False)
+    assert "the newest 2 of 5" in shown.stderr
+    done = izin("dead-letters", "acknowledge", "--because", "H113", *WHY, "--yes")
+    assert (done.exit_code, "3 dead letters" in done.stderr) == (0, True)
+    waiting = izin("dead-letters", "list", "--waiting", "--output", "json")
+    assert [one["letter"] for one in json.loads(waiting.stdout)] == ["0/0", "0/1"]
+    both = izin("dead-letters", "acknowledge", "0/1", "--because", "H113", *WHY)
+    assert both.exit_code == 2
+
+
+def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSettings) -> None:
+    """In English and Turkish, with where it was; --unmasked shows the person."""
+    event = an_event(evidence={"ip": "192.0.2.7"}, origin_ref="+905550000001")
+    letter = a_letter_of(event, "refused", [H113], topic=topics.topics.events.name)
+    plant(topics, letter, b"junk")
+    shown = izin("dead-letters", "show", "0/2")
+    assert shown.exit_code == 0
+    for text in (
+        H113.reason,
+        H113.reason_tr,
+        f"{topics.topics.events.name}/0/7",
+        "ce_id",
+        "event-1",
+    ):
+        assert text in " ".join(shown.stdout.replace("│", " ").split()), text
+    assert (PHONE in shown.stdout, "192.0.2.7" in shown.stdout) == (False, False)
+    whole = json.loads(izin("dead-letters", "show", "0/2", "--unmasked", "--output", "json").stdout)
+    assert (whole["event"]["recipient"], whole["key"]) == (PHONE, f"100001/MESAJ/BIREYSEL/{PHONE}")
+    assert whole["event"]["evidence"] == {"ip": "192.0.2.7"}
+    assert "nothing of the record can be read" in izin("dead-letters", "show", "0/3").stdout
+    assert "unreadable-letter" in izin("dead-letters", "list").stdout
+    for name in ("0/9", "1/0", "x"):
+        assert izin("dead-letters", "show", name).exit_code == 3

@@ -2,16 +2,17 @@
 
 import json
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from izin.consent.model import Status
-from izin.consent.violations import Violation, violation
+from izin.consent.admission import admit
+from izin.consent.model import AdmittedEvent, Status
+from izin.consent.violations import violation
 from tests.support.builders import BRAND, NOON, a_key, an_event
+from tests.support.order.verdict import committed_records
 from tests.support.replay.letters import CODEC, LetterHarness, Run
 
-pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("worker", "brand")]
+pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("brand")]
 
 HOUR = timedelta(hours=1)
 
@@ -41,11 +42,17 @@ def corrected(izin: Run, name: str, *words: str) -> str:
     return found["event_id"]
 
 
-def of_event(letters: LetterHarness, event_id: str) -> dict[str, Any]:
-    """Return the event that was decided under an id."""
-    letters.await_decided()
-    (found,) = [one for one in letters.decisions() if one["event"]["event_id"] == event_id]
-    return found["event"] | {"effective_at": found["effective_at"]}
+def of_event(letters: LetterHarness, event_id: str) -> AdmittedEvent:
+    """Return the event that was published under an id, as the law admits it."""
+    topics = letters.settings.topics
+    (found,) = [
+        admit(event, appended_at=NOON + 24 * HOUR)
+        for lane in (topics.events.name, topics.express.name)
+        for one in committed_records(letters.settings, lane)
+        if (event := CODEC.decode_event(one.value() or b"")).event_id == event_id
+    ]
+    assert isinstance(found, AdmittedEvent)
+    return found
 
 
 def test_correction_takes_from_the_letter_what_is_not_given(
@@ -62,9 +69,10 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     (name,) = letters.plant([letters.letter(wrong, "refused", [violation("source", "H113")])])
     event_id = corrected(izin, name, "--source", "HS_WEB")
     found = of_event(letters, event_id)
-    assert (found["cause"], found["source"], found["status"]) == ("wrong", "HS_WEB", "ONAY")
-    assert (found["consent_date"], found["effective_at"]) == (NOON, NOON)
-    assert (found["origin_ref"], found["evidence"]) == ("customer-9", {"page": "signup"})
+    event = found.event
+    assert (event.cause, event.source, event.status) == ("wrong", "HS_WEB", "ONAY")
+    assert (event.consent_date, found.effective_at) == (NOON, NOON)
+    assert (event.origin_ref, event.evidence) == ("customer-9", {"page": "signup"})
     shown = izin("dead-letters", "show", name).stdout
     assert f"corrected by event {event_id}" in shown
     key = str(a_key(recipient=wrong.recipient))
@@ -76,36 +84,6 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     assert izin("publish", "--corrects", "0/99999", "--by", "ada").exit_code == 3
     assert izin("publish", "--corrects", "rubbish", "--by", "ada").exit_code == 3
     assert izin("publish", "--status", "RET").exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("fields", "faults", "words"),
-    [
-        ({"consent_date": NOON + 9 * HOUR}, [violation("consent_date", "H162")], ()),
-        ({"consent_date": None}, [violation("consent_date", "H112")], ()),
-        ({"consent_date": None, "recipient_type": "TACIR"}, [], ()),
-        ({"consent_date": NOON + 4 * HOUR}, [], ()),
-        ({"status": "RET"}, [violation("recipient", "H114")], ("--status", "ONAY")),
-        ({"value": b"junk"}, [], ("--type=MESAJ", "--status=ONAY", "--source=HS_WEB")),
-    ],
-)
-def test_correction_makes_no_date_of_a_consent_up(
-    izin: Run,
-    letters: LetterHarness,
-    fields: dict[str, Any],
-    faults: list[Violation],
-    words: tuple[str, ...],
-) -> None:
-    """An ONAY's date is given, or that of an ONAY which was not refused for it."""
-    value = {"value": fields["value"]} if "value" in fields else {}
-    event = an_event(recipient=letters.person(), **({} if value else fields))
-    (name,) = letters.plant([letters.letter(event, "refused", faults, **value)])
-    given = (*words, f"--brand={BRAND}", "--recipient", event.recipient)
-    done = izin("publish", "--corrects", name, *given, "--by", "ada")
-    assert (done.exit_code, "--date" in done.stderr) == (3, True)
-    event_id = corrected(izin, name, *given, "--date", "2026-03-02 15:00:00")
-    found = of_event(letters, event_id)
-    assert (found["status"], found["effective_at"]) == ("ONAY", NOON + 3 * HOUR)
 
 
 def test_opt_out_without_a_readable_key_counts_from_its_receipt(
@@ -124,9 +102,7 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
         given = ("--recipient", person, "--type=MESAJ", "--source=HS_WEB", "--status=RET")
         event_id = corrected(izin, name, f"--brand={BRAND}", *given)
         found = of_event(letters, event_id)
-        assert found["effective_at"] == NOON + 3 * HOUR
-        causes.append(found["cause"])
+        assert (found.status, found.effective_at) == (Status.RET, NOON + 3 * HOUR)
+        causes.append(found.event.cause)
     assert causes[0] == "event-1"
     assert len(causes[1]) == 36
-    rows = letters.rows()
-    assert {rows[one].status for one in people} == {Status.RET}

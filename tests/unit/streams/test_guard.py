@@ -192,6 +192,15 @@ def test_dead_letter_of_a_huge_record_fits_into_a_record() -> None:
     assert [one["name"] for one in written["headers"]] == ["small"]
 
 
+def test_dead_letter_keeps_the_first_append_of_many_headers() -> None:
+    """Those at the end are ours: the instant from which the event counts must not be lost."""
+    many = [(f"h{number}", b"x" * 1000) for number in range(100)]
+    record = fetched(value=b"rubbish", headers=[*many, (APPENDED_AT, b"1")])
+    names = [one["name"] for one in dead_letter_of(a_letter(record), record)["headers"]]
+    assert names[-2:] == ["h99", APPENDED_AT]
+    assert 60 < len(names) < 67
+
+
 def test_repartitioned_record_counts_from_its_first_append() -> None:
     """A second append changes no instant, and a header can only date back, never ahead."""
     first = str(APPENDED - 60_000).encode()

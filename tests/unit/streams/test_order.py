@@ -13,7 +13,7 @@ from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.streams import order
-from izin.streams.guard import APPENDED_AT
+from izin.streams.guard import APPENDED_AT, REDRIVEN
 from izin.streams.outputs import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects, size
 from izin.streams.state.state import MemoryState
@@ -316,6 +316,17 @@ def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:
     back = fetched(partition=HOME, value=again.value, key=again.key, headers=headers)
     effects = HARNESS.fold([back, *records_of(an_event(event_id="2", **at(90)), offset=1)])
     assert changed(effects).status == "ONAY"
+
+
+def test_redriven_record_keeps_its_first_append_when_repartitioned() -> None:
+    """It may be moved once, as any other, and counts from then and not from now."""
+    elsewhere, first = (HOME + 1) % PARTITIONS, str(APPENDED - 2 * 3_600_000).encode()
+    headers = [(REDRIVEN, b"0/5"), (APPENDED_AT, first)]
+    (record,) = records_of(an_event(), partition=elsewhere, headers=headers)
+    (again,) = HARNESS.fold([record], partition=elsewhere).repartitioned
+    assert again.headers[-1] == (APPENDED_AT, first)
+    back = fetched(partition=HOME, value=again.value, key=again.key, headers=again.headers)
+    assert HARNESS.fold([back]).counts == {"Apply": 1}
 
 
 @pytest.mark.interpreted

@@ -17,7 +17,7 @@ from izin.streams.fast_path.simple_events import (
     SimpleEventReader,
     decide_simple,
 )
-from izin.streams.guard import APPENDED_AT
+from izin.streams.guard import APPENDED_AT, REDRIVEN
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
@@ -141,8 +141,9 @@ def test_event_with_another_key_is_not_simple(key: bytes | None) -> None:
 
 
 def test_repartitioned_event_is_not_simple() -> None:
-    """Its first append counts, which is in a header."""
+    """Its first append counts, which is in a header; so it is with a redriven one."""
     assert read(an_event(), headers=[(APPENDED_AT, b"1")]) is None
+    assert read(an_event(), headers=[(REDRIVEN, b"0/5"), (APPENDED_AT, b"1")]) is None
 
 
 def test_unreadable_event_is_not_simple() -> None:
