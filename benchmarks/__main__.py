@@ -39,6 +39,7 @@ from benchmarks.webhooks.throughput import webhook_throughput
 from benchmarks.worker.feeds import feeds
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import poison
+from benchmarks.worker.redrive import redrive
 from benchmarks.worker.replay import replay
 from benchmarks.worker.restart import restart
 from benchmarks.worker.state import state
@@ -60,6 +61,7 @@ register(
         "passes": replay,
         "rebuild": rebuild,
         "poison": poison,
+        "redrive": redrive,
         "sink": sink,
         "outbox": outbox,
         "connect": connect,
