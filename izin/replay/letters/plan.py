@@ -30,9 +30,9 @@ MOST_BYTES = 256 * 1024 * 1024
 _PAGE = 5000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RedrivePlan:
-    """What a redrive would do."""
+    """What a redrive would do. It is not shown: ``asyncio.run`` would show all of its letters."""
 
     selection: Selection
     again: bool = False

@@ -41,7 +41,7 @@ class RedriveStatement:
     """Whether what would be refused again is written too."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class RedriveReport:
     """What a redrive did."""
 

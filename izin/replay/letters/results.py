@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from time import monotonic, sleep
-from typing import Any
 
 from confluent_kafka import Message
 
@@ -19,6 +18,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED
+from izin.schemas.fast.reader import long_of
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
 from izin.streams.guard import REDRIVEN
@@ -143,7 +143,7 @@ class Results:
 
     def _decisions_on(
         self, places: Mapping[Place, SentLetter], sent: Sequence[SentLetter]
-    ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    ) -> Iterator[tuple[Place, bytes]]:
         topic = self._settings.topics.decisions.name
         starts: dict[int, int] = {}
         for one in sent:
@@ -155,7 +155,7 @@ class Results:
             value = message.value() or b""
             place = self._place(value)
             if place is not None and place in places:
-                yield place, self._codec.decode("Decision", value)
+                yield place, value
 
     def _read(
         self, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
@@ -172,9 +172,8 @@ class Results:
             return None
         return found.topic, found.partition, found.offset
 
-    @staticmethod
     def _result(
-        one: SentLetter, again: LetterKey | None, decision: Mapping[str, Any] | None
+        self, one: SentLetter, again: LetterKey | None, decision: bytes | None
     ) -> RedriveResult:
         detail = ""
         if again is not None:
@@ -182,11 +181,19 @@ class Results:
         elif decision is None:
             outcome = _without_trace(one.expected)
         else:
-            outcome = _OUTCOMES[decision["kind"]]
+            outcome = _OUTCOMES[self._kind(decision)]
             if outcome is Outcome.STALE:
-                stands = decision["consent"]
+                stands = self._codec.decode("Decision", decision)["consent"]
                 detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
         return RedriveResult(letter=one.letter, to=one.redrive.to, result=outcome, detail=detail)
+
+    def _kind(self, decision: bytes) -> str:
+        """Return the kind of a decision: its first field, which needs no other to be read."""
+        header = self._codec.header("Decision")
+        if not decision.startswith(header):
+            return str(self._codec.decode("Decision", decision)["kind"])
+        size, at = long_of(decision, len(header))
+        return decision[at : at + size].decode()
 
 
 def _without_trace(expected: Outcome) -> Outcome:

@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 
 from izin.console.cli import app
 from izin.local import create_database, drop_database
-from izin.runtime.kafka import admin
+from izin.runtime.kafka import admin, producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
 from tests.integration.replay.rebuild_harness import RebuildHarness
+from tests.support.builders import BRAND, CUSTOMER
 from tests.support.order.workers import Worker, all_held, until
-from tests.support.replay.letters import LetterHarness, Run
+from tests.support.replay.letters import CODEC, LetterHarness, Run
 
 SECRETS = json.dumps(["a fake secret of thirty-two characters"])
 PARTITIONS = 2
@@ -53,6 +54,24 @@ def worker(topics: KafkaSettings, tmp_path_factory: pytest.TempPathFactory) -> I
     until(lambda: all_held([worker], PARTITIONS), within=60, what="worker")
     yield worker
     worker.kill()
+
+
+@pytest.fixture(scope="module")
+def brand(topics: KafkaSettings) -> None:
+    """Publish a brand, so that producers know it."""
+    value = {
+        "brand_code": BRAND,
+        "iys_code": BRAND,
+        "customer_id": CUSTOMER,
+        "name": "Örnek",
+        "activated_at": None,
+        "loading_deadline": None,
+        "status": "active",
+    }
+    writer = producer(topics)
+    written = CODEC.encode("Brand", value)
+    writer.produce(topics.topics.brands.name, key=str(BRAND).encode(), value=written)
+    assert writer.flush(20) == 0
 
 
 @pytest.fixture(scope="module")

@@ -17,23 +17,6 @@ pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures(
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def brand(letters: LetterHarness) -> None:
-    """Publish a brand, so that producers know it."""
-    value = {
-        "brand_code": BRAND,
-        "iys_code": BRAND,
-        "customer_id": "acme",
-        "name": "Örnek",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    topic = letters.settings.topics.brands.name
-    letters.writer.produce(topic, key=str(BRAND).encode(), value=CODEC.encode("Brand", value))
-    assert letters.writer.flush(20) == 0
-
-
 def corrected(izin: Run, name: str, *words: str) -> str:
     """Correct a letter; return the id of the new event."""
     done = izin("publish", "--corrects", name, *words, "--by", "ada", "--output", "json")

@@ -1,8 +1,6 @@
 """Decisions that the ledger could not take are written again; admission would find them decided."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,34 +13,15 @@ from izin.replay.letters.plan import Planner
 from izin.replay.letters.redrive import Redriver, RedriveStatement
 from izin.replay.letters.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
-from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.messages import TopicMessages
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
 from tests.support.order.harness import SUPPRESSIONS
+from tests.support.replay.ingesting import ingesting
 from tests.support.replay.letters import CODEC, LetterHarness
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 EVERYTHING = Selection()
 KEY = a_key().encode()
-
-
-@asynccontextmanager
-async def ingesting(ledger: Ledger, settings: KafkaSettings) -> AsyncIterator[None]:
-    """Have the ledger take decisions meanwhile."""
-    ingester = Ingester(
-        ledger=ledger,
-        topic_messages=TopicMessages(CODEC, settings.topics),
-        codec=CODEC,
-        settings=settings,
-        clock=lambda: datetime.now(UTC),
-        wait=timedelta(seconds=0.1),
-    )
-    task = asyncio.create_task(ingester.run())
-    yield
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_decisions_are_taken_once_the_ledger_can(
