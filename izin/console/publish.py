@@ -48,27 +48,43 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+BrandOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
+    ),
+]
+ChannelOption = Annotated[
+    str,
+    typer.Option(
+        "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
+    ),
+]
+RecipientOption = Annotated[
+    str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
+]
+SourceOption = Annotated[str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(help="Your own reference; the same one with the same --date has no effect."),
+]
+CorrectsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LETTER",
+        help="A dead letter (partition/offset) that this corrects. What is not given is taken from "
+        "it; an ONAY needs --date, unless the letter is an ONAY with a valid one.",
+    ),
+]
+
+
 def publish(
     *,
-    brand: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode).", show_default=False
-        ),
-    ] = None,
-    channel: Annotated[
-        str,
-        typer.Option(
-            "--type", help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail)."
-        ),
-    ] = "",
-    recipient: Annotated[
-        str, typer.Option(help="Phone number or e-mail address, in any usual notation.")
-    ] = "",
+    brand: BrandOption = None,
+    channel: ChannelOption = "",
+    recipient: RecipientOption = "",
     status: Annotated[str, typer.Option(help="ONAY (opt-in) or RET (opt-out).")] = "",
-    source: Annotated[
-        str, typer.Option(help="Where it was given: a source of İYS, as HS_WEB.")
-    ] = "",
+    source: SourceOption = "",
     recipient_type: Annotated[
         str, typer.Option(help="BIREYSEL (consumer, the default) or TACIR (merchant).")
     ] = "",
@@ -76,18 +92,8 @@ def publish(
         str | None, typer.Option(help="When it was given, in Turkish time. Default: now.")
     ] = None,
     time_of_day: TimeOfDayOption = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(help="Your own reference; the same one with the same --date has no effect."),
-    ] = None,
-    corrects: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LETTER",
-            help="A dead letter (partition/offset) that this corrects. What is not given is taken "
-            "from it; an ONAY needs --date, unless the letter is an ONAY with a valid one.",
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
+    corrects: CorrectsOption = None,
     by: ByIfKnownOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:

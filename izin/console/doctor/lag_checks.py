@@ -134,5 +134,6 @@ def of_dead_letters(count: int, acknowledged: int | None) -> Finding:
         "dead-letters",
         f"{waiting} records of the last 24 hours could not be processed"
         f"{unknown if acknowledged is None else ''}; where each is and what is wrong with it: "
-        "izin dead-letters; once that is dealt with: izin dead-letters acknowledge --help",
+        "izin dead-letters; once its cause is gone they come back by: izin dead-letters redrive "
+        "--help; what needs no more attention: izin dead-letters acknowledge --help",
     )

@@ -222,8 +222,7 @@ def _value(value: object) -> str:
 
 
 def _decision(fact: RecordedFact) -> str:
-    event = fact.data["event"]
-    violations = fact.data.get("violations") or ()
+    event, violations = fact.data["event"], fact.data.get("violations") or ()
     return _joined(
         f"{_stated(fact.status, event)}, from {event['origin']}",
         _DECISIONS.get(fact.data["reason"], fact.data["reason"]),

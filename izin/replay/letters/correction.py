@@ -3,7 +3,8 @@
 What is not given is taken from the letter, as far as it can be read, but for what would make a
 consent of what was none: the date of an ONAY (opt-in) is given, or is that of an ONAY that was not
 refused for its date; it never counts from now. An opt-out (RET) without a date counts from when we
-first received it. The same correction is the same event, so that it may be repeated.
+first received it. A letter has one correction, whose id is made of the letter's place alone: so it
+may be repeated, and nobody is to be guessed from it.
 """
 
 from collections.abc import Mapping
@@ -71,9 +72,8 @@ class Correction:
             if parsed.consent_date is None and parsed.status != Status.RET:
                 raise UndatedCorrectionError(self.letter.name)
         counts_from_then = parsed.status == Status.RET and is_same
-        identity = "|".join(parsed.identity)
         origin = EventOrigin(
-            event_id=message_event_id(ORIGIN, self.letter.place.key, identity),
+            event_id=message_event_id(ORIGIN, self.letter.place.key, ""),
             origin=ORIGIN,
             received_at=appended_at(self.letter) if counts_from_then else now,
             cause=self.cause,

@@ -173,12 +173,13 @@ def test_correction_makes_no_date_of_a_consent_up(letter: Letter, given: dict[st
 
 
 def test_correction_is_the_same_event_when_repeated() -> None:
-    """Another date, or another letter's bytes, make another one; the cause stays."""
+    """A letter has one correction, whatever is given; its cause is the letter's event."""
     letter = a_letter(an_event(event_id="wrong"))
-    first, again = (corrected(letter)[1] for _ in range(2))
-    other = corrected(letter, consent_date="2026-03-02 15:00:00")[1]
+    first = corrected(letter)[1]
+    again = corrected(letter, consent_date="2026-03-02 15:00:00")[1]
+    other = corrected(a_letter(an_event(event_id="other")))[1]
     assert first.event_id == again.event_id != other.event_id
-    assert first.cause == other.cause == "wrong"
+    assert first.cause == again.cause == "wrong"
     nameless = corrected(a_letter(an_event(event_id="")))[1]
     unreadable = corrected(a_letter(an_event(), value=b"junk"), status="RET")[1]
     assert len({nameless.cause, unreadable.cause, "wrong"}) == 3
