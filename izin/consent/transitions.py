@@ -61,6 +61,9 @@ class Event(StrEnum):
     REQUEUE = "requeue"
     """A person, or a newly registered brand, makes it be decided again."""
     EXPIRE = "expire"
+    EXTEND = "extend"
+    """It expired by a wrong calendar or wrong terms of its brand; by the right ones its term goes
+    on."""
 
 
 OPEN = (State.IN_FLIGHT, State.AWAITING_RESULT, State.UNKNOWN)
@@ -88,6 +91,7 @@ _ENTRIES: Mapping[Event, Mapping[State, tuple[State, ...]]] = {
     Event.EXPIRE: {
         State.EXPIRED: (*WAITING, *OPEN, *SETTLED, State.PARKED, State.EXPIRED),
     },
+    Event.EXTEND: {State.PENDING: (State.EXPIRED,)},
 }
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
@@ -136,7 +140,7 @@ def diagram() -> str:
 def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
-    It is between the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
+    It is between the marker comments of ``sinks/ledger/migrations/0007_extended_terms.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)

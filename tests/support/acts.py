@@ -37,6 +37,7 @@ ACTS: Mapping[str, str] = {
     "ledger bootstrap": "restore partitions",
     "replay run": "rebuild",
     "ledger archive": "archive history",
+    "deadlines rule-again": "count terms again",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 

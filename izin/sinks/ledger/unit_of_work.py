@@ -77,6 +77,10 @@ class UnitOfWork:
             self.add_movement(_breach(written, self.now))
         return written
 
+    def written(self, row: ConsentRow) -> ConsentRow:
+        """Return ``row`` as it will be written, where it changes."""
+        return self._after.get(row.key, row)
+
     def _publish_permission(self, row: ConsentRow, previous: bool | None) -> None:
         """Publish the permission of ``row``; only one that is given has retailers."""
         self._messages.append(

@@ -168,6 +168,18 @@ def requeue(row: ConsentRow) -> ConsentRow:
     )
 
 
+def extend(row: ConsentRow, brand: Brand, now: datetime, *, calendar: Calendar) -> ConsentRow:
+    """Return a row that expired for its term alone, with the term that it has by this calendar and
+    these terms; it is due again, before it is ruled, where that ends later and goes on.
+    """
+    ended_at = row.expires_at
+    row = with_terms(row, brand, now, calendar=calendar)
+    is_later = row.expires_at is None or ended_at is None or row.expires_at > max(ended_at, now)
+    if row.reason != ActionReason.TERM_ENDED or not is_later:
+        return row
+    return transition(row, Event.EXTEND, reason=None, code=None, next_attempt_at=None)
+
+
 def refuse(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row whose content İYS refuses."""
     return transition(row, Event.REFUSE, action=Action.NOTHING, reason=reason, code=code)

@@ -63,6 +63,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "replay run": ("replay", "run", "{plan}", "--execute"),
     "ledger archive": ("ledger", "archive", "{archive}"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
+    "deadlines rule-again": ("deadlines", "rule-again", "--yes"),
 }
 """How each is ordered, in an installation where each has something to change."""
 

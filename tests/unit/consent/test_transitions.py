@@ -57,11 +57,14 @@ def test_an_unknown_outcome_is_never_claimed():
     assert after(State.UNKNOWN, Event.RETRY) is State.RETRYABLE
 
 
-def test_an_expired_obligation_is_never_sent_again():
-    """m.7/12: a new consent is needed, not another try."""
-    assert {target for state, target in WRITTEN_CHANGES if state is State.EXPIRED} == {
-        State.NOT_NEEDED
+def test_an_expired_obligation_comes_back_by_another_term_alone():
+    """m.7/12: a new consent is needed, not another try; unless the term was counted wrongly."""
+    assert {event for state, event in TRANSITIONS if state is State.EXPIRED} == {
+        Event.EXPIRE,
+        Event.EXTEND,
+        Event.SETTLE,
     }
+    assert {state for state, event in TRANSITIONS if event is Event.EXTEND} == {State.EXPIRED}
 
 
 def test_a_parked_obligation_can_be_requeued():

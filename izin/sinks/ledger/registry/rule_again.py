@@ -1,6 +1,6 @@
 """Rule the records of a brand again, after the brand has changed or by a person's order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -49,16 +49,32 @@ async def rule_again(  # noqa: PLR0913 - one loop for both orders
             if not rows:
                 return seen
             changes = UnitOfWork(topic_messages, now=now)
-            of_others: list[OtherCustomerOptIn] = []
-            for row in rows:
-                if brand is not None and _was_of_another(row, brand) and by is None:
-                    of_others.append(
-                        OtherCustomerOptIn(brand_code=brand.brand_code, customer_id=row.customer_id)
-                    )
-                seen += _rule(changes, row, brand, ledger.calendar, by=by)
+            ruled, of_others = rule_page(changes, rows, brand, ledger.calendar, by=by)
+            seen += ruled
             await changes.write(connection)
         alert(of_others)
         after = rows[-1].key
+
+
+def rule_page(
+    changes: UnitOfWork,
+    rows: Iterable[ConsentRow],
+    brand: Brand | None,
+    calendar: Calendar,
+    *,
+    by: str | None = None,
+) -> tuple[int, list[OtherCustomerOptIn]]:
+    """Rule some records of ``brand`` as :func:`rule_again` does; return how many, and the opt-ins
+    of other customers among them, which are to be alerted of once the changes are written.
+    """
+    seen, of_others = 0, []
+    for row in rows:
+        if brand is not None and _was_of_another(row, brand) and by is None:
+            of_others.append(
+                OtherCustomerOptIn(brand_code=brand.brand_code, customer_id=row.customer_id)
+            )
+        seen += _rule(changes, row, brand, calendar, by=by)
+    return seen, of_others
 
 
 def _was_of_another(row: ConsentRow, brand: Brand | None) -> bool:

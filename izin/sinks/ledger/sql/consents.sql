@@ -71,3 +71,13 @@ WHERE brand_code = %(brand_code)s AND state IN ('pending', 'retryable', 'parked'
 ORDER BY key
 LIMIT %(size)s
 FOR UPDATE
+
+-- name: claim-terms
+-- Claim records of a brand whose terms are still of use, to be counted again: those that are not settled, and those that
+-- expired for their term alone.
+SELECT * FROM consents
+WHERE brand_code = %(brand_code)s AND key > %(after)s
+    AND (state IN ('pending', 'retryable', 'parked', 'unknown') OR state = 'expired' AND reason = 'term-ended')
+ORDER BY key
+LIMIT %(size)s
+FOR UPDATE

@@ -15,6 +15,7 @@ from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
+from izin.console.deadlines.terms import rule_again
 from izin.console.terminal.arguments import BrandArgument
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -35,6 +36,7 @@ from izin.sinks.ledger.deadlines import Margin, OpenOptOut
 from izin.sinks.ledger.reads import Parked
 
 app = typer.Typer()
+app.command("rule-again")(rule_again)
 
 _COLUMNS = {
     "brand_code": "brand",
