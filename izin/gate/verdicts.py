@@ -27,7 +27,7 @@ from izin.gate.state import GateState
 from izin.runtime.api_keys.access import outside
 from izin.runtime.settings import GateSettings
 from izin.schemas.api_keys import ApiKey
-from izin.schemas.may_send_api import ReceiptKind
+from izin.schemas.may_send_api import ReceiptKind, digest_line
 
 ACTIVE: Final = "active"
 """The status of a brand that may send."""
@@ -265,7 +265,7 @@ async def judge_all(judge: Judge, question: AskedQuestion) -> Verdicts:
         if hashed is not None:
             for text, one in zip(texts, found, strict=True):
                 recipient = text if one.recipient is None else one.recipient
-                hashed.update(f"{start}{recipient}\t{one.verdict.reason}\n".encode())
+                hashed.update(digest_line(f"{start}{recipient}", one.verdict.reason))
     return Verdicts(
         recipients=kept,
         json=parts,

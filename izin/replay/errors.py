@@ -11,7 +11,9 @@ OurError                    (izin.consent.errors)
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
 ├── EmptySelectionError     a selection contradicts itself
-└── UnfitSelectionError     a replay cannot be made of a part like that
+├── UnfitSelectionError     a replay cannot be made of a part like that
+├── NothingToExecuteError   the plan is of a replay that changes nothing
+└── UnverifiedListError     a list is not the one that the gate answered
 """
 
 from collections.abc import Sequence
@@ -25,6 +27,20 @@ class UnreadablePlanError(SourceError):
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path.name}: {why}; plan the replay again")
+
+
+class NothingToExecuteError(SourceError):
+    """The plan of a replay that changes nothing, so that there is nothing to execute."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path.name} has nothing to execute; izin replay show prints its result")
+
+
+class UnverifiedListError(SourceError):
+    """A list of recipients that is not the one of a receipt of the gate."""
+
+    def __init__(self, path: Path, receipt_id: str, why: str) -> None:
+        super().__init__(f"{path.name}, receipt {receipt_id}: {why}")
 
 
 class EmptySelectionError(SourceError):
@@ -64,7 +80,7 @@ class OtherPlanError(OurError):
     """The file of a dry run has the plan of another one."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path.name} is the plan of something else; name a new file")
+        super().__init__(f"{path.name} has the plan of something else; name another file (--plan)")
 
 
 class UnfitSelectionError(SourceError):

@@ -6,7 +6,7 @@ plan is a folder of its work, by which a replay that was stopped goes on.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import sha256
@@ -97,13 +97,7 @@ class Plan:
         """Write it to ``path``, all or nothing: a plan names recipients, so only its owner reads
         it.
         """
-        written = _bytes({**self._values(), "digest": self.digest})
-        new = path.with_name(f"{path.name}.new")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(written)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        write_private(path, [_bytes({**self._values(), "digest": self.digest})])
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -173,6 +167,18 @@ class Plan:
             "made_at": self.made_at.isoformat(),
             "by": self.by,
         }
+
+
+def write_private(path: Path, parts: Iterable[bytes]) -> None:
+    """Write ``parts`` one after the other to ``path``, all or nothing; only its owner may read
+    it.
+    """
+    new = path.with_name(f"{path.name}.new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.writelines(parts)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def work_folder(path: Path) -> Path:

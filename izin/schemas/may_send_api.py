@@ -16,3 +16,10 @@ class ReceiptKind(TextEnum):
     """One record with counts and a digest of all answers."""
     DECISION = "decision"
     """A record for each recipient."""
+
+
+def digest_line(key: str, reason: str) -> bytes:
+    """Return what the digest of a list covers for one recipient: its canonical key, or what was
+    given in place of a valid address, and the reason of the answer.
+    """
+    return f"{key}\t{reason}\n".encode()

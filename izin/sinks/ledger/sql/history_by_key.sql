@@ -1,0 +1,26 @@
+-- name: slice
+-- The movements of a slice of the keys, up to the heads that a plan names, key by key in the order of their recording.
+SELECT m.kind, m.customer_id, m.key, m.event_id, m.status, m.occurred_at, m.recorded_at, m.data, m.decision
+FROM movements AS m
+JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+    ON m.shard = h.shard AND m.place <= h.place
+WHERE hashtextextended(m.key, 0) BETWEEN %(low)s AND %(high)s
+    AND m.kind IN ('decision', 'bootstrap', 'call', 'answer', 'observation', 'outcome', 'receipt')
+    AND m.key ~ '^[0-9]+/'
+    AND (%(brands)s::text[] IS NULL OR split_part(m.key, '/', 1) = ANY(%(brands)s))
+ORDER BY hashtextextended(m.key, 0), m.key, m.recorded_at, m.shard, m.place
+
+-- name: of-keys
+-- The same for these keys.
+SELECT m.kind, m.customer_id, m.key, m.event_id, m.status, m.occurred_at, m.recorded_at, m.data, m.decision
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
+    ON m.shard = h.shard AND m.place <= h.place
+WHERE m.kind IN ('decision', 'bootstrap', 'call', 'answer', 'observation', 'outcome', 'receipt')
+ORDER BY m.key, m.recorded_at, m.shard, m.place
+
+-- name: erased
+-- How many keys were erased with their history, of these customers or of all.
+SELECT count(*) AS keys FROM erasures
+WHERE erased_at IS NOT NULL AND (%(customers)s::text[] IS NULL OR customer_id = ANY(%(customers)s))
