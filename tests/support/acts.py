@@ -93,6 +93,7 @@ OTHERS: Mapping[str, str] = {
     "replay rebuild": READS,
     "replay show": READS,
     "retention list": READS,
+    "replay what-if": READS,
     "retention holds": READS,
     "sequences list": READS,
 }

@@ -28,6 +28,7 @@ from izin.console.replay.selection_options import (
     UntilOption,
     selection_of,
 )
+from izin.console.replay.what_if import what_if
 from izin.console.terminal.arguments import ByOption, actor_if_named
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.output import (
@@ -48,6 +49,8 @@ app = typer.Typer(
     "stopped goes on; both name recipients, and only their owner may read them.",
     no_args_is_help=True,
 )
+
+app.command("what-if")(what_if)
 
 PlanArgument = Annotated[
     Path,
@@ -178,7 +181,7 @@ def show(
         found = kind_of_plan(plan, path).summary(plan, path, unmasked=unmasked)
     if output is OutputFormat.TABLE:
         out.print(
-            f"{plan.kind} {plan.target}, planned by {plan.by}, digest {plan.digest}",
+            f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",
             soft_wrap=True,
             highlight=False,
             markup=False,

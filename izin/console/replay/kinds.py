@@ -15,12 +15,14 @@ REBUILD = "rebuild"
 DESIRED_CONSENTS = "desired-consents"
 LEDGER = "ledger"
 PERMISSIONS = "permissions"
+WHAT_IF = "what-if"
 
 _KINDS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         (REBUILD, DESIRED_CONSENTS): "izin.console.replay.desired_consents:DesiredConsentsReplay",
         (REBUILD, LEDGER): "izin.console.replay.ledger:LedgerReplay",
         (REBUILD, PERMISSIONS): "izin.console.replay.permissions:PermissionsReplay",
+        (WHAT_IF, ""): "izin.console.replay.what_if_plan:WhatIfReplay",
     }
 )
 """Where each kind is, by the kind and target of its plans. A target that is a list of names, as of

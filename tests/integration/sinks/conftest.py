@@ -76,12 +76,18 @@ async def ledger(ledger_settings: LedgerSettings) -> AsyncIterator[Ledger]:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """Give the clock of the sinks, which shows the real time until a test advances it."""
+    return Clock()
+
+
+@pytest.fixture
 async def harness(
-    ledger: Ledger, iys: SimulatorAdmin, iys_settings: IysSettings
+    ledger: Ledger, iys: SimulatorAdmin, iys_settings: IysSettings, clock: Clock
 ) -> AsyncIterator[SinkHarness]:
     """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
     settings = KafkaSettings(topic_prefix="", partitions=1)
-    codec, clock = Codec(), Clock()
+    codec = Codec()
     pacer = InterruptiblePacer(ledger, Pace(rate=500), address="test")
     await pacer.begin()
     store = LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")

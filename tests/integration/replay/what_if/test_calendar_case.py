@@ -1,0 +1,187 @@
+"""The worked case of docs/replaying.md: a wrong calendar for two weeks, found and put right."""
+
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.consent.business_days import Calendar
+from izin.console.sending.receipt import receipt_path
+from izin.sinks.ledger.history import verify
+from tests.integration.replay.what_if.calendar_case import (
+    DAYS,
+    NOON,
+    RIGHT,
+    WRONG,
+    answered,
+    closed,
+    go_to,
+    json_of,
+    list_receipt,
+    scrubbed,
+    take,
+)
+from tests.integration.sinks.sink_harness import A_SECOND, Izin, SinkHarness, a_phone, given_at
+from tests.support.builders import BRAND
+
+pytestmark = pytest.mark.database
+
+IN_TIME, LATE, LATE_LISTED, EXPIRED = map(a_phone, range(1, 5))
+OLD, NEW = f"--open-day={WRONG}", f"--closed-day={RIGHT}"
+
+
+async def live_two_weeks(harness: SinkHarness) -> dict[str, str]:
+    """Have a consent registered in time, two too late, and one expire too early; have the gate
+    asked about them, and return the answers to a list.
+    """
+    noon = harness.clock().replace(microsecond=0)
+
+    await harness.register(given_at(noon, event_id="a", recipient=IN_TIME))
+    await harness.ingest(
+        given_at(noon, event_id="b", recipient=LATE),
+        given_at(noon, event_id="c", recipient=LATE_LISTED),
+    )
+    go_to(harness, DAYS.at(4, NOON))
+    assert await harness.bulk()
+    assert await harness.settle()
+    assert await harness.states_of([LATE, LATE_LISTED]) == ["accepted", "accepted"]
+
+    go_to(harness, DAYS.at(5, NOON))
+    at, listed = harness.clock(), {IN_TIME: "registered", LATE_LISTED: "registered"}
+    await take(
+        harness,
+        answered(1, LATE, at),
+        answered(2, LATE, at, message_class="delivery", reason="exempt"),
+        answered(3, IN_TIME, at),
+        list_receipt(4, listed, at),
+    )
+
+    go_to(harness, DAYS.at(6, NOON))
+    await harness.ingest(given_at(DAYS.at(6, time(11)), event_id="d", recipient=EXPIRED))
+    go_to(harness, DAYS.at(9, time(23, 59, 59)) + A_SECOND)
+    assert await harness.scheduler.expire()
+    assert await harness.states_of([EXPIRED]) == ["expired"]
+    return listed
+
+
+async def test_wrong_calendar_is_found_and_put_right(
+    harness: SinkHarness, izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Who was sent to is known; what had expired is registered; who must be asked again was; then
+    ledger, İYS and the right answers agree.
+    """
+    listed = await live_two_weeks(harness)
+    receipt = list_receipt(4, listed, DAYS.at(5, NOON))["receipt_id"]
+    file = scrubbed(tmp_path, listed, receipt)
+
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
+    asked = ("replay", "what-if", "--plan", tmp_path / "plan", OLD, NEW)
+    done = await izin(*asked, "--list", file, "--output=json")
+    assert done.exit_code == 1, done.stderr
+    result = json_of(done)
+    counts = {(one["from"], one["to"]): one["recipients"] for one in result["counts"]}
+    assert counts["ONAY in-time", "ONAY too-late"] == 2
+    assert counts["ONAY expired", "ONAY open"] == 1
+    assert counts["yes: registered", "no: void"] == 2
+    assert result["sent_by_wrong_answers"] == 2
+    wrong = [one for one in result["changes"] if one["change"] == "sent"]
+    assert {one["recipient"] for one in wrong} == {"+90***02", "+90***03"}
+    assert len(result["next_steps"]) == 3
+    await assert_shown(izin, asked, tmp_path, file, receipt)
+
+    await put_right(harness, izin, monkeypatch)
+
+    since = harness.clock()
+    await take(
+        harness,
+        answered(5, EXPIRED, since),
+        answered(6, LATE_LISTED, since, may_send=False, reason="opted-out"),
+    )
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(WRONG))
+    again = ("replay", "what-if", "--plan", tmp_path / "after", OLD, NEW)
+    left = await izin(*again, f"--since={since.isoformat()}", "--output=json")
+    assert left.exit_code == 0, left.stderr
+    found = json_of(left)
+    assert (found["sent_by_wrong_answers"], found["withheld_by_wrong_answers"]) == (0, 0)
+    answers = [(one["from"], one["to"]) for one in found["counts"] if one["change"] == "answer"]
+    assert answers == [("no: void", "yes: registered")]
+    await assert_agreement(harness)
+
+
+def tables(folder: Path) -> list[Path]:
+    """Return the tables with whole recipients in the folder of a plan's work."""
+    return list(folder.glob("*/changes-unmasked.csv"))
+
+
+async def assert_shown(
+    izin: Izin, asked: tuple[object, ...], folder: Path, file: Path, receipt: str
+) -> None:
+    """Run the same command again: it prints the same, whole recipients are in a file for its owner
+    alone, and there is nothing to execute. Other options or another list are refused.
+    """
+    again = await izin(*asked, "--list", file, "--unmasked")
+    assert again.exit_code == 1
+    assert "sent: +90***02 MESAJ BIREYSEL" in again.stdout
+    assert LATE not in again.stdout + again.stderr
+    assert "izin deadlines rule-again" in again.stderr
+    (table,) = tables(folder / "plan.work")
+    assert LATE in table.read_text("utf-8")
+    assert table.stat().st_mode & 0o077 == 0
+    shown = await izin("replay", "show", folder / "plan")
+    assert (shown.exit_code, "sent by wrong answers: 2" in shown.stdout) == (1, True)
+    assert (await izin("replay", "run", folder / "plan")).exit_code == 3
+    other = await izin(*asked[:4], f"--closed-day={RIGHT}")
+    assert (other.exit_code, "other options" in other.stderr) == (3, True)
+    changed = scrubbed(folder, {IN_TIME: "registered", LATE_LISTED: "opted-out"}, receipt)
+    parted = ("replay", "what-if", "--plan", folder / "parted", OLD, "--list", changed)
+    refused = await izin(*parted, "--receipt", receipt)
+    receipt_path(changed).unlink()
+    unknown = await izin(*parted)
+    assert (unknown.exit_code, "--receipt" in unknown.stderr) == (3, True)
+    assert (refused.exit_code, "digest differs" in refused.stderr) == (3, True)
+
+
+async def put_right(harness: SinkHarness, izin: Izin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restart the sink with the right calendar, count terms again, and ask who must be asked."""
+    monkeypatch.setenv("IZIN_EXTRA_CLOSED_DAYS", closed(RIGHT))
+    harness.ledger.calendar = Calendar(extra_closed_days=frozenset({RIGHT}))
+    dry = await izin("deadlines", "rule-again", "--output=json")
+    assert json_of(dry)["brands"][0] == {
+        "brand_code": BRAND,
+        "records": 1,
+        "sooner": 0,
+        "later": 1,
+        "extended": 1,
+        "expired": 0,
+    }
+    assert await harness.states_of([EXPIRED]) == ["expired"]
+    assert (await izin("deadlines", "rule-again", "--yes")).exit_code == 0
+    assert await harness.columns("state", "action", recipient=EXPIRED) == ("pending", "send")
+
+    go_to(harness, datetime.now(UTC) + timedelta(seconds=2))
+    now = harness.clock().replace(microsecond=0)
+    withdrawn = {"status": "RET", "source": "HS_KARAR"}
+    await harness.ingest(
+        given_at(now, event_id="e", recipient=LATE, **withdrawn),
+        given_at(now, event_id="f", recipient=LATE_LISTED, **withdrawn),
+    )
+    while await harness.opt_out():
+        pass
+    harness.advance(A_SECOND * 2)
+    again = harness.clock().replace(microsecond=0)
+    await harness.ingest(given_at(again, event_id="g", recipient=LATE))
+    while await harness.bulk():
+        pass
+    assert await harness.settle()
+    assert await harness.settle()  # a batch each: what is overdue goes apart
+    assert set(await harness.states_of([LATE, LATE_LISTED, EXPIRED])) == {"accepted"}
+
+
+async def assert_agreement(harness: SinkHarness) -> None:
+    """Ledger and İYS hold the same, what is permitted is so, and the history is whole."""
+    recipients = [IN_TIME, LATE, LATE_LISTED, EXPIRED]
+    rows = [await harness.row(one) for one in recipients]
+    held = harness.iys.register()
+    assert [one.registered for one in rows] == [held[one] for one in recipients]
+    assert [one.may_send for one in rows] == [True, True, False, True]
+    assert not (await verify.verify(harness.ledger, [])).faults
