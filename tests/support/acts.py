@@ -91,9 +91,8 @@ OTHERS: Mapping[str, str] = {
     "privacy list": READS,
     "receipts show": READS,
     "replay rebuild": READS,
-    "replay show": READS,
-    "retention list": READS,
     "replay what-if": READS,
+    "retention list": READS,
     "retention holds": READS,
     "sequences list": READS,
 }
