@@ -59,7 +59,7 @@ class LiveGroupError(OurError):
     """Processes run that the execution would work against; nothing was executed."""
 
     def __init__(self, what: str, count: int, remedy: str) -> None:
-        super().__init__(f"{count} {what} run; {remedy}, then execute the plan again")
+        super().__init__(f"{count} {what} run; {remedy}, then give the command again")
 
 
 class InputLostError(OurError):

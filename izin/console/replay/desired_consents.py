@@ -16,14 +16,16 @@ from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.results import PartitionResult, read_changes
 from izin.replay.plan import Plan, work_folder
 from izin.runtime.kafka import codec
-from izin.runtime.observe import configure, mask
-from izin.runtime.settings import LedgerSettings, LogSettings, StreamSettings
+from izin.runtime.observe import mask
+from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 
 _SHOWN = 20
 """Rows of a table; all are in the folder of the work."""
 _COLUMNS = {"key": "key", "kind": "it is", "fields": "what differs"}
 _NEXT = {
+    ChangeKind.UNREADABLE: "unreadable rows stop the order workers: stop them, delete the topic, "
+    "create it again (izin doctor --fix), and plan again, which restores it",
     ChangeKind.NEWER: "newer rows stay: was a row written by hand, or are opt-ins paused "
     "(izin doctor)? izin explain shows what is known of a recipient",
     ChangeKind.SURPLUS: "surplus rows stay: publish the opt-out that should stand, or erase the "
@@ -53,7 +55,6 @@ class DesiredConsentsReplay:
 
     def execute(self, plan: Plan, path: Path, *, by: str) -> None:
         """Write what is missing or differs."""
-        configure(LogSettings(level="error"))
         ledger = LedgerSettings()
         with showing("partitions written") as progress:
             switch.execute(_installation(), ledger, plan, path, by=by, report=progress)

@@ -2,6 +2,7 @@
 
     missing     should stand and does not: to be written
     differing   stands otherwise than it should, and is no newer: to be written
+    unreadable  a row that is none: stays, for it stops the workers until the topic is made again
     newer       a newer row stands than any event explains: stays, for a person to look at
     surplus     stands and no event explains it: stays, for a person to look at
     unjudged    the events that would explain it are gone, or it was erased: stays
@@ -15,7 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from izin.consent.model import Consent
+from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import merge
 from izin.replay.order_state.rows import CanonicalRows
 from izin.replay.order_state.shadow import Shadow
@@ -25,6 +26,7 @@ from izin.replay.selection import Selection
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.records import consent_to_avro
+from izin.streams.errors import StateError
 from izin.streams.state.packing import facts_of
 from izin.streams.state.state import erased_until
 
@@ -34,6 +36,7 @@ class ChangeKind(StrEnum):
 
     MISSING = "missing"
     DIFFERING = "differing"
+    UNREADABLE = "unreadable"
     NEWER = "newer"
     SURPLUS = "surplus"
     UNJUDGED = "unjudged"
@@ -139,7 +142,12 @@ class Comparison:
         try:
             found = self._codec.decode_consent(theirs)
         except UndecodableError:
-            return Change(ChangeKind.DIFFERING, key, {"row": ("not readable", "readable")}, ours)
+            return Change(ChangeKind.UNREADABLE, key, {}, None)
+        if found.law_version > LAW_VERSION:
+            raise StateError(
+                f"desired-consents has a row of law version {found.law_version}, and this release "
+                f"knows {LAW_VERSION}; use the newer release"
+            )
         if found.order > wanted.order:
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
             return Change(kind, key, _fields(found, wanted), None)

@@ -7,7 +7,7 @@ history has the decisions on them, they are read from there.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,10 +15,11 @@ from typing import Any
 
 from izin.consent.errors import SourceError
 from izin.replay.bounds import bounds_of
-from izin.replay.errors import InputLostError
+from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.history import HistoryReach, history_reach
 from izin.replay.plan import Bounds, Plan
 from izin.replay.selection import Selection
+from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
@@ -29,6 +30,7 @@ from izin.streams.ownership.positions import DecidedOffsets, Positions
 
 KIND = "rebuild"
 TARGET = "desired-consents"
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
 
     Raises:
         InputLostError: the lanes are not those that were decided.
+        LiveGroupError: order workers decide meanwhile, so that no offsets belong together.
         PositionAheadError: a lane ends before what was decided of it.
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
@@ -61,12 +64,7 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
     rows = topics.desired_consents.name
-    with closing(DecidedOffsets(settings, installation.codec)) as decided:
-        positions = decided.positions()
-    cluster_id, found = bounds_of(
-        settings,
-        {**dict.fromkeys(lanes, False), rows: True, topics.positions.name: True},
-    )
+    positions, cluster_id, found = _at_rest(installation, lanes)
     for number, one in positions.items():
         _check_lanes(settings, cluster_id, found, number, one)
     lost = sorted(
@@ -92,6 +90,22 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         made_at=datetime.now(UTC),
         by=by,
     )
+
+
+def _at_rest(
+    installation: Installation, lanes: Collection[str]
+) -> tuple[Mapping[int, Positions], str, Mapping[str, Bounds]]:
+    """Return the positions, the cluster's id and the bounds of all topics, of one moment."""
+    settings, topics = installation.kafka, installation.kafka.topics
+    still = {topics.desired_consents.name: True, topics.positions.name: True}
+    with closing(DecidedOffsets(settings, installation.codec)) as decided:
+        for _ in range(_ATTEMPTS):
+            positions = decided.positions()
+            cluster_id, found = bounds_of(settings, {**dict.fromkeys(lanes, False), **still})
+            if decided.positions() == positions:
+                return positions, cluster_id, found
+    count = members(settings, installation.streams.group(settings))
+    raise LiveGroupError("order workers", count, "stop them")
 
 
 def partitions_of(plan: Plan, settings: KafkaSettings) -> list[int]:

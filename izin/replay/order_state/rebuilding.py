@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from izin.replay.errors import InputLostError, OtherPlanError, PlanMovedError
+from izin.replay.errors import OtherPlanError, PlanMovedError
 from izin.replay.order_state.comparison import Comparison
 from izin.replay.order_state.erased_keys import settle_erased
 from izin.replay.order_state.planning import (
@@ -51,7 +51,6 @@ def dry_run(  # noqa: PLR0913  # where, what of it, by whom, and how
     Raises:
         OtherPlanError: ``path`` has the plan of something else.
         PlanMovedError: the plan in it no longer holds.
-        InputLostError: the plan needs the history, and there is no ledger any more.
         and as ``plan_of``.
     """
     now = plan_of(installation, selection, by=by)
@@ -63,13 +62,27 @@ def dry_run(  # noqa: PLR0913  # where, what of it, by whom, and how
         plan.check(now)
     else:
         plan.write(path)
-    if plan.history:
-        if installation.ledger is None:
-            raise InputLostError(f"{path.name} needs the history; set DATABASE_URL")
+    if plan.history and installation.ledger is not None:
         partitions = installation.kafka.partitions
         divide_history(installation.ledger, plan.history, work_folder(path), partitions, report)
     _rebuild(installation, plan, path, workers, report)
+    _check_starts(installation, plan)
     return plan
+
+
+def _check_starts(installation: Installation, plan: Plan) -> None:
+    """Raise PlanMovedError where retention has removed records that may not have been read: a
+    reader that begins at the first one does not notice.
+    """
+    settings = installation.kafka
+    moved = [
+        f"{lane}[{number}] begins at {start}, not {plan.topics[lane].starts[number]}"
+        for lane in (settings.topics.events.name, settings.topics.express.name)
+        for number, (start, _) in kafka.watermarks(settings, lane).items()
+        if start > plan.topics[lane].starts[number]
+    ]
+    if moved:
+        raise PlanMovedError(moved)
 
 
 def _rebuild(

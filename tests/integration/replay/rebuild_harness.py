@@ -4,8 +4,8 @@ found.
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,7 @@ from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages
+from izin.streams.ownership.positions import DecidedOffsets, Positions
 from tests.support.order.deciding import decide_all
 from tests.support.order.verdict import committed_records
 
@@ -99,9 +100,14 @@ class RebuildHarness:
         assert producer.flush(10) == 0
 
     def dry_run(
-        self, selection: Selection | None = None, *, path: Path | None = None, workers: int = 1
+        self,
+        selection: Selection | None = None,
+        *,
+        path: Path | None = None,
+        workers: int = 1,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> Found:
-        """Plan a rebuild, and compare."""
+        """Plan a rebuild, and compare; something may happen meanwhile."""
         self._plans += 1
         path = path or self._folder / f"plan-{self._plans}.json"
         plan = rebuilding.dry_run(
@@ -110,7 +116,7 @@ class RebuildHarness:
             selection or Selection(),
             by="ada",
             workers=workers,
-            report=lambda _read, _total: None,
+            report=lambda _read, _total: meanwhile(),
         )
         results = switch.results_of(self.installation, plan, path)
         folder = work_folder(path)
@@ -121,9 +127,10 @@ class RebuildHarness:
         """Check that the plan can be executed."""
         switch.check(self.installation, found.plan, found.path)
 
-    def execute(self, found: Found) -> None:
-        """Execute the plan."""
-        self.check(found)
+    def execute(self, found: Found, *, is_checked: bool = False) -> None:
+        """Execute the plan, after a check unless there was one."""
+        if not is_checked:
+            self.check(found)
         assert self.ledger is not None
         switch.execute(
             self.installation,
@@ -166,7 +173,16 @@ class RebuildHarness:
 
     def lose_rows(self) -> None:
         """Delete desired-consents, and create it again."""
-        client, name = kafka.admin(self.settings), self.topics.desired_consents.name
+        self.lose(self.topics.desired_consents.name)
+
+    def positions(self) -> Mapping[int, Positions]:
+        """Return the positions of each partition."""
+        with closing(DecidedOffsets(self.settings, CODEC)) as decided:
+            return decided.positions()
+
+    def lose(self, name: str) -> None:
+        """Delete a topic, and create it again."""
+        client = kafka.admin(self.settings)
         before = identities(client, [name]).topic_ids[name]
         client.delete_topics([name])[name].result(10)
         limit = time.monotonic() + 30

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
+from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import OTHER, at
 from tests.integration.replay.test_replay_command import Izin, izin
 from tests.integration.replay.test_switch_order_state import desired, standing
-from tests.support.order.verdict import backlog
-from tests.support.order.workers import Worker, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -40,13 +38,7 @@ def test_lost_order_state_is_restored(
     done = izin("run", plan, "--execute")
     assert done.exit_code == 0, done.output
     assert harness.rows() == rows
-    secrets = {"IZIN_SUPPRESSION_SECRETS": f'["{SECRET}"]'}
-    worker = Worker("one", harness.settings, tmp_path / "worker.log", environment=secrets)
-    try:
-        until(lambda: not backlog(harness.settings), within=60, what="decision on the rest")
-        assert worker.end() == 0
-    finally:
-        worker.kill()
+    harness.decide()
     harness.ingest()
     assert harness.written(harness.topics.opt_outs.name) == 2
     assert harness.written(harness.topics.decisions.name) == 4

@@ -3,18 +3,23 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from random import Random
 
 import pytest
+from pydantic import SecretStr
 
 from izin.consent.errors import SourceError
 from izin.consent.model import ConsentEvent
-from izin.replay.errors import OtherPlanError, PlanMovedError
+from izin.replay.errors import InputLostError, LiveGroupError, OtherPlanError, PlanMovedError
+from izin.replay.order_state import rebuilding
 from izin.replay.selection import Selection
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
+from izin.streams.errors import PositionAheadError, StateError
+from izin.streams.ownership.positions import DecidedOffsets
 from tests.integration.replay.rebuild_harness import SECRET, RebuildHarness
 from tests.support.builders import BRAND, NOON, PHONE, a_key, an_event
 from tests.support.order.traffic import Traffic
@@ -96,6 +101,10 @@ def test_erasure_is_decided_in_its_order(harness: RebuildHarness, *, is_ret_firs
     assert (KEY in harness.rows()) is not is_ret_first
     found = harness.dry_run()
     assert found.is_identical, found.changes
+    other = StreamSettings(suppression_secrets=(SecretStr(SECRET.upper()),))
+    harness.installation = replace(harness.installation, streams=other)
+    with pytest.raises(StateError, match="IZIN_SUPPRESSION_SECRETS"):
+        harness.dry_run()
 
 
 def test_key_known_again_keeps_what_it_had(harness: RebuildHarness) -> None:
@@ -135,7 +144,7 @@ def test_rebuild_finds_what_differs(harness: RebuildHarness) -> None:
     harness.write_row(keys[4], replace(row, key=a_key(recipient="+905550000004")))
     found = harness.dry_run()
     assert found.kinds == dict(
-        zip(keys, ("missing", "differing", "differing", "newer", "surplus"), strict=True)
+        zip(keys, ("missing", "differing", "unreadable", "newer", "surplus"), strict=True)
     )
     fields = found.changes[1].fields
     assert fields.keys() == {"effective_at", "latest_onay_at"}
@@ -178,12 +187,24 @@ def test_killed_dry_run_goes_on(harness: RebuildHarness, tmp_path: Path) -> None
     (folder / "result-0.json").unlink()
     again = harness.dry_run(path=found.path)
     assert (again.plan, again.changes) == (found.plan, found.changes)
+    lane = harness.topics.events.name
+    gone = replace(found.plan.topics[lane], starts={0: 50}, ends={0: 99})
+    with pytest.raises(PlanMovedError, match="retention"):
+        rebuilding.rebuild_partition(
+            harness.installation,
+            replace(found.plan, topics={**found.plan.topics, lane: gone}),
+            tmp_path / "other.json",
+            0,
+            lambda _: None,
+        )
     with pytest.raises(OtherPlanError):
         harness.dry_run(Selection(keys=frozenset({KEY})), path=found.path)
     harness.publish(at(minutes=3))
     harness.decide()
     with pytest.raises(PlanMovedError, match="order-positions"):
         harness.dry_run(path=found.path)
+    with pytest.raises(PlanMovedError, match="begins at 1, not 0"):
+        harness.dry_run(meanwhile=lambda: harness.remove_below(lane, 1))
 
 
 def test_removed_events_cannot_be_judged(harness: RebuildHarness) -> None:
@@ -204,10 +225,31 @@ def test_removed_events_cannot_be_judged(harness: RebuildHarness) -> None:
     assert found.kinds == {KEY: "unjudged", third: "unjudged", other: "differing"}
 
 
-def test_lane_created_again_cannot_be_read(harness: RebuildHarness) -> None:
-    """The plan says so before anything is compared; nor can a part of a lost topic be restored."""
+def test_plan_that_cannot_hold_is_refused(
+    harness: RebuildHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part of a lost topic, positions that move meanwhile, a lane that ends before what was decided
+    of it, and one that was created again.
+    """
     harness.publish(at(minutes=1))
     harness.decide()
-    harness.lose_rows()
+    harness.lose(harness.topics.desired_consents.name)
     with pytest.raises(SourceError, match="all of it"):
         harness.dry_run(Selection(keys=frozenset({KEY})))
+    (stored,) = harness.positions().values()
+    with monkeypatch.context() as patch:
+        moving = count()
+        patch.setattr(
+            DecidedOffsets,
+            "positions",
+            lambda _: {0: replace(stored, events_offset=next(moving))},
+        )
+        with pytest.raises(LiveGroupError, match="order workers"):
+            harness.dry_run()
+        ahead = {0: replace(stored, events_offset=99)}
+        patch.setattr(DecidedOffsets, "positions", lambda _: ahead)
+        with pytest.raises(PositionAheadError, match="99"):
+            harness.dry_run()
+    harness.lose(harness.topics.events.name)
+    with pytest.raises(InputLostError, match="created again"):
+        harness.dry_run()

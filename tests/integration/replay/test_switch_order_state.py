@@ -14,7 +14,7 @@ from izin.replay.errors import (
     UnfinishedDryRunError,
     UnreadablePlanError,
 )
-from izin.replay.order_state import written_rows
+from izin.replay.order_state import switch, written_rows
 from izin.replay.order_state.results import changes_path, result_path
 from izin.replay.plan import Plan, work_folder
 from izin.runtime import kafka
@@ -172,6 +172,25 @@ def test_execution_is_refused_once_something_moved(with_ledger: RebuildHarness) 
     with pytest.raises(PlanMovedError, match="desired-consents"):
         harness.execute(found)
     assert Plan.read(found.path) == found.plan
+    with pytest.raises(PlanMovedError, match="decided further"):
+        harness.execute(found, is_checked=True)
+
+
+def test_newer_row_is_not_overwritten(with_ledger: RebuildHarness) -> None:
+    """Not even one that somebody writes after the plan was checked."""
+    harness = with_ledger
+    harness.publish(at(minutes=1))
+    harness.decide()
+    row = Codec().decode_consent(harness.rows()[KEY])
+    harness.write_row(KEY, None)
+    found = harness.dry_run()
+    newer = replace(row, status=Status.RET, latest_ret_at=row.effective_at)
+    harness.write_row(KEY, newer)
+    harness.execute(found, is_checked=True)
+    assert CODEC.decode_consent(harness.rows()[KEY]) == newer
+    written = switch.written_of(work_folder(found.path), 0)
+    assert written is not None
+    assert (written.rows, written.newer) == (0, 1)
 
 
 def test_removed_events_come_from_the_history(with_ledger: RebuildHarness) -> None:

@@ -1,0 +1,184 @@
+"""What a rebuild compares: rows in one form, decisions decided again, and what differs."""
+
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from izin.consent.model import LAW_VERSION, Consent
+from izin.consent.ordering import decide
+from izin.replay.order_state import processes
+from izin.replay.order_state.comparison import Change, ChangeKind, Comparison
+from izin.replay.order_state.decisions import decided_again
+from izin.replay.order_state.removed_input import removed_decisions
+from izin.replay.order_state.results import (
+    PartitionResult,
+    read_changes,
+    read_result,
+    write_changes,
+    write_result,
+)
+from izin.replay.order_state.rows import CanonicalRows
+from izin.replay.order_state.shadow import Shadow
+from izin.replay.order_state.standing import StandingRows
+from izin.replay.plan import Plan
+from izin.replay.selection import Selection
+from izin.schemas.codec import Codec
+from izin.streams.errors import StateError
+from izin.streams.state.packing import facts_of
+from tests.support.builders import NOON, a_decision_record, a_key, an_admitted_event
+from tests.support.order.harness import KEY, ONAY, RET, SUPPRESSIONS, row_of
+
+CODEC = Codec()
+
+
+def a_plan(selection: Selection | None = None) -> Plan:
+    """Return a plan that reads nothing."""
+    return Plan(
+        kind="rebuild",
+        target="desired-consents",
+        selection=selection or Selection(),
+        options={"lost": [], "uncovered": []},
+        cluster_id="one",
+        topics={},
+        made_at=NOON,
+        by="ada",
+    )
+
+
+def compare(
+    wanted: Consent | None,
+    standing: bytes | None,
+    *,
+    reaches: bool = True,
+    suppressed_until: datetime | None = None,
+    erased: bool = False,
+) -> list[Change]:
+    """Return what differs of one key."""
+    shadow, found = Shadow(), StandingRows()
+    if wanted is not None:
+        shadow.state.apply({KEY: shadow.state.packing.pack(wanted)}, 0)
+    if erased:
+        shadow.erased.add(KEY)
+    if standing is not None:
+        found.rows[KEY] = standing
+    if suppressed_until is not None:
+        until = int(suppressed_until.timestamp() * 1000)
+        found.suppressions[SUPPRESSIONS.of(KEY)] = until
+    comparison = Comparison(shadow, found, a_plan(), CODEC, SUPPRESSIONS, reaches=reaches)
+    changes = list(comparison.changes())
+    return [one for one in changes if one.key == KEY]
+
+
+def test_row_of_facts_is_the_row_of_the_codec() -> None:
+    """Whatever recipient the key ends with, byte by byte; a row in another framing is the same."""
+    rows = CanonicalRows(CODEC)
+    keys = [a_key(), a_key(channel="EPOSTA", recipient="a/b@example.com")]
+    for consent in (replace(one, key=key) for one in (ONAY, RET) for key in keys):
+        key = consent.key.encode()
+        assert rows.of_facts(key, facts_of(consent)) == row_of(consent)
+        assert rows.of_value(key, row_of(consent)) == row_of(consent)
+
+
+@pytest.mark.parametrize(
+    ("reaches", "expected"), [(True, ChangeKind.NEWER), (False, ChangeKind.UNJUDGED)]
+)
+def test_newer_row_is_never_replaced(*, reaches: bool, expected: ChangeKind) -> None:
+    """It stays, whether or not the events behind it can still be read."""
+    (change,) = compare(ONAY, row_of(RET), reaches=reaches)
+    assert (change.kind, change.row) == (expected, None)
+
+
+def test_older_row_is_replaced_and_loses_nothing() -> None:
+    """Where events are gone, the latest opt-out that only the old row knows is kept."""
+    (change,) = compare(RET, row_of(ONAY))
+    assert (change.kind, change.row) == (ChangeKind.DIFFERING, row_of(RET))
+    earlier = NOON - timedelta(days=1)
+    older = replace(ONAY, latest_ret_at=earlier)
+    later = replace(ONAY, effective_at=NOON + timedelta(hours=1), event_id="later")
+    (change,) = compare(later, row_of(older), reaches=False)
+    assert change.row is not None
+    assert CODEC.decode_consent(change.row).latest_ret_at == earlier
+
+
+def test_row_of_an_erased_key_does_not_come_back() -> None:
+    """An opt-out that is still in a lane, though its erasure is no more: the suppression shows it;
+    unless the decisions show that the opt-out came later.
+    """
+    until = RET.effective_at + timedelta(hours=1)
+    (change,) = compare(RET, None, suppressed_until=until)
+    assert (change.kind, change.row) == (ChangeKind.UNJUDGED, None)
+    (change,) = compare(RET, None, suppressed_until=RET.effective_at - timedelta(hours=1))
+    assert change.kind is ChangeKind.MISSING
+    (change,) = compare(RET, None, suppressed_until=until, erased=True)
+    assert change.kind is ChangeKind.MISSING
+
+
+def test_decisions_decided_again_give_the_same_state() -> None:
+    """In any order, with repetitions of the same coordinates ignored; violations stay."""
+    events = [
+        an_admitted_event(
+            event_id=f"event-{number}",
+            status="RET" if number % 3 == 0 else "ONAY",
+            consent_date=NOON - timedelta(minutes=number * 7 % 5),
+        )
+        for number in range(9)
+    ]
+    current: Consent | None = None
+    records = []
+    for offset, event in enumerate(events):
+        decision = decide(current, event)
+        current = decision.consent
+        records.append(CODEC.encode("Decision", a_decision_record(decision, offset=offset)))
+    decisions = [CODEC.decode("Decision", one) for one in records]
+    assert decided_again(decisions) == current
+    assert decided_again([*decisions, decisions[0]]) == current
+    assert decided_again(Random(19).sample(decisions, len(decisions))) == current
+
+
+def test_results_are_read_back(tmp_path: Path) -> None:
+    """Numbers and differences, bytes included; only their owner may read them."""
+    change = Change(ChangeKind.DIFFERING, KEY, {"status": ("ONAY", "RET")}, b"\x00row")
+    written = write_changes(tmp_path, 3, [change])
+    assert written.counts == {"differing": 1}
+    result = PartitionResult(
+        partition=3,
+        events=9,
+        seconds=0.5,
+        keys=1,
+        computed="a",
+        standing="b",
+        counts=written.counts,
+        changes=written.digest,
+    )
+    assert read_result(tmp_path, 3) is None
+    write_result(tmp_path, result)
+    assert read_result(tmp_path, 3) == result
+    assert list(read_changes(tmp_path, result)) == [change]
+    assert {one.stat().st_mode & 0o777 for one in tmp_path.iterdir()} == {0o600}
+    assert list(removed_decisions(tmp_path, 3)) == []
+
+
+def test_row_of_a_newer_law_is_not_judged() -> None:
+    """It was decided by a release that knows more."""
+    with pytest.raises(StateError, match="newer release"):
+        compare(RET, row_of(replace(ONAY, law_version=LAW_VERSION + 1)))
+
+
+def test_orphaned_process_ends() -> None:
+    """The command that started it was killed, and another one may do its work."""
+    process = processes._Process(
+        installation=None,  # type: ignore[arg-type]  # not reached
+        plan=a_plan(),
+        path=Path("plan.json"),
+        counts=[0],  # type: ignore[arg-type]  # as good as a shared one
+        place=0,
+        parent=os.getppid(),
+    )
+    process.advance(3)
+    assert process.counts[0] == 3
+    with pytest.raises(SystemExit):
+        replace(process, parent=-1).advance(3)
