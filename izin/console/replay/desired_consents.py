@@ -129,6 +129,11 @@ def _notes(plan: Plan, found: Counter[str], folder: Path) -> list[str]:
             f"the topic was created again since {len(lost)} partitions were decided: its rows and "
             "positions are restored, and no opt-out is written again"
         )
+    if undecided := plan.options["undecided"]:
+        notes.append(
+            f"order-positions says nothing of {len(undecided)} partitions: none of their events "
+            "counts as decided"
+        )
     if uncovered:
         notes.append(
             f"of {len(uncovered)} partitions, retention has removed events that no history has: "

@@ -105,13 +105,15 @@ class Comparison:
                 None if packed is None else self._rows.of_facts(key, packing.unpack_facts(packed))
             )
             theirs = self._standing.rows.get(key)
+            change = None if ours == theirs else self._change(key, ours, theirs)
             if ours is not None:
                 count += 1
                 computed.update(_framed(key, ours))
             if theirs is not None:
-                standing.update(_framed(key, theirs))
-            if ours != theirs:
-                yield self._change(key, ours, theirs)
+                # The same content may be encoded in other bytes.
+                standing.update(_framed(key, theirs if ours is None or change else ours))
+            if change is not None:
+                yield change
         if self._selection == Selection():
             yield from self._suppression_changes(computed, standing)
         self.digests = Digests(computed.hexdigest(), standing.hexdigest(), count)
@@ -124,7 +126,8 @@ class Comparison:
                 return self._selection == Selection()
         return key in self._shadow.chosen
 
-    def _change(self, key: bytes, ours: bytes | None, theirs: bytes | None) -> Change:
+    def _change(self, key: bytes, ours: bytes | None, theirs: bytes | None) -> Change | None:
+        """Return how a row differs; None where it has the same content."""
         incomplete = not self._reaches or key in self._shadow.incomplete
         if ours is None:
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.SURPLUS
@@ -138,9 +141,10 @@ class Comparison:
 
     def _difference(
         self, key: bytes, ours: bytes, wanted: Consent, theirs: bytes, *, incomplete: bool
-    ) -> Change:
+    ) -> Change | None:
         try:
             found = self._codec.decode_consent(theirs)
+            fields = _fields(self._codec.decode("Consent", theirs), wanted)
         except UndecodableError:
             return Change(ChangeKind.UNREADABLE, key, {}, None)
         if found.law_version > LAW_VERSION:
@@ -148,15 +152,17 @@ class Comparison:
                 f"desired-consents has a row of law version {found.law_version}, and this release "
                 f"knows {LAW_VERSION}; use the newer release"
             )
+        if not fields:
+            return None
         if found.order > wanted.order:
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
-            return Change(kind, key, _fields(found, wanted), None)
+            return Change(kind, key, fields, None)
         if incomplete:
             wanted = merge(wanted, found)
             ours = self._rows.of_facts(key, facts_of(wanted))
             if ours == theirs:
                 return Change(ChangeKind.UNJUDGED, key, {}, None)
-        return Change(ChangeKind.DIFFERING, key, _fields(found, wanted), ours)
+        return Change(ChangeKind.DIFFERING, key, fields, ours)
 
     def _was_erased(self, key: bytes, wanted: Consent) -> bool:
         """Whether a suppression stands that is no older: its erasure can be read no more."""
@@ -204,9 +210,9 @@ def _framed(key: bytes, row: bytes) -> bytes:
     return b"%d %b%d %b" % (len(key), key, len(row), row)
 
 
-def _fields(found: Consent, wanted: Consent) -> Mapping[str, tuple[Any, Any]]:
-    """Return the fields that differ, as JSON has them; none where only the bytes do."""
-    before, after = consent_to_avro(found), consent_to_avro(wanted)
+def _fields(before: Mapping[str, Any], wanted: Consent) -> Mapping[str, tuple[Any, Any]]:
+    """Return the fields of an Avro Consent that differ, as JSON has them."""
+    after = consent_to_avro(wanted)
     return {
         name: (_jsonable(before[name]), _jsonable(after[name]))
         for name in after

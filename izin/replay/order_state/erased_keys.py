@@ -37,7 +37,8 @@ def settle_erased(
     if not installation.suppressions:  # without a secret nothing can be erased
         return
     log = _DecisionLog(installation, plan, number)
-    shadow.erased |= log.erased_keys()
+    if log.lacks_events:  # else every erasure is in a lane
+        shadow.erased |= log.erased_keys()
     if not shadow.erased:
         return
     decisions = _of_history(shadow.erased, folder, number)
@@ -80,6 +81,8 @@ class _DecisionLog:
         self._topic = installation.kafka.topics.decisions.name
         self._number = number
         self._decided = decided_offsets(plan, installation.kafka, number)
+        self.lacks_events = any(plan.topics[lane].starts[number] for lane in self._decided)
+        """Whether the lanes no longer have all events."""
 
     def erased_keys(self) -> set[bytes]:
         """Return the keys that were erased."""
@@ -98,7 +101,7 @@ class _DecisionLog:
             if key not in keys:
                 continue
             decision = self._codec.decode("Decision", value)
-            if decision["offset"] < self._decided[decision["topic"]]:
+            if decision["offset"] < self._decided.get(decision["topic"], 0):
                 yield key, decision
 
     def _read(self) -> Iterator[tuple[bytes, bytes]]:

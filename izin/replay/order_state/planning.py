@@ -83,7 +83,13 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         kind=KIND,
         target=TARGET,
         selection=selection,
-        options={"lost": lost, "uncovered": uncovered},
+        options={
+            "lost": lost,
+            "uncovered": uncovered,
+            "undecided": sorted(
+                {number for lane in lanes for number in found[lane].ends if number not in positions}
+            ),
+        },
         cluster_id=cluster_id,
         topics={**found, **read},
         history=history,

@@ -32,6 +32,9 @@ REPLAY = "izin-replay"
 """The header of a row that a replay has written: the digest of its plan."""
 _AT_ONCE = 1000
 """Rows of a transaction."""
+_DERIVED = {"previous_status"}
+"""What follows from the rest of a row, so that no state has it: where it alone is wrong, the row is
+written in any case."""
 
 
 class Written(NamedTuple):
@@ -109,7 +112,7 @@ class RowWriterOfPlan:
                 continue
             wanted = self._installation.codec.decode_consent(one.row)
             found = self._standing(one.key)
-            if found == wanted:
+            if found == wanted and one.fields.keys() != _DERIVED:
                 continue
             if found is not None and found.order > wanted.order:
                 newer += 1

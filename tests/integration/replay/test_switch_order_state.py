@@ -32,6 +32,8 @@ pytestmark = [pytest.mark.broker, pytest.mark.database]
 OTHER_KEY = str(a_key(recipient=OTHER))
 THIRD = "+905550000003"
 THIRD_KEY = str(a_key(recipient=THIRD))
+FOURTH = "+905550000004"
+FOURTH_KEY = str(a_key(recipient=FOURTH))
 
 
 def history(harness: RebuildHarness) -> list[dict[str, object]]:
@@ -46,7 +48,10 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
     """
     harness = with_ledger
     harness.publish(
-        at(minutes=1), at(minutes=2, status="RET"), at(minutes=3, recipient=OTHER, status="RET")
+        at(minutes=1),
+        at(minutes=2, status="RET"),
+        at(minutes=3, recipient=OTHER, status="RET"),
+        at(minutes=4, recipient=FOURTH),
     )
     harness.decide()
     row = Codec().decode_consent(harness.rows()[KEY])
@@ -55,10 +60,17 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
     )
     harness.write_row(KEY, older)
     harness.write_row(OTHER_KEY, None)
+    third = Codec().decode("Consent", harness.rows()[FOURTH_KEY])
+    harness.write_row(FOURTH_KEY, Codec().encode("Consent", {**third, "previous_status": "RET"}))
     harness.write_row(THIRD_KEY, replace(row, key=a_key(recipient=THIRD)))
     before = harness.ends()
     found = harness.dry_run()
-    assert found.kinds == {KEY: "differing", OTHER_KEY: "missing", THIRD_KEY: "surplus"}
+    assert found.kinds == {
+        KEY: "differing",
+        OTHER_KEY: "missing",
+        THIRD_KEY: "surplus",
+        FOURTH_KEY: "differing",
+    }
     assert harness.ends() == before
     harness.execute(found)
     harness.execute(found)
@@ -74,7 +86,7 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
     assert opt_outs == [KEY, OTHER_KEY, KEY, OTHER_KEY]
     (one,) = history(harness)
     assert (one["act"], one["by"]) == ("rebuild", "grace")
-    assert one["after"] == {"plan": found.plan.digest, "planned_by": "ada", "rows": 2}
+    assert one["after"] == {"plan": found.plan.digest, "planned_by": "ada", "rows": 3}
 
 
 def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
