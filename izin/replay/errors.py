@@ -7,7 +7,8 @@ OurError                    (izin.consent.errors)
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
 ├── WorkerEndedError        a process of a replay ended before it was done
 ├── LostMovementsError      an archive ends before what was anchored
-└── OtherPlanError          a dry run would overwrite another plan
+├── OtherPlanError          a dry run would overwrite another plan
+└── ProcessDiedError        a process of a dry run was ended from outside
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
 ├── EmptySelectionError     a selection contradicts itself
@@ -109,4 +110,14 @@ class LostMovementsError(OurError):
             f"rows were recorded after the archive was written: of {len(places)} chains, such as "
             f"shard {shard} up to place {place}; use a later archive, or add --accept-loss: what "
             "the topics have is restored, and the history keeps what it lacks"
+        )
+
+
+class ProcessDiedError(OurError):
+    """A process that read partitions was ended; what is done stays done."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process of the dry run was ended, perhaps by the system for want of memory: give "
+            "the command again, with fewer --workers; it goes on where it was"
         )

@@ -20,6 +20,10 @@ from izin.consent.model import LAW_VERSION
 from izin.replay.errors import PlanMovedError, UnreadablePlanError
 from izin.replay.selection import Selection
 
+REBUILD = "rebuild"
+"""A kind of plan."""
+DESIRED_CONSENTS = "desired-consents"
+"""A target of rebuilds."""
 _FORMAT = 1
 
 

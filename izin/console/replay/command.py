@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from izin.console.replay.kinds import (
-    DESIRED_CONSENTS,
     LEDGER,
     PERMISSIONS,
-    REBUILD,
     Replay,
     ReplayRequest,
     ReplaySummary,
@@ -41,7 +39,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.replay.plan import Plan
+from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(
     help="Play history again without harm: from a plan, dry run first.\n\n"
@@ -110,7 +108,7 @@ def rebuild(
     differs, 4 if a plan in this file no longer holds, 130 if it was stopped: the same command goes
     on.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals(), exit_on_error(OSError):
         chosen = selection_of(
             since=since,
             until=until,
@@ -155,7 +153,7 @@ def run(
     Who ordered it is written to the history. Exit code 1 if anything is left, 4 if it is refused,
     130 if it was stopped.
     """
-    with exit_on_signals(), exit_on_error():
+    with exit_on_signals(), exit_on_error(OSError):
         plan = Plan.read(path)
         replay = kind_of_plan(plan, path)
         replay.check(plan, path)

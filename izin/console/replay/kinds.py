@@ -8,11 +8,9 @@ from types import MappingProxyType
 from typing import Any, Protocol
 
 from izin.replay.errors import UnreadablePlanError
-from izin.replay.plan import Plan
+from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 from izin.replay.selection import Selection
 
-REBUILD = "rebuild"
-DESIRED_CONSENTS = "desired-consents"
 LEDGER = "ledger"
 PERMISSIONS = "permissions"
 WHAT_IF = "what-if"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from izin.consent.errors import SourceError
+from izin.consent.errors import OurError, SourceError
 from izin.replay.bounds import bounds_of
 from izin.replay.errors import InputLostError, LiveGroupError
 from izin.replay.history import HistoryReach, history_reach
-from izin.replay.plan import Bounds, Plan
+from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Bounds, Plan
 from izin.replay.selection import Selection
 from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings, LedgerSettings, StreamSettings
@@ -28,8 +28,6 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.positions import DecidedOffsets, Positions
 
-KIND = "rebuild"
-TARGET = "desired-consents"
 _ATTEMPTS = 3
 
 
@@ -60,11 +58,16 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         BrokerError: Kafka cannot be reached, or a topic does not exist.
         LedgerUnavailableError: the history is needed, and cannot be reached.
         SourceError: rows of a lost topic were selected.
+        OurError: the settings have another number of partitions.
     """
     settings, topics = installation.kafka, installation.kafka.topics
     lanes = (topics.events.name, topics.express.name)
     rows = topics.desired_consents.name
     positions, cluster_id, found = _at_rest(installation, lanes)
+    if len(found[rows].ends) != settings.partitions:
+        raise OurError(
+            f"{rows} has {len(found[rows].ends)} partitions; set IZIN_PARTITIONS to that"
+        )
     for number, one in positions.items():
         _check_lanes(settings, cluster_id, found, number, one)
     lost = sorted(
@@ -80,8 +83,8 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
     }
     uncovered, history = _removed(installation, read)
     return Plan(
-        kind=KIND,
-        target=TARGET,
+        kind=REBUILD,
+        target=DESIRED_CONSENTS,
         selection=selection,
         options={
             "lost": lost,

@@ -14,6 +14,7 @@ from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
 
+from izin.replay.errors import ProcessDiedError
 from izin.replay.order_state.planning import Installation
 from izin.replay.plan import Plan
 from izin.runtime.gc_tuning import tune_gc_for_batches
@@ -56,8 +57,8 @@ def run_in_processes(  # noqa: PLR0913, PLR0917  # what, of what, in how many
 ) -> None:
     """Do ``work`` on the partitions ``numbers`` of the plan in ``path``, in ``workers`` processes.
 
-    ``report`` gets how many records were read so far. Raises what one of them raises, and
-    KeyboardInterrupt; the processes are ended then.
+    ``report`` gets how many records were read so far. Raises what one of them raises,
+    ProcessDiedError, and KeyboardInterrupt; the processes are ended then.
     """
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", workers)
@@ -73,12 +74,17 @@ def run_in_processes(  # noqa: PLR0913, PLR0917  # what, of what, in how many
         places,
         os.getpid(),
     )
+    others = set(multiprocessing.active_children())
     with context.Pool(workers, _start, arguments) as pool:
+        own = set(multiprocessing.active_children()) - others
         pending = [pool.apply_async(_do, (work, number)) for number in numbers]
         for one in pending:
             while not one.ready():
                 one.wait(_EVERY)
                 report(sum(counts[:]))
+                # The pool would replace one that died, and wait for its work for ever.
+                if not own <= set(multiprocessing.active_children()):
+                    raise ProcessDiedError
             one.get()
         report(sum(counts[:]))
 

@@ -10,10 +10,11 @@ from random import Random
 import pytest
 from pydantic import SecretStr
 
-from izin.consent.errors import SourceError
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import ConsentEvent
 from izin.replay.errors import InputLostError, LiveGroupError, OtherPlanError, PlanMovedError
 from izin.replay.order_state import rebuilding
+from izin.replay.order_state.planning import plan_of
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
@@ -250,6 +251,9 @@ def test_plan_that_cannot_hold_is_refused(
         patch.setattr(DecidedOffsets, "positions", lambda _: ahead)
         with pytest.raises(PositionAheadError, match="99"):
             harness.dry_run()
+    wrong = harness.settings.model_copy(update={"partitions": 2})
+    with pytest.raises(OurError, match="IZIN_PARTITIONS"):
+        plan_of(replace(harness.installation, kafka=wrong), Selection(), by="ada")
     harness.lose(harness.topics.events.name)
     with pytest.raises(InputLostError, match="created again"):
         harness.dry_run()

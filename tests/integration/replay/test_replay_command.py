@@ -151,6 +151,8 @@ def test_wrong_options_are_refused(izin: Izin, tmp_path: Path) -> None:
     both = ("--since=2024-02-01T00:00", "--until=2024-01-01T00:00")
     assert rebuild(izin, path, *both).exit_code == 3
     assert not path.exists()
+    done = rebuild(izin, tmp_path / "absent" / "plan.json")
+    assert (done.exit_code, "No such file" in done.stderr) == (4, True)
     path.write_text("{}")
     done = izin("show", path)
     assert (done.exit_code, "no plan of a replay" in done.stderr) == (3, True)

@@ -8,10 +8,10 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.replay import progress
-from izin.console.replay.kinds import DESIRED_CONSENTS, REBUILD, kind_of, kind_of_plan
+from izin.console.replay.kinds import kind_of, kind_of_plan
 from izin.console.replay.selection_options import selection_of
 from izin.replay.errors import EmptySelectionError, UnreadablePlanError
-from izin.replay.plan import Plan
+from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 from izin.replay.selection import Selection
 from tests.support.builders import NOON, PHONE, a_key
 

@@ -10,9 +10,11 @@ import pytest
 
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
+from izin.replay.errors import ProcessDiedError
 from izin.replay.order_state import processes
 from izin.replay.order_state.comparison import Change, ChangeKind, Comparison
 from izin.replay.order_state.decisions import decided_again
+from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.removed_input import removed_decisions
 from izin.replay.order_state.results import (
     PartitionResult,
@@ -26,6 +28,7 @@ from izin.replay.order_state.shadow import Shadow
 from izin.replay.order_state.standing import StandingRows
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
+from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
@@ -197,3 +200,17 @@ def test_derived_field_that_is_wrong_is_found() -> None:
     longer = row_of(ONAY)[:-1] + bytes((row_of(ONAY)[-1] | 0x80, 0))
     assert CODEC.decode_consent(longer) == ONAY
     assert compare(ONAY, longer) == []
+
+
+def die(*_: object) -> None:
+    """End the process at once, as the system does for want of memory."""
+    os._exit(9)
+
+
+def test_process_that_dies_ends_the_command(tmp_path: Path) -> None:
+    """It would wait for its work for ever."""
+    path = tmp_path / "plan.json"
+    a_plan().write(path)
+    installation = Installation(kafka=KafkaSettings(), streams=StreamSettings(), codec=CODEC)
+    with pytest.raises(ProcessDiedError, match="fewer --workers"):
+        processes.run_in_processes(die, installation, path, [0], 1, lambda _: None)
