@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from izin.console.cli import app
 from tests.integration.replay.rebuild_harness import RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import OTHER, at
 from tests.integration.replay.test_replay_command import Izin, izin
@@ -43,6 +45,10 @@ def test_lost_order_state_is_restored(
     assert harness.written(harness.topics.opt_outs.name) == 2
     assert harness.written(harness.topics.decisions.name) == 4
     assert desired(harness) == standing(harness)
+    words = ["doctor", "--no-workers", "--output=json"]
+    findings = json.loads(CliRunner().invoke(app, words).stdout)
+    states = {one["check"]: one["state"] for one in findings}
+    assert {states[check] for check in ("topics", "database", "dead-letters")} == {"ok"}, findings
     done = izin("rebuild", "desired-consents", "--plan", tmp_path / "later.json", "--output=json")
     found = json.loads(done.stdout)
     assert (done.exit_code, found["missing"]) == (0, 0)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from izin.consent.model import Status
 from izin.console.cli import app
+from izin.replay.order_state import switch
 from tests.integration.replay.rebuild_harness import CODEC, SECRET, RebuildHarness
 from tests.integration.replay.test_rebuild_order_state import KEY, OTHER, at
 from tests.support.builders import NOON, PHONE
@@ -56,8 +57,13 @@ def rebuild(izin: Izin, path: Path, *options: str, stdin: str | None = None) -> 
     return izin(*words, stdin=stdin)
 
 
+def interrupted(*_: object, **_options: object) -> None:
+    """Do what a signal does."""
+    raise KeyboardInterrupt
+
+
 def test_plan_is_made_shown_and_executed(
-    izin: Izin, with_ledger: RebuildHarness, tmp_path: Path
+    izin: Izin, with_ledger: RebuildHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dry run masks recipients and changes nothing; what is run afterwards leaves nothing. Each
     exit code says whether something is left.
@@ -89,6 +95,9 @@ def test_plan_is_made_shown_and_executed(
     assert (shown.exit_code, found["left"], found["rows"][0]["key"]) == (1, 1, KEY)
     done = izin("run", path)
     assert (done.exit_code, "the plan holds" in done.stderr) == (1, True)
+    with monkeypatch.context() as patch:
+        patch.setattr(switch, "execute", interrupted)
+        assert izin("run", path, "--execute").exit_code == 130
     done = izin("run", path, "--execute", "--output=json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
