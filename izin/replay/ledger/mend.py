@@ -84,16 +84,17 @@ async def mend(  # noqa: PLR0913  # by whose order, for which plan
         ConcurrentChangeError: another process changes the same rows.
         FencedError: another process has taken over.
     """
-    done = Mended()
+    done, after = Mended(), ""
     while True:
         async with ledger.transaction() as connection:
-            found = await connection.execute(_SQL["to-mend"], {"size": _PAGE})
+            found = await connection.execute(_SQL["to-mend"], {"after": after, "size": _PAGE})
             shadows = await found.fetchall()
             if not shadows:
                 return done
             known = await _brands_of(connection, shadows, now)
             page = _Page(ledger, topic_messages, known, plan=plan, by=by, now=now)
             done += await page.mend(connection, shadows)
+        after = shadows[-1]["key"]
         report(done)
 
 

@@ -147,7 +147,7 @@ WHERE d.key > %(after)s ORDER BY d.key LIMIT %(size)s
 -- name: to-mend
 -- One page of what the history makes of keys whose rows are missing or differ.
 SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.key
-WHERE d.kind IN ('missing', 'differing', 'terms')
+WHERE d.key > %(after)s AND d.kind IN ('missing', 'differing', 'terms')
 ORDER BY d.key LIMIT %(size)s
 
 -- name: copy-restored

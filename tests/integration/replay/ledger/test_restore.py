@@ -12,6 +12,7 @@ from confluent_kafka import Producer
 from izin.replay.errors import LostMovementsError
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restored
+from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger.archive import writer
@@ -220,6 +221,11 @@ async def test_ledger_is_restored_from_topics_alone(site: Site):
     assert (done.movements, done.keys, done.held) == (0, 2, [CUSTOMER])
     for row in (await rows(site.new)).values():
         assert (row.customer_id, row.registered, row.may_send) == (CUSTOMER, "UNKNOWN", False)
+    found = await site.restoration().rebuild.plan(
+        site.folder.with_name("again.json"), Selection(), by="ada"
+    )
+    # What was restored is in the history too, with everything that a rebuild needs.
+    assert (found.differences, found.shadow) == ({}, found.standing)
     (offset,) = await site.new.ledger.fetch("SELECT max(next_offset) AS next FROM kafka_offsets")
     assert offset["next"] == 1
 

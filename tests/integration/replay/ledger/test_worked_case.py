@@ -1,4 +1,4 @@
-"""The worked case of a lost ledger, command by command as the documentation has them."""
+"""The commands: a damaged row, and the worked case of a lost ledger as the documentation has it."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from izin.runtime.settings import LedgerSettings
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, publish, site
 from tests.integration.sinks.ledger.test_history import anchor_writer
-from tests.support.builders import CUSTOMER
+from tests.support.builders import CUSTOMER, PHONE
 
 __all__ = ["site"]
 
@@ -26,6 +26,12 @@ for words in json.load(sys.stdin):
     result = CliRunner().invoke(app, words.split(), catch_exceptions=False)
     print(json.dumps([words, result.exit_code, result.stdout]))
 """
+A_DAMAGED_ROW = {
+    "replay rebuild ledger --plan damaged.json --workers 1": 1,
+    "replay run damaged.json": 1,
+    "replay run damaged.json --execute": 0,
+    "replay show damaged.json": 0,
+}
 EVERY_NIGHT = {
     "ledger archive archive": 0,
     "ledger verify --archive archive --anchors anchors.jsonl": 0,
@@ -41,8 +47,10 @@ AFTER_THE_LOSS = {
 """The exit code of each command. An empty ledger is made by izin doctor, as everywhere."""
 
 
-async def run(commands: dict[str, int], folder: Path, **environment: str) -> None:
-    """Run commands, one after the other in one process, and check their exit codes."""
+async def run(commands: dict[str, int], folder: Path, **environment: str) -> str:
+    """Run commands, one after the other in one process, check their exit codes, and return what
+    they print.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", RUN),
         cwd=folder,
@@ -55,6 +63,7 @@ async def run(commands: dict[str, int], folder: Path, **environment: str) -> Non
         words, code, output = json.loads(line)
         assert commands[words] == code, (words, output)
     assert len(printed.splitlines()) == len(commands)
+    return printed.decode()
 
 
 @pytest.mark.timeout(180)
@@ -64,7 +73,9 @@ async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
     new_settings: LedgerSettings,
     tmp_path: Path,
 ) -> None:
-    """Every row is what was decided, the history verifies, and İYS may be asked."""
+    """Every row is what was decided, the history verifies, and İYS may be asked; a row that was
+    damaged before is mended, and no output names a recipient.
+    """
     kafka = {
         "KAFKA_BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers,
         "IZIN_TOPIC_PREFIX": site.kafka.topic_prefix,
@@ -73,13 +84,19 @@ async def test_lost_ledger_comes_back_by_the_commands_of_the_docs(
     }
     await every_kind(site.harness)
     await publish(site.harness, site.kafka)
+    before = {key: decided(row) for key, row in (await rows(site.harness)).items()}
+    await site.harness.ledger.fetch(
+        "UPDATE consents SET desired_source = 'HS_CC' WHERE recipient = %(one)s RETURNING key",
+        {"one": PHONE},
+    )
+    printed = await run(A_DAMAGED_ROW, tmp_path, DATABASE_URL=database_url, **kafka)
+    assert "HS_CC" in printed
+    assert PHONE not in printed
     await anchor_writer(site.harness.ledger, tmp_path / "anchors.jsonl").anchor()
     await run(EVERY_NIGHT, tmp_path, DATABASE_URL=database_url, **kafka)
     new = new_settings.database_url.get_secret_value()
     await run(AFTER_THE_LOSS, tmp_path, DATABASE_URL=new, **kafka)
-    assert {key: decided(row) for key, row in (await rows(site.new)).items()} == {
-        key: decided(row) for key, row in (await rows(site.harness)).items()
-    }
+    assert {key: decided(row) for key, row in (await rows(site.new)).items()} == before
     assert await site.new.suspensions() == ()
     assert not await site.new.bulk()
     assert await site.new.query()
