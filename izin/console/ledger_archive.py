@@ -23,7 +23,6 @@ from izin.console.terminal.output import (
 )
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
-from izin.replay.plan import work_folder
 from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SuppressionKeys
@@ -95,8 +94,7 @@ def restore(
             found = await restoration.check(anchors)
             if not execute:
                 return found, None
-            plan = work_folder((folder or Path()) / "restore") / "rows"
-            return found, await restoration.execute(anchors, plan, accept_loss=accept_loss, by=by)
+            return found, await restoration.execute(anchors, accept_loss=accept_loss, by=by)
 
         found, done = run_on_ledger(work)
     _print(found, done, output)

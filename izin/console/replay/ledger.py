@@ -34,8 +34,8 @@ _KINDS = {
     "submitted",
     "differing": "have other columns: the execution sets them, and rules the row again",
     "terms": "have other ends of their term: the execution sets them, and rules the row again",
-    "newer": "have a row of a later event than the history: compare with izin explain; nothing is "
-    "changed",
+    "newer": "have something later than the history, an event or the instant of one: compare with "
+    "izin explain; nothing is changed",
     "surplus": "have a row without any decision in the history, whose month may have been dropped: "
     "nothing is changed",
 }

@@ -8,7 +8,6 @@ before. No step is done twice: a restoration that was stopped goes on.
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -115,10 +114,8 @@ class LedgerRestoration:
             )
         return Restorable(movements=found.rows, suppressed=len(suppressions), lost=lost)
 
-    async def execute(
-        self, anchors: Sequence[Anchor], plan: Path, *, accept_loss: bool, by: str
-    ) -> Restored:
-        """Restore; ``plan`` is where that of the rows is written.
+    async def execute(self, anchors: Sequence[Anchor], *, accept_loss: bool, by: str) -> Restored:
+        """Restore; the plan of the rows is written to the folder of the archive.
 
         Raises:
             LostMovementsError: what was anchored is not in the archive, and that is not accepted.
@@ -137,6 +134,7 @@ class LedgerRestoration:
         held = await self._hold(messages, by=by)
         if self.archive is not None:
             await self._record(self.archive, found, by=by)
+            plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
             rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
         keys = await self._read_state(messages, suppressions, by=by)
@@ -172,14 +170,12 @@ class LedgerRestoration:
             # Its name is in no topic.
             await customers.add(self.ledger, customer, customer, by=by, now=now)
         stored = {one.brand_code: one for one in await brands.every(self.ledger)}
-        orders = await suspension_orders.every(self.ledger)
-        closed = {one.brand_code for one in orders if one.part == Part.GATE}
         for one in found:
             suspension = one.pop("suspension")
             brand, before = Brand(**one), stored.get(one["brand_code"])
             if before is None or any(getattr(before, name) != one[name] for name in one):
                 await brands.upsert(self.ledger, messages, brand, by=by, now=now)
-            if suspension is not None and brand.brand_code not in closed:
+            if suspension is not None and (before is None or before.suspension is None):
                 target, parts = Target(brand_code=brand.brand_code), [Part.GATE]
                 await suspension_orders.suspend(
                     self.ledger, messages, target, parts, reason=suspension, by=by, now=now

@@ -119,6 +119,7 @@ SHADOW = (
 LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "decided": DECIDED,
+        "desired": tuple(name for name in DECIDED if not name.startswith("latest_")),
         "shadow": SHADOW,
         "saved": SAVED,
         "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),

@@ -50,8 +50,8 @@ CREATE UNLOGGED TABLE shadow_differences (
     kind text NOT NULL CHECK (kind IN ('missing', 'surplus', 'newer', 'differing', 'terms'))
 );
 COMMENT ON COLUMN shadow_differences.kind IS
-    'missing: there is no row. surplus: no decision is left in the history. newer: the row has a later event than the '
-    'history. differing: another event or other fields of it. terms: only the ends of its term.';
+    'missing: there is no row. surplus: no decision is left in the history. newer: the row has something later than '
+    'the history. differing: another event or other fields of it. terms: only the ends of its term.';
 
 -- A key whose latest record in the topic of permissions is not what its row says, of which rebuild.
 CREATE UNLOGGED TABLE permission_differences (

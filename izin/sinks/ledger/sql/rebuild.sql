@@ -102,6 +102,10 @@ SELECT coalesce(s.key, c.key), CASE
             AND (c.desired_at, c.desired_status = 'RET', c.desired_rank,
                 c.desired_event_id COLLATE "C")
             > (s.desired_at, s.desired_status = 'RET', s.desired_rank, s.desired_event_id COLLATE "C") THEN 'newer'
+        WHEN ROW({decided:s}) IS DISTINCT FROM ROW({decided:c})
+            AND ROW({desired:s}) IS NOT DISTINCT FROM ROW({desired:c})
+            AND coalesce(c.latest_onay_at >= s.latest_onay_at, s.latest_onay_at IS NULL)
+            AND coalesce(c.latest_ret_at >= s.latest_ret_at, s.latest_ret_at IS NULL) THEN 'newer'
         WHEN ROW({decided:s}) IS DISTINCT FROM ROW({decided:c}) THEN 'differing'
         ELSE 'terms'
     END

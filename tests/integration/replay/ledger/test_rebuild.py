@@ -150,6 +150,7 @@ async def test_changed_row_is_found_and_mended(
     # The latest opt-out of a row is never taken back: nobody knows any more who gave it.
     assert decided(after) | {"latest_ret_at": None} == decided(before)
     assert (after.registered, after.verified_at) == (before.registered, before.verified_at)
+    assert {one.kind for one in await differences(harness)} == {"newer"}
     (act,) = [fact for fact in await reads.facts(harness.ledger, [key]) if fact.kind == "act"]
     assert (act.data["act"], act.data["by"]) == ("mend row", "ada")
     assert act.data["after"]["plan"] == Plan.read(plan_file).digest

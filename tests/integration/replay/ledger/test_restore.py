@@ -74,8 +74,7 @@ class Site:
         accept_loss: bool = False,
     ) -> Restored:
         """Restore."""
-        plan = self.folder.with_name("rows.json")
-        return await restoration.execute(list(anchors), plan, accept_loss=accept_loss, by="ada")
+        return await restoration.execute(list(anchors), accept_loss=accept_loss, by="ada")
 
 
 @pytest.fixture
