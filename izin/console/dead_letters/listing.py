@@ -4,6 +4,9 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 
+from rich.table import Table
+from rich.text import Text
+
 from izin.console.dead_letters.letters import statuses, with_statuses
 from izin.console.dead_letters.progress import progress_bars
 from izin.console.dead_letters.views import COLUMNS, as_json, detail, detail_rows, row
@@ -11,6 +14,7 @@ from izin.console.terminal.output import (
     OutputFormat,
     json_text,
     kafka_settings,
+    out,
     print_json,
     print_rows,
     say,
@@ -63,7 +67,12 @@ def print_letter(name: str, output: OutputFormat, *, unmasked: bool) -> None:
         case OutputFormat.JSON:
             print_json({word.replace(" ", "_"): value for word, value in shown.items()})
         case OutputFormat.TABLE:
-            print_rows(output, ("field", "value"), list(detail_rows(shown)))
+            fields = Table.grid(padding=(0, 2))
+            fields.add_column(no_wrap=True)
+            fields.add_column(overflow="fold")
+            for field, value in detail_rows(shown):
+                fields.add_row(Text(field, "dim"), Text(value))
+            out.print(fields)
 
 
 def _shown(

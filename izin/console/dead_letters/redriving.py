@@ -210,8 +210,8 @@ def _few(names: list[str]) -> str:
 def _say_rest(plan: RedrivePlan) -> None:
     if plan.is_full:
         say(
-            f"more are meant than one run takes ({MOST_LETTERS:,} letters): run the same command "
-            "again for the rest"
+            f"more are meant than one run takes ({MOST_LETTERS:,} letters, or 256 MB): run the "
+            "same command again for the rest; filter out what stays, or it is met again"
         )
 
 

@@ -87,8 +87,8 @@ def detail(
     return shown | hidden | {"key": masked("key", shown["key"])}
 
 
-def detail_rows(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Yield the rows of a ``detail``."""
+def detail_rows(shown: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the rows of a ``detail`` in words."""
     for name, value in shown.items():
         match name:
             case "violations":
@@ -99,9 +99,15 @@ def detail_rows(shown: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
             case "event" if value is None:
                 yield name, "nothing of the record can be read"
             case "event" | "headers":
-                yield from ((f"{name}: {field}", of) for field, of in value.items())
+                yield from ((f"{name}: {field}", _words(of)) for field, of in value.items())
             case _:
-                yield name, value
+                yield name, _words(value)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{turkish(value)} (Turkey)"
+    return "" if value is None else str(value)
 
 
 def _event(content: Content, *, unmasked: bool) -> dict[str, Any]:

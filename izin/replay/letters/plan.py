@@ -129,6 +129,7 @@ class Planner:
                         size += letter.size
                 if len(orders) >= MOST_LETTERS or size >= MOST_BYTES:
                     break
+            is_full = next(found, None) is not None
         if unknown := sorted(selection.names - names):
             raise UnknownLetterError(", ".join(unknown))
         plan = RedrivePlan(
@@ -137,7 +138,7 @@ class Planner:
             obstacles=obstacles,
             unsettled=unsettled,
             acknowledged=acknowledged,
-            is_full=bool(page),
+            is_full=is_full,
         )
         return plan, orders
 

@@ -22,7 +22,7 @@ from izin.schemas.fast.reader import long_of
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
 from izin.streams.guard import REDRIVEN
-from izin.streams.ownership.bounded_reader import BoundedReader
+from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.ownership.positions import DecidedOffsets
 
 _POLL = 0.1
@@ -105,6 +105,8 @@ class Results:
 
         New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
         """
+        if not sent:
+            return []
         places = {one.place: one for one in sent}
         again = self._letters_of(places, letters_from)
         decisions = dict(self._decisions_on(places, sent))
@@ -162,8 +164,12 @@ class Results:
     ) -> Iterator[Message]:
         reader = BoundedReader(self._settings, _GROUP, topic)
         with closing(reader), kafka.broker_errors(self._settings):
-            for messages in reader.read(starts, ends):
-                yield from messages
+            try:
+                for messages in reader.read(starts, ends):
+                    yield from messages
+            except OffsetGoneError:  # its retention is over: what is left is read
+                for messages in reader.read(dict.fromkeys(starts, 0), ends):
+                    yield from messages
 
     def _place(self, value: bytes) -> Place | None:
         try:

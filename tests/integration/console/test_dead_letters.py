@@ -128,12 +128,13 @@ def test_letter_is_shown_with_its_recipient_masked(izin: Izin, topics: KafkaSett
         "ce_id",
         "event-1",
     ):
-        assert text in " ".join(shown.stdout.replace("│", " ").split()), text
+        assert text in " ".join(shown.stdout.split()), text
     assert (PHONE in shown.stdout, "192.0.2.7" in shown.stdout) == (False, False)
     whole = json.loads(izin("dead-letters", "show", "0/2", "--unmasked", "--output", "json").stdout)
     assert (whole["event"]["recipient"], whole["key"]) == (PHONE, f"100001/MESAJ/BIREYSEL/{PHONE}")
     assert whole["event"]["evidence"] == {"ip": "192.0.2.7"}
-    assert "nothing of the record can be read" in izin("dead-letters", "show", "0/3").stdout
+    other = " ".join(izin("dead-letters", "show", "0/3").stdout.split())
+    assert "nothing of the record can be read" in other
     assert "unreadable-letter" in izin("dead-letters", "list").stdout
     for name in ("0/9", "1/0", "x"):
         assert izin("dead-letters", "show", name).exit_code == 3

@@ -8,9 +8,10 @@ import pytest
 from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import violation
+from izin.runtime import kafka
 from tests.support.builders import BRAND, NOON, a_key, an_event
 from tests.support.order.verdict import committed_records
-from tests.support.replay.letters import CODEC, LetterHarness, Run
+from tests.support.replay.letters import CODEC, LetterHarness, Run, redrive
 
 pytestmark = [pytest.mark.broker, pytest.mark.database, pytest.mark.usefixtures("brand")]
 
@@ -56,7 +57,7 @@ def test_correction_takes_from_the_letter_what_is_not_given(
     assert (event.cause, event.source, event.status) == ("wrong", "HS_WEB", "ONAY")
     assert (event.consent_date, found.effective_at) == (NOON, NOON)
     assert (event.origin_ref, event.evidence) == ("customer-9", {"page": "signup"})
-    shown = izin("dead-letters", "show", name).stdout
+    shown = " ".join(izin("dead-letters", "show", name).stdout.split())
     assert f"corrected by event {event_id}" in shown
     key = str(a_key(recipient=wrong.recipient))
     words = " ".join(izin("explain", key, "--output", "json").stdout.split())
@@ -89,3 +90,19 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
         causes.append(found.event.cause)
     assert causes[0] == "event-1"
     assert len(causes[1]) == 36
+
+
+def test_letter_that_waits_to_be_decided_is_not_written_again(
+    izin: Run, letters: LetterHarness
+) -> None:
+    """No order worker runs here: the next command waits for what the first has written."""
+    topic = letters.settings.topics.events.name
+    person = letters.person()
+    (name,) = letters.plant([letters.letter(an_event(recipient=person))])
+    ends = sum(kafka.committed_ends(letters.settings, topic).values())
+    assert redrive(izin, name, "--wait", "PT0S", "--yes")["waiting"] == [name]
+    assert redrive(izin, name)["unsettled"] == [name]
+    assert redrive(izin, name, "--wait", "PT0.2S", "--yes", code=1)["waiting"] == [name]
+    assert sum(kafka.committed_ends(letters.settings, topic).values()) == ends + 1
+    shown = " ".join(izin("dead-letters", "show", name).stdout.split())
+    assert "what became of it is not known yet" in shown
