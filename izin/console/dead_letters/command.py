@@ -159,6 +159,7 @@ def redrive(
         typer.Option(
             parser=duration,
             metavar="DURATION",
+            show_default="PT10M",
             help="How long it waits for the order workers, as PT10M; PT0S: not at all.",
         ),
     ] = timedelta(minutes=10),

@@ -10,9 +10,7 @@ from izin.replay.letters.selection import Selection
 
 LettersArgument = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[LETTER]...", help="Which, as izin dead-letters names them: partition/offset."
-    ),
+    typer.Argument(help="Which, as izin dead-letters names them: partition/offset."),
 ]
 BecauseOption = Annotated[
     list[str] | None,

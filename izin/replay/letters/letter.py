@@ -4,11 +4,9 @@ A letter has the fields of the record that it is about, so that whatever reads a
 reads it too.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
 
 from confluent_kafka import Message
 
@@ -119,16 +117,12 @@ def content_of(letter: Letter, codec: Codec, topics: Topics) -> Content | None:
         return None
     try:
         if letter.topic == topics.decisions.name:
-            return _content(event_from_avro(_decision(letter.value, codec)["event"]))
+            return _content(event_from_avro(codec.decode("Decision", letter.value)["event"]))
         if letter.topic in {topics.events.name, topics.express.name}:
             return _of_event(letter.value, codec)
     except UndecodableError:
         pass
     return None
-
-
-def _decision(value: bytes, codec: Codec) -> Mapping[str, Any]:
-    return codec.decode("Decision", value)
 
 
 def _of_event(value: bytes, codec: Codec) -> Content:

@@ -67,13 +67,13 @@ def await_passed(
     """Wait until all of ``sent`` are passed, or it is ``until`` (of ``time.monotonic``); return
     those that are not.
     """
-    waiting = list(sent)
+    waiting = [(one, one.place) for one in sent]
     while True:
         ends = passed()
-        waiting = [one for one in waiting if one.place[2] >= ends.get(one.place[:2], 0)]
+        waiting = [(one, place) for one, place in waiting if place[2] >= ends.get(place[:2], 0)]
         progress(len(sent) - len(waiting), len(sent))
         if not waiting or monotonic() >= until:
-            return waiting
+            return [one for one, _ in waiting]
         sleep(_POLL)
 
 
