@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": "izin.console.explain.command:explain",
     "dead-letters": "izin.console.dead_letters.command:app",
     "rate-limits": "izin.console.rate_limits:rate_limits",
+    "iys": "izin.console.brake.command:app",
     "deadlines": "izin.console.deadlines.command:app",
     "doctor": "izin.console.doctor.command:doctor",
     "verify": "izin.console.verify.command:verify",

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import ByOption, filled
+from izin.console.brake.setting import brake
+from izin.console.terminal.arguments import ByOption, CustomerArgument, filled
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -18,6 +19,7 @@ from izin.console.terminal.output import (
 )
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger.brake.limits import limits_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.ledger.registry.customers import Customer
@@ -30,15 +32,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-CustomerArgument = Annotated[
-    str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
-]
-
 _COLUMNS = {
     "customer_id": "customer",
     "name": "name",
     "created_at": "registered",
     "brands": "brands",
+    "brake": "brake",
 }
 
 
@@ -67,7 +66,13 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     with exit_on_error():
         found, brands, _ = run_on_ledger(_read)
     rows = [
-        (one.customer_id, one.name, one.created_at, _codes(brands, one.customer_id))
+        (
+            one.customer_id,
+            one.name,
+            one.created_at,
+            _codes(brands, one.customer_id),
+            str(limits_of(one) or ""),
+        )
         for one in found
     ]
     print_rows(output, _COLUMNS, rows)
@@ -85,6 +90,7 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
     rows: list[tuple[str, str]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
         ("registered", turkish(customer.created_at)),
+        ("brake", str(limits_of(customer) or "off")),
         *(
             (f"brand {one.brand_code}", f"{one.name}, {one.status}")
             for one in brands
@@ -111,3 +117,6 @@ async def _read(
 
 def _codes(brands: Sequence[Brand], customer_id: str) -> str:
     return " ".join(str(one.brand_code) for one in brands if one.customer_id == customer_id)
+
+
+app.command()(brake)

@@ -9,6 +9,7 @@ from izin.console.cli import app
 
 ACTS: Mapping[str, str] = {
     "customers add": "add customer",
+    "customers brake": "set brake",
     "brands add": "add brand",
     "brands rights": "change rights",
     "brands suspend": "suspend brand",
@@ -38,6 +39,8 @@ ACTS: Mapping[str, str] = {
     "replay run": "rebuild",
     "ledger archive": "archive history",
     "deadlines rule-again": "count terms again",
+    "iys release": "release opt-outs",
+    "iys withdraw": "withdraw opt-outs",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -71,6 +74,7 @@ OTHERS: Mapping[str, str] = {
     "dead-letters list": READS,
     "dead-letters show": READS,
     "rate-limits": READS,
+    "iys list": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,

@@ -26,6 +26,7 @@ from izin.console.terminal.output import (
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
@@ -173,9 +174,10 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
     with exit_on_error():
         brand, found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
         orders = run_on_ledger(suspension_orders.every)
+        brakes = run_on_ledger(decisions.undecided)
         if brand is None:
             raise UnregisteredBrandError(brand_code)
-    rows = described(brand, found, counts, orders, now=datetime.now(UTC))
+    rows = described(brand, found, counts, orders, brakes, now=datetime.now(UTC))
     print_rows(output, ("field", "value", "warning"), rows)
     exit_if([warning for _, _, warning in rows if warning])
 

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from izin.consent.model import Channel, Status
+from izin.console.brake.description import remedy_of_brake
 from izin.console.brands.remedies import remedy_of_order
 from izin.console.terminal.output import turkish
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, of_brand
 from izin.sinks.monitor.provider_subscriptions import warnings_of
@@ -50,6 +52,7 @@ def described(
     suspensions: Iterable[Suspension],
     counts: Iterable[Count],
     orders: Iterable[SuspensionOrder] = (),
+    brakes: Iterable[Brake] = (),
     *,
     now: datetime,
 ) -> list[tuple[str, str, str]]:
@@ -82,6 +85,11 @@ def described(
             "; ".join(warnings_of(brand, now)),
         ),
         *_orders(brand, orders),
+        *(
+            (f"opt-outs of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
+            for one in brakes
+            if one.brand_code == brand.brand_code
+        ),
         *_rights(suspensions),
         *_unsettled(counts),
     ]

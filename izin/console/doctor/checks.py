@@ -14,7 +14,7 @@ from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
 from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
-from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
+from izin.console.doctor.ledger_checks import of_backlog, of_brakes, of_brands, of_missing
 from izin.console.doctor.runner import Check
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -33,6 +33,7 @@ from izin.runtime.settings import (
 )
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
 from izin.sinks.ledger.webhooks import registry as subscribers
@@ -167,6 +168,7 @@ def _brands() -> Iterator[Finding]:
         return
     policy = TokenPolicy(calls_per_hour=IysSettings().token_requests_per_hour)
     found = list(of_brands(brands, _query(reads.parked), policy=policy, now=datetime.now(UTC)))
+    found += of_brakes(_query(decisions.undecided))
     yield from found
     if not found:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")

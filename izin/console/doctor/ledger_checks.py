@@ -6,9 +6,11 @@ from shlex import quote
 
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
+from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.doctor.finding import Finding, ok, wrong
 from izin.console.terminal.output import turkish
 from izin.iys.tokens.token_policy import TokenPolicy
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
@@ -82,6 +84,12 @@ def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
         )
     if not missing:
         yield ok("sequences", "no origin that numbers its events misses one")
+
+
+def of_brakes(brakes: Sequence[Brake]) -> Iterator[Finding]:
+    """Yield what brakes hold back until a person decides."""
+    for one in brakes:
+        yield wrong("brands", f"{held_back(one)}; {remedy_of_brake(one)}")
 
 
 def of_brands(

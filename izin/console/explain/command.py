@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from izin.console.brake.description import why_held_back
 from izin.console.brands.remedies import remedy_of_parked
 from izin.console.explain.history import (
     DELIVERIES,
@@ -31,6 +32,7 @@ from izin.console.terminal.output import (
     print_rows,
 )
 from izin.sinks.ledger import brands, reads, suspensions
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import History
 from izin.sinks.ledger.webhooks import deliveries
@@ -42,7 +44,7 @@ class _Found:
 
     history: History
     suspended: Mapping[str, str]
-    """What suspends a key, by key."""
+    """What suspends a key or holds it back, by key."""
     gates: Mapping[int, str]
     """Why a person has suspended what may be sent for a brand, by brand."""
     sent: Sequence[Mapping[str, Any]]
@@ -120,11 +122,14 @@ def _print(found: _Found) -> None:
 async def _look(ledger: Ledger, recipient: str) -> _Found:
     history = await reads.history(ledger, recipient)
     known = {one.brand_code: one for one in await brands.every(ledger)}
-    found = await suspensions.every(ledger)
+    found, brakes = await suspensions.every(ledger), await decisions.undecided(ledger)
     suspended = {
         one.key: words
         for one in history.rows
-        if (words := why_suspended(one, known.get(one.brand_code), found))
+        if (
+            words := why_suspended(one, known.get(one.brand_code), found)
+            or why_held_back(one, brakes)
+        )
     }
     return _Found(
         history=history,

@@ -119,8 +119,8 @@ def why_suspended(
 def state_rows(
     entry: ConsentRow, suspended: str | None, gate: str | None = None
 ) -> list[tuple[str, str]]:
-    """Return the state of a key, a row a question; ``suspended`` is of ``why_suspended``, ``gate``
-    why nothing may be sent for its brand.
+    """Return the state of a key, a row a question; ``suspended`` says why it is not sent now, and
+    ``gate`` why nothing may be sent for its brand.
     """
     answer = "yes" if entry.may_send else "no"
     closed = f"no: suspended, {gate}; without that " if gate else ""
@@ -262,6 +262,8 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
 
 
 def _state(entry: ConsentRow, suspended: str | None) -> str:
+    if entry.withdrawn_at is not None:
+        return f"withdrawn {turkish(entry.withdrawn_at)}: not sent to İYS, still an opt-out"
     due = entry.due_at if entry.state in _WAITING else None
     return _joined(
         suspended or _STATES.get(entry.state, entry.state),

@@ -18,8 +18,19 @@ _DURATION = TypeAdapter(timedelta)
 _SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
+
+def filled(text: str) -> str:
+    """Return ``text``; an empty one is wrong usage."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    return text
+
+
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
+]
+CustomerArgument = Annotated[
+    str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
 ]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
@@ -49,13 +60,6 @@ def actor_if_named() -> str:
         return _system_actor()
     except typer.BadParameter:
         return ""
-
-
-def filled(text: str) -> str:
-    """Return ``text``; an empty one is wrong usage."""
-    if not text.strip():
-        raise typer.BadParameter("it is empty")
-    return text
 
 
 ByOption = Annotated[

@@ -9,7 +9,8 @@ its brand's, is left to the general path;
 """
 
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -31,6 +32,7 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -179,3 +181,16 @@ def _instant(milliseconds: int | None) -> bytes:
         if milliseconds is None
         else _packed(8, milliseconds * 1000 - copy_format.EPOCH)
     )
+
+
+def split(
+    decisions: Sequence[IncomingDecision], entries: Mapping[str, ConsentRow]
+) -> tuple[list[IncomingDecision], list[IncomingDecision]]:
+    """Return the decisions on keys that have no row and occur once, and all others."""
+    occurrences = Counter(one.key for one in decisions)
+    new_keys: list[IncomingDecision] = []
+    others: list[IncomingDecision] = []
+    for one in decisions:
+        is_new = occurrences[one.key] == 1 and one.key not in entries
+        (new_keys if is_new else others).append(one)
+    return new_keys, others

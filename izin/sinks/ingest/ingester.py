@@ -10,7 +10,6 @@ updates the latest instants. Rows of new keys that only wait to be submitted are
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,7 +21,8 @@ from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper
-from izin.sinks.ingest.bulk_rows import NewRowBuilder
+from izin.sinks.ingest.brake_watch import BrakeWatch
+from izin.sinks.ingest.bulk_rows import NewRowBuilder, split
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.erasures import erased_keys
 from izin.sinks.ingest.isolation import Isolation
@@ -173,17 +173,15 @@ class Ingester:
             if moves:
                 await offsets.advance(connection, topic, topic_id, moves)
             entries = await lock(connection, {one.key for one in decisions})
-            codes = {one.brand_code for one in decisions}
-            known = await brands.of_codes(connection, codes)
-            if codes - known.keys():
-                await brands.note_unknown(connection, codes - known.keys(), now=now)
+            known = await _brands(connection, decisions, now)
+            watch = await BrakeWatch.begin(connection, self._reader, known, decisions, entries)
             changes = UnitOfWork(self.topic_messages, now=now)
             facts = await new_decisions.facts(connection, decisions, self._reader, known)
             changes.add_history(facts)
             builder = NewRowBuilder(
                 self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
             )
-            new_keys, others = _split(decisions, entries)
+            new_keys, others = split(decisions, entries)
             others += await self._write_bulk(connection, builder, new_keys)
             changes.add_actions(builder.due_actions)
             of_others = await self._apply(changes, others, entries, known)
@@ -192,6 +190,7 @@ class Ingester:
                 if not erasures:
                     changes.add_last(announced)
             await changes.write(connection)
+            await watch.end(connection, entries, now)
             if erasures:
                 await erasure.acknowledge(connection, erasures, now=now)
             if quarantined:
@@ -282,14 +281,12 @@ class Ingester:
         return of_others
 
 
-def _split(
-    decisions: Sequence[IncomingDecision], entries: Mapping[str, ConsentRow]
-) -> tuple[list[IncomingDecision], list[IncomingDecision]]:
-    """Return the decisions on keys that have no row and occur once, and all others."""
-    occurrences = Counter(one.key for one in decisions)
-    new_keys: list[IncomingDecision] = []
-    others: list[IncomingDecision] = []
-    for one in decisions:
-        is_new = occurrences[one.key] == 1 and one.key not in entries
-        (new_keys if is_new else others).append(one)
-    return new_keys, others
+async def _brands(
+    connection: Connection, decisions: Sequence[IncomingDecision], now: datetime
+) -> dict[int, Brand]:
+    """Return the brands of ``decisions`` that are registered, and note the others."""
+    codes = {one.brand_code for one in decisions}
+    known = await brands.of_codes(connection, codes)
+    if codes - known.keys():
+        await brands.note_unknown(connection, codes - known.keys(), now=now)
+    return known

@@ -16,6 +16,7 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.poison import quarantine, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.ledger import bootstraps, brands
+from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.privacy import erasure
@@ -133,6 +134,7 @@ class StateReader:
         """
         now, calendar = self.clock(), self.ledger.calendar
         rows = await lock(connection, {str(one.key) for _, one in consents})
+        found = dict(rows)
         codes = {one.key.brand_code for _, one in consents}
         known = await brands.of_codes(connection, codes)
         if codes - known.keys():
@@ -156,6 +158,7 @@ class StateReader:
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         await changes.write(connection)
+        await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
         return of_others
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from izin.consent.model import Status
 from izin.iys.wire_format.account import Subscription
 from izin.sinks.ledger import retailers, suspensions
+from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -72,6 +73,9 @@ async def upsert(
         stored = brand if row is None else Brand.from_row(row)
         (stored,) = await suspension_orders.follow(connection, [code]) or [stored]
         await append_messages(connection, [topic_messages.brand(stored, now)], now)
+        if before is not None and before.customer_id != stored.customer_id:
+            # Another customer's brake counts anew.
+            await counting.forget(connection, [code])
         changed = _changed(before, stored, by, now)
         await append.append(connection, [changed], now=now)
     await rule_again(

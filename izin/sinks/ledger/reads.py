@@ -94,6 +94,8 @@ class Lag:
     to_send: int
     opt_outs: int
     """The opt-outs among ``to_send``."""
+    held_back: int
+    """Opt-outs that would be sent, but for a brake: a person decides (``ledger.brake``)."""
     in_flight: int
     awaiting_result: int
     unknown: int

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.runtime.observe import get_logger
+from izin.sinks.ledger.brake.counting import WINDOW
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 
@@ -57,6 +58,10 @@ TABLES: Mapping[str, TableRetention] = {
         why=f"{_NO_PERSON}; events name the key that published them",
     ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "brakes": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; opt-outs name the brake that held them back",
+    ),
     "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
     "chains": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
@@ -90,6 +95,7 @@ TABLES: Mapping[str, TableRetention] = {
         kept="10 years, and 3 years after the consent ended",
         why="6563 m.11/3, Yönetmelik m.13; whole months are dropped by `izin retention drop`",
     ),
+    "opt_in_counts": TableRetention(kept="until the brake is taken away", why=_NO_PERSON),
     "outbox": TableRetention(
         kept="until delivered", why="a delivered row is deleted; the topic has its own retention"
     ),
@@ -108,6 +114,11 @@ TABLES: Mapping[str, TableRetention] = {
         kept="until the next rebuild", why="what `izin replay rebuild permissions` has found"
     ),
     "processes": TableRetention(kept="until others find it silent", why=_NO_PERSON),
+    "recent_opt_outs": TableRetention(
+        kept="1 hour",
+        why="which source opted a recipient out: counted by the brake within an hour",
+        period=WINDOW,
+    ),
     "recorded_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "resends": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "retailer_access": TableRetention(
@@ -146,7 +157,7 @@ async def delete_expired(
     ``submissions`` is how many of them one slice has.
     """
     deleted = {"submissions": await _delete_submissions(ledger, now, submissions)}
-    for table in ("rate_limit_hours", "legal_holds", "delivery_attempts"):
+    for table in ("rate_limit_hours", "legal_holds", "delivery_attempts", "recent_opt_outs"):
         deleted[table] = await _delete_rows(ledger, table, now)
     return deleted
 

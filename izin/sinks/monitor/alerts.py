@@ -1,8 +1,9 @@
 """Alert on deadlines: at 50, 80 and 95 percent of a term, and when it is missed.
 
 Suspended opt-outs are alerted at once, for a person can withdraw them on İYS's own pages, and so
-are stale streams of İYS, which may have a citizen's opt-out. An alert is raised when more records
-than before reach a stage, not at every check.
+are those that a brake holds back until a person decides, and stale streams of İYS, which may have a
+citizen's opt-out. An alert is raised when more records than before reach a stage, not at every
+check.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ from datetime import datetime, timedelta
 from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
+from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.deadlines import Margin, SuspendedOptOuts
@@ -24,14 +27,16 @@ STAGES = ("past_50", "past_80", "past_95", "missed")
 """The stages of a term, the earliest first."""
 SUSPENDED = "suspended"
 """The stage of suspended opt-outs, whatever is left of their term."""
+HELD_BACK = "held_back"
+"""The stage of opt-outs that a brake holds back; the alert's ``channel`` is their source."""
 STALE = "stale"
 """The stage of a stream that was not pulled to its end; the alert's ``channel`` is the stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """More of a brand's records than before have reached a stage of their term or are suspended, or
-    one of its streams is stale.
+    """More of a brand's records than before have reached a stage of their term, are suspended or
+    held back, or one of its streams is stale.
     """
 
     brand_code: int
@@ -65,38 +70,10 @@ class DeadlineMonitor:
         margins = await deadlines.margins(self.ledger, now=now)
         suspended = await deadlines.suspended_opt_outs(self.ledger)
         stale = [one for one in await stream_progress.read(self.ledger) if one.is_stale(now)]
-        alerts = tuple(self._new_alerts(_alerts(margins, suspended, stale)))
+        brakes = await decisions.undecided(self.ledger)
+        alerts = tuple(self._new_alerts(_alerts(margins, suspended, brakes, stale)))
         for one in alerts:
-            if one.stage == STALE:
-                _log.critical(
-                    "stream found stale",
-                    brand=one.brand_code,
-                    stream=one.channel,
-                    remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
-                )
-                continue
-            if one.stage == SUSPENDED:
-                _log.critical(
-                    "opt-outs suspended",
-                    records=one.keys,
-                    brand=one.brand_code,
-                    channel=one.channel,
-                    remedy="izin brands suspensions",
-                    meanwhile=f"izin deadlines opt-outs {one.brand_code}",
-                )
-                continue
-            urgent = one.stage == "missed" or (
-                one.status == Status.RET and one.stage in {"past_80", "past_95"}
-            )
-            log = _log.critical if urgent else _log.warning
-            log(
-                "deadline stage reached",
-                stage=one.stage,
-                records=one.keys,
-                brand=one.brand_code,
-                channel=one.channel,
-                status=one.status,
-            )
+            _report(one)
         return alerts
 
     def _new_alerts(self, found: Iterable[Alert]) -> Iterator[Alert]:
@@ -109,9 +86,54 @@ class DeadlineMonitor:
         self._alerted = now
 
 
+def _report(one: Alert) -> None:
+    """Log an alert, with what to do about it."""
+    if one.stage == STALE:
+        _log.critical(
+            "stream found stale",
+            brand=one.brand_code,
+            stream=one.channel,
+            remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
+        )
+        return
+    if one.stage == HELD_BACK:
+        _log.critical(
+            "opt-outs held back",
+            records=one.keys,
+            brand=one.brand_code,
+            source=one.channel,
+            effect="not registered at İYS until a person decides, or a day before they are due",
+            remedy="izin iys list; then izin iys release or izin iys withdraw",
+        )
+        return
+    if one.stage == SUSPENDED:
+        _log.critical(
+            "opt-outs suspended",
+            records=one.keys,
+            brand=one.brand_code,
+            channel=one.channel,
+            remedy="izin brands suspensions",
+            meanwhile=f"izin deadlines opt-outs {one.brand_code}",
+        )
+        return
+    urgent = one.stage == "missed" or (
+        one.status == Status.RET and one.stage in {"past_80", "past_95"}
+    )
+    log = _log.critical if urgent else _log.warning
+    log(
+        "deadline stage reached",
+        stage=one.stage,
+        records=one.keys,
+        brand=one.brand_code,
+        channel=one.channel,
+        status=one.status,
+    )
+
+
 def _alerts(
     margins: Iterable[Margin],
     suspended: Iterable[SuspendedOptOuts],
+    brakes: Iterable[Brake],
     stale: Iterable[StreamProgress],
 ) -> Iterator[Alert]:
     for margin in margins:
@@ -130,6 +152,14 @@ def _alerts(
             status=str(Status.RET),
             stage=SUSPENDED,
             keys=opt_outs.keys,
+        )
+    for brake in brakes:
+        yield Alert(
+            brand_code=brake.brand_code,
+            channel=brake.source,
+            status=str(Status.RET),
+            stage=HELD_BACK,
+            keys=brake.held_back,
         )
     for progress in stale:
         yield Alert(

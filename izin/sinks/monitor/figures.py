@@ -15,6 +15,7 @@ from izin.consent.forecast import forecast
 from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.monitor.metrics import Metrics
@@ -51,6 +52,7 @@ class LedgerFigures:
         now = self.clock()
         backlog = await reads.backlog(self.ledger)
         lag = await reads.lag(self.ledger, now=now)
+        brakes = await decisions.undecided(self.ledger)
         margins = await deadlines.margins(self.ledger, now=now)
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
@@ -58,6 +60,7 @@ class LedgerFigures:
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
         self.metrics.show_suspended(backlog.suspended)
+        self.metrics.show_held_back(brakes)
         self.metrics.show_deadlines(margins, now=now)
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)

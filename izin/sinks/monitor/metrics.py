@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from izin.consent.forecast import DueGroup, Forecast
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_policy import TokenPolicy
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
@@ -31,6 +32,10 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
         [],
     ),
     "izin_suspended_keys": ("Keys of suspended records or of a stopped brand, by lane", ["lane"]),
+    "izin_held_back_keys": (
+        "Opt-outs that a brake holds back until a person decides, by brand and source",
+        ["brand", "source"],
+    ),
     "izin_backlog_keys": ("Keys not settled with İYS, by brand and lane", ["brand", "lane"]),
     "izin_backlog_oldest_seconds": ("Age of the oldest key not settled, by lane", ["lane"]),
     "izin_deadline_margin_seconds": (
@@ -145,6 +150,13 @@ class Metrics:
         for status, lane in _LANES.items():
             self._gauges["izin_suspended_keys"].labels(lane).set(keys[status])
 
+    def show_held_back(self, brakes: Iterable[Brake]) -> None:
+        """Show what brakes hold back now, and nothing else."""
+        gauge = self._gauges["izin_held_back_keys"]
+        gauge.clear()
+        for one in brakes:
+            gauge.labels(one.brand_code, one.source).inc(one.held_back)
+
     def show_rate_limits(self, addresses: Iterable[Address]) -> None:
         """Show what is left of each address's limits."""
         left = self._gauges["izin_rate_limit_left"]
@@ -175,6 +187,7 @@ class Metrics:
         for name in (
             "to_send",
             "opt_outs",
+            "held_back",
             "in_flight",
             "awaiting_result",
             "unknown",

@@ -106,6 +106,7 @@ def outbound_loops(
         ("recover opt-outs", recovery.recover_opt_outs, _RECOVERY_LOOPS),
         ("recover", recovery.recover, 1),
         ("expire", scheduler.expire, 1),
+        ("end holds", scheduler.end_holds, 1),
     ):
         for number in range(count):
             yield f"{name} {number}", run_every(name, step, interval=interval, stopping=stopping)

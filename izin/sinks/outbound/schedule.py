@@ -15,6 +15,7 @@ from izin.iys.rate_limit.pace import CallClass
 from izin.iys.rate_limit.reputation import Reputation
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
+from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import OutboundContext
@@ -175,6 +176,11 @@ class Scheduler:
                 changes.put(entry, ruling.expire(entry, "term-ended", None))
             await changes.write(connection)
         return bool(entries)
+
+    async def end_holds(self) -> bool:
+        """Let opt-outs go that a brake holds back and that are due within a day."""
+        now = self.context.clock()
+        return bool(await decisions.end(self.context.ledger, now=now, size=self.batch_size))
 
     def _is_open(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is not CircuitState.OPEN

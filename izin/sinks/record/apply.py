@@ -150,6 +150,8 @@ def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  
         next_attempt_at=row.next_attempt_at if is_kept else None,
         lease_owner=None,
         lease_until=None,
+        brake_id=None,
+        withdrawn_at=None,
     )
 
 

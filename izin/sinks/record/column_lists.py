@@ -1,7 +1,7 @@
 """The one list of a row's columns: the fields of :class:`ConsentRow`, and what derives from them.
 
 SQL, COPY and templates name columns by these lists (``ledger.db.queries``). The table itself is in
-``0001_schema.sql``; a test compares the two.
+``ledger/migrations``; a test compares the two.
 """
 
 from collections.abc import Mapping
@@ -106,6 +106,8 @@ SHARED_BY_NEWER = (
     "next_attempt_at",
     "lease_owner",
     "lease_until",
+    "brake_id",
+    "withdrawn_at",
 )
 """The columns that a newer event of a key sets to what all of its template key set."""
 

@@ -85,6 +85,10 @@ class ConsentRow:
     onay_open: bool = False
     ret_open: bool = False
     last_exchange_at: datetime | None = None
+    brake_id: int | None = None
+    """The brake that holds the opt-out back (``ledger.brake``)."""
+    withdrawn_at: datetime | None = None
+    """When a person decided that the opt-out is not registered at İYS."""
 
     may_send: bool = False
     permission_reason: str | None = None

@@ -23,6 +23,8 @@ from izin.sinks.record.state_change import transition
 UNKNOWN_BRAND = "unknown-brand"
 OTHER_CUSTOMER = "other-customer"
 """The event of an opt-in names another customer than its brand's."""
+WITHDRAWN = "withdrawn"
+"""A person has decided that an opt-out that a brake held back is not registered at İYS."""
 RESCUED = "rescued"
 RESCUE = "rescue"
 """The origin of events that rescue an opt-out."""
@@ -70,10 +72,12 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argumen
 
     A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
     has accepted what is desired. While only ``observing``, no query is started: the event of what
-    was observed is on its way.
+    was observed is on its way. What a person has withdrawn stays so: only a newer event of the key
+    makes anything due again.
     """
     desired = row.desired
-    if desired is None or (not answered and _is_in_flight(row)):
+    is_withdrawn = row.withdrawn_at is not None
+    if desired is None or is_withdrawn or (not answered and _is_in_flight(row)):
         return _ruled_row(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
     if brand is None and row.is_ours:
@@ -193,6 +197,21 @@ def park(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
 def expire(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     """Return the row, expired."""
     return transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason, code=code)
+
+
+def withdraw(row: ConsentRow, now: datetime) -> ConsentRow:
+    """Return the row of an opt-out that waits, once a person has decided that İYS does not get it:
+    it stays desired, and permits nothing.
+    """
+    return transition(
+        row,
+        Event.SETTLE,
+        action=Action.NOTHING,
+        reason=WITHDRAWN,
+        next_attempt_at=None,
+        brake_id=None,
+        withdrawn_at=now,
+    )
 
 
 def wait(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:

@@ -32,6 +32,9 @@ REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme",
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
     "brands add": REGISTER,
+    "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
+    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),
+    "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
     "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--yes"),
     "brands resume": ("brands", "resume", str(BRAND), "--yes"),
@@ -139,6 +142,17 @@ def suspend(ledger: str) -> None:
         )
 
 
+def trip(ledger: str) -> None:
+    """Have a brake tripped by two sources of the brand, of which nothing is left to hold back."""
+    with psycopg.connect(ledger) as connection:
+        connection.execute(
+            "INSERT INTO brakes"
+            " (customer_id, brand_code, source, tripped_at, keys, opted_in, share)"
+            " SELECT 'acme', %s, s, now(), 101, 1000, 5 FROM unnest(ARRAY['crm', 'web']) AS s",
+            [BRAND],
+        )
+
+
 def test_each_changing_command_is_a_movement_with_its_actor(
     izin: Izin, installation: str, hook: str, plan: str, tmp_path: Path
 ) -> None:
@@ -147,6 +161,8 @@ def test_each_changing_command_is_a_movement_with_its_actor(
     for name, words in ORDERS.items():
         if name == "brands retry":
             suspend(installation)
+        if name == "customers brake":
+            trip(installation)
         before = len(acts(installation))
         places = {"hook": hook, "plan": plan, "archive": tmp_path / "archive"}
         done = izin(*(word.format(**places) for word in words), "--by", "ada")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.schemas.erasure import ERASURE, ORIGIN
+from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -257,6 +258,7 @@ async def _remove(
     removed = {"keys": list(gone)}
     for statement in ("remove-items", "remove-retailers", "remove-consents"):
         await connection.execute(_SQL[statement], removed)
+    await counting.forget_keys(connection, gone)
     tombstones = [
         topic_messages.no_permission(key, row["customer_id"], now) for key, row in gone.items()
     ]

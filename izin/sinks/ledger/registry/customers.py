@@ -20,6 +20,10 @@ class Customer:
     customer_id: str
     name: str
     created_at: datetime
+    brake_share: float | None
+    """Of a brand's keys, in percent: more opt-outs of one source an hour wait for a person."""
+    brake_at_least: int | None
+    """Never fewer; None, as the share is: the customer has set no brake (``ledger.brake``)."""
 
 
 async def add(

@@ -44,9 +44,11 @@ SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
 -- name: lag
 -- Count what is still due, for progress and alerts.
 SELECT
-    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send') AS to_send,
-    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND desired_status = 'RET')
-        AS opt_outs,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND brake_id IS NULL) AS to_send,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND brake_id IS NULL
+        AND desired_status = 'RET') AS opt_outs,
+    count(*) FILTER (WHERE state IN ('pending', 'retryable') AND action = 'send' AND brake_id IS NOT NULL)
+        AS held_back,
     count(*) FILTER (WHERE state = 'in_flight') AS in_flight,
     count(*) FILTER (WHERE state = 'awaiting_result') AS awaiting_result,
     count(*) FILTER (WHERE state = 'unknown') AS unknown,
@@ -59,13 +61,13 @@ SELECT
     min(due_at) FILTER (WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown'))
         AS earliest_due
 FROM (
-    SELECT state, action, desired_status, due_at FROM consents
+    SELECT state, action, desired_status, due_at, brake_id FROM consents
     WHERE state IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
         AND action <> 'rescue'
     UNION ALL
-    SELECT state, action, desired_status, due_at FROM consents WHERE action = 'rescue'
+    SELECT state, action, desired_status, due_at, brake_id FROM consents WHERE action = 'rescue'
     UNION ALL
-    SELECT state, action, desired_status, due_at FROM consents
+    SELECT state, action, desired_status, due_at, brake_id FROM consents
     WHERE action = 'query' AND NOT onay_open AND NOT ret_open
         AND state NOT IN ('pending', 'retryable', 'in_flight', 'awaiting_result', 'unknown', 'parked')
 ) AS unsettled

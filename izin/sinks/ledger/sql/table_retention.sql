@@ -51,6 +51,11 @@ DELETE FROM legal_holds WHERE ctid = ANY(ARRAY(
 DELETE FROM delivery_attempts WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM delivery_attempts WHERE failed_at < %(before)s LIMIT %(size)s))
 
+-- name: delete-recent_opt_outs
+-- Delete opt-outs that were noted before an instant, so many at most.
+DELETE FROM recent_opt_outs WHERE ctid = ANY(ARRAY(
+    SELECT ctid FROM recent_opt_outs WHERE noted_at < %(before)s LIMIT %(size)s))
+
 -- name: tables
 -- Every table of the ledger; partitions are of their table.
 SELECT relname AS name FROM pg_class

@@ -1,0 +1,66 @@
+"""``izin customers brake``: above how many opt-outs of one source a person decides."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from izin.console.terminal.arguments import ByOption, CustomerArgument, YesOption
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import exit_on_error, say
+from izin.sinks.ledger.brake.limits import BrakeLimits, limits_of, set_limits
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.registry import customers
+from izin.sinks.record.errors import UnknownCustomerError
+
+_LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
+AT_LEAST = 100
+"""Below so many opt-outs no brake trips, unless it is said."""
+
+
+def brake(
+    customer_id: CustomerArgument,
+    *,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=_LEAST_SHARE,
+            max=_MOST_SHARE,
+            help="Percent of a brand's recipients that one source may opt out within an hour.",
+        ),
+    ] = None,
+    at_least: Annotated[
+        int, typer.Option(min=1, help="Below so many opt-outs it never trips.")
+    ] = AT_LEAST,
+    off: Annotated[bool, typer.Option("--off", help="Take the brake away.")] = False,
+    by: ByOption,
+    yes: YesOption = False,
+) -> None:
+    """Have registering wait for a person where one source opts out too many recipients.
+
+    A source is the API key that published the opt-outs (RET), else their origin. Above the share,
+    its opt-outs take effect at once, and are registered at İYS when a person decides (izin iys), or
+    a day before they are due. Opt-outs of other sources and those that İYS reports never wait. What
+    is held back when it is taken away still waits for a decision. Who ordered it is written to the
+    history. Exit code 3 if the customer is not registered.
+    """
+    if (share is None) != off:
+        raise typer.BadParameter("give --share, or --off")
+    limits = None if share is None else BrakeLimits(share=share, at_least=at_least)
+    with exit_on_error():
+        before = run_on_ledger(lambda ledger: _known(ledger, customer_id))
+        say(f"brake of customer {customer_id}: {before or 'off'} -> {limits or 'off'}")
+        if not yes:
+            say("add --yes to set it")
+            return
+        now = datetime.now(UTC)
+        run_on_ledger(lambda ledger: set_limits(ledger, customer_id, limits, by=by, now=now))
+    say(f"brake of customer {customer_id} is {'off' if limits is None else 'set'}")
+
+
+async def _known(ledger: Ledger, customer_id: str) -> BrakeLimits | None:
+    """Return the limits of a customer; raises UnknownCustomerError."""
+    for one in await customers.every(ledger):
+        if one.customer_id == customer_id:
+            return limits_of(one)
+    raise UnknownCustomerError(customer_id)

@@ -1,0 +1,77 @@
+"""The limits of a customer's brake, set by a person."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.registry.customers import Customer
+from izin.sinks.record.errors import UnknownCustomerError
+
+_SQL = statements("brakes")
+_CUSTOMERS = statements("customers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrakeLimits:
+    """Above what a brake trips."""
+
+    share: float
+    """Of a brand's keys that one source opts out within an hour, in percent: above 0, below 100."""
+    at_least: int
+    """Below so many opt-outs it never trips."""
+
+    def __str__(self) -> str:
+        """Return the limits in words."""
+        return f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
+
+
+def limits_of(customer: Customer) -> BrakeLimits | None:
+    """Return the limits that ``customer`` has set; None: it has no brake."""
+    if customer.brake_share is None or customer.brake_at_least is None:
+        return None
+    return BrakeLimits(share=customer.brake_share, at_least=customer.brake_at_least)
+
+
+async def set_limits(
+    ledger: Ledger, customer_id: str, limits: BrakeLimits | None, *, by: str, now: datetime
+) -> None:
+    """Set the brake of a customer, or take it away; the history has who ordered it, ``by``.
+
+    With a brake, the opt-ins of the customer's brands are counted, which reads the ledger once.
+    Without, what was counted is forgotten; what is held back stays so until it is decided about.
+    The same limits again count anew, and are no movement.
+
+    Raises:
+        UnknownCustomerError: the customer is not registered.
+    """
+    async with ledger.transaction() as connection:
+        values = {"customer_id": customer_id}
+        row = await (await connection.execute(_CUSTOMERS["lock"], values)).fetchone()
+        if row is None:
+            raise UnknownCustomerError(customer_id)
+        before = limits_of(Customer(**row))
+        found = await connection.execute(_CUSTOMERS["brands"], values)
+        codes = {"codes": [one["brand_code"] for one in await found.fetchall()]}
+        await connection.execute(
+            _SQL["set-limits"],
+            {
+                **values,
+                "share": None if limits is None else limits.share,
+                "at_least": None if limits is None else limits.at_least,
+            },
+        )
+        await connection.execute(_SQL["forget" if limits is None else "count-opt-ins"], codes)
+        if limits != before:
+            change = act(
+                "set brake",
+                customer_key(customer_id),
+                by=by,
+                now=now,
+                before={"brake": None if before is None else str(before)},
+                after={"brake": None if limits is None else str(limits)},
+                customer_id=customer_id,
+            )
+            await append.append(connection, [change], now=now)

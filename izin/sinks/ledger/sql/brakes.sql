@@ -1,0 +1,131 @@
+-- name: set-limits
+-- Set the brake of a customer, or take it away (null).
+UPDATE customers SET brake_share = %(share)s, brake_at_least = %(at_least)s WHERE customer_id = %(customer_id)s
+
+-- name: count-opt-ins
+-- Count the keys of brands that desire ONAY. It reads every row of the ledger.
+INSERT INTO opt_in_counts (brand_code, keys)
+SELECT b.brand_code, coalesce(c.keys, 0)
+FROM brands AS b
+LEFT JOIN (
+    SELECT brand_code, count(*) AS keys FROM consents
+    WHERE brand_code = ANY(%(codes)s) AND desired_status = 'ONAY' GROUP BY brand_code) AS c USING (brand_code)
+WHERE b.brand_code = ANY(%(codes)s)
+ON CONFLICT (brand_code) DO UPDATE SET keys = excluded.keys
+
+-- name: forget
+-- Forget what was counted of brands.
+WITH counts AS (DELETE FROM opt_in_counts WHERE brand_code = ANY(%(codes)s))
+DELETE FROM recent_opt_outs WHERE brand_code = ANY(%(codes)s)
+
+-- name: forget-keys
+-- Forget opt-outs of keys.
+DELETE FROM recent_opt_outs WHERE key = ANY(%(keys)s)
+
+-- name: watched
+-- The brands among these whose customer has set a brake, and how many of their keys desire ONAY (null: not counted).
+SELECT b.brand_code, o.keys AS opted_in
+FROM brands AS b
+JOIN customers AS c ON c.customer_id = b.customer_id AND c.brake_share IS NOT NULL
+LEFT JOIN opt_in_counts AS o ON o.brand_code = b.brand_code
+WHERE b.brand_code = ANY(%(codes)s)
+
+-- name: add-opt-ins
+-- Add to the counts of opt-ins what this transaction has changed.
+UPDATE opt_in_counts AS o SET keys = o.keys + d.change
+FROM unnest(%(codes)s::integer[], %(changes)s::bigint[]) AS d (code, change)
+WHERE o.brand_code = d.code
+
+-- name: names-of-keys
+-- Which of these actors are API keys, also revoked ones: the key that published an event is named by it.
+SELECT DISTINCT name FROM api_keys WHERE name = ANY(%(actors)s)
+
+-- name: note
+-- Note opt-outs by their source, the latest of each key.
+INSERT INTO recent_opt_outs (brand_code, source, key, event_id, noted_at)
+SELECT o.*, %(now)s
+FROM unnest(%(codes)s::integer[], %(sources)s::text[], %(keys)s::text[], %(event_ids)s::text[]) AS o
+ON CONFLICT (brand_code, source, key) DO UPDATE SET event_id = excluded.event_id, noted_at = excluded.noted_at
+
+-- name: forget-older
+-- Forget the opt-outs of a source that are no longer counted.
+DELETE FROM recent_opt_outs WHERE brand_code = %(brand_code)s AND source = %(source)s AND noted_at < %(since)s
+
+-- name: lock-open
+-- The open brakes of brands; nobody decides about them until the transaction ends.
+SELECT id, brand_code, source FROM brakes WHERE brand_code = ANY(%(codes)s) AND decision IS NULL FOR SHARE
+
+-- name: trip
+-- Open a brake where a source has opted out more than the allowed share of a brand's keys: of those that desire ONAY
+-- now, and those that it has opted out.
+INSERT INTO brakes (customer_id, brand_code, source, tripped_at, keys, opted_in, share)
+SELECT c.customer_id, b.brand_code, %(source)s, %(now)s, r.keys, o.keys, c.brake_share
+FROM brands AS b
+JOIN customers AS c ON c.customer_id = b.customer_id AND c.brake_share IS NOT NULL
+JOIN opt_in_counts AS o ON o.brand_code = b.brand_code
+CROSS JOIN (
+    SELECT count(*) AS keys FROM recent_opt_outs
+    WHERE brand_code = %(brand_code)s AND source = %(source)s AND noted_at >= %(since)s) AS r
+WHERE b.brand_code = %(brand_code)s AND r.keys >= c.brake_at_least
+    AND r.keys * 100 > c.brake_share * (o.keys + r.keys)
+RETURNING id
+
+-- name: hold-back
+-- Hold the opt-outs back that a source has sent since an instant: those that were not submitted yet, and are due late
+-- enough. Rows are locked in one order.
+WITH locked AS MATERIALIZED (
+    SELECT c.key FROM recent_opt_outs AS r JOIN consents AS c ON c.key = r.key
+    WHERE r.brand_code = %(brand_code)s AND r.source = %(source)s AND r.noted_at >= %(since)s
+        AND c.desired_event_id = r.event_id AND c.desired_status = 'RET' AND c.state IN ('pending', 'retryable')
+        AND held_back_until(c) > %(now)s
+    ORDER BY c.key FOR UPDATE OF c
+)
+UPDATE consents AS c SET brake_id = %(brake_id)s, updated_at = %(now)s FROM locked WHERE c.key = locked.key
+
+-- name: end
+-- Let opt-outs go that may be held back no longer, the earliest due first.
+UPDATE consents SET brake_id = NULL, updated_at = %(now)s
+WHERE key = ANY(ARRAY(
+    SELECT c.key FROM consents AS c
+    WHERE c.brake_id IS NOT NULL AND (c.due_at IS NULL OR c.due_at <= %(now)s + interval '24 hours')
+    ORDER BY c.due_at NULLS FIRST LIMIT %(size)s FOR UPDATE SKIP LOCKED))
+
+-- name: undecided
+-- The brakes that hold opt-outs back, or would: those that nobody has decided about, and those whose decision was not
+-- carried out to its end.
+SELECT b.id, b.customer_id, b.brand_code, b.source, b.tripped_at, b.keys, b.opted_in, b.share, b.decision, b.decided_at,
+    b.decided_by, b.reason, coalesce(h.keys, 0) AS held_back, h.due_at AS first_due_at
+FROM brakes AS b
+LEFT JOIN (
+    SELECT brake_id, count(*) AS keys, min(due_at) AS due_at FROM consents
+    WHERE brake_id IS NOT NULL AND state IN ('pending', 'retryable')
+    GROUP BY brake_id) AS h ON h.brake_id = b.id
+WHERE b.decision IS NULL OR h.keys > 0
+ORDER BY b.brand_code, b.tripped_at, b.id
+
+-- name: decide
+-- Close a brake, unless it is decided already: what comes from its source is counted anew.
+WITH decided AS (
+    UPDATE brakes SET decision = %(decision)s, decided_at = %(now)s, decided_by = %(by)s, reason = %(reason)s
+    WHERE id = %(id)s AND decision IS NULL
+    RETURNING id, brand_code, source
+), forgotten AS (
+    DELETE FROM recent_opt_outs AS r USING decided AS d WHERE r.brand_code = d.brand_code AND r.source = d.source
+)
+SELECT id FROM decided
+
+-- name: release
+-- Let opt-outs of a decided brake go, the earliest due first. Rows are locked in one order.
+WITH page AS MATERIALIZED (
+    SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
+), locked AS MATERIALIZED (
+    SELECT c.key FROM consents AS c JOIN page USING (key) WHERE c.brake_id = %(id)s ORDER BY c.key FOR UPDATE OF c
+)
+UPDATE consents AS c SET brake_id = NULL, updated_at = %(now)s FROM locked WHERE c.key = locked.key
+
+-- name: claim-held-back
+-- Claim rows that a brake holds back, to be withdrawn. Rows are locked in one order.
+WITH page AS MATERIALIZED (
+    SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
+)
+SELECT c.* FROM consents AS c JOIN page USING (key) WHERE c.brake_id = %(id)s ORDER BY c.key FOR UPDATE OF c

@@ -1,0 +1,1 @@
+"""Opt-outs of which registering waits for a person."""

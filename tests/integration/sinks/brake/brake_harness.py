@@ -1,0 +1,74 @@
+"""A brand with registered opt-ins whose customer has set a brake, and mass opt-outs of it."""
+
+from collections.abc import Iterable
+
+from izin.consent.model import ConsentEvent
+from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.brake.limits import BrakeLimits, set_limits
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
+from tests.support.builders import CUSTOMER
+
+OPT_INS = 20
+LIMITS = BrakeLimits(share=20, at_least=3)
+"""Of twenty recipients four may opt out within an hour."""
+ALLOWED = 4
+
+
+async def set_brake(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
+    """Set the brake of our customer, or take it away."""
+    await set_limits(harness.ledger, CUSTOMER, limits, by="ada", now=harness.clock())
+
+
+async def opted_in(harness: SinkHarness, limits: BrakeLimits | None = LIMITS) -> None:
+    """Register opt-ins at İYS, and set the brake of their customer."""
+    await harness.register(*(onay(a_phone(number), minutes=60) for number in range(OPT_INS)))
+    await set_brake(harness, limits)
+
+
+def opt_outs(numbers: Iterable[int], *, origin: str = "crm", **more: object) -> list[ConsentEvent]:
+    """Return the opt-outs of recipients that one source sends."""
+    return [ret(a_phone(number), origin=origin, **more) for number in numbers]
+
+
+async def trip(harness: SinkHarness, count: int = ALLOWED + 1, origin: str = "crm") -> Brake:
+    """Opt out more recipients than the brake allows; return it."""
+    await opted_in(harness)
+    await harness.ingest(*opt_outs(range(count), origin=origin))
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert (brake.source, brake.held_back) == (origin, count)
+    return brake
+
+
+async def held_back(harness: SinkHarness) -> set[str]:
+    """Return the recipients whose opt-outs are held back."""
+    rows = await harness.ledger.fetch(
+        "SELECT recipient FROM consents WHERE brake_id IS NOT NULL AND state = 'pending'"
+    )
+    return {row["recipient"] for row in rows}
+
+
+async def submit_all(harness: SinkHarness) -> dict[str, str]:
+    """Submit every opt-out that may go; return what İYS holds then."""
+    while await harness.opt_out():
+        await harness.settle()
+    return {one: status for one, status in harness.iys.register().items() if status == "RET"}
+
+
+async def withdraw(harness: SinkHarness, brake: Brake, by: str = "ada") -> int:
+    """Withdraw what ``brake`` holds back."""
+    return await decisions.withdraw(
+        harness.ledger,
+        harness.context.topic_messages,
+        brake,
+        reason="wrong list",
+        by=by,
+        now=harness.clock(),
+    )
+
+
+async def release(harness: SinkHarness, brake: Brake) -> int:
+    """Release what ``brake`` holds back."""
+    return await decisions.release(
+        harness.ledger, brake, reason="a closed branch", by="ada", now=harness.clock()
+    )

@@ -1,0 +1,306 @@
+"""Opt-outs of one source that are too many are held back from İYS, and from nobody else."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from izin.sinks.ingest.brake_watch import BrakeWatch
+from izin.sinks.ledger import reads, table_retention
+from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake.decisions import BEFORE_DUE
+from izin.sinks.ledger.brake.limits import BrakeLimits
+from izin.sinks.monitor.alerts import HELD_BACK
+from tests.integration.sinks.brake.brake_harness import (
+    ALLOWED,
+    OPT_INS,
+    held_back,
+    opt_outs,
+    opted_in,
+    set_brake,
+    submit_all,
+    trip,
+)
+from tests.integration.sinks.ledger.test_query_plans import LANE, indexes, nodes
+from tests.integration.sinks.sink_harness import (
+    A_MINUTE,
+    ACTIVE,
+    Killed,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+)
+from tests.support.builders import BRAND, a_key, an_iys_event, an_iys_origin
+
+pytestmark = pytest.mark.database
+
+OTHER_BRAND = 100_009
+KEY_OF_CRM = """INSERT INTO api_keys (id, name, secret_hash, scopes, customers, brands, channels,
+    created_at) VALUES ('0a1b2c3d4e5f-1', 'shop', sha256('fake'), '{publish}', '{acme}', '{}', '{}',
+    now()) RETURNING id"""
+
+
+async def counted(harness: SinkHarness) -> tuple[int, int]:
+    """Return how many opt-ins of our brand are counted, and how many there are."""
+    (row,) = await harness.ledger.fetch(
+        "SELECT (SELECT keys FROM opt_in_counts WHERE brand_code = %(code)s) AS counted,"
+        " (SELECT count(*) FROM consents WHERE brand_code = %(code)s AND desired_status = 'ONAY')"
+        " AS found",
+        {"code": BRAND},
+    )
+    return row["counted"], row["found"]
+
+
+async def sources_of(harness: SinkHarness) -> Mapping[str, int]:
+    """Return how much is held back of each source."""
+    return {one.source: one.held_back for one in await decisions.undecided(harness.ledger)}
+
+
+async def test_brake_trips_above_the_share_and_not_at_it(harness: SinkHarness):
+    """Then the opt-outs of the hour before are held back too, as far as they were not sent."""
+    await opted_in(harness)
+    await harness.ingest(*opt_outs(range(ALLOWED)))
+    assert await sources_of(harness) == {}
+    assert await harness.opt_out()
+    assert len(await submit_all(harness)) == ALLOWED
+    await harness.ingest(*opt_outs([ALLOWED]))
+    assert await sources_of(harness) == {"crm": 1}
+    await harness.ingest(*opt_outs([ALLOWED + 1]))
+    assert await sources_of(harness) == {"crm": 2}
+    assert len(await submit_all(harness)) == ALLOWED
+    (brake,) = await decisions.undecided(harness.ledger)
+    assert (brake.keys, brake.opted_in, brake.share) == (ALLOWED + 1, OPT_INS - ALLOWED - 1, 20)
+
+
+async def test_brake_never_trips_below_its_least_number(harness: SinkHarness):
+    """Of a small brand, a few opt-outs are a large share."""
+    await opted_in(harness, BrakeLimits(share=1, at_least=6))
+    await harness.ingest(*opt_outs(range(5)))
+    assert await held_back(harness) == set()
+    await harness.ingest(*opt_outs([5]))
+    assert len(await held_back(harness)) == 6
+
+
+async def test_without_a_brake_nothing_is_held_back(harness: SinkHarness):
+    """It is off until a customer sets it, and once it is taken away; nothing is counted then."""
+    await opted_in(harness, None)
+    await harness.ingest(*opt_outs(range(10)))
+    await set_brake(harness)
+    await set_brake(harness, None)
+    await harness.ingest(*opt_outs(range(10, OPT_INS)))
+    assert await held_back(harness) == set()
+    for table in ("opt_in_counts", "recent_opt_outs", "brakes"):
+        assert not await harness.ledger.fetch(f"SELECT FROM {table}")  # type: ignore[arg-type]
+
+
+async def test_sources_are_counted_each_for_itself(harness: SinkHarness):
+    """An API key is a source whatever origin it names; another actor is none."""
+    await opted_in(harness)
+    await harness.ledger.fetch(KEY_OF_CRM)
+    await harness.ingest(
+        *opt_outs(range(3), origin="crm", actor="ada"),
+        *opt_outs(range(3, 6), origin="crm", actor="shop"),
+        *opt_outs(range(6, 8), origin="web", actor="shop"),
+    )
+    assert await sources_of(harness) == {"shop": 5}
+    assert await held_back(harness) == {a_phone(number) for number in range(3, 8)}
+    assert len(await submit_all(harness)) == 3
+
+
+async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHarness):
+    """Citizens opt out as they like; and over what is held back, theirs settles it."""
+    await opted_in(harness)
+    at = harness.clock().replace(microsecond=0) - A_MINUTE
+    citizens = [
+        an_iys_event(
+            event_id=f"iys-{number}",
+            recipient=a_phone(number),
+            consent_date=at,
+            received_at=at,
+            iys=an_iys_origin(creation_date=at),
+        )
+        for number in range(OPT_INS)
+    ]
+    await harness.ingest(*citizens[5:])
+    assert await sources_of(harness) == {}
+    await harness.ingest(*opt_outs(range(3)))
+    assert await sources_of(harness) == {"crm": 3}  # of five that are left
+    await harness.ingest(citizens[0])
+    assert await held_back(harness) == {a_phone(1), a_phone(2)}
+
+
+async def test_held_back_opt_outs_take_effect_at_once(harness: SinkHarness):
+    """Permissions are revoked, and only what is due to İYS waits: other sources, other brands, new
+    opt-ins and status queries go on.
+    """
+    await trip(harness)
+    await harness.brand(replace(ACTIVE, brand_code=OTHER_BRAND))
+    assert [await harness.permissions(a_phone(number)) for number in range(5)] == [
+        [False, True, False]
+    ] * 5
+    await harness.ingest(*opt_outs([5], origin="web"), onay(a_phone(30)))
+    assert await submit_all(harness) == {a_phone(5): "RET"}
+    assert await harness.bulk()
+    lag = await reads.lag(harness.ledger, now=harness.clock())
+    assert (lag.held_back, lag.to_send, lag.opt_outs) == (5, 0, 0)
+    await harness.ingest(ret(a_phone(9), brand_code=OTHER_BRAND, origin="crm"))
+    assert await held_back(harness) == {a_phone(number) for number in range(5)}
+
+
+async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
+    """Each goes by itself a day before it is due: none is lost, none a breach."""
+    await trip(harness, OPT_INS)
+    due = [(await harness.row(a_phone(number))).due_at for number in range(OPT_INS)]
+    first = min(one for one in due if one is not None)
+    harness.advance(first - BEFORE_DUE - harness.clock() - A_MINUTE)
+    assert not await harness.scheduler.end_holds()
+    assert await submit_all(harness) == {}
+    harness.advance(A_MINUTE)
+    assert await harness.scheduler.end_holds()
+    assert len(await submit_all(harness)) == OPT_INS
+    rows = [await harness.row(a_phone(number)) for number in range(OPT_INS)]
+    assert all(one.last_exchange_at < one.due_at for one in rows)
+    assert not await harness.ledger.fetch("SELECT FROM movements WHERE kind = 'breach'")
+
+
+async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness):
+    """Nor those that are overdue, nor those without a term; others of the source are."""
+    await opted_in(harness)
+    late = [ret(a_phone(40 + n), minutes=60 * 24 * (3 + 2 * n), origin="crm") for n in range(5)]
+    await harness.ingest(*late, *opt_outs(range(5)))
+    held = await held_back(harness)
+    assert held >= {a_phone(number) for number in range(5)}
+    assert not held & {a_phone(43), a_phone(44)}
+    for recipient in held:
+        row = await harness.row(recipient)
+        assert row.due_at is not None
+        assert row.due_at - BEFORE_DUE > harness.clock()
+    await harness.brand_in_loading()
+    await harness.brand(replace(ACTIVE, activated_at=None))
+    assert await harness.scheduler.end_holds()
+    assert await held_back(harness) == set()
+
+
+async def test_arrival_counts_whatever_the_sender_states(harness: SinkHarness):
+    """Dates that are spread over the hours before do not delay it; an hour's arrivals do count."""
+    await opted_in(harness)
+    old = [ret(a_phone(number), minutes=5 + 10 * number, origin="crm") for number in range(5)]
+    await harness.ingest_each(old)
+    assert len(await held_back(harness)) == 5
+
+
+async def test_opt_outs_of_an_hour_ago_are_not_counted(harness: SinkHarness):
+    """Nor is a recipient counted twice, nor one whose opt-out İYS has already."""
+    await opted_in(harness)
+    await harness.ingest(*opt_outs(range(4)))
+    await harness.ingest(*(ret(a_phone(n), minutes=3, origin="crm") for n in range(4)))
+    assert await sources_of(harness) == {}
+    assert len(await submit_all(harness)) == 4
+    harness.advance(60 * A_MINUTE)
+    await harness.ingest(*(ret(a_phone(n), minutes=1, origin="crm") for n in range(4)))
+    await harness.ingest(*opt_outs(range(4, 7)))
+    assert await sources_of(harness) == {}
+    await harness.ingest(*opt_outs([7]))
+    assert await sources_of(harness) == {"crm": 4}  # of sixteen that are left
+    await table_retention.delete_expired(harness.ledger, now=harness.clock() + 2 * 60 * A_MINUTE)
+    assert not await harness.ledger.fetch("SELECT FROM recent_opt_outs")
+
+
+async def test_new_recipients_are_held_back_too(harness: SinkHarness):
+    """İYS may hold an opt-in of theirs. Their rows are made in bulk."""
+    await opted_in(harness)
+    await harness.ingest(*opt_outs(range(50, 58)))
+    assert len(await held_back(harness)) == 8
+    assert await submit_all(harness) == {}
+
+
+async def test_kill_after_the_trip_leaves_neither_brake_nor_rows(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """Rows, brake and holds are one transaction: the batch is read again."""
+    await opted_in(harness)
+    end = BrakeWatch.end
+
+    async def die(*arguments: object) -> None:
+        await end(*arguments)  # type: ignore[arg-type]
+        raise Killed
+
+    before = harness.offset
+    events = opt_outs(range(5))
+    with monkeypatch.context() as patched:
+        patched.setattr(BrakeWatch, "end", die)
+        with pytest.raises(Killed):
+            await harness.ingest(*events)
+    assert await sources_of(harness) == {}
+    assert not await harness.opt_out()
+    harness.offset = before
+    harness.states.clear()
+    await harness.ingest(*events)
+    assert await sources_of(harness) == {"crm": 5}
+
+
+async def test_counted_opt_ins_follow_every_decision(harness: SinkHarness):
+    """New ones in bulk or one by one, opt-outs, and opt-ins again; a brand that was never counted
+    is counted at its first opt-out.
+    """
+    await opted_in(harness)
+    assert await counted(harness) == (OPT_INS, OPT_INS)
+    await harness.ingest(
+        *opt_outs(range(3)),
+        *(onay(a_phone(number)) for number in range(60, 70)),
+        onay(a_phone(70)),
+        ret(a_phone(70)),
+        onay(a_phone(2), minutes=1),
+    )
+    assert await counted(harness) == (28, 28)
+    await harness.ledger.fetch("DELETE FROM opt_in_counts RETURNING brand_code")
+    await harness.ingest(onay(a_phone(80)))
+    assert await counted(harness) == (None, 29)
+    await harness.ingest(onay(a_phone(81)), ret(a_phone(82)))
+    assert await counted(harness) == (30, 30)
+    await harness.brand(replace(ACTIVE, customer_id="beta"))
+    assert await counted(harness) == (None, 30)
+
+
+async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
+    """As often as it has become more."""
+    await trip(harness)
+    monitor = harness.monitor
+    (alert,) = [one for one in await monitor.check() if one.stage == HELD_BACK]
+    assert (alert.brand_code, alert.channel, alert.keys) == (BRAND, "crm", 5)
+    assert await monitor.check() == ()
+    await harness.ingest(*opt_outs([5]))
+    assert [one.keys for one in await monitor.check()] == [6]
+
+
+async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
+    """However much it is: the index of what is due has none of it."""
+    await trip(harness)
+    template = str(a_key(recipient=a_phone(0)))
+    async with harness.ledger.session() as connection:
+        await connection.execute(
+            "INSERT INTO consents SELECT (jsonb_populate_record(c, jsonb_build_object("
+            " 'key', c.key || n, 'recipient', c.recipient || n))).*"
+            " FROM consents AS c, generate_series(1, 5000) AS n WHERE c.key = %s",
+            [template],
+        )
+        await connection.execute("VACUUM ANALYZE consents")
+        query = decisions.statements("claims")["claim"]
+        found = await connection.execute(
+            b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + query.encode(),
+            {**LANE, "status": "RET", "now": harness.clock()},
+        )
+        (row,) = await found.fetchall()
+        plan = row["QUERY PLAN"][0]["Plan"]
+        assert "consents_sendable" in indexes(plan)
+        assert sum(one.get("Rows Removed by Filter", 0) for one in nodes(plan)) == 0
+        assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
+        for name in ("end", "release", "undecided"):
+            found = await connection.execute(
+                b"EXPLAIN (FORMAT JSON) " + decisions.statements("brakes")[name].encode(),
+                {"id": 1, "size": 1000, "now": harness.clock()},
+            )
+            (row,) = await found.fetchall()
+            plan = row["QUERY PLAN"][0]["Plan"]
+            assert name == "undecided" or "consents_held_back" in indexes(plan), name
