@@ -42,8 +42,12 @@ def remedy_of_brake(brake: Brake) -> str:
     )
 
 
-def why_held_back(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
-    """Return by what a key that waits to be sent is held back, and until when; None: it is not."""
+def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
+    """Return by what the opt-out of a key is held back, and until when, or that it was withdrawn;
+    None: neither.
+    """
+    if entry.withdrawn_at is not None:
+        return f"kept from İYS by a person since {turkish(entry.withdrawn_at)}, still an opt-out"
     if entry.brake_id is None or entry.due_at is None or entry.state not in _WAITING:
         return None
     until: datetime = entry.due_at - BEFORE_DUE

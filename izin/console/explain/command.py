@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.console.brake.description import why_held_back
+from izin.console.brake.description import why_not_sent
 from izin.console.brands.remedies import remedy_of_parked
 from izin.console.explain.history import (
     DELIVERIES,
@@ -128,7 +128,7 @@ async def _look(ledger: Ledger, recipient: str) -> _Found:
         for one in history.rows
         if (
             words := why_suspended(one, known.get(one.brand_code), found)
-            or why_held_back(one, brakes)
+            or why_not_sent(one, brakes)
         )
     }
     return _Found(

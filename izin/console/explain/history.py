@@ -262,8 +262,6 @@ def _stated(status: str | None, data: Mapping[str, Any]) -> str:
 
 
 def _state(entry: ConsentRow, suspended: str | None) -> str:
-    if entry.withdrawn_at is not None:
-        return f"withdrawn {turkish(entry.withdrawn_at)}: not sent to İYS, still an opt-out"
     due = entry.due_at if entry.state in _WAITING else None
     return _joined(
         suspended or _STATES.get(entry.state, entry.state),

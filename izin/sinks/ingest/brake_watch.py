@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from izin.consent.model import Status
 from izin.consent.transitions import WAITING
@@ -78,18 +79,11 @@ class BrakeWatch:
         for key, row in rows.items():
             if not _is_counted(self.before.get(key), row):
                 continue
-            for one in reversed(self.decisions[key]):
-                if one.is_ret:
-                    sourced = self._sourced(one)
-                    if sourced.event_id == row.desired_event_id:
-                        yield sourced
-                        break
+            opt_outs = map(self._sourced, filter(_is_ret, reversed(self.decisions[key])))
+            yield from islice((one for one in opt_outs if one.event_id == row.desired_event_id), 1)
 
     def _sourced(self, decision: IncomingDecision) -> SourcedOptOut:
-        event = self.reader.decode(decision.value)["event"]
-        return SourcedOptOut(
-            decision.brand_code, decision.key, event["event_id"], event["actor"], event["origin"]
-        )
+        return SourcedOptOut(decision.brand_code, decision.key, *self.reader.origin_of(decision))
 
 
 def _is_ret(decision: IncomingDecision) -> bool:

@@ -18,7 +18,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.decision_writer import FIELDS
-from izin.schemas.fast.reader import long_of
+from izin.schemas.fast.reader import long_of, reader_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import key_from_avro
@@ -39,6 +39,8 @@ RET: Final = b"\6RET"
 """The status of a simple decision that is an opt-out, at the beginning of its bytes."""
 _A_BYTE: Final = 128
 _MILLISECOND: Final = 1000
+_RECEIVED: Final = 5
+"""The place of the end of ``received_at`` among the offsets of an event."""
 _ATTESTED_WITHIN: Final[int] = ATTESTED_WITHIN // timedelta(milliseconds=1)
 
 TemplateKey = tuple[bytes, ...]
@@ -92,6 +94,14 @@ class IncomingDecision(NamedTuple):
     """Whether its event erases the key; never of a simple decision."""
 
 
+class EventOrigin(NamedTuple):
+    """By whom an event was published, as far as it says."""
+
+    event_id: str
+    actor: str | None
+    origin: str
+
+
 class _KeyPrefix(NamedTuple):
     """What the keys of a customer's brand, channel and recipient type have in common."""
 
@@ -111,6 +121,7 @@ class DecisionReader:
         self._history_header = history_codec().header("Decision")
         self._prefixes: dict[bytes, _KeyPrefix] = {}
         self._partitions: dict[bytes, tuple[str, int]] = {}
+        self._read_origin = reader_of(_from_basis_to_actor(schemas["ConsentEvent"]), {})
 
     def read(self, value: bytes) -> IncomingDecision:
         """Return the decision in ``value``; raises UndecodableError."""
@@ -130,6 +141,17 @@ class DecisionReader:
         """
         decision: dict[str, Any] = _without_nul(self._codec.decode("Decision", value))
         return decision
+
+    def origin_of(self, decision: IncomingDecision) -> EventOrigin:
+        """Return by whom the event of ``decision`` was published."""
+        data, fields = decision.value, decision.fields
+        if fields is None:
+            event = self.decode(data)["event"]
+            return EventOrigin(event["event_id"], event["actor"], event["origin"])
+        consent = head_offsets(data, len(self._framed))[-1]
+        received = event_offsets(data, consent_offsets(data, consent)[-1])[_RECEIVED]
+        found = _without_nul(self._read_origin(data, received)[0])
+        return EventOrigin(fields.event_id.decode(), found["actor"], found["origin"])
 
     def history_bytes(self, value: bytes) -> bytes:
         """Return the decision in the framing in which the history stores it."""
@@ -242,6 +264,13 @@ def _simple_fields(data: bytes, consent: int, head: bytes) -> SimpleFields | Non
         latest_onay,
         latest_ret,
     )
+
+
+def _from_basis_to_actor(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contract of the fields behind ``received_at``, up to the actor."""
+    fields = event["fields"]
+    names = [field["name"] for field in fields]
+    return {**event, "fields": fields[names.index("received_at") + 1 : names.index("actor") + 1]}
 
 
 def _without_nul(value: Any) -> Any:  # noqa: ANN401  # whatever Avro has

@@ -17,7 +17,7 @@ from izin.console.cli import app
 from izin.console.doctor import checks, command, lag_checks, runner
 from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import CheckState, Finding, fixed, ok
-from izin.console.doctor.ledger_checks import of_backlog, of_brands, of_missing
+from izin.console.doctor.ledger_checks import of_backlog, of_brakes, of_brands, of_missing
 from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
 from izin.local import free_port
@@ -26,6 +26,7 @@ from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.record.brand import Brand
+from tests.support.brakes import a_brake
 from tests.support.builders import BRAND, NOON
 
 RUNNER = CliRunner()
@@ -374,6 +375,24 @@ def test_of_brands_names_those_that_need_a_person() -> None:
     subscription, waiting = of_these(ending, parked=(parked,))
     assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
     assert waiting == "3 records need a person, 0 of them opt-outs; see: izin brands parked"
+
+
+def test_of_brakes_names_what_waits_and_both_orders() -> None:
+    """With until when at most; of a decision that was cut off, that decision."""
+    assert list(of_brakes([])) == []
+    (finding,) = of_brakes([a_brake(source="the crm")])
+    assert finding.state is CheckState.WRONG
+    for words in (
+        "5 opt-outs of the crm for brand 100001 are held back since 02.03.2026 12:00:00",
+        "the first until 04.03.2026 12:00:00: 5 within an hour beside 15 opt-ins, over 20 %",
+        "izin iys release 100001 --source 'the crm' --reason …",
+        "izin iys withdraw 100001 --source 'the crm' --reason … --yes",
+    ):
+        assert words in finding.what
+    (again,) = of_brakes([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])
+    assert "beside no opt-in" in again.what
+    assert "withdrawn by ada, and cut off; again: izin iys withdraw" in again.what
+    assert "izin iys release" not in again.what
 
 
 def test_of_brands_with_too_many_accounts_names_the_address() -> None:

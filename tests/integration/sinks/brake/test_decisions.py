@@ -230,7 +230,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     assert "5 opt-outs of crm" in (await izin(*order, "--yes")).stderr
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "withdraw opt-out (by ada)" in explained
-    assert "not sent to İYS, still an opt-out" in explained
+    assert "kept from İYS by a person since" in explained
     assert (await izin(*order, "--yes")).exit_code == 3
 
 

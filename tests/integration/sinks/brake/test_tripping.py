@@ -1,16 +1,21 @@
 """Opt-outs of one source that are too many are held back from İYS, and from nobody else."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ledger import reads, table_retention
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE
 from izin.sinks.ledger.brake.limits import BrakeLimits
+from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.monitor.alerts import HELD_BACK
+from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
     OPT_INS,
@@ -30,6 +35,7 @@ from tests.integration.sinks.sink_harness import (
     a_phone,
     onay,
     ret,
+    until,
 )
 from tests.support.builders import BRAND, a_key, an_iys_event, an_iys_origin
 
@@ -162,6 +168,21 @@ async def test_no_opt_out_is_late_where_nobody_decides(harness: SinkHarness):
     rows = [await harness.row(a_phone(number)) for number in range(OPT_INS)]
     assert all(one.last_exchange_at < one.due_at for one in rows)
     assert not await harness.ledger.fetch("SELECT FROM movements WHERE kind = 'breach'")
+
+
+async def test_loops_of_a_worker_end_what_was_held_back_long_enough(harness: SinkHarness):
+    """Nobody decides: the worker that submits opt-outs also lets these go."""
+    await trip(harness)
+    due = (await harness.row(a_phone(0))).due_at
+    assert due is not None
+    harness.advance(due - BEFORE_DUE - harness.clock() + A_MINUTE)
+    sink, stopping = SinkSettings(poll_interval=timedelta(seconds=0.1)), asyncio.Event()
+    loops = outbound_loops(harness.context, sink, Notifications(), stopping)
+    async with asyncio.TaskGroup() as running:
+        for _, loop in loops:
+            running.create_task(loop)
+        await until(lambda: list(harness.iys.register().values()).count("RET") == 5)
+        stopping.set()
 
 
 async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness):

@@ -1,6 +1,7 @@
 """A row is changed by a simple decision's bytes as by its values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,21 @@ def decisions(events: Sequence[ConsentEvent], *, stateful: bool) -> list[bytes]:
         state = decision.consent
         values.append(CODEC.encode("Decision", a_decision_record(decision, offset=offset)))
     return values
+
+
+@given(
+    event=_EVENTS,
+    actor=st.sampled_from([None, "shop", "a\0da", "x" * 70]),
+    sequence=st.sampled_from([None, 0, 2**40]),
+)
+def test_origin_of_a_simple_decision_is_that_of_its_values(
+    event: ConsentEvent, actor: str | None, sequence: int | None
+):
+    """Read from its bytes behind what is found there, or decoded."""
+    (value,) = decisions([replace(event, actor=actor, sequence=sequence)], stateful=False)
+    decoded = READER.decode(value)["event"]
+    found = READER.origin_of(READER.read(value))
+    assert found == tuple(decoded[name] for name in ("event_id", "actor", "origin"))
 
 
 SETTLED = {

@@ -12,6 +12,7 @@ from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.metrics import Metrics
+from tests.support.brakes import a_brake
 from tests.support.builders import NOON
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
@@ -46,6 +47,17 @@ def test_suspended_keys_are_shown_by_lane():
         'izin_suspended_keys{lane="opt-outs"} 0.0'
         in generate_latest(metrics.registry).decode().splitlines()
     )
+
+
+def test_held_back_opt_outs_are_shown_by_source():
+    """And no more once they are released."""
+    metrics = Metrics()
+    metrics.show_held_back([a_brake(), a_brake(source="web", held_back=2)])
+    page = generate_latest(metrics.registry).decode().splitlines()
+    assert 'izin_held_back_keys{brand="100001",source="crm"} 5.0' in page
+    assert 'izin_held_back_keys{brand="100001",source="web"} 2.0' in page
+    metrics.show_held_back([])
+    assert "izin_held_back_keys{" not in generate_latest(metrics.registry).decode()
 
 
 def test_deadlines_and_rate_limits_are_shown():
