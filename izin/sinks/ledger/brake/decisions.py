@@ -10,12 +10,12 @@ from enum import StrEnum
 
 from izin.consent.transitions import WAITING
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
@@ -85,12 +85,13 @@ async def release(ledger: Ledger, brake: Brake, *, reason: str, by: str, now: da
     released = 0
     while True:
         async with ledger.transaction() as connection:
-            values = {"id": brake.id, "size": _PAGE, "now": now}
-            count = (await connection.execute(_SQL["release"], values)).rowcount
+            page = await _page(connection, brake)
+            if page is None:
+                return released
+            keys = [row.key for row in page]
+            await connection.execute(_SQL["release"], {"keys": keys, "now": now})
             await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
-        if not count:
-            return released
-        released += count
+        released += sum(row.state in WAITING for row in page)
 
 
 async def withdraw(  # noqa: PLR0913  # which, why, and by whose order
@@ -110,14 +111,11 @@ async def withdraw(  # noqa: PLR0913  # which, why, and by whose order
     withdrawn = 0
     while True:
         async with ledger.transaction() as connection:
-            found = await connection.execute(
-                _SQL["claim-held-back"], {"id": brake.id, "size": _PAGE}
-            )
-            rows = list(map(ConsentRow.from_row, await found.fetchall()))
-            if not rows:
+            page = await _page(connection, brake)
+            if page is None:
                 return withdrawn
             changes = UnitOfWork(topic_messages, now=now)
-            for row in rows:
+            for row in page:
                 if row.state in WAITING:
                     withdrawn += 1
                     changes.put(row, ruling.withdraw(row, now))
@@ -135,6 +133,19 @@ async def end(ledger: Ledger, *, now: datetime, size: int) -> int:
         if ended:
             await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
     return ended
+
+
+async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None:
+    """Return rows that ``brake`` holds back, locked; None: there are none any more.
+
+    A row that went meanwhile is left out, so that a page may be empty.
+    """
+    values = {"id": brake.id, "size": _PAGE}
+    found = await (await connection.execute(_SQL["held-back"], values)).fetchall()
+    if not found:
+        return None
+    rows = await lock(connection, (row["key"] for row in found))
+    return [row for row in rows.values() if row.brake_id == brake.id]
 
 
 async def _decide(  # noqa: PLR0913  # what, why, and by whose order

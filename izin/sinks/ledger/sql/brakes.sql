@@ -72,13 +72,18 @@ RETURNING id
 
 -- name: hold-back
 -- Hold the opt-outs back that a source has sent since an instant: those that were not submitted yet, and are due late
--- enough. Rows are locked in one order.
-WITH locked AS MATERIALIZED (
-    SELECT c.key FROM recent_opt_outs AS r JOIN consents AS c ON c.key = r.key
-    WHERE r.brand_code = %(brand_code)s AND r.source = %(source)s AND r.noted_at >= %(since)s
-        AND c.desired_event_id = r.event_id AND c.desired_status = 'RET' AND c.state IN ('pending', 'retryable')
-        AND held_back_until(c) > %(now)s
-    ORDER BY c.key FOR UPDATE OF c
+-- enough. Rows are locked in one order, and each is looked up by its key: what was counted here when the tables were last
+-- analyzed says nothing of how many there are now.
+WITH noted AS MATERIALIZED (
+    SELECT key, event_id FROM recent_opt_outs
+    WHERE brand_code = %(brand_code)s AND source = %(source)s AND noted_at >= %(since)s
+    ORDER BY key
+), locked AS MATERIALIZED (
+    SELECT one.key FROM noted AS n CROSS JOIN LATERAL (
+        SELECT c.key FROM consents AS c
+        WHERE c.key = n.key AND c.desired_event_id = n.event_id AND c.desired_status = 'RET'
+            AND c.state IN ('pending', 'retryable') AND held_back_until(c) > %(now)s
+        FOR UPDATE) AS one
 )
 UPDATE consents AS c SET brake_id = %(brake_id)s, updated_at = %(now)s FROM locked WHERE c.key = locked.key
 
@@ -114,18 +119,10 @@ WITH decided AS (
 )
 SELECT id FROM decided
 
--- name: release
--- Let opt-outs of a decided brake go, the earliest due first. Rows are locked in one order.
-WITH page AS MATERIALIZED (
-    SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
-), locked AS MATERIALIZED (
-    SELECT c.key FROM consents AS c JOIN page USING (key) WHERE c.brake_id = %(id)s ORDER BY c.key FOR UPDATE OF c
-)
-UPDATE consents AS c SET brake_id = NULL, updated_at = %(now)s FROM locked WHERE c.key = locked.key
+-- name: held-back
+-- A page of the keys that a brake holds back, the earliest due first.
+SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
 
--- name: claim-held-back
--- Claim rows that a brake holds back, to be withdrawn. Rows are locked in one order.
-WITH page AS MATERIALIZED (
-    SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s
-)
-SELECT c.* FROM consents AS c JOIN page USING (key) WHERE c.brake_id = %(id)s ORDER BY c.key FOR UPDATE OF c
+-- name: release
+-- Let these keys go, which are locked.
+UPDATE consents SET brake_id = NULL, updated_at = %(now)s WHERE key = ANY(%(keys)s)

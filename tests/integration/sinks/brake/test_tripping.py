@@ -317,7 +317,7 @@ async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):
         assert "consents_sendable" in indexes(plan)
         assert sum(one.get("Rows Removed by Filter", 0) for one in nodes(plan)) == 0
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 50
-        for name in ("end", "release", "undecided"):
+        for name in ("end", "held-back", "undecided"):
             found = await connection.execute(
                 b"EXPLAIN (FORMAT JSON) " + decisions.statements("brakes")[name].encode(),
                 {"id": 1, "size": 1000, "now": harness.clock()},
