@@ -16,16 +16,7 @@ def held_back(brake: Brake) -> str:
     first = f", the first until {turkish(brake.first_until)}" if brake.first_until else ""
     return (
         f"{brake.held_back} opt-outs of {brake.source} for brand {brake.brand_code} are held back "
-        f"since {turkish(brake.tripped_at)}{first}: {why_tripped(brake)}"
-    )
-
-
-def why_tripped(brake: Brake) -> str:
-    """Return what tripped ``brake``."""
-    return (
-        f"{brake.keys} within an hour beside {brake.opted_in} opt-ins, over {brake.share:g} %"
-        if brake.opted_in
-        else f"{brake.keys} within an hour beside no opt-in"
+        f"since {turkish(brake.tripped_at)}{first}: {_why_tripped(brake)}"
     )
 
 
@@ -54,6 +45,15 @@ def why_not_sent(entry: ConsentRow, brakes: Iterable[Brake]) -> str | None:
     by = next((one for one in brakes if one.id == entry.brake_id), None)
     of = "" if by is None else f", with others of {by.source} since {turkish(by.tripped_at)}"
     return f"held back by a brake until {turkish(until)} at most{of}: izin iys list"
+
+
+def _why_tripped(brake: Brake) -> str:
+    """Return what tripped ``brake``."""
+    return (
+        f"{brake.keys} within an hour beside {brake.opted_in} opt-ins, over {brake.share:g} %"
+        if brake.opted_in
+        else f"{brake.keys} within an hour beside no opt-in"
+    )
 
 
 def _order(brake: Brake, decision: BrakeDecision) -> str:

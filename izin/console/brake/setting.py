@@ -14,7 +14,7 @@ from izin.sinks.ledger.registry import customers
 from izin.sinks.record.errors import UnknownCustomerError
 
 _LEAST_SHARE, _MOST_SHARE = 0.01, 99.99
-AT_LEAST = 100
+_AT_LEAST = 100
 """Below so many opt-outs no brake trips, unless it is said."""
 
 
@@ -31,7 +31,7 @@ def brake(
     ] = None,
     at_least: Annotated[
         int, typer.Option(min=1, help="Below so many opt-outs it never trips.")
-    ] = AT_LEAST,
+    ] = _AT_LEAST,
     off: Annotated[bool, typer.Option("--off", help="Take the brake away.")] = False,
     by: ByOption,
     yes: YesOption = False,

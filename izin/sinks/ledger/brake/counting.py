@@ -16,6 +16,8 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.consent_row import ConsentRow
 
 WINDOW = timedelta(hours=1)
+_LONGEST = 200
+"""Characters of a source: an origin is any text, and an entry of an index is not."""
 _SQL = statements("brakes")
 
 
@@ -111,11 +113,13 @@ async def brake(
 
 
 async def _sources(connection: Connection, opt_outs: Sequence[SourcedOptOut]) -> list[str]:
-    """Return the source of each: the API key that published it, else the origin that it names."""
+    """Return the source of each: the API key that published it, else the origin that it names, or
+    the beginning of a long one.
+    """
     actors = {one.actor for one in opt_outs if one.actor is not None}
     found = await connection.execute(_SQL["names-of-keys"], {"actors": sorted(actors)})
     names = {row["name"] for row in await found.fetchall()}
     return [
-        one.actor if one.actor is not None and one.actor in names else one.origin
+        one.actor if one.actor is not None and one.actor in names else one.origin[:_LONGEST]
         for one in opt_outs
     ]

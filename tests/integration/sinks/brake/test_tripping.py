@@ -10,7 +10,7 @@ import pytest
 from izin.runtime.settings import SinkSettings
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ledger import reads, table_retention
-from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.brake import counting, decisions
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE
 from izin.sinks.ledger.brake.limits import BrakeLimits
 from izin.sinks.ledger.db.notifications import Notifications
@@ -112,6 +112,8 @@ async def test_sources_are_counted_each_for_itself(harness: SinkHarness):
     assert await sources_of(harness) == {"shop": 5}
     assert await held_back(harness) == {a_phone(number) for number in range(3, 8)}
     assert len(await submit_all(harness)) == 3
+    await harness.ingest(*opt_outs(range(10, 15), origin="file " * 1000))
+    assert await sources_of(harness) == {"shop": 5, "file " * 40: 5}
 
 
 async def test_what_iys_reports_is_neither_counted_nor_held_back(harness: SinkHarness):
@@ -293,6 +295,16 @@ async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     assert await monitor.check() == ()
     await harness.ingest(*opt_outs([5]))
     assert [one.keys for one in await monitor.check()] == [6]
+
+
+async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):
+    """Which source opted a recipient out is personal data too."""
+    await trip(harness)
+    async with harness.ledger.transaction() as connection:
+        await counting.forget_keys(connection, [str(a_key(recipient=a_phone(0)))])
+    rows = await harness.ledger.fetch("SELECT key FROM recent_opt_outs")
+    assert len(rows) == ALLOWED
+    assert not any(a_phone(0) in row["key"] for row in rows)
 
 
 async def test_claims_do_not_read_what_is_held_back(harness: SinkHarness):

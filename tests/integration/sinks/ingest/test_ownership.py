@@ -202,7 +202,11 @@ async def test_brand_that_becomes_known_parks_what_others_named(
 async def test_restored_opt_in_of_another_customer_is_parked(
     harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
 ):
-    """A ledger that is restored from the state judges as one that read the decisions."""
+    """A ledger that is restored from the state judges, and counts its opt-ins, as one that read the
+    decisions.
+    """
+    count = {"code": BRAND}
+    await harness.ledger.fetch("INSERT INTO opt_in_counts VALUES (%(code)s, 0) RETURNING 1", count)
     await lose(
         harness, kafka_settings, of_beta(onay(PHONE)), of_beta(ret(a_phone(2))), onay(a_phone(3))
     )
@@ -214,3 +218,5 @@ async def test_restored_opt_in_of_another_customer_is_parked(
         assert shown == (CUSTOMER, status)
     (alert,) = alerts(logged, ALERT)
     assert alert["records"] == 1
+    (counted,) = await harness.ledger.fetch("SELECT keys FROM opt_in_counts")
+    assert counted["keys"] == 2
