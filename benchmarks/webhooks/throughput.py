@@ -37,7 +37,7 @@ from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
-from izin.sinks.webhooks.resend import cursors_at_end
+from izin.sinks.webhooks.resends.cursors import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
 
 _PROCESS = "izin.sinks.webhooks"

@@ -21,6 +21,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.recipients import recipients_in
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
@@ -63,7 +64,8 @@ def erase(
     ] = None,
     *,
     file: Annotated[
-        Path | None, typer.Option(help="A text file with a recipient in each line, instead.")
+        Path | None,
+        typer.Option(help="A text file with a recipient in each line, instead; - for stdin."),
     ] = None,
     customer: CustomerOption = None,
     by: ByOption,
@@ -143,18 +145,8 @@ def _recipients(recipient: str | None, file: Path | None) -> Iterator[str]:
         raise typer.BadParameter("give a recipient, or --file with one in each line")
     if recipient is not None:
         yield normalised(recipient)
-        return
-    try:
-        lines = Path(file or "").read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} cannot be read: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            yield normalised(line.strip())
-        except SourceError as error:
-            raise SourceError(f"{file}, line {number}: {error}") from error
+    if file is not None:
+        yield from recipients_in(file)
 
 
 def _print(found: Sequence[ErasureFinding], output: OutputFormat, *, is_list: bool) -> None:

@@ -1,6 +1,7 @@
 """Webhooks under test: subscribers in a ledger, records in topics, and processes that deliver."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -18,6 +19,8 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.console.subscribers import resends
+from izin.console.subscribers.resends import CountedResend, ResendOrder
 from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
@@ -32,7 +35,7 @@ from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.webhooks.process import serve
-from izin.sinks.webhooks.resend import cursors_at_end
+from izin.sinks.webhooks.resends.cursors import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.registration import register_brand
@@ -163,6 +166,64 @@ class TopicWriter:
         return self._client
 
 
+def a_standing(who: int = 1, **overrides: object) -> dict[str, Any]:
+    """Return the row of a recipient who may be messaged, as ``a_permission`` says."""
+    record = a_permission(who)
+    return {
+        "key": key_of(record),
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
+        "channel": record["type"],
+        "recipient_type": record["recipient_type"],
+        "recipient": record["recipient"],
+        "desired_status": "ONAY",
+        "desired_at": NOON,
+        "desired_event_id": f"event-{who}",
+        "desired_origin": "web",
+        "registrable": True,
+        "attested": False,
+        "latest_onay_at": NOON,
+        "registered": "ONAY",
+        "registered_at": NOON,
+        "registered_consent_date": NOON,
+        "state": "accepted",
+        "action": "nothing",
+        "attempts": 0,
+        "onay_open": False,
+        "ret_open": False,
+        "may_send": True,
+        "permission_reason": "registered",
+        "permission_since": NOON,
+        "updated_at": NOON,
+        **overrides,
+    }
+
+
+def an_opt_out(who: int = 1, **overrides: object) -> dict[str, Any]:
+    """Return the row of a recipient who opted out, as ``a_consent`` says."""
+    opted_out: dict[str, Any] = {
+        "desired_status": "RET",
+        "registered": "RET",
+        "latest_onay_at": NOON - timedelta(days=1),
+        "latest_ret_at": NOON,
+        "may_send": False,
+        "permission_reason": "opted-out",
+    }
+    return a_standing(who, **opted_out | overrides)
+
+
+async def store_rows(ledger: Ledger, *rows: Mapping[str, Any]) -> None:
+    """Store rows of ``consents``, instead of those of their keys."""
+    for row in rows:
+        values = {"row": json.dumps(row, default=str), "key": row["key"]}
+        async with ledger.transaction() as connection:
+            await connection.execute("DELETE FROM consents WHERE key = %(key)s", values)
+            await connection.execute(
+                "INSERT INTO consents SELECT (jsonb_populate_record(NULL::consents, %(row)s)).*",
+                values,
+            )
+
+
 async def add_customer(ledger: Ledger) -> None:
     """Register the customer of the tests."""
     await customers.add(ledger, CUSTOMER, "Acme", by="ada", now=datetime.now(UTC))
@@ -269,6 +330,34 @@ class Hooks:
         return await self.ledger.fetch(
             "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
         )
+
+    async def count(self, name: str = "crm", **limits: Any) -> CountedResend:  # noqa: ANN401  # as ResendOrder
+        """Return what a resend of a subscriber would send."""
+        order = ResendOrder(name=name, **limits)
+        return await resends.count(
+            self.ledger, self.settings, Codec(), order, now=datetime.now(UTC)
+        )
+
+    async def resend(self, name: str = "crm", **limits: Any) -> CountedResend:  # noqa: ANN401  # as ResendOrder
+        """Order a resend; return what it was said to send."""
+        counted = await self.count(name, **limits)
+        await resends.begin(self.ledger, [counted], by="ada", now=datetime.now(UTC))
+        return counted
+
+    async def until_open(self, lane: str) -> None:
+        """Wait until something of a lane is read, and neither taken nor given up."""
+        end = monotonic() + LIMIT
+        while not any(one["lane"] == lane and one["open_offsets"] for one in await self.cursors()):
+            assert monotonic() < end, f"nothing of {lane} was read"
+            await asyncio.sleep(0.05)
+
+    async def until_resent(self) -> None:
+        """Wait until no resend is under way."""
+        query = "SELECT count(*) AS n FROM resends WHERE finished_at IS NULL"
+        end = monotonic() + LIMIT
+        while (await self.ledger.fetch(query))[0]["n"]:
+            assert monotonic() < end, "the resend was not done"
+            await asyncio.sleep(0.05)
 
     async def attempts(self) -> list[dict[str, Any]]:
         """Return the failed attempts."""

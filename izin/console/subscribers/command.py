@@ -8,11 +8,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from izin.console.subscribers import options, resends, views
+from izin.console.subscribers import options, views
 from izin.console.subscribers.backlogs import look
 from izin.console.subscribers.options import NameArgument
 from izin.console.subscribers.ping import ping
-from izin.console.terminal.arguments import ByOption, duration, filled, instant
+from izin.console.subscribers.resend import resend
+from izin.console.terminal.arguments import ByOption, duration, filled
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -26,14 +27,13 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
-from izin.runtime.kafka import codec
 from izin.runtime.settings import WebhookSettings
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason
 from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.network import check_url
-from izin.sinks.webhooks.resend import cursors_at_end
+from izin.sinks.webhooks.resends.cursors import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
 
 app = typer.Typer(
@@ -98,20 +98,20 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
 
 @app.command()
 def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
-    """Show a subscriber: its state, what it still lacks, and its latest failures.
+    """Show a subscriber: its state, what it still lacks, its latest failures and resend.
 
     Exit code 1 if it fails or is paused, 3 if there is none of this name.
     """
     now = datetime.now(UTC)
     with exit_on_error():
         kafka = kafka_settings()
-        found, lanes, attempts = run_on_ledger(lambda ledger: look(ledger, kafka, name))
+        found, lanes, attempts, resent = run_on_ledger(lambda ledger: look(ledger, kafka, name))
     match output:
         case OutputFormat.JSON:
-            print_json(views.as_json(found, lanes, attempts, now))
+            print_json(views.as_json(found, lanes, attempts, resent, now))
         case OutputFormat.TABLE:
             grid = Table.grid(padding=(0, 2))
-            for question, answer in views.facts(found, lanes, now):
+            for question, answer in views.facts(found, lanes, resent, now):
                 if answer is not None:
                     words = turkish(answer) if isinstance(answer, datetime) else str(answer)
                     grid.add_row(Text(question, "dim"), Text(words))
@@ -186,7 +186,7 @@ def remove(
             say(f"subscriber {name} removed")
             return
         kafka = kafka_settings()
-        found, lanes, _ = run_on_ledger(lambda ledger: look(ledger, kafka, name))
+        found, lanes, *_ = run_on_ledger(lambda ledger: look(ledger, kafka, name))
     waiting = sum(one.open + one.unread for one in lanes)
     say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
     say(f"{waiting} records wait for it; add --execute to remove it")
@@ -230,52 +230,7 @@ def rotate_secret(
     _print_secret(output, name, secret, f"the former secret signs too until {turkish(until)}")
 
 
-@app.command()
-def resend(
-    name: NameArgument,
-    *,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=instant,
-            metavar="INSTANT",
-            help="What came since then, in Turkish time, as 2026-03-31T12:00.",
-        ),
-    ] = None,
-    missing: Annotated[
-        bool, typer.Option("--missing", help="Only what it has never acknowledged.")
-    ] = False,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
-    ] = False,
-    by: ByOption,
-    output: OutputOption = OutputFormat.TABLE,
-) -> None:
-    """Send a subscriber again what came since an instant, or what it has never acknowledged.
-
-    Events keep their ids, so a subscriber that drops those it has seen loses and repeats nothing.
-    Without --execute it only counts. A process that is killed amid it goes on where it was. Exit
-    code 3 if there is no subscriber of this name, or an earlier resend is not done.
-    """
-    if since is None and not missing:
-        raise typer.BadParameter("say what is sent: --since INSTANT, --missing, or both")
-    now = datetime.now(UTC)
-    with exit_on_error():
-        kafka = kafka_settings()
-        order = resends.ResendOrder(name=name, since=since, only_missing=missing)
-        encoder = codec(kafka)
-        counts = run_on_ledger(lambda ledger: resends.count(ledger, kafka, encoder, order))
-        if execute and counts:
-            run_on_ledger(lambda ledger: resends.begin(ledger, kafka, order, by=by, now=now))
-    rows = sorted(counts.items())
-    print_rows(output, {"type": "type", "events": "events"}, [list(row) for row in rows])
-    total = sum(counts.values())
-    if not total:
-        say("nothing is to be sent again")
-    elif execute:
-        say(f"{total} events are sent again, beside what comes; see izin subscribers show {name}")
-    else:
-        say(f"add --execute to send {total} events again")
+app.command()(resend)
 
 
 def _print_secret(output: OutputFormat, name: str, secret: str, beside: str) -> None:

@@ -1,14 +1,25 @@
 """What people type about subscribers, checked."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from izin.consent.model import Channel
+from izin.console.terminal.arguments import instant
 from izin.sinks.ledger.webhooks.subscriber import WebhookType
+from izin.sinks.webhooks.resends.cursors import OffsetRange
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+_RANGE = re.compile(
+    r"(?P<topic>[^/]+)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})-(?P<last>\d{1,18})"
+)
 
 
 def _name(text: str) -> str:
@@ -21,6 +32,14 @@ def _name(text: str) -> str:
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the subscriber.", callback=_name)
+]
+NamesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...",
+        help="Names of the subscribers; nobody else gets anything.",
+        callback=lambda names: [*dict.fromkeys(map(_name, names))],
+    ),
 ]
 TypesOption = Annotated[
     list[WebhookType] | None,
@@ -44,4 +63,71 @@ ParallelOption = Annotated[
     typer.Option(
         "--parallel", min=1, max=64, help="Requests at a time; one for each recipient at most."
     ),
+]
+
+
+def _range(text: str) -> OffsetRange:
+    found = _RANGE.fullmatch(text)
+    if found is None or int(found["first"]) > int(found["last"]):
+        raise typer.BadParameter(
+            f"{text} is no range of offsets; write it as consent-opt-outs/3/17-20"
+        )
+    place = found["topic"], int(found["partition"])
+    return OffsetRange(place=place, first=int(found["first"]), last=int(found["last"]))
+
+
+def _one_each(ranges: Sequence[OffsetRange] | None) -> Sequence[OffsetRange]:
+    counts = Counter(one.place for one in ranges or ())
+    if twice := [place for place, count in counts.items() if count > 1]:
+        raise typer.BadParameter(
+            f"{twice[0][0]}/{twice[0][1]} is named twice; name one range of it"
+        )
+    return ranges or ()
+
+
+OffsetsOption = Annotated[
+    list[OffsetRange] | None,
+    typer.Option(
+        "--offsets",
+        parser=_range,
+        callback=_one_each,
+        metavar="TOPIC/PARTITION/FIRST-LAST",
+        help="Only these records, as consent-opt-outs/3/17-20; repeat it for other partitions.",
+    ),
+]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=instant,
+        metavar="INSTANT",
+        help="What came since then, in Turkish time, as 2026-03-31T12:00.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=instant, metavar="INSTANT", help="And before then."),
+]
+MissingOption = Annotated[
+    bool, typer.Option("--missing", help="Only what it has never acknowledged.")
+]
+RecipientsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        help="Only of this phone number or e-mail address in any usual notation, or of this "
+        "canonical key; repeat it. Your shell may keep it: prefer --file.",
+    ),
+]
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", help="Only of the recipients in this text file, one in each line; - for stdin."
+    ),
+]
+CancelOption = Annotated[
+    bool, typer.Option("--cancel", help="Cancel the resends of these subscribers instead.")
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
 ]

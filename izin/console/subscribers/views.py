@@ -1,10 +1,12 @@
 """What is shown of a subscriber: what it gets, how it is, and what it still lacks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from izin.console.terminal.output import turkish
+from izin.sinks.ledger.webhooks.resends import ResendProgress
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, WebhookSubscriber
 from izin.sinks.webhooks.partitions import Place
 
@@ -50,7 +52,8 @@ def backlog(cursors: Sequence[DeliveryCursor], ends: Mapping[Place, int]) -> Seq
     """Return what is open and unread in each lane, given where each partition ends."""
     found: dict[str, list[int]] = {}
     for one in cursors:
-        end = ends[one.topic, one.partition] if one.end_offset is None else one.end_offset
+        ours = one.end_offset  # of a resend
+        end = ends[one.topic, one.partition] if ours is None else ours
         counts = found.setdefault(one.lane, [0, 0])
         counts[0] += len(one.open_offsets)
         counts[1] += max(end - one.next_offset, 0)
@@ -58,7 +61,10 @@ def backlog(cursors: Sequence[DeliveryCursor], ends: Mapping[Place, int]) -> Seq
 
 
 def facts(
-    one: WebhookSubscriber, lanes: Sequence[LaneBacklog], now: datetime
+    one: WebhookSubscriber,
+    lanes: Sequence[LaneBacklog],
+    resent: ResendProgress | None,
+    now: datetime,
 ) -> Sequence[tuple[str, object]]:
     """Return questions about a subscriber, and the answers."""
     shown = dict(zip(LIST, list_row(one, now), strict=True))
@@ -73,13 +79,23 @@ def facts(
         ("of", one.last_failure_at),
         ("signed with the former secret until", one.former_until),
         ("backlog", waiting),
+        ("resend", resent and _in_words(resent)),
     ]
+
+
+def _in_words(resent: ResendProgress) -> str:
+    state = resent.state
+    if resent.finished_at is not None:
+        state += f" {turkish(resent.finished_at)}"
+    taken = f"{resent.brought} of {resent.planned} events taken"
+    return f"no. {resent.id} of {turkish(resent.ordered_at)}, {state}: {taken}"
 
 
 def as_json(
     one: WebhookSubscriber,
     lanes: Sequence[LaneBacklog],
     attempts: Sequence[Mapping[str, Any]],
+    resent: ResendProgress | None,
     now: datetime,
 ) -> dict[str, Any]:
     """Return a subscriber for programs; never its secrets."""
@@ -96,6 +112,7 @@ def as_json(
         "former_secret_until": one.former_until,
         "backlog": {each.lane: {"open": each.open, "unread": each.unread} for each in lanes},
         "attempts": [dict(row) for row in attempts],
+        "resend": None if resent is None else asdict(resent) | {"state": resent.state},
     }
 
 

@@ -120,7 +120,12 @@ TABLES: Mapping[str, TableRetention] = {
         period=WINDOW,
     ),
     "recorded_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
-    "resends": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "resend_opt_outs": TableRetention(
+        kept="until the resend ends", why="the recipients whose opt-outs it sends from the history"
+    ),
+    "resends": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER, why="names recipients that were chosen only until it ends"
+    ),
     "retailer_access": TableRetention(
         kept="until the opt-out", why="says which retailers may use a consent that stands"
     ),

@@ -15,9 +15,10 @@ from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import assignments, registry
+from izin.sinks.ledger.webhooks import assignments, registry, resends
 from izin.sinks.ledger.webhooks.assignments import AssignedSubscriber
 from izin.sinks.ledger.webhooks.deliveries import lease_name
+from izin.sinks.ledger.webhooks.resends import OpenResend
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     LaneName,
@@ -31,12 +32,14 @@ from izin.sinks.record.errors import (
 )
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.addresses import AllowedTargets
-from izin.sinks.webhooks.delivery import SubscriberDelivery
+from izin.sinks.webhooks.delivery import EventSource, SubscriberDelivery
 from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster
+from izin.sinks.webhooks.resends.guard import RepetitionGuard
+from izin.sinks.webhooks.resends.older import OlderOptOuts
 from izin.sinks.webhooks.source import READERS, LaneSource
 
 LOOK = 1.0
@@ -117,8 +120,9 @@ class DeliveryAssigner:
                 self._stop(number, give_back=True, then=partial(self._pause, delivery.subscriber))
             elif not is_ours or not is_same:
                 self._stop(number, give_back=False)
-            elif delivery.is_resent:
-                then = partial(self._finish_resend, delivery.subscriber)
+            elif delivery.guard is not None and delivery.is_resent:
+                resend = delivery.guard.resend.id
+                then = partial(self._finish_resend, delivery.subscriber, resend)
                 self._stop(number, give_back=False, then=then)
 
     async def _pause(self, subscriber: WebhookSubscriber) -> None:
@@ -131,9 +135,9 @@ class DeliveryAssigner:
             customer_id=subscriber.customer_id,
         )
 
-    async def _finish_resend(self, subscriber: WebhookSubscriber) -> None:
-        await registry.finish_resend(self.ledger, subscriber.id, now=self.clock())
-        _log.info("resend done", subscriber=subscriber.name)
+    async def _finish_resend(self, subscriber: WebhookSubscriber, number: int) -> None:
+        await resends.finish(self.ledger, subscriber.id, number, now=self.clock())
+        _log.info("resend done", subscriber=subscriber.name, resend=number)
 
     async def _start(self, wanted: list[AssignedSubscriber]) -> None:
         """Take the leases of subscribers, and begin to deliver."""
@@ -158,12 +162,13 @@ class DeliveryAssigner:
 
     async def _current(self, cursors: tuple[DeliveryCursor, ...]) -> list[DeliveryCursor]:
         """Return ``cursors``; those of a topic that was created anew, at its beginning."""
-        topics = sorted({one.topic for one in cursors})
+        topics = sorted({one.topic for one in cursors if one.lane != LaneName.HISTORY})
         found = await asyncio.to_thread(identities_of, self.kafka, topics)
         current = []
         for one in cursors:
-            topic_id = found.topic_ids[one.topic]
-            if (one.cluster_id, one.topic_id) == (found.cluster_id, topic_id):
+            is_older = one.lane == LaneName.HISTORY
+            topic_id = "" if is_older else found.topic_ids[one.topic]
+            if is_older or (one.cluster_id, one.topic_id) == (found.cluster_id, topic_id):
                 current.append(one)
                 continue
             _log.critical(
@@ -180,6 +185,7 @@ class DeliveryAssigner:
                 topic_id=topic_id,
                 next_offset=0,
                 end_offset=one.end_offset,
+                resend_id=one.resend_id,
             )
             await registry.begin_anew(self.ledger, changed)
             current.append(changed)
@@ -188,23 +194,20 @@ class DeliveryAssigner:
     async def _made(
         self, subscriber: WebhookSubscriber, epoch: int, cursors: list[DeliveryCursor]
     ) -> SubscriberDelivery:
-        resend = await registry.open_resend(self.ledger, subscriber.id)
-        only_missing = resend is not None and bool(resend["only_missing"])
-        sources = []
+        resend = await resends.of_subscriber(self.ledger, subscriber)
+        guard = None
+        if resend is not None:
+            guard = RepetitionGuard(
+                ledger=self.ledger, kafka=self.kafka, subscriber_id=subscriber.id, resend=resend
+            )
+        # One that was cancelled just now may have left its cursors in what was read before.
+        known = {0} if resend is None else {0, resend.id}
+        sources = list[EventSource]()
         for name in LaneName:
-            mine = [one for one in cursors if one.lane == name]
+            mine = [one for one in cursors if one.lane == name and one.resend_id in known]
             if mine:
                 lane = DeliveryLane.of(subscriber.id, name, mine)
-                source = LaneSource(
-                    lane=lane,
-                    feed=self.feeds.get(name),
-                    reader=self.reader,
-                    settings=self.kafka,
-                    turns=self._turns,
-                    caught_up_at=subscriber.caught_up_at,
-                    only_changes=only_missing,
-                )
-                sources.append(source)
+                sources.append(self._source(lane, subscriber, resend))
         return SubscriberDelivery(
             subscriber=subscriber,
             epoch=epoch,
@@ -219,7 +222,22 @@ class DeliveryAssigner:
                 parallel=subscriber.parallel,
             ),
             sources=sources,
-            is_missing_only=only_missing,
+            guard=guard,
+        )
+
+    def _source(
+        self, lane: DeliveryLane, subscriber: WebhookSubscriber, resend: OpenResend | None
+    ) -> EventSource:
+        if lane.name == LaneName.HISTORY:
+            return OlderOptOuts(lane=lane, ledger=self.ledger)
+        return LaneSource(
+            lane=lane,
+            feed=self.feeds.get(lane.name),
+            reader=self.reader,
+            settings=self.kafka,
+            turns=self._turns,
+            caught_up_at=subscriber.caught_up_at,
+            only_changes=resend is not None and resend.selection.only_missing,
         )
 
     def _stop(

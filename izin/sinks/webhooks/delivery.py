@@ -1,8 +1,7 @@
 """Everything about one subscriber that this process delivers to: its lanes, its dispatcher."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,7 +11,6 @@ from time import monotonic
 from izin.runtime.settings import WebhookSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ledger.db.processes import SILENCE
-from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import FailedAttempt, HealthChange
 from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt
 from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
@@ -20,18 +18,21 @@ from izin.sinks.outbound.loops import keep_running
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.dispatcher import EventDispatcher
-from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.failure_watch import FailureWatch
 from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import DeliveryLane, PendingDelivery
 from izin.sinks.webhooks.metrics import WebhookMetrics
-from izin.sinks.webhooks.partitions import Place
 from izin.sinks.webhooks.posting import Poster, Reply
+from izin.sinks.webhooks.resends.guard import RepetitionGuard
+from izin.sinks.webhooks.resends.older import OlderOptOuts
 from izin.sinks.webhooks.source import LaneSource, Taken
 
 _CERTAIN = SILENCE * 2 / 3
 """Seconds for which a lease that was read is certainly ours: others fence us after ``SILENCE``."""
 _CHUNK = 200
+
+EventSource = LaneSource | OlderOptOuts
+"""Where a lane reads."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,9 +45,9 @@ class SubscriberDelivery:
     writer: AcknowledgementWriter
     metrics: WebhookMetrics
     poster: Poster
-    sources: list[LaneSource]
-    is_missing_only: bool
-    """Whether its resend passes what was acknowledged."""
+    sources: list[EventSource]
+    guard: RepetitionGuard | None = None
+    """Of its resend; None: none is under way."""
     certain_until: float = 0.0
     """Until when the lease is certainly ours, by the monotonic clock."""
     is_gone: bool = False
@@ -55,6 +56,8 @@ class SubscriberDelivery:
     health: SubscriberHealth = field(init=False)
     dispatcher: EventDispatcher = field(init=False)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
+    _followed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when what was open at the start is before what a resend brings."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _watch: FailureWatch = field(init=False)
     _reopened: set[PendingDelivery] = field(default_factory=set)
@@ -91,7 +94,7 @@ class SubscriberDelivery:
     @property
     def is_resent(self) -> bool:
         """Whether a resend was ordered, and everything of it is acknowledged and stored."""
-        return any(one.ends and one.is_done for one in self.lanes)
+        return self.guard is not None and all(one.is_done for one in self.lanes if one.ends)
 
     def confirm(self, read_at: float) -> None:
         """Note that the lease was ours when it was read, at this instant of the monotonic clock."""
@@ -129,16 +132,16 @@ class SubscriberDelivery:
         await self.poster.close()
         self.metrics.forget(self.subscriber.name)
 
-    async def _fill(self, source: LaneSource) -> None:
+    async def _fill(self, source: EventSource) -> None:
         """Read a lane until cancelled, or a resend to its end."""
         lane = source.lane
         try:
+            if lane.ends:
+                await self._followed.wait()
             if not lane.is_reopened:
-                for event in await source.reopen():
-                    pending = PendingDelivery(event, lane)
-                    self._reopened.add(pending)
-                    self.dispatcher.add(pending)
-                lane.is_reopened = True
+                await self._reopen(source)
+            if all(one.is_reopened for one in self.lanes if not one.ends):
+                self._followed.set()
             while not lane.is_read:
                 room = await self._wait_for_room(source)
                 taken = await source.take(min(room, _CHUNK))
@@ -148,7 +151,23 @@ class SubscriberDelivery:
         finally:
             await source.release()
 
-    async def _wait_for_room(self, source: LaneSource) -> int:
+    async def _reopen(self, source: EventSource) -> None:
+        """Deliver what was open at the start; of a resend what still holds."""
+        lane, events = source.lane, await source.reopen()
+        if lane.ends and self.guard is not None:
+            kept = await self.guard.review(events)
+            for gone in {(one.place, one.offset) for one in events} - {
+                (one.place, one.offset) for one in kept
+            }:
+                lane.close(*gone)
+            events = kept
+        for event in events:
+            pending = PendingDelivery(event, lane)
+            self._reopened.add(pending)
+            self.dispatcher.add(pending)
+        lane.is_reopened = True
+
+    async def _wait_for_room(self, source: EventSource) -> int:
         window, lane = self.settings.window, source.lane
         while lane.count >= window:
             await source.release()  # others can use it meanwhile
@@ -156,34 +175,28 @@ class SubscriberDelivery:
             await self._room.wait()
         return window - lane.count
 
-    async def _add(self, source: LaneSource, taken: Taken) -> int:
+    async def _add(self, source: EventSource, taken: Taken) -> int:
         lane, now, chosen = source.lane, datetime.now(UTC), self.subscriber.filter
-        wanted = [
+        found = [
             one for one in taken.events if one.is_for(chosen) and source.is_due(one, taken, now)
         ]
-        if lane.ends and self.is_missing_only:
-            wanted = await self._missing(wanted)
-        places = {(one.place, one.offset) for one in wanted}
+        if lane.ends and self.guard is not None:
+            # What a lane that is followed has not delivered comes by it, as a first delivery.
+            followed = [one for one in self.lanes if not one.ends]
+            found = await self.guard.review(
+                [one for one in found if all(each.has(one.place, one.offset) for each in followed)]
+            )
+        wanted = {(one.place, one.offset): one for one in found}
         for event in taken.events:
-            if (event.place, event.offset) in places:
-                self.dispatcher.add(lane.add(event))
-            else:
+            one = wanted.get((event.place, event.offset))
+            if one is None:
                 lane.move(event.place, event.offset + 1)
+                continue
+            self.dispatcher.add(lane.add(one))
+            if self.guard is not None and not lane.ends:
+                self.guard.note(one)
         lane.move_all(taken.positions)
         return len(wanted)
-
-    async def _missing(self, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
-        """Return those of ``events`` that were never acknowledged."""
-        found = set[tuple[Place, int]]()
-        offsets = defaultdict[Place, list[int]](list)
-        for one in events:
-            offsets[one.place].append(one.offset)
-        for (topic, partition), some in offsets.items():
-            known = await deliveries.acknowledged(
-                self.writer.ledger, self.number, topic, partition, some
-            )
-            found |= {((topic, partition), offset) for offset in known}
-        return [one for one in events if (one.place, one.offset) not in found]
 
     # What the dispatcher and the writer call.
 
@@ -202,6 +215,7 @@ class SubscriberDelivery:
             attempts=pending.attempts,
             status=reply.status or 0,
             delivered=round(at * 1_000_000),
+            resend_id=pending.lane.resend_id or None,
         )
         self.metrics.attempts.labels(self.subscriber.name, "taken").inc()
         self.metrics.seconds.labels(pending.lane.name).observe(max(at - event.appended, 0.0))

@@ -21,6 +21,7 @@ from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import PendingDelivery
 from izin.sinks.webhooks.posting import Poster, Reply
+from izin.sinks.webhooks.resends.repetition import HEADER
 from izin.sinks.webhooks.signatures import Signer
 
 _LOOK = 1.0
@@ -150,6 +151,8 @@ class EventDispatcher:
         event, at = pending.event, datetime.now(UTC)
         pending.attempts += 1
         headers = self._signer_at(at).headers(event.webhook_id, at, event.body)
+        if pending.lane.resend_id:
+            headers.append((HEADER, str(pending.lane.resend_id)))
         try:
             reply = await self.poster.post(headers, event.body)
         except Exception:

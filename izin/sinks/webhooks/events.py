@@ -31,7 +31,7 @@ ERASED = "erased"
 """The reason of a revocation because the recipient was erased."""
 PING = "test.ping"
 
-_OF_OPT_OUT = (
+OF_OPT_OUT = (
     "event_id",
     "status",
     "previous_status",
@@ -73,7 +73,7 @@ class WebhookEvent:
     is_change: bool = True
     """False: the answer of a permission that was the same before."""
     since: datetime | None = None
-    """Since when a permission's answer is what it is."""
+    """From when an opt-out counts, or since when a permission's answer is what it is."""
 
     @property
     def place(self) -> tuple[str, int]:
@@ -156,7 +156,8 @@ class EventReader:
 
     def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
         record = self._codec.decode("Consent", value)
-        return self._event(message, WebhookType.OPTED_OUT, record, _OF_OPT_OUT)
+        type_, since = WebhookType.OPTED_OUT, record["effective_at"]
+        return self._event(message, type_, record, OF_OPT_OUT, since=since)
 
     def _permission(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
         record = self._codec.decode("Permission", value)
@@ -187,34 +188,61 @@ class EventReader:
         is_change: bool = True,
         since: datetime | None = None,
     ) -> WebhookEvent:
-        place, appended = _place(message), message.timestamp()[1] / 1000
-        data = {
-            "customer_id": record["customer_id"],
-            "brand_code": record["brand_code"],
-            "channel": record["type"],
-            "recipient_type": record["recipient_type"],
-            "recipient": record["recipient"],
-            **{name: record[name] for name in names},
-            **place,
-        }
-        return WebhookEvent(
-            type=type_,
+        place = _place(message)
+        return event_of(
+            type_,
+            record,
+            names,
+            place=place,
+            appended=message.timestamp()[1] / 1000,
             webhook_id=webhook_id(
                 message.headers() or (),
                 "/".join(map(str, place.values())),
                 is_readable=UNREADABLE not in names,
             ),
-            key=clean(key_text(record)),
-            customer_id=record["customer_id"],
-            brand_code=record["brand_code"],
-            channel=record["type"],
-            origin=record.get("origin"),
-            **place,
-            appended=appended,
-            body=body_of(type_, datetime.fromtimestamp(appended, UTC), data),
             is_change=is_change,
             since=since,
         )
+
+
+def event_of(  # noqa: PLR0913  # a record, where it is, and what of it is posted
+    type_: str,
+    record: Mapping[str, Any],
+    names: Sequence[str],
+    *,
+    place: Mapping[str, Any],
+    appended: float,
+    webhook_id: str,
+    is_change: bool = True,
+    since: datetime | None = None,
+    shown: Mapping[str, Any] | None = None,
+) -> WebhookEvent:
+    """Return the event of a ``record`` at ``place`` (``topic``, ``partition``, ``offset``), of
+    which the fields ``names`` are posted; ``shown`` is posted as its place instead.
+    """
+    data = {
+        "customer_id": record["customer_id"],
+        "brand_code": record["brand_code"],
+        "channel": record["type"],
+        "recipient_type": record["recipient_type"],
+        "recipient": record["recipient"],
+        **{name: record[name] for name in names},
+        **(place if shown is None else shown),
+    }
+    return WebhookEvent(
+        type=type_,
+        webhook_id=webhook_id,
+        key=clean(key_text(record)),
+        customer_id=record["customer_id"],
+        brand_code=record["brand_code"],
+        channel=record["type"],
+        origin=record.get("origin"),
+        **place,
+        appended=appended,
+        body=body_of(type_, datetime.fromtimestamp(appended, UTC), data),
+        is_change=is_change,
+        since=since,
+    )
 
 
 def _place(message: KafkaMessage) -> dict[str, Any]:

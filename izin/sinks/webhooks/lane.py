@@ -25,6 +25,8 @@ class DeliveryLane:
 
     subscriber_id: int
     name: str
+    resend_id: int = 0
+    """Of the resend that it is a part of; 0: it is always followed."""
     positions: dict[Place, int] = field(default_factory=dict)
     """The offset after the last one that was read."""
     ends: dict[Place, int] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class DeliveryLane:
         """Return the lane that these cursors of it describe."""
         lane = cls(subscriber_id, name)
         for one in cursors:
+            lane.resend_id = one.resend_id
             place = one.topic, one.partition
             lane.positions[place] = one.next_offset
             if one.end_offset is not None:
@@ -63,6 +66,13 @@ class DeliveryLane:
     def is_done(self) -> bool:
         """Whether it was read to its end, and everything of it is acknowledged."""
         return self.is_read and not self.count
+
+    def has(self, place: Place, offset: int) -> bool:
+        """Whether a record is acknowledged, or was none for the subscriber: it was read, and is not
+        open. Of a partition that the lane does not read it is.
+        """
+        position = self.positions.get(place)
+        return position is None or (offset < position and offset not in self.open.get(place, ()))
 
     def add(self, event: WebhookEvent) -> PendingDelivery:
         """Note that ``event`` was read, and is to be delivered."""
@@ -103,8 +113,9 @@ class DeliveryLane:
         open_ = sorted(self.open[place]) if place in self.open else []
         if not open_:
             self.open.pop(place, None)
+        position = self.positions[place]
         return CursorMove(
-            self.subscriber_id, self.name, topic, partition, self.positions[place], open_
+            self.subscriber_id, self.name, topic, partition, position, open_, self.resend_id
         )
 
     def restore(self, move: CursorMove) -> None:

@@ -27,7 +27,6 @@ from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.webhooks import assignments, registry
-from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
@@ -152,7 +151,7 @@ async def _first_places(ledger: Ledger) -> dict[Place, int]:
     ids = [one.id for one in await registry.every(ledger) if one.paused_at is None]
     found: dict[Place, int] = {}
     for one in await registry.cursors_of(ledger, ids):
-        if one.lane != LaneName.RESEND:
+        if one.end_offset is None:  # of a lane that is followed
             place = one.topic, one.partition
             first = min(one.open_offsets, default=one.next_offset)
             found[place] = min(first, found.get(place, first))

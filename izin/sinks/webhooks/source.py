@@ -95,7 +95,10 @@ class LaneSource:
         return Taken(fresh, positions, is_live=True)
 
     async def _take_own(self, most: int) -> Taken:
-        own = await self._opened(self.lane.positions)
+        wanted = self._unread()
+        if self._own is not None and self._own.positions.keys() != wanted.keys():
+            await self.release()
+        own = await self._opened(wanted)
         events = [
             event
             for message in await own.poll(most, _POLL)
@@ -109,6 +112,14 @@ class LaneSource:
             events = [one for one in events if one.offset < ends[one.place]]
             positions = {place: min(at, ends[place]) for place, at in positions.items()}
         return Taken(events, positions, is_live=False)
+
+    def _unread(self) -> Mapping[Place, int]:
+        """Return where it reads on: of a resend what is not read to its end, opt-outs first."""
+        here, ends = self.lane.positions, self.lane.ends
+        if not ends:
+            return here
+        unread = {place: at for place, at in here.items() if at < ends[place]}
+        return {place: at for place, at in unread.items() if _is_of_opt_outs(place)} or unread
 
     async def _opened(self, positions: Mapping[Place, int]) -> PartitionReader:
         if self._own is None:
@@ -125,7 +136,7 @@ class LaneSource:
         """Report what retention has removed before it was read."""
         kept = await asyncio.to_thread(bounds, self.settings, list(positions))
         for place, (start, _) in kept.items():
-            if positions[place] < start and "opt-outs" in place[0]:
+            if positions[place] < start and _is_of_opt_outs(place):
                 _log.critical(
                     "records removed before they were delivered",
                     subscriber=self.lane.subscriber_id,
@@ -217,6 +228,10 @@ class LaneSource:
             and now - self.caught_up_at > _UNCOMPACTED
             and event.since > self.caught_up_at
         )
+
+
+def _is_of_opt_outs(place: Place) -> bool:
+    return "opt-outs" in place[0]
 
 
 def _run(offsets: Sequence[int]) -> Sequence[int]:

@@ -22,7 +22,7 @@ from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.resend import cursors_since, events_of
+from izin.sinks.webhooks.resends.cursors import cursors_since, events_of
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
 from tests.support.webhooks import (
     TopicWriter,

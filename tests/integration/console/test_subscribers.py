@@ -1,10 +1,14 @@
 """``izin subscribers`` on real servers: what it prints, refuses and counts."""
 
 import json
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
-from izin.runtime.kafka import producer
+from izin.runtime.kafka import consumer, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
@@ -35,8 +39,8 @@ def registered(ledger: str, topics: KafkaSettings, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("registered")
-def test_subscriber_is_added_tested_shown_and_sent_to_again(izin: Izin, topics: KafkaSettings):
-    """The secret is printed once and shown nowhere; a resend counts before it does anything."""
+def test_subscriber_is_added_tested_and_shown(izin: Izin, topics: KafkaSettings):
+    """The secret is printed once and shown nowhere; what waits for it is not sent again."""
     with receiving() as url:
         added = izin(*ADD, "--url", url, "--type", "consent.opted-out", "--output", "json")
         assert added.exit_code == 0, added.stderr
@@ -56,24 +60,112 @@ def test_subscriber_is_added_tested_shown_and_sent_to_again(izin: Izin, topics: 
     for command in (("show", "crm"), ("list",), ("list", "--output", "json")):
         assert secret not in izin("subscribers", *command).stdout
     counted = izin("subscribers", "resend", "crm", "--missing", "--output", "json")
-    assert json.loads(counted.stdout) == [{"type": "consent.opted-out", "events": 3}]
-    assert "add --execute to send 3 events again" in counted.stderr
-    later = izin("subscribers", "resend", "crm", "--since", "2099-01-01")
-    assert "nothing is to be sent again" in later.stderr
-    for _ in range(2):
-        ordered = izin("subscribers", "resend", "crm", "--missing", "--execute")
-    assert (ordered.exit_code, "an earlier resend" in ordered.stderr) == (3, True)
+    assert json.loads(counted.stdout) == []
+    assert "crm: 3 events wait for it, and come as first deliveries" in counted.stderr
     assert izin("subscribers", "pause", "crm").exit_code == 0
     paused = izin("subscribers", "show", "crm", "--output", "json")
     assert (paused.exit_code, json.loads(paused.stdout)["state"]) == (1, "paused (operator)")
 
 
-@pytest.mark.usefixtures("registered")
-def test_removed_subscriber_is_gone_and_its_name_is_free(izin: Izin, topics: KafkaSettings):
+def lose(ledger: str) -> None:
+    """Have everything taken that there is, and nothing acknowledged."""
+    with psycopg.connect(ledger) as connection:
+        connection.execute("UPDATE delivery_cursors SET next_offset = 1000000")
+
+
+def resent(izin: Izin, *words: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a resend that is only counted."""
+    counted = izin("subscribers", "resend", "crm", *words, "--output", "json")
+    assert counted.exit_code == 0, counted.stderr
+    rows: list[dict[str, Any]] = json.loads(counted.stdout)
+    return rows
+
+
+def test_resend_is_limited_counted_ordered_shown_and_cancelled(
+    izin: Izin, registered: str, topics: KafkaSettings, tmp_path: Path
+):
+    """By partition, before anything is done; each limit leaves out the rest."""
+    with receiving() as url:
+        assert izin(*ADD, "--url", url).exit_code == 0
+        assert izin(*(*ADD[:2], "till", *ADD[3:]), "--url", url).exit_code == 0
+    publish(topics, 1, 2, 3)
+    lose(registered)
+    rows = resent(izin, "--missing")
+    assert {(row["subscriber"], row["source"], row["type"]) for row in rows} == {
+        ("crm", topics.topics.opt_outs.name, "consent.opted-out")
+    }
+    assert sum(row["events"] for row in rows) == 3
+    assert len({row["partition"] for row in rows}) == len(rows)
+    listed, key = tmp_path / "list", key_of(a_consent(2))
+    listed.write_text(f"{key}\n\n", "utf-8")
+    place = f"{topics.topics.opt_outs.name}/{rows[0]['partition']}"
+    today, tomorrow = "--since=2020-01-01", "--since=2099-01-01"
+    for words, count in (
+        ((today,), 3),
+        ((tomorrow,), 0),
+        ((today, "--until=2020-01-02"), 0),
+        (("--recipient", key), 1),
+        (("--file", listed), 1),
+        ((today, "--type=permission.granted"), 0),
+        ((today, "--brand=5"), 0),
+        ((today, "--channel=EPOSTA"), 0),
+        ((today, "--origin=web"), 3),
+        ((today, "--origin=crm"), 0),
+        ((f"--offsets={place}/0-0",), 1),
+    ):
+        assert sum(row["events"] for row in resent(izin, *words)) == count, words
+    unknown = izin("subscribers", "resend", "crm", "--recipient=+905550009999")
+    assert (unknown.exit_code, "nothing is known of any" in unknown.stderr) == (3, True)
+    counted = izin("subscribers", "resend", "crm", "till", today)
+    assert "till: add --execute to send 3 events again" in counted.stderr
+    ordered = izin("subscribers", "resend", "crm", "till", today, "--execute", "--by", "ada")
+    assert "crm: 3 events are sent again, beside what comes" in ordered.stderr
+    again = izin("subscribers", "resend", "till", today, "--execute")
+    assert (again.exit_code, "an earlier resend of till" in again.stderr) == (3, True)
+    shown = json.loads(izin("subscribers", "show", "crm", "--output", "json").stdout)["resend"]
+    assert (shown["state"], shown["planned"], shown["brought"]) == ("running", 3, 0)
+    assert "running: 0 of 3 events taken" in izin("subscribers", "show", "crm").stdout
+    cancelled = izin("subscribers", "resend", "crm", "till", "--cancel", "--by", "ada")
+    assert cancelled.exit_code == 0
+    assert "resend 1 of crm cancelled" in cancelled.stderr
+    assert izin("subscribers", "resend", "crm", "--cancel").exit_code == 3
+    with psycopg.connect(registered) as connection:
+        acts = connection.execute(
+            "SELECT data FROM movements WHERE kind = 'act' ORDER BY recorded_at, place"
+        ).fetchall()
+    did = [(one["act"], one["by"]) for (one,) in acts[2:]]
+    assert did == [("resend", "ada")] * 2 + [("cancel resend", "ada")] * 2
+    assert (acts[2][0]["after"]["events"], acts[2][0]["after"]["keys"]) == (3, None)
+
+
+def test_resend_says_how_others_read_again(
+    izin: Izin, registered: str, topics: KafkaSettings
+) -> None:
+    """Nothing is posted to them: one has an API key, the other a consumer group."""
+    created = izin("keys", "create", "feed-client", "--scope=subscribe", "--customer=acme")
+    assert created.exit_code == 0, created.stderr
+    opt_outs = topics.topics.opt_outs.name
+    member = consumer(topics, f"list-{opt_outs}")
+    member.commit(offsets=[TopicPartition(opt_outs, 0, 0)], asynchronous=False)
+    member.close()
+    found = izin("subscribers", "resend", "feed-client", "list", "--since=2026-01-01")
+    assert found.exit_code == 0, found.stderr
+    words = " ".join(found.stderr.split())
+    assert "feed-client is an API key" in words
+    assert "GET /v1/permissions without `after`" in words
+    assert 'start it as subscribe("list-2")' in words
+    refused = izin("subscribers", "resend", "list", "--since=2026-01-01", "--execute")
+    assert (refused.exit_code, "nothing is ordered" in refused.stderr) == (3, True)
+
+
+def test_removed_subscriber_is_gone_and_its_name_is_free(
+    izin: Izin, registered: str, topics: KafkaSettings
+):
     """Only with --execute; also where events wait for it, and a resend is not done."""
     with receiving() as url:
         assert izin(*ADD, "--url", url).exit_code == 0
         publish(topics, 1, 2)
+        lose(registered)
         assert izin("subscribers", "resend", "crm", "--missing", "--execute").exit_code == 0
         asked = izin("subscribers", "remove", "crm")
         assert asked.exit_code == 0
@@ -97,6 +189,10 @@ WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("subscribers", "remove", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "rotate-secret", "nobody"), 3, "there is no subscriber nobody"),
     (("subscribers", "resend", "crm"), 2, "--since"),
+    (("subscribers", "resend", "nobody", "--missing"), 3, "there is no subscriber nobody"),
+    (("subscribers", "resend", "crm", "--cancel", "--missing"), 2, "alone"),
+    (("subscribers", "resend", "crm", "--offsets=consent-opt-outs/3"), 2, "range of offsets"),
+    (("subscribers", "resend", "crm", "--offsets=a/1/2-3", "--offsets=a/1/5-6"), 2, "named twice"),
     (("subscribers", "rotate-secret", "crm", "--grace", "-PT1H"), 2, "negative"),
     (("subscribers", "add", "a b", "--customer", "acme", "--url", "x"), 2, "letters"),
 )

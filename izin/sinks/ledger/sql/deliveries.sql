@@ -36,14 +36,16 @@ SELECT nextval('delivery_batches') AS batch
 -- name: copy
 -- Add a batch of acknowledgements.
 COPY deliveries (batch, place, subscriber_id, customer_id, type, topic, partition, "offset", attempts, status,
-    delivered_at, recorded_at, commitment, salt, webhook_id, key) FROM STDIN (FORMAT binary)
+    delivered_at, recorded_at, commitment, salt, webhook_id, key, resend_id) FROM STDIN (FORMAT binary)
 
 -- name: move-cursors
 -- Move cursors.
 UPDATE delivery_cursors AS c SET next_offset = n.next_offset, open_offsets = n.open_offsets
 FROM json_to_recordset(%(cursors)s::json) AS n (
-    subscriber_id bigint, lane text, topic text, partition integer, next_offset bigint, open_offsets bigint[])
-WHERE (c.subscriber_id, c.lane, c.topic, c.partition) = (n.subscriber_id, n.lane, n.topic, n.partition)
+    subscriber_id bigint, lane text, topic text, partition integer, next_offset bigint, open_offsets bigint[],
+    resend_id bigint)
+WHERE (c.subscriber_id, c.lane, c.topic, c.partition, c.resend_id)
+    = (n.subscriber_id, n.lane, n.topic, n.partition, n.resend_id)
 
 -- name: caught-up
 -- Note when subscribers last had everything.
@@ -69,10 +71,17 @@ SELECT DISTINCT "offset" FROM deliveries
 WHERE subscriber_id = %(id)s AND topic = %(topic)s AND partition = %(partition)s
     AND "offset" BETWEEN %(first)s AND %(last)s
 
+-- name: acknowledged-ids
+-- Which events of these keys a subscriber has acknowledged.
+SELECT DISTINCT d.webhook_id
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(k.key, 0) AND d.key = k.key
+WHERE d.subscriber_id = %(id)s
+
 -- name: of-keys
--- The deliveries of keys. Of a removed subscriber the history has the name.
+-- The deliveries of keys. Of a removed subscriber the history has the name. A repetition has the number of its resend.
 SELECT coalesce(s.name, 'removed, no. ' || d.subscriber_id) AS subscriber, d.type, d.topic, d.partition, d."offset",
-    d.webhook_id, d.attempts, d.status, d.delivered_at, d.key
+    d.webhook_id, d.attempts, d.status, d.delivered_at, d.key, d.resend_id
 FROM unnest(%(keys)s::text[]) AS k (key)
 JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(k.key, 0) AND d.key = k.key
 LEFT JOIN subscribers AS s ON s.id = d.subscriber_id
@@ -82,5 +91,5 @@ ORDER BY d.delivered_at, d.batch, d.place
 -- The rows of deliveries in the order of their batches.
 SELECT batch, place, subscriber_id, customer_id, type, topic, partition, "offset", attempts, status,
     (extract(epoch FROM delivered_at) * 1000000)::bigint AS delivered, recorded_at, commitment, salt, webhook_id,
-    key
+    key, resend_id
 FROM deliveries ORDER BY batch, place

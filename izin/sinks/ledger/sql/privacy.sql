@@ -82,6 +82,12 @@ DELETE FROM submission_items WHERE key = ANY(%(keys)s)
 -- Remove the retailers that might use the consents of keys.
 DELETE FROM retailer_access WHERE key = ANY(%(keys)s)
 
+-- name: remove-resends
+-- Send nothing about keys again. A resend of chosen keys that loses all of them has none left, and not every one.
+WITH opt_outs AS (DELETE FROM resend_opt_outs WHERE key = ANY(%(keys)s))
+UPDATE resends SET keys = ARRAY(SELECT k.key FROM unnest(keys) AS k (key) WHERE k.key <> ALL(%(keys)s))
+WHERE finished_at IS NULL AND keys && %(keys)s
+
 -- name: remove-consents
 -- Remove the rows of keys.
 DELETE FROM consents WHERE key = ANY(%(keys)s)

@@ -41,36 +41,22 @@ RETURNING *
 
 -- name: add-cursors
 -- Add cursors of a subscriber.
-INSERT INTO delivery_cursors (subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, end_offset)
-SELECT %(id)s, c.lane, c.topic, c.partition, c.cluster_id, c.topic_id, c.next_offset, c.end_offset
+INSERT INTO delivery_cursors (
+    subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, end_offset, resend_id)
+SELECT %(id)s, c.lane, c.topic, c.partition, c.cluster_id, c.topic_id, c.next_offset, c.end_offset, c.resend_id
 FROM json_to_recordset(%(cursors)s::json) AS c (
-    lane text, topic text, partition integer, cluster_id text, topic_id text, next_offset bigint, end_offset bigint)
+    lane text, topic text, partition integer, cluster_id text, topic_id text, next_offset bigint, end_offset bigint,
+    resend_id bigint)
 
 -- name: cursors
 -- The cursors of these subscribers.
-SELECT subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, open_offsets, end_offset
+SELECT subscriber_id, lane, topic, partition, cluster_id, topic_id, next_offset, open_offsets, end_offset, resend_id
 FROM delivery_cursors WHERE subscriber_id = ANY(%(ids)s) ORDER BY subscriber_id, lane, topic, partition
 
 -- name: begin-anew
 -- Read a topic that was created anew from its beginning.
 UPDATE delivery_cursors SET cluster_id = %(cluster_id)s, topic_id = %(topic_id)s, next_offset = 0, open_offsets = '{}'
 WHERE subscriber_id = %(id)s AND lane = %(lane)s AND topic = %(topic)s
-
--- name: begin-resend
--- Begin a resend, which whoever delivers then notices; no row where one of the subscriber is not done.
-WITH noticed AS (UPDATE subscribers SET version = version + 1 WHERE id = %(id)s)
-INSERT INTO resends (subscriber_id, only_missing, ordered_at) VALUES (%(id)s, %(only_missing)s, %(now)s)
-ON CONFLICT (subscriber_id) WHERE finished_at IS NULL DO NOTHING
-RETURNING id
-
--- name: open-resend
--- The resend of a subscriber that is not done.
-SELECT id, only_missing FROM resends WHERE subscriber_id = %(id)s AND finished_at IS NULL
-
--- name: finish-resend
--- Note that a resend is done.
-WITH gone AS (DELETE FROM delivery_cursors WHERE subscriber_id = %(id)s AND lane = 'resend')
-UPDATE resends SET finished_at = %(now)s WHERE subscriber_id = %(id)s AND finished_at IS NULL
 
 -- name: brand-customers
 -- Whose each brand is.

@@ -35,6 +35,8 @@ class CursorMove(NamedTuple):
     partition: int
     next_offset: int
     open_offsets: Sequence[int]
+    resend_id: int = 0
+    """Of the lanes of a resend; 0: of one that is always followed."""
 
 
 class FailedAttempt(NamedTuple):
@@ -148,6 +150,17 @@ async def acknowledged(
     return frozenset(row["offset"] for row in rows) & frozenset(offsets)
 
 
+async def acknowledged_ids(
+    ledger: Ledger, subscriber_id: int, keys: Collection[str]
+) -> frozenset[str]:
+    """Return the ids of the events of ``keys`` that the subscriber has acknowledged."""
+    values = {"id": subscriber_id, "keys": sorted(keys)}
+    rows = await ledger.fetch(_SQL["acknowledged-ids"], values)
+    return frozenset(row["webhook_id"] for row in rows)
+
+
 async def of_keys(ledger: Ledger, keys: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-    """Return the deliveries of keys, in their order: subscriber, type, coordinates, when."""
+    """Return the deliveries of keys, in their order: subscriber, type, coordinates, when, and the
+    resend of a repetition.
+    """
     return await ledger.fetch(_SQL["of-keys"], {"keys": list(keys)})

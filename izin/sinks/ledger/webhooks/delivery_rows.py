@@ -1,6 +1,7 @@
 """Rows of acknowledgements, each with a salted commitment.
 
-``commitment = sha256(salt || content)``, where content is the row as a JSON array. The digest of a
+``commitment = sha256(salt || content)``, where content is the row as a JSON array, without the last
+field where it is null: a first delivery. The digest of a
 batch of commitments is a movement of the history, which is chained (``history.batches``); so a row
 that was changed, added or removed is found. An erased row keeps its commitment.
 """
@@ -15,7 +16,7 @@ import orjson
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import SALT, commitment_of
 
-_COLUMNS = (16).to_bytes(2, "big")
+_COLUMNS = (17).to_bytes(2, "big")
 
 
 class DeliveryReceipt(NamedTuple):
@@ -34,6 +35,8 @@ class DeliveryReceipt(NamedTuple):
     """Of its reply."""
     delivered: int
     """When, in microseconds since 1970."""
+    resend_id: int | None = None
+    """Of a repetition, the resend that brought it; None: it is a first delivery."""
 
 
 class SealedRow(NamedTuple):
@@ -78,6 +81,7 @@ def copied(batch: int, rows: Sequence[SealedRow], recorded_at: datetime) -> byte
                 copy_format.text(salt),
                 copy_format.word(one.webhook_id),
                 copy_format.word(one.key),
+                copy_format.NULL if one.resend_id is None else copy_format.long(one.resend_id),
             )
         )
         for place, one, salt, commitment in rows
@@ -91,4 +95,5 @@ def commitment_of_delivery(row: Mapping[str, Any]) -> bytes:
 
 
 def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:
-    return orjson.dumps([batch, place, *one])
+    fields = one if one.resend_id is not None else one[:-1]
+    return orjson.dumps([batch, place, *fields])

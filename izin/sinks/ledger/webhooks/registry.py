@@ -22,7 +22,6 @@ from izin.sinks.ledger.webhooks.subscriber import (
 )
 from izin.sinks.record.errors import (
     ForeignBrandError,
-    RunningResendError,
     TakenSubscriberError,
     UnknownSubscriberError,
 )
@@ -84,8 +83,8 @@ async def add(
         if row is None:
             raise TakenSubscriberError(new.name)
         added = WebhookSubscriber.from_row(row)
-        await _add_cursors(connection, added.id, cursors)
-        await _record(connection, "add subscriber", added, by, now, {}, added.shown())
+        await add_cursors(connection, added.id, cursors)
+        await record_act(connection, "add subscriber", added, by, now, {}, added.shown())
     return added
 
 
@@ -151,10 +150,10 @@ async def remove(ledger: Ledger, name: str, *, by: str, now: datetime) -> Webhoo
         UnknownSubscriberError: there is none of this name.
     """
     async with ledger.transaction() as connection:
-        found = await _locked(connection, name)
+        found = await locked(connection, name)
         await connection.execute(_SQL["remove"], {"id": found.id})
         before = {**found.shown(), "number": found.id}
-        await _record(connection, "remove subscriber", found, by, now, before, {})
+        await record_act(connection, "remove subscriber", found, by, now, before, {})
     return found
 
 
@@ -178,48 +177,8 @@ async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose orde
 async def tested(ledger: Ledger, name: str, *, result: str, by: str, now: datetime) -> None:
     """Record that somebody has sent a test, and with which result."""
     async with ledger.transaction() as connection:
-        found = await _locked(connection, name)
-        await _record(connection, "test subscriber", found, by, now, {}, {"result": result})
-
-
-async def begin_resend(  # noqa: PLR0913  # of whom, what, and by whose order
-    ledger: Ledger,
-    name: str,
-    cursors: Sequence[DeliveryCursor],
-    *,
-    only_missing: bool,
-    since: datetime | None,
-    by: str,
-    now: datetime,
-) -> int:
-    """Order a resend of what is between the cursors and their ends; return its number.
-
-    Raises:
-        UnknownSubscriberError: there is none of this name.
-        RunningResendError: one of it is not done.
-    """
-    async with ledger.transaction() as connection:
-        found = await _locked(connection, name)
-        values = {"id": found.id, "only_missing": only_missing, "now": now}
-        row = await (await connection.execute(_SQL["begin-resend"], values)).fetchone()
-        if row is None:
-            raise RunningResendError(name)
-        await _add_cursors(connection, found.id, cursors)
-        after = {"since": since, "only_missing": only_missing}
-        await _record(connection, "resend", found, by, now, {}, after)
-    return int(row["id"])
-
-
-async def open_resend(ledger: Ledger, number: int) -> Mapping[str, Any] | None:
-    """Return the resend of a subscriber that is not done (``id``, ``only_missing``), or None."""
-    rows = await ledger.fetch(_SQL["open-resend"], {"id": number})
-    return rows[0] if rows else None
-
-
-async def finish_resend(ledger: Ledger, number: int, *, now: datetime) -> None:
-    """Note that the resend of a subscriber is done."""
-    async with ledger.transaction() as connection:
-        await connection.execute(_SQL["finish-resend"], {"id": number, "now": now})
+        found = await locked(connection, name)
+        await record_act(connection, "test subscriber", found, by, now, {}, {"result": result})
 
 
 async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
@@ -246,31 +205,37 @@ async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement
     after: Mapping[str, Any],
 ) -> WebhookSubscriber | None:
     async with ledger.transaction() as connection:
-        found = await _locked(connection, name)
+        found = await locked(connection, name)
         changing = await connection.execute(_SQL[statement], {**values, "id": found.id})
         row = await changing.fetchone()
         if row is None:
             return None
         changed = WebhookSubscriber.from_row(row)
-        await _record(connection, what, changed, by, values["now"], before, after)
+        await record_act(connection, what, changed, by, values["now"], before, after)
     return changed
 
 
-async def _locked(connection: Connection, name: str) -> WebhookSubscriber:
+async def locked(connection: Connection, name: str) -> WebhookSubscriber:
+    """Return the subscriber of a name, locked until the transaction ends.
+
+    Raises:
+        UnknownSubscriberError: there is none.
+    """
     row = await (await connection.execute(_SQL["of-name"], {"name": name})).fetchone()
     if row is None:
         raise UnknownSubscriberError(name)
     return WebhookSubscriber.from_row(row)
 
 
-async def _add_cursors(
+async def add_cursors(
     connection: Connection, number: int, cursors: Sequence[DeliveryCursor]
 ) -> None:
+    """Add ``cursors`` to the subscriber of this number."""
     listed = [asdict(one) for one in cursors]
     await connection.execute(_SQL["add-cursors"], {"id": number, "cursors": json.dumps(listed)})
 
 
-async def _record(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom
+async def record_act(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom
     connection: Connection,
     what: str,
     subscriber: WebhookSubscriber,
@@ -279,6 +244,7 @@ async def _record(  # noqa: PLR0913, PLR0917  # what was done to which one, and 
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
+    """Append the act of a person on a subscriber to the history."""
     movement = act(
         what,
         subscriber_key(subscriber.id),

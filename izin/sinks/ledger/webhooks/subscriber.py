@@ -36,6 +36,9 @@ class LaneName(StrEnum):
     """Opt-outs, which wait for nothing else."""
     BULK = "bulk"
     RESEND = "resend"
+    """What the topics have, again, to an end."""
+    HISTORY = "history"
+    """Of a resend: opt-outs that are older than their topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,8 @@ class DeliveryCursor:
     next_offset: int
     open_offsets: tuple[int, ...] = ()
     end_offset: int | None = None
+    resend_id: int = 0
+    """Of the lanes of a resend."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

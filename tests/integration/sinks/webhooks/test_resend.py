@@ -1,67 +1,158 @@
 """What was sent is sent again under the same ids; what was never acknowledged is found and sent."""
 
+import asyncio
+import json
 import signal
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from confluent_kafka import TopicPartition
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer
-from izin.console.subscribers import resends
-from izin.console.subscribers.resends import ResendOrder
+from izin.consent.ordering import decide
+from izin.runtime.kafka import admin, committed_ends
+from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ledger.webhooks import registry
-from izin.sinks.record.errors import RunningResendError
-from tests.support.webhooks import Hooks, a_consent, a_permission, until
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.formats import source_of
+from izin.sinks.ledger.history.hash_chain import Fact
+from izin.sinks.ledger.webhooks import registry, resends
+from izin.sinks.record.errors import NoResendError, RunningResendError
+from tests.support.builders import CUSTOMER, NOON, a_decision_record, a_key, a_ret
+from tests.support.webhooks import (
+    Hooks,
+    a_consent,
+    a_permission,
+    a_phone,
+    a_standing,
+    an_opt_out,
+    store_rows,
+    until,
+)
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
 
-async def ordered(hooks: Hooks, order: ResendOrder) -> int:
-    """Order a resend; return how many events it was said to send."""
-    counts = await resends.count(hooks.ledger, hooks.settings, Codec(), order)
-    now = datetime.now(UTC)
-    await resends.begin(hooks.ledger, hooks.settings, order, by="ada", now=now)
-    return sum(counts.values())
+def delete_opt_outs(settings: KafkaSettings) -> None:
+    """Have retention remove every opt-out that there is now."""
+    topic = settings.topics.opt_outs.name
+    ends = committed_ends(settings, topic)
+    client = admin(settings)
+    for done in client.delete_records(
+        [TopicPartition(topic, number, end) for number, end in ends.items()]
+    ).values():
+        done.result(20)
 
 
-async def unfinished(hooks: Hooks) -> int:
-    """Return how many resends are not done."""
-    rows = await hooks.ledger.fetch("SELECT count(*) AS n FROM resends WHERE finished_at IS NULL")
-    return int(rows[0]["n"])
+async def repeated_ids(hooks: Hooks) -> set[str]:
+    """Return the ids of the repetitions that are acknowledged."""
+    return {one["webhook_id"] for one in await hooks.deliveries() if one["resend_id"]}
+
+
+async def record_decisions(hooks: Hooks, *numbers: int) -> None:
+    """Record in the history that recipients opted out."""
+    facts = []
+    for number in numbers:
+        event = a_ret(recipient=a_phone(number), event_id=f"event-{number}")
+        decision = a_decision_record(decide(None, event), offset=number)
+        value = Codec().encode("Decision", decision)
+        key, source = str(a_key(recipient=a_phone(number))), source_of(decision)
+        at = copy_format.microseconds(NOON)
+        facts.append(Fact("decision", CUSTOMER, key, None, None, source, at, None, value))
+    async with hooks.ledger.transaction() as connection:
+        await append_facts(connection, facts, now=datetime.now(UTC))
 
 
 @pytest.mark.timeout(120)
 async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
-    """Every event comes again once more, with its id, and the order is a movement."""
+    """Every event comes again once more, with its id, and the order is a movement; so do opt-outs
+    that the topic no longer has, from the history.
+    """
+    hooks.topics.opt_outs(*map(a_consent, range(60, 80)))
+    await asyncio.to_thread(delete_opt_outs, hooks.settings)
+    await record_decisions(hooks, *range(60, 75))
     await hooks.subscribe()
-    since = datetime.now(UTC)
+    await store_rows(hooks.ledger, *map(an_opt_out, range(80)), a_standing(80))
     processes = hooks.processes(tmp_path / "log", IZIN_WEBHOOK_CATCH_UP_RATE="100")
     processes.start()
     try:
         hooks.topics.opt_outs(*map(a_consent, range(60)))
-        hooks.topics.permissions(a_permission(1))
+        hooks.topics.permissions(a_permission(80))
         await hooks.until_acknowledged(61)
         before = {one.headers["webhook-id"] for one in hooks.receiver.received}
         hooks.receiver.received.clear()
-        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.02)
-        assert await ordered(hooks, ResendOrder(name="crm", since=since, only_missing=False)) == 61
+        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.1)
+        counted = await hooks.resend()
+        assert (counted.total, len(counted.plan.older)) == (81, 20)
         with pytest.raises(RunningResendError):
-            await ordered(hooks, ResendOrder(name="crm", since=since, only_missing=False))
-        await until(lambda: len(hooks.receiver.received) >= 15)
+            await hooks.resend()
+        while not (taken := await repeated_ids(hooks)):
+            pass
         processes.running[0].send_signal(signal.SIGKILL)
         processes.running[0].wait()
         processes.start()
-        await until(
-            lambda: {one.headers["webhook-id"] for one in hooks.receiver.received} >= before
-        )
-        while await unfinished(hooks):
-            pass
+        await hooks.until_resent()
     finally:
         processes.end()
-    assert {one.headers["webhook-id"] for one in hooks.receiver.received} == before
-    assert all(one["lane"] != "resend" for one in await hooks.cursors())
-    assert len(hooks.receiver.received) < 61 + 20, "it began again from the start"
+    came = Counter(one.headers["webhook-id"] for one in hooks.receiver.received)
+    assert came.keys() > before
+    assert len(came) == 81
+    assert {came[one] for one in taken} == {1}, "what was taken came again"
+    assert len(taken) < 81, "it was killed too late"
+    recipients = {json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received}
+    assert recipients == {a_phone(number) for number in range(81)}
+    assert {one["lane"] for one in await hooks.cursors()} == {"express", "bulk"}
+    assert (await hooks.count()).total == 81
+    assert (await hooks.count(only_missing=True)).total == 0
+    assert await hooks.ledger.fetch("SELECT key FROM resend_opt_outs") == []
+
+
+async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
+    """Who delivers the first still writes how far it is, and must not move the second by that."""
+    subscriber = await hooks.subscribe()
+    await store_rows(hooks.ledger, *map(an_opt_out, range(20)))
+    async with hooks.delivering(window=4):
+        hooks.topics.opt_outs(*map(a_consent, range(20)))
+        await hooks.until_acknowledged(20)
+        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.05)
+        await hooks.resend()
+        await until(
+            lambda: any("webhook-repetition" in one.headers for one in hooks.receiver.received)
+        )
+        now = datetime.now(UTC)
+        number = await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
+        with pytest.raises(NoResendError):
+            await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
+        await hooks.resend()
+        await hooks.until_resent()
+    found = await resends.latest(hooks.ledger, subscriber.id)
+    assert found is not None
+    assert (found.id, found.state, found.planned, found.brought) == (number + 1, "done", 20, 20)
+    brought = Counter(one["resend_id"] for one in await hooks.deliveries())
+    assert 0 < brought[number] < 20
+
+
+async def test_erased_key_is_not_sent_again(hooks: Hooks):
+    """It leaves the list of a resend, and the keys that were chosen."""
+    hooks.topics.opt_outs(*map(a_consent, range(2)))
+    await asyncio.to_thread(delete_opt_outs, hooks.settings)
+    await hooks.subscribe()
+    await store_rows(hooks.ledger, *map(an_opt_out, range(2)))
+    keys = [str(a_key(recipient=a_phone(number))) for number in range(2)]
+    assert len((await hooks.resend(keys=frozenset(keys))).plan.older) == 2
+    async with hooks.ledger.transaction() as connection:
+        for statement in ("remove-resends", "remove-consents"):
+            await connection.execute(statements("privacy")[statement], {"keys": keys[:1]})
+    async with hooks.delivering():
+        await hooks.until_resent()
+    assert [json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received] == [
+        a_phone(1)
+    ]
+    assert await hooks.ledger.fetch("SELECT keys FROM resends") == [{"keys": []}]
 
 
 async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
@@ -76,8 +167,7 @@ async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
         "UPDATE delivery_cursors SET next_offset = 1000000 WHERE topic LIKE '%%opt-outs'"
         " RETURNING lane"
     )
-    order = ResendOrder(name="crm", since=None, only_missing=True)
-    assert await ordered(hooks, order) == 5
+    assert (await hooks.resend(only_missing=True)).total == 5
     refused = set[str]()
 
     def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
@@ -88,8 +178,7 @@ async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
     hooks.receiver.answer = answer
     async with hooks.delivering():
         await hooks.until_acknowledged(15)
-        while await unfinished(hooks):
-            pass
-    assert sum((await resends.count(hooks.ledger, hooks.settings, Codec(), order)).values()) == 0
+        await hooks.until_resent()
+    assert (await hooks.count(only_missing=True)).total == 0
     found = await registry.of_name(hooks.ledger, subscriber.name)
     assert found.failing_since is None

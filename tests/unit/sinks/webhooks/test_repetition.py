@@ -1,0 +1,165 @@
+"""What a resend may still send, how it says so, and the same opt-out from topic and history."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.webhooks.resends import KeyStanding, OpenResend, ResendSelection
+from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.resends import guard
+from izin.sinks.webhooks.resends.guard import RepetitionGuard
+from izin.sinks.webhooks.resends.older import opt_out_of
+from izin.sinks.webhooks.resends.repetition import is_overtaken, is_selected, marked
+from tests.support.builders import NOON, an_event
+from tests.support.order.harness import OrderHarness, records_of
+from tests.support.webhooks import a_standing, an_opt_out
+from tests.unit.sinks.webhooks.test_events import FakeRecord
+from tests.unit.sinks.webhooks.test_lanes import an_event as a_webhook
+
+HOUR = timedelta(hours=1)
+OPTED_OUT, GRANTED, REVOKED = "consent.opted-out", "permission.granted", "permission.revoked"
+
+
+def a_resend(**overrides: Any) -> OpenResend:  # noqa: ANN401  # as ResendSelection
+    """Return the resend number 7, of everything."""
+    fields: dict[str, Any] = {"filter": EventFilter(customer_id="acme")}
+    return OpenResend(id=7, ordered_at=NOON, selection=ResendSelection(**fields | overrides))
+
+
+def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> KeyStanding:
+    """Return what holds of a key since then, by a consent of that date."""
+    return KeyStanding(may_send=may_send, since=since, registered_at=consent, consent_date=consent)
+
+
+@pytest.mark.parametrize(
+    ("type_", "standing", "overtaken"),
+    [
+        (GRANTED, holds(True, NOON + timedelta(microseconds=900)), False),
+        (GRANTED, holds(True, NOON + HOUR), True),
+        (GRANTED, holds(True, NOON - HOUR), True),
+        (GRANTED, holds(False, NOON + HOUR), True),
+        (GRANTED, None, True),
+        (REVOKED, holds(True, NOON + HOUR), True),
+        (REVOKED, holds(True, NOON - HOUR), False),
+        (REVOKED, holds(False, NOON + HOUR), False),
+        (REVOKED, None, False),
+        (OPTED_OUT, holds(True, NOON + HOUR, NOON + timedelta(seconds=1)), True),
+        (OPTED_OUT, holds(True, NOON + HOUR, NOON + timedelta(milliseconds=900)), False),
+        (OPTED_OUT, holds(True, NOON + HOUR, None), False),
+        (OPTED_OUT, holds(False, NOON + HOUR, NOON + HOUR), False),
+        (OPTED_OUT, None, False),
+        ("consent.outcome", None, False),
+    ],
+)
+def test_event_is_overtaken_by_what_holds_now(
+    type_: str, standing: KeyStanding | None, overtaken: bool
+) -> None:
+    """A permission unless it is the answer, a denial by a later permission, an opt-out by a newer
+    consent that permits; nothing that cannot be compared.
+    """
+    assert is_overtaken(a_webhook(1, type=type_, since=NOON), standing) is overtaken
+
+
+def test_unreadable_opt_out_counts_from_its_append() -> None:
+    """It says no instant, and may not be withheld for that."""
+    event = a_webhook(1, type=OPTED_OUT, appended=(NOON + HOUR).timestamp())
+    assert not is_overtaken(event, holds(True, NOON, NOON))
+    assert is_overtaken(event, holds(True, NOON + 2 * HOUR, NOON + 2 * HOUR))
+
+
+def test_repetition_says_so_and_keeps_its_id() -> None:
+    """Everything else of its body is as it was."""
+    event = a_webhook(1, body=b'{"type":"x","data":{"a":1}}')
+    found = marked(event, a_resend())
+    body = orjson.loads(found.body)
+    assert body.pop("repetition") == {"resend": 7, "ordered_at": "2026-03-02T09:00:00Z"}
+    assert (body, found.webhook_id) == (orjson.loads(event.body), event.webhook_id)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "selected"),
+    [
+        ({}, True),
+        ({"keys": frozenset({"key"})}, True),
+        ({"keys": frozenset[str]()}, False),
+        ({"filter": EventFilter(customer_id="acme", brands=frozenset({5}))}, False),
+        ({"filter": EventFilter(customer_id="other")}, False),
+    ],
+    ids=["everything", "its-key", "every-key-erased", "another-brand", "another-customer"],
+)
+def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
+    """A list of keys that lost all of them to erasure is no list of every key."""
+    assert is_selected(a_webhook(1), a_resend(**chosen).selection) is selected
+
+
+async def test_ledger_is_asked_again_for_what_comes_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A denial is read while the ledger is asked: its first answer is too old."""
+    answers = [holds(True, NOON), holds(False, NOON + HOUR)]
+    under_test = RepetitionGuard(
+        ledger=cast("Ledger", None),
+        kafka=KafkaSettings(),
+        subscriber_id=1,
+        resend=a_resend(),
+        _is_known=True,
+    )
+    granted = a_webhook(1, type=GRANTED, since=NOON)
+
+    async def holding(_ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
+        standing = answers.pop(0)
+        if answers:
+            under_test.note(a_webhook(2, type=REVOKED))
+        return [one for one in events if not is_overtaken(one, standing)]
+
+    monkeypatch.setattr(guard, "holding", holding)
+    assert await under_test.review([granted]) == []
+    assert answers == []
+
+
+def test_opt_out_is_the_same_from_topic_and_history() -> None:
+    """Of two RETs only the first is published; by the decision on it the id is the topic's."""
+    harness = OrderHarness()
+    later = NOON + HOUR
+    effects = harness.fold(
+        records_of(
+            an_event(event_id="1", status="RET"),
+            an_event(event_id="2", status="RET", consent_date=later, received_at=later),
+        )
+    )
+    decisions = harness.written(effects, harness.settings.topics.decisions.name, "Decision")
+    (written,) = [one for one in effects.writes if one.topic == harness.opt_outs]
+    record = FakeRecord(harness.opt_outs, written.value, written.key or b"", given=written.headers)
+    published = EventReader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
+    assert published is not None
+    found = opt_out_of(an_opt_out(1, number=5), decisions)
+    assert (found.event.webhook_id, found.event.offset) == (published.webhook_id, 5)
+    assert found.came_at == NOON + timedelta(seconds=2)
+    ours, theirs = (orjson.loads(one.body)["data"] for one in (found.event, published))
+    place = ("topic", "partition", "offset")
+    assert [ours.pop(name) for name in place] == [None] * 3
+    assert {name: value for name, value in theirs.items() if name not in place} == ours
+
+
+@pytest.mark.parametrize(
+    ("row", "event_id"),
+    [(an_opt_out(1, number=5), "event-1"), (a_standing(1, number=5, latest_ret_at=NOON), None)],
+    ids=["latest", "followed"],
+)
+def test_opt_out_without_a_decision_is_what_the_row_says(
+    row: dict[str, Any], event_id: str | None
+) -> None:
+    """A restored ledger lacks the decision; what replaced an opt-out says nothing of it."""
+    row = {"desired_source": "HS_WEB", "desired_consent_date": NOON} | row
+    found = opt_out_of(row, [])
+    data = orjson.loads(found.event.body)["data"]
+    assert (data["event_id"], found.came_at) == (event_id, None)
+    assert (data["effective_at"], found.event.since) == ("2026-03-02T09:00:00Z", NOON)
+    assert found.event.appended == NOON.replace(tzinfo=UTC).timestamp()
