@@ -133,12 +133,12 @@ def state_rows(
 
 
 def delivery_rows(sent: Iterable[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Return a row for each event that a subscriber took, in their order."""
+    """Return a row for each event that a subscriber took, in their order; a repetition says so."""
     return [
         (
             turkish(one["delivered_at"]),
             one["subscriber"],
-            one["type"],
+            one["type"] if one["resend_id"] is None else f"{one['type']}, again",
             str(one["attempts"]),
             f"{one['topic']}/{one['partition']}/{one['offset']}",
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from izin.console.explain.history import delivery_rows
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
@@ -48,11 +49,14 @@ def a_receipt(number: int, **overrides: object) -> DeliveryReceipt:
     return DeliveryReceipt(**fields | overrides)
 
 
-async def stored(ledger: Ledger, *batches: int, now: datetime | None = None) -> None:
+async def stored(
+    ledger: Ledger, *batches: int, now: datetime | None = None, **overrides: object
+) -> None:
     """Store batches of so many acknowledgements."""
     await ledger.fetch(LEASE)
     for size in batches:
-        group = DeliveryGroup(acknowledgements=[a_receipt(one) for one in range(size)])
+        rows = [a_receipt(one, **overrides) for one in range(size)]
+        group = DeliveryGroup(acknowledgements=rows)
         lost = await deliveries.write(ledger, group, {1: 1}, now=now or datetime.now(UTC))
         assert lost == frozenset()
 
@@ -79,8 +83,9 @@ async def tamper(ledger: Ledger, statement: str) -> None:
 
 
 async def test_untouched_deliveries_verify(ledger: Ledger):
-    """Each batch is one movement."""
-    await stored(ledger, 3, 1, 2)
+    """Each batch is one movement, also one of repetitions."""
+    await stored(ledger, 3, 1)
+    await stored(ledger, 2, resend_id=7)
     assert await faults(ledger) == []
     movements = await ledger.fetch(
         "SELECT source FROM movements WHERE key = 'deliveries' ORDER BY source"
@@ -92,6 +97,8 @@ CHANGED = """UPDATE deliveries SET delivered_at = delivered_at - interval '1 hou
     WHERE (batch, place) = (2, 1)"""
 EMPTIED = """UPDATE deliveries SET key = NULL, salt = NULL, webhook_id = NULL
     WHERE (batch, place) = (2, 1)"""
+MADE_A_FIRST = "UPDATE deliveries SET resend_id = NULL WHERE (batch, place) = (2, 1)"
+MADE_A_REPETITION = "UPDATE deliveries SET resend_id = 8 WHERE (batch, place) = (2, 1)"
 ROW_ADDED = """INSERT INTO deliveries SELECT (jsonb_populate_record(d, '{"place": 9}')).*
     FROM deliveries AS d WHERE (batch, place) = (2, 1)"""
 BATCH_ADDED = """INSERT INTO deliveries SELECT (jsonb_populate_record(d, '{"batch": 9}')).*
@@ -111,14 +118,20 @@ ALL_REMOVED = "DELETE FROM deliveries WHERE batch = 2"
         (ROW_ADDED, 2, 9, "the row was changed"),
         (BATCH_ADDED, 9, None, "1 rows were added: the history has no such batch"),
         (EMPTIED, 2, 1, "the row was erased, and no act names it"),
+        (MADE_A_FIRST, 2, 1, "the row was changed"),
+        (MADE_A_REPETITION, 2, 1, "the row was changed"),
     ],
-    ids=["changed", "removed", "all-removed", "added", "batch-added", "emptied"],
+    ids=[
+        *("changed", "removed", "all-removed", "added", "batch-added", "emptied"),
+        *("made-a-first", "made-another-repetition"),
+    ],
 )
 async def test_tampered_delivery_is_found(
     ledger: Ledger, statement: str, batch: int, place: int | None, what: str
 ):
     """Changed, removed, added or emptied: the history has the digest of what was there."""
-    await stored(ledger, 1, 2)
+    await stored(ledger, 1)
+    await stored(ledger, 2, resend_id=7)
     await tamper(ledger, statement)
     assert (await faults(ledger))[0] == DeliveryFault(batch=batch, place=place, what=what)
 
@@ -131,7 +144,9 @@ async def test_forged_commitment_is_found(ledger: Ledger):
     assert found[-1].what == "the rows are not those whose digest the history has"
 
 
-@pytest.mark.parametrize("change", ["status = 500", "key = 'another'", "attempts = 2"])
+@pytest.mark.parametrize(
+    "change", ["status = 500", "key = 'another'", "attempts = 2", "resend_id = 7"]
+)
 async def test_database_refuses_to_change_a_delivery(ledger: Ledger, change: str):
     """Nor to delete one."""
     await stored(ledger, 1)
@@ -164,11 +179,16 @@ async def test_deliveries_of_a_recipient_are_shown(ledger: Ledger):
     )
     await registry.add(ledger, new, (), by="ada", now=datetime.now(UTC))
     await stored(ledger, 2)
+    await stored(ledger, 1, resend_id=7)
     found: list[Mapping[str, Any]] = list(await deliveries.of_keys(ledger, [KEY]))
-    assert [(one["subscriber"], one["offset"], one["status"]) for one in found] == [
-        ("crm", 0, 200),
-        ("crm", 1, 200),
+    shown = [(one["subscriber"], one["offset"], one["status"], one["resend_id"]) for one in found]
+    assert sorted(shown, key=str) == [
+        ("crm", 0, 200, 7),
+        ("crm", 0, 200, None),
+        ("crm", 1, 200, None),
     ]
+    again = {one[2] for one in delivery_rows(found) if one[2].endswith(", again")}
+    assert again == {"consent.opted-out, again"}
 
 
 async def test_deliveries_are_dropped_with_the_month_of_their_digest(ledger: Ledger):
