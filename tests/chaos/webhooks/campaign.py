@@ -22,7 +22,7 @@ from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.resends.cursors import cursors_since, events_of
+from izin.sinks.webhooks.resends.cursors import ResendPeriod, cursors_of, events_of
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
 from tests.support.webhooks import (
     TopicWriter,
@@ -150,7 +150,7 @@ class WebhookCampaign:
             await asyncio.sleep(0.2)
 
     async def _expected(self) -> list[WebhookEvent]:
-        cursors = await asyncio.to_thread(cursors_since, self.settings, None)
+        cursors = await asyncio.to_thread(cursors_of, self.settings, ResendPeriod())
         reader = EventReader(Codec(), self.settings.topics)
         return [one async for one in events_of(self.settings, reader, cursors)]
 
