@@ -113,12 +113,12 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
 
 async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
     """Who delivers the first still writes how far it is, and must not move the second by that."""
-    subscriber = await hooks.subscribe()
+    subscriber = await hooks.subscribe(parallel=1)
     await store_rows(hooks.ledger, *map(an_opt_out, range(20)))
     async with hooks.delivering(window=4):
         hooks.topics.opt_outs(*map(a_consent, range(20)))
         await hooks.until_acknowledged(20)
-        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.05)
+        hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.5)
         await hooks.resend()
         await until(
             lambda: any("webhook-repetition" in one.headers for one in hooks.receiver.received)
@@ -128,6 +128,7 @@ async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
         with pytest.raises(NoResendError):
             await resends.cancel(hooks.ledger, "crm", by="ada", now=now)
         await hooks.resend()
+        hooks.receiver.answer = lambda _: TAKEN
         await hooks.until_resent()
     found = await resends.latest(hooks.ledger, subscriber.id)
     assert found is not None
