@@ -15,8 +15,6 @@ from izin.sinks.ledger.webhooks.subscriber import WebhookType
 from izin.sinks.webhooks.resends.cursors import OffsetRange
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
 _RANGE = re.compile(
     r"(?P<topic>[^/]+)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})-(?P<last>\d{1,18})"
 )

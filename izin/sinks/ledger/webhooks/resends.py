@@ -37,7 +37,7 @@ class ResendSelection:
 
     filter: EventFilter
     """Of the customer of the subscriber."""
-    keys: frozenset[str] | None = None
+    keys: frozenset[str] | None = field(repr=False, default=None)
     """Canonical keys; None: every key."""
     only_missing: bool = False
     """Whether what was acknowledged is left out."""

@@ -41,14 +41,15 @@ class RepetitionGuard:
     resend: OpenResend
     _opted_out: set[str] = field(default_factory=set)
     """Keys of opt-outs that were read beside the resend, which the ledger may not have."""
-    _meanwhile: set[str] = field(default_factory=set)
-    """Keys of events that were read while the ledger was asked."""
+    _asking: list[set[str]] = field(default_factory=list)
+    """For each question to the ledger, the keys of events that were read since it was asked."""
     _is_known: bool = False
     """Whether the ledger has every opt-out but those."""
 
     def note(self, event: WebhookEvent) -> None:
         """Note an event that was read beside the resend, and goes to the subscriber."""
-        self._meanwhile.add(event.key)
+        for meanwhile in self._asking:
+            meanwhile.add(event.key)
         if event.type == WebhookType.OPTED_OUT:
             self._opted_out.add(event.key)
 
@@ -69,12 +70,15 @@ class RepetitionGuard:
     async def _holding(self, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
         if any(one.type == WebhookType.GRANTED for one in events):
             await self._have_opt_outs_known()
-        keys = {one.key for one in events}
-        while True:
-            self._meanwhile.clear()
+        keys, meanwhile = {one.key for one in events}, set[str]()
+        self._asking.append(meanwhile)
+        try:
             found = await holding(self.ledger, events)
-            if self._meanwhile.isdisjoint(keys):
-                break
+            while not meanwhile.isdisjoint(keys):
+                meanwhile.clear()
+                found = await holding(self.ledger, events)
+        finally:
+            self._asking = [one for one in self._asking if one is not meanwhile]
         return [
             one
             for one in found

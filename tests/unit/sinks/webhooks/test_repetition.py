@@ -104,8 +104,8 @@ def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -
 async def test_ledger_is_asked_again_for_what_comes_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A denial is read while the ledger is asked: its first answer is too old."""
-    answers = [holds(True, NOON), holds(False, NOON + HOUR)]
+    """A denial is read while the ledger is asked, as another lane asks: the answer is too old."""
+    standing = holds(True, NOON)
     under_test = RepetitionGuard(
         ledger=cast("Ledger", None),
         kafka=KafkaSettings(),
@@ -116,14 +116,16 @@ async def test_ledger_is_asked_again_for_what_comes_meanwhile(
     granted = a_webhook(1, type=GRANTED, since=NOON)
 
     async def holding(_ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
-        standing = answers.pop(0)
-        if answers:
+        nonlocal standing
+        found = [one for one in events if not is_overtaken(one, standing)]
+        if events == [granted] and standing.may_send:
             under_test.note(a_webhook(2, type=REVOKED))
-        return [one for one in events if not is_overtaken(one, standing)]
+            assert await under_test.review([a_webhook(3, key="other", type="consent.outcome")])
+            standing = holds(False, NOON + HOUR)
+        return found
 
     monkeypatch.setattr(guard, "holding", holding)
     assert await under_test.review([granted]) == []
-    assert answers == []
 
 
 def test_opt_out_is_the_same_from_topic_and_history() -> None:
