@@ -67,12 +67,12 @@ def resend(
     where it was; izin subscribers show says how far it is. Exit code 3 if there is no subscriber of
     such a name, one of them reads by itself, or an earlier resend is not done.
     """
-    now, listed = datetime.now(UTC), file is not None or bool(recipients)
+    listed = file is not None or bool(recipients)
     given = (since, missing, listed, offsets, until, types, brands, channels, origins, execute)
     if cancel and any(given):
         raise typer.BadParameter("--cancel takes the names of the subscribers alone")
     if cancel:
-        _cancel(names, by, now)
+        _cancel(names, by, datetime.now(UTC))
         return
     if not any(given[:4]):
         raise typer.BadParameter(
@@ -87,8 +87,30 @@ def resend(
         origins=frozenset(map(filled, origins or ())),
         only_missing=missing,
     )
+    send_again(
+        names, every, recipients=recipients, file=file, execute=execute, by=by, output=output
+    )
+
+
+def send_again(
+    names: Sequence[str],
+    every: ResendOrder,
+    *,
+    recipients: Sequence[str] | None,
+    file: Path | None,
+    execute: bool,
+    by: str,
+    output: OutputFormat,
+) -> None:
+    """Print what ``every`` subscriber of ``names`` would be sent again of the chosen recipients;
+    with ``execute`` order it. The name in ``every`` is replaced by each of them.
+
+    Raises:
+        Exit: with the code that the command line documents, after a message.
+    """
+    now = datetime.now(UTC)
     with exit_on_error():
-        chosen = _chosen(recipients, file) if listed else None
+        chosen = _chosen(recipients, file)
         apart, found = _counted(names, every, chosen, now)
         if execute and apart.remedies:
             raise SourceError("nothing is ordered: " + " ".join(apart.remedies))
@@ -104,8 +126,14 @@ def _cancel(names: Sequence[str], by: str, now: datetime) -> None:
             say(f"resend {number} of {name} cancelled; what was sent stays with it")
 
 
-def _chosen(recipients: Sequence[str] | None, file: Path | None) -> list[str]:
-    """Return the recipients that are given, as keys spell them; raises SourceError."""
+def _chosen(recipients: Sequence[str] | None, file: Path | None) -> list[str] | None:
+    """Return the recipients that are given, as keys spell them; None: none is, so all are meant.
+
+    Raises:
+        SourceError: one cannot be read.
+    """
+    if not recipients and file is None:
+        return None
     found = [normalised(one) for one in recipients or ()]
     return found if file is None else [*found, *recipients_in(file)]
 

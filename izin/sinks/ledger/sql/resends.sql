@@ -55,10 +55,3 @@ SELECT o.number, c.* FROM resend_opt_outs AS o JOIN consents AS c ON c.key = o.k
 WHERE o.resend_id = %(id)s AND o.number >= %(first)s
     AND (%(numbers)s::bigint[] IS NULL OR o.number = ANY(%(numbers)s))
 ORDER BY o.number LIMIT %(size)s
-
--- name: decisions
--- The decisions on these keys, of any time.
-SELECT m.key, m.decision
-FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
-WHERE m.kind = 'decision' AND m.decision IS NOT NULL

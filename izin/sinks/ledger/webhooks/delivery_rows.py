@@ -1,9 +1,9 @@
 """Rows of acknowledgements, each with a salted commitment.
 
-``commitment = sha256(salt || content)``, where content is the row as a JSON array, without the last
-field where it is null: a first delivery. The digest of a
-batch of commitments is a movement of the history, which is chained (``history.batches``); so a row
-that was changed, added or removed is found. An erased row keeps its commitment.
+``commitment = sha256(salt || content)``, where content is the row as a JSON array; that of a first
+delivery has no resend in it. The digest of a batch of commitments is a movement of the history,
+which is chained (``history.batches``); so a row that was changed, added or removed is found. An
+erased row keeps its commitment.
 """
 
 import os

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
+from izin.schemas.records import AvroRecord
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
@@ -25,6 +27,7 @@ from izin.sinks.record.errors import NoResendError, RunningResendError
 _PAGE = 5000
 _COLUMNS = (3).to_bytes(2, "big")
 _SQL = statements("resends")
+_MOVEMENTS = statements("movements")
 
 HISTORY = "history"
 """Stands for a topic in the cursor of the opt-outs that are older than their topic: offsets are
@@ -134,14 +137,16 @@ class KeyStanding:
 async def begin(
     ledger: Ledger, plans: Sequence[ResendPlan], *, by: str, now: datetime
 ) -> Sequence[int]:
-    """Order resends, all or none of them; return their numbers.
+    """Order resends, all or none of them; return their numbers, in the order of names.
 
     Raises:
         UnknownSubscriberError: there is none of such a name.
         RunningResendError: one of a subscriber is not done.
     """
     async with ledger.transaction() as connection:
-        return [await _begin(connection, plan, by, now) for plan in plans]
+        # In one order, so that two commands do not wait for each other.
+        ordered = sorted(plans, key=lambda plan: plan.name)
+        return [await _begin(connection, plan, by, now) for plan in ordered]
 
 
 async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetime) -> int:
@@ -276,6 +281,7 @@ async def listed(
     return await ledger.fetch(_SQL["listed"], values)
 
 
-async def decisions(ledger: Ledger, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
-    """Return the decisions on ``keys`` in the history: ``key`` and ``decision``."""
-    return await ledger.fetch(_SQL["decisions"], {"keys": sorted(keys)})
+async def decisions(ledger: Ledger, keys: Collection[str]) -> Sequence[AvroRecord]:
+    """Return the decisions on ``keys`` in the history (Avro)."""
+    rows = await ledger.fetch(_MOVEMENTS["decisions-of"], {"keys": sorted(keys)})
+    return [history_codec().decode("Decision", bytes(row["decision"])) for row in rows]

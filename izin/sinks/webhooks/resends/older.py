@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from izin.consent.model import Status
 from izin.schemas.cloud_events import ID, SOURCE, derived_id
+from izin.schemas.records import key_text
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import resends
 from izin.sinks.ledger.webhooks.resends import HISTORY
 from izin.sinks.ledger.webhooks.subscriber import WebhookType
@@ -77,7 +77,7 @@ async def opt_outs_of(ledger: Ledger, rows: Collection[Mapping[str, Any]]) -> Se
     """Return the latest opt-out of each of some rows of ``consents`` that have a ``number`` too."""
     by_key = defaultdict[str, list[Mapping[str, Any]]](list)
     for one in await resends.decisions(ledger, [row["key"] for row in rows]) if rows else ():
-        by_key[one["key"]].append(history_codec().decode("Decision", bytes(one["decision"])))
+        by_key[key_text(one["consent"])].append(one)
     return [opt_out_of(row, by_key[row["key"]]) for row in rows]
 
 
