@@ -34,7 +34,7 @@ NameArgument = Annotated[
 NamesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="NAME...",
+        metavar="NAME",
         help="Names of the subscribers; nobody else gets anything.",
         callback=lambda names: [*dict.fromkeys(map(_name, names))],
     ),
