@@ -4,6 +4,7 @@ KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use 
 """
 
 import asyncio
+import gc
 import os
 import shutil
 import signal
@@ -93,6 +94,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return _time_limit(item), needs_servers, sizes[item.path]
 
     items.sort(key=duration, reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what was collected: it lives until the end, and is most
+    of what the collector would look through again and again.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _time_limit(item: pytest.Item) -> float:
