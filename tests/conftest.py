@@ -11,7 +11,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -96,12 +96,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=duration, reverse=True)
 
 
-def pytest_collection_finish() -> None:
-    """Let the garbage collector pass over what was collected: it lives until the end, and is most
-    of what the collector would look through again and again.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from what is collected: it lives until the end, and is most of
+    what would be looked through again and again.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def _time_limit(item: pytest.Item) -> float:
