@@ -42,7 +42,7 @@ class PartitionEnds:
     def ask(self, partitions: Collection[int]) -> Mapping[int, Future[int]]:
         """Return, by partition, the offset behind its last record.
 
-        The futures raise KafkaException where no leader tells it within two seconds.
+        The futures raise KafkaException where no leader answers within two seconds.
         """
         until = monotonic() + _ANSWERED_WITHIN
         questions = [_Question(one, until, Future()) for one in partitions]

@@ -128,8 +128,8 @@ def test_other_failure_is_the_answer(pass_time: Callable[[float], None], code: i
     assert brokers.looked_up == [TOPIC]
 
 
-def test_leaders_are_looked_up_until_a_broker_tells_them(pass_time: Callable[[float], None]):
-    """Nothing is told while no broker is there."""
+def test_leaders_are_looked_up_until_a_broker_answers(pass_time: Callable[[float], None]):
+    """Without a broker the former leaders stay, and the next question would go to them."""
     ends = ends_of(brokers := Brokers(error(KafkaError._TIMED_OUT)))
     brokers.is_away = True
     ends.ask([3])
