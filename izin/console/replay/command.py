@@ -44,7 +44,9 @@ from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 app = typer.Typer(
     help="Play history again without harm: from a plan, dry run first.\n\n"
     "Nothing here calls İYS. A plan is a file beside which the work is kept, so that what was "
-    "stopped goes on; both name recipients, and only their owner may read them.",
+    "stopped goes on; both name recipients, and only their owner may read them. Messages are "
+    "repeated to named subscribers by izin subscribers resend, and dead letters come back by izin "
+    "dead-letters redrive.",
     no_args_is_help=True,
 )
 
