@@ -46,8 +46,6 @@ ACTS: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
-    "replay rebuild": "tests/integration/replay/ledger/test_rebuild.py",
-    "replay run": "tests/integration/replay/ledger/test_rebuild.py",
 }
 """Commands that need another installation than the others, and where their acts are tested."""
 
