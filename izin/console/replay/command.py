@@ -10,11 +10,9 @@ import typer
 from izin.console.replay.kinds import (
     LEDGER,
     PERMISSIONS,
-    Replay,
     ReplayRequest,
     ReplaySummary,
     kind_of,
-    kind_of_plan,
 )
 from izin.console.replay.selection_options import (
     BrandOption,
@@ -131,8 +129,8 @@ def rebuild(
             ),
             unmasked=unmasked,
         )
-    _print(found, output)
-    if found.left:
+    _print(Plan.read(plan), found, output)
+    if found.to_execute:
         say(f"nothing was changed; to do it: izin replay run {plan} --execute")
     exit_if(found.left)
 
@@ -157,12 +155,12 @@ def run(
     """
     with exit_on_signals(), exit_on_error(OSError):
         plan = Plan.read(path)
-        replay = kind_of_plan(plan, path)
+        replay = kind_of(plan.kind, plan.target)
         replay.check(plan, path)
         if execute:
             replay.execute(plan, path, by=by)
         found = replay.summary(plan, path, unmasked=unmasked)
-    _print(found, output)
+    _print(plan, found, output)
     if not execute:
         say("the plan holds; add --execute to do it")
     exit_if(found.left)
@@ -178,7 +176,7 @@ def show(
     """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
     with exit_on_error():
         plan = Plan.read(path)
-        found = kind_of_plan(plan, path).summary(plan, path, unmasked=unmasked)
+        found = kind_of(plan.kind, plan.target).summary(plan, path, unmasked=unmasked)
     if output is OutputFormat.TABLE:
         out.print(
             f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",
@@ -186,14 +184,12 @@ def show(
             highlight=False,
             markup=False,
         )
-    _print(found, output)
+    _print(plan, found, output)
     exit_if(found.left)
 
 
 def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
-    replay: Replay | None = kind_of(kind, request.target)
-    if replay is None:
-        raise typer.BadParameter(f"there is no {kind} of {request.target}")
+    replay = kind_of(kind, request.target)
     replay.dry_run(request)
     return replay.summary(Plan.read(request.path), request.path, unmasked=unmasked)
 
@@ -212,11 +208,12 @@ def _shown(value: object) -> str:
     return "none" if value is None else str(value)
 
 
-def _print(found: ReplaySummary, output: OutputFormat) -> None:
+def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
     match output:
         case OutputFormat.JSON:
             objects = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-            print_json({**found.facts, "rows": objects, "left": found.left})
+            about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
+            print_json({**about, **found.facts, "rows": objects, "left": found.left})
         case OutputFormat.TABLE:
             rows = [[_text(cell) for cell in row] for row in found.rows]
             print_rows(output, found.columns, rows)

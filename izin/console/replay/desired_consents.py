@@ -91,7 +91,8 @@ class DesiredConsentsReplay:
                 "partitions_to_restore": restored,
             },
             notes=[*(_NEXT[kind] for kind in stays), *_notes(plan, found, folder)],
-            left=waiting + kept + unread + restored,
+            to_execute=waiting + restored,
+            to_look_at=kept + unread,
         )
 
 

@@ -7,7 +7,7 @@ from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from izin.replay.errors import UnreadablePlanError
+from izin.consent.errors import SourceError
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 from izin.replay.selection import Selection
 
@@ -51,8 +51,15 @@ class ReplaySummary:
     """Digests and counts: JSON values, printed below the table."""
     notes: Sequence[str] = ()
     """Sentences for a person, remedies included."""
-    left: int = 0
-    """How much is still to be done, by the execution or by a person."""
+    to_execute: int = 0
+    """How much the execution has still to do."""
+    to_look_at: int = 0
+    """How much is left to a person."""
+
+    @property
+    def left(self) -> int:
+        """How much is still to be done."""
+        return self.to_execute + self.to_look_at
 
 
 class Replay(Protocol):
@@ -71,18 +78,14 @@ class Replay(Protocol):
         """Return what was found, done, and is left; recipients are masked unless ``unmasked``."""
 
 
-def kind_of(kind: str, target: str) -> Replay | None:
-    """Return what replays a ``kind`` for a ``target``; None: this release has no such kind."""
+def kind_of(kind: str, target: str) -> Replay:
+    """Return what replays a ``kind`` for a ``target``.
+
+    Raises:
+        SourceError: this release has no such kind; the plan may be of another one.
+    """
     found = _KINDS.get((kind, target)) or _KINDS.get((kind, ""))
     if found is None:
-        return None
+        raise SourceError(f"this release has no {kind} of {target}; use the one that planned it")
     made: Replay = resolve_name(found)()
     return made
-
-
-def kind_of_plan(plan: Plan, path: Path) -> Replay:
-    """Return what replays ``plan``, which is in ``path``; raises UnreadablePlanError."""
-    found = kind_of(plan.kind, plan.target)
-    if found is None:
-        raise UnreadablePlanError(path, f"this release has no {plan.kind} of {plan.target}")
-    return found

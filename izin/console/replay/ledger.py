@@ -1,6 +1,6 @@
 """``izin replay rebuild ledger``: the rows of the ledger, from its history."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -90,7 +90,7 @@ class LedgerReplay:
                 rows=(),
                 facts=facts,
                 notes=("another rebuild was planned since: plan this one again to list the keys",),
-                left=sum(options["differences"].values()),
+                **_left(options["differences"]),
             )
         by_kind, listed = found
         notes = [f"{count} {_KINDS[kind]}" for kind, count in sorted(by_kind.items())]
@@ -98,7 +98,15 @@ class LedgerReplay:
         if left > len(listed):
             notes.append(f"{left - len(listed)} keys more differ than are listed")
         rows = [cells for one in listed for cells in _cells(one, unmasked=unmasked)]
-        return ReplaySummary(columns=_COLUMNS, rows=rows, facts=facts, notes=notes, left=left)
+        return ReplaySummary(
+            columns=_COLUMNS, rows=rows, facts=facts, notes=notes, **_left(by_kind)
+        )
+
+
+def _left(by_kind: Mapping[str, int]) -> dict[str, int]:
+    """Return what of the differences the execution mends, and what a person must look at."""
+    mended = sum(count for kind, count in by_kind.items() if kind in MENDED)
+    return {"to_execute": mended, "to_look_at": sum(by_kind.values()) - mended}
 
 
 def _run(

@@ -73,7 +73,7 @@ class PermissionsReplay:
             "digest_of_rows": plan.options["rows"],
             "digest_of_topic_when_planned": plan.options["topic"],
         }
-        return ReplaySummary(columns=_COLUMNS, rows=rows, facts=facts, notes=notes, left=left)
+        return ReplaySummary(columns=_COLUMNS, rows=rows, facts=facts, notes=notes, to_execute=left)
 
 
 def _run(

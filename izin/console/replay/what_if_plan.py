@@ -36,5 +36,5 @@ class WhatIfReplay:
             rows=count_rows(found),
             facts={**facts_of(found), "file": str(table)},
             notes=notes,
-            left=found.sent,
+            to_look_at=found.sent,
         )

@@ -1,17 +1,14 @@
 """The parts of ``izin replay`` that need no server."""
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 import typer
 
 from izin.consent.errors import SourceError
 from izin.console.replay import progress
-from izin.console.replay.kinds import kind_of, kind_of_plan
+from izin.console.replay.kinds import kind_of
 from izin.console.replay.selection_options import selection_of
-from izin.replay.errors import EmptySelectionError, UnreadablePlanError
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
+from izin.replay.errors import EmptySelectionError
+from izin.replay.plan import DESIRED_CONSENTS, REBUILD
 from izin.replay.selection import Selection
 from tests.support.builders import NOON, PHONE, a_key
 
@@ -66,18 +63,9 @@ def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPa
 
 def test_plan_of_an_unknown_kind_is_refused() -> None:
     """It may be of another release."""
-    plan = Plan(
-        kind="divination",
-        target="tea",
-        selection=Selection(),
-        cluster_id="one",
-        topics={},
-        made_at=datetime.now(UTC),
-        by="ada",
-    )
-    assert kind_of(REBUILD, DESIRED_CONSENTS) is not None
-    with pytest.raises(UnreadablePlanError, match="no divination of tea"):
-        kind_of_plan(plan, Path("plan.json"))
+    assert kind_of(REBUILD, DESIRED_CONSENTS)
+    with pytest.raises(SourceError, match="no divination of tea"):
+        kind_of("divination", "tea")
 
 
 def test_progress_says_rate_and_time_left(
