@@ -7,7 +7,7 @@ history has the decisions on them, they are read from there.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -89,9 +89,7 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         options={
             "lost": lost,
             "uncovered": uncovered,
-            "undecided": sorted(
-                {number for lane in lanes for number in found[lane].ends if number not in positions}
-            ),
+            "undecided": sorted(_undecided([found[lane] for lane in lanes], positions)),
         },
         cluster_id=cluster_id,
         topics={**found, **read},
@@ -99,6 +97,16 @@ def plan_of(installation: Installation, selection: Selection, *, by: str) -> Pla
         made_at=datetime.now(UTC),
         by=by,
     )
+
+
+def _undecided(lanes: Iterable[Bounds], positions: Collection[int]) -> set[int]:
+    """Return the partitions that have events and no positions."""
+    return {
+        number
+        for lane in lanes
+        for number, end in lane.ends.items()
+        if number not in positions and end > lane.starts[number]
+    }
 
 
 def _at_rest(

@@ -233,7 +233,10 @@ def test_plan_that_cannot_hold_is_refused(
     of it, and one that was created again.
     """
     harness.publish(at(minutes=1))
+    found = harness.dry_run()
+    assert (found.plan.options["undecided"], found.results[0].events) == ([0], 0)
     harness.decide()
+    assert harness.dry_run().plan.options["undecided"] == []
     harness.lose(harness.topics.desired_consents.name)
     with pytest.raises(SourceError, match="all of it"):
         harness.dry_run(Selection(keys=frozenset({KEY})))
