@@ -50,7 +50,7 @@ def divide_history(
 ) -> None:
     """Write the files of all ``partitions``, unless they are there; raises LedgerUnavailableError.
 
-    ``report`` is told how many rows of how many were read.
+    ``report`` gets how many rows of how many were read.
     """
     if all(removed_input(folder, number).exists() for number in range(partitions)):
         return

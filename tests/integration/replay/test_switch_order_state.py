@@ -91,7 +91,7 @@ def test_switch_writes_what_is_missing_or_differs(with_ledger: RebuildHarness) -
 
 def test_lost_topic_is_restored(with_ledger: RebuildHarness) -> None:
     """Rows, suppressions and positions, so that the worker goes on where it was: it decides nothing
-    again, and nobody is notified twice. A mark that a killed execution left is no change.
+    again, and nobody is notified twice.
     """
     harness = with_ledger
     harness.publish(at(minutes=1, status="RET"), at(minutes=2, recipient=OTHER))
