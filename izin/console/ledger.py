@@ -144,7 +144,7 @@ def restore(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]", file_okay=False, exists=True, help="The folder of the archive."
+            metavar="FOLDER", file_okay=False, exists=True, help="The folder of the archive."
         ),
     ] = None,
     *,

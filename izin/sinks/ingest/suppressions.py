@@ -57,7 +57,7 @@ async def read_suppressions(
         key, value = message.key() or b"", message.value()
         if not key.startswith(SUPPRESSED):
             continue
-        if not key.startswith(keys.prefixes or (b"-",)):
+        if not key.startswith(keys.prefixes):
             raise UnknownSuppressionError(message.partition() or 0, message.offset() or 0)
         if value is None:
             until.pop(key, None)
