@@ -12,12 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Annotated, Any
 
 import typer
@@ -37,8 +38,10 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import dead_letter_to_avro
 from izin.sinks.ledger.db.migrate import migrate
+from izin.streams.ownership.positions import DecidedOffsets
 
 _HOUR = timedelta(hours=1)
+_POLL = 0.1
 _COMMAND = ("dead-letters", "redrive", "--all", "--reason", "benchmark", "--by", "benchmark")
 _SUPERSEDED, _OPT_OUTS = 5, 7
 """Every fifth letter is an opt-in of somebody who has opted out since; every seventh an opt-out."""
@@ -121,6 +124,7 @@ def measure(
     worker = order_worker(settings, folder)
     worker.start()
     try:
+        _await_decided(settings)
         on_progress("the preview")
         preview, _ = _run(settings, database_url)
         on_progress("redriving")
@@ -170,6 +174,15 @@ def _publish(settings: KafkaSettings, events: list[ConsentEvent]) -> None:
         writer.produce(record.topic, record.value, record.key, headers=record.headers)
         writer.poll(0)
     writer.flush()
+
+
+def _await_decided(settings: KafkaSettings) -> None:
+    """Wait until the order worker has decided what is on the express lane."""
+    lane = settings.topics.express.name
+    ends = kafka.committed_ends(settings, lane)
+    with closing(DecidedOffsets(settings, Codec())) as decided:
+        while any(decided.read().get((lane, one), 0) < end for one, end in ends.items()):
+            sleep(_POLL)
 
 
 def _plant(settings: KafkaSettings, events: list[ConsentEvent]) -> None:
