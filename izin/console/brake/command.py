@@ -22,7 +22,7 @@ from izin.console.terminal.output import (
 )
 from izin.runtime.kafka import codec
 from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
+from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages
 
@@ -97,9 +97,7 @@ def release(
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
     with exit_on_error():
-        found = run_on_ledger(
-            lambda ledger: _found(ledger, brand_code, source, BrakeDecision.RELEASED)
-        )
+        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source))
         now = datetime.now(UTC)
         released = run_on_ledger(
             lambda ledger: _each(
@@ -126,9 +124,7 @@ def withdraw(
     has who ordered it, and why. Exit code 3 if nothing is held back.
     """
     with exit_on_error():
-        found = run_on_ledger(
-            lambda ledger: _found(ledger, brand_code, source, BrakeDecision.WITHDRAWN)
-        )
+        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source))
         for one in found:
             say(held_back(one))
         if not yes:
@@ -152,15 +148,12 @@ def withdraw(
         say(f"{count} opt-outs of {one.source} for brand {brand_code} are withdrawn")
 
 
-async def _found(
-    ledger: Ledger, brand_code: int, source: str | None, decision: BrakeDecision
-) -> tuple[Brake, ...]:
-    """Return the brakes of a brand, and of a source if one is given, about which ``decision`` may
-    still be made, or is to be carried out to its end.
+async def _found(ledger: Ledger, brand_code: int, source: str | None) -> tuple[Brake, ...]:
+    """Return the brakes of a brand, and of a source if one is given, that hold something back.
 
     Raises:
         UnregisteredBrandError: the brand is not registered.
-        SourceError: there is none, or one was decided otherwise.
+        SourceError: there is none.
     """
     await registered_brand(ledger, brand_code)
     found = tuple(
@@ -171,9 +164,6 @@ async def _found(
     if not found:
         of = "" if source is None else f" of {source}"
         raise SourceError(f"nothing{of} is held back for brand {brand_code}; see: izin iys list")
-    for one in found:
-        if one.decision not in {None, decision}:
-            raise SourceError(f"{held_back(one)}; {remedy_of_brake(one)}")
     return found
 
 

@@ -94,7 +94,7 @@ class IncomingDecision(NamedTuple):
     """Whether its event erases the key; never of a simple decision."""
 
 
-class EventOrigin(NamedTuple):
+class PublishedBy(NamedTuple):
     """By whom an event was published, as far as it says."""
 
     event_id: str
@@ -142,16 +142,16 @@ class DecisionReader:
         decision: dict[str, Any] = _without_nul(self._codec.decode("Decision", value))
         return decision
 
-    def origin_of(self, decision: IncomingDecision) -> EventOrigin:
+    def origin_of(self, decision: IncomingDecision) -> PublishedBy:
         """Return by whom the event of ``decision`` was published."""
         data, fields = decision.value, decision.fields
         if fields is None:
             event = self.decode(data)["event"]
-            return EventOrigin(event["event_id"], event["actor"], event["origin"])
+            return PublishedBy(event["event_id"], event["actor"], event["origin"])
         consent = head_offsets(data, len(self._framed))[-1]
         received = event_offsets(data, consent_offsets(data, consent)[-1])[_RECEIVED]
         found = _without_nul(self._read_origin(data, received)[0])
-        return EventOrigin(fields.event_id.decode(), found["actor"], found["origin"])
+        return PublishedBy(fields.event_id.decode(), found["actor"], found["origin"])
 
     def history_bytes(self, value: bytes) -> bytes:
         """Return the decision in the framing in which the history stores it."""

@@ -20,6 +20,7 @@ SourceError
 ├── UnreadablePushError      a push body is not İYS's list of movements
 ├── UnknownCustomerError     a customer that is not registered
 ├── UnregisteredBrandError   a brand that is not registered
+├── DecidedBrakeError        what a brake holds back was decided about otherwise
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
@@ -138,6 +139,16 @@ class UnregisteredBrandError(SourceError):
 
     def __init__(self, brand_code: int) -> None:
         super().__init__(f"brand {brand_code} is not registered; see: izin brands add --help")
+
+
+class DecidedBrakeError(SourceError):
+    """The opt-outs that a brake holds back were decided about otherwise."""
+
+    def __init__(self, source: str, decision: str) -> None:
+        super().__init__(
+            f"the opt-outs of {source} are {decision} already; an order that was cut off is given "
+            "again as it was: izin iys list"
+        )
 
 
 class ForeignBrandError(SourceError):

@@ -18,6 +18,7 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.errors import DecidedBrakeError
 from izin.sinks.record.messages import TopicMessages
 
 BEFORE_DUE = timedelta(hours=24)
@@ -80,6 +81,9 @@ async def release(ledger: Ledger, brake: Brake, *, reason: str, by: str, now: da
     """Let the opt-outs that ``brake`` holds back be registered at İYS; return how many.
 
     The history of the brand has who ordered it, ``by``, and the ``reason``.
+
+    Raises:
+        DecidedBrakeError: they were withdrawn.
     """
     await _decide(ledger, brake, BrakeDecision.RELEASED, reason=reason, by=by, now=now)
     released = 0
@@ -106,6 +110,9 @@ async def withdraw(  # noqa: PLR0913  # which, why, and by whose order
     """Have the opt-outs that ``brake`` holds back not registered at İYS; return how many.
 
     The history of each has who ordered it, ``by``, and the ``reason``. They stay opt-outs.
+
+    Raises:
+        DecidedBrakeError: they were released.
     """
     await _decide(ledger, brake, BrakeDecision.WITHDRAWN, reason=reason, by=by, now=now)
     withdrawn = 0
@@ -151,10 +158,13 @@ async def _page(connection: Connection, brake: Brake) -> list[ConsentRow] | None
 async def _decide(  # noqa: PLR0913  # what, why, and by whose order
     ledger: Ledger, brake: Brake, decision: BrakeDecision, *, reason: str, by: str, now: datetime
 ) -> None:
-    """Note the decision, unless it was noted before."""
+    """Note the decision, unless it was noted before; raises DecidedBrakeError."""
     async with ledger.transaction() as connection:
         values = {"id": brake.id, "decision": decision, "reason": reason, "by": by, "now": now}
         if await (await connection.execute(_SQL["decide"], values)).fetchone() is None:
+            (row,) = await (await connection.execute(_SQL["decision"], values)).fetchall()
+            if row["decision"] != decision:
+                raise DecidedBrakeError(brake.source, row["decision"])
             return
         decided = act(
             f"{decision.order} opt-outs",

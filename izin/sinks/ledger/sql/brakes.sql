@@ -119,6 +119,10 @@ WITH decided AS (
 )
 SELECT id FROM decided
 
+-- name: decision
+-- What was decided about a brake.
+SELECT decision FROM brakes WHERE id = %(id)s
+
 -- name: held-back
 -- A page of the keys that a brake holds back, the earliest due first.
 SELECT key FROM consents WHERE brake_id = %(id)s ORDER BY due_at LIMIT %(size)s

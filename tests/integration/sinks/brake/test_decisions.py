@@ -245,7 +245,8 @@ async def test_release_of_what_was_withdrawn_is_refused(
     )
     order = (BRAND, "--reason", "right", "--by", "bob")
     refused = await izin("iys", "release", *order)
-    assert (refused.exit_code, "withdrawn by ada" in refused.stderr) == (3, True)
+    assert (refused.exit_code, "withdrawn already" in refused.stderr) == (3, True)
+    assert len(await held_back(harness)) == 5
     assert (await izin("iys", "withdraw", *order, "--yes")).exit_code == 0
     await harness.ingest(*opt_outs(range(10, 15)))
     assert (await izin("iys", "release", *order)).exit_code == 0
