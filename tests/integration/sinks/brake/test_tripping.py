@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from izin.runtime.settings import SinkSettings
+from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ledger import reads, table_retention
 from izin.sinks.ledger.brake import counting, decisions
@@ -180,11 +181,11 @@ async def test_loops_of_a_worker_end_what_was_held_back_long_enough(harness: Sin
     harness.advance(due - BEFORE_DUE - harness.clock() + A_MINUTE)
     sink, stopping = SinkSettings(poll_interval=timedelta(seconds=0.1)), asyncio.Event()
     loops = outbound_loops(harness.context, sink, Notifications(), stopping)
-    async with asyncio.TaskGroup() as running:
-        for _, loop in loops:
-            running.create_task(loop)
+    running = [asyncio.create_task(loop) for _, loop in loops]
+    try:
         await until(lambda: list(harness.iys.register().values()).count("RET") == 5)
-        stopping.set()
+    finally:
+        await cancel_all(running)
 
 
 async def test_opt_outs_due_within_a_day_are_not_held_back(harness: SinkHarness):
