@@ -33,7 +33,7 @@ from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, rebuild_key
-from izin.sinks.ledger.history.verify import Fault
+from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.record.anchor import Anchor

@@ -5,14 +5,8 @@ from dataclasses import replace
 
 from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
 from izin.sinks.ledger.archive.rows import ArchivedRow
-from izin.sinks.ledger.history.verify import (
-    Fault,
-    Head,
-    Verified,
-    VerifiedRow,
-    verified_row,
-    verify_rows,
-)
+from izin.sinks.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
+from izin.sinks.ledger.history.verify import Verified, verify_rows
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableArchiveError
 

@@ -20,8 +20,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
-from izin.sinks.ledger.history.verify import first_link
 from izin.sinks.record.errors import BrokenHistoryError
 
 ROWS_A_FILE = 50_000

@@ -29,8 +29,8 @@ from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
-from tests.support.movements import KeyStory, Movement
 from tests.support.registration import register_brand
+from tests.support.replay.movements import KeyStory, Movement
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)

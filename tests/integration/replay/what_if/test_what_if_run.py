@@ -36,7 +36,7 @@ from tests.integration.replay.what_if.stored_history import (
 from tests.integration.sinks.sink_harness import a_phone
 from tests.support.builders import BRAND, CUSTOMER, a_key, an_event
 from tests.support.gate.receipts import a_receipt
-from tests.support.movements import KeyStory
+from tests.support.replay.movements import KeyStory
 
 pytestmark = pytest.mark.database
 

@@ -18,7 +18,7 @@ from izin.sinks.ledger.archive.rows import ArchivedRow
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.history import retention, verify
 from izin.sinks.ledger.history.append import append
-from izin.sinks.ledger.history.verify import Fault
+from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.privacy import erasure, history
 from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested

@@ -13,10 +13,11 @@ from izin.console.cli import app
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
-from izin.sinks.ledger.history import append, verify
+from izin.sinks.ledger.history import append, chain_check, verify
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content, next_link
-from izin.sinks.ledger.history.verify import Fault, Verified
+from izin.sinks.ledger.history.verify import Verified
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import LedgerFaultError, UnreadableAnchorError
@@ -78,7 +79,7 @@ async def tampered(ledger: Ledger, *statements: str) -> None:
 
 async def rewritten(connection: Connection) -> None:
     """Rewrite every link of the first chain, as anybody can who knows how it is computed."""
-    link = verify.first_link(0)
+    link = chain_check.first_link(0)
     rows = await connection.execute(
         """SELECT place, salt, kind, customer_id, key, event_id, status, source, data::text AS data,
             (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,

@@ -21,7 +21,7 @@ from izin.replay.what_if.changes import ChangeKind, Window, changes_of
 from izin.replay.what_if.facts import KnownState
 from izin.replay.what_if.settings import KeyLaw
 from tests.support.builders import a_key, an_event, an_iys_origin
-from tests.support.movements import KeyStory
+from tests.support.replay.movements import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -12,7 +12,7 @@ from izin.replay.what_if.facts import DueEvent
 from izin.replay.what_if.obligations import Fulfilment, fulfilment
 from izin.replay.what_if.settings import LawSettings, Term, differing
 from tests.support.builders import BRAND, CUSTOMER, an_event, an_iys_origin
-from tests.support.movements import KeyStory
+from tests.support.replay.movements import KeyStory
 
 MONDAY = datetime(2026, 5, 4, 9, 0, tzinfo=UTC)
 A_DAY = timedelta(days=1)
