@@ -13,6 +13,7 @@ from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the sinks
+    clock,
     database_url,
     harness,
     iys,

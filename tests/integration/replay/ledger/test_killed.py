@@ -1,0 +1,132 @@
+"""``kill -9`` amid what a replay writes to the ledger; the same command then has the same end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.ledger.db.connection import Ledger
+from tests.integration.replay.ledger.test_permissions import relay
+from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
+from tests.integration.replay.ledger.test_restore import Site, archived, publish, site
+from tests.integration.sinks.sink_harness import SinkHarness, ret, until
+from tests.support.builders import PHONE
+
+__all__ = ["site"]
+
+pytestmark = [pytest.mark.database, pytest.mark.broker, pytest.mark.timeout(180)]
+
+
+def environment(kafka: KafkaSettings, url: str) -> Mapping[str, str]:
+    """Return the environment of a command in an installation."""
+    return {
+        **os.environ,
+        "DATABASE_URL": url,
+        "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
+        "IZIN_TOPIC_PREFIX": kafka.topic_prefix,
+        "IZIN_PARTITIONS": str(kafka.partitions),
+        "IZIN_ACTOR": "ada",
+    }
+
+
+async def started(words: str, folder: Path, given: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Start a command."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "izin.console", *words.split()),
+        cwd=folder,
+        env=given,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(words: str, folder: Path, given: Mapping[str, str], *, code: int = 0) -> None:
+    """Run a command to its end."""
+    process = await started(words, folder, given)
+    _, said = await process.communicate()
+    assert process.returncode == code, said.decode()
+
+
+async def killed(words: str, folder: Path, given: Mapping[str, str], ledger: Ledger) -> None:
+    """Kill a command that has written rows and history, and comes to the outbox: nothing of that is
+    committed.
+    """
+
+    async def waits() -> bool:
+        return bool(
+            await ledger.fetch(
+                "SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass"
+            )
+        )
+
+    async def is_alone() -> bool:
+        (row,) = await ledger.fetch("SELECT cardinality(living()) AS living")
+        return bool(row["living"] == 0)
+
+    async with ledger.session() as blocking:
+        await blocking.execute("BEGIN")
+        await blocking.execute("LOCK TABLE outbox IN SHARE MODE")
+        process = await started(words, folder, given)
+        await until(waits, within=60)
+        process.kill()
+        await process.communicate()
+        await blocking.execute("ROLLBACK")
+    # PostgreSQL finds out that the client is gone.
+    await until(is_alone, within=30)
+
+
+async def test_killed_mending_has_the_same_end(
+    harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
+) -> None:
+    """A row that was changed by hand and one that was lost are mended once."""
+    given = environment(kafka_settings, database_url)
+    await every_kind(harness)
+    before = {key: decided(row) for key, row in (await rows(harness)).items()}
+    await harness.ledger.fetch(
+        "UPDATE consents SET desired_source = 'HS_CC' WHERE recipient = %(one)s RETURNING key",
+        {"one": PHONE},
+    )
+    await harness.ledger.fetch(
+        "DELETE FROM consents WHERE key = (SELECT max(key) FROM consents) RETURNING key"
+    )
+    await run("replay rebuild ledger --plan a.json --workers 1", tmp_path, given, code=1)
+    await killed("replay run a.json --execute", tmp_path, given, harness.ledger)
+    assert len(await rows(harness)) == len(before) - 1
+    await run("replay run a.json --execute", tmp_path, given)
+    assert {key: decided(row) for key, row in (await rows(harness)).items()} == before
+    await run("replay rebuild ledger --plan b.json --workers 1", tmp_path, given)
+
+
+async def test_killed_rebuild_of_permissions_has_the_same_end(
+    harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
+) -> None:
+    """Permissions that the topic does not have are published once."""
+    given = environment(kafka_settings, database_url)
+    await harness.ingest(ret(PHONE))
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    await run("replay rebuild permissions --plan a.json", tmp_path, given, code=1)
+    await killed("replay run a.json --execute", tmp_path, given, harness.ledger)
+    assert await harness.ledger.fetch("SELECT id FROM outbox") == []
+    await run("replay run a.json --execute", tmp_path, given)
+    (row,) = await harness.ledger.fetch("SELECT key FROM outbox WHERE topic LIKE '%%permissions'")
+    assert row["key"].endswith(PHONE)
+    await relay(harness, kafka_settings)
+    await run("replay rebuild permissions --plan b.json", tmp_path, given)
+
+
+async def test_killed_restoration_of_a_ledger_has_the_same_end(site: Site, tmp_path: Path) -> None:
+    """Killed with a transaction written and not committed: nothing is lost or loaded twice."""
+    given = environment(site.kafka, site.settings.database_url.get_secret_value())
+    await every_kind(site.harness)
+    await archived(site.harness, site.folder)
+    await publish(site.harness, site.kafka)
+    words = f"ledger restore {site.folder} --no-topic --execute"
+    await killed(words, tmp_path, given, site.new.ledger)
+    await run(words, tmp_path, given)
+    assert {key: decided(row) for key, row in (await rows(site.new)).items()} == {
+        key: decided(row) for key, row in (await rows(site.harness)).items()
+    }
