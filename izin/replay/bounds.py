@@ -41,4 +41,6 @@ def refuse_live_group(settings: KafkaSettings, group: str, what: str) -> None:
         BrokerError: Kafka cannot be reached.
     """
     if count := members(settings, group):
-        raise LiveGroupError(what, count, "stop them")
+        raise LiveGroupError(
+            what, count, "stop them (one that has stopped counts until its session ends)"
+        )

@@ -7,10 +7,10 @@ OurError                    (izin.consent.errors)
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
 ├── WorkerEndedError        a process of a replay ended before it was done
 ├── LostMovementsError      an archive ends before what was anchored
-├── OtherPlanError          a dry run would overwrite another plan
 └── ProcessDiedError        a process of a dry run was ended from outside
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
+├── OtherPlanError          a dry run would overwrite another plan
 ├── EmptySelectionError     a selection contradicts itself
 ├── UnfitSelectionError     a replay cannot be made of a part like that
 ├── NothingToExecuteError   the plan is of a replay that changes nothing
@@ -77,7 +77,7 @@ class UnfinishedDryRunError(OurError):
         )
 
 
-class OtherPlanError(OurError):
+class OtherPlanError(SourceError):
     """The file of a dry run has the plan of another one."""
 
     def __init__(self, path: Path) -> None:

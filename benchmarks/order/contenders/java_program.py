@@ -26,9 +26,7 @@ LOGGING = "org.slf4j:slf4j-simple:1.7.36"
 """What both contenders read events with, and write warnings with."""
 
 _JAVA = 17
-_COMPILER = FileSet(
-    name="ecj-3.38.0", coordinates=("org.eclipse.jdt:ecj:3.38.0",), transitive=False
-)
+COMPILER = FileSet(name="ecj-3.38.0", coordinates=("org.eclipse.jdt:ecj:3.38.0",), transitive=False)
 _RULE = "LatestWinsRule"
 _COMPILE_WITHIN = 120.0
 
@@ -53,7 +51,7 @@ class JavaProgram:
         """
         cache = cache or cache_folder()
         jars = [str(path) for path in fetch(self.jars, on_progress=on_progress, cache=cache)]
-        compiler = [str(path) for path in fetch(_COMPILER, on_progress=on_progress, cache=cache)]
+        compiler = [str(path) for path in fetch(COMPILER, on_progress=on_progress, cache=cache)]
         folder = resources.files("benchmarks.order.contenders") / "java"
         sources = [folder / f"{name}.java" for name in (_RULE, self.name)]
         digest = sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

@@ -86,6 +86,8 @@ def _shown(
 def _stream(items: Iterator[object]) -> None:
     """Print ``items`` as a JSON list, each as soon as it is there."""
     sys.stdout.write("[")
+    end = "]\n"
     for number, one in enumerate(items):
         sys.stdout.write(("," if number else "") + "\n" + json_text(one).rstrip())
-    sys.stdout.write("\n]\n")
+        end = "\n]\n"
+    sys.stdout.write(end)

@@ -16,6 +16,7 @@ from izin.replay.errors import InputLostError, LiveGroupError, OtherPlanError, P
 from izin.replay.order_state import rebuilding
 from izin.replay.order_state.planning import plan_of
 from izin.replay.selection import Selection
+from izin.runtime.consumer_groups import members
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
@@ -66,6 +67,9 @@ def test_rebuild_gives_what_a_worker_left(
     assert found.is_identical, found.changes[:3]
     assert sum(one.keys for one in found.results) == len(harness.rows()) > 70
     assert harness.ends() == before
+    # A static member that has ended is one until its session does.
+    group = StreamSettings().group(settings)
+    until(lambda: members(settings, group) == 0, within=30, what="end of its session")
     harness.check(found)
 
 

@@ -80,7 +80,7 @@ def test_plan_is_made_shown_and_executed(
     done = rebuild(izin, path, f"--recipient={OTHER}")
     assert (done.exit_code, "keys: 1" in done.stdout) == (0, True), done.output
     done = rebuild(izin, path)
-    assert (done.exit_code, "name a new file" in done.stderr) == (4, True)
+    assert (done.exit_code, "name another file" in done.stderr) == (3, True)
     path = tmp_path / "whole.json"
     done = rebuild(izin, path)
     assert done.exit_code == 1

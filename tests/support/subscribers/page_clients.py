@@ -14,7 +14,7 @@ from typing import Self
 
 import pytest
 
-from benchmarks.order.contenders import kafka_streams
+from benchmarks.order.contenders import java_program, kafka_streams
 from izin.local.folders import FolderLock, cache_folder
 from izin.local.java import QUICK_START, java_at_least
 from izin.local.maven import fetch
@@ -37,12 +37,12 @@ def python_command(file: Path) -> Sequence[str]:
 
 def java_command(file: Path) -> Sequence[str]:
     """Compile a Java file, and return the command that runs its class."""
-    jars = [str(path) for path in fetch(kafka_streams._JARS)]
-    compiler = [str(path) for path in fetch(kafka_streams._COMPILER)]
+    jars = [str(path) for path in fetch(kafka_streams.PROGRAM.jars)]
+    compiler = [str(path) for path in fetch(java_program.COMPILER)]
     digest = sha256(file.read_bytes()).hexdigest()[:16]
     classes = cache_folder() / f"{file.stem.lower()}-{digest}"
     if not (classes / f"{file.stem}.class").exists():
-        kafka_streams.compile_source(file, classes, jars=jars, compiler=compiler)
+        java_program.compile_sources([file], classes, jars=jars, compiler=compiler)
     class_path = os.pathsep.join([str(classes), *jars])
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return (str(java_at_least(17)), *QUICK_START, "-Xmx256m", quiet, "-cp", class_path, file.stem)

@@ -131,7 +131,7 @@ async def assert_shown(
     assert (shown.exit_code, "sent by wrong answers: 2" in shown.stdout) == (1, True)
     assert (await izin("replay", "run", folder / "plan")).exit_code == 3
     other = await izin(*asked[:4], f"--closed-day={RIGHT}")
-    assert (other.exit_code, "other options" in other.stderr) == (3, True)
+    assert (other.exit_code, "name another file" in other.stderr) == (3, True)
     changed = scrubbed(folder, {IN_TIME: "registered", LATE_LISTED: "opted-out"}, receipt)
     parted = ("replay", "what-if", "--plan", folder / "parted", OLD, "--list", changed)
     refused = await izin(*parted, "--receipt", receipt)
