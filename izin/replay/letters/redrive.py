@@ -104,28 +104,30 @@ class Redriver:
             if how.refused_too or prediction.outcome is not Outcome.REFUSED
         ]
         expected = {order.letter: one.outcome for order, one in report.plan.letters}
+        writer = LetterWriter(self._settings)
         report.kept = len(report.plan.letters) - len(chosen)
         for topic in self._planner.phases:
             some = [one for one in chosen if one.record.topic == topic]
             if report.waiting:
                 report.unsent += len(some)
                 continue
-            sent = await self._send(some, expected, how)
+            sent = await self._send(writer, some, expected, how)
             await self._settle(sent, letters_from, how, until, report)
         return report
 
     async def _send(
         self,
+        writer: LetterWriter,
         orders: Sequence[RedriveOrder],
         expected: Mapping[LetterKey, Outcome],
         how: RedriveStatement,
     ) -> list[SentLetter]:
-        """Write ``orders``, which are of one topic, and note where each went."""
+        """Write ``orders``, which are of one topic, by ``writer``, and note where each went."""
         if not orders:
             return []
         decisions = self._settings.topics.decisions.name
         ends = await asyncio.to_thread(kafka.committed_ends, self._settings, decisions)
-        writer, show = LetterWriter(self._settings), self._planner.progress("writing")
+        show = self._planner.progress("writing")
         sent: list[SentLetter] = []
         for start in range(0, len(orders), AT_ONCE):
             some = orders[start : start + AT_ONCE]
