@@ -31,11 +31,11 @@ demo: $(READY) ## the main job end to end on real servers; CHAOS=1 kills each wo
 up: $(READY) ## the local stack, until Ctrl-C
 	@$(BIN)/izin up $(UP_ARGS)
 
-# Two processes more than CI has cores: while a test waits for a server, others run.
+# One process more than CI has cores: while a test waits for a server, another runs.
 test: $(READY) ## the whole test suite: what CI runs
 	@$(BIN)/izin local prepare --registry --connect
 	@PYTHONPATH=simulator/tests $(BIN)/python -m simulator_harness.browser
-	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
