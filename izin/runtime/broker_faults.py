@@ -33,6 +33,21 @@ _DISTINCT = frozenset(
 """The codes that say which setting is at fault."""
 
 
+def is_transient(error: BaseException) -> bool:
+    """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
+    return isinstance(error, KafkaException) and error.args[0].code() in {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
+    }
+
+
 @contextmanager
 def broker_errors(connection: KafkaConnection) -> Iterator[None]:
     """Raise BrokerError, with the address, the cause and a remedy, where the block raises

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import broker_faults, kafka_clients
+from izin.runtime.broker_faults import is_transient
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.setting_rules.kafka_variables import security_options_of
@@ -105,21 +106,6 @@ def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:
 def _watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
     found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
     return {number: partition_watermarks(client, TopicPartition(topic, number)) for number in found}
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
-    return isinstance(error, KafkaException) and error.args[0].code() in {
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.FENCED_LEADER_EPOCH,
-        KafkaError.UNKNOWN_LEADER_EPOCH,
-        KafkaError.OFFSET_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
-    }
 
 
 while_leaders_move = retry(

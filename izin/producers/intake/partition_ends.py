@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.runtime.kafka import is_transient
+from izin.runtime.broker_faults import is_transient
 
 _ANSWERED_WITHIN = 2.0
 _LOOKED_UP_WITHIN = 1.0

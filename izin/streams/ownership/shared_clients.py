@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import kafka
+from izin.runtime.broker_faults import is_transient
 from izin.runtime.settings import KafkaSettings
 from izin.streams.ownership.positions import Positions
 
@@ -29,7 +30,7 @@ def _refresh_leaders(state: RetryCallState) -> None:
 
 
 _while_leaders_move = retry(
-    retry=retry_if_exception(kafka.is_transient),
+    retry=retry_if_exception(is_transient),
     stop=stop_after_delay(_LEADER_WITHIN),
     wait=wait_fixed(_LEADER_WAIT),
     before_sleep=_refresh_leaders,
