@@ -29,6 +29,8 @@ async def test_snapshot_then_follow_gives_every_permission(settings: KafkaSettin
     """What was there when it began, then what comes; a deletion too, and each once."""
     topic = settings.topics.permissions.name
     write(settings, topic, permissions(*range(100)))
+    # A snapshot is of what the endpoint knows of; it learns of records a moment later.
+    await served.all("permissions", 100)
     page = await served.page("permissions", limit=30)
     assert (len(page["items"]), page["complete"]) == (30, False)
     write(settings, topic, permissions(200))
