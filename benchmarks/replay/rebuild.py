@@ -108,7 +108,7 @@ def decide(
         worker.start()
         share = 0.0
         while share < 1:
-            time.sleep(_WAIT)
+            time.sleep(_WAIT)  # the worker is another process: nothing here wakes us
             with suppress(BrokerError):
                 share = min(one.share for one in watched)
             on_progress(f"deciding: {share:.0%}")

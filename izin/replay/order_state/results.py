@@ -5,7 +5,6 @@ that have none. They name recipients in full; only their owner may read them.
 """
 
 import base64
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,6 +16,7 @@ import orjson
 
 from izin.replay.errors import UnreadablePlanError
 from izin.replay.order_state.comparison import Change, ChangeKind
+from izin.replay.plan import write_private
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def write_changes(folder: Path, number: int, changes: Iterable[Change]) -> Writt
             counts[one.kind.value] += 1
             yield line
 
-    write_whole(changes_path(folder, number), lines())
+    write_private(changes_path(folder, number), lines())
     return WrittenChanges(digest.hexdigest(), dict(counts))
 
 
@@ -97,7 +97,7 @@ def read_changes(folder: Path, result: PartitionResult) -> Iterator[Change]:
 
 def write_result(folder: Path, result: PartitionResult) -> None:
     """Write the numbers of a partition: it is done then."""
-    write_whole(result_path(folder, result.partition), [orjson.dumps(asdict(result))])
+    write_private(result_path(folder, result.partition), [orjson.dumps(asdict(result))])
 
 
 def read_result(folder: Path, number: int) -> PartitionResult | None:
@@ -118,13 +118,3 @@ def _change(line: bytes) -> Change:
     row = None if values["row"] is None else base64.b64decode(values["row"])
     fields = {name: (both[0], both[1]) for name, both in values["fields"].items()}
     return Change(ChangeKind(values["kind"]), values["key"].encode(), fields, row)
-
-
-def write_whole(path: Path, lines: Iterable[bytes]) -> None:
-    """Write ``lines`` to ``path``, all or nothing, for its owner alone."""
-    new = path.with_name(f"{path.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)

@@ -30,10 +30,9 @@ from izin.replay.order_state.results import (
     check_changes,
     read_changes,
     read_result,
-    write_whole,
 )
 from izin.replay.order_state.written_rows import RowWriterOfPlan, Written, has_only_rows_of
-from izin.replay.plan import Plan, work_folder
+from izin.replay.plan import Plan, work_folder, write_private
 from izin.runtime import kafka
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.history import append
@@ -110,7 +109,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
                 is_lost=is_lost,
             )
             written = writer.write(read_changes(folder, result))
-            write_whole(_written(folder, number), [orjson.dumps(list(written))])
+            write_private(_written(folder, number), [orjson.dumps(list(written))])
         report(len(results), len(results))
 
 

@@ -45,7 +45,7 @@ def an_opt_in(recipient: str, **fields: object) -> ConsentEvent:
 
 
 def an_opt_out(recipient: str, **fields: object) -> ConsentEvent:
-    """Return a RET of a person, an hour later unless told otherwise."""
+    """Return a RET of a person, by default an hour later."""
     given = {
         "recipient": recipient,
         "event_id": f"ret-{recipient}",

@@ -1,4 +1,4 @@
--- Resends: of a selection, told apart from first deliveries, with the opt-outs that are older than their topic.
+-- Resends: of a selection, distinct from first deliveries, with the opt-outs that are older than their topic.
 
 -- What is sent again. An empty list of types, brands, channels or origins is all of them.
 ALTER TABLE resends
