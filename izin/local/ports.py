@@ -1,7 +1,12 @@
 """Ports of 127.0.0.1: find a free one, or name the one that is taken."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from collections import deque
+from pathlib import Path
 
 from izin.local.errors import LocalError, PortTakenError
 
@@ -35,11 +40,53 @@ def is_listening(address: str) -> bool:
         return False
 
 
+class _Reservations:
+    """The ports that this process has chosen last, each reserved against other processes.
+
+    A server needs a while to listen on the port that was chosen for it, in which it looks free to
+    everybody else. The reservation of port N is the lock of byte N of a file of this user: the
+    kernel releases it when the process ends, however it ends.
+    """
+
+    _KEPT = 256
+
+    def __init__(self) -> None:
+        self._ports: deque[int] = deque()
+        self._descriptor: int | None = None
+
+    def add(self, port: int) -> bool:
+        """Reserve `port` and return True, or return False where it is reserved."""
+        if port in self._ports:
+            return False
+        try:
+            fcntl.lockf(self._file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:  # BlockingIOError or PermissionError, by platform
+            return False
+        self._ports.append(port)
+        if len(self._ports) > self._KEPT:
+            fcntl.lockf(self._file(), fcntl.LOCK_UN, 1, self._ports.popleft())
+        return True
+
+    def _file(self) -> int:
+        """Return the open file; it is never closed, for that would release every lock."""
+        if self._descriptor is None:
+            path = Path(tempfile.gettempdir()) / f"izin-ports-{os.getuid()}"
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o600)
+        return self._descriptor
+
+
+_reservations = _Reservations()
+
+
 def free_port() -> int:
-    """Return a port that is free. Raises LocalError when none was found."""
+    """Return a port that is free and that no process of this user has just chosen.
+
+    Raises LocalError when none was found.
+    """
     for _ in range(_TRIES):
         port = random.randint(_FIRST, _LAST)  # noqa: S311 - spreads runs apart, hides nothing
-        if is_free(port):
+        if is_free(port) and _reservations.add(port):
             return port
     raise LocalError(f"no free port between {_FIRST} and {_LAST} on {HOST}")
 

@@ -1,11 +1,13 @@
 """Ports: find a free one, or name the one that is taken."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
-from izin.local import PortTakenError, free_port
+from izin.local import PortTakenError, free_port, ports
 from izin.local.ports import HOST, claim, is_free, is_listening
 
 
@@ -50,3 +52,31 @@ def test_port_in_time_wait_is_free(taken: int) -> None:
 def test_claim_without_a_port_is_below_the_ephemeral_range() -> None:
     """Without a port, a free one below the kernel.s ephemeral range."""
     assert 20_000 <= claim(None, name="Kafka", setting="--kafka-port") <= 32_000
+
+
+def choose(monkeypatch: pytest.MonkeyPatch, *chosen: int) -> None:
+    """Let chance choose these ports, one after the other."""
+    upcoming = iter(chosen)
+    monkeypatch.setattr(ports.random, "randint", lambda *_: next(upcoming))
+
+
+def test_port_is_chosen_once_before_anybody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two servers of one run get different ports, though neither listens yet."""
+    first, other = free_port(), free_port()
+    monkeypatch.setattr(ports, "_reservations", ports._Reservations())
+    choose(monkeypatch, first, first, other)
+    assert (free_port(), free_port()) == (first, other)
+
+
+def test_port_that_another_process_chose_is_not_free() -> None:
+    """Runs that start at the same time get different ports, until the other has ended."""
+    program = "from izin.local import free_port; print(free_port(), flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        chosen = int(process.stdout.readline())
+        assert is_free(chosen)
+        assert not ports._reservations.add(chosen)
+        process.communicate("\n")
+    assert ports._reservations.add(chosen)
