@@ -1,6 +1,7 @@
 """A client of İYS: its methods as typed calls, its responses as verdicts, its limits as arithmetic.
 
 client       one method for each call of İYS
+reports      those about the day of a brand
 transport    HTTP, pacing and circuit breakers
 tokens       the access token of an account
 rate_limit   when a call may be sent, and which goes first
@@ -56,6 +57,7 @@ from izin.iys.wire_format.consents import (
     Stream,
 )
 from izin.iys.wire_format.push import Push, parse_push
+from izin.iys.wire_format.reports import DayAgreement, DayCount, ProcessStatus
 
 __all__ = [
     "MAX_ITEMS",
@@ -70,6 +72,8 @@ __all__ = [
     "CallError",
     "CircuitState",
     "ConsentItem",
+    "DayAgreement",
+    "DayCount",
     "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",
@@ -83,6 +87,7 @@ __all__ = [
     "Pace",
     "PaceState",
     "Pacer",
+    "ProcessStatus",
     "Push",
     "PushConnection",
     "PushRegistration",

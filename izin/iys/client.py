@@ -15,6 +15,7 @@ import httpx
 
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.rate_limit.pace import CallClass, Pacer
+from izin.iys.reports import DayReports
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format.account import (
@@ -57,6 +58,8 @@ class IysClient:
         self._exchange = Exchange(
             settings, auth=auth, pacer=pacer, transport=transport, clock=clock
         )
+        self.reports = DayReports(self._exchange)
+        """The calls about the day of a brand."""
 
     async def __aenter__(self) -> Self:
         await self._exchange.open()

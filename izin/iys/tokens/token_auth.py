@@ -90,6 +90,8 @@ class TokenAuth(httpx.Auth):
                     token = self._usable(lease.state.token, refused, error)
             request.headers["Authorization"] = f"Bearer {token.access.get_secret_value()}"
             response = yield request
+            if response.is_success and not response.is_closed:
+                return  # a download: the caller reads it
             await response.aread()
             if is_last or not _is_refused(response):
                 return

@@ -4,6 +4,7 @@ A call without an answer is BusyError if it cannot have had an effect: it only r
 connection, or got no token. A writing call that may have been sent is OutcomeUnknownError.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +29,13 @@ from izin.iys.errors import (
 )
 from izin.iys.rate_limit.pace import CallClass, Pacer
 from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
-from izin.iys.transport.paced_transport import CALL_CLASS, OPERATION, PERMIT, PacedTransport
+from izin.iys.transport.paced_transport import (
+    CALL_CLASS,
+    OPERATION,
+    PERMIT,
+    STREAMED,
+    PacedTransport,
+)
 from izin.iys.wire_format.error_envelope import error_of, read_refusals
 from izin.iys.wire_format.json_reader import parse_json
 from izin.runtime.settings import IysSettings
@@ -36,6 +43,8 @@ from izin.runtime.settings import IysSettings
 T = TypeVar("T")
 
 _CONNECTIONS: Final = 32
+_DOWNLOAD: Final = 600.0
+"""Seconds that a download may take; each read of it has the deadline of a call."""
 _NO_TOKEN: Final = timedelta(minutes=1)
 """How long no call is made after İYS refused our credentials."""
 
@@ -66,6 +75,7 @@ class Method(StrEnum):
 
     GET = "GET"
     POST = "POST"
+    PUT = "PUT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +136,23 @@ class Exchange:
         Raises:
             CallError: in one of its subclasses; BusyError at once while the circuit is open.
         """
-        name, breakers = call.name, self._breakers
+        return await self._guarded(call.name, lambda: self._call(call, read))
+
+    async def download(self, call: Call, write: Callable[[bytes], object]) -> bool:
+        """Send ``call`` and pass its response to ``write`` in chunks; False: there is nothing.
+
+        Raises:
+            CallError: in one of its subclasses; what was written is incomplete.
+        """
+        return await self._guarded(call.name, lambda: self._download(call, write))
+
+    async def _guarded(self, name: str, send: Callable[[], Awaitable[T]]) -> T:
+        breakers = self._breakers
         if not breakers.begin(name, self._clock()):
             pause = timedelta(seconds=breakers.closes_in(name, self._clock()))
             raise BusyError(f"the circuit of {name} is open", retry_after=pause)
         try:
-            answer = await self._call(call, read)
+            answer = await send()
         except (BusyError, OutcomeUnknownError) as error:
             if isinstance(error.__cause__, FOREIGN_ERRORS):
                 breakers.unanswered(name, self._clock(), within=self._deadline)
@@ -186,8 +207,29 @@ class Exchange:
                 raise OutcomeUnknownError(f"{call.name}: {error}") from error
             raise
 
-    async def _send(self, call: Call) -> httpx.Response:
-        return await self._http.request(
+    async def _download(self, call: Call, write: Callable[[bytes], object]) -> bool:
+        try:
+            async with asyncio.timeout(_DOWNLOAD):
+                response = await self._send(call, streamed=True)
+                try:
+                    if response.status_code != HTTPStatus.OK:
+                        content = await response.aread()
+                        if response.status_code in call.nothing and not read_refusals(content):
+                            return False
+                        raise error_of(call.name, response.status_code, content, writes=call.writes)
+                    async for chunk in response.aiter_bytes():
+                        write(chunk)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            late = httpx.ReadTimeout(f"no complete response within {_DOWNLOAD} s")
+            raise translate(late, call) from late
+        except FOREIGN_ERRORS as error:
+            raise translate(error, call) from error
+        return True
+
+    async def _send(self, call: Call, *, streamed: bool = False) -> httpx.Response:
+        request = self._http.build_request(
             call.method,
             call.path,
             params=call.query,
@@ -197,8 +239,10 @@ class Exchange:
                 CALL_CLASS: call.call_class,
                 OPERATION: call.name,
                 PERMIT: call.permit,
+                STREAMED: streamed,
             },
         )
+        return await self._http.send(request, stream=streamed)
 
 
 def _content(body: object) -> bytes | str | None:

@@ -21,7 +21,9 @@ from izin.runtime.observe import get_logger
 CALL_CLASS: Final = "call_class"
 OPERATION: Final = "operation"
 PERMIT: Final = "permit"
-"""The keys of a request's extensions: its class, its operation, and who permits it."""
+STREAMED: Final = "streamed"
+"""The keys of a request's extensions: its class, its operation, who permits it, and whether a
+successful response is left to the caller to read, beyond the deadline."""
 TOKEN: Final = "token"  # noqa: S105 - an operation's name, no secret
 PERMITTED_FOR: Final = 0.1
 """Seconds for which a permit holds: one that is older when the request could be written, for this
@@ -84,7 +86,8 @@ class PacedTransport(httpx.AsyncBaseTransport):
                 response = await self._inner.handle_async_request(request)
                 # A response that begins shows that the request has arrived.
                 self._pacer.arrived(slot)
-                body = await response.aread()
+                is_left = request.extensions.get(STREAMED) and response.is_success
+                body = b"" if is_left else await response.aread()
         except WithheldError:
             self._pacer.arrived(slot)
             raise
