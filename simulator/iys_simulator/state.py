@@ -22,6 +22,7 @@ from iys_simulator.store.opt_out_links import OptOutLink
 from iys_simulator.store.register import Register, SaveContext
 from iys_simulator.store.retailers import RetailerStore
 from iys_simulator.store.tokens import TokenStore
+from iys_simulator.timestamp_authority import TimestampAuthority
 from iys_simulator.traffic.counters import Counters
 from iys_simulator.traffic.error_rate import ErrorRate
 from iys_simulator.traffic.rate_limits import FixedWindow, Limit, RestartingHour, SlidingWindow
@@ -77,6 +78,7 @@ class SimulatorState:
         self.faults = FaultInjector(seed, self.clock.seconds)
         self.counters = Counters()
         self.log = RequestLog()
+        self.timestamps = TimestampAuthority()
         self.push = PushDelivery(
             self.counters,
             self.faults,

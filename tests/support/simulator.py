@@ -71,6 +71,10 @@ class SimulatorAdmin:
         """Return the statuses that were saved for a recipient, in order."""
         return [one["status"] for one in self.rows("movements") if one["recipient"] == recipient]
 
+    def timestamp_root(self) -> bytes:
+        """Return the root (PEM) of the authority that signs time stamps."""
+        return self._admin.get("/timestamp-root").content
+
     def requests(self) -> dict[str, Any]:
         """Return what the simulator counted of its calls."""
         counted: dict[str, Any] = self._admin.get("/requests").json()

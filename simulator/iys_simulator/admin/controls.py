@@ -108,6 +108,10 @@ class Controls:
         )
         return json_response({"status": "ok"})
 
+    async def show_timestamp_root(self, _: Request) -> Response:
+        """Return the root of the authority that signs time stamps (PEM)."""
+        return Response(self._state.timestamps.root_pem, media_type="application/x-pem-file")
+
     async def show_health(self, _: Request) -> Response:
         """Return the time and the number of accounts, brands and batches."""
         state = self._state

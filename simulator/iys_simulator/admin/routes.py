@@ -42,6 +42,7 @@ def admin_routes(state: SimulatorState) -> list[Route]:
         ("GET", "/requests", controls.show_requests),
         ("GET", "/requests/log", controls.show_request_log),
         ("POST", "/reset", controls.reset),
+        ("GET", "/timestamp-root", controls.show_timestamp_root),
         ("GET", "/health", controls.show_health),
         ("GET", "/faults", faults.show),
         ("POST", "/faults", faults.add),

@@ -4,6 +4,7 @@ import hashlib
 
 import httpx
 import pytest
+from cryptography import x509
 
 from simulator_harness.client import PHONE, SimulatorHarness, codes, seconds_of
 
@@ -87,8 +88,8 @@ async def test_agreement_is_saved(iys: SimulatorHarness):
     assert again.json() == {"aggrementCaptured": True}
 
 
-async def test_timestamp_contains_the_hash(iys: SimulatorHarness):
-    """The reply is DER: granted, and over the hash of the day's file."""
+async def test_timestamp_is_signed_over_the_hash(iys: SimulatorHarness):
+    """The reply is granted, over the hash of the day's file, and signed by what the root issued."""
     await day_with_movements(iys)
     reply = await report(iys, "agreements/DAY/timestamp")
     hash_value = (await report(iys, "agreements/DAY")).json()["hashValue"]
@@ -96,7 +97,11 @@ async def test_timestamp_contains_the_hash(iys: SimulatorHarness):
     assert reply.content[:1] == b"\x30"
     assert bytes.fromhex(hash_value) in reply.content
     assert b"20260917210000Z" in reply.content
-    assert tuple(reply.content[1:3]) == (0x81, len(reply.content) - 3)
+    root = x509.load_pem_x509_certificate((await iys.look("timestamp-root")).content)
+    start = reply.content.index(b"\x30\x82", reply.content.index(b"20260917210000Z"))
+    length = int.from_bytes(reply.content[start + 2 : start + 4], "big")
+    signer = x509.load_der_x509_certificate(reply.content[start : start + 4 + length])
+    signer.verify_directly_issued_by(root)
 
 
 async def test_day_without_a_file_is_204(iys: SimulatorHarness):

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from starlette.responses import Response, StreamingResponse
 
 from iys_simulator.api.reports.day_file import Day, day_of, file_chunks, file_hash, statistics
-from iys_simulator.api.reports.timestamp_reply import timestamp_reply
 from iys_simulator.clock import instant
 from iys_simulator.errors.responses import RefusedError, error_at, json_response, refused
 from iys_simulator.errors.retailer_messages import RECIPIENT_TYPE_IN_REPORT
@@ -91,7 +90,7 @@ async def download_timestamp(state: SimulatorState, call: Call) -> Response:
         return Response(status_code=204)
     made_at = instant(day.end + state.settings.report_delay)
     serial = call.brand.code * 10**8 + int(day.text.replace("-", ""))
-    reply = timestamp_reply(_hash(state, call, day), made_at, serial)
+    reply = state.timestamps.reply(_hash(state, call, day), made_at, serial)
     return Response(reply, media_type="text/plain", headers=_attachment(day, "tsr"))
 
 
