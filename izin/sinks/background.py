@@ -10,6 +10,8 @@ from izin.runtime.dead_letter_budget import DeadLetterBudget
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
+from izin.sinks.inbound.daily.loop import DailyFiles
+from izin.sinks.inbound.daily.timestamps import trusted_roots
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache
 from izin.sinks.inbound.push_credentials import Credentials
@@ -86,6 +88,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
         "pull": lambda: puller.run(sink.poll_interval),
+        **_daily_files(parts),
         **_ends(parts),
     }
     if sink.push_url is not None and parts.credentials is not None:
@@ -158,6 +161,22 @@ def _puller(parts: Parts) -> Puller:
         interval=parts.sink.pull_interval,
         hidden=parts.iys.hidden_window,
     )
+
+
+def _daily_files(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what fetches İYS's daily files, by name; nothing where the settings say so."""
+    sink = parts.sink
+    if not sink.daily_files:
+        return {}
+    daily = DailyFiles(
+        context=parts.context,
+        publisher=parts.publisher,
+        available_from=sink.daily_from,
+        empty_date=sink.daily_empty_date,
+        agree_brands=frozenset(sink.daily_agree_brands),
+        roots=trusted_roots(sink.timestamp_roots),
+    )
+    return {"daily files": lambda: daily.run(sink.poll_interval)}
 
 
 def _figures(parts: Parts) -> LedgerFigures:

@@ -46,6 +46,7 @@ ACTS: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
+    "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
 }
 """Commands that need another installation than the others, and where their acts are tested."""
 
@@ -73,6 +74,10 @@ OTHERS: Mapping[str, str] = {
     "dead-letters show": READS,
     "rate-limits": READS,
     "iys list": READS,
+    "iys daily list": READS,
+    "iys daily show": READS,
+    "iys daily verify": READS,
+    "iys daily fetch": "a worker fetches what İYS shows anyway, sooner",
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
@@ -103,10 +108,12 @@ OTHERS: Mapping[str, str] = {
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Yield every command of the command line with its words."""
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        inner = getattr(command, "commands", None)
-        if inner is None:
+    yield from _commands_of(typer.main.get_command(app))
+
+
+def _commands_of(group: click.Command) -> Iterator[tuple[str, click.Command]]:
+    for name, command in getattr(group, "commands", {}).items():
+        if getattr(command, "commands", None) is None:
             yield name, command
         else:
-            yield from ((f"{name} {word}", one) for word, one in inner.items())
+            yield from ((f"{name} {words}", one) for words, one in _commands_of(command))

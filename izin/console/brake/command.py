@@ -9,6 +9,7 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.brands.lookup import registered_brand
+from izin.console.daily.command import app as daily
 from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, filled
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -33,6 +34,8 @@ app = typer.Typer(
     "decides, or a day before they are due.",
     no_args_is_help=True,
 )
+
+app.add_typer(daily, name="daily")
 
 SourceOption = Annotated[
     str | None,

@@ -1,7 +1,7 @@
 """The settings of our own processes."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from ssl import SSLContext
@@ -47,6 +47,19 @@ class SinkSettings(SettingsGroup):
     anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
     """A file to append the heads to, best on a disk that operators of the ledger cannot change;
     None: the topic only."""
+    daily_files: bool = Field(True, validation_alias="IZIN_DAILY_FILES")
+    """Whether İYS's file of each day (mutabakat) is fetched and compared with ours. A business
+    partner needs ``agreementControl`` of the brand for it."""
+    daily_from: time = Field(time(6), validation_alias="IZIN_DAILY_FROM")
+    """The Turkish time of the next morning from which a day's file is fetched."""
+    daily_empty_date: str = Field("", validation_alias="IZIN_DAILY_EMPTY_DATE")
+    """How İYS writes an empty consent date in its daily files: so our own has it."""
+    daily_agree_brands: tuple[int, ...] = Field((), validation_alias="IZIN_DAILY_AGREE_BRANDS")
+    """The brands (a JSON list) for which agreement with a day is declared to İYS where both files
+    have the same hash. It cannot be taken back."""
+    timestamp_roots: Path | None = Field(None, validation_alias="IZIN_TIMESTAMP_ROOTS")
+    """A file (PEM) of the roots that are trusted for the time stamps of İYS's daily files; None:
+    they are kept, and called unverified."""
     production: bool = Field(False, validation_alias="IZIN_PRODUCTION")
     """Refuse an ``IZIN_PUSH_URL`` on ``http://``."""
 

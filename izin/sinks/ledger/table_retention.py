@@ -69,6 +69,14 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
     ),
+    "daily_files": TableRetention(
+        kept="as long as the month of the history in which it was noted",
+        why=f"{_NO_PERSON}; İYS's hash and time stamp prove the lines in `daily_parts`",
+    ),
+    "daily_parts": TableRetention(
+        kept="as its row in `daily_files`; a line goes with the history of its key",
+        why="with İYS's time stamp, proves that a movement was registered on its day (6563 m.11/3)",
+    ),
     "deliveries": TableRetention(
         kept="as long as the month of the history that has its digest",
         why="proves when each subscriber was informed; 6563 m.11/3, Yönetmelik m.13",

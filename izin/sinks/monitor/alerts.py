@@ -1,8 +1,9 @@
 """Alert on deadlines: at 50, 80 and 95 percent of a term, and when it is missed.
 
 Suspended opt-outs are alerted at once, for a person can withdraw them on İYS's own pages, and so
-are those that a brake holds back until a person decides, and stale streams of İYS, which may have a
-citizen's opt-out. An alert is raised when more records than before reach a stage, not at every
+are those that a brake holds back until a person decides, stale streams of İYS, which may have a
+citizen's opt-out, and daily files that are late, lost or show what neither push nor pull brought.
+An alert is raised when more records than before reach a stage, not at every
 check.
 """
 
@@ -10,12 +11,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import chain
 
 from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import deadlines, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.deadlines import Margin, SuspendedOptOuts
@@ -31,12 +35,14 @@ HELD_BACK = "held_back"
 """The stage of opt-outs that a brake holds back; the alert's ``channel`` is their source."""
 STALE = "stale"
 """The stage of a stream that was not pulled to its end; the alert's ``channel`` is the stream."""
+DAILY = "daily"
+"""The stage of daily files; the alert's ``channel`` is the day."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
     """More of a brand's records than before have reached a stage of their term, are suspended or
-    held back, or one of its streams is stale.
+    held back, or one of its streams is stale, or a daily file is late, lost or differs.
     """
 
     brand_code: int
@@ -71,7 +77,9 @@ class DeadlineMonitor:
         suspended = await deadlines.suspended_opt_outs(self.ledger)
         stale = [one for one in await stream_progress.read(self.ledger) if one.is_stale(now)]
         brakes = await decisions.undecided(self.ledger)
-        alerts = tuple(self._new_alerts(_alerts(margins, suspended, brakes, stale)))
+        daily = await files.unsettled(self.ledger, now=now)
+        found = chain(_alerts(margins, suspended, brakes, stale), _of_files(daily))
+        alerts = tuple(self._new_alerts(found))
         for one in alerts:
             _report(one)
         return alerts
@@ -94,6 +102,14 @@ def _report(one: Alert) -> None:
             brand=one.brand_code,
             stream=one.channel,
             remedy="see the last 'pull failed' of the stream in the log, or izin doctor",
+        )
+        return
+    if one.stage == DAILY:
+        _log.critical(
+            "daily file needs a person",
+            brand=one.brand_code,
+            day=one.channel,
+            remedy=f"izin iys daily show --brand {one.brand_code} --day {one.channel}",
         )
         return
     if one.stage == HELD_BACK:
@@ -167,5 +183,16 @@ def _alerts(
             channel=progress.stream,
             status=str(Status.RET),
             stage=STALE,
+            keys=1,
+        )
+
+
+def _of_files(daily: Iterable[DailyFile]) -> Iterator[Alert]:
+    for file in daily:
+        yield Alert(
+            brand_code=file.brand_code,
+            channel=str(file.day),
+            status=str(Status.RET),
+            stage=DAILY,
             keys=1,
         )

@@ -16,6 +16,7 @@ from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.monitor.metrics import Metrics
@@ -56,6 +57,7 @@ class LedgerFigures:
         margins = await deadlines.margins(self.ledger, now=now)
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
+        daily = await files.states(self.ledger, now=now)
         missing = await sequences.missing(self.ledger, self.topics)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
@@ -64,6 +66,7 @@ class LedgerFigures:
         self.metrics.show_deadlines(margins, now=now)
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)
+        self.metrics.show_daily_files(daily)
         self.metrics.show_missing(missing)
         self.metrics.read_at.set(now.timestamp())
 

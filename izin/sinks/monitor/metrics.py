@@ -9,6 +9,7 @@ from izin.consent.forecast import DueGroup, Forecast
 from izin.iys.rate_limit.reputation import STATUS
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
@@ -53,6 +54,14 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "izin_stream_stale_seconds": (
         "Time since a stream of İYS was pulled to its end, by brand and stream",
         ["brand", "stream"],
+    ),
+    "izin_daily_files": (
+        "İYS's daily files of the days that it still shows, by brand and state",
+        ["brand", "state"],
+    ),
+    "izin_daily_file_differences": (
+        "Lines of the same files that only one side has, by brand: iys or here",
+        ["brand", "side"],
     ),
     "izin_sequence_gaps": (
         "Gaps in the sequence numbers of an origin that were not closed in time",
@@ -109,6 +118,17 @@ class Metrics:
         for one in progress:
             age = (now - one.last_pulled_at).total_seconds()
             stale.labels(one.brand_code, one.stream).set(age)
+
+    def show_daily_files(self, counts: Iterable[StateCount]) -> None:
+        """Show how far the daily files are, and how they differ from ours."""
+        by_state = self._gauges["izin_daily_files"]
+        differences = self._gauges["izin_daily_file_differences"]
+        by_state.clear()
+        differences.clear()
+        for one in counts:
+            by_state.labels(one.brand_code, one.state).set(one.files)
+            differences.labels(one.brand_code, "iys").inc(one.only_at_iys)
+            differences.labels(one.brand_code, "here").inc(one.only_here)
 
     def show_missing(self, missing: Iterable[Missing]) -> None:
         """Show the gaps that are open now, and no others."""

@@ -141,6 +141,7 @@ async def drop(
             await append.append(connection, [dropped_month], now=now)
             await connection.execute(_SQL["drop"], values)
             await connection.execute(_SQL["drop-deliveries"], values)
+            await connection.execute(_SQL["drop-daily-files"], values)
         dropped.append(first)
     return tuple(dropped)
 

@@ -1,21 +1,23 @@
 """Everything that the ledger has of a person, for the person (6698 m.11)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from izin.sinks.ledger import reads
+from izin.sinks.ledger.daily import recipient_lines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
+from izin.sinks.ledger.reads import RecordedFact
 
 _SQL = statements("privacy")
 
 
 async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
     """Return what the ledger has of a ``recipient`` (normalised) as JSON, key by key: its row, its
-    history, its calls to İYS, and until when the history is retained. ``customer``: only of that
-    one; None: of all.
+    history, its calls to İYS, its lines in İYS's daily files, and until when the history is
+    retained. ``customer``: only of that one; None: of all.
     """
     found = await reads.keys_of(ledger, [recipient])
     kept = [
@@ -36,6 +38,9 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
                 "state": rows.get(one.key),
                 "history": [asdict(fact) for fact in facts if fact.key == one.key],
                 "calls": [call for call in calls if call["key"] == one.key],
+                "daily_files": await recipient_lines.find(
+                    ledger, _shown(fact for fact in facts if fact.key == one.key)
+                ),
                 "kept_until": max(
                     filter(None, (one.retain_until, one.evidence_until)), default=None
                 ),
@@ -43,3 +48,11 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
             for one in kept
         ],
     }
+
+
+def _shown(facts: Iterable[RecordedFact]) -> Iterator[recipient_lines.Shown]:
+    """Yield the movements that İYS showed."""
+    for fact in facts:
+        created = (fact.data or {}).get("creation_date")
+        if fact.kind == "observation" and created is not None:
+            yield fact.key, created

@@ -3,14 +3,18 @@
 A row is retained for ten years after its month (6563 m.11/3), for three years after the consent
 ended (Yönetmelik m.13), and while a legal hold concerns it. Of an erased row its place, its link
 and its commitment stay, so that the chain is verified as before; an act names the places. The
-deliveries to subscribers are retained and erased in the same way.
+deliveries to subscribers are retained and erased in the same way, and the lines in İYS's daily
+files with the rows that were made of them.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+import orjson
+
+from izin.sinks.ledger.daily import recipient_lines
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -50,6 +54,7 @@ async def _erase(
     free, free_sent = _of_free(rows, now, later), _of_free(sent, now, later)
     await _erase_rows(connection, free, now)
     await _erase_deliveries(connection, free_sent)
+    await recipient_lines.erase(connection, _shown(free))
     await _append_acts(connection, erasures, free, free_sent, now)
     for number, at in later.items():
         await connection.execute(_SQL["wait"], {"ids": [number], "at": at})
@@ -96,6 +101,15 @@ async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
             "places": [row["place"] for row in rows],
         }
         await connection.execute(_SQL["erase-deliveries"], values)
+
+
+def _shown(free: _Rows) -> Iterator[recipient_lines.Shown]:
+    """Yield the movements that İYS showed, of those that the history has."""
+    for row in (row for some in free.values() for row in some):
+        if row["kind"] == "observation":
+            created = orjson.loads(row["data"]).get("creation_date")
+            if created is not None:
+                yield row["key"], created
 
 
 async def _append_acts(

@@ -69,6 +69,12 @@ DELETE FROM deliveries
 WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
     AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
 
+-- name: drop-daily-files
+-- Drop İYS's daily files that were noted in that month, with their lines.
+DELETE FROM daily_files
+WHERE noted_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+    AND noted_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+
 -- name: knows
 -- A row where the ledger has anything of a customer: a legal hold of any other would have no effect.
 SELECT 1 WHERE EXISTS (SELECT 1 FROM brands WHERE customer_id = %(customer_id)s)

@@ -1,0 +1,1 @@
+"""``izin iys daily``: İYS's files of each day, beside our own."""

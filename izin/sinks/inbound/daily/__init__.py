@@ -1,0 +1,1 @@
+"""İYS's daily files: fetched, checked, compared with our own, and agreed with."""

@@ -1,0 +1,201 @@
+"""Bring İYS's file of each day here: fetch it the next morning, compare it, agree if ordered.
+
+What pull and push bring is current; the file of a day shows whether they brought everything. Two
+checks differ: the file is whole if its SHA-384 is the one that İYS states, and both sides agree if
+our own file of the day, which is made from the history, has that hash too.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, timedelta
+
+from cryptography.x509 import Certificate
+
+from izin.consent.due_dates import TURKEY
+from izin.iys.errors import CallError, RefusedError
+from izin.runtime.backoff import Backoff
+from izin.runtime.observe import get_logger
+from izin.sinks.inbound.daily import entering, timestamps
+from izin.sinks.inbound.daily.checking import FileCheck
+from izin.sinks.inbound.daily.comparison import Compared, Side
+from izin.sinks.inbound.daily.fetching import Fetcher
+from izin.sinks.inbound.movements import ReportedMovements
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.daily import files, progress
+from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.sinks.ledger.daily.progress import ComparedFile
+from izin.sinks.ledger.db.leases import sole
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.publish.publisher import Publisher
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import LedgerFaultError
+
+PATH = "daily"
+"""The path of what only a daily file showed."""
+_EVERY = timedelta(minutes=1)
+_BACKOFF = Backoff(timedelta(minutes=5), timedelta(hours=4))
+_GONE = "H502"
+_SETTINGS = "IZIN_DAILY_AGREE_BRANDS"
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyFiles:
+    """Fetches, compares and agrees with the files of every brand."""
+
+    context: OutboundContext
+    publisher: Publisher
+    available_from: time
+    """Turkish time of the next morning from which a file is fetched."""
+    empty_date: str
+    agree_brands: frozenset[int] = frozenset()
+    """Brands for which agreement is declared where both hashes are equal."""
+    roots: tuple[Certificate, ...] = ()
+    """Whom time stamps are verified by."""
+
+    async def run(self, poll_interval: timedelta) -> None:
+        """Look for what is due until cancelled, in one process of an account and address."""
+        context, rest = self.context, max(poll_interval, _EVERY)
+        async with sole(context.ledger, context.lease_owner.sole(PATH)) as ledger:
+            owner = replace(self, context=replace(context, ledger=ledger))
+            while True:
+                await owner.look()
+                await asyncio.sleep(rest.total_seconds())
+
+    async def look(self) -> int:
+        """Do what is due now; return for how many files something was."""
+        context, now = self.context, self.context.clock()
+        lease_owner = context.lease_owner
+        await progress.note(context.ledger, self.days(now), lease_owner=lease_owner, now=now)
+        known = {one.brand_code: one for one in await brands.every(context.ledger)}
+        due = await files.due(context.ledger, lease_owner=lease_owner, now=now)
+        for file in due:
+            await self._step(known, file)
+        return len(due)
+
+    def days(self, now: datetime) -> list[date]:
+        """Return the days whose files are to be here by ``now``."""
+        local = now.astimezone(TURKEY)
+        latest = local.date() - timedelta(days=1 if local.time() >= self.available_from else 2)
+        first = files.first_shown(now)
+        return [first + timedelta(days=one) for one in range((latest - first).days + 1)]
+
+    async def _step(self, known: Mapping[int, Brand], file: DailyFile) -> None:
+        brand = known[file.brand_code]
+        try:
+            if file.state is FileState.WAITING:
+                await Fetcher(context=self.context).fetch(brand, file)
+                file = await self._again(file)
+            if file.state is FileState.FETCHED:
+                await self._compare(brand, file)
+                file = await self._again(file)
+            if file.agree_ordered_by is not None and file.agreed_at is None:
+                await self._declare(brand, file)
+        except CallError as error:
+            await self._failed(file, error)
+        except LedgerFaultError as error:
+            await self._note(file, str(error), _BACKOFF.after(file.attempts + 1))
+
+    async def _again(self, file: DailyFile) -> DailyFile:
+        return await files.one(self.context.ledger, file.brand_code, file.day) or file
+
+    async def _compare(self, brand: Brand, file: DailyFile) -> None:
+        """Enter what only İYS's file has, and note how both files compare."""
+        context = self.context
+        with FileCheck(context.ledger, file, empty_date=self.empty_date) as check:
+            compared = await check.compare()
+            entered = await entering.enter(
+                ReportedMovements(context=context, publisher=self.publisher, path=PATH),
+                brand,
+                file,
+                ((one.number, one.line) for one in check.differences() if one.side is Side.IYS),
+                empty_date=self.empty_date,
+            )
+        found = await self._timestamped(brand, file, compared)
+        now = context.clock()
+        await progress.compared(context.ledger, file, found, now=now)
+        _report(file, found, entered)
+        if found.own_hash == file.hash_value and file.brand_code in self.agree_brands:
+            after = await self._again(file)
+            await progress.order_agreement(
+                context.ledger, after, by=_SETTINGS, customer_id=brand.customer_id, now=now
+            )
+
+    async def _timestamped(self, brand: Brand, file: DailyFile, compared: Compared) -> ComparedFile:
+        """Return what was compared, with the time stamp of İYS's hash."""
+        reply = file.timestamp_reply
+        if reply is None:
+            try:
+                reply = await self.context.client.reports.timestamp(brand.path, file.day)
+            except RefusedError as error:
+                if not _is_gone(error):
+                    raise
+        timestamp = timestamps.verify(reply, file.hash_value or "", self.roots)
+        if timestamp.state is TimestampState.WRONG:
+            _log.critical(
+                "timestamp of daily file wrong",
+                brand=file.brand_code,
+                day=str(file.day),
+                error=timestamp.error,
+                effect="it is kept, and proves nothing",
+                remedy="check IZIN_TIMESTAMP_ROOTS; if they are right, ask İYS's support",
+            )
+        return ComparedFile(
+            own_hash=compared.own_hash,
+            only_at_iys=compared.only_at_iys,
+            only_here=compared.only_here,
+            timestamp_reply=reply,
+            timestamp_state=timestamp.state,
+            timestamped_at=timestamp.at,
+        )
+
+    async def _declare(self, brand: Brand, file: DailyFile) -> None:
+        """Declare that we agree; where İYS did not answer, look first whether it has it."""
+        reports = self.context.client.reports
+        agreement = await reports.agreement(brand.path, file.day)
+        is_same = agreement is not None and agreement.hash_value == file.hash_value
+        if agreement is None or not is_same or not file.is_equal:
+            problem = "İYS states another hash than that of the file which was compared"
+            await self._note(file, problem, _BACKOFF.longest)
+            return
+        if not agreement.is_agreed and not await reports.agree(brand.path, file.day):
+            await self._note(file, "İYS has no movements to agree with", _BACKOFF.longest)
+            return
+        await progress.agreed(self.context.ledger, file, now=self.context.clock())
+        _log.info("daily file agreed with", brand=file.brand_code, day=str(file.day))
+
+    async def _failed(self, file: DailyFile, error: CallError) -> None:
+        """Note that İYS refused a call or did not answer; H502: it shows the day no more."""
+        if _is_gone(error) and file.state is FileState.WAITING:
+            await Fetcher(context=self.context).gone(file)
+            return
+        _log.warning(
+            "daily file not fetched", brand=file.brand_code, day=str(file.day), error=str(error)
+        )
+        wait = _BACKOFF.after(file.attempts + 1)
+        await self._note(file, str(error), error.pause(wait))
+
+    async def _note(self, file: DailyFile, error: str, wait: timedelta) -> None:
+        at = self.context.clock() + wait
+        await progress.attempted(self.context.ledger, file, next_attempt_at=at, error=error)
+
+
+def _is_gone(error: CallError) -> bool:
+    """Whether İYS refused a call because it does not show the day any more."""
+    return any(one.code == _GONE for one in error.refusals)
+
+
+def _report(file: DailyFile, found: ComparedFile, entered: int) -> None:
+    log = _log.critical if found.only_at_iys else _log.info
+    log(
+        "daily file compared",
+        brand=file.brand_code,
+        day=str(file.day),
+        is_equal=found.own_hash == file.hash_value,
+        only_at_iys=found.only_at_iys,
+        only_here=found.only_here,
+        entered=entered,
+        timestamp=str(found.timestamp_state),
+    )

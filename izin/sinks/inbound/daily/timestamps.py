@@ -1,0 +1,72 @@
+"""Verify the time stamp of a day's hash (RFC 3161): who says that it was there, and when.
+
+Valid is a reply whose signature leads to a trusted root, whose certificate is one for time stamps,
+and which names the SHA-384 that İYS's file has. Without trusted roots nothing is verified.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography.x509 import Certificate, ObjectIdentifier, load_pem_x509_certificates
+from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+
+from izin.runtime.errors import SettingError
+from izin.sinks.ledger.daily.files import TimestampState
+
+_SHA_384 = ObjectIdentifier("2.16.840.1.101.3.4.2.2")
+
+
+class Timestamp(NamedTuple):
+    """What is known of a time stamp."""
+
+    state: TimestampState
+    at: datetime | None
+    """When it was made, as it says itself."""
+    error: str | None = None
+    """Why it is wrong."""
+
+
+def trusted_roots(file: Path | None) -> tuple[Certificate, ...]:
+    """Return the certificates in a file (PEM) of ``IZIN_TIMESTAMP_ROOTS``; none without a file.
+
+    Raises:
+        SettingError: it cannot be read, or has no certificate.
+    """
+    if file is None:
+        return ()
+    try:
+        return tuple(load_pem_x509_certificates(file.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"IZIN_TIMESTAMP_ROOTS names {file}, which has no certificates ({error}); name a file "
+            "with the roots of the time-stamp authority in PEM"
+        ) from error
+
+
+def verify(reply: bytes | None, hash_value: str, roots: Sequence[Certificate]) -> Timestamp:
+    """Return what is known of the ``reply`` (DER) over a SHA-384 in hex; None: İYS has none."""
+    if reply is None:
+        return Timestamp(TimestampState.MISSING, None)
+    try:
+        read = decode_timestamp_response(reply)
+        info = read.tst_info
+        at = info.gen_time
+    except ValueError:
+        return Timestamp(TimestampState.WRONG, None, "it is no time-stamp reply")
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    imprint = info.message_imprint
+    if imprint.hash_algorithm != _SHA_384 or imprint.message != bytes.fromhex(hash_value):
+        return Timestamp(TimestampState.WRONG, at, "it is of another hash")
+    if not roots:
+        return Timestamp(TimestampState.UNVERIFIED, at)
+    builder = VerifierBuilder(roots=list(roots))
+    try:
+        builder.build().verify(read, bytes.fromhex(hash_value))
+    except VerificationError:
+        # Its message is the error stack of OpenSSL.
+        return Timestamp(
+            TimestampState.WRONG, at, "it was altered, or no trusted root stands behind it"
+        )
+    return Timestamp(TimestampState.VERIFIED, at)

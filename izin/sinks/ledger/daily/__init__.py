@@ -1,0 +1,1 @@
+"""İYS's daily files in the ledger: how far each is, its lines, and their erasure."""

@@ -1,0 +1,112 @@
+"""The lines of one recipient in İYS's daily files: found, and erased with the history."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+
+from izin.consent.due_dates import TURKEY
+from izin.consent.model import ConsentKey
+from izin.iys.wire_format.daily_file import COLUMNS
+from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily.lines import FEW, packed, read, unpacked
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+
+ERASED = b"erased\n"
+"""What stands in place of an erased line."""
+_RECIPIENT, _RECIPIENT_TYPE, _TYPE = map(COLUMNS.index, ("recipient", "recipientType", "type"))
+_SQL = statements("daily")
+
+Shown = tuple[str, str]
+"""A movement that İYS showed: its key, and its creation date in ISO's notation."""
+_Place = tuple[int, date]
+"""Brand and day of a file."""
+
+
+async def erase(connection: Connection, shown: Iterable[Shown]) -> int:
+    """Erase the lines of movements from the files; return how many.
+
+    They are found by the day on which İYS showed them, for every line of a file is in the history
+    too. İYS's hash and its time stamp stay, and are of the file as it was.
+    """
+    keys = _by_file(shown)
+    count = 0
+    for file in await _locked(connection, keys):
+        erased = await _erase_from(connection, file, keys[file])
+        values = {"brand_code": file[0], "day": file[1], "count": erased}
+        await connection.execute(_SQL["redacted"], values)
+        count += erased
+    return count
+
+
+def _by_file(shown: Iterable[Shown]) -> dict[_Place, set[ConsentKey]]:
+    keys: dict[_Place, set[ConsentKey]] = {}
+    for text, created in shown:
+        key = ConsentKey.parse(text)
+        day = datetime.fromisoformat(created).astimezone(TURKEY).date()
+        keys.setdefault((key.brand_code, day), set()).add(key)
+    return keys
+
+
+async def _locked(connection: Connection, places: Iterable[_Place]) -> list[_Place]:
+    wanted = sorted(places)
+    if not wanted:
+        return []
+    values = {"brands": [brand for brand, _ in wanted], "days": [day for _, day in wanted]}
+    found = await (await connection.execute(_SQL["lock-days"], values)).fetchall()
+    return [(row["brand_code"], row["day"]) for row in found]
+
+
+async def _erase_from(connection: Connection, file: _Place, keys: set[ConsentKey]) -> int:
+    first, count = 0, 0
+    while True:
+        values = {"brand_code": file[0], "day": file[1], "first": first, "size": FEW}
+        rows = await (await connection.execute(_SQL["parts"], values)).fetchall()
+        if not rows:
+            return count
+        for row in rows:
+            content, erased = without(unpacked(row["content"]), keys)
+            if erased:
+                part = {"part": row["part"], "content": packed(content)}
+                await connection.execute(_SQL["rewrite-part"], values | part)
+            count += erased
+        first = rows[-1]["part"] + 1
+
+
+def without(content: bytes, keys: Iterable[ConsentKey]) -> tuple[bytes, int]:
+    """Return lines with those of ``keys`` erased, and how many these are."""
+    erased, lines = 0, content.splitlines(keepends=True)
+    for number, line in of_keys(lines, keys):
+        lines[number] = ERASED
+        erased += bool(line)
+    return b"".join(lines), erased
+
+
+def of_keys(lines: Sequence[bytes], keys: Iterable[ConsentKey]) -> Iterator[tuple[int, bytes]]:
+    """Yield the places (from 0) of the lines of ``keys``, with the lines."""
+    whose = {(key.recipient.lower(), str(key.recipient_type), str(key.channel)) for key in keys}
+    recipients = [recipient.encode() for recipient, _, _ in whose]
+    for number, line in enumerate(lines):
+        lower = line.lower()
+        if not any(one in lower for one in recipients):
+            continue
+        cells = line.decode("utf-8", "replace").rstrip("\r\n").split(",")
+        if len(cells) < len(COLUMNS):
+            continue
+        if (cells[_RECIPIENT].strip('" ').lower(), cells[_RECIPIENT_TYPE], cells[_TYPE]) in whose:
+            yield number, line
+
+
+async def find(ledger: Ledger, shown: Iterable[Shown]) -> list[Mapping[str, object]]:
+    """Return the lines of movements in the files, with brand and day."""
+    keys = _by_file(shown)
+    found: list[Mapping[str, object]] = []
+    for brand_code, day in sorted(keys):
+        file = await files.one(ledger, brand_code, day)
+        if file is None or file.lines is None:
+            continue
+        async for content in read(ledger, file):
+            lines = content.splitlines(keepends=True)
+            for _, line in of_keys(lines, keys[brand_code, day]):
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                found.append({"brand_code": brand_code, "day": day, "line": text})
+    return found

@@ -1,0 +1,401 @@
+"""İYS's file of a day is fetched, checked and compared, and what only it has enters from it."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from unittest.mock import AsyncMock, Mock
+
+import pytest
+from cryptography.x509 import load_pem_x509_certificates
+
+from izin.consent.due_dates import TURKEY
+from izin.iys.errors import UnreadableError
+from izin.iys.reports import DayReports
+from izin.iys.wire_format.consents import BrandPath
+from izin.iys.wire_format.daily_file import read_line
+from izin.sinks.inbound.daily import entering
+from izin.sinks.inbound.daily.loop import DailyFiles
+from izin.sinks.ledger.daily import files, progress, recipient_lines
+from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.sinks.ledger.privacy import export
+from izin.sinks.record.messages import Message
+from tests.integration.sinks.conftest import Izin
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    InMemoryTopic,
+    Killed,
+    SinkHarness,
+    a_phone,
+)
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
+from tests.support.simulator import IYS_CODE
+
+pytestmark = pytest.mark.database
+
+DAY = timedelta(days=1)
+LINE = f"2026-03-02 12:00:07,ab12,{a_phone(3)},BIREYSEL,MESAJ,RET,,IYS_WEB\n".encode()
+DONE = """INSERT INTO daily_files (brand_code, day, state, noted_at, next_attempt_at)
+SELECT %(brand)s, %(day)s::date - n, 'empty', now(), now() FROM generate_series(1, 9) AS n
+RETURNING day"""
+QUARTER = timedelta(minutes=15)
+
+
+async def noon(harness: SinkHarness, *, past: bool = True) -> date:
+    """Advance the clocks to the next noon in Turkey, so that no test is cut by midnight; return
+    its day. The days before are done, unless there is a ``past``.
+    """
+    local = harness.clock().astimezone(TURKEY)
+    at = datetime.combine(local.date() + DAY, time(12), TURKEY)
+    harness.advance(at - local)
+    harness.iys.post("settings", reportDelay=0)
+    if past:
+        await harness.ledger.fetch(DONE, {"brand": BRAND, "day": at.date()})
+    return at.date()
+
+
+def daily_of(harness: SinkHarness, **more: object) -> tuple[DailyFiles, InMemoryTopic]:
+    """Return what fetches the files, and the topic that it publishes to."""
+    topic = InMemoryTopic()
+    fields: dict[str, object] = {"available_from": time(6), "empty_date": "", **more}
+    return DailyFiles(context=harness.context, publisher=topic, **fields), topic  # type: ignore[arg-type]
+
+
+async def look(harness: SinkHarness, **more: object) -> list[Message]:
+    """Do what is due; return what is published."""
+    daily, topic = daily_of(harness, **more)
+    await daily.look()
+    return topic.messages
+
+
+async def file_of(harness: SinkHarness, day: date) -> DailyFile:
+    """Return the file of a day."""
+    found = await files.one(harness.ledger, BRAND, day)
+    assert found is not None
+    return found
+
+
+async def alerted(harness: SinkHarness) -> list[str]:
+    """Return the days whose files alert."""
+    return [one.channel for one in await harness.monitor.check() if one.stage == "daily"]
+
+
+async def a_day(harness: SinkHarness, *, pulled: bool = True) -> date:
+    """Have a day of two citizens, one consent of ours and one of the portal; return it."""
+    day = await noon(harness)
+    await harness.register_onay()
+    harness.iys.citizen("ONAY", a_phone(2), source="IYS_WEB_YENI")
+    harness.advance(A_SECOND * 2)
+    harness.iys.citizen("RET", a_phone(2))
+    harness.iys.other_writer("ONAY", a_phone(3), source="HS_ISLAK_IMZA")
+    if pulled:
+        await harness.pull()
+    harness.advance(DAY)
+    return day
+
+
+def altering(change: Callable[[bytes], bytes]) -> Callable[..., Awaitable[bool]]:
+    """Return what alters a file on its way."""
+    unaltered = DayReports.download
+
+    async def download(
+        self: DayReports, brand: BrandPath, day: date, write: Callable[[bytes], object]
+    ) -> bool:
+        return await unaltered(self, brand, day, lambda chunk: write(change(chunk)))
+
+    return download
+
+
+async def test_file_of_a_day_is_whole_equal_and_stamped(harness: SinkHarness, izin: Izin):
+    """All that its lines say was pulled: the same SHA-384, and nothing is published."""
+    day = await a_day(harness)
+    roots = load_pem_x509_certificates(harness.iys.timestamp_root())
+    assert not await look(harness, roots=tuple(roots))
+    file = await file_of(harness, day)
+    assert (file.state, file.is_equal, file.lines, file.entered) == ("compared", True, 4, 0)
+    assert (file.timestamp_state, file.agreed_at) == (TimestampState.VERIFIED, None)
+    assert file.total == 4
+    calls = harness.iys.calls("agreement")
+    assert not await look(harness)
+    assert harness.iys.calls("agreement") == calls
+    assert not await alerted(harness)
+    shown = await izin("iys", "daily", "show", "--brand", BRAND, "--day", day, "--output=json")
+    assert (json.loads(shown.stdout)["hash"], shown.exit_code) == (file.own_hash, 0)
+
+
+async def test_line_that_only_the_file_has_shuts_the_gate(
+    harness: SinkHarness, izin: Izin, tmp_path: Path
+):
+    """No push and no pull for a day: the opt-out enters from the file, and alerts."""
+    await harness.register_onay()
+    day = await noon(harness)
+    await harness.pull()
+    harness.iys.citizen("RET")
+    harness.advance(DAY)
+    published = await look(harness)
+    assert [one.topic for one in published] == ["consent-events-express"]
+    assert await harness.columns("registered", "may_send", "verified_by") == (
+        *("RET", False, "daily"),
+    )
+    file = await file_of(harness, day)
+    assert (file.is_equal, file.only_at_iys, file.entered) == (False, 1, 1)
+    assert await alerted(harness) == [str(day)]
+    where = ("--brand", BRAND, "--day", day)
+    refused = await izin("iys", "daily", "agree", *where, "--execute")
+    assert (refused.exit_code, "does not have the hash" in refused.output) == (3, True)
+    verified = await izin("iys", "daily", "verify", *where, "--output=json")
+    found = json.loads(verified.stdout)
+    assert (verified.exit_code, found["is_whole"], found["timestamp"]) == (1, True, "unverified")
+    (difference,) = found["differences"]
+    assert PHONE not in difference["line"]
+    assert "RET" in difference["line"]
+    shown = await izin("iys", "daily", "show", *where, "--write", tmp_path / "out")
+    csv = (tmp_path / "out" / f"{BRAND}-{day}.csv").read_bytes()
+    assert (shown.exit_code, hashlib.sha384(csv).hexdigest()) == (1, file.hash_value)
+    assert (tmp_path / "out" / f"{BRAND}-{day}.tsr").stat().st_mode & 0o777 == 0o600
+    # What is pulled later is ours, and the file is compared again.
+    await harness.pull()
+    await progress.order_fetch(harness.ledger, BRAND, day, now=harness.clock())
+    assert not await look(harness)
+    assert (await file_of(harness, day)).is_equal
+    assert not await alerted(harness)
+
+
+@pytest.mark.parametrize(("ago", "code"), [(0, 3), (1, 0), (7, 0), (8, 3)])
+async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin, ago: int, code: int):
+    """A day that is over, and no more than seven days ago; a worker fetches it at its next turn."""
+    day = files.today_in_turkey(datetime.now(UTC)) - DAY * ago
+    done = await izin("iys", "daily", "fetch", "--brand", BRAND, "--day", day)
+    assert done.exit_code == code
+    found = await files.one(harness.ledger, BRAND, day)
+    assert (found is None) is bool(code)
+    listed = await izin("iys", "daily", "list", "--output=json")
+    assert [one["state"] for one in json.loads(listed.stdout)] == ["waiting"] * (not code)
+    assert listed.exit_code == (1 if ago == 7 else 0)
+
+
+async def test_file_is_polled_until_it_is_complete(harness: SinkHarness):
+    """Queued, in progress, completed; before the morning nothing is asked."""
+    day = await a_day(harness)
+    daily, _ = daily_of(harness, available_from=time(13))
+    await daily.look()
+    assert await files.one(harness.ledger, BRAND, day) is None
+    harness.iys.post("settings", reportDelay=16 * 3600)
+    seen = []
+    for _ in range(3):
+        await look(harness)
+        seen.append((await file_of(harness, day)).process_status)
+        calls = harness.iys.calls("agreement")
+        await look(harness)
+        assert harness.iys.calls("agreement") == calls
+        harness.advance(QUARTER * 8)
+    assert seen == ["inprogress", "inprogress", "completed"]
+    assert (await file_of(harness, day)).state == "compared"
+
+
+async def test_day_without_movements_needs_no_file(harness: SinkHarness):
+    """Counts are asked for each type of recipient; a day that has none is not asked for again."""
+    await noon(harness, past=False)
+    await look(harness)
+    found = await files.since(harness.ledger, date.min)
+    assert {one.state for one in found} == {FileState.EMPTY}
+    assert len(found) == 7
+    assert harness.iys.calls("dayStatistics") == 14
+    assert harness.iys.calls("agreement") == 0
+
+
+async def test_204_of_a_counted_day_is_asked_again(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """İYS counts changes and has no file of them yet."""
+    day = await a_day(harness)
+    with monkeypatch.context() as patch:
+        patch.setattr(DayReports, "agreement", AsyncMock(return_value=None))
+        await look(harness)
+    file = await file_of(harness, day)
+    assert (file.state, "no file" in (file.error or "")) == ("waiting", True)
+    harness.advance(QUARTER * 5)
+    await look(harness)
+    assert (await file_of(harness, day)).state == "compared"
+
+
+@pytest.mark.parametrize("change", [lambda one: one[:-1], lambda one: one.replace(b"RET", b"xxx")])
+async def test_altered_file_is_not_stored(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]
+):
+    """Its hash is not İYS's: nothing of it enters, and it is fetched again."""
+    day = await a_day(harness, pulled=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(DayReports, "download", altering(change))
+        assert not await look(harness)
+    file = await file_of(harness, day)
+    assert (file.state, "SHA-384" in (file.error or "")) == ("waiting", True)
+    harness.advance(QUARTER * 5)
+    assert await look(harness)
+    assert (await file_of(harness, day)).state == "compared"
+
+
+async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarness):
+    """İYS cannot make it. On the second day a person is told; on the eighth it is lost."""
+    day = await a_day(harness)
+    harness.iys.inject_fault("agreement", status=503, times=None)
+    await look(harness)
+    assert not await alerted(harness)
+    harness.advance(DAY)
+    await look(harness)
+    assert await alerted(harness) == [str(day)]
+    harness.iys.clear_faults()
+    harness.iys.inject_fault("dayStatistics", status=422, code="H502", times=2)
+    harness.advance(DAY)
+    await look(harness)
+    assert (await file_of(harness, day)).state == "gone"
+
+
+async def test_day_out_of_the_window_is_not_asked_for(harness: SinkHarness):
+    """No worker ran for eight days: no call, and a person learns that the file is lost."""
+    day = await a_day(harness)
+    harness.iys.inject_fault("dayStatistics", status=503, times=1)
+    await look(harness)
+    harness.advance(DAY * 8)
+    await look(harness)
+    assert (await file_of(harness, day)).state == "gone"
+    assert await alerted(harness) == [str(day)]
+
+
+async def test_partner_without_right_waits_for_a_person(harness: SinkHarness):
+    """H353: agreementControl is missing. It is not asked every minute."""
+    day = await a_day(harness)
+    harness.iys.inject_fault("dayStatistics", status=403, code="H353", times=1)
+    await look(harness)
+    file = await file_of(harness, day)
+    assert "H353" in (file.error or "")
+    assert file.next_attempt_at >= harness.clock() + QUARTER - A_SECOND * 5
+
+
+class TornTopic(InMemoryTopic):
+    """A topic whose second message is the last thing that a process does."""
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        """Keep messages, and end the process at the second."""
+        await super().publish(messages)
+        if len(self.messages) > 1:
+            raise Killed
+
+
+async def test_killed_process_leaves_no_doubles(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """Killed after publishing the second of three lines: another process continues there."""
+    monkeypatch.setattr(entering, "_AT_ONCE", 1)
+    day = await noon(harness)
+    recipients = [a_phone(number) for number in (1, 2, 3)]
+    for one in recipients:
+        harness.iys.citizen("ONAY", one, source="IYS_WEB_YENI")
+        harness.advance(A_SECOND)
+    harness.advance(DAY)
+    daily, _ = daily_of(harness)
+    with pytest.raises(Killed):
+        await replace(daily, publisher=TornTopic()).look()  # type: ignore[arg-type]
+    file = await file_of(harness, day)
+    assert (file.state, file.entered_lines, file.entered) == ("fetched", 1, 1)
+    rest = await look(harness)
+    assert len(rest) == 2
+    file = await file_of(harness, day)
+    assert (file.state, file.entered_lines, file.entered) == ("compared", 3, 3)
+    seen = await harness.ledger.fetch("SELECT key FROM movements WHERE kind = 'observation'")
+    assert sorted(row["key"] for row in seen) == sorted(
+        str(a_key(recipient=one)) for one in recipients
+    )
+
+
+async def test_unreadable_line_is_a_dead_letter(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """It may be an opt-out; the other lines enter."""
+    day = await noon(harness)
+    harness.iys.citizen("RET", a_phone(2))
+    harness.iys.citizen("RET", a_phone(3))
+    harness.advance(DAY)
+    read = Mock(side_effect=[UnreadableError("no CSV"), read_line(LINE, empty_date="")])
+    monkeypatch.setattr(entering, "read_line", read)
+    topics = [one.topic for one in await look(harness)]
+    assert sorted(topics) == ["consent-events-dlq", "consent-events-express"]
+    assert (await file_of(harness, day)).state == "compared"
+
+
+async def agreed_at_iys(harness: SinkHarness, day: date) -> bool:
+    """Return whether İYS has our agreement with a day."""
+    path = BrandPath(iys_code=IYS_CODE, brand_code=BRAND)
+    found = await harness.context.client.reports.agreement(path, day)
+    return found is not None and found.is_agreed
+
+
+async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: Izin):
+    """Dry first; then once, with who ordered it in the history, though İYS did not answer."""
+    day = await a_day(harness)
+    await look(harness)
+    where = ("--brand", BRAND, "--day", day)
+    dry = await izin("iys", "daily", "agree", *where)
+    assert (dry.exit_code, "cannot be taken back" in " ".join(dry.output.split())) == (0, True)
+    await look(harness)
+    assert not await agreed_at_iys(harness, day)
+    assert (await izin("iys", "daily", "agree", *where, "--execute", "--by=ada")).exit_code == 0
+    harness.advance(A_SECOND)
+    harness.iys.inject_fault("agreementSave", drop="after")
+    await look(harness)
+    assert await agreed_at_iys(harness, day)
+    assert (await file_of(harness, day)).agreed_at is None
+    harness.advance(QUARTER)
+    await look(harness)
+    assert (await file_of(harness, day)).agreed_at is not None
+    assert harness.iys.calls("agreementSave") == 1
+    (act,) = await harness.ledger.fetch(
+        "SELECT data, customer_id FROM movements WHERE kind = 'act' AND source LIKE '%daily file%'"
+    )
+    assert (act["data"]["by"], act["customer_id"]) == ("ada", CUSTOMER)
+    again = await izin("iys", "daily", "agree", *where, "--execute")
+    assert (again.exit_code, "before" in again.output) == (3, True)
+
+
+@pytest.mark.parametrize(("pulled", "is_agreed"), [(True, True), (False, False)])
+async def test_brand_of_the_settings_agrees_where_equal(
+    harness: SinkHarness, pulled: bool, is_agreed: bool
+):
+    """Where both files have one hash, and never where a line differs."""
+    day = await a_day(harness, pulled=pulled)
+    await look(harness, agree_brands=frozenset({BRAND}))
+    assert await agreed_at_iys(harness, day) is is_agreed
+    assert ((await file_of(harness, day)).agreed_at is not None) is is_agreed
+
+
+async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
+    """They are found for their person, and go with the history; İYS's hash stays."""
+    day = await a_day(harness)
+    await look(harness)
+    exported = await export.export(harness.ledger, a_phone(2), customer=None)
+    (key,) = exported["keys"]
+    assert [one["line"].split(",")[5] for one in key["daily_files"]] == ["ONAY", "RET"]
+    rows = await harness.ledger.fetch(
+        "SELECT key, data ->> 'creation_date' AS created FROM movements"
+        " WHERE kind = 'observation' AND key = %(key)s",
+        {"key": key["key"]},
+    )
+    shown = [(row["key"], row["created"]) for row in rows]
+    async with harness.ledger.transaction() as connection:
+        assert await recipient_lines.erase(connection, shown) == 2
+    assert not await recipient_lines.find(harness.ledger, shown)
+    assert len(await recipient_lines.find(harness.ledger, [(str(a_key()), shown[0][1])])) == 1
+    file = await file_of(harness, day)
+    assert (file.redacted, file.is_equal) == (2, True)
+
+
+async def test_brand_of_another_account_is_left_to_it(harness: SinkHarness):
+    """Each account fetches the files of the brands that it serves."""
+    await harness.brand(replace(ACTIVE, account="other@example.com"))
+    harness.become("ada@example.com", "home")
+    await noon(harness, past=False)
+    await look(harness)
+    assert not await files.since(harness.ledger, date.min)
