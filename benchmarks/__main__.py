@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
+from benchmarks.daily.command import daily_file
 from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
 from benchmarks.gate.scrub import gate_scrub
@@ -66,6 +67,7 @@ register(
         "outbox": outbox,
         "connect": connect,
         "erasure": erasures,
+        "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
         "rate-limit": rate_limit,
         "simulator": simulator,

@@ -22,6 +22,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
+    "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
     "connect": ("connect",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
@@ -197,6 +198,8 @@ _ALL = (
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
     _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
+    _at_most("daily-file", "daily-file", 30, "s", "a million lines fetched, checked, compared"),
+    _at_most("daily-file-memory", "daily-file", 300, "MB", "of the process that does it"),
     _at_most(
         *("ledger-rebuild", "ledger-rebuild", 90, "s", "a million rows folded from the history")
     ),

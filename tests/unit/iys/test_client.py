@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -34,6 +34,7 @@ from izin.iys import (
     WithheldError,
 )
 from izin.iys.errors import Actor
+from izin.iys.reports import DayReports
 from izin.iys.transport.exchange import FOREIGN_ERRORS, Call, Method, translate
 from izin.iys.wire_format.error_envelope import _ERRORS, read_refusals
 from izin.runtime.settings import IysSettings
@@ -129,6 +130,7 @@ def an_item(status: Status = Status.ONAY) -> ConsentItem:
     )
 
 
+DAY = date(2026, 3, 2)
 CONNECTION = PushConnection(
     url="https://push.example.com/iys",
     type=Channel.EPOSTA,
@@ -152,15 +154,21 @@ METHODS: dict[str, Callable[[IysClient], Awaitable[Any]]] = {
     "unregister_push": lambda client: client.unregister_push(BRAND, CONNECTION),
     "brands": lambda client: client.brands(100001),
     "subscription": lambda client: client.subscription(100001),
+    "counts": lambda client: client.reports.counts(BRAND, DAY, RecipientType.BIREYSEL),
+    "agreement": lambda client: client.reports.agreement(BRAND, DAY),
+    "agree": lambda client: client.reports.agree(BRAND, DAY),
+    "timestamp": lambda client: client.reports.timestamp(BRAND, DAY),
+    "download": lambda client: client.reports.download(BRAND, DAY, bytearray().extend),
 }
-WRITING = {"add", "add_batch", "register_push", "unregister_push"}
+WRITING = {"add", "add_batch", "register_push", "unregister_push", "agree"}
 
 
 def test_every_method_of_the_client_is_covered():
     """A method that is not in the list would be covered by no rule."""
     public = {
         name
-        for name, _ in inspect.getmembers(IysClient, inspect.iscoroutinefunction)
+        for calls in (IysClient, DayReports)
+        for name, _ in inspect.getmembers(calls, inspect.iscoroutinefunction)
         if not name.startswith("_")
     }
 

@@ -40,7 +40,7 @@ DAY = timedelta(days=1)
 LINE = f"2026-03-02 12:00:07,ab12,{a_phone(3)},BIREYSEL,MESAJ,RET,,IYS_WEB\n".encode()
 DONE = """INSERT INTO daily_files (brand_code, day, state, noted_at, next_attempt_at)
 SELECT %(brand)s, %(day)s::date - n, 'empty', now(), now() FROM generate_series(1, 9) AS n
-RETURNING day"""
+ON CONFLICT DO NOTHING RETURNING day"""
 QUARTER = timedelta(minutes=15)
 
 
@@ -135,8 +135,9 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     await harness.pull()
     harness.iys.citizen("RET")
     harness.advance(DAY)
-    published = await look(harness)
+    published = await look(harness, agree_brands=frozenset({BRAND}))
     assert [one.topic for one in published] == ["consent-events-express"]
+    assert not await agreed_at_iys(harness, day)
     assert await harness.columns("registered", "may_send", "verified_by") == (
         *("RET", False, "daily"),
     )
@@ -164,80 +165,6 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     assert not await alerted(harness)
 
 
-@pytest.mark.parametrize(("ago", "code"), [(0, 3), (1, 0), (7, 0), (8, 3)])
-async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin, ago: int, code: int):
-    """A day that is over, and no more than seven days ago; a worker fetches it at its next turn."""
-    day = files.today_in_turkey(datetime.now(UTC)) - DAY * ago
-    done = await izin("iys", "daily", "fetch", "--brand", BRAND, "--day", day)
-    assert done.exit_code == code
-    found = await files.one(harness.ledger, BRAND, day)
-    assert (found is None) is bool(code)
-    listed = await izin("iys", "daily", "list", "--output=json")
-    assert [one["state"] for one in json.loads(listed.stdout)] == ["waiting"] * (not code)
-    assert listed.exit_code == (1 if ago == 7 else 0)
-
-
-async def test_file_is_polled_until_it_is_complete(harness: SinkHarness):
-    """Queued, in progress, completed; before the morning nothing is asked."""
-    day = await a_day(harness)
-    daily, _ = daily_of(harness, available_from=time(13))
-    await daily.look()
-    assert await files.one(harness.ledger, BRAND, day) is None
-    harness.iys.post("settings", reportDelay=16 * 3600)
-    seen = []
-    for _ in range(3):
-        await look(harness)
-        seen.append((await file_of(harness, day)).process_status)
-        calls = harness.iys.calls("agreement")
-        await look(harness)
-        assert harness.iys.calls("agreement") == calls
-        harness.advance(QUARTER * 8)
-    assert seen == ["inprogress", "inprogress", "completed"]
-    assert (await file_of(harness, day)).state == "compared"
-
-
-async def test_day_without_movements_needs_no_file(harness: SinkHarness):
-    """Counts are asked for each type of recipient; a day that has none is not asked for again."""
-    await noon(harness, past=False)
-    await look(harness)
-    found = await files.since(harness.ledger, date.min)
-    assert {one.state for one in found} == {FileState.EMPTY}
-    assert len(found) == 7
-    assert harness.iys.calls("dayStatistics") == 14
-    assert harness.iys.calls("agreement") == 0
-
-
-async def test_204_of_a_counted_day_is_asked_again(
-    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
-):
-    """İYS counts changes and has no file of them yet."""
-    day = await a_day(harness)
-    with monkeypatch.context() as patch:
-        patch.setattr(DayReports, "agreement", AsyncMock(return_value=None))
-        await look(harness)
-    file = await file_of(harness, day)
-    assert (file.state, "no file" in (file.error or "")) == ("waiting", True)
-    harness.advance(QUARTER * 5)
-    await look(harness)
-    assert (await file_of(harness, day)).state == "compared"
-
-
-@pytest.mark.parametrize("change", [lambda one: one[:-1], lambda one: one.replace(b"RET", b"xxx")])
-async def test_altered_file_is_not_stored(
-    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch, change: Callable[[bytes], bytes]
-):
-    """Its hash is not İYS's: nothing of it enters, and it is fetched again."""
-    day = await a_day(harness, pulled=False)
-    with monkeypatch.context() as patch:
-        patch.setattr(DayReports, "download", altering(change))
-        assert not await look(harness)
-    file = await file_of(harness, day)
-    assert (file.state, "SHA-384" in (file.error or "")) == ("waiting", True)
-    harness.advance(QUARTER * 5)
-    assert await look(harness)
-    assert (await file_of(harness, day)).state == "compared"
-
-
 async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarness):
     """İYS cannot make it. On the second day a person is told; on the eighth it is lost."""
     day = await a_day(harness)
@@ -252,27 +179,6 @@ async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarnes
     harness.advance(DAY)
     await look(harness)
     assert (await file_of(harness, day)).state == "gone"
-
-
-async def test_day_out_of_the_window_is_not_asked_for(harness: SinkHarness):
-    """No worker ran for eight days: no call, and a person learns that the file is lost."""
-    day = await a_day(harness)
-    harness.iys.inject_fault("dayStatistics", status=503, times=1)
-    await look(harness)
-    harness.advance(DAY * 8)
-    await look(harness)
-    assert (await file_of(harness, day)).state == "gone"
-    assert await alerted(harness) == [str(day)]
-
-
-async def test_partner_without_right_waits_for_a_person(harness: SinkHarness):
-    """H353: agreementControl is missing. It is not asked every minute."""
-    day = await a_day(harness)
-    harness.iys.inject_fault("dayStatistics", status=403, code="H353", times=1)
-    await look(harness)
-    file = await file_of(harness, day)
-    assert "H353" in (file.error or "")
-    assert file.next_attempt_at >= harness.clock() + QUARTER - A_SECOND * 5
 
 
 class TornTopic(InMemoryTopic):
@@ -360,17 +266,6 @@ async def test_agreement_is_declared_by_order_alone(harness: SinkHarness, izin: 
     assert (again.exit_code, "before" in again.output) == (3, True)
 
 
-@pytest.mark.parametrize(("pulled", "is_agreed"), [(True, True), (False, False)])
-async def test_brand_of_the_settings_agrees_where_equal(
-    harness: SinkHarness, pulled: bool, is_agreed: bool
-):
-    """Where both files have one hash, and never where a line differs."""
-    day = await a_day(harness, pulled=pulled)
-    await look(harness, agree_brands=frozenset({BRAND}))
-    assert await agreed_at_iys(harness, day) is is_agreed
-    assert ((await file_of(harness, day)).agreed_at is not None) is is_agreed
-
-
 async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
     """They are found for their person, and go with the history; İYS's hash stays."""
     day = await a_day(harness)
@@ -392,10 +287,100 @@ async def test_lines_of_erased_history_are_erased(harness: SinkHarness):
     assert (file.redacted, file.is_equal) == (2, True)
 
 
-async def test_brand_of_another_account_is_left_to_it(harness: SinkHarness):
-    """Each account fetches the files of the brands that it serves."""
+async def test_file_is_polled_until_it_is_complete(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """Not before the morning; then none yet, in progress, completed; each asked for in its turn."""
+    day = await a_day(harness)
+    await look(harness, available_from=time(13))
+    assert await files.one(harness.ledger, BRAND, day) is None
+    with monkeypatch.context() as patch:
+        patch.setattr(DayReports, "agreement", AsyncMock(return_value=None))
+        await look(harness)
+    file = await file_of(harness, day)
+    assert (file.state, "no file" in (file.error or "")) == ("waiting", True)
+    harness.iys.post("settings", reportDelay=16 * 3600)
+    seen = []
+    for _ in range(2):
+        harness.advance(QUARTER * 8)
+        await look(harness)
+        seen.append((await file_of(harness, day)).process_status)
+        calls = harness.iys.calls("agreement")
+        await look(harness)
+        assert harness.iys.calls("agreement") == calls
+    assert seen == ["inprogress", "completed"]
+    assert (await file_of(harness, day)).state == "compared"
+
+
+async def test_day_without_movements_needs_no_file(harness: SinkHarness):
+    """Only counts are asked for, once; and those of another account's brand by that account."""
+    await noon(harness, past=False)
+    served = harness.context
     await harness.brand(replace(ACTIVE, account="other@example.com"))
     harness.become("ada@example.com", "home")
-    await noon(harness, past=False)
     await look(harness)
     assert not await files.since(harness.ledger, date.min)
+    harness.context = served
+    harness.become("other@example.com", None)
+    for _ in range(2):
+        await look(harness)
+        found = await files.since(harness.ledger, date.min)
+        assert [one.state for one in found] == [FileState.EMPTY] * 7
+        assert harness.iys.calls("dayStatistics") == 14
+    assert harness.iys.calls("agreement") == 0
+
+
+async def test_altered_file_is_not_stored(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch):
+    """A byte less, or other letters: nothing of it enters, and it is fetched again."""
+    day = await a_day(harness, pulled=False)
+    changes: list[Callable[[bytes], bytes]] = [
+        lambda one: one[:-1],
+        lambda one: one.replace(b"RET", b"xxx"),
+    ]
+    for change in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(DayReports, "download", altering(change))
+            assert not await look(harness)
+        file = await file_of(harness, day)
+        assert (file.state, "SHA-384" in (file.error or "")) == ("waiting", True)
+        harness.advance(QUARTER * 5)
+    assert await look(harness)
+    assert (await file_of(harness, day)).state == "compared"
+
+
+async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness):
+    """H353: agreementControl is missing. It is not asked every minute, nor after the window."""
+    day = await a_day(harness)
+    harness.iys.inject_fault("dayStatistics", status=403, code="H353", times=1)
+    await look(harness)
+    file = await file_of(harness, day)
+    assert "H353" in (file.error or "")
+    assert file.next_attempt_at >= harness.clock() + QUARTER - A_SECOND * 5
+    harness.advance(DAY * 8)
+    await harness.ledger.fetch(DONE, {"brand": BRAND, "day": day + DAY * 9})
+    await look(harness)
+    assert (await file_of(harness, day)).state == "gone"
+    assert harness.iys.calls("dayStatistics") == 1
+    assert await alerted(harness) == [str(day)]
+
+
+async def test_brand_of_the_settings_agrees_where_equal(harness: SinkHarness):
+    """By itself, and once."""
+    day = await a_day(harness)
+    await look(harness, agree_brands=frozenset({BRAND}))
+    assert await agreed_at_iys(harness, day)
+    assert (await file_of(harness, day)).agreed_at is not None
+
+
+async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin):
+    """A day that is over, and no more than seven days ago; a worker fetches it at its next turn."""
+    today = files.today_in_turkey(datetime.now(UTC))
+    for ago, code in ((0, 3), (1, 0), (7, 0), (8, 3)):
+        day = today - DAY * ago
+        done = await izin("iys", "daily", "fetch", "--brand", BRAND, "--day", day)
+        assert done.exit_code == code
+    listed = await izin("iys", "daily", "list", "--output=json")
+    assert [one["day"] for one in json.loads(listed.stdout)] == [
+        str(today - DAY * ago) for ago in (1, 7)
+    ]
+    assert listed.exit_code == 1

@@ -7,6 +7,7 @@ from prometheus_client import generate_latest
 
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
+from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
@@ -140,3 +141,17 @@ def test_unforeseen_field_error_is_counted_by_code():
     metrics.unforeseen("H121")
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page
+
+
+def test_daily_files_are_shown_by_state_and_side():
+    """And a state that no file is in any more is not shown."""
+    metrics = Metrics()
+    fields = {"brand_code": 100001, "only_at_iys": 0, "only_here": 0}
+    late = StateCount(state="waiting", files=2, **fields)
+    done = StateCount(state="compared", files=5, **fields | {"only_at_iys": 3})
+    metrics.show_daily_files([late, done])
+    page = generate_latest(metrics.registry).decode().splitlines()
+    assert 'izin_daily_files{brand="100001",state="waiting"} 2.0' in page
+    assert 'izin_daily_file_differences{brand="100001",side="iys"} 3.0' in page
+    metrics.show_daily_files([done])
+    assert 'state="waiting"' not in generate_latest(metrics.registry).decode()

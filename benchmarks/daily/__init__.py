@@ -1,0 +1,1 @@
+"""İYS's daily file of a large day: fetched, checked and compared."""

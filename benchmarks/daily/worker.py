@@ -1,0 +1,87 @@
+"""``python -m benchmarks.daily.worker``: one look at the daily files, in a process of its own.
+
+The settings are in the environment. Prints what it took as JSON.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
+
+import uvloop
+
+from benchmarks.daily.day import BRAND, yesterday
+from benchmarks.process_usage import cpu_seconds, peak_megabytes
+from izin.iys import InMemoryTokenStore, IysClient, Pace, TokenAuth
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.sinks.inbound.daily.loop import DailyFiles
+from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import Message, TopicMessages
+
+_MINUTE = timedelta(minutes=1)
+
+
+class _Unused:
+    """A publisher of nothing: every line is known."""
+
+    async def publish(self, messages: Iterable[Message]) -> None:
+        """Refuse messages."""
+        if any(True for _ in messages):
+            raise RuntimeError("a line of the file is not in the history")
+
+
+async def look() -> dict[str, object]:
+    """Do what is due, and return what it took."""
+    iys = IysSettings()
+    async with Ledger(LedgerSettings(), owner=1) as ledger:
+        pacer = LedgerPacer(ledger, Pace(rate=iys.requests_per_second), address="bench")
+        await pacer.begin()
+        auth = TokenAuth(iys, InMemoryTokenStore())
+        async with IysClient(iys, auth=auth, pacer=pacer) as client:
+            context = OutboundContext(
+                ledger=ledger,
+                client=client,
+                topic_messages=TopicMessages(Codec(), KafkaSettings().topics),
+                clock=lambda: datetime.now(UTC),
+                pacer=pacer,
+                lease_owner=LeaseOwner(owner=ledger.owner, lease=_MINUTE, call_within=_MINUTE / 4),
+                result_delay=_MINUTE,
+                unforeseen=lambda _code: None,
+            )
+            daily = DailyFiles(
+                context=context,
+                publisher=_Unused(),  # type: ignore[arg-type]
+                available_from=time_of_day(),
+                empty_date="",
+            )
+            began = time.perf_counter()
+            await daily.look()
+            seconds = time.perf_counter() - began
+        file = await files.one(ledger, BRAND, yesterday())
+    if file is None:
+        raise RuntimeError("the day was not noted")
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds(os.getpid()),
+        "peak_megabytes": peak_megabytes(os.getpid()),
+        "lines": file.lines,
+        "is_equal": file.is_equal,
+        "timestamp": str(file.timestamp_state),
+    }
+
+
+def main() -> None:
+    """Look once."""
+    json.dump(uvloop.run(look()), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
