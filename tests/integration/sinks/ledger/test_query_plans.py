@@ -101,7 +101,7 @@ async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
 
 
 async def test_history_of_a_key_is_found_by_index(database_url: str):
-    """In every month's partition; and breaches, without a scan."""
+    """In every month's partition; breaches, and what İYS showed on a day, without a scan."""
     async with sink_fixture(database_url, KafkaSettings(), keys=0) as ledger:
         await ledger.ingest(ledger.decisions(20_000))
         async with ledger.ledger.session() as connection:
@@ -111,6 +111,7 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
             ("movements", "known", {"keys": ["x"], "sources": ["y"], "since": NOW}),
             ("movements", "decisions-of", {"keys": ["x"]}),
             ("deadlines", "breaches", {}),
+            ("daily", "has-own", {"brand": "100001", "first": "2026-03-02", "end": "2026-03-03"}),
         ):
             plan = await plan_of(ledger, file, name, more)
             assert not {one for one in scanned(plan) if one.startswith("movements")}, name

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
+from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.ledger.unit_of_work import UnitOfWork
@@ -40,6 +41,19 @@ async def written(
         await append.append(connection, facts, now=now)
 
 
+async def with_daily_files(ledger: Ledger, *days: date) -> None:
+    """Note İYS's files of these days, each on its day."""
+    brand = "INSERT INTO brands (brand_code, iys_code, customer_id, name, updated_at) VALUES"
+    async with ledger.transaction() as connection:
+        await connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
+        await connection.execute(f"{brand} (1, 1, 'acme', 'One', now())".encode())
+        await connection.execute(
+            "INSERT INTO daily_files (brand_code, day, state, noted_at, next_attempt_at)"
+            " SELECT 1, d, 'empty', d, d FROM unnest(%(days)s::date[]) AS d",
+            {"days": list(days)},
+        )
+
+
 async def acts_on(ledger: Ledger, month: date) -> list[dict[str, str]]:
     """Return the acts of people on a month, from the history."""
     rows = await ledger.fetch(
@@ -67,9 +81,13 @@ async def faults(ledger: Ledger, file: Path) -> list[str]:
 
 
 async def test_drop_expired_month_leaves_a_history_that_verifies(ledger: Ledger, file: Path):
-    """It starts from the last link of what was dropped, once that is anchored outside."""
+    """It starts from the last link of what was dropped, once that is anchored outside. The daily
+    files that were noted in the month go with it.
+    """
+    await with_daily_files(ledger, JANUARY + timedelta(9), FEBRUARY + timedelta(9))
     (gone,) = await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
     assert gone.month == JANUARY
+    assert [one.day.month for one in await files.since(ledger, JANUARY)] == [2]
     kept = [one.month for one in await retention.months(ledger)]
     assert kept == [FEBRUARY, MARCH, LATER.date().replace(day=1)]
     assert await faults(ledger, file) == [
