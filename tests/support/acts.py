@@ -41,6 +41,8 @@ ACTS: Mapping[str, str] = {
     "deadlines rule-again": "count terms again",
     "iys release": "release opt-outs",
     "iys withdraw": "withdraw opt-outs",
+    "iys sweep start": "start sweep",
+    "iys sweep stop": "stop sweep",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -73,6 +75,8 @@ OTHERS: Mapping[str, str] = {
     "dead-letters show": READS,
     "rate-limits": READS,
     "iys list": READS,
+    "iys sweep status": READS,
+    "iys counts": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
@@ -103,10 +107,12 @@ OTHERS: Mapping[str, str] = {
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Yield every command of the command line with its words."""
-    group = typer.main.get_command(app)
+    yield from _inside(typer.main.get_command(app))
+
+
+def _inside(group: click.Command, *words: str) -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
-        inner = getattr(command, "commands", None)
-        if inner is None:
-            yield name, command
+        if hasattr(command, "commands"):
+            yield from _inside(command, *words, name)
         else:
-            yield from ((f"{name} {word}", one) for word, one in inner.items())
+            yield " ".join((*words, name)), command

@@ -18,6 +18,7 @@ from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.ledger.sweep import register_counts, sweeps
 from izin.sinks.monitor.metrics import Metrics
 
 CONNECTIONS = 2
@@ -56,6 +57,8 @@ class LedgerFigures:
         margins = await deadlines.margins(self.ledger, now=now)
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
+        swept = await sweeps.latest(self.ledger)
+        counted = await register_counts.latest(self.ledger)
         missing = await sequences.missing(self.ledger, self.topics)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
@@ -64,6 +67,8 @@ class LedgerFigures:
         self.metrics.show_deadlines(margins, now=now)
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)
+        self.metrics.show_sweeps(swept)
+        self.metrics.show_register(counted)
         self.metrics.show_missing(missing)
         self.metrics.read_at.set(now.timestamp())
 
