@@ -66,8 +66,10 @@ class SweepUse:
 
     @property
     def used(self) -> float:
-        """The share of its requests that it made, in percent."""
-        return 100 * self.requests / self.slots
+        """The share of its requests that it made, in percent. Turns missed before the first
+        request are made up.
+        """
+        return min(100.0, 100 * self.requests / self.slots)
 
 
 def sweep(

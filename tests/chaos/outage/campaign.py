@@ -53,6 +53,8 @@ DAY = 24 * HOUR
 REJECTED_WITHIN = 2.9 * DAY
 """Of ten days down: İYS shows the last seven."""
 RATE = 2.0
+_BEFORE = 120.0
+"""Seconds for which the sinks run before they are down: both streams are pulled."""
 _GIVEN_AT = BEGINS_AT - timedelta(days=30)
 _TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 _EVERY = 5.0
@@ -128,11 +130,11 @@ class VirtualOutage:
         async with self._sinks.ledger() as ledger:
             await self._fill(ledger)
             self._sinks.start_all()
-            await asyncio.sleep(HOUR)
+            await asyncio.sleep(_BEFORE)
             await self._sinks.end()
             self.on_progress("down")
             await self._reject()
-            await asyncio.sleep(max(0.0, HOUR + self.days * DAY - self.loop.time()))
+            await asyncio.sleep(max(0.0, _BEFORE + self.days * DAY - self.loop.time()))
             self.on_progress("back")
             order = asyncio.create_task(self._order(ledger))
             self._sinks.start_all()

@@ -1,6 +1,7 @@
 """A small outage, and the checks can fail."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,11 @@ def test_rejections_during_an_outage_are_found_on_the_return(database_url: str):
     """No pull shows them any more; nothing else is shut."""
     found = virtual.run(
         lambda loop: VirtualOutage(
-            loop=loop, database_url=database_url, keys=3000, rejections=20
+            loop=loop,
+            database_url=database_url,
+            keys=3000,
+            rejections=20,
+            poll_interval=timedelta(minutes=1),
         ).run()
     )
     assert found.unexplained == ()

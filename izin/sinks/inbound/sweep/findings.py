@@ -14,7 +14,7 @@ from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.record.consent_row import ConsentRow
 
 
-class Finding(StrEnum):
+class KeyFinding(StrEnum):
     """What a key's answer means."""
 
     SHUT = "shut"
@@ -34,22 +34,22 @@ def is_as_known(key: SweptKey, *, is_approved: bool) -> bool:
 
 def finding(
     key: SweptKey, row: ConsentRow | None, *, is_approved: bool, queried_at: datetime
-) -> Finding:
+) -> KeyFinding:
     """Return what an answer means that is not as known; ``row`` is the key's, locked.
 
     What moved since İYS was asked is not judged: a consent that it took a moment ago was not there
     yet when it answered.
     """
     if row is None or row.is_open or _has_moved(key, row, queried_at):
-        return Finding.SKIPPED
+        return KeyFinding.SKIPPED
     is_due = row.action is not Action.NOTHING
     if not is_approved:
         is_opting_out = row.desired_status == Status.RET and is_due
-        return Finding.SKIPPED if is_opting_out else Finding.SHUT
+        return KeyFinding.SKIPPED if is_opting_out else KeyFinding.SHUT
     if is_due:
-        return Finding.SKIPPED
+        return KeyFinding.SKIPPED
     is_opted_out = Status.RET in {row.desired_status, row.registered}
-    return Finding.ASKED if is_opted_out or row.latest_ret_at is not None else Finding.FOUND
+    return KeyFinding.ASKED if is_opted_out or row.latest_ret_at is not None else KeyFinding.FOUND
 
 
 def may_be_asked(key: SweptKey, row: ConsentRow, *, queried_at: datetime) -> bool:

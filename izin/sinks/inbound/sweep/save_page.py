@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from izin.consent.next_action import Registered
-from izin.sinks.inbound.sweep.findings import Finding, finding, is_as_known, may_be_asked
+from izin.sinks.inbound.sweep.findings import KeyFinding, finding, is_as_known, may_be_asked
 from izin.sinks.inbound.sweep.page_query import SweptPage
 from izin.sinks.ledger.history.acts import sweep_key
 from izin.sinks.ledger.history.append import Movement
@@ -23,7 +23,7 @@ from izin.sinks.record import apply
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, to_sweep_query
 
-_FIRST = (Finding.SHUT, Finding.ASKED, Finding.FOUND)
+_FIRST = (KeyFinding.SHUT, KeyFinding.ASKED, KeyFinding.FOUND)
 """In which order findings are written."""
 
 
@@ -68,21 +68,21 @@ async def save_page(
 def _write(  # noqa: PLR0913, PLR0917 - the row, what was found of it, and what rules it
     changes: UnitOfWork,
     row: ConsentRow,
-    found: Finding,
+    found: KeyFinding,
     page: SweptPage,
     brand: Brand,
     context: OutboundContext,
 ) -> None:
     """Write what was found of a row; what is queried alone is ruled by that answer."""
-    if found is Finding.ASKED:
+    if found is KeyFinding.ASKED:
         changes.put(row, to_sweep_query(row, changes.now))
         return
     shown = status_answer.observation_of_many(
-        approved=found is Finding.FOUND, queried_at=page.queried_at
+        approved=found is KeyFinding.FOUND, queried_at=page.queried_at
     )
     changes.add_movement(status_answer.observation(row, shown, changes.now))
     observed = apply.observed(row, shown)
-    if found is Finding.SHUT:
+    if found is KeyFinding.SHUT:
         changes.put(row, to_sweep_query(observed, changes.now))
     else:
         status_answer.rule(changes, row, observed, brand, calendar=context.ledger.calendar)
@@ -106,16 +106,16 @@ def _is_confirmed(registered: str, page: SweptPage, key: str) -> bool:
 
 
 def _counts(
-    findings: Iterable[Finding], page: SweptPage, *, confirmed: int, alone: int
+    findings: Iterable[KeyFinding], page: SweptPage, *, confirmed: int, alone: int
 ) -> SweepCounts:
     counted = Counter(findings)
     return SweepCounts(
         queried=len(page.keys),
         confirmed=confirmed,
-        shut=counted[Finding.SHUT],
-        found=counted[Finding.FOUND],
-        asked=counted[Finding.ASKED] + alone,
-        skipped=counted[Finding.SKIPPED],
+        shut=counted[KeyFinding.SHUT],
+        found=counted[KeyFinding.FOUND],
+        asked=counted[KeyFinding.ASKED] + alone,
+        skipped=counted[KeyFinding.SKIPPED],
         refused=len(page.refused),
     )
 

@@ -66,7 +66,7 @@ class Sweeper:
             return False
         async with context.ledger.transaction() as connection:
             brand = (await brands.of_codes(connection, {found.brand_code}))[found.brand_code]
-        await _Run(sweeper=self, brand=brand, sweep=found).run()
+        await _SweepRun(sweeper=self, brand=brand, sweep=found).run()
         return True
 
     async def _start_scheduled(self) -> None:
@@ -80,7 +80,7 @@ class Sweeper:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
+class _SweepRun:
     """The run of one sweep, until it ends, waits, or another one goes first."""
 
     sweeper: Sweeper

@@ -126,7 +126,7 @@ async def start_after_gap(ledger: Ledger, brand_code: int, *, now: datetime) -> 
     return whether it was needed.
 
     One that began within İYS's window sees whatever happened before it. An older one that is still
-    open has passed keys since, and begins anew.
+    open has passed keys since, and starts over.
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "since": now - WINDOW}

@@ -133,6 +133,8 @@ async def test_opt_out_beyond_pull_window_is_found_by_a_sweep(harness: SinkHarne
     await harness.pull_and_ingest()
     assert await harness.columns("registered", "may_send") == ("ONAY", True)
     assert await harness.sweep()
+    assert await harness.columns("registered", "may_send") == ("NOT_ONAY", False)
+    assert await harness.swept_querier.query_swept()
     assert await harness.columns("registered", "may_send") == ("RET", False)
     await harness.pull_and_ingest()
     (sweep,) = await sweeps.latest(harness.ledger)

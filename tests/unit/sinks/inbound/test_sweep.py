@@ -9,7 +9,7 @@ import pytest
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import State
 from izin.sinks.inbound.sweep.budget import RequestBudget
-from izin.sinks.inbound.sweep.findings import Finding, finding, is_as_known, may_be_asked
+from izin.sinks.inbound.sweep.findings import KeyFinding, finding, is_as_known, may_be_asked
 from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.record.consent_row import ConsentRow, is_swept, to_sweep_query
 from izin.sinks.record.state_change import first_row
@@ -54,19 +54,19 @@ def test_only_onay_on_one_side_alone_is_a_difference(registered: Registered, is_
 @pytest.mark.parametrize(
     ("columns", "found"),
     [
-        ({}, Finding.SHUT),
-        ({"desired_status": None}, Finding.SHUT),
-        ({"state": State.EXPIRED}, Finding.SHUT),
-        ({"state": State.PENDING, "action": Action.SEND}, Finding.SHUT),
-        ({"state": State.UNKNOWN, "action": Action.QUERY}, Finding.SHUT),
-        ({"desired_status": "RET"}, Finding.SHUT),
-        ({"desired_status": "RET", "action": Action.SEND}, Finding.SKIPPED),
-        ({"onay_open": True}, Finding.SKIPPED),
-        ({"ret_open": True}, Finding.SKIPPED),
-        ({"registered_at": NOON}, Finding.SKIPPED),
+        ({}, KeyFinding.SHUT),
+        ({"desired_status": None}, KeyFinding.SHUT),
+        ({"state": State.EXPIRED}, KeyFinding.SHUT),
+        ({"state": State.PENDING, "action": Action.SEND}, KeyFinding.SHUT),
+        ({"state": State.UNKNOWN, "action": Action.QUERY}, KeyFinding.SHUT),
+        ({"desired_status": "RET"}, KeyFinding.SHUT),
+        ({"desired_status": "RET", "action": Action.SEND}, KeyFinding.SKIPPED),
+        ({"onay_open": True}, KeyFinding.SKIPPED),
+        ({"ret_open": True}, KeyFinding.SKIPPED),
+        ({"registered_at": NOON}, KeyFinding.SKIPPED),
     ],
 )
-def test_absence_of_a_believed_onay_shuts_the_gate(columns: dict[str, Any], found: Finding):
+def test_absence_of_a_believed_onay_shuts_the_gate(columns: dict[str, Any], found: KeyFinding):
     """But for an opt-out on its way, and what moved since İYS was asked."""
     row = a_row(**columns)
     assert finding(as_read(row), row, is_approved=False, queried_at=NOON) is found
@@ -75,17 +75,17 @@ def test_absence_of_a_believed_onay_shuts_the_gate(columns: dict[str, Any], foun
 @pytest.mark.parametrize(
     ("columns", "found"),
     [
-        ({"registered": "UNKNOWN"}, Finding.FOUND),
-        ({"registered": "NONE", "desired_status": None}, Finding.FOUND),
-        ({"registered": "RET"}, Finding.ASKED),
-        ({"registered": "NONE", "desired_status": "RET"}, Finding.ASKED),
-        ({"registered": "NOT_ONAY", "latest_ret_at": BEFORE}, Finding.ASKED),
-        ({"registered": "UNKNOWN", "action": Action.SEND}, Finding.SKIPPED),
-        ({"registered": "UNKNOWN", "action": Action.QUERY}, Finding.SKIPPED),
-        ({"registered": "RET", "onay_open": True}, Finding.SKIPPED),
+        ({"registered": "UNKNOWN"}, KeyFinding.FOUND),
+        ({"registered": "NONE", "desired_status": None}, KeyFinding.FOUND),
+        ({"registered": "RET"}, KeyFinding.ASKED),
+        ({"registered": "NONE", "desired_status": "RET"}, KeyFinding.ASKED),
+        ({"registered": "NOT_ONAY", "latest_ret_at": BEFORE}, KeyFinding.ASKED),
+        ({"registered": "UNKNOWN", "action": Action.SEND}, KeyFinding.SKIPPED),
+        ({"registered": "UNKNOWN", "action": Action.QUERY}, KeyFinding.SKIPPED),
+        ({"registered": "RET", "onay_open": True}, KeyFinding.SKIPPED),
     ],
 )
-def test_onay_beside_any_opt_out_is_only_asked_about(columns: dict[str, Any], found: Finding):
+def test_onay_beside_any_opt_out_is_only_asked_about(columns: dict[str, Any], found: KeyFinding):
     """Whatever is due for the key reads İYS's answer itself."""
     row = a_row(**columns)
     assert finding(as_read(row), row, is_approved=True, queried_at=NOON) is found
@@ -103,8 +103,8 @@ def test_key_that_changed_since_it_was_read_is_not_judged(columns: dict[str, Any
     """Nor is one that was erased."""
     key = as_read(a_row())
     values: dict[str, Any] = {"is_approved": False, "queried_at": NOON}
-    assert finding(key, a_row(**columns), **values) is Finding.SKIPPED
-    assert finding(key, None, **values) is Finding.SKIPPED
+    assert finding(key, a_row(**columns), **values) is KeyFinding.SKIPPED
+    assert finding(key, None, **values) is KeyFinding.SKIPPED
 
 
 @pytest.mark.parametrize(
