@@ -34,6 +34,7 @@ from benchmarks.sink.erasure import erasures
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.sink.sweep import sweep
 from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
 from benchmarks.webhooks.throughput import webhook_throughput
@@ -69,6 +70,7 @@ register(
         "erasure": erasures,
         "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
+        "sweep": sweep,
         "rate-limit": rate_limit,
         "simulator": simulator,
         "webhooks": webhook_latency,

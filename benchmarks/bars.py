@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
     "connect": ("connect",),
+    "sweep": ("sweep",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
     "rate-limit-degraded": (
@@ -46,6 +47,7 @@ OTHER_RUNS = {
     "chaos-order": "make chaos STAGE=order",
     "chaos-sink": "make chaos STAGE=sink",
     "chaos-days": "make chaos STAGE=days",
+    "chaos-outage": "make chaos STAGE=outage",
     "chaos-webhooks": "make chaos STAGE=webhooks",
     "chaos-gate": "make chaos STAGE=gate",
     "mutants": "make mutants",
@@ -205,6 +207,9 @@ _ALL = (
     ),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
+    _at_least(
+        "sweep-slots", "sweep", 99, "%", "of its requests that a sweep of a million keys makes"
+    ),
     _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),
     _at_least("rate-limit-settled", "rate-limit", 95, "%", "of what İYS lets settle, with jitter"),
     _at_most("rate-limit-h124", "rate-limit", 1, "", "over the limit in 100,000, with jitter"),
@@ -261,6 +266,11 @@ _ALL = (
     _at_most("gate-wrong-yes", "chaos-gate", 0, "", "yes after an opt-out, or without İYS"),
     _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
+    _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
+    _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
+    _at_most(
+        "outage-unexplained", "chaos-outage", 0, "", "gates shut without reason, limits passed"
+    ),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )
 

@@ -7,10 +7,11 @@ whose result is not a success, counts as an error; CPU time is the simulator's o
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path as FilePath
 from time import perf_counter
 
@@ -161,14 +162,23 @@ def fill(state: FilePath, records: int) -> int:
     simulator.directory.add_brand(Brand(code=CODE, iys_code=CODE, name="Bench"))
     register = Register(database, CODE)
     second = int(datetime.now(UTC).timestamp()) - 86_400
-    for first in range(register.size, records, _FILL_BATCH):
-        numbers = range(first, min(first + _FILL_BATCH, records))
-        consents = [_consent(number, wire_text(second - 60)) for number in numbers]
-        origin = Origin(path=WritePath.BATCH, client="bench", request_id=f"fill-{first}")
-        context = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
-        register.save_all(list(enumerate(consents)), {}, context)
+    numbers = range(register.size, records)
+    save_consents(
+        register, (_consent(number, wire_text(second - 60)) for number in numbers), second
+    )
     database.close()
     return register.size
+
+
+def save_consents(register: Register, consents: Iterable[Consent], second: int) -> None:
+    """Write consents of different keys, new to ``register``, without the API; their creation date
+    is ``second`` (Unix time).
+    """
+    waiting = iter(consents)
+    while some := list(islice(waiting, _FILL_BATCH)):
+        origin = Origin(path=WritePath.BATCH, client="bench", request_id=f"fill-{register.size}")
+        context = SaveContext(second=second, occurred_at=second * 1000, origin=origin)
+        register.save_all(list(enumerate(some)), {}, context)
 
 
 def _consent(number: int, date: str) -> Consent:

@@ -16,7 +16,7 @@ def stopping_on_signals() -> asyncio.Event:
     return stopping
 
 
-async def cancel_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel ``tasks``, repeatedly, until all of them have ended.
 
     Once is not enough: a task may take the cancellation for its own time-out, as

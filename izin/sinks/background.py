@@ -1,5 +1,6 @@
 """What a sink worker runs beside the outbound loops, by name."""
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,8 @@ from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
+from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
 from izin.sinks.ingest.receipts import ReceiptIngester
@@ -28,6 +31,7 @@ from izin.sinks.monitor.erasures import Eraser
 from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
+from izin.sinks.monitor.register_counts import RegisterCounter
 from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.outbox_relay import OutboxRelay
@@ -64,7 +68,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs beside the outbound loops, by name."""
     kafka, sink, context = parts.kafka, parts.sink, parts.context
     ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
-    puller = _puller(parts)
+    puller, sweeper = _puller(parts), _sweeper(parts)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
@@ -87,8 +91,10 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,
+        "register counts": RegisterCounter(context=context).run,
         "pull": lambda: puller.run(sink.poll_interval),
         **_daily_files(parts),
+        "sweep": lambda: sweeper.run(sink.poll_interval),
         **_ends(parts),
     }
     if sink.push_url is not None and parts.credentials is not None:
@@ -177,6 +183,15 @@ def _daily_files(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         roots=trusted_roots(sink.timestamp_roots),
     )
     return {"daily files": lambda: daily.run(sink.poll_interval)}
+
+
+def _sweeper(parts: Parts) -> Sweeper:
+    rate = parts.sink.sweep_share * parts.iys.requests_per_second
+    return Sweeper(
+        context=parts.context,
+        budget=RequestBudget(rate, clock=time.monotonic),
+        every=parts.sink.sweep_every,
+    )
 
 
 def _figures(parts: Parts) -> LedgerFigures:

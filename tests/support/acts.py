@@ -41,6 +41,8 @@ ACTS: Mapping[str, str] = {
     "deadlines rule-again": "count terms again",
     "iys release": "release opt-outs",
     "iys withdraw": "withdraw opt-outs",
+    "iys sweep start": "start sweep",
+    "iys sweep stop": "stop sweep",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -78,6 +80,8 @@ OTHERS: Mapping[str, str] = {
     "iys daily show": READS,
     "iys daily verify": READS,
     "iys daily fetch": "a worker fetches what İYS shows anyway, sooner",
+    "iys sweep status": READS,
+    "iys counts": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
@@ -117,3 +121,12 @@ def _commands_of(group: click.Command) -> Iterator[tuple[str, click.Command]]:
             yield name, command
         else:
             yield from ((f"{name} {words}", one) for words, one in _commands_of(command))
+    yield from _inside(typer.main.get_command(app))
+
+
+def _inside(group: click.Command, *words: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _inside(command, *words, name)
+        else:
+            yield " ".join((*words, name)), command

@@ -37,6 +37,14 @@ class SinkSettings(SettingsGroup):
     push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
     """The brands to register push for (a JSON list); None: every brand."""
     pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")
+    sweep_share: float = Field(0.2, gt=0, le=1, validation_alias="IZIN_SWEEP_SHARE")
+    """The share of ``IYS_REQUESTS_PER_SECOND`` that sweeps take at most. Opt-outs and what is due
+    go first, and a sweep gets what they leave."""
+    sweep_every: timedelta | None = Field(
+        None, ge=timedelta(days=1), validation_alias="IZIN_SWEEP_EVERY"
+    )
+    """How often the status of every key of a brand is queried by itself (``P30D``); None: only
+    after a gap, or by ``izin iys sweep start``."""
     poll_interval: timedelta = Field(timedelta(seconds=1), validation_alias="IZIN_SINK_INTERVAL")
     lease: timedelta = Field(timedelta(seconds=60), validation_alias="IZIN_LEASE")
     batch_size: int = Field(1000, ge=1, le=1000, validation_alias="IZIN_BATCH_SIZE")

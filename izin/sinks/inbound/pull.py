@@ -5,7 +5,7 @@ advances in the transaction of the rows of its page, in which it is published ho
 knowledge of the brand is.
 
 İYS shows seven days. After a longer gap the movements before it cannot be pulled: the status of
-every consent of the brand that is registered at İYS is queried instead (reference 2.7).
+every key of the brand is queried instead, by a sweep (reference 2.7).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from izin.sinks.inbound.movements import ReadMovement, ReportedMovements
 from izin.sinks.ledger import brands, stream_progress
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
@@ -96,9 +97,7 @@ class Puller:
                 last_pulled_at = row["last_pulled_at"]
                 if last_pulled_at is not None and now - last_pulled_at > stream_progress.WINDOW:
                     _log.critical("stream gap exceeded what iys shows", **where)
-                    await stream_progress.query_again(
-                        self.context.ledger, brand.brand_code, now=now
-                    )
+                    await sweeps.start_after_gap(self.context.ledger, brand.brand_code, now=now)
                 await self._store(brand, stream, row["after"], row["after"], [], is_end=True)
                 return came
             seen = await self._movements.publish(brand, stream, page.movements, page.unreadable)

@@ -40,17 +40,6 @@ async def read(ledger: Ledger) -> tuple[StreamProgress, ...]:
     return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["last-pulled"]))
 
 
-async def query_again(ledger: Ledger, brand_code: int, *, now: datetime) -> None:
-    """Have the status of every consent of the brand at İYS queried again, in chunks; what is due to
-    be queried already is queried once.
-    """
-    after: str | None = ""
-    while after is not None:
-        values = {"brand_code": brand_code, "after": after, "now": now}
-        (row,) = await ledger.fetch(_SQL["query-again"], values)
-        after = row["last"]
-
-
 async def oldest_pull(connection: Connection, brand_code: int) -> datetime | None:
     """Return when the stream of a brand was last read to its end that was not for longest; None
     where one never was.

@@ -134,6 +134,9 @@ TABLES: Mapping[str, TableRetention] = {
     "resends": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER, why="names recipients that were chosen only until it ends"
     ),
+    "register_counts": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER, why=f"{_NO_PERSON}; a row a brand and day shows the trend"
+    ),
     "retailer_access": TableRetention(
         kept="until the opt-out", why="says which retailers may use a consent that stands"
     ),
@@ -148,6 +151,10 @@ TABLES: Mapping[str, TableRetention] = {
     "subscribers": TableRetention(
         kept="until they are removed",
         why=f"{_NO_PERSON}; the history has who was removed",
+    ),
+    "sweeps": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why="names the last recipient that was queried, and only until it ends",
     ),
     "suspension_orders": TableRetention(kept="until it is ended", why=_NO_PERSON),
     "suspensions": TableRetention(kept="until its cause is gone", why=_NO_PERSON),

@@ -19,6 +19,7 @@ from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.ledger.sweep import register_counts, sweeps
 from izin.sinks.monitor.metrics import Metrics
 
 CONNECTIONS = 2
@@ -58,6 +59,8 @@ class LedgerFigures:
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
         daily = await files.states(self.ledger, now=now)
+        swept = await sweeps.latest(self.ledger)
+        counted = await register_counts.latest(self.ledger)
         missing = await sequences.missing(self.ledger, self.topics)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
@@ -67,6 +70,8 @@ class LedgerFigures:
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)
         self.metrics.show_daily_files(daily)
+        self.metrics.show_sweeps(swept)
+        self.metrics.show_register(counted)
         self.metrics.show_missing(missing)
         self.metrics.read_at.set(now.timestamp())
 

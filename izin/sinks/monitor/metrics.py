@@ -15,6 +15,8 @@ from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
+from izin.sinks.ledger.sweep.register_counts import RegisterCount
+from izin.sinks.ledger.sweep.sweeps import Sweep
 from izin.sinks.monitor.alerts import STAGES
 
 _LANES = {"RET": "opt-outs", "ONAY": "consents"}
@@ -62,6 +64,14 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "izin_daily_file_differences": (
         "Lines of the same files that only one side has, by brand: iys or here",
         ["brand", "side"],
+    ),
+    "izin_sweep_keys": (
+        "Keys of the open sweep of a brand, by what is done of them",
+        ["brand", "done"],
+    ),
+    "izin_register_consents": (
+        "Consents of a brand at the last daily count, by status and by who counts",
+        ["brand", "status", "side"],
     ),
     "izin_sequence_gaps": (
         "Gaps in the sequence numbers of an origin that were not closed in time",
@@ -176,6 +186,27 @@ class Metrics:
         gauge.clear()
         for one in brakes:
             gauge.labels(one.brand_code, one.source).inc(one.held_back)
+
+    def show_sweeps(self, latest: Iterable[Sweep]) -> None:
+        """Show how far the open sweeps are, and nothing of others."""
+        gauge = self._gauges["izin_sweep_keys"]
+        gauge.clear()
+        for one in latest:
+            if one.ended_at is None:
+                gauge.labels(one.brand_code, "queried").set(one.counts.queried)
+                gauge.labels(one.brand_code, "left").set(max(one.keys - one.counts.queried, 0))
+
+    def show_register(self, counts: Iterable[RegisterCount]) -> None:
+        """Show what İYS counted last of each brand, and what was ours then."""
+        gauge = self._gauges["izin_register_consents"]
+        gauge.clear()
+        for one in counts:
+            for status, at_iys, ours in (
+                ("ONAY", one.iys_onay, one.onay),
+                ("RET", one.iys_ret, one.ret),
+            ):
+                gauge.labels(one.brand_code, status, "iys").set(at_iys)
+                gauge.labels(one.brand_code, status, "ours").set(ours)
 
     def show_rate_limits(self, addresses: Iterable[Address]) -> None:
         """Show what is left of each address's limits."""

@@ -23,6 +23,7 @@ from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
+from izin.sinks.outbound.swept_query import SweptQuerier
 from izin.sinks.record.errors import (
     ConcurrentChangeError,
     FencedError,
@@ -61,6 +62,7 @@ def outbound_loops(
     """Yield the name and the coroutine of each loop; all return once ``stopping`` is set."""
     sender = Sender(context=context)
     querier = StatusQuerier(context=context)
+    swept = SweptQuerier(context=context, querier=querier)
     scheduler = Scheduler(
         context=context, sender=sender, querier=querier, batch_size=sink.batch_size
     )
@@ -86,6 +88,7 @@ def outbound_loops(
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
         ("last hour", scheduler.last_hour, BULK, 1),
         ("status queries", querier.query_due, QUERIES, 1),
+        ("swept queries", swept.query_swept, QUERIES, 1),
     ):
         for number in range(count):
             yield (

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
-from izin.consent.transitions import State
+from izin.consent.transitions import CLOSED, State
+from izin.iys.errors import CallError
 from izin.iys.wire_format.consents import IysMovement, RegisterRecord, Stream
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
@@ -18,7 +19,7 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens, is_read_back
+from izin.sinks.record.consent_row import ConsentRow, is_of_citizens, is_read_back, is_swept
 from izin.sinks.record.iys_movements import event_of
 
 _MOST_QUERIES = 6
@@ -93,7 +94,7 @@ def rule(
     İYS has refused and would refuse again.
     """
     now = changes.now
-    if is_read_back(observed):  # it is answered now; nothing else ends it
+    if is_read_back(observed) or is_swept(observed):  # it is answered now; nothing else ends it
         observed = observed.replace(action=Action.NOTHING)
     ruled = ruling.rule_row(
         observed,
@@ -119,6 +120,16 @@ def rule(
             wait = timedelta(0)
         return changes.put(entry, after.replace(attempts=query_count, next_attempt_at=now + wait))
     return changes.apply(entry, ruled)
+
+
+def unanswerable(row: ConsentRow, error: CallError) -> ConsentRow:
+    """Return the row of a record whose status İYS refuses to look up: a person acts. What is
+    refused, expired or parked already stays so.
+    """
+    if row.state in CLOSED:
+        return row.replace(action=Action.NOTHING)
+    code = next((one.code for one in error.refusals), None)
+    return ruling.park(row, "question-refused", code)
 
 
 def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Movement:

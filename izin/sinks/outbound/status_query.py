@@ -28,7 +28,8 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.read_back import after_queries
-from izin.sinks.record import apply, ruling
+from izin.sinks.outbound.refused_query import parts
+from izin.sinks.record import apply
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, is_read_back
@@ -60,7 +61,7 @@ class StatusQuerier:
         one, and the answer to them has the reason.
         """
         for recipient_type in RecipientType:
-            claimed = await self._claim(
+            claimed = await self.claim(
                 "claim-unknown", brand_code, channel, str(recipient_type), _MOST
             )
             if claimed is not None:
@@ -82,7 +83,7 @@ class StatusQuerier:
             return False
         group = groups[0]
         many = group["waiting"] > SINGLES
-        claimed = await self._claim(
+        claimed = await self.claim(
             "claim-to-query",
             group["brand_code"],
             group["channel"],
@@ -103,16 +104,17 @@ class StatusQuerier:
             call_class = CallClass.RET if urgent else CallClass.RESULTS
             await self._query_many(brand, rest, call_class)
         for entry in single[:SINGLES]:
-            error = await self._query_one(brand, entry)
+            error = await self.query_one(brand, entry, _class_of(entry))
             if error is not None and not isinstance(error, RefusedError):
                 break
         if single[SINGLES:]:
-            await self._release(single[SINGLES:])
+            await self.release(single[SINGLES:])
         return True
 
-    async def _claim(
+    async def claim(
         self, query: str, brand_code: int, channel: str, recipient_type: str, size: int
     ) -> tuple[Brand, list[ConsentRow]] | None:
+        """Lease the records that a ``query`` of ``claims.sql`` finds; None: there are none."""
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             values = {
@@ -153,7 +155,7 @@ class StatusQuerier:
                 answered = True
                 continue
             if isinstance(error, RefusedError) and len(part) > 1:
-                waiting += _parts(part, error)
+                waiting += parts(part, error)
                 continue
             rest = [entry for some in waiting for entry in some]
             if not isinstance(error, RefusedError):
@@ -170,7 +172,7 @@ class StatusQuerier:
     async def _query_refused(self, brand: Brand, entry: ConsentRow, error: CallError) -> None:
         """Query one record that İYS refuses among many; an opt-out is submitted without a query."""
         if entry.action is Action.QUERY:
-            await self._query_one(brand, entry)
+            await self.query_one(brand, entry, _class_of(entry))
         else:
             await self._postpone(brand, [entry], error)
 
@@ -199,7 +201,9 @@ class StatusQuerier:
         await self._store(brand, statements_by_key, {})
         return None
 
-    async def _query_one(self, brand: Brand, entry: ConsentRow) -> CallError | None:
+    async def query_one(
+        self, brand: Brand, entry: ConsentRow, call_class: CallClass
+    ) -> CallError | None:
         """Query one record and store the answer; return the error if there is one."""
         queried_at = self.context.clock().replace(microsecond=0)
         try:
@@ -208,7 +212,7 @@ class StatusQuerier:
                 Channel(entry.channel),
                 RecipientType(entry.recipient_type),
                 entry.recipient,
-                call_class=_class_of(entry),
+                call_class=call_class,
             )
         except CallError as error:
             at_fault = isinstance(error, RefusedError)
@@ -267,14 +271,14 @@ class StatusQuerier:
                     continue  # nobody waits for this answer any more
                 later = row.replace(lease_owner=None, lease_until=None)
                 if row.action is Action.QUERY and at_fault:
-                    code = next((one.code for one in error.refusals), None)
-                    later = ruling.park(later, "question-refused", code)
+                    later = status_answer.unanswerable(later, error)
                 elif error.is_transient or row.action is Action.QUERY:
                     later = later.replace(next_attempt_at=now + wait)
                 changes.put(row, later)
             await changes.write(connection)
 
-    async def _release(self, entries: Sequence[ConsentRow]) -> None:
+    async def release(self, entries: Sequence[ConsentRow]) -> None:
+        """Give up the leases of ``entries``."""
         now = self.context.clock()
         async with self.context.ledger.transaction() as connection:
             changes = UnitOfWork(self.context.topic_messages, now=now)
@@ -286,14 +290,3 @@ class StatusQuerier:
 def _class_of(entry: ConsentRow) -> CallClass:
     """Return the priority of a query: the last ones of the hour are reserved for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
-
-
-def _parts(entries: Sequence[ConsentRow], error: CallError) -> list[Sequence[ConsentRow]]:
-    """Return the parts to query again: each recipient that İYS names alone, else halves."""
-    named = {one.value for one in error.refusals if isinstance(one.value, str)}
-    at_fault = [entry for entry in entries if entry.recipient in named]
-    rest = [entry for entry in entries if entry.recipient not in named]
-    if at_fault and rest:
-        return [*([entry] for entry in at_fault), rest]
-    middle = (len(entries) + 1) // 2
-    return [entries[:middle], entries[middle:]]

@@ -180,7 +180,9 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     detailed = observation.transaction_id is not None
     # The result of a query has the time of our clock, a movement that of İYS's clock.
     queried = row.registered_transaction_id is None and row.registered_at is not None
-    if queried and observation.is_answer:
+    # A query of the key alone shows what stands, however old: absence among many has no date.
+    stands = observation.verified_by == "status" and seen_at is not None and seen_at >= known_at
+    if queried and (observation.is_answer or stands):
         known_at = observation.creation_date
     fills_in = queried and detailed and row.registered == observation.value
     if observation.creation_date < known_at and not fills_in:

@@ -17,12 +17,14 @@ from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.next_action import Action, Desired, Registered, RegisteredState
-from izin.consent.transitions import State
+from izin.consent.transitions import CLOSED, State
 
 BOOTSTRAP = "bootstrap"
 """In ``verified_by``: the row was restored from desired-consents, and not observed since."""
 READ_BACK = "read-back"
 """The reason of a query whose answer is expected to change nothing (``outbound.read_back``)."""
+SWEPT = "swept"
+"""The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
 _registered = maker(RegisteredState)
@@ -209,3 +211,20 @@ def is_read_back(row: ConsentRow | None) -> bool:
     still reach İYS after the opt-out.
     """
     return row is not None and row.action is Action.QUERY and row.reason == READ_BACK
+
+
+def is_swept(row: ConsentRow) -> bool:
+    """Whether the row is queried because a sweep could not settle it, as ``is_swept`` in SQL says.
+
+    What is refused, expired or parked keeps its reason, for a person reads it; nothing else queries
+    such a row.
+    """
+    return row.action is Action.QUERY and (row.reason == SWEPT or row.state in CLOSED)
+
+
+def to_sweep_query(row: ConsentRow, now: datetime) -> ConsentRow:
+    """Return the row, to be queried alone for what a sweep has found; its state stays."""
+    reason = row.reason if row.state in CLOSED else SWEPT
+    return row.replace(
+        action=Action.QUERY, reason=reason, next_attempt_at=now, lease_owner=None, lease_until=None
+    )

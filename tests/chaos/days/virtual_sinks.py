@@ -7,7 +7,7 @@ reached over a transport that may be down or lose replies.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -181,6 +181,8 @@ class VirtualSinks:
     transport: SimulatorTransport
     topic_messages: TopicMessages
     poll_interval: timedelta
+    beside: Callable[[OutboundContext], Iterable[Coroutine[Any, Any, None]]] = lambda _: ()
+    """What each process runs beside its outbound loops."""
     unforeseen: list[str] = field(default_factory=list)
     starts: int = 0
     bells: Notifications = field(default_factory=Notifications)
@@ -267,6 +269,7 @@ class VirtualSinks:
                 asyncio.create_task(work, name=name)
                 for name, work in outbound_loops(context, sink, self.bells, asyncio.Event())
             ]
+            lanes += [asyncio.create_task(work) for work in self.beside(context)]
             try:
                 done, _ = await asyncio.wait(lanes, return_when=asyncio.FIRST_EXCEPTION)
                 for lane in done:

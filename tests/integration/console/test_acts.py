@@ -35,6 +35,8 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
     "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),
     "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),
+    "iys sweep start": ("iys", "sweep", "start", f"--brand={BRAND}", "--execute"),
+    "iys sweep stop": ("iys", "sweep", "stop", f"--brand={BRAND}"),
     "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
     "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--yes"),
     "brands resume": ("brands", "resume", str(BRAND), "--yes"),
@@ -80,11 +82,19 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def installation(izin: Izin, topics: KafkaSettings, ledger: str, brand: int) -> str:
+def installation(
+    izin: Izin,
+    topics: KafkaSettings,
+    ledger: str,
+    brand: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
     """Return a ledger in which a record is parked, a brand suspended, a number missing, a month
     eleven years old, and an API key known; Kafka has dead letters, and a decision that it has
     deleted unread.
     """
+    for name in ("IYS_USERNAME", "IYS_PASSWORD"):
+        monkeypatch.setenv(name, "fake")
     store_history()
     with psycopg.connect(ledger) as connection:
         connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")

@@ -1,6 +1,7 @@
 """The sinks over a ledger and the İYS simulator, put together as the worker does, step by step."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,8 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
+from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, suspensions
@@ -34,6 +37,7 @@ from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
 from izin.sinks.outbound.status_query import StatusQuerier
+from izin.sinks.outbound.swept_query import SweptQuerier
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message
@@ -233,6 +237,16 @@ class SinkHarness:
     async def query(self) -> bool:
         """Query the status of what is to be queried."""
         return bool(await self.querier.query_due())
+
+    async def sweep(self) -> bool:
+        """Run the open sweep."""
+        budget = RequestBudget(1000, clock=time.monotonic)
+        return await Sweeper(context=self.context, budget=budget, every=None).sweep()
+
+    @property
+    def swept_querier(self) -> SweptQuerier:
+        """What queries the records alone that a sweep could not settle."""
+        return SweptQuerier(context=self.context, querier=self.querier)
 
     async def settle(self) -> bool:
         """Poll batch results once İYS has processed what was submitted."""

@@ -41,6 +41,11 @@ def subscriber_key(number: int) -> str:
     return f"subscriber/{number}"
 
 
+def sweep_key(number: int) -> str:
+    """Return the key of what a sweep found, page by page, which names nobody."""
+    return f"sweep/{number}"
+
+
 def rebuild_key(target: str) -> str:
     """Return the key of acts that rebuild the ``target`` whole."""
     return f"rebuild/{target}"

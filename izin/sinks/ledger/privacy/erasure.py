@@ -256,7 +256,10 @@ async def _remove(
             over.append((one["id"], row["latest_ret_at"]))
             gone[row["key"]] = row
     removed = {"keys": list(gone)}
-    for statement in (*("remove-items", "remove-retailers", "remove-resends", "remove-consents"),):
+    for statement in (
+        *("remove-items", "remove-retailers", "remove-resends", "remove-sweeps"),
+        "remove-consents",
+    ):
         await connection.execute(_SQL[statement], removed)
     await counting.forget_keys(connection, gone)
     tombstones = [

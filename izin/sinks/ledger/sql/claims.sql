@@ -101,11 +101,12 @@ FOR UPDATE SKIP LOCKED
 
 -- name: to-query
 -- How many records must be queried, in groups that one call can query, opt-outs first. Brands whose account or provider
--- is suspended are left out until the next try, and those that a person has suspended.
+-- is suspended are left out until the next try, and those that a person has suspended; so is what a sweep could not
+-- settle, which has a lane of its own.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
-WHERE is_queryable(c, %(now)s, (SELECT living()))
+WHERE is_queryable(c, %(now)s, (SELECT living())) AND NOT is_swept(c)
     AND NOT EXISTS (
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.status = '*' AND (
@@ -117,7 +118,29 @@ ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recip
 -- Claim records whose status must be queried, of one brand, channel and recipient type.
 SELECT * FROM consents AS c
 WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
-    AND is_queryable(c, %(now)s, (SELECT living()))
+    AND is_queryable(c, %(now)s, (SELECT living())) AND NOT is_swept(c)
 ORDER BY next_attempt_at NULLS FIRST, key
+LIMIT %(size)s
+FOR UPDATE SKIP LOCKED
+
+-- name: swept
+-- The group of the record whose own query comes next, for a sweep could not settle it: a gate that it shut goes first.
+SELECT c.brand_code, c.channel, c.recipient_type
+FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
+    AND is_served_by(b, %(account)s, %(address)s)
+WHERE is_swept(c) AND is_queryable(c, %(now)s, (SELECT living()))
+    AND NOT EXISTS (
+        SELECT 1 FROM suspensions AS s
+        WHERE s.brand_code = c.brand_code AND s.status = '*' AND (
+            s.scope IN ('account', 'provider') AND s.recheck_at > %(now)s OR s.channel = '*' AND s.recheck_at IS NULL))
+ORDER BY (c.registered <> 'NOT_ONAY'), c.next_attempt_at
+LIMIT 1
+
+-- name: claim-swept
+-- Claim such records, of one brand, channel and recipient type.
+SELECT * FROM consents AS c
+WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s
+    AND is_swept(c) AND is_queryable(c, %(now)s, (SELECT living()))
+ORDER BY (c.registered <> 'NOT_ONAY'), c.next_attempt_at
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED

@@ -88,6 +88,14 @@ WITH opt_outs AS (DELETE FROM resend_opt_outs WHERE key = ANY(%(keys)s))
 UPDATE resends SET keys = ARRAY(SELECT k.key FROM unnest(keys) AS k (key) WHERE k.key <> ALL(%(keys)s))
 WHERE finished_at IS NULL AND keys && %(keys)s
 
+-- name: remove-sweeps
+-- Move the cursors of sweeps off keys, to the one before: its page is repeated.
+UPDATE sweeps AS s SET after = coalesce((
+    SELECT max(c.key) FROM consents AS c
+    WHERE c.brand_code = s.brand_code AND c.key > s.brand_code || '/' AND c.key < s.after
+        AND c.key <> ALL(%(keys)s)), s.brand_code || '/')
+WHERE s.after = ANY(%(keys)s)
+
 -- name: remove-consents
 -- Remove the rows of keys.
 DELETE FROM consents WHERE key = ANY(%(keys)s)

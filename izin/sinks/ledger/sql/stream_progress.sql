@@ -30,18 +30,3 @@ SELECT brand_code, stream, coalesce(last_pulled_at, since) AS last_pulled_at
 FROM stream_cursors JOIN brands USING (brand_code)
 WHERE status = 'active'
 ORDER BY brand_code, stream
-
--- name: query-again
--- Have the status of a brand's registered consents queried again: the first thousand after a key; returns their last
--- key. Locked rows are skipped: whoever has locked them reads İYS's answer.
-WITH selected AS (
-    SELECT key FROM consents
-    WHERE brand_code = %(brand_code)s AND key > %(after)s AND registered = 'ONAY' AND action = 'nothing'
-        AND state IN ('accepted', 'not_needed')
-    ORDER BY key LIMIT 1000 FOR UPDATE SKIP LOCKED
-), queried AS (
-    UPDATE consents AS c SET action = 'query', reason = 'stream-gap', updated_at = %(now)s
-    FROM selected WHERE c.key = selected.key
-    RETURNING c.key
-)
-SELECT max(key) AS last FROM queried

@@ -12,6 +12,7 @@ from izin.consent.model import Channel
 from izin.iys.client import IysClient
 from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem, to_turkish
+from izin.sinks.ledger.sweep import sweeps
 from tests.integration.sinks.sink_harness import (
     A_SECOND,
     ACTIVE,
@@ -120,18 +121,27 @@ async def test_opt_out_hidden_by_lost_right_is_pulled_after_right_returns(
     assert await harness.columns("registered", "may_send") == ("RET", False)
 
 
-async def test_opt_out_beyond_pull_window_closes_permission_or_alerts(
-    harness: SinkHarness,
-):
-    """The brand was not pulled for eight days, and İYS shows seven."""
+async def test_opt_out_beyond_pull_window_is_found_by_a_sweep(harness: SinkHarness):
+    """The brand was not pulled for eight days, and İYS shows seven. One sweep is enough, though
+    both streams find the gap.
+    """
     await harness.register_onay()
     harness.advance(timedelta(hours=1))
     await harness.pull()
     harness.iys.citizen("RET")
     harness.advance(timedelta(days=8))
     await harness.pull_and_ingest()
-    await harness.run(harness.pull_and_ingest, harness.query, times=5, every=timedelta(minutes=15))
-    assert (await harness.row()).may_send is False or await harness.monitor.check()
+    assert await harness.columns("registered", "may_send") == ("ONAY", True)
+    assert await harness.sweep()
+    assert await harness.columns("registered", "may_send") == ("NOT_ONAY", False)
+    assert await harness.swept_querier.query_swept()
+    assert await harness.columns("registered", "may_send") == ("RET", False)
+    await harness.pull_and_ingest()
+    (sweep,) = await sweeps.latest(harness.ledger)
+    assert (sweep.reason, sweep.is_stopped, sweep.counts.shut) == ("gap", False, 1)
+    assert not await harness.sweep()
+    (event,) = await harness.published()
+    assert (event.status, event.iys is not None) == ("RET", True)
 
 
 async def test_stream_not_pulled_for_a_week_alerts(harness: SinkHarness):

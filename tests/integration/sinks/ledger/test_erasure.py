@@ -18,12 +18,13 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from izin.sinks.ledger.privacy import erasure, export, history
+from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.record.errors import LedgerFaultError
 from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
 from tests.integration.sinks.sink_harness import A_SECOND, TOPIC, SinkHarness, onay, ret
 from tests.integration.sinks.webhooks.test_evidence import faults as delivery_faults
 from tests.integration.sinks.webhooks.test_evidence import stored
-from tests.support.builders import CUSTOMER, PHONE, a_decision_record, a_key
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
@@ -118,8 +119,11 @@ def again(harness: SinkHarness) -> ConsentEvent:
 async def test_erasure_leaves_only_the_history(harness: SinkHarness):
     """And the erasure itself, which names the key for as long as the history does."""
     await opted_out(harness)
+    await sweeps.order(harness.ledger, [BRAND], by="ada", now=harness.clock())
+    await harness.ledger.fetch("UPDATE sweeps SET after = %(key)s RETURNING id", {"key": KEY})
     await erased(harness)
     assert (await rows_naming(harness)).keys() == {"movements", "erasures"}
+    assert [one.after for one in await sweeps.latest(harness.ledger)] == [f"{BRAND}/"]
     (tombstone,) = await deliver(harness)
     topic = harness.settings.topics.permissions.name
     assert (tombstone["topic"], tombstone["key"], tombstone["value"]) == (topic, KEY, None)

@@ -1,0 +1,1 @@
+"""``izin iys sweep`` and ``izin iys counts``: İYS's register beside the ledger."""

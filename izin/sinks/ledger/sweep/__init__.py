@@ -1,0 +1,1 @@
+"""The sweep of a brand's keys, and the counts of İYS beside ours."""

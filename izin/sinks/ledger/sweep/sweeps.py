@@ -1,0 +1,201 @@
+"""Sweeps of brands: who started one, how far it is, and what it found.
+
+A brand has one open sweep at most. Its cursor moves with the answers that it has saved, so a
+process that is killed repeats a few requests and leaves nothing out.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Self
+
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append
+from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.stream_progress import WINDOW
+from izin.sinks.record.lease import LeaseOwner
+
+PAGE = 1000
+"""The most recipients of a query."""
+_SQL = statements("sweeps")
+
+
+class SweepReason(StrEnum):
+    """Why a sweep was started."""
+
+    GAP = "gap"
+    """A stream was not pulled for longer than İYS shows it."""
+    ORDER = "order"
+    """A person ordered it."""
+    SCHEDULE = "schedule"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepCounts:
+    """What became of keys that were queried."""
+
+    queried: int = 0
+    confirmed: int = 0
+    """İYS holds ONAY, as was known."""
+    shut: int = 0
+    """ONAY was believed, and İYS shows none: nothing may be sent, and the key is queried alone."""
+    found: int = 0
+    """İYS holds an ONAY that was not known, and no opt-out is."""
+    asked: int = 0
+    """İYS shows ONAY beside an opt-out, or cannot look the key up: it is queried alone."""
+    skipped: int = 0
+    """The key changed meanwhile, or something is due for it, which reads İYS's answer itself."""
+    refused: int = 0
+    """İYS refuses to look the recipient up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The sweep of a brand."""
+
+    id: int
+    customer_id: str
+    brand_code: int
+    reason: str
+    started_at: datetime
+    keys: int
+    """How many keys the brand had when it began."""
+    after: str | None
+    """Every key up to here is done; None: it has ended."""
+    pages: int
+    counts: SweepCounts
+    passed_over: tuple[str, ...]
+    """Channels and recipient types that İYS does not let us query, each with its code."""
+    error: str | None
+    retry_at: datetime | None
+    ended_at: datetime | None
+    is_stopped: bool
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return ``row`` of ``sweeps`` as a value."""
+        fields = dict(row)
+        counts = SweepCounts(**{name: fields.pop(name) for name in SweepCounts.__slots__})
+        return cls(**fields | {"passed_over": tuple(fields["passed_over"])}, counts=counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSize:
+    """How many keys of a brand one channel and recipient type has."""
+
+    brand_code: int
+    channel: str
+    recipient_type: str
+    keys: int
+
+    @property
+    def requests(self) -> int:
+        """How many requests they take."""
+        return -(-self.keys // PAGE)
+
+
+async def order(
+    ledger: Ledger, brand_codes: Collection[int], *, by: str, now: datetime
+) -> tuple[Sweep, ...]:
+    """Start a sweep of each of these brands that has none, by a person's order; return those.
+
+    The history has who ordered it, ``by``.
+    """
+    async with ledger.transaction() as connection:
+        started = await _start(connection, brand_codes, SweepReason.ORDER, now)
+        movements = [
+            act(
+                "start sweep",
+                brand_key(one.brand_code),
+                by=by,
+                now=now,
+                before={},
+                after={"sweep": one.id, "keys": one.keys},
+                customer_id=one.customer_id,
+            )
+            for one in started
+        ]
+        await append.append(connection, movements, now=now)
+    return started
+
+
+async def start_after_gap(ledger: Ledger, brand_code: int, *, now: datetime) -> bool:
+    """Start a sweep of a brand whose movements were not pulled for longer than İYS shows them;
+    return whether it was needed.
+
+    One that began within İYS's window sees whatever happened before it. An older one that is still
+    open has passed keys since, and starts over.
+    """
+    async with ledger.transaction() as connection:
+        values = {"brand_code": brand_code, "since": now - WINDOW}
+        if await (await connection.execute(_SQL["since"], values)).fetchone() is not None:
+            return False
+        await connection.execute(_SQL["stop"], {"brand_codes": [brand_code], "now": now})
+        return bool(await _start(connection, [brand_code], SweepReason.GAP, now))
+
+
+async def start_scheduled(
+    ledger: Ledger, who: LeaseOwner, every: timedelta, *, now: datetime
+) -> tuple[Sweep, ...]:
+    """Start a sweep of each brand whose last one began longer ago than ``every``; return those."""
+    found = await ledger.fetch(_SQL["due"], {**who.who, "before": now - every})
+    if not found:
+        return ()
+    async with ledger.transaction() as connection:
+        codes = [row["brand_code"] for row in found]
+        return await _start(connection, codes, SweepReason.SCHEDULE, now)
+
+
+async def stop(
+    ledger: Ledger, brand_codes: Collection[int] | None, *, by: str, now: datetime
+) -> tuple[Sweep, ...]:
+    """Stop the open sweeps of these brands, or of all; return them as they ended.
+
+    The history has who ordered it, ``by``.
+    """
+    codes = None if brand_codes is None else list(brand_codes)
+    async with ledger.transaction() as connection:
+        values = {"brand_codes": codes, "now": now}
+        rows = await (await connection.execute(_SQL["stop"], values)).fetchall()
+        stopped = tuple(map(Sweep.from_row, rows))
+        movements = [
+            act(
+                "stop sweep",
+                brand_key(one.brand_code),
+                by=by,
+                now=now,
+                before={"sweep": one.id, "started_at": one.started_at},
+                after={"queried": one.counts.queried, "keys": one.keys},
+                customer_id=one.customer_id,
+            )
+            for one in stopped
+        ]
+        await append.append(connection, movements, now=now)
+    return stopped
+
+
+async def next_sweep(ledger: Ledger, who: LeaseOwner, *, now: datetime) -> Sweep | None:
+    """Return the open sweep that goes on now in a process of this account and address."""
+    rows = await ledger.fetch(_SQL["next"], {**who.who, "now": now})
+    return Sweep.from_row(rows[0]) if rows else None
+
+
+async def latest(ledger: Ledger) -> tuple[Sweep, ...]:
+    """Return the latest sweep of each brand."""
+    return tuple(map(Sweep.from_row, await ledger.fetch(_SQL["latest"])))
+
+
+async def sizes(ledger: Ledger, brand_codes: Collection[int]) -> tuple[GroupSize, ...]:
+    """Return how many keys these brands have, by channel and recipient type."""
+    rows = await ledger.fetch(_SQL["sizes"], {"brand_codes": list(brand_codes)})
+    return tuple(GroupSize(**row) for row in rows)
+
+
+async def _start(
+    connection: Connection, brand_codes: Collection[int], reason: SweepReason, now: datetime
+) -> tuple[Sweep, ...]:
+    values = {"brand_codes": list(brand_codes), "reason": str(reason), "now": now}
+    rows = await (await connection.execute(_SQL["start"], values)).fetchall()
+    return tuple(map(Sweep.from_row, rows))

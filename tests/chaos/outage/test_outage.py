@@ -1,0 +1,67 @@
+"""A small outage, and the checks can fail."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from benchmarks.bars import bars_of
+from benchmarks.results import publish
+from tests.chaos.days import virtual_loop as virtual
+from tests.chaos.outage.__main__ import report
+from tests.chaos.outage.campaign import OutageVerdict, VirtualOutage
+
+FINE = OutageVerdict(
+    keys=1000,
+    rejections=2,
+    days=10,
+    shut_minutes=15,
+    confirmed_hours=3,
+    swept=1,
+    queried=2,
+    unexplained=(),
+)
+
+
+@pytest.mark.database
+def test_rejections_during_an_outage_are_found_on_the_return(database_url: str):
+    """No pull shows them any more; nothing else is shut."""
+    found = virtual.run(
+        lambda loop: VirtualOutage(
+            loop=loop,
+            database_url=database_url,
+            keys=3000,
+            rejections=20,
+            poll_interval=timedelta(minutes=1),
+        ).run()
+    )
+    assert found.unexplained == ()
+    assert found.shut_minutes is not None
+    assert found.shut_minutes < 5
+    assert found.confirmed_hours is not None
+    assert (found.swept, found.queried) == (3, 20)
+
+
+@pytest.mark.parametrize(
+    ("changes", "short"),
+    [
+        ({}, set()),
+        ({"shut_minutes": 15.1}, {"outage-shut"}),
+        ({"shut_minutes": None}, {"outage-shut"}),
+        ({"confirmed_hours": None}, {"outage-confirmed"}),
+        ({"unexplained": ("a key",)}, {"outage-unexplained"}),
+    ],
+)
+def test_outage_that_lasts_too_long_is_short_and_ends_with_1(
+    changes: dict[str, object],
+    short: set[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Each figure is in the last lines."""
+    found = report(replace(FINE, **changes), seconds=1)  # type: ignore[arg-type]
+    bars = [bar.name for bar in bars_of("chaos-outage")]
+    assert publish(found, bars=bars, results=tmp_path / "x.json") == bool(short)
+    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert {line.partition(":")[0] for line in lines if line.endswith("short")} == short

@@ -1,0 +1,165 @@
+"""What İYS's answer to a query of many means for a key, and the turns of the budget."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from izin.consent.next_action import Action, Registered
+from izin.consent.transitions import State
+from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.sinks.inbound.sweep.findings import KeyFinding, finding, is_as_known, may_be_asked
+from izin.sinks.ledger.sweep.cursor import SweptKey
+from izin.sinks.record.consent_row import ConsentRow, is_swept, to_sweep_query
+from izin.sinks.record.state_change import first_row
+from tests.support.builders import CUSTOMER, NOON, a_key
+
+BEFORE = NOON - timedelta(hours=1)
+
+
+def a_row(**columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
+    """Return the row of an opt-in that İYS holds, with ``columns`` changed."""
+    settled = {
+        "registered": Registered.ONAY,
+        "registered_at": BEFORE,
+        "desired_status": "ONAY",
+        "state": State.ACCEPTED,
+        "action": Action.NOTHING,
+    }
+    return first_row(a_key(), CUSTOMER, BEFORE).replace(**settled | columns)
+
+
+def as_read(row: ConsentRow) -> SweptKey:
+    """Return the key as a sweep has read it."""
+    return SweptKey(
+        key=row.key,
+        recipient=row.recipient,
+        channel=row.channel,
+        recipient_type=row.recipient_type,
+        registered=row.registered,
+        registered_at=row.registered_at,
+        last_exchange_at=row.last_exchange_at,
+    )
+
+
+@pytest.mark.parametrize("registered", list(Registered))
+@pytest.mark.parametrize("is_approved", [True, False])
+def test_only_onay_on_one_side_alone_is_a_difference(registered: Registered, is_approved: bool):
+    """Absence where RET or nothing was believed needs nothing."""
+    key = as_read(a_row(registered=registered))
+    assert is_as_known(key, is_approved=is_approved) is (is_approved == (registered == "ONAY"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({}, KeyFinding.SHUT),
+        ({"desired_status": None}, KeyFinding.SHUT),
+        ({"state": State.EXPIRED}, KeyFinding.SHUT),
+        ({"state": State.PENDING, "action": Action.SEND}, KeyFinding.SHUT),
+        ({"state": State.UNKNOWN, "action": Action.QUERY}, KeyFinding.SHUT),
+        ({"desired_status": "RET"}, KeyFinding.SHUT),
+        ({"desired_status": "RET", "action": Action.SEND}, KeyFinding.SKIPPED),
+        ({"onay_open": True}, KeyFinding.SKIPPED),
+        ({"ret_open": True}, KeyFinding.SKIPPED),
+        ({"registered_at": NOON}, KeyFinding.SKIPPED),
+    ],
+)
+def test_absence_of_a_believed_onay_shuts_the_gate(columns: dict[str, Any], found: KeyFinding):
+    """But for an opt-out on its way, and what moved since İYS was asked."""
+    row = a_row(**columns)
+    assert finding(as_read(row), row, is_approved=False, queried_at=NOON) is found
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"registered": "UNKNOWN"}, KeyFinding.FOUND),
+        ({"registered": "NONE", "desired_status": None}, KeyFinding.FOUND),
+        ({"registered": "RET"}, KeyFinding.ASKED),
+        ({"registered": "NONE", "desired_status": "RET"}, KeyFinding.ASKED),
+        ({"registered": "NOT_ONAY", "latest_ret_at": BEFORE}, KeyFinding.ASKED),
+        ({"registered": "UNKNOWN", "action": Action.SEND}, KeyFinding.SKIPPED),
+        ({"registered": "UNKNOWN", "action": Action.QUERY}, KeyFinding.SKIPPED),
+        ({"registered": "RET", "onay_open": True}, KeyFinding.SKIPPED),
+    ],
+)
+def test_onay_beside_any_opt_out_is_only_asked_about(columns: dict[str, Any], found: KeyFinding):
+    """Whatever is due for the key reads İYS's answer itself."""
+    row = a_row(**columns)
+    assert finding(as_read(row), row, is_approved=True, queried_at=NOON) is found
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"registered": "RET"},
+        {"registered_at": BEFORE + timedelta(seconds=1)},
+        {"last_exchange_at": NOON},
+    ],
+)
+def test_key_that_changed_since_it_was_read_is_not_judged(columns: dict[str, Any]):
+    """Nor is one that was erased."""
+    key = as_read(a_row())
+    values: dict[str, Any] = {"is_approved": False, "queried_at": NOON}
+    assert finding(key, a_row(**columns), **values) is KeyFinding.SKIPPED
+    assert finding(key, None, **values) is KeyFinding.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked"),
+    [
+        ({}, True),
+        ({"registered": "NONE"}, False),
+        ({"action": Action.SEND}, False),
+        ({"ret_open": True}, False),
+    ],
+)
+def test_refused_recipient_is_asked_about_alone_where_onay_is_believed(
+    columns: dict[str, Any], asked: bool
+):
+    """Of any other the ledger believes nothing that it could permit."""
+    row = a_row(**columns)
+    assert may_be_asked(as_read(row), row, queried_at=NOON) is asked
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_row_to_be_queried_alone_keeps_what_a_person_reads(state: State):
+    """Its state stays, and so does the reason of what is refused, expired or parked."""
+    row = to_sweep_query(a_row(state=state, reason="reconsent"), NOON)
+    closed = state in {State.REFUSED, State.EXPIRED, State.PARKED}
+    assert (row.state, row.reason) == (state, "reconsent" if closed else "swept")
+    assert is_swept(row)
+    assert not is_swept(row.replace(action=Action.NOTHING))
+
+
+class Clock:
+    """A clock that only sleepers advance."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Return the seconds that have passed."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass."""
+        self.now += seconds
+
+
+async def test_budget_gives_every_turn_and_no_more():
+    """Turns that were missed for half a second are made up; those of a minute are not."""
+    clock = Clock()
+    budget = RequestBudget(2, clock=clock, sleep=clock.sleep)
+    for _ in range(5):
+        await budget.turn()
+    assert clock.now == 2.0
+    clock.now = 2.75
+    await asyncio.gather(*(budget.turn() for _ in range(2)))
+    assert clock.now == 3.0
+    clock.now = 63.0
+    for _ in range(4):
+        await budget.turn()
+    assert clock.now == 63.5
