@@ -1,0 +1,1 @@
+"""Installations in which history is played again."""
