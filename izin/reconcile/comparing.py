@@ -18,7 +18,7 @@ from izin.reconcile.judging import Finding, judge
 from izin.reconcile.remedies import Remedy, remedy_of
 from izin.reconcile.sides import Standing
 from izin.reconcile.topic_tables import TopicTables
-from izin.reconcile.trails import IysPath, Ways, trails_of, ways_of
+from izin.reconcile.trails import IysPath, Ways, trails_of
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -138,7 +138,7 @@ class Comparer:
                 scope=scope,
                 began=began,
                 sizes=Sizes(**sizes),
-                ways=ways_of(ways),
+                ways=Ways(**ways),
             )
 
     async def _until_ingested(self) -> None:
@@ -174,13 +174,12 @@ class Comparison:
             for standing, findings in found:
                 for finding in findings:
                     trail, record = trails[standing.key], finding.record
-                    saw = () if record is None else trail.saw(record)
                     yield Difference(
                         standing=standing,
                         finding=finding,
                         remedy=remedy_of(finding, standing, trail, now=self.began),
-                        saw=saw,
-                        missed=() if record is None else self.ways.missed(record, saw),
+                        saw=() if record is None else trail.saw(record),
+                        missed=() if record is None else self.ways.missed(record, trail),
                     )
 
     async def _pages(self) -> AsyncIterator[Sequence[Standing]]:

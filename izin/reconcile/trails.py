@@ -1,6 +1,6 @@
 """The trail of a key in the history: which paths showed a movement of İYS, and which did not."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -73,6 +73,12 @@ class Trail:
                 return one.event
         return None
 
+    def was_queried_after(self, instant: datetime) -> bool:
+        """Whether the status was queried at İYS since."""
+        return any(
+            one.path is IysPath.SWEEP and one.recorded_at >= instant for one in self.sightings
+        )
+
     def saw(self, record: IysRecord) -> tuple[IysPath, ...]:
         """Return the paths that have shown what ``record`` says, in their usual order."""
         found = {
@@ -85,38 +91,29 @@ class Trail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ways:
-    """The paths that a brand has in use."""
+    """Up to when each path has shown the movements of a brand."""
 
-    paths: frozenset[IysPath]
+    push: bool
+    """Whether İYS pushes them."""
     pulled_at: datetime | None
     """When both streams were last pulled to their end."""
+    filed_until: datetime | None
+    """The latest movement that a daily file has brought."""
 
-    def missed(self, record: IysRecord, saw: Collection[IysPath]) -> tuple[IysPath, ...]:
-        """Return the paths that should have shown what ``record`` says, and did not."""
-        return tuple(
-            path for path in IysPath if path in self.paths - set(saw) and self._shows(path, record)
-        )
-
-    def _shows(self, path: IysPath, record: IysRecord) -> bool:
+    def missed(self, record: IysRecord, trail: Trail) -> tuple[IysPath, ...]:
+        """Return the paths that should have shown what ``record`` says of a key, and did not."""
         created = record.creation_date
-        match path:
-            case IysPath.PUSH:  # İYS pushes what citizens do, never what a provider writes
-                return not record.is_detailed or is_of_citizens(record.source)
-            case IysPath.PULL:
-                pulled = self.pulled_at
-                return created is None or (pulled is not None and pulled - _HIDDEN >= created)
-            case IysPath.FILE | IysPath.SWEEP:
-                return True
-
-
-def ways_of(found: Mapping[str, Any]) -> Ways:
-    """Return the paths in a row of the statement ``ways``."""
-    paths = {_PATHS[one] for one in found["seen_by"] or () if one in _PATHS}
-    if found["push"]:
-        paths.add(IysPath.PUSH)
-    if found["pulled_at"] is not None:
-        paths.add(IysPath.PULL)
-    return Ways(paths=frozenset(paths), pulled_at=found["pulled_at"])
+        if created is None or not record.is_detailed:
+            return ()
+        saw = trail.saw(record)
+        shown: Mapping[IysPath, bool] = {
+            # İYS pushes what citizens do, never what a provider writes.
+            IysPath.PUSH: self.push and is_of_citizens(record.source),
+            IysPath.PULL: self.pulled_at is not None and self.pulled_at - _HIDDEN >= created,
+            IysPath.FILE: self.filed_until is not None and self.filed_until > created,
+            IysPath.SWEEP: trail.was_queried_after(created),
+        }
+        return tuple(path for path in IysPath if shown[path] and path not in saw)
 
 
 async def trails_of(ledger: Ledger, keys: Sequence[str]) -> Mapping[str, Trail]:

@@ -233,7 +233,7 @@ def _execute(path: Path, by: str) -> Executed:
 
         done = run_on_ledger(lambda ledger: execution(ledger).execute(path, plan, by=by))
     for name, keys in sorted(counts_of(plan).items()):
-        say(f"{name}: {keys} keys: {WORDS[Repair(name)]}")
+        say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
     return done
 
 
@@ -258,16 +258,16 @@ def _print(done: Executed, output: OutputFormat) -> None:
 
 def _say_estimate(found: Estimate) -> None:
     say(
-        f"asking İYS about {found.keys:,} keys: {found.requests:,} calls, {found.seconds:,.0f} s "
-        "at least, longer while the workers call"
+        f"asking İYS: keys: {found.keys:,}; calls: {found.requests:,}; seconds: "
+        f"{found.seconds:,.0f} at least, more while the workers call"
     )
 
 
 def _say_single(asked: int, differing: int) -> None:
     if differing:
         say(
-            f"{differing:,} keys differ; {asked:,} are asked about one by one, and an hour has "
-            f"room for {SINGLE}"
+            f"keys that differ: {differing:,}; asked about one by one: {asked:,}; an hour has room "
+            f"for {SINGLE}"
         )
 
 

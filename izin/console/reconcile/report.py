@@ -97,7 +97,7 @@ class DifferenceReport:
             print_rows(self._output, columns, [tuple(one.values()) for one in counts])
         left = sum(self._counts.values()) - len(self._listed)
         if left:
-            say(f"{left} differences more than are listed; --csv FILE has all of them")
+            say(f"not listed: {left:,} more; --csv FILE has all of them")
         _print_sizes(sizes, self.unexplained)
 
 
@@ -108,9 +108,9 @@ def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
     )
     out.print(line, soft_wrap=True, highlight=False, markup=False)
     if sizes["changing"]:
-        say(f"{sizes['changing']} rows changed meanwhile and were left out; compare again")
+        say(f"left out, for they changed meanwhile: {sizes['changing']:,} rows; compare again")
     if unexplained:
-        warn(f"{unexplained} differences are unexplained")
+        warn(f"unexplained differences: {unexplained:,}")
 
 
 def _row(one: Difference, recipient: str) -> tuple[object, ...]:

@@ -8,5 +8,6 @@ $$;
 
 -- Whether the recipient of a row opted out, here or at İYS, and no later consent is known.
 CREATE FUNCTION is_opted_out(c consents) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce(c.desired_status = 'RET', false) OR c.registered = 'RET' OR c.permission_reason = 'opted-out'
+    SELECT c.registered = 'RET' OR coalesce(c.desired_status = 'RET', false)
+        OR coalesce(c.permission_reason = 'opted-out', false)
 $$;

@@ -176,10 +176,11 @@ WHERE m.kind IN ('decision', 'observation', 'bootstrap')
 ORDER BY m.key, m.recorded_at, m.shard, m.place
 
 -- name: ways
--- By which ways movements of a brand come here: whether push is registered, and since when both streams are pulled.
+-- Up to when the ways by which movements of a brand come here have shown them: push is registered or not, both streams
+-- were pulled to their end, and daily files were read.
 SELECT EXISTS (SELECT FROM push_registrations WHERE brand_code = %(brand_code)s AND registered_at IS NOT NULL) AS push,
     (SELECT min(last_pulled_at) FROM stream_cursors WHERE brand_code = %(brand_code)s) AS pulled_at,
-    (SELECT array_agg(DISTINCT by) FROM seen) AS seen_by
+    (SELECT max(creation_date) FROM seen WHERE by = 'daily') AS filed_until
 
 -- name: take-turn
 -- One execution of repairs after the other, so that a page is done once.
