@@ -50,68 +50,77 @@ _NEXT = {
 }
 
 
+ListArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The tool's suppression list: CSV, or the first sheet of an .xlsx workbook.",
+    ),
+]
+BrandOption = Annotated[
+    int,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
+ChannelOption = Annotated[
+    Channel,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+    ),
+]
+RecipientTypeOption = Annotated[
+    RecipientType,
+    typer.Option(
+        case_sensitive=False, help="BIREYSEL (consumer, the default) or TACIR (merchant)."
+    ),
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
+AddOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--add",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write whom the list lacks, for the tool to import; only its owner may read it.",
+    ),
+]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--events",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write whom only the list has as opt-outs (RET) for izin import. It needs --source: "
+        "you say that they opted out, and where.",
+    ),
+]
+SourceOption = Annotated[
+    Source | None,
+    typer.Option(case_sensitive=False, help="Where those opted out: a source of İYS, as HS_MESAJ."),
+]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+
+
 def compare(
-    path: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="The tool's suppression list: CSV, or the first sheet of an .xlsx workbook.",
-        ),
-    ],
+    path: ListArgument,
     *,
-    brand: Annotated[
-        int,
-        typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
-    ],
-    channel: Annotated[
-        Channel,
-        typer.Option(
-            "--type",
-            case_sensitive=False,
-            help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
-        ),
-    ],
-    recipient_type: Annotated[
-        RecipientType,
-        typer.Option(
-            case_sensitive=False, help="BIREYSEL (consumer, the default) or TACIR (merchant)."
-        ),
-    ] = RecipientType.BIREYSEL,
-    column: Annotated[
-        str | None,
-        typer.Option(help="The column of the recipients. Default: the one whose name says so."),
-    ] = None,
-    add: Annotated[
-        Path | None,
-        typer.Option(
-            "--add",
-            metavar="FILE",
-            dir_okay=False,
-            help="Write whom the list lacks, for the tool to import; only its owner may read it.",
-        ),
-    ] = None,
-    events: Annotated[
-        Path | None,
-        typer.Option(
-            "--events",
-            metavar="FILE",
-            dir_okay=False,
-            help="Write whom only the list has as opt-outs (RET) for izin import. It needs "
-            "--source: you say that they opted out, and where.",
-        ),
-    ] = None,
-    source: Annotated[
-        Source | None,
-        typer.Option(
-            case_sensitive=False, help="Where those opted out: a source of İYS, as HS_MESAJ."
-        ),
-    ] = None,
-    unmasked: Annotated[
-        bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
-    ] = False,
+    brand: BrandOption,
+    channel: ChannelOption,
+    recipient_type: RecipientTypeOption = RecipientType.BIREYSEL,
+    column: ColumnOption = None,
+    add: AddOption = None,
+    events: EventsOption = None,
+    source: SourceOption = None,
+    unmasked: UnmaskedOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Compare our opt-outs (RET) with the suppression list that an SMS or e-mail tool exports.

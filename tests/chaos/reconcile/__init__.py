@@ -1,1 +1,1 @@
-"""Installations in which history is played again."""
+"""Differences planted at random, found, named and repaired."""
