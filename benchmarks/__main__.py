@@ -26,6 +26,7 @@ from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
 from benchmarks.publisher import publisher
+from benchmarks.reconcile.equal import reconcile
 from benchmarks.replay.rebuild import rebuild
 from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
@@ -71,6 +72,7 @@ register(
         "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
         "sweep": sweep,
+        "reconcile": reconcile,
         "rate-limit": rate_limit,
         "simulator": simulator,
         "webhooks": webhook_latency,
@@ -144,7 +146,7 @@ def arguments(argv: Sequence[str]) -> list[str]:
     Options of ``argv`` go last, so they replace those of the run.
     """
     name, *options = argv or ["--help"]
-    bar = BARS.get(name)
+    bar = None if name in RUNS else BARS.get(name)
     if bar is not None and bar.run in OTHER_RUNS:
         typer.echo(f"{name} is measured by: {bar.command}", err=True)
         raise SystemExit(2)

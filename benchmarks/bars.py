@@ -24,6 +24,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "erasure": ("erasure",),
     "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
+    "reconcile": ("reconcile",),
     "connect": ("connect",),
     "sweep": ("sweep",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
@@ -50,6 +51,7 @@ OTHER_RUNS = {
     "chaos-outage": "make chaos STAGE=outage",
     "chaos-webhooks": "make chaos STAGE=webhooks",
     "chaos-gate": "make chaos STAGE=gate",
+    "chaos-reconcile": "make chaos STAGE=reconcile",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -205,6 +207,8 @@ _ALL = (
     _at_most(
         *("ledger-rebuild", "ledger-rebuild", 90, "s", "a million rows folded from the history")
     ),
+    _at_most("reconcile", "reconcile", 60, "s", "a million equal keys compared, streamed"),
+    _at_most("reconcile-memory", "reconcile", 300, "MB", "of the command that compares them"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least(
@@ -265,6 +269,8 @@ _ALL = (
     _at_most("webhooks-unexplained", "chaos-webhooks", 0, "", "lost, doubled or out of order"),
     _at_most("gate-wrong-yes", "chaos-gate", 0, "", "yes after an opt-out, or without İYS"),
     _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
+    _at_least("reconcile-found", "chaos-reconcile", 1000, "", "planted differences that are named"),
+    _at_most("reconcile-unexplained", "chaos-reconcile", 0, "", "differences left after repairs"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

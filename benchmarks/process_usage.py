@@ -1,11 +1,45 @@
 """CPU time and memory of a process, as the kernel counts them."""
 
 import re
+import subprocess
 import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks import ROOT
 
 _CPU_CLOCK = 2
 """Of a process: the kernel keeps it under ``~pid << 3 | 2`` (``clock_getcpuclockid(3)``)."""
+
+_LOOK_EVERY = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """What a command took and printed."""
+
+    printed: str
+    seconds: float
+    peak_megabytes: float
+
+
+def run_measured(argv: Sequence[str], *, fine: Collection[int] = (0,)) -> MeasuredRun:
+    """Run a command of our own, from its start to its end.
+
+    Raises:
+        CalledProcessError: its exit code is none of ``fine``.
+    """
+    began, peak = time.perf_counter(), 0.0
+    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
+    while process.poll() is None:
+        peak = max(peak, peak_megabytes(process.pid))
+        time.sleep(_LOOK_EVERY)  # to look without a pause would use the CPU that is measured
+    seconds = time.perf_counter() - began
+    printed, _ = process.communicate()
+    if process.returncode not in fine:
+        raise subprocess.CalledProcessError(process.returncode, argv)
+    return MeasuredRun(printed=printed, seconds=seconds, peak_megabytes=peak)
 
 
 def cpu_seconds(pid: int) -> float:

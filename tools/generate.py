@@ -175,7 +175,8 @@ a record in `first-receipts`: the id of an event, for a day.
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
 | archives (`izin ledger archive`) | the history, legal holds, erasures | as the history: what was \
 erased or dropped goes with the next run; copies elsewhere are yours |
-| plans of replays with the folders of their work | recipients in full | until you delete them |
+| plans of replays and reconciliations with the folders of their work, lists of differences | \
+recipients in full | until you delete them |
 
 ## Tables of the ledger
 

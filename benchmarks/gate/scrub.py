@@ -4,9 +4,7 @@ The command is a process of its own, as a sender starts it: seconds count from i
 """
 
 import json
-import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,18 +14,16 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from benchmarks import ROOT
 from benchmarks.gate.contenders import gate_server, running
 from benchmarks.gate.published import permissions, publish, publish_brand
 from benchmarks.gate.questions import BRAND, HOST, recipient
-from benchmarks.process_usage import peak_megabytes
+from benchmarks.process_usage import run_measured
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 
 _PARTITIONS = 12
 _UNKNOWN_EVERY = 10
 """Of so many recipients one is unknown to the gate."""
-_POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,20 +87,12 @@ def _scrub(path: Path, environment: Mapping[str, str]) -> ScrubTiming:
     words = ("scrub", str(path), f"--brand={BRAND}", "--type=MESAJ", "--campaign=bench")
     given = (f"{name}={value}" for name, value in environment.items())
     argv = ("env", *given, sys.executable, "-m", "izin.console", *words, "--output=json")
-    began, peak = time.perf_counter(), 0.0
-    process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
-    while process.poll() is None:
-        peak = max(peak, peak_megabytes(process.pid))
-        time.sleep(_POLL)  # to look without a pause would use the CPU that is measured
-    seconds = time.perf_counter() - began
-    printed, _ = process.communicate()
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, argv)
-    done = json.loads(printed)
+    run = run_measured(argv)
+    done = json.loads(run.printed)
     return ScrubTiming(
         recipients=done["counts"]["rows"],
-        seconds=seconds,
-        peak_megabytes=peak,
+        seconds=run.seconds,
+        peak_megabytes=run.peak_megabytes,
         may_send=done["counts"]["may_send"],
         requests=len(done["batches"]),
     )

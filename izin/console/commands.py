@@ -28,6 +28,7 @@ COMMANDS = {
     "webhooks": "izin.console.workers:webhooks",
     "explain": "izin.console.explain.command:explain",
     "dead-letters": "izin.console.dead_letters.command:app",
+    "reconcile": "izin.console.reconcile.command:reconcile",
     "rate-limits": "izin.console.rate_limits:rate_limits",
     "iys": "izin.console.brake.command:app",
     "deadlines": "izin.console.deadlines.command:app",

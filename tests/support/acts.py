@@ -49,6 +49,7 @@ ACTS: Mapping[str, str] = {
 ELSEWHERE: Mapping[str, str] = {
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
+    "reconcile": "tests/integration/reconcile/test_reconcile.py",
 }
 """Commands that need another installation than the others, and where their acts are tested."""
 
@@ -91,6 +92,7 @@ OTHERS: Mapping[str, str] = {
     "keys list": READS,
     "subscribers list": READS,
     "subscribers show": READS,
+    "subscribers compare": READS,
     "brands list": READS,
     "brands show": READS,
     "brands parked": READS,

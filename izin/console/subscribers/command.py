@@ -10,6 +10,7 @@ from rich.text import Text
 
 from izin.console.subscribers import options, views
 from izin.console.subscribers.backlogs import look
+from izin.console.subscribers.compare import compare
 from izin.console.subscribers.options import NameArgument
 from izin.console.subscribers.ping import ping
 from izin.console.subscribers.resend import resend
@@ -231,6 +232,7 @@ def rotate_secret(
 
 
 app.command()(resend)
+app.command()(compare)
 
 
 def _print_secret(output: OutputFormat, name: str, secret: str, beside: str) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from confluent_kafka import Message
 
@@ -33,6 +34,15 @@ _WAIT = 0.5
 _YIELD_EVERY = 50
 
 _log = get_logger(__name__)
+
+
+class StateRecord(NamedTuple):
+    """A consent, and the record of the state that has it."""
+
+    topic: str
+    partition: int
+    offset: int
+    consent: Consent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +81,7 @@ class StateReader:
             (one, one.value()) for one in found if one.error() is None and not _is_suppression(one)
         ]
         consents = [
-            (one, consent)
+            StateRecord(self.reader.topic, one.partition() or 0, one.offset() or 0, consent)
             for one, value in values
             if value is not None and not self.is_suppressed(consent := self._decode(value))
         ]
@@ -80,10 +90,12 @@ class StateReader:
         moves = self.reader.moves(found)
         if not moves:
             return
-        keys = Counter(one.partition() or 0 for one, _ in consents)
+        keys = Counter(one.partition for one in consents)
         async with self.ledger.transaction() as connection:
             await self._advance(connection, moves, keys)
-            of_others = await self._apply(connection, consents)
+            of_others = await restore_rows(
+                connection, self.ledger, self.topic_messages, consents, now=self.clock()
+            )
             await erasure.acknowledge_tombstones(connection, erased, now=self.clock())
         alert(of_others)
         self._passed(moves)
@@ -126,40 +138,46 @@ class StateReader:
             if after >= self.ends[number]:
                 del self.ends[number]
 
-    async def _apply(
-        self, connection: Connection, consents: Sequence[tuple[Message, Consent]]
-    ) -> list[OtherCustomerOptIn]:
-        """Restore the rows of ``consents``, the older of a key first; return the opt-ins of other
-        customers.
-        """
-        now, calendar = self.clock(), self.ledger.calendar
-        rows = await lock(connection, {str(one.key) for _, one in consents})
-        found = dict(rows)
-        codes = {one.key.brand_code for _, one in consents}
-        known = await brands.of_codes(connection, codes)
-        if codes - known.keys():
-            await brands.note_unknown(connection, codes - known.keys(), now=now)
-        changes = UnitOfWork(self.topic_messages, now=now)
-        of_others: list[OtherCustomerOptIn] = []
-        for place, (message, consent) in enumerate(consents):
-            key = str(consent.key)
-            before = rows.get(key)
-            brand = known.get(consent.key.brand_code)
-            restored = apply.restored(before, consent, now)
-            after = received(before, restored, brand, of_others.append)
-            if before is None or before.desired_event_id != after.desired_event_id:
-                ruled = ruling.rule_row(after, brand, now, calendar=calendar)
-                rows[key] = changes.apply(before, ruled)
-            else:
-                rows[key] = changes.put(before, after)
-            if before != after:
-                # Whatever changed: a rebuild has nothing else to know it from.
-                changes.add_movement(_restoration(message, consent, after.customer_id, now))
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-        await changes.write(connection)
-        await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
-        return of_others
+
+async def restore_rows(
+    connection: Connection,
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    records: Sequence[StateRecord],
+    *,
+    now: datetime,
+) -> list[OtherCustomerOptIn]:
+    """Restore the rows of ``records``, the older of a key first; return the opt-ins of other
+    customers.
+    """
+    rows = await lock(connection, {str(one.consent.key) for one in records})
+    found = dict(rows)
+    codes = {one.consent.key.brand_code for one in records}
+    known = await brands.of_codes(connection, codes)
+    if codes - known.keys():
+        await brands.note_unknown(connection, codes - known.keys(), now=now)
+    changes = UnitOfWork(topic_messages, now=now)
+    of_others: list[OtherCustomerOptIn] = []
+    for place, record in enumerate(records):
+        consent = record.consent
+        key = str(consent.key)
+        before = rows.get(key)
+        brand = known.get(consent.key.brand_code)
+        restored = apply.restored(before, consent, now)
+        after = received(before, restored, brand, of_others.append)
+        if before is None or before.desired_event_id != after.desired_event_id:
+            ruled = ruling.rule_row(after, brand, now, calendar=ledger.calendar)
+            rows[key] = changes.apply(before, ruled)
+        else:
+            rows[key] = changes.put(before, after)
+        if before != after:
+            # Whatever changed: a rebuild has nothing else to know it from.
+            changes.add_movement(_restoration(record, after.customer_id, now))
+        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+    await changes.write(connection)
+    await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
+    return of_others
 
 
 def _key(message: Message) -> str:
@@ -171,20 +189,21 @@ def _is_suppression(message: Message) -> bool:
     return _key(message).encode().startswith(SUPPRESSED)
 
 
-def _restoration(message: Message, consent: Consent, customer_id: str, now: datetime) -> Movement:
+def _restoration(record: StateRecord, customer_id: str, now: datetime) -> Movement:
     """Return the history's record of a row of a customer that was restored."""
+    consent = record.consent
     return Movement(
         kind=BOOTSTRAP,
         customer_id=customer_id,
         key=str(consent.key),
         event_id=consent.event_id,
         status=str(consent.status),
-        source=f"{message.topic()}/{message.partition()}/{message.offset()}/{now.isoformat()}",
+        source=f"{record.topic}/{record.partition}/{record.offset}/{now.isoformat()}",
         occurred_at=consent.effective_at,
         data={
-            "topic": message.topic(),
-            "partition": message.partition(),
-            "offset": message.offset(),
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
             "origin": consent.origin,
             "origin_rank": int(consent.origin_rank),
             "source": consent.source,

@@ -32,7 +32,7 @@ from izin.sinks.outbound.refused_query import parts
 from izin.sinks.record import apply
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_read_back
+from izin.sinks.record.consent_row import RECONCILE, ConsentRow, is_read_back
 
 SINGLES = 20
 """Up to so many records of a group are queried one by one."""
@@ -96,7 +96,8 @@ class StatusQuerier:
         single = [
             entry
             for entry in entries
-            if not is_read_back(entry) and (not many or entry.registered in _NEED_SINGLE_QUERY)
+            if not is_read_back(entry)
+            and (not many or entry.reason == RECONCILE or entry.registered in _NEED_SINGLE_QUERY)
         ]
         rest = [entry for entry in entries if entry not in single]
         if rest:

@@ -21,6 +21,8 @@ from izin.consent.transitions import CLOSED, State
 
 BOOTSTRAP = "bootstrap"
 """In ``verified_by``: the row was restored from desired-consents, and not observed since."""
+RECONCILE = "reconcile"
+"""The reason of a query of a row that differs from İYS: the single query tells what it holds."""
 READ_BACK = "read-back"
 """The reason of a query whose answer is expected to change nothing (``outbound.read_back``)."""
 SWEPT = "swept"

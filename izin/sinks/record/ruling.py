@@ -228,6 +228,15 @@ def query(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
     )
 
 
+def query_again(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
+    """Return the row, whose status is to be queried at İYS whatever its state; where something is
+    due already, or nobody may ask, it stays as it is.
+    """
+    if row.action is not Action.NOTHING or row.is_open or row.withdrawn_at is not None:
+        return row
+    return row.replace(action=Action.QUERY, reason=reason, next_attempt_at=now)
+
+
 def _is_in_flight(row: ConsentRow) -> bool:
     return row.state in _IN_FLIGHT or (row.state is State.UNKNOWN and row.is_open)
 

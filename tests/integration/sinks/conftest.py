@@ -11,21 +11,14 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from izin.console.cli import app
-from izin.iys import IysClient, Pace, TokenAuth
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.schemas.codec import Codec
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.sink_harness import (
-    RESULT_DELAY,
     Clock,
-    InterruptiblePacer,
     Izin,
     SinkHarness,
+    sinks_over,
 )
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
@@ -87,36 +80,7 @@ async def harness(
 ) -> AsyncIterator[SinkHarness]:
     """Give the sinks over an empty ledger and an empty İYS, with the brand known to both."""
     settings = KafkaSettings(topic_prefix="", partitions=1)
-    codec = Codec()
-    pacer = InterruptiblePacer(ledger, Pace(rate=500), address="test")
-    await pacer.begin()
-    store = LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
-    auth = TokenAuth(iys_settings, store)
-    unforeseen: list[str] = []
-    # A circuit that is open stays open until a test advances the clock.
-    async with IysClient(iys_settings, auth=auth, pacer=pacer, clock=clock.seconds_ahead) as client:
-        context = OutboundContext(
-            ledger=ledger,
-            client=client,
-            topic_messages=TopicMessages(codec, settings.topics),
-            clock=clock,
-            pacer=pacer,
-            lease_owner=LeaseOwner(
-                owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
-            ),
-            result_delay=RESULT_DELAY,
-            unforeseen=unforeseen.append,
-        )
-        harness = SinkHarness(
-            context=context,
-            codec=codec,
-            iys=iys,
-            settings=settings,
-            clock=clock,
-            pacer=pacer,
-            unforeseen=unforeseen,
-        )
-        await harness.brand()
+    async with sinks_over(ledger, iys, iys_settings, clock, settings) as harness:
         yield harness
 
 

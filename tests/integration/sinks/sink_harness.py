@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +14,11 @@ from click.testing import Result
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
-from izin.iys import CallClass, Pace, Slot
+from izin.iys import CallClass, IysClient, Pace, Slot, TokenAuth
+from izin.iys.rate_limit.reputation import HourLimit
 from izin.iys.transport.paced_transport import TOKEN
 from izin.iys.wire_format.consents import Stream
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
@@ -26,9 +27,10 @@ from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import brands, offsets, suspensions
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db import processes
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
 from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.outbound.batch_results import BatchResultPoller
@@ -40,11 +42,12 @@ from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.outbound.swept_query import SweptQuerier
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.messages import Message
+from izin.sinks.record.lease import LeaseOwner
+from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.suspension import Suspension
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_decision_record, a_key, an_event
 from tests.support.registration import register_brand
-from tests.support.simulator import IYS_CODE, SimulatorAdmin
+from tests.support.simulator import IYS_CODE, USERNAME, SimulatorAdmin
 
 RESULT_DELAY = timedelta(seconds=300)
 A_SECOND = timedelta(seconds=1)
@@ -84,8 +87,15 @@ class Clock:
 class InterruptiblePacer(LedgerPacer):
     """The ledger's pacer; a test may have something happen while a call waits for its slot."""
 
-    def __init__(self, ledger: Ledger, pace: Pace, *, address: str) -> None:
-        super().__init__(ledger, pace, address=address)
+    def __init__(
+        self,
+        ledger: Ledger,
+        pace: Pace,
+        *,
+        address: str,
+        hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
+    ) -> None:
+        super().__init__(ledger, pace, address=address, hour_limits=hour_limits)
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.at_slot: Callable[[], Awaitable[object]] | None = None
         """What happens between the check of a call and its slot, once."""
@@ -463,6 +473,50 @@ class SinkHarness:
         await self.ingest_opt_out(*others)
         self.iys.inject_fault("addV2", status=status, code=code)
         assert await self.opt_out()
+
+
+@asynccontextmanager
+async def sinks_over(
+    ledger: Ledger,
+    iys: SimulatorAdmin,
+    iys_settings: IysSettings,
+    clock: Clock,
+    kafka: KafkaSettings,
+    *,
+    hour_limits: Mapping[str, HourLimit] = HOUR_LIMITS,
+) -> AsyncIterator[SinkHarness]:
+    """Provide the sinks over a ledger and a simulator, with the brand known to both."""
+    codec = Codec()
+    pacer = InterruptiblePacer(ledger, Pace(rate=500), address="test", hour_limits=hour_limits)
+    await pacer.begin()
+    store = LedgerTokenStore(ledger=ledger, account=USERNAME, address="test")
+    auth = TokenAuth(iys_settings, store)
+    unforeseen: list[str] = []
+    # A circuit that is open stays open until a test advances the clock.
+    async with IysClient(iys_settings, auth=auth, pacer=pacer, clock=clock.seconds_ahead) as client:
+        context = OutboundContext(
+            ledger=ledger,
+            client=client,
+            topic_messages=TopicMessages(codec, kafka.topics),
+            clock=clock,
+            pacer=pacer,
+            lease_owner=LeaseOwner(
+                owner=ledger.owner, lease=timedelta(seconds=60), call_within=timedelta(seconds=5)
+            ),
+            result_delay=RESULT_DELAY,
+            unforeseen=unforeseen.append,
+        )
+        harness = SinkHarness(
+            context=context,
+            codec=codec,
+            iys=iys,
+            settings=kafka,
+            clock=clock,
+            pacer=pacer,
+            unforeseen=unforeseen,
+        )
+        await harness.brand()
+        yield harness
 
 
 class Killed(BaseException):

@@ -1,0 +1,1 @@
+"""How long a brand takes whose sides all agree."""

@@ -1,0 +1,1 @@
+"""``izin reconcile``: İYS, ledger and topics compared, and what differs repaired."""

@@ -1,0 +1,268 @@
+"""``izin subscribers compare``: our opt-outs beside the suppression list of another tool."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+import typer
+
+from izin.consent.fields import read_recipient
+from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent.violations import Violation
+from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    print_json,
+    print_rows,
+    say,
+    warn,
+)
+from izin.console.terminal.private_csv import CsvRows, private_csv
+from izin.producers.files.cells import cell_text
+from izin.producers.files.columns import ColumnChoices, recipient_place
+from izin.producers.files.table_formats import open_table
+from izin.producers.files.tables import Table
+from izin.reconcile.suppression_list import (
+    ListComparison,
+    ListDifference,
+    ListScope,
+    comparing_list,
+)
+from izin.runtime.observe import mask
+from izin.sinks.ledger.db.connection import Ledger
+
+_MOST = 100
+"""So many recipients of each side are listed."""
+_EVENTS = ("recipient", "type", "recipientType", "brandCode", "status", "source", "consentDate")
+_COLUMNS = {"recipient": "recipient", "side": "opted out", "ledger": "ledger", "next": "do"}
+_HERE = "here, not in the list"
+_THERE = "in the list, not here"
+_NEXT = {
+    _HERE: "dangerous: have the tool import the file of --add",
+    _THERE: "ask where it comes from; if it is an opt-out: --events, then izin import",
+}
+
+
+ListArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE",
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The tool's suppression list: CSV, or the first sheet of an .xlsx workbook.",
+    ),
+]
+BrandOption = Annotated[
+    int,
+    typer.Option("--brand", min=1, max=2**31 - 1, help="Code of the brand at İYS (brandCode)."),
+]
+ChannelOption = Annotated[
+    Channel,
+    typer.Option(
+        "--type",
+        case_sensitive=False,
+        help="Channel: ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
+    ),
+]
+RecipientTypeOption = Annotated[
+    RecipientType,
+    typer.Option(
+        case_sensitive=False, help="BIREYSEL (consumer, the default) or TACIR (merchant)."
+    ),
+]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
+AddOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--add",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write whom the list lacks, for the tool to import; only its owner may read it.",
+    ),
+]
+EventsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--events",
+        metavar="FILE",
+        dir_okay=False,
+        help="Write whom only the list has as opt-outs (RET) for izin import. It needs --source: "
+        "you say that they opted out, and where.",
+    ),
+]
+SourceOption = Annotated[
+    Source | None,
+    typer.Option(case_sensitive=False, help="Where those opted out: a source of İYS, as HS_MESAJ."),
+]
+UnmaskedOption = Annotated[
+    bool, typer.Option("--unmasked", help="Show recipients in full: personal data.")
+]
+
+
+def compare(
+    path: ListArgument,
+    *,
+    brand: BrandOption,
+    channel: ChannelOption,
+    recipient_type: RecipientTypeOption = RecipientType.BIREYSEL,
+    column: ColumnOption = None,
+    add: AddOption = None,
+    events: EventsOption = None,
+    source: SourceOption = None,
+    unmasked: UnmaskedOption = False,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Compare our opt-outs (RET) with the suppression list that an SMS or e-mail tool exports.
+
+    Nothing is published and nothing is changed. Whoever opted out here and is not in the list comes
+    first: the tool may still send to them. Exit code 0 if both agree, 1 if not or if rows of the
+    file cannot be read, 3 if the file cannot be used.
+    """
+    if (events is None) != (source is None):
+        raise typer.BadParameter("--events and --source need each other", param_hint="--events")
+    if path.resolve() in {one.resolve() for one in (add, events) if one is not None}:
+        raise typer.BadParameter("it is the file to read; choose another", param_hint="FILE")
+    scope = ListScope(brand_code=brand, channel=channel, recipient_type=recipient_type)
+    with exit_on_signals(), exit_on_error(OSError):
+        table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
+        rows = _ListRows(table, channel, column)
+        with _Result(rows.header, scope, add=add, events=events, source=source) as result:
+            found = run_on_ledger(lambda ledger: _compare(ledger, scope, rows, result))
+    _print(found | {"unreadable": rows.unreadable}, result, output, unmasked=unmasked)
+    exit_if(result.counts or rows.unreadable)
+
+
+class _ListRows:
+    """The recipients of a file."""
+
+    def __init__(self, table: Table, channel: Channel, column: str | None) -> None:
+        self._table = table
+        self._channel = channel
+        self._place = recipient_place(table.headers, channel, column)
+        self.header = table.headers[self._place]
+        self.listed = 0
+        self.unreadable: list[int] = []
+        """The lines of rows that are no recipient of the channel."""
+
+    def __iter__(self) -> Iterator[str]:
+        for row in self._table.rows():
+            text = "" if row.fault or self._place >= len(row.fields) else row.fields[self._place]
+            found = read_recipient(cell_text(text), self._channel)
+            if row.fault or isinstance(found, Violation):
+                self.unreadable.append(row.line)
+            else:
+                self.listed += 1
+                yield found
+
+
+class _Result:
+    """Counts the differences, keeps the first of each side, and writes the files."""
+
+    def __init__(
+        self,
+        header: str,
+        scope: ListScope,
+        *,
+        add: Path | None,
+        events: Path | None,
+        source: Source | None,
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: list[ListDifference] = []
+        self._header = header
+        self._scope = scope
+        self._files = {_HERE: add, _THERE: events}
+        self._source = source
+        self._stack = ExitStack()
+        self._writers: dict[str, CsvRows] = {}
+
+    def __enter__(self) -> Self:
+        for side, path in self._files.items():
+            if path is not None:
+                header = (self._header,) if side == _HERE else _EVENTS
+                self._writers[side] = self._stack.enter_context(private_csv(path, header))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def add(self, one: ListDifference) -> None:
+        """Take a difference."""
+        side = side_of(one)
+        self.counts[side] += 1
+        if self.counts[side] <= _MOST:
+            self.first.append(one)
+        if side in self._writers:
+            self._writers[side].writerow(self._cells(one, side))
+
+    def _cells(self, one: ListDifference, side: str) -> tuple[object, ...]:
+        if side == _HERE:
+            return (one.recipient,)
+        scope = self._scope
+        return (
+            *(one.recipient, scope.channel, scope.recipient_type, scope.brand_code),
+            *(Status.RET, self._source, ""),
+        )
+
+
+def side_of(one: ListDifference) -> str:
+    """Return on which side a recipient opted out, in words."""
+    return _HERE if one.is_here else _THERE
+
+
+async def _compare(
+    ledger: Ledger, scope: ListScope, rows: _ListRows, result: _Result
+) -> dict[str, Any]:
+    comparison: ListComparison
+    async with comparing_list(ledger, scope, rows) as comparison:
+        async for one in comparison.differences():
+            result.add(one)
+        return {
+            "opted_out_here": comparison.here,
+            "in_both": comparison.both,
+            "listed": rows.listed,
+        }
+
+
+def _print(found: dict[str, Any], result: _Result, output: OutputFormat, *, unmasked: bool) -> None:
+    rows = [
+        (
+            one.recipient if unmasked else mask(one.recipient),
+            side_of(one),
+            one.desired_status or one.registered or "nothing",
+            _NEXT[side_of(one)],
+        )
+        for one in result.first
+    ]
+    match output:
+        case OutputFormat.JSON:
+            differences = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+            counts = {"missing_there": result.counts[_HERE], "missing_here": result.counts[_THERE]}
+            print_json({**found, **counts, "differences": differences})
+        case OutputFormat.TABLE:
+            print_rows(output, _COLUMNS, rows)
+            for side, count in result.counts.items():
+                say(f"{count} {side}")
+            say(
+                f"{found['opted_out_here']} opted out here, {found['listed']} rows of the list, "
+                f"{found['in_both']} in both"
+            )
+            if found["unreadable"]:
+                lines = ", ".join(map(str, found["unreadable"][:10]))
+                warn(f"{len(found['unreadable'])} rows are no recipients: lines {lines}")

@@ -1,0 +1,233 @@
+"""Ask İYS what it holds: of many keys at once, and one by one where that is not what the row says.
+
+The multiple query names only what is ONAY, a thousand keys a call, in whatever slots other calls
+leave. The single query has dates and the writer, and a thousand an hour for an address, of which a
+fifth is left to opt-outs; it is made only for keys that differ, up to a number.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from math import ceil
+from typing import Any, TypeVar
+
+from izin.consent.model import Channel, RecipientType
+from izin.consent.next_action import Registered
+from izin.iys.client import MAX_ITEMS, IysClient
+from izin.iys.errors import CallError, RefusedError, ThrottledError
+from izin.iys.rate_limit.pace import CallClass, Pace
+from izin.iys.rate_limit.reputation import STATUS
+from izin.iys.tokens.token_auth import TokenAuth
+from izin.reconcile.comparing import Scope
+from izin.reconcile.errors import IysSilentError
+from izin.runtime.settings import IysSettings
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
+from izin.sinks.outbound.status_answer import observation_of, observation_of_many
+from izin.sinks.record.apply import Observation
+
+T = TypeVar("T")
+
+SINGLE = HOUR_LIMITS[STATUS].room(CallClass.RESULTS)
+"""Single queries that one hour has room for."""
+_AT_ONCE = 4
+"""Calls that wait for a slot or an answer at once."""
+_ATTEMPTS = 5
+_PAUSE = timedelta(seconds=2)
+_LONGEST = timedelta(minutes=1)
+"""A longer pause is not waited for."""
+_SQL = statements("reconcile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What asking takes at least."""
+
+    keys: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Asks İYS about the keys of a scope."""
+
+    client: IysClient
+    requests_per_second: float
+    clock: Callable[[], datetime]
+    single: int = SINGLE
+    """Up to so many keys are asked about one by one."""
+    on_estimate: Callable[[Estimate], None] = lambda _: None
+    """Called before the first call."""
+    on_single: Callable[[int, int], None] = lambda _asked, _differing: None
+    """Called with how many keys are asked about one by one, of those that differ."""
+    on_answer: Callable[[int, int], None] = lambda _done, _all: None
+
+    async def __call__(self, connection: Connection, scope: Scope, began: datetime) -> None:  # noqa: ARG002  # of the protocol
+        """Ask, and note what İYS says in the table of the session.
+
+        Raises:
+            IysSilentError: İYS does not answer.
+        """
+        groups = await (await connection.execute(_SQL["count-to-ask"])).fetchall()
+        estimate = self._estimate(groups)
+        self.on_estimate(estimate)
+        done = 0
+        for group in groups:
+            async for pages in _pages(connection, group):
+                answers = await asyncio.gather(*(self._many(scope, one) for one in pages))
+                for page, approved in zip(pages, answers, strict=True):
+                    await _note(connection, list(_differing(page, approved, self.clock())))
+                    done += len(page)
+                self.on_answer(done, estimate.keys)
+        await self._ask_singly(connection, scope)
+
+    def _estimate(self, groups: Iterable[Mapping[str, Any]]) -> Estimate:
+        counts = [group["keys"] for group in groups]
+        requests = sum(ceil(one / MAX_ITEMS) for one in counts)
+        seconds = requests / self.requests_per_second
+        return Estimate(keys=sum(counts), requests=requests, seconds=seconds)
+
+    async def _many(self, scope: Scope, page: Sequence[Mapping[str, Any]]) -> Mapping[str, bool]:
+        """Return whether each key of ``page`` is ONAY; those that İYS refuses to answer about are
+        missing.
+        """
+        channel, recipient_type = page[0]["key"].split("/", 3)[1:3]
+        recipients = {one["key"]: one["key"].split("/", 3)[3] for one in page}
+
+        async def ask() -> frozenset[str]:
+            return await self.client.statuses(
+                scope.brand.path,
+                Channel(channel),
+                RecipientType(recipient_type),
+                recipients.values(),
+                call_class=CallClass.SWEEP,
+            )
+
+        try:
+            approved = await _patiently(ask)
+        except RefusedError:
+            if len(page) == 1:
+                return {}
+            middle = len(page) // 2
+            halves = [await self._many(scope, one) for one in (page[:middle], page[middle:])]
+            return {**halves[0], **halves[1]}
+        return {key: recipient in approved for key, recipient in recipients.items()}
+
+    async def _ask_singly(self, connection: Connection, scope: Scope) -> None:
+        """Ask about the keys that differ one by one, as far as the hour has room."""
+        values: dict[str, Any] = {"after": "", "size": MAX_ITEMS}
+        found: list[str] = []
+        differing = 0
+        while rows := await (await connection.execute(_SQL["asked-of-many"], values)).fetchall():
+            differing += len(rows)
+            found += [row["key"] for row in rows[: self.single - len(found)]]
+            values["after"] = rows[-1]["key"]
+        self.on_single(len(found), differing)
+        for key in found:
+            try:
+                observation = await self._one(scope, key)
+            except ThrottledError:
+                return  # the hour is spent: what is left is known without dates
+            except RefusedError:
+                continue
+            await _note(connection, [(key, observation)])
+
+    async def _one(self, scope: Scope, key: str) -> Observation:
+        _, channel, recipient_type, recipient = key.split("/", 3)
+        asked_at = self.clock().replace(microsecond=0)
+
+        async def ask() -> Observation:
+            record = await self.client.status(
+                scope.brand.path,
+                Channel(channel),
+                RecipientType(recipient_type),
+                recipient,
+                call_class=CallClass.RESULTS,
+            )
+            return observation_of(record, asked_at)
+
+        return await _patiently(ask)
+
+
+@asynccontextmanager
+async def iys_client(ledger: Ledger, settings: IysSettings) -> AsyncIterator[IysClient]:
+    """Provide a client that shares token, slots and hourly limits with the workers."""
+    pacer = LedgerPacer(
+        ledger, Pace(rate=settings.requests_per_second), address=settings.egress_address
+    )
+    await pacer.begin()
+    tokens = LedgerTokenStore(
+        ledger=ledger, account=settings.username, address=settings.egress_address
+    )
+    auth = TokenAuth(settings, tokens, now=ledger.clock.now)
+    async with IysClient(settings, auth=auth, pacer=pacer) as client:
+        yield client
+        await pacer.flush()
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what ``ask`` returns, again after a pause where that may help.
+
+    Raises:
+        IysSilentError: it does not.
+        RefusedError: İYS refuses the recipients.
+        ThrottledError: the hour's calls are spent.
+    """
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await ask()
+        except RefusedError:
+            raise
+        except CallError as error:
+            pause = error.pause(_PAUSE)
+            if isinstance(error, ThrottledError) and pause > _LONGEST:
+                raise
+            if not error.is_transient or pause > _LONGEST or attempt + 1 == _ATTEMPTS:
+                raise IysSilentError(error) from error
+            await asyncio.sleep(pause.total_seconds())
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _pages(
+    connection: Connection, group: Mapping[str, Any]
+) -> AsyncIterator[Sequence[Sequence[Mapping[str, Any]]]]:
+    """Yield the keys of a group, a few pages at a time that are asked about at once."""
+    values = {**group, "after": "", "size": MAX_ITEMS * _AT_ONCE}
+    while rows := await (await connection.execute(_SQL["page-to-ask"], values)).fetchall():
+        yield [rows[start : start + MAX_ITEMS] for start in range(0, len(rows), MAX_ITEMS)]
+        values["after"] = rows[-1]["key"]
+
+
+def _differing(
+    page: Sequence[Mapping[str, Any]], approved: Mapping[str, bool], now: datetime
+) -> Iterable[tuple[str, Observation]]:
+    """Yield what İYS says of those keys of which the row says something else."""
+    for row in page:
+        is_onay = approved.get(row["key"])
+        if is_onay is None:
+            continue
+        held = row["registered"]
+        if held is None and not is_onay:
+            continue
+        if held == Registered.UNKNOWN or is_onay != (held == Registered.ONAY):
+            yield row["key"], observation_of_many(approved=is_onay, queried_at=now)
+
+
+async def _note(connection: Connection, found: Sequence[tuple[str, Observation]]) -> None:
+    if not found:
+        return
+    values = {
+        "keys": [key for key, _ in found],
+        "values": [str(one.value) for _, one in found],
+        "creations": [one.creation_date for _, one in found],
+        "consents": [one.consent_date for _, one in found],
+        "sources": [one.source for _, one in found],
+        "transactions": [one.transaction_id for _, one in found],
+        "paths": [one.verified_by for _, one in found],
+    }
+    await connection.execute(_SQL["add-asked"], values)

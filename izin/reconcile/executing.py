@@ -1,0 +1,264 @@
+"""Execute repairs: each enters as everything else does, and no row or date is edited.
+
+Events go to the input lanes through the outbox, where the law decides them. A status is queried by
+the sink workers, by the action that they know. A page is one transaction with its act in the
+history, which is how a second execution knows that it is done. What moved since the plan was made
+is left alone: another comparison finds it if it still differs.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import ConsentEvent, ConsentKey
+from izin.iys.wire_format.consents import RegisterRecord
+from izin.reconcile.plan import KeyRepairs, pages_of
+from izin.reconcile.remedies import Repair
+from izin.reconcile.sides import IysRecord
+from izin.reconcile.trails import Trail, trails_of
+from izin.replay.bounds import bounds_of
+from izin.replay.plan import Plan
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.state_reader import StateRecord, restore_rows
+from izin.sinks.ledger import brands, retailers
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.registry.ownership import alert
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.outbound import status_answer
+from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import RECONCILE, ConsentRow
+from izin.sinks.record.errors import UnregisteredBrandError
+from izin.sinks.record.messages import Message, TopicMessages
+from izin.streams.guard import APPENDED_AT
+
+_PAGE = 200
+_SQL = statements("reconcile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed:
+    """What became of the keys of a plan."""
+
+    repaired: int = 0
+    moved: int = 0
+    """They changed since the plan was made, and were left alone."""
+    done_before: int = 0
+    """An earlier execution of the same plan has repaired them."""
+
+    @property
+    def keys(self) -> int:
+        """How many were looked at."""
+        return self.repaired + self.moved + self.done_before
+
+    def __add__(self, other: "Executed") -> "Executed":
+        return Executed(
+            repaired=self.repaired + other.repaired,
+            moved=self.moved + other.moved,
+            done_before=self.done_before + other.done_before,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepairExecution:
+    """Executes the plans of one installation."""
+
+    ledger: Ledger
+    kafka: KafkaSettings
+    codec: Codec
+    clock: Callable[[], datetime]
+    on_page: Callable[[int], None] = lambda _: None
+    """Called with how many keys were looked at."""
+
+    def check(self, plan: Plan) -> None:
+        """Refuse a plan that was made for other topics or by another law.
+
+        Raises:
+            PlanMovedError: it was.
+            BrokerError: Kafka cannot be reached.
+        """
+        cluster_id, topics = bounds_of(self.kafka, dict.fromkeys(plan.topics, False))
+        plan.check(
+            Plan(
+                kind=plan.kind,
+                target=plan.target,
+                selection=plan.selection,
+                cluster_id=cluster_id,
+                topics=topics,
+                made_at=self.clock(),
+                by=plan.by,
+            )
+        )
+
+    async def execute(self, path: Path, plan: Plan, *, by: str) -> Executed:
+        """Execute the ``plan`` in ``path`` by the order of ``by``. One that was stopped goes on.
+
+        Raises:
+            OtherRepairsError: the repairs are not those of the plan.
+            ConcurrentChangeError: another process changes the same rows; execute it again.
+            As :meth:`check` does.
+        """
+        self.check(plan)
+        done = Executed()
+        for number, page in enumerate(pages_of(path, plan, _PAGE)):
+            async with self.ledger.transaction() as connection:
+                brand = await _brand(connection, int(plan.target))
+                work = _Page(self, brand, plan, number, by=by, now=self.clock())
+                done += await work.repair(connection, page)
+            self.on_page(done.keys)
+        return done
+
+
+class _Page:
+    """The repairs of one transaction."""
+
+    def __init__(  # noqa: PLR0913  # of what plan, by whose order, when
+        self,
+        execution: RepairExecution,
+        brand: Brand,
+        plan: Plan,
+        number: int,
+        *,
+        by: str,
+        now: datetime,
+    ) -> None:
+        self._ledger = execution.ledger
+        self._codec = execution.codec
+        self._topic = execution.kafka.topics.desired_consents.name
+        self._messages = TopicMessages(execution.codec, execution.kafka.topics)
+        self._brand = brand
+        self._source = f"{RECONCILE}/{plan.digest}/{number}"
+        self._plan = plan
+        self._by = by
+        self._now = now
+
+    async def repair(self, connection: Connection, page: Sequence[KeyRepairs]) -> Executed:
+        """Repair the keys of ``page``, unless that is done."""
+        await connection.execute(_SQL["take-turn"])
+        place = {"key": brand_key(self._brand.brand_code), "source": self._source}
+        if await (await connection.execute(_SQL["is-done"], place)).fetchone() is not None:
+            return Executed(done_before=len(page))
+        keys = [one.key for one in page]
+        rows = await lock(connection, keys)
+        fit = [one for one in page if _updated_at(rows.get(one.key)) == one.updated_at]
+        await self._restore(connection, fit)
+        rows = await lock(connection, keys)
+        access = await retailers.registered(connection, [key for key in rows if rows[key].may_send])
+        again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
+        trails = await trails_of(self._ledger, again) if again else {}
+        changes = UnitOfWork(self._messages, now=self._now)
+        for one in fit:
+            row = rows.get(one.key)
+            if Repair.QUERY in one.repairs and row is not None:
+                row = changes.put(row, ruling.query_again(row, RECONCILE, self._now))
+            for message in self._messages_of(one, row, trails.get(one.key), access):
+                changes.add_last(message)
+        changes.add_movement(self._act(fit))
+        await changes.write(connection)
+        return Executed(repaired=len(fit), moved=len(page) - len(fit))
+
+    async def _restore(self, connection: Connection, fit: Sequence[KeyRepairs]) -> None:
+        records = [
+            StateRecord(
+                self._topic, one.partition, one.offset, self._codec.decode_consent(one.value)
+            )
+            for one in fit
+            if one.value is not None
+        ]
+        if records:
+            restored = restore_rows(
+                connection, self._ledger, self._messages, records, now=self._now
+            )
+            alert(await restored)
+
+    def _messages_of(
+        self,
+        one: KeyRepairs,
+        row: ConsentRow | None,
+        trail: Trail | None,
+        access: Mapping[str, frozenset[int]],
+    ) -> Sequence[Message]:
+        """Return what is published about a key."""
+        found, messages = [], self._messages
+        if Repair.REPUBLISH in one.repairs and trail is not None:
+            event = trail.event(one.event_id, one.effective_at)
+            if event is not None and one.effective_at is not None:
+                found.append(self._again(event, one.key, one.effective_at))
+        if Repair.MOVEMENT in one.repairs and one.movement is not None:
+            record = _register_record(one.movement, one.key, self._now)
+            event = status_answer.event_of_record(record, self._brand, self._now)
+            found.append(messages.event(event, ConsentKey.parse(one.key), self._now))
+        if Repair.PERMISSION in one.repairs and row is not None:
+            shared = access.get(one.key, ()) if row.may_send else ()
+            found.append(
+                messages.permission_of(row, self._now, previous=one.published, retailers=shared)
+            )
+        if Repair.REMOVE_PERMISSION in one.repairs and row is None:
+            customer = one.customer_id or self._brand.customer_id
+            found.append(messages.no_permission(one.key, customer, self._now))
+        return found
+
+    def _again(self, event: ConsentEvent, key: str, effective_at: datetime) -> Message:
+        """Return the message of an event that was decided before, which counts as it did then."""
+        message = self._messages.event(event, ConsentKey.parse(key), self._now)
+        appended = str(int(first_append(event, effective_at).timestamp() * 1000))
+        # The order stage reads it as the last header: the outbox has the longest name last.
+        return replace(message, headers={**message.headers, APPENDED_AT: appended})
+
+    def _act(self, fit: Sequence[KeyRepairs]) -> Movement:
+        counts = Counter(str(repair) for one in fit for repair in one.repairs)
+        movement = act(
+            "reconcile",
+            brand_key(self._brand.brand_code),
+            by=self._by,
+            now=self._now,
+            before={"differing": len(fit)},
+            after={"repairs": dict(counts), "plan": self._plan.digest},
+            customer_id=self._brand.customer_id,
+        )
+        return replace(movement, source=self._source)
+
+
+def first_append(event: ConsentEvent, effective_at: datetime) -> datetime:
+    """Return an instant of its first append with which ``event`` counts as it did then.
+
+    The history has the event as it was admitted, not when the broker had it: that was about when it
+    was received, and earlier only where the clock of its sender was ahead.
+    """
+    received_at = event.received_at or effective_at
+    again = admit(event, appended_at=received_at)
+    if isinstance(again, RefusedEvent) or again.effective_at == effective_at:
+        return received_at
+    return effective_at
+
+
+def _register_record(record: IysRecord, key: str, now: datetime) -> RegisterRecord:
+    parsed = ConsentKey.parse(key)
+    return RegisterRecord(
+        recipient=parsed.recipient,
+        type=parsed.channel,
+        recipient_type=parsed.recipient_type,
+        status=record.value,
+        source=record.source,
+        consent_date=record.consent_date,
+        creation_date=record.creation_date or now,
+        transaction_id=record.transaction_id,
+    )
+
+
+async def _brand(connection: Connection, brand_code: int) -> Brand:
+    found = (await brands.of_codes(connection, [brand_code])).get(brand_code)
+    if found is None:
+        raise UnregisteredBrandError(brand_code)
+    return found
+
+
+def _updated_at(row: ConsentRow | None) -> datetime | None:
+    return None if row is None else row.updated_at

@@ -1,0 +1,262 @@
+"""The differences of a key, by kind: what the sides say of it, compared.
+
+Pure. What is due to İYS, or on its way there, settles by itself and is no difference. A RET here
+and no record at İYS agree: İYS registers no opt-out as the first record of a key (H175), and there
+is nothing to withdraw.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from izin.consent.enums import TextEnum
+from izin.consent.model import Status
+from izin.consent.next_action import Registered
+from izin.consent.transitions import State
+from izin.reconcile.sides import (
+    DesiredRecord,
+    IysRecord,
+    LedgerRow,
+    PermissionRecord,
+    Side,
+    Standing,
+)
+from izin.sinks.record.consent_row import is_of_citizens
+
+_STATUSES = frozenset({Registered.ONAY, Registered.RET})
+_UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})
+_SETTLED = frozenset({State.ACCEPTED, State.NOT_NEEDED})
+
+
+class Kind(TextEnum):
+    """The kind of a difference."""
+
+    MISSING_AT_IYS = "missing-at-iys"
+    MISSING_HERE = "missing-here"
+    """Another side has it, and the ledger does not, or the topic that is named does not."""
+    STATUS = "status"
+    DATE = "date"
+    UNVERIFIED = "unverified"
+    """What İYS holds was claimed, or is not known."""
+    OTHER_WRITER = "other-writer"
+    """İYS holds what another writer wrote there: its portal, or another integrator."""
+
+
+class Cause(TextEnum):
+    """Why a difference stays, so that it is explained: nothing may repair it but what a person
+    does.
+    """
+
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    PARKED = "parked"
+    WITHDRAWN = "withdrawn"
+
+
+_CAUSES: Mapping[str, Cause] = MappingProxyType(
+    {
+        State.EXPIRED: Cause.EXPIRED,
+        State.REFUSED: Cause.REFUSED,
+        State.PARKED: Cause.PARKED,
+    }
+)
+"""By the state of a row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference of a key, on one side."""
+
+    kind: Kind
+    side: Side
+    here: str | None
+    """What the ledger has; None: nothing."""
+    there: str | None
+    """What the other side has; None: nothing."""
+    record: IysRecord | None = None
+    """What İYS has, where that is the side."""
+    cause: Cause | None = None
+
+
+def judge(standing: Standing) -> tuple[Finding, ...]:
+    """Return the differences of a key, at most one for each side."""
+    row = standing.row
+    if row is None:
+        return tuple(_of_no_row(standing))
+    found = (
+        _of_desired(row, standing.desired),
+        _of_permission(row, standing.permission),
+        _of_iys(row, standing),
+    )
+    return tuple(one for one in found if one is not None)
+
+
+def _of_no_row(standing: Standing) -> Iterator[Finding]:
+    if standing.desired is not None:
+        there = standing.desired.status
+        yield Finding(kind=Kind.MISSING_HERE, side=Side.DESIRED, here=None, there=there)
+        return
+    record = standing.asked or standing.seen
+    if record is not None and record.value in _STATUSES:
+        yield Finding(
+            kind=Kind.MISSING_HERE, side=Side.IYS, here=None, there=record.value, record=record
+        )
+    if standing.permission is not None:
+        there = _words(standing.permission)
+        yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
+
+
+def _of_desired(row: LedgerRow, desired: DesiredRecord | None) -> Finding | None:
+    if desired is None:
+        if row.desired_status is None:
+            return None
+        return Finding(
+            kind=Kind.MISSING_HERE, side=Side.DESIRED, here=row.desired_status, there=None
+        )
+    if row.order == desired.order:
+        return None
+    is_date = row.desired_status == desired.status
+    return Finding(
+        kind=Kind.DATE if is_date else Kind.STATUS,
+        side=Side.DESIRED,
+        here=f"{row.desired_status} {_day(row.desired_at)}" if is_date else row.desired_status,
+        there=f"{desired.status} {_day(desired.effective_at)}" if is_date else desired.status,
+    )
+
+
+def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Finding | None:
+    reason, since = row.permission_reason, row.permission_since
+    if reason is None and published is None:
+        return None
+    here = None if reason is None else _words(_permission_of(row, reason))
+    if published is None:
+        return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
+    there = _words(published)
+    if here != there:
+        return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=there)
+    if _milliseconds(since) == _milliseconds(published.since):
+        return None
+    return Finding(
+        kind=Kind.DATE, side=Side.PERMISSIONS, here=_day(since), there=_day(published.since)
+    )
+
+
+def _of_iys(row: LedgerRow, standing: Standing) -> Finding | None:
+    if row.is_due:
+        return None
+    found = _of_what_iys_says(row, standing) or _of_unverified(row) or _of_ledger(row)
+    if found is None or row.withdrawn_at is None:
+        return found
+    return replace(found, cause=Cause.WITHDRAWN)
+
+
+def _of_what_iys_says(row: LedgerRow, standing: Standing) -> Finding | None:
+    if row.desired_status is None and row.registered in _STATUSES:
+        return Finding(
+            kind=Kind.MISSING_HERE,
+            side=Side.IYS,
+            here=None,
+            there=row.registered,
+            record=registered_record(row),
+        )
+    if standing.asked is not None:
+        return _of_record(row, standing.asked)
+    seen = standing.seen
+    if seen is None or seen.creation_date is None or row.registered_at is None:
+        return None
+    if seen.creation_date > row.registered_at:
+        return _of_record(row, seen)
+    if seen.creation_date < row.registered_at or row.registered == Registered.RET != seen.value:
+        return None  # at the same instant a RET wins
+    return _of_record(row, seen)
+
+
+def _of_record(row: LedgerRow, record: IysRecord) -> Finding | None:
+    """Compare a row with what İYS says later than the row."""
+    if record.value == row.registered:
+        return _of_dates(row, record)
+    held = row.registered
+    is_known = held in _UNREGISTERED or record.value != Registered.RET
+    if is_known and Registered.ONAY not in {held, record.value}:
+        return None
+    kind = Kind.STATUS
+    if held == Registered.UNKNOWN:
+        kind = Kind.UNVERIFIED
+    elif record.value == Registered.NONE:
+        kind = Kind.MISSING_AT_IYS
+    elif record.is_of_another:
+        kind = Kind.OTHER_WRITER
+    return Finding(kind=kind, side=Side.IYS, here=held, there=record.value, record=record)
+
+
+def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
+    here, there = row.registered_consent_date, record.consent_date
+    if not record.is_detailed or here is None or there is None or here == there:
+        return None
+    return Finding(
+        kind=Kind.OTHER_WRITER if record.is_of_another else Kind.DATE,
+        side=Side.IYS,
+        here=f"{row.registered} {_day(here)}",
+        there=f"{record.value} {_day(there)}",
+        record=record,
+    )
+
+
+def _of_unverified(row: LedgerRow) -> Finding | None:
+    is_claimed = row.registered in _STATUSES and row.verified_at is None
+    is_unknown = row.registered == Registered.UNKNOWN and row.state in _SETTLED
+    if not is_claimed and not is_unknown:
+        return None
+    return Finding(
+        kind=Kind.UNVERIFIED,
+        side=Side.IYS,
+        here=row.registered,
+        there=None,
+        record=registered_record(row) if is_claimed else None,
+    )
+
+
+def _of_ledger(row: LedgerRow) -> Finding | None:
+    """Compare what is desired with what is registered, where nothing is due any more."""
+    wants = row.desired_status == Status.ONAY
+    if row.desired_status is None or wants == (row.registered == Registered.ONAY):
+        return None
+    is_missing = wants and row.registered != Registered.RET
+    return Finding(
+        kind=Kind.MISSING_AT_IYS if is_missing else Kind.STATUS,
+        side=Side.IYS,
+        here=row.desired_status,
+        there=row.registered,
+        record=registered_record(row),
+        cause=_CAUSES.get(row.state),
+    )
+
+
+def registered_record(row: LedgerRow) -> IysRecord:
+    """Return what the row says of İYS, as a record of it."""
+    return IysRecord(
+        value=row.registered,
+        creation_date=row.registered_at,
+        consent_date=row.registered_consent_date,
+        source=row.registered_source,
+        transaction_id=row.registered_transaction_id,
+        by="ledger",
+        is_ours=not is_of_citizens(row.registered_source),
+    )
+
+
+def _permission_of(row: LedgerRow, reason: str) -> PermissionRecord:
+    return PermissionRecord(may_send=row.may_send, reason=reason, since=row.permission_since)
+
+
+def _words(permission: PermissionRecord) -> str:
+    return f"{'yes' if permission.may_send else 'no'}: {permission.reason}"
+
+
+def _day(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat(timespec="seconds")
+
+
+def _milliseconds(at: datetime | None) -> datetime | None:
+    return None if at is None else at.replace(microsecond=at.microsecond // 1000 * 1000)

@@ -1,0 +1,113 @@
+"""What repairs a difference, or who must act where nothing may. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from izin.consent.enums import TextEnum
+from izin.consent.model import Status
+from izin.reconcile.judging import Cause, Finding, Kind
+from izin.reconcile.sides import LedgerRow, Side, Standing
+from izin.reconcile.trails import Trail
+
+
+class Repair(TextEnum):
+    """What the execution of a plan does about a difference: none of it edits a row or a date."""
+
+    QUERY = "query"
+    """The status is queried at İYS; what it says is published as an event, and ruled."""
+    RESTORE = "restore"
+    """The ledger takes the key from ``desired-consents``, as a new ledger does."""
+    REPUBLISH = "republish"
+    """The event that is desired is published again, from the history: the law decides."""
+    MOVEMENT = "movement"
+    """İYS's movement is published as an event."""
+    PERMISSION = "permission"
+    """The permission of the row is published."""
+    REMOVE_PERMISSION = "remove-permission"
+    """A tombstone of the permission is published."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remedy:
+    """A repair and what it does; or no repair and what a person does."""
+
+    repair: Repair | None
+    next_step: str
+
+
+WORDS: Mapping[Repair, str] = MappingProxyType(
+    {
+        Repair.QUERY: "its status is queried at İYS, and what follows is ruled",
+        Repair.RESTORE: "the ledger takes it from desired-consents, and queries İYS",
+        Repair.REPUBLISH: "its event is published again from the history, and decided",
+        Repair.MOVEMENT: "İYS's movement is published as an event, and decided",
+        Repair.PERMISSION: "its permission is published again",
+        Repair.REMOVE_PERMISSION: "a tombstone of its permission is published",
+    }
+)
+_CAUSES: Mapping[Cause, str] = MappingProxyType(
+    {
+        Cause.EXPIRED: "its three business days ended before İYS had it: ask for a new consent",
+        Cause.REFUSED: "İYS refused it{code}: correct it at its source, and send it from there",
+        Cause.PARKED: "a person must act{code}: izin brands parked",
+        Cause.WITHDRAWN: "a person withdrew it from İYS: a newer event alone makes it due again",
+    }
+)
+_EXPIRED = "; its term has ended: if İYS has none, ask for a new consent"
+_REBUILD_LEDGER = "the history must decide: izin replay rebuild ledger"
+_REBUILD_DESIRED = "its event is not in the history: izin replay rebuild desired-consents"
+_ASK_LATER = "İYS shows it without details: izin reconcile --ask again in an hour"
+
+
+def remedy_of(finding: Finding, standing: Standing, trail: Trail, *, now: datetime) -> Remedy:
+    """Return what is done about a difference of a key with this ``trail``."""
+    if finding.cause is not None:
+        return Remedy(repair=None, next_step=_step(finding.cause, standing.row))
+    match finding.side:
+        case Side.DESIRED:
+            return _of_desired(standing, trail)
+        case Side.PERMISSIONS:
+            if standing.row is not None:
+                return _by(Repair.PERMISSION)
+            return _by_hand(_REBUILD_LEDGER) if trail.is_known else _by(Repair.REMOVE_PERMISSION)
+        case Side.IYS:
+            return _of_iys(finding, standing, now)
+
+
+def _of_desired(standing: Standing, trail: Trail) -> Remedy:
+    row, desired = standing.row, standing.desired
+    if row is None or row.order is None:
+        return _by(Repair.RESTORE)
+    if desired is not None and desired.order > row.order:
+        return _by(Repair.RESTORE)
+    if trail.event(row.desired_event_id, row.desired_at) is not None:
+        return _by(Repair.REPUBLISH)
+    is_other = any(one.event.event_id == row.desired_event_id for one in trail.events)
+    return _by_hand(_REBUILD_LEDGER if is_other else _REBUILD_DESIRED)
+
+
+def _of_iys(finding: Finding, standing: Standing, now: datetime) -> Remedy:
+    row, record = standing.row, finding.record
+    if row is None:
+        is_whole = record is not None and record.is_detailed
+        return _by(Repair.MOVEMENT) if is_whole else _by_hand(_ASK_LATER)
+    is_late = row.expires_at is not None and row.expires_at < now
+    wants = row.desired_status == Status.ONAY
+    if finding.kind is Kind.MISSING_AT_IYS and wants and is_late:
+        return Remedy(repair=Repair.QUERY, next_step=WORDS[Repair.QUERY] + _EXPIRED)
+    return _by(Repair.QUERY)
+
+
+def _step(cause: Cause, row: LedgerRow | None) -> str:
+    code = None if row is None else row.code or row.reason
+    return _CAUSES[cause].format(code="" if code is None else f" ({code})")
+
+
+def _by(repair: Repair) -> Remedy:
+    return Remedy(repair=repair, next_step=WORDS[repair])
+
+
+def _by_hand(step: str) -> Remedy:
+    return Remedy(repair=None, next_step=step)

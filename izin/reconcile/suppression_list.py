@@ -1,0 +1,100 @@
+"""Compare the opt-outs of a brand with the suppression list of another tool, in one session.
+
+Whoever opted out here and is not in the list may still get messages of that tool. Whoever is in the
+list and did not opt out here may have told the tool, and we never learned it: a person decides.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from izin.consent.model import Channel, RecipientType
+from izin.sinks.ledger.db import copy_format
+from izin.sinks.ledger.db.connection import Connection, Ledger, copy
+from izin.sinks.ledger.db.queries import statements
+
+_CHUNK = 20_000
+_COLUMNS = (1).to_bytes(2, "big")
+_SQL = statements("reconcile")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListScope:
+    """Whose opt-outs are compared."""
+
+    brand_code: int
+    channel: Channel
+    recipient_type: RecipientType
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The scope as parameters of statements."""
+        return {
+            "brand_code": self.brand_code,
+            "channel": str(self.channel),
+            "recipient_type": str(self.recipient_type),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListDifference:
+    """A recipient that opted out on one side alone."""
+
+    recipient: str
+    """As keys spell it."""
+    is_here: bool
+    """Whether the recipient opted out here; the list has them not."""
+    is_there: bool
+    desired_status: str | None
+    """What the ledger has; None: nothing."""
+    registered: str | None
+    may_send: bool | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListComparison:
+    """A list beside the rows of the ledger."""
+
+    connection: Connection
+    scope: ListScope
+    here: int
+    """How many recipients opted out here."""
+    both: int
+    """How many of them are in the list."""
+
+    async def differences(self) -> AsyncIterator[ListDifference]:
+        """Yield those who opted out here and are not in the list, then the others, each by
+        recipient.
+        """
+        async with self.connection.cursor() as cursor:
+            async for row in cursor.stream(_SQL["list-differences"], self.scope.values):
+                yield ListDifference(**row)
+
+
+@asynccontextmanager
+async def comparing_list(
+    ledger: Ledger, scope: ListScope, recipients: Iterable[str]
+) -> AsyncIterator[ListComparison]:
+    """Provide the comparison of ``recipients``, spelt as in keys, with the opt-outs of ``scope``.
+
+    They are read once, a chunk at a time.
+    """
+    async with ledger.session() as connection:
+        await connection.execute(_SQL["session"])
+        await connection.execute(_SQL["create-listed"])
+        await copy(connection, _SQL["copy-listed"], _rows(recipients))
+        for name in ("index-listed", "analyze-listed"):
+            await connection.execute(_SQL[name])
+        found = await connection.execute(_SQL["list-sizes"], scope.values)
+        (sizes,) = await found.fetchall()
+        yield ListComparison(connection=connection, scope=scope, **sizes)
+
+
+def _rows(recipients: Iterable[str]) -> Iterator[bytes]:
+    left = iter(recipients)
+    while chunk := list(islice(left, _CHUNK)):
+        yield b"".join(_COLUMNS + copy_format.word(one) for one in chunk)

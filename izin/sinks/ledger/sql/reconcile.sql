@@ -1,0 +1,226 @@
+-- name: session
+-- Sorts and hashes of a comparison go to disk beyond this; the tables of the session are its own.
+SET work_mem = '48MB'
+
+-- name: create-desired
+-- What the topic of desired consents has of each key of a brand, for the length of this session.
+CREATE TEMP TABLE topic_desired (
+    key text NOT NULL, partition integer NOT NULL, "offset" bigint NOT NULL, status text, effective_at timestamptz,
+    rank integer, event_id text, value bytea)
+
+-- name: copy-desired
+-- Add records of the topic.
+COPY topic_desired (key, partition, "offset", status, effective_at, rank, event_id, value) FROM STDIN (FORMAT binary)
+
+-- name: create-permissions
+-- The same of the topic of permissions.
+CREATE TEMP TABLE topic_permissions (
+    key text NOT NULL, "offset" bigint NOT NULL, customer_id text, may_send boolean, reason text, since timestamptz)
+
+-- name: copy-permissions
+-- Add records of the topic.
+COPY topic_permissions (key, "offset", customer_id, may_send, reason, since) FROM STDIN (FORMAT binary)
+
+-- name: forget-older-desired
+-- Keep the latest record of each key, and none of a key that has a tombstone. A key is on one partition.
+DELETE FROM topic_desired AS t USING (
+    SELECT key, max("offset") AS latest FROM topic_desired GROUP BY key HAVING count(*) > 1 OR bool_or(status IS NULL)
+) AS l
+WHERE t.key = l.key AND (t."offset" < l.latest OR t.status IS NULL)
+
+-- name: forget-older-permissions
+-- The same for permissions.
+DELETE FROM topic_permissions AS t USING (
+    SELECT key, max("offset") AS latest FROM topic_permissions GROUP BY key HAVING count(*) > 1 OR bool_or(reason IS NULL)
+) AS l
+WHERE t.key = l.key AND (t."offset" < l.latest OR t.reason IS NULL)
+
+-- name: analyze-topics
+-- Have the comparison planned by what the tables have.
+ANALYZE topic_desired, topic_permissions
+
+-- name: create-moving
+-- The keys of which a message was still to be published when the comparison began.
+CREATE TEMP TABLE moving AS SELECT DISTINCT key FROM outbox
+
+-- name: create-seen
+-- What İYS showed last of each key, as the history has it, and by which path.
+CREATE TEMP TABLE seen (
+    key text NOT NULL, customer_id text NOT NULL, value text, creation_date timestamptz, consent_date timestamptz,
+    source text, transaction_id text, by text, ours boolean NOT NULL)
+
+-- name: add-seen
+-- Read the observations of a brand that were recorded in a period.
+INSERT INTO seen
+SELECT DISTINCT ON (m.key) m.key, m.customer_id, coalesce(m.data->>'registered', m.status),
+    (m.data->>'creation_date')::timestamptz, (m.data->>'consent_date')::timestamptz, m.data->>'source',
+    m.data->>'transaction_id', m.data->>'by', coalesce((m.data->>'ours')::boolean, false)
+FROM movements AS m
+WHERE m.kind = 'observation' AND m.commitment IS NULL AND split_part(m.key, '/', 1) = %(brand)s
+    AND (%(since)s::timestamptz IS NULL OR m.recorded_at >= %(since)s)
+    AND (%(until)s::timestamptz IS NULL OR m.recorded_at < %(until)s)
+ORDER BY m.key, (m.data->>'creation_date')::timestamptz DESC, m.recorded_at DESC, m.shard, m.place DESC
+
+-- name: create-asked
+-- What İYS says of a key now, where that is not what the row says.
+CREATE TEMP TABLE asked (
+    key text PRIMARY KEY, value text NOT NULL, creation_date timestamptz, consent_date timestamptz, source text,
+    transaction_id text, by text NOT NULL)
+
+-- name: add-asked
+-- Note an answer of İYS; a later one about the same key says more.
+INSERT INTO asked (key, value, creation_date, consent_date, source, transaction_id, by)
+SELECT * FROM unnest(%(keys)s::text[], %(values)s::text[], %(creations)s::timestamptz[], %(consents)s::timestamptz[],
+    %(sources)s::text[], %(transactions)s::text[], %(paths)s::text[])
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, creation_date = excluded.creation_date,
+    consent_date = excluded.consent_date, source = excluded.source, transaction_id = excluded.transaction_id,
+    by = excluded.by
+
+-- name: create-to-ask
+-- The keys that İYS is asked about: those with a row of which nothing is due to İYS, and those without a row.
+CREATE TEMP TABLE to_ask (key text PRIMARY KEY, registered text)
+
+-- name: add-to-ask
+-- Fill it for a brand, a channel and a period.
+INSERT INTO to_ask
+SELECT k.key, max(k.registered) FROM (
+    SELECT c.key, c.registered FROM consents AS c
+    WHERE c.brand_code = %(brand_code)s AND c.action = 'nothing' AND NOT c.onay_open AND NOT c.ret_open
+        AND c.updated_at < %(began)s
+        AND is_in_period(greatest(c.desired_at, c.registered_at), %(since)s, %(until)s)
+    UNION ALL
+    SELECT d.key, NULL FROM topic_desired AS d
+    WHERE is_in_period(d.effective_at, %(since)s, %(until)s)
+        AND NOT EXISTS (SELECT FROM consents AS c WHERE c.key = d.key)
+    UNION ALL
+    SELECT s.key, NULL FROM seen AS s
+    WHERE is_in_period(s.creation_date, %(since)s, %(until)s)
+        AND NOT EXISTS (SELECT FROM consents AS c WHERE c.key = s.key)
+) AS k
+WHERE (%(channel)s::text IS NULL OR split_part(k.key, '/', 2) = %(channel)s)
+    AND NOT EXISTS (SELECT FROM erasures AS e
+        WHERE e.key = k.key AND (e.removed_at IS NULL OR k.registered IS NULL))
+    AND NOT EXISTS (SELECT FROM moving AS m WHERE m.key = k.key)
+GROUP BY k.key
+
+-- name: count-to-ask
+-- How many they are, in groups that one call can ask about.
+SELECT split_part(key, '/', 2) AS channel, split_part(key, '/', 3) AS recipient_type, count(*) AS keys
+FROM to_ask GROUP BY channel, recipient_type ORDER BY channel, recipient_type
+
+-- name: page-to-ask
+-- One page of a group, in the order of keys.
+SELECT key, registered FROM to_ask
+WHERE split_part(key, '/', 2) = %(channel)s AND split_part(key, '/', 3) = %(recipient_type)s AND key > %(after)s
+ORDER BY key LIMIT %(size)s
+
+-- name: asked-of-many
+-- One page of the keys about which the multiple query says something else than their row.
+SELECT key FROM asked WHERE by = 'statuses' AND key > %(after)s ORDER BY key LIMIT %(size)s
+
+-- name: sizes
+-- How many keys each side has, and how many rows have changed since the comparison began.
+SELECT
+    (SELECT count(*) FROM consents WHERE brand_code = %(brand_code)s) AS rows,
+    (SELECT count(*) FROM consents WHERE brand_code = %(brand_code)s AND updated_at >= %(began)s) AS changing,
+    (SELECT count(*) FROM topic_desired) AS desired,
+    (SELECT count(*) FROM topic_permissions) AS permissions,
+    (SELECT count(*) FROM seen) AS seen
+
+-- name: candidates
+-- The keys of which any two sides may differ, in the order of keys, with all that is known of each. What is being
+-- erased, was still to be published, or has changed since the comparison began is left out. The law of what differs is
+-- izin.reconcile.judging; here is only what certainly does not.
+SELECT k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS customer_id,
+    c.key IS NOT NULL AS has_row, c.desired_status, c.desired_at, c.desired_rank, c.desired_event_id, c.registered,
+    c.registered_at, c.registered_consent_date, c.registered_source, c.registered_transaction_id, c.verified_at,
+    c.state, c.action, c.reason, c.code, c.expires_at, c.onay_open OR c.ret_open AS is_open, c.withdrawn_at,
+    c.may_send, c.permission_reason, c.permission_since, c.updated_at,
+    d.status AS topic_status, d.effective_at AS topic_at, d.rank AS topic_rank, d.event_id AS topic_event_id,
+    d.partition AS topic_partition, d."offset" AS topic_offset, d.value AS topic_value,
+    p.may_send AS published, p.reason AS published_reason, p.since AS published_since,
+    s.value AS seen_value, s.creation_date AS seen_at, s.consent_date AS seen_consent_date, s.source AS seen_source,
+    s.transaction_id AS seen_transaction_id, s.by AS seen_by, s.ours AS seen_ours,
+    a.value AS asked_value, a.creation_date AS asked_at, a.consent_date AS asked_consent_date,
+    a.source AS asked_source, a.transaction_id AS asked_transaction_id, a.by AS asked_by
+FROM (SELECT * FROM consents WHERE brand_code = %(brand_code)s) AS c
+FULL JOIN topic_desired AS d ON d.key = c.key
+FULL JOIN topic_permissions AS p ON p.key = coalesce(c.key, d.key)
+FULL JOIN seen AS s ON s.key = coalesce(c.key, d.key, p.key)
+CROSS JOIN LATERAL (SELECT coalesce(c.key, d.key, p.key, s.key) AS key) AS k
+LEFT JOIN asked AS a ON a.key = k.key
+WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
+    AND (%(channel)s::text IS NULL OR split_part(k.key, '/', 2) = %(channel)s)
+    AND is_in_period(coalesce(greatest(c.desired_at, c.registered_at, d.effective_at, s.creation_date), p.since),
+        %(since)s, %(until)s)
+    AND NOT EXISTS (SELECT FROM erasures AS e WHERE e.key = k.key AND (e.removed_at IS NULL OR c.key IS NULL))
+    AND NOT EXISTS (SELECT FROM moving AS m WHERE m.key = k.key)
+    AND (c.key IS NULL OR c.desired_status IS NULL OR a.key IS NOT NULL
+        OR (c.desired_status, c.desired_at, c.desired_rank, c.desired_event_id)
+            IS DISTINCT FROM (d.status, d.effective_at, d.rank, d.event_id)
+        OR (c.may_send, c.permission_reason) IS DISTINCT FROM (coalesce(p.may_send, false), p.reason)
+        OR date_trunc('milliseconds', c.permission_since) IS DISTINCT FROM p.since
+        OR c.action = 'nothing' AND NOT c.onay_open AND NOT c.ret_open AND (
+            c.verified_at IS NULL AND c.registered IN ('ONAY', 'RET') OR c.registered = 'UNKNOWN'
+            OR (c.desired_status = 'ONAY') <> (c.registered = 'ONAY')
+            OR s.creation_date > c.registered_at AND s.value <> c.registered
+            OR s.creation_date >= c.registered_at AND s.consent_date IS DISTINCT FROM c.registered_consent_date))
+ORDER BY k.key
+
+-- name: trails
+-- The decisions and observations of these keys: which path showed what, and the events to publish again.
+SELECT m.kind, m.key, m.status, m.data, m.decision, m.recorded_at
+FROM unnest(%(keys)s::text[]) AS k (key)
+JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
+WHERE m.kind IN ('decision', 'observation', 'bootstrap')
+ORDER BY m.key, m.recorded_at, m.shard, m.place
+
+-- name: ways
+-- Up to when the ways by which movements of a brand come here have shown them: push is registered or not, both streams
+-- were pulled to their end, and daily files were read.
+SELECT EXISTS (SELECT FROM push_registrations WHERE brand_code = %(brand_code)s AND registered_at IS NOT NULL) AS push,
+    (SELECT min(last_pulled_at) FROM stream_cursors WHERE brand_code = %(brand_code)s) AS pulled_at,
+    (SELECT max(creation_date) FROM seen WHERE by = 'daily') AS filed_until
+
+-- name: take-turn
+-- One execution of repairs after the other, so that a page is done once.
+SELECT pg_advisory_xact_lock(hashtext('izin.reconcile'))
+
+-- name: is-done
+-- Whether a page of a plan is done: its act is in the history.
+SELECT FROM movements AS m
+WHERE hashtextextended(m.key, 0) = hashtextextended(%(key)s, 0) AND m.key = %(key)s AND m.source = %(source)s
+
+-- name: create-listed
+-- The recipients of a suppression list, for the length of this session.
+CREATE TEMP TABLE listed (recipient text NOT NULL)
+
+-- name: copy-listed
+-- Add recipients.
+COPY listed (recipient) FROM STDIN (FORMAT binary)
+
+-- name: index-listed
+-- Each recipient once.
+CREATE TEMP TABLE listed_once AS SELECT DISTINCT recipient FROM listed
+
+-- name: analyze-listed
+-- Have the comparison planned by what the table has.
+ANALYZE listed_once
+
+-- name: list-differences
+-- The recipients that opted out here and are not in the list, first, and those in the list who did not opt out here.
+SELECT coalesce(c.recipient, l.recipient) AS recipient, c.key IS NOT NULL AND is_opted_out(c) AS is_here,
+    l.recipient IS NOT NULL AS is_there, c.desired_status, c.registered, c.may_send,
+    greatest(c.desired_at, c.registered_at) AS since
+FROM (SELECT * FROM consents
+    WHERE brand_code = %(brand_code)s AND channel = %(channel)s AND recipient_type = %(recipient_type)s) AS c
+FULL JOIN listed_once AS l ON l.recipient = c.recipient
+WHERE (c.key IS NOT NULL AND is_opted_out(c)) <> (l.recipient IS NOT NULL)
+ORDER BY is_there, recipient
+
+-- name: list-sizes
+-- How many recipients opted out here, and how many of those are in the list.
+SELECT count(*) AS here, count(l.recipient) AS both
+FROM consents AS c LEFT JOIN listed_once AS l ON l.recipient = c.recipient
+WHERE c.brand_code = %(brand_code)s AND c.channel = %(channel)s AND c.recipient_type = %(recipient_type)s
+    AND is_opted_out(c)

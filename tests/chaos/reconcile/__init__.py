@@ -1,0 +1,1 @@
+"""Differences planted at random, found, named and repaired."""

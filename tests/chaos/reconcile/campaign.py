@@ -1,0 +1,147 @@
+"""Random differences in simulator, ledger and topics: each is found, named, repaired, and gone.
+
+The sinks, the order stage and the comparison are the product's own, in this process, over a real
+broker and database and the simulator in a process of its own. What is planted follows from a seed.
+"""
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from izin.iys.rate_limit.reputation import STATUS, HourLimit
+from izin.reconcile.comparing import Difference, Scope
+from izin.reconcile.plan import RepairFile, plan_of
+from izin.replay.plan import Plan
+from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from tests.integration.sinks.sink_harness import ACTIVE, Clock, a_phone, sinks_over
+from tests.support.reconcile.planting import PLANTS, Found, planted_key
+from tests.support.reconcile.site import Site
+from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
+
+_UNTOUCHED = 2
+"""Of so many recipients one differs in nothing."""
+_UNLIMITED = {STATUS: HourLimit(calls=1_000_000)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileVerdict:
+    """What a campaign planted, found and repaired."""
+
+    planted: int
+    plants: dict[str, int]
+    """How many of each."""
+    found: int
+    """Of the planted keys: those of which exactly what was planted was named."""
+    wrong: tuple[str, ...]
+    """Keys of which something else was found, or nothing."""
+    repaired: int
+    repeated: int
+    """Keys that a second execution of the same plan would have changed."""
+    unexplained: tuple[str, ...]
+    """What a second comparison found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReconcileCampaign:
+    """One campaign."""
+
+    kafka: KafkaSettings
+    database_url: str
+    iys: SimulatorAdmin
+    folder: Path
+    differences: int
+    seed: int
+    on_progress: Callable[[str], None] = print
+
+    async def run(self) -> ReconcileVerdict:
+        """Plant, compare, repair, let the workers work, and compare again."""
+        async with self._site() as site:
+            self.on_progress("filling")
+            count = self.differences + self.differences // _UNTOUCHED
+            await site.fill([a_phone(number) for number in range(count)], [])
+            if await site.compare():
+                raise RuntimeError("the sides differ before anything was planted")
+            expected, plants = await self._plant(site)
+            self.on_progress("comparing")
+            differences = await site.compare()
+            found = _by_key(differences)
+            right = [key for key, kinds in expected.items() if found.get(key) == kinds]
+            wrong = sorted({*expected, *found} - set(right))
+            self.on_progress("repairing")
+            path = self.folder / "plan.json"
+            plan = _write(site, differences, path)
+            repaired = (await site.execution.execute(path, plan, by="test")).repaired
+            again = await site.execution.execute(path, plan, by="test")
+            await site.work()
+            self.on_progress("comparing again")
+            left = [one for one in await site.compare() if not one.is_explained]
+        return ReconcileVerdict(
+            planted=len(expected),
+            plants=dict(plants),
+            found=len(right),
+            wrong=tuple(f"{key}: {_words(found.get(key))}" for key in wrong),
+            repaired=repaired,
+            repeated=again.repaired,
+            unexplained=tuple(f"{one.key}: {one.finding.kind} {one.finding.side}" for one in left),
+        )
+
+    @asynccontextmanager
+    async def _site(self) -> AsyncIterator[Site]:
+        await migrate(self.database_url)
+        self.iys.configure(
+            requestsPerSecond=0, tokenLimit=0, statusLimit=0, resultDelay=300, hiddenWindow=0
+        )
+        settings = IysSettings(
+            base_url=self.iys.address,
+            username=USERNAME,
+            password=SecretStr(PASSWORD),
+            requests_per_second=500,
+        )
+        ledger_settings = LedgerSettings(database_url=SecretStr(self.database_url))
+        async with (
+            Ledger(ledger_settings, owner=1) as ledger,
+            sinks_over(
+                ledger, self.iys, settings, Clock(), self.kafka, hour_limits=_UNLIMITED
+            ) as harness,
+        ):
+            yield Site(harness=harness, kafka=self.kafka)
+
+    async def _plant(self, site: Site) -> tuple[dict[str, Found], Counter[str]]:
+        """Plant differences at random recipients; return what is to be found of each key."""
+        chance = random.Random(self.seed)
+        plants: Counter[str] = Counter()
+        expected: dict[str, Found] = {}
+        for number, recipient in enumerate(chance.sample(site.recipients, self.differences)):
+            if number % 100 == 0:
+                self.on_progress(f"planting {number} of {self.differences}")
+            name = chance.choice(list(PLANTS))
+            plants[name] += 1
+            expected[planted_key(name, recipient)] = await PLANTS[name](site, recipient)
+        return expected, plants
+
+
+def _write(site: Site, differences: list[Difference], path: Path) -> Plan:
+    file = RepairFile(path)
+    for one in differences:
+        file.add(one)
+    scope = Scope(brand=ACTIVE)
+    return file.write(plan_of(scope, site.kafka, asked=True, now=site.harness.clock(), by="test"))
+
+
+def _by_key(differences: list[Difference]) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for one in differences:
+        kind = (one.finding.kind, one.finding.side)
+        found[one.key] = found.get(one.key, frozenset()) | {kind}
+    return found
+
+
+def _words(found: Found | None) -> str:
+    return "nothing" if found is None else ", ".join(f"{kind} {side}" for kind, side in found)

@@ -1,0 +1,1 @@
+"""Installations whose sides agree, until differences are planted in them."""

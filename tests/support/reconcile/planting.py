@@ -1,0 +1,246 @@
+"""Differences as they are planted in the simulator, the ledger or a topic, by no code of ours.
+
+A plant makes one recipient differ, whose opt-in stands everywhere, and returns the kinds and sides
+by which that is to be found.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from izin.iys.wire_format.json_reader import to_turkish
+from izin.reconcile.judging import Kind
+from izin.reconcile.sides import Side
+from tests.support.builders import a_key
+from tests.support.reconcile.site import Site
+
+Found = frozenset[tuple[Kind, Side]]
+Plant = Callable[[Site, str], Awaitable[Found]]
+
+_HOUR = timedelta(hours=1)
+
+
+def found(kind: Kind, side: Side) -> Found:
+    """Return one kind on one side."""
+    return frozenset({(kind, side)})
+
+
+async def set_columns(site: Site, recipient: str, **columns: object) -> None:
+    """Write columns of a row."""
+    changes = ", ".join(f"{name} = %({name})s" for name in columns)
+    rows = await site.harness.ledger.fetch(
+        f"UPDATE consents SET {changes} WHERE key = %(key)s RETURNING key",
+        {**columns, "key": key_of(recipient)},
+    )
+    assert rows
+
+
+async def delete_row(site: Site, recipient: str) -> None:
+    """Lose a row."""
+    query = "DELETE FROM consents WHERE key = %(key)s RETURNING key"
+    assert await site.harness.ledger.fetch(query, {"key": key_of(recipient)})
+
+
+def key_of(recipient: str) -> str:
+    """Return the canonical key of a recipient."""
+    return str(a_key(recipient=recipient))
+
+
+async def consent_of(site: Site, recipient: str, **changes: object) -> bytes:
+    """Return a record of ``desired-consents`` as its row says, with ``changes``."""
+    row = await site.harness.row(recipient)
+    fields: dict[str, Any] = {
+        "customer_id": row.customer_id,
+        "brand_code": row.brand_code,
+        "type": row.channel,
+        "recipient_type": row.recipient_type,
+        "recipient": recipient,
+        "status": row.desired_status,
+        "previous_status": None,
+        "effective_at": row.desired_at,
+        "origin_rank": row.desired_rank,
+        "event_id": row.desired_event_id,
+        "origin": row.desired_origin,
+        "source": row.desired_source,
+        "consent_date": row.desired_consent_date,
+        "registrable": True,
+        "latest_onay_at": row.latest_onay_at,
+        "latest_ret_at": row.latest_ret_at,
+        "law_version": 2,
+    }
+    return site.harness.codec.encode("Consent", fields | changes)
+
+
+async def write_consent(site: Site, recipient: str, **changes: object) -> None:
+    """Write that record."""
+    value = await consent_of(site, recipient, **changes)
+    site.write(site.kafka.topics.desired_consents, key_of(recipient), value)
+
+
+async def write_permission(site: Site, recipient: str, **changes: object) -> None:
+    """Write a record of ``permissions`` as its row says, with ``changes``."""
+    row, harness = await site.harness.row(recipient), site.harness
+    message = harness.context.topic_messages.permission_of(row, harness.clock(), previous=None)
+    assert message.value
+    fields = harness.codec.decode("Permission", message.value) | changes
+    value = harness.codec.encode("Permission", fields)
+    site.write(site.kafka.topics.permissions, key_of(recipient), value)
+
+
+async def citizen_opts_out(site: Site, recipient: str) -> Found:
+    """Have a citizen opt out at İYS, which no path brings."""
+    site.harness.iys.citizen("RET", recipient)
+    return found(Kind.STATUS, Side.IYS)
+
+
+async def portal_opts_out(site: Site, recipient: str) -> Found:
+    """Have a person opt a recipient out in İYS's portal, which no path brings."""
+    at = to_turkish(site.harness.clock() - timedelta(minutes=2))
+    site.harness.iys.other_writer("RET", recipient, consentDate=at, source="HS_WEB")
+    return found(Kind.OTHER_WRITER, Side.IYS)
+
+
+async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
+    """Have the row believe an older RET at İYS, where it holds an ONAY."""
+    row = await site.harness.row(recipient)
+    assert row.registered_at
+    at = row.registered_at - _HOUR
+    await set_columns(site, recipient, registered="RET", registered_at=at)
+    return found(Kind.STATUS, Side.IYS)
+
+
+async def other_date(site: Site, recipient: str) -> Found:
+    """Give the row another consent date than İYS has."""
+    row = await site.harness.row(recipient)
+    assert row.registered_consent_date
+    date = row.registered_consent_date - _HOUR
+    await set_columns(site, recipient, registered_consent_date=date)
+    return found(Kind.DATE, Side.IYS)
+
+
+async def not_verified(site: Site, recipient: str) -> Found:
+    """Have nobody observed what the row says of İYS."""
+    await set_columns(site, recipient, verified_at=None)
+    return found(Kind.UNVERIFIED, Side.IYS)
+
+
+async def not_known(site: Site, recipient: str) -> Found:
+    """Have the row not know what İYS holds, while nothing is due."""
+    await set_columns(site, recipient, registered="UNKNOWN", registered_at=None)
+    return found(Kind.UNVERIFIED, Side.IYS)
+
+
+async def row_lost(site: Site, recipient: str) -> Found:
+    """Lose the row of a key that the topics and İYS have."""
+    await delete_row(site, recipient)
+    return found(Kind.MISSING_HERE, Side.DESIRED)
+
+
+async def known_to_iys_alone(site: Site, recipient: str) -> Found:
+    """Lose everything but what İYS has shown of the key."""
+    await delete_row(site, recipient)
+    for topic in (site.kafka.topics.desired_consents, site.kafka.topics.permissions):
+        site.write(topic, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, Side.IYS)
+
+
+async def newer_in_topic(site: Site, recipient: str) -> Found:
+    """Give the order stage a newer opt-out, which the ledger never got."""
+    row = await site.harness.row(recipient)
+    assert row.desired_at
+    at = row.desired_at + timedelta(minutes=1)
+    changes = {"status": "RET", "event_id": f"lost-{recipient}", "latest_ret_at": at}
+    await write_consent(site, recipient, effective_at=at, consent_date=at, **changes)
+    return found(Kind.STATUS, Side.DESIRED)
+
+
+async def older_in_topic(site: Site, recipient: str) -> Found:
+    """Give the order stage an older opt-in than the ledger has."""
+    row = await site.harness.row(recipient)
+    assert row.desired_at
+    at = row.desired_at - _HOUR
+    changes = {"effective_at": at, "consent_date": at, "latest_onay_at": at}
+    await write_consent(site, recipient, event_id=f"old-{recipient}", **changes)
+    return found(Kind.DATE, Side.DESIRED)
+
+
+async def gone_from_topic(site: Site, recipient: str) -> Found:
+    """Have the order stage lose the key."""
+    site.write(site.kafka.topics.desired_consents, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, Side.DESIRED)
+
+
+async def permission_gone(site: Site, recipient: str) -> Found:
+    """Have the topic of permissions lose the key."""
+    site.write(site.kafka.topics.permissions, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, Side.PERMISSIONS)
+
+
+async def permission_wrong(site: Site, recipient: str) -> Found:
+    """Have the topic say no where the row says yes."""
+    await write_permission(site, recipient, may_send=False, reason="not-registered")
+    return found(Kind.STATUS, Side.PERMISSIONS)
+
+
+async def permission_otherwise_dated(site: Site, recipient: str) -> Found:
+    """Have the topic say yes since another instant."""
+    row = await site.harness.row(recipient)
+    assert row.permission_since
+    await write_permission(site, recipient, since=row.permission_since - _HOUR)
+    return found(Kind.DATE, Side.PERMISSIONS)
+
+
+async def permission_of_nobody(site: Site, recipient: str) -> Found:
+    """Give the topic a permission of a recipient whom nothing else knows."""
+    fields = {"recipient": f"+90555999{recipient[-4:]}"}
+    row, harness = await site.harness.row(recipient), site.harness
+    other = row.replace(**fields, key=key_of(fields["recipient"]))
+    message = harness.context.topic_messages.permission_of(other, harness.clock(), previous=None)
+    site.write(site.kafka.topics.permissions, other.key, message.value)
+    return found(Kind.MISSING_HERE, Side.PERMISSIONS)
+
+
+async def never_at_iys(site: Site, recipient: str) -> Found:
+    """Have ledger and topics believe in a consent that İYS never had."""
+    other = f"+90555888{recipient[-4:]}"
+    row, harness = await site.harness.row(recipient), site.harness
+    changes = {"key": key_of(other), "recipient": other, "desired_event_id": f"never-{other}"}
+    await harness.ledger.fetch(
+        "INSERT INTO consents SELECT (jsonb_populate_record(c, %(changes)s::jsonb)).*"
+        " FROM consents AS c WHERE key = %(key)s RETURNING key",
+        {"changes": json.dumps(changes), "key": row.key},
+    )
+    await write_consent(site, other)
+    await write_permission(site, other)
+    return found(Kind.MISSING_AT_IYS, Side.IYS)
+
+
+PLANTS: Mapping[str, Plant] = {
+    one.__name__: one
+    for one in (
+        citizen_opts_out,
+        portal_opts_out,
+        ledger_believes_opt_out,
+        other_date,
+        not_verified,
+        not_known,
+        row_lost,
+        known_to_iys_alone,
+        newer_in_topic,
+        older_in_topic,
+        gone_from_topic,
+        permission_gone,
+        permission_wrong,
+        permission_otherwise_dated,
+        permission_of_nobody,
+        never_at_iys,
+    )
+}
+"""Every plant, by name."""
+
+
+def planted_key(plant: str, recipient: str) -> str:
+    """Return the key that a plant makes differ."""
+    others = {"permission_of_nobody": "+90555999", "never_at_iys": "+90555888"}
+    return key_of(f"{others[plant]}{recipient[-4:]}" if plant in others else recipient)

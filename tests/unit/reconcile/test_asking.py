@@ -1,0 +1,129 @@
+"""İYS is asked in halves where it refuses, and patiently where it is busy; and the ledger must
+follow.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from izin.consent.model import Channel
+from izin.iys.errors import BusyError, CallError, MisconfiguredError, RefusedError, ThrottledError
+from izin.iys.rate_limit.pace import CallClass
+from izin.reconcile import asking, comparing
+from izin.reconcile.asking import Asker
+from izin.reconcile.comparing import Comparer, Scope
+from izin.reconcile.errors import IysSilentError, LedgerBehindError
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.record.brand import Brand
+from tests.support.builders import BRAND, CUSTOMER, NOON, a_key
+
+SCOPE = Scope(brand=Brand(brand_code=BRAND, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek"))
+REFUSED = "+905550000003"
+PAGE = [
+    {"key": str(a_key(recipient=f"+90555000000{number}")), "registered": "ONAY"}
+    for number in range(1, 6)
+]
+
+
+class FakeIys:
+    """An İYS that has everybody's consent, and raises errors first."""
+
+    def __init__(self, *errors: CallError) -> None:
+        self.errors = list(errors)
+        self.calls: list[int] = []
+        self.classes: set[CallClass] = set()
+
+    async def statuses(
+        self,
+        _path: object,
+        channel: Channel,
+        _recipient_type: object,
+        recipients: Iterable[str],
+        *,
+        call_class: CallClass,
+    ) -> frozenset[str]:
+        """Return all recipients; refuse one."""
+        asked = list(recipients)
+        self.calls.append(len(asked))
+        self.classes.add(call_class)
+        if self.errors:
+            raise self.errors.pop(0)
+        if REFUSED in asked:
+            raise RefusedError(f"one is no recipient of {channel}")
+        return frozenset(asked)
+
+
+def an_asker(iys: FakeIys) -> Asker:
+    """Return what asks ``iys``."""
+    return Asker(client=iys, requests_per_second=10, clock=lambda: NOON)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pause for no time between two attempts."""
+    monkeypatch.setattr(asking, "_PAUSE", timedelta(0))
+
+
+async def test_refused_recipient_costs_only_its_own_answer() -> None:
+    """The page is asked about in halves, in the slots that others leave."""
+    iys = FakeIys()
+    found = await an_asker(iys)._many(SCOPE, PAGE)
+    assert set(found) == {one["key"] for one in PAGE if not one["key"].endswith(REFUSED)}
+    assert all(found.values())
+    assert iys.calls == [5, 2, 3, 1, 2]
+    assert iys.classes == {CallClass.SWEEP}
+
+
+async def test_busy_iys_is_asked_again() -> None:
+    """As it may answer a moment later."""
+    iys = FakeIys(BusyError("busy"), ThrottledError("H124", retry_after=timedelta(0)))
+    assert await an_asker(iys)._many(SCOPE, PAGE[:2])
+    assert iys.calls == [2, 2, 2]
+
+
+ENDS: list[tuple[Callable[[], list[CallError]], type[Exception]]] = [
+    (lambda: [BusyError("busy")] * 5, IysSilentError),
+    (lambda: [MisconfiguredError("no right")], IysSilentError),
+    (lambda: [BusyError("busy", retry_after=timedelta(hours=1))], IysSilentError),
+    (lambda: [ThrottledError("spent", retry_after=timedelta(minutes=9))], ThrottledError),
+]
+
+
+@pytest.mark.parametrize(("errors", "raised"), ENDS)
+async def test_iys_that_gives_no_answer_is_not_asked_for_ever(
+    errors: Callable[[], list[CallError]], raised: type[Exception]
+) -> None:
+    """The hour's limit is passed on: the single queries end there."""
+    with pytest.raises(raised):
+        await an_asker(FakeIys(*errors()))._many(SCOPE, PAGE[:2])
+
+
+def test_estimate_counts_calls_of_each_group() -> None:
+    """A call asks about one channel and recipient type."""
+    found = an_asker(FakeIys())._estimate([{"keys": 1001}, {"keys": 1}])
+    assert (found.keys, found.requests, found.seconds) == (1002, 3, 0.3)
+
+
+async def test_ledger_behind_its_decisions_is_not_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Everything that is on its way would differ."""
+    settings = KafkaSettings(topic_prefix="", partitions=1)
+    topic = settings.topics.decisions.name
+
+    async def ingested(_ledger: object) -> dict[tuple[str, int], int]:
+        return {(topic, 0): 7}
+
+    ends: dict[int, int] = {0: 9, 1: 1}
+    monkeypatch.setattr(comparing.kafka, "committed_ends", lambda *_: ends)
+    monkeypatch.setattr(comparing.reads, "ingested", ingested)
+    monkeypatch.setattr(comparing, "_BEHIND_FOR", timedelta(0))
+    ledger: Any = None
+    comparer = Comparer(ledger=ledger, kafka=settings, codec=Codec(), clock=lambda: NOON)
+    with pytest.raises(LedgerBehindError, match="3 decisions"):
+        await comparer._until_ingested()
+    ends.clear()
+    await comparer._until_ingested()

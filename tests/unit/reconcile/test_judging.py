@@ -1,0 +1,130 @@
+"""Each kind of difference, and what is none: by a table of standings."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from izin.reconcile.judging import Cause, Kind, judge
+from izin.reconcile.remedies import remedy_of
+from izin.reconcile.sides import Side
+from izin.reconcile.trails import Trail
+from tests.support.builders import NOON
+from tests.support.reconcile.standings import (
+    EARLIER,
+    LATER,
+    OPTED_OUT,
+    OUT,
+    PERMISSION,
+    a_record,
+    a_row,
+    a_standing,
+    answered,
+    at_iys,
+)
+
+EQUAL = {
+    "as it is": {},
+    "known RET is absent in the multiple query": {
+        **OUT,
+        "row": a_row(**OPTED_OUT, registered="RET"),
+        "asked": answered("NOT_ONAY"),
+    },
+    "RET without a record at İYS (H175)": {
+        **OUT,
+        "row": a_row(**OPTED_OUT, registered="NONE", code="H175"),
+        "seen": answered("NONE"),
+    },
+    "due to İYS": {"row": a_row(registered="NONE", action="send", state="pending")},
+    "on its way": {"row": a_row(registered="UNKNOWN", is_open=True)},
+    "seen before the row": {"seen": at_iys("RET", creation_date=EARLIER)},
+    "RET of the same second": {
+        **OUT,
+        "row": a_row(**OPTED_OUT, registered="RET"),
+        "seen": at_iys(creation_date=NOON),
+    },
+    "date that is not known": {"seen": at_iys(consent_date=None)},
+}
+
+
+@pytest.mark.parametrize("sides", EQUAL.values(), ids=EQUAL)
+def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
+    """Or settle by themselves."""
+    assert judge(a_standing(**sides)) == ()
+
+
+ONES = {
+    "İYS has none": ({"asked": at_iys("NONE", transaction_id=None)}, Kind.MISSING_AT_IYS, Side.IYS),
+    "not ONAY": ({"asked": answered("NOT_ONAY")}, Kind.STATUS, Side.IYS),
+    "citizen": ({"asked": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
+    "citizen seen": ({"seen": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
+    "portal": ({"asked": at_iys("RET", is_ours=False)}, Kind.OTHER_WRITER, Side.IYS),
+    "date": ({"seen": at_iys(consent_date=EARLIER)}, Kind.DATE, Side.IYS),
+    "portal's date": (
+        {"seen": at_iys(consent_date=LATER, is_ours=False)},
+        Kind.OTHER_WRITER,
+        Side.IYS,
+    ),
+    "claimed": ({"row": a_row(verified_at=None)}, Kind.UNVERIFIED, Side.IYS),
+    "unknown": ({"row": a_row(registered="UNKNOWN")}, Kind.UNVERIFIED, Side.IYS),
+    "unknown, asked": (
+        {"row": a_row(registered="UNKNOWN"), "asked": at_iys()},
+        Kind.UNVERIFIED,
+        Side.IYS,
+    ),
+    "nothing desired": (
+        {"row": a_row(desired_status=None, desired_at=None), "desired": None},
+        Kind.MISSING_HERE,
+        Side.IYS,
+    ),
+    "no row": ({"row": None}, Kind.MISSING_HERE, Side.DESIRED),
+    "no row, İYS alone": (
+        {"row": None, "desired": None, "permission": None},
+        Kind.MISSING_HERE,
+        Side.IYS,
+    ),
+    "no row, permission": (
+        {"row": None, "desired": None, "seen": None},
+        Kind.MISSING_HERE,
+        Side.PERMISSIONS,
+    ),
+    "no record": ({"desired": None}, Kind.MISSING_HERE, Side.DESIRED),
+    "other record": ({"desired": a_record(status="RET")}, Kind.STATUS, Side.DESIRED),
+    "other event": ({"desired": a_record(event_id="event-2")}, Kind.DATE, Side.DESIRED),
+    "no permission": ({"permission": None}, Kind.MISSING_HERE, Side.PERMISSIONS),
+    "other permission": (
+        {"permission": replace(PERMISSION, may_send=False)},
+        Kind.STATUS,
+        Side.PERMISSIONS,
+    ),
+    "since": ({"permission": replace(PERMISSION, since=EARLIER)}, Kind.DATE, Side.PERMISSIONS),
+}
+
+
+@pytest.mark.parametrize(("sides", "kind", "side"), ONES.values(), ids=ONES)
+def test_each_difference_has_its_kind_and_side(
+    sides: dict[str, Any], kind: Kind, side: Side
+) -> None:
+    """No other side is blamed, and none of these is explained."""
+    (found,) = judge(a_standing(**sides))
+    assert (found.kind, found.side, found.cause) == (kind, side, None)
+
+
+CAUSES = {
+    Cause.EXPIRED: {"registered": "NONE", "state": "expired"},
+    Cause.REFUSED: {"registered": "NONE", "state": "refused", "code": "H178"},
+    Cause.PARKED: {"registered": "RET", "state": "parked", "reason": "reconsent"},
+    Cause.WITHDRAWN: {**OPTED_OUT, "withdrawn_at": NOON, "state": "not_needed"},
+}
+
+
+@pytest.mark.parametrize(("cause", "columns"), CAUSES.items())
+def test_what_a_person_must_do_is_explained(cause: Cause, columns: dict[str, Any]) -> None:
+    """No repair is offered, but the next step, with its code or reason."""
+    sides = OUT if cause is Cause.WITHDRAWN else {}
+    standing = a_standing(row=a_row(**columns), seen=None, **sides)
+    of_iys = next(one for one in judge(standing) if one.side is Side.IYS)
+    assert of_iys.cause is cause
+    remedy = remedy_of(of_iys, standing, Trail(), now=NOON)
+    assert remedy.repair is None
+    assert str(columns.get("code") or "") in remedy.next_step
