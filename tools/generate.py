@@ -172,6 +172,7 @@ a record in `first-receipts`: the id of an event, for a day.
 | memory of gates | digests of keys, with what is known of each | until the process ends |
 | logs | no recipient: they are masked | as your log store keeps them |
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
+| memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
 | archives (`izin ledger archive`) | the history, legal holds, erasures | as the history: what was \
 erased or dropped goes with the next run; copies elsewhere are yours |

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
+from typing import cast
 
 import uvloop
 
@@ -23,6 +24,7 @@ from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import Message, TopicMessages
 
@@ -58,7 +60,7 @@ async def look() -> dict[str, object]:
             )
             daily = DailyFiles(
                 context=context,
-                publisher=_Unused(),  # type: ignore[arg-type]
+                publisher=cast("Publisher", _Unused()),
                 available_from=time_of_day(),
                 empty_date="",
             )

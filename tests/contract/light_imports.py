@@ -10,6 +10,7 @@ HEAVY = frozenset(
         *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
         *(
             "pydantic_settings",
+            "rfc3161_client",
             "rich",
             "rocksdict",
             "standardwebhooks",

@@ -114,20 +114,11 @@ OTHERS: Mapping[str, str] = {
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Yield every command of the command line with its words."""
-    yield from _commands_of(typer.main.get_command(app))
-
-
-def _commands_of(group: click.Command) -> Iterator[tuple[str, click.Command]]:
-    for name, command in getattr(group, "commands", {}).items():
-        if getattr(command, "commands", None) is None:
-            yield name, command
-        else:
-            yield from ((f"{name} {words}", one) for words, one in _commands_of(command))
     yield from _inside(typer.main.get_command(app))
 
 
 def _inside(group: click.Command, *words: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in getattr(group, "commands", {}).items():
         if hasattr(command, "commands"):
             yield from _inside(command, *words, name)
         else:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -41,7 +41,7 @@ class FileCheck:
         self._stack.close()
 
     async def compare(self) -> Compared:
-        """Compare both files."""
+        """Compare both files; ours has the line ends of İYS's."""
         async for block in lines.read(self._ledger, self._file):
             self._theirs.write(block)
         await lines.write_own(
@@ -52,9 +52,11 @@ class FileCheck:
     def _compare(self) -> Compared:
         for one in (self._theirs, self._ours):
             one.seek(0)
-        return compare(
-            self._theirs, self._ours, prefix=self._file.hashed_prefix or b"", note=self._note
-        )
+        ours: Iterable[bytes] = self._ours
+        if self._theirs.readline().endswith(b"\r\n"):
+            ours = (line[:-1] + b"\r\n" for line in self._ours)
+        self._theirs.seek(0)
+        return compare(self._theirs, ours, prefix=self._file.hashed_prefix or b"", note=self._note)
 
     def _note(self, one: LineDifference) -> None:
         self._differences.write(b"%b %d %b\n" % (one.side.encode(), one.number, _ended(one.line)))

@@ -35,6 +35,8 @@ PATH = "daily"
 """The path of what only a daily file showed."""
 _EVERY = timedelta(minutes=1)
 _BACKOFF = Backoff(timedelta(minutes=5), timedelta(hours=4))
+_CORRECTED_AFTER = timedelta(hours=12)
+"""When a call is made again that a person must correct first: each that fails counts against us."""
 _GONE = "H502"
 _SETTINGS = "IZIN_DAILY_AGREE_BRANDS"
 
@@ -174,8 +176,9 @@ class DailyFiles:
         _log.warning(
             "daily file not fetched", brand=file.brand_code, day=str(file.day), error=str(error)
         )
-        wait = _BACKOFF.after(file.attempts + 1)
-        await self._note(file, str(error), error.pause(wait))
+        wait = error.pause(_BACKOFF.after(file.attempts + 1))
+        is_for_time = error.is_transient or error.retry_after is not None
+        await self._note(file, str(error), wait if is_for_time else _CORRECTED_AFTER)
 
     async def _note(self, file: DailyFile, error: str, wait: timedelta) -> None:
         at = self.context.clock() + wait

@@ -16,6 +16,8 @@ ERASED = b"erased\n"
 _RECIPIENT, _RECIPIENT_TYPE, _TYPE = map(COLUMNS.index, ("recipient", "recipientType", "type"))
 _SQL = statements("daily")
 
+SHOWING = frozenset({"observation", "answer"})
+"""The kinds of facts of the history that have when İYS created a movement."""
 Shown = tuple[str, str]
 """A movement that İYS showed: its key, and its creation date in ISO's notation."""
 _Place = tuple[int, date]

@@ -54,5 +54,5 @@ def _shown(facts: Iterable[RecordedFact]) -> Iterator[recipient_lines.Shown]:
     """Yield the movements that İYS showed."""
     for fact in facts:
         created = (fact.data or {}).get("creation_date")
-        if fact.kind == "observation" and created is not None:
+        if fact.kind in recipient_lines.SHOWING and created is not None:
             yield fact.key, created

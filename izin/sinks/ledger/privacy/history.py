@@ -106,7 +106,7 @@ async def _erase_deliveries(connection: Connection, free: _Rows) -> None:
 def _shown(free: _Rows) -> Iterator[recipient_lines.Shown]:
     """Yield the movements that İYS showed, of those that the history has."""
     for row in (row for some in free.values() for row in some):
-        if row["kind"] == "observation":
+        if row["kind"] in recipient_lines.SHOWING:
             created = orjson.loads(row["data"]).get("creation_date")
             if created is not None:
                 yield row["key"], created

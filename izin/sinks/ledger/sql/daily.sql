@@ -122,8 +122,7 @@ SELECT EXISTS (
 INSERT INTO daily_files (brand_code, day, noted_at, next_attempt_at)
 VALUES (%(brand_code)s, %(day)s, %(now)s, %(now)s)
 ON CONFLICT (brand_code, day) DO UPDATE SET next_attempt_at = excluded.next_attempt_at, attempts = 0, error = NULL,
-    state = CASE WHEN daily_files.state = 'compared' THEN 'fetched'
-        WHEN daily_files.state = 'fetched' THEN 'fetched' ELSE 'waiting' END
+    state = CASE WHEN daily_files.state IN ('fetched', 'compared') THEN 'fetched' ELSE 'waiting' END
 RETURNING state
 
 -- name: order-agreement

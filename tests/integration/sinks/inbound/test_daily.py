@@ -16,6 +16,7 @@ from izin.iys.errors import UnreadableError
 from izin.iys.reports import DayReports
 from izin.iys.wire_format.consents import BrandPath
 from izin.iys.wire_format.daily_file import read_line
+from izin.iys.wire_format.reports import DayAgreement
 from izin.sinks.inbound.daily import entering
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger.daily import files, progress, recipient_lines
@@ -355,7 +356,7 @@ async def test_partner_without_right_waits_until_it_is_lost(harness: SinkHarness
     await look(harness)
     file = await file_of(harness, day)
     assert "H353" in (file.error or "")
-    assert file.next_attempt_at >= harness.clock() + QUARTER - A_SECOND * 5
+    assert file.next_attempt_at >= harness.clock() + QUARTER * 40
     harness.advance(DAY * 8)
     await harness.ledger.fetch(DONE, {"brand": BRAND, "day": day + DAY * 9})
     await look(harness)
@@ -384,3 +385,32 @@ async def test_fetch_orders_what_iys_shows(harness: SinkHarness, izin: Izin):
         str(today - DAY * ago) for ago in (1, 7)
     ]
     assert listed.exit_code == 1
+
+
+async def test_file_of_another_program_is_equal_too(
+    harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """A byte order mark, CRLF and no names: what İYS hashes is found, and ours is made like it."""
+    day = await a_day(harness)
+    harness.iys.post("settings", csvHeader=False)
+
+    def changed(lines: bytes) -> bytes:
+        return b"\xef\xbb\xbf" + lines.replace(b"\n", b"\r\n")
+
+    plain = bytearray()
+    path = BrandPath(iys_code=IYS_CODE, brand_code=BRAND)
+    await harness.context.client.reports.download(path, day, plain.extend)
+    stated = DayAgreement(
+        process_status="completed",
+        hash_value=hashlib.sha384(changed(bytes(plain))).hexdigest(),
+        hash_method="SHA-384",
+        is_agreed=False,
+    )
+    monkeypatch.setattr(DayReports, "agreement", AsyncMock(return_value=stated))
+    monkeypatch.setattr(DayReports, "download", altering(changed))
+    await look(harness)
+    harness.iys.post("settings", csvHeader=True)
+    file = await file_of(harness, day)
+    assert (file.is_equal, file.hashed_prefix) == (True, b"\xef\xbb\xbf")
+    assert file.timestamp_state is TimestampState.WRONG
+    assert await alerted(harness) == [str(day)]
