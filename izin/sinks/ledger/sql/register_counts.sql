@@ -22,13 +22,15 @@ ON CONFLICT (brand_code, counted_at) DO NOTHING
 
 -- name: latest
 -- The latest counts of each brand, and those of about thirty days before.
-SELECT DISTINCT ON (n.brand_code) n.*, old.counted_at AS before_at, old.iys_onay - old.onay AS onay_before,
-    old.iys_ret - old.ret AS ret_before
-FROM register_counts AS n
+SELECT n.*, old.counted_at AS before_at, old.iys_onay - old.onay AS onay_before, old.iys_ret - old.ret AS ret_before
+FROM brands AS b
+CROSS JOIN LATERAL (
+    SELECT * FROM register_counts AS l WHERE l.brand_code = b.brand_code ORDER BY l.counted_at DESC LIMIT 1
+) AS n
 LEFT JOIN LATERAL (
     SELECT o.* FROM register_counts AS o
     WHERE o.brand_code = n.brand_code AND o.counted_at <= n.counted_at - interval '30 days'
     ORDER BY o.counted_at DESC LIMIT 1
 ) AS old ON true
-WHERE %(brand_code)s::integer IS NULL OR n.brand_code = %(brand_code)s
-ORDER BY n.brand_code, n.counted_at DESC
+WHERE %(brand_code)s::integer IS NULL OR b.brand_code = %(brand_code)s
+ORDER BY b.brand_code

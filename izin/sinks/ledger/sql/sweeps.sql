@@ -1,8 +1,9 @@
 -- name: start
--- Start sweeps of brands, those that have no open one; a brand's keys are counted now.
+-- Start sweeps of brands, those that have no open one. A brand's keys are counted now, in the index of keys alone.
 INSERT INTO sweeps (customer_id, brand_code, reason, started_at, keys, after)
 SELECT b.customer_id, b.brand_code, %(reason)s, %(now)s,
-    (SELECT count(*) FROM consents AS c WHERE c.brand_code = b.brand_code), b.brand_code || '/'
+    (SELECT count(*) FROM consents AS c WHERE c.key > b.brand_code || '/' AND c.key < b.brand_code || '/Z'),
+    b.brand_code || '/'
 FROM brands AS b WHERE b.brand_code = ANY(%(brand_codes)s)
 ORDER BY b.brand_code
 ON CONFLICT (brand_code) WHERE ended_at IS NULL DO NOTHING
@@ -84,7 +85,9 @@ RETURNING *
 
 -- name: latest
 -- The latest sweep of each brand.
-SELECT DISTINCT ON (brand_code) * FROM sweeps ORDER BY brand_code, id DESC
+SELECT s.* FROM brands AS b
+CROSS JOIN LATERAL (SELECT * FROM sweeps AS l WHERE l.brand_code = b.brand_code ORDER BY l.id DESC LIMIT 1) AS s
+ORDER BY b.brand_code
 
 -- name: sizes
 -- How many keys brands have, by channel and recipient type.
