@@ -18,6 +18,7 @@ from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.ledger.registry import complaints
 from izin.sinks.monitor.metrics import Metrics
 
 CONNECTIONS = 2
@@ -57,6 +58,7 @@ class LedgerFigures:
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
         missing = await sequences.missing(self.ledger, self.topics)
+        complained = await complaints.counts(self.ledger, now=now)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
         self.metrics.show_suspended(backlog.suspended)
@@ -65,6 +67,7 @@ class LedgerFigures:
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)
         self.metrics.show_missing(missing)
+        self.metrics.show_complaints(complained)
         self.metrics.read_at.set(now.timestamp())
 
 
