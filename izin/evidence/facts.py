@@ -1,17 +1,32 @@
-"""Rows of the history as facts: what each says, with its place on its chain."""
+"""Rows of the history as facts: what each says, with its place on its chain.
+
+What this release cannot read is a fact of the kind ``unreadable``: it is proven like any other, and
+hides none.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.rows import EvidenceRow, instant
 from izin.schemas.codec import Codec, UndecodableError
 
+UNREADABLE = "unreadable"
 Fact = Mapping[str, Any]
 """What one row says: its columns by name, instants as ISO texts in UTC."""
 
+_SHAPES = {
+    "call": {"submission", "kind", "attempt", "consent_date", "source"},
+    "answer": {"submission", "verdict", "how"},
+    "outcome": {"outcome"},
+    "delivery": {"topic", "partition", "offset"},
+    "act": {"act", "by"},
+    "breach": {"due_at"},
+    "receipt": {"asked_by", "message_class", "campaign"},
+    "bootstrap": {"origin", "source", "consent_date"},
+}
+"""What is read of each kind but decisions."""
 _EVENT = (
     *("event_id", "status", "source", "consent_date", "received_at", "origin", "origin_ref"),
     *("actor", "cause", "import_id", "row", "notice_version", "evidence", "evidence_hash", "iys"),
@@ -24,6 +39,9 @@ _CONSENT = (
 archive says the same whichever release reads it."""
 
 
+_NOTHING: Fact = {"kind": UNREADABLE, "data": {}}
+
+
 @lru_cache(maxsize=1)
 def _codec() -> Codec:
     return Codec()
@@ -32,7 +50,7 @@ def _codec() -> Codec:
 def fact_of(row: EvidenceRow) -> Fact:
     """Return what ``row`` says; raises UnreadableEvidenceError."""
     columns = row.columns
-    found = {
+    found: dict[str, Any] = {
         "shard": row.shard,
         "place": columns.place,
         "recorded_at": instant(columns.recorded),
@@ -45,11 +63,18 @@ def fact_of(row: EvidenceRow) -> Fact:
         "source": columns.source,
         "data": columns.data,
     }
-    return found if row.decision is None else found | _decided(row.decision)
+    if columns.kind == "decision":
+        return found | dict(_decided(row.decision) or _NOTHING)
+    is_read = isinstance(columns.data, dict) and _SHAPES.get(columns.kind, set()) <= (
+        columns.data.keys()
+    )
+    return found if is_read else found | dict(_NOTHING)
 
 
-def _decided(stored: bytes) -> dict[str, Any]:
-    """Return event, status, source and content of a stored decision."""
+def _decided(stored: bytes | None) -> dict[str, Any] | None:
+    """Return event, status, source and content of a stored decision; None: it cannot be read."""
+    if stored is None:
+        return None
     try:
         decision = _codec().decode("Decision", stored)
         event, consent = decision["event"], decision["consent"]
@@ -66,10 +91,8 @@ def _decided(stored: bytes) -> dict[str, Any]:
             "consent": {name: consent[name] for name in _CONSENT},
             "event": {name: event[name] for name in _EVENT if event[name] not in (None, {}, "")},
         }
-    except (UndecodableError, KeyError, TypeError) as error:
-        raise UnreadableEvidenceError(
-            "a decision of rows.json cannot be read; use a newer release of izin"
-        ) from error
+    except (UndecodableError, KeyError, TypeError):
+        return None
     return {
         "event_id": event["event_id"],
         "status": event["status"],

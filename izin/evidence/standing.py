@@ -14,6 +14,7 @@ from izin.consent.admission import SKEW
 from izin.consent.enums import OriginRank, RecipientType, Status
 from izin.consent.may_send import CollectedConsent, may_send
 from izin.consent.next_action import Registered, RegisteredState
+from izin.evidence import facts
 from izin.evidence.facts import Fact
 
 _RANKS = {"iys": OriginRank.IYS, "iys-hs": OriginRank.IYS_HS}
@@ -50,10 +51,12 @@ class Standing:
         self._void: set[tuple[str | None, str | None]] = set()
         """The events that expired, or that İYS refused."""
         self._known_at: str | None = None
+        self._unreadable = 0
+        """Facts that this release cannot read; they are left out."""
 
-    def add_all(self, facts: Iterable[Fact], *, until: datetime | None = None) -> "Standing":
+    def add_all(self, some: Iterable[Fact], *, until: datetime | None = None) -> "Standing":
         """Add the facts recorded by ``until`` (None: all of them); return itself."""
-        for one in facts:
+        for one in some:
             if until is None or datetime.fromisoformat(one["recorded_at"]) <= until:
                 self._add(one)
                 self._known_at = one["recorded_at"]
@@ -79,6 +82,7 @@ class Standing:
         )
         return {
             "known_at": self._known_at,
+            "unreadable": self._unreadable,
             "desired": desired,
             "registered": {
                 "status": str(shown.value),
@@ -116,6 +120,8 @@ class Standing:
                         path=data.get("by"),
                     )
                 )
+            case facts.UNREADABLE:
+                self._unreadable += 1
             case "outcome" if data["outcome"] in {"expired", "refused"}:
                 self._void.add(event)
             case _:

@@ -71,28 +71,37 @@ def _head(header: Mapping[str, Any]) -> list[str]:
 
 
 def _answers(report: Mapping[str, Any]) -> list[str]:
-    """Return what stood at the instant in question, a row a key."""
+    """Return what stood at the instant in question, and what stands now, a row a key."""
     at = when(report["header"]["at"])
-    rows = []
-    for key in report["keys"]:
-        then = key["then"]
-        desired, shown = then["desired"], then["registered"]
-        ours = "–" if desired is None else f"{desired['status']}, {when(desired['effective_at'])}"
-        iys = named(words.STATUSES, shown["status"])
-        if shown["creation_date"]:
-            iys += f", {when(shown['creation_date'])}"
-        rows.append([_title(key), ours, iys, words.answer(then)])
+    rows = [
+        [_title(key), *_held(key["then"]), " / ".join(_held(key["latest"]))]
+        for key in report["keys"]
+    ]
+    titles = ("Kanal", "Hizmet sağlayıcıda", "İYS'de", "Son durum (hizmet sağlayıcı / İYS)")
     return [
         f"<h2>{escape(at)} anındaki durum</h2>",
         '<div class="answer">',
-        *(f"<p>{escape(row[0])}: <strong>{escape(row[3])}</strong></p>" for row in rows),
+        *(
+            f"<p>{escape(_title(key))}: ticari ileti "
+            f"<strong>{escape(words.answer(key['then']))}</strong></p>"
+            for key in report["keys"]
+        ),
         "</div>",
         (
             "<p>Bu an itibarıyla sistemimizde kayıtlı olan bilgilere göredir; sonradan "
-            "öğrenilenler bu tabloya katılmaz.</p>"
+            "öğrenilenler yalnızca son sütundadır.</p>"
         ),
-        _table(("Kanal", "Hizmet sağlayıcıdaki durum", "İYS'deki durum", "Ticari ileti"), rows),
+        _table(titles, rows),
     ]
+
+
+def _held(state: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what the provider and İYS had, each with its instant."""
+    desired, shown = state["desired"], state["registered"]
+    ours = "–" if desired is None else f"{desired['status']}, {when(desired['effective_at'])}"
+    iys = named(words.STATUSES, shown["status"])
+    created = shown["creation_date"]
+    return ours, f"{iys}, {when(created)}" if created else iys
 
 
 def _key(key: Mapping[str, Any]) -> list[str]:
@@ -103,18 +112,7 @@ def _key(key: Mapping[str, Any]) -> list[str]:
         "<h3>İYS'ye yapılan bildirimler ve yanıtları</h3>",
         _table(("Gönderim", "Durum", "Yanıt", "İYS işlem no"), _call_rows(key["calls"])),
         "<h3>Diğer sistemlerin bilgilendirilmesi</h3>",
-        _table(
-            ("Teslim alındı", "Sistem", "Bildirim", "Yanıt"),
-            [
-                [
-                    when(one["delivered_at"]),
-                    one["subscriber"],
-                    named(words.EVENTS, one["type"]) + (" (yineleme)" if one["resend_id"] else ""),
-                    f"HTTP {one['status']}, {one['attempts']}. denemede",
-                ]
-                for one in key["deliveries"]
-            ],
-        ),
+        _table(("Bilgilendirme", "Sistem", "Bildirim", "Teslim"), _informed(key)),
         "<h3>Gönderim öncesi sorgular</h3>",
         _table(
             ("Sorgu", "Soran", "İleti", "Yanıt"),
@@ -144,6 +142,32 @@ def _key(key: Mapping[str, Any]) -> list[str]:
             ends=True,
         ),
     ]
+
+
+def _informed(key: Mapping[str, Any]) -> list[list[str]]:
+    """Return when which system was informed: by its acknowledgement, or by what was published to
+    everyone who reads the topics and feeds.
+    """
+    rows = [
+        (
+            one["delivered_at"],
+            one["subscriber"],
+            named(words.EVENTS, one["type"]) + (" (yineleme)" if one["resend_id"] else ""),
+            f"teslim alındı (HTTP {one['status']}, {one['attempts']}. denemede)",
+        )
+        for one in key["deliveries"]
+    ]
+    rows += [
+        (
+            one["occurred_at"],
+            "yayını okuyan bütün sistemler",
+            named(words.TOPICS, one["data"]["topic"]),
+            f"yayımlandı ({one['data']['partition']}/{one['data']['offset']})",
+        )
+        for one in key["movements"]
+        if one["kind"] == "delivery"
+    ]
+    return [[when(at), *others] for at, *others in sorted(rows)]
 
 
 def _consents(consents: Sequence[Mapping[str, Any]]) -> list[str]:

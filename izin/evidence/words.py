@@ -85,6 +85,7 @@ KINDS = {
     "act": "Kişi işlemi",
     "breach": "Gecikme",
     "receipt": "Gönderim öncesi sorgu",
+    "unreadable": "Okunamayan kayıt",
 }
 PATHS = {
     "push": "İYS bildirimi (push)",
@@ -102,6 +103,7 @@ EVENTS = {
     "permission.revoked": "gönderim izninin kalkması",
     "consent.outcome": "İYS sonucu",
 }
+TOPICS = {"permissions": "gönderim izni", "consent-outcomes": "İYS sonucu"}
 CLASSES = {"commercial": "ticari ileti"}
 
 
@@ -117,9 +119,9 @@ def named(words: Mapping[str, str], value: Any) -> str:  # noqa: ANN401  # of a 
     return words.get(str(value), str(value)) if value else "–"
 
 
-def movement(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911  # a way out a kind
+def movement(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way out a kind
     """Return what a movement says, in one line."""
-    data: Mapping[str, Any] = fact["data"] or {}
+    data: Mapping[str, Any] = fact["data"]
     match fact["kind"]:
         case "decision":
             event = data["event"]
@@ -150,6 +152,8 @@ def movement(fact: Mapping[str, Any]) -> str:  # noqa: PLR0911  # a way out a ki
             return f"{fact['status']} en geç {when(data['due_at'])} bildirilmeliydi"
         case "receipt":
             return f"{answer(data)}, soran {data['asked_by']}"
+        case "unreadable":
+            return "bu sürümün okuyamadığı içerik"
         case _:
             return "; ".join(f"{name}: {value}" for name, value in data.items() if value)
 

@@ -113,6 +113,12 @@ def a_history() -> list[EvidenceRow]:
         a_decision_row(2, notice_version="2026-1", evidence=evidence),
         a_row(4, "call", call, at=NOON + MINUTE, **about),
         a_row(5, "answer", answer, at=NOON + 2 * MINUTE, **about),
+        a_row(
+            6,
+            "delivery",
+            {"topic": "permissions", "partition": 1, "offset": 5},
+            at=NOON + 3 * MINUTE,
+        ),
         a_row(8, "receipt", {**asked, **reply, "receipt_id": RECEIPT}, at=NOON + 5 * MINUTE),
         a_row(9, "receipt", {**asked, **listed}, at=NOON + 5 * MINUTE, key=f"receipt/{RECEIPT}"),
         a_decision_row(12, at=NOON + 60 * MINUTE, **left),

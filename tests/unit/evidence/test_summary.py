@@ -64,6 +64,8 @@ def test_summary_is_one_file_in_turkish_that_runs_nothing() -> None:
         "internet sitesi (HS_WEB)",
         "kaydedildi, 02.03.2026 12:02:00",
         "ret bildirimi",
+        "yayını okuyan bütün sistemler",
+        "RET, 02.03.2026 13:00:00 / RET, 02.03.2026 13:00:00",
         "kampanya",
         "İYS bildirimi (push)",
         "3/12",
@@ -111,6 +113,7 @@ DATA = {
     "breach": {"due_at": NOON.isoformat()},
     "receipt": {"may_send": False, "reason": "opted-out", "asked_by": "shop"},
     "bootstrap": {"origin": "crm"},
+    "unreadable": {"x": 1},
 }
 
 
@@ -120,3 +123,19 @@ def test_each_kind_of_movement_has_its_words(kind: str) -> None:
     said = movement({"kind": kind, "status": "RET", "data": DATA[kind], "key": KEY})
     assert said
     assert "{" not in said
+
+
+def test_fact_that_cannot_be_read_hides_no_other() -> None:
+    """Of a schema that this release does not know, or of another shape; it is proven as others."""
+    broken = a_decision_row(2)
+    broken.decision = b"\xc3\x01 of another release"
+    strange = a_row(3, "call", ["strange"], status="ONAY")
+    rows = [broken, strange, a_decision_row(4)]
+    evidence = some_evidence()
+    evidence = Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=())
+    page = shown(evidence)
+    assert "Okunamayan kayıt" in page
+    assert "bu sürümün okuyamadığı içerik" in page
+    assert "ilk kayıt; uygulandı" in page
+    (key,) = report_of(evidence.header, rows, evidence.batches, ())["keys"]
+    assert (key["then"]["unreadable"], key["then"]["desired"]["status"]) == (2, "ONAY")

@@ -40,8 +40,8 @@ EVIDENCE = some_evidence()
 ARCHIVE = EVIDENCE.packed()
 ANCHORS = anchors_for(EVIDENCE)
 SAYS = {
-    "report": "ef88616ae04ce3c78f5dcd7d6c4f99d17f744fdb9511089b90398d94137f0970",
-    "summary": "b76249e0e272edc494570c8c8e5eb1d3abf4795aadea415e3a14de39d98673be",
+    "report": "6089fd84b52e132b2e169d499ec0f438ef27df11c43bad23713518989f4bf61f",
+    "summary": "2c055c9fad0355b75285bcd3d8bffc5d6ecd41a8df29a08cff2fb3d78f40fc95",
 }
 """The digests of what is computed of ``EVIDENCE``, in format 1."""
 
