@@ -13,7 +13,7 @@ from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
 from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
-from izin.evidence.links import Needed, WindowReader
+from izin.evidence.links import Needed, segments_of
 from izin.evidence.report import FORMAT
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.verification import Evidence
@@ -196,8 +196,7 @@ async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[S
         # In the order of places: the first of our rows before an anchor begins the segment.
         place = row["shard"], row["place"]
         needed.setdefault((row["shard"], row["anchor"]), Needed.of(row, recorded[place]))
-    async with WindowReader.opened(ledger) as reader:
-        return [await reader.segment(one) for one in needed.values()]
+    return await segments_of(ledger, needed.values())
 
 
 def _evidence_row(row: Mapping[str, Any]) -> EvidenceRow:

@@ -1,7 +1,7 @@
 """Read the commitments between a row of the history and the next anchor of its chain."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -9,15 +9,13 @@ from typing import Any, Self
 from izin.evidence.chain import Segment
 from izin.evidence.errors import UnprovenHistoryError
 from izin.evidence.rows import first_link
-from izin.sinks.ledger.archive.rows import ArchivedRow, row_of
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 
-_BEFORE, _AFTER = timedelta(minutes=15), timedelta(minutes=5)
-"""Within which the rows around ours were recorded, as a rule: chains are anchored every ten
-minutes, by a clock that is about that of the writers."""
-_EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_REACHES = (timedelta(seconds=1), timedelta(minutes=15), timedelta(days=1), None)
+"""How far other rows of a chain are looked for, in time; None: wherever they are."""
+_NEVER, _EVER = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+_AT_ONCE = 4
 _SQL = statements("evidence")
 
 
@@ -54,71 +52,55 @@ class Needed:
         )
 
 
-class WindowReader:
-    """Reads windows of chains, over one connection."""
+async def segments_of(ledger: Ledger, needed: Iterable[Needed]) -> list[Segment]:
+    """Return segments with their commitments, a few of them read at a time.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    Raises:
+        UnprovenHistoryError: rows of one are missing.
+    """
+    free = asyncio.Semaphore(_AT_ONCE)
 
-    @classmethod
-    @asynccontextmanager
-    async def opened(cls, ledger: Ledger) -> AsyncIterator[Self]:
-        """Provide a reader of ``ledger``."""
-        async with ledger.session() as connection:
-            yield cls(connection)
+    async def read(one: Needed) -> Segment:
+        async with free:
+            return await _segment(ledger, one)
 
-    async def segment(self, needed: Needed) -> Segment:
-        """Return a segment with its commitments.
+    return await asyncio.gather(*map(read, needed))
 
-        Rows that were recorded long before or after the others of the window, by clocks that
-        differ, are found by reading the chain whole.
 
-        Raises:
-            UnprovenHistoryError: rows of it are missing.
-        """
-        near = needed.recorded_at - _BEFORE, max(needed.anchored_at, needed.recorded_at) + _AFTER
-        for since, until in (near, _EVER):
-            found = await self._rows(needed, since, until)
-            if found is not None:
-                break
-        else:
-            raise UnprovenHistoryError(needed.shard, needed.first)
-        before = needed.before
-        if before is None:
-            before = found[0].link
-            found = found[1:]
-        return Segment(
-            shard=needed.shard,
-            first=needed.first,
-            before=before,
-            place=needed.place,
-            link=needed.link,
-            anchored_at=needed.anchored_at.isoformat(),
-            commitments=b"".join([row.committed for row in found]),
-        )
+async def _segment(ledger: Ledger, needed: Needed) -> Segment:
+    """Return a segment with its commitments.
 
-    async def _rows(
-        self, needed: Needed, since: datetime, until: datetime
-    ) -> list[ArchivedRow] | None:
-        """Return the rows of a window, from the one before the first where its link is needed; None
-        where some of them were recorded at another time.
-        """
-        first = needed.first - (needed.before is None)
-        values = {
-            "shard": needed.shard,
-            "first": first,
-            "last": needed.place,
-            "since": since,
-            "until": until,
-        }
-        found = []
-        async with (
-            self._connection.cursor() as cursor,
-            cursor.copy(_SQL["window"], values) as rows,
-        ):
-            async for data in rows:
-                text = bytes(data).removeprefix(copy_format.SIGNATURE)
-                if text and text != copy_format.END:
-                    found.append(row_of(text))
-        is_whole = [row.place for row in found] == list(range(first, needed.place + 1))
-        return found if is_whole else None
+    No row of a chain is recorded earlier than the one before it. How much earlier the one before
+    was, and by how much the clock of the anchor is behind those of the writers, is tried: a second
+    as a rule; where clocks differ by more, or the chain rested, it is read further.
+
+    Raises:
+        UnprovenHistoryError: rows of it are missing.
+    """
+    values = {"shard": needed.shard, "first": needed.first, "last": needed.place}
+    before = needed.before or await _before(ledger, needed, values)
+    for reach in _REACHES:
+        until = _EVER if reach is None else max(needed.anchored_at, needed.recorded_at) + reach
+        times = {"since": needed.recorded_at, "until": until}
+        (row,) = await ledger.fetch(_SQL["window"], {**values, **times})
+        if row["rows"] == needed.place - needed.first + 1:
+            return Segment(
+                shard=needed.shard,
+                first=needed.first,
+                before=before,
+                place=needed.place,
+                link=needed.link,
+                anchored_at=needed.anchored_at.isoformat(),
+                commitments=bytes(row["commitments"]),
+            )
+    raise UnprovenHistoryError(needed.shard, needed.first)
+
+
+async def _before(ledger: Ledger, needed: Needed, values: Mapping[str, int]) -> bytes:
+    """Return the link of the row before the first; raises UnprovenHistoryError."""
+    for reach in _REACHES:
+        since = _NEVER if reach is None else needed.recorded_at - reach
+        times = {"since": since, "until": needed.recorded_at}
+        for row in await ledger.fetch(_SQL["before"], {**values, **times}):
+            return bytes(row["link"])
+    raise UnprovenHistoryError(needed.shard, needed.first - 1)

@@ -23,9 +23,9 @@ from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
 
-MOST_ROWS = 20_000
+MOST_ROWS = 5_000
 """So many rows of one chain are anchored before the interval ends."""
-_LOOKS = timedelta(seconds=2)
+_LOOKS = timedelta(seconds=0.5)
 """How often the growth of the chains is looked at meanwhile."""
 
 _log = get_logger(__name__)

@@ -44,13 +44,26 @@ LEFT JOIN LATERAL (
     WHERE a.shard = r.shard AND a.place < r.place ORDER BY a.place DESC LIMIT 1) AS b ON true
 ORDER BY r.shard, r.place
 
+-- name: before
+-- The link of one row of a chain, if it was recorded between two instants.
+SELECT link FROM movements
+WHERE recorded_at BETWEEN %(since)s AND %(until)s AND shard = %(shard)s AND place = %(first)s - 1
+
 -- name: window
--- The rows of a chain between two places, recorded between two instants, in order.
-COPY (
-    SELECT m.recorded_at, m.occurred_at, m.place, m.shard, m.kind, m.link, m.salt, m.key, m.customer_id, m.event_id,
-        m.status, m.source, m.data, m.decision, m.commitment
+-- The commitments of the rows of a chain from one place to another that were recorded between two instants, in one text,
+-- with their number. They are computed here, as `content` does in sinks.ledger.history.hash_chain, because a hundred
+-- thousand rows would take long on their way: nothing rests on it, for the links that follow from them must lead to the
+-- anchor.
+SELECT count(*) AS rows, string_agg(w.commitment, ''::bytea ORDER BY w.place) AS commitments
+FROM (
+    SELECT m.place, coalesce(m.commitment, sha256(
+        m.salt || convert_to(concat(
+            '[', m.place, ', ', to_json(m.kind), ', ', to_json(m.customer_id), ', ', to_json(m.key), ', ',
+            coalesce(to_json(m.event_id)::text, 'null'), ', ', coalesce(to_json(m.status)::text, 'null'), ', ',
+            coalesce(to_json(m.source)::text, 'null'), ', ', (extract(epoch FROM m.occurred_at) * 1000000)::bigint, ', ',
+            (extract(epoch FROM m.recorded_at) * 1000000)::bigint, ', ', coalesce(m.data::text, 'null'), ']'), 'UTF8')
+        || coalesce(m.decision, ''::bytea))) AS commitment
     FROM movements AS m
     WHERE m.recorded_at BETWEEN %(since)s AND %(until)s
         AND m.shard = %(shard)s AND m.place BETWEEN %(first)s AND %(last)s
-    ORDER BY m.place
-) TO STDOUT (FORMAT binary)
+) AS w

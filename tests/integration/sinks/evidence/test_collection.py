@@ -21,7 +21,7 @@ from izin.sinks.ledger.webhooks import deliveries
 from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup
 from izin.sinks.record.errors import UnregisteredBrandError
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
-from tests.integration.sinks.ledger.test_history import anchor_writer, tampered
+from tests.integration.sinks.ledger.test_history import anchor_writer, tampered, written
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 from tests.integration.sinks.webhooks.test_evidence import LEASE, a_receipt
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
@@ -95,6 +95,7 @@ async def test_evidence_is_proven_by_published_anchors(harness: SinkHarness, tmp
     next one has who read this one, when and why.
     """
     await harness.register(onay(notice_version="2026-1", evidence={"ip": "192.0.2.1"}))
+    await written(harness.ledger, 'act/"\\ \n\u0007\u007fş')
     await asked(harness)
     then = harness.clock()
     await harness.register_onay(a_phone(2))

@@ -6,7 +6,6 @@ from datetime import timedelta
 import pytest
 from psycopg import sql
 
-from izin.evidence import links
 from izin.sinks.ledger.db.migrate import MONTH, migrations
 from izin.sinks.monitor import anchors
 from tests.integration.sinks.ledger.test_history import anchor_writer
@@ -48,8 +47,3 @@ async def test_chain_is_anchored_soon_and_its_months_are_indexed(
         for _ in range(2):
             await connection.execute(one.text.replace(MONTH, month).encode())
     assert await indexes(harness) == {month: index}
-
-
-def test_window_is_wider_than_the_interval_of_anchors() -> None:
-    """Else each chain would be read whole."""
-    assert timedelta(minutes=10) < links._BEFORE
