@@ -173,8 +173,10 @@ a record in `first-receipts`: the id of an event, for a day.
 | logs | no recipient: they are masked | as your log store keeps them |
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
-| archives (`izin ledger archive`) | the history, legal holds, erasures | as the history: what was \
-erased or dropped goes with the next run; copies elsewhere are yours |
+| archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
+history: what was erased or dropped goes with the next run; copies elsewhere are yours |
+| archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \
+does not reach them |
 | plans of replays with the folders of their work | recipients in full | until you delete them |
 
 ## Tables of the ledger

@@ -125,6 +125,7 @@ def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, 
                 "evidence_hash": event.get("evidence_hash"),
                 "through_iys": through_iys,
                 "burden_of_proof": "iys" if through_iys else "provider",
+                "recorded_at": one["recorded_at"],
                 "stood_then": (desired.get("event_id"), desired.get("status"))
                 == (event["event_id"], Status.ONAY),
                 "shard": one["shard"],

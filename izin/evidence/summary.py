@@ -5,6 +5,7 @@ nothing else: whoever verifies computes it again, byte for byte.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from html import escape
 from importlib import resources
 from typing import Any
@@ -39,7 +40,7 @@ def summary_of(report: Mapping[str, Any]) -> bytes:
         f"<style>\n{css}</style></head><body>",
         *_head(header),
         *_answers(report),
-        *(line for key in report["keys"] for line in _key(key)),
+        *(line for key in report["keys"] for line in _key(key, header["at"])),
         *_proof(report),
         (
             f"<footer>{escape(title)} · {escape(when(header['made_at']))} tarihinde hazırlandı · "
@@ -104,11 +105,11 @@ def _held(state: Mapping[str, Any]) -> tuple[str, str]:
     return ours, f"{iys}, {when(created)}" if created else iys
 
 
-def _key(key: Mapping[str, Any]) -> list[str]:
+def _key(key: Mapping[str, Any], at: str) -> list[str]:
     """Return the sections of one key: consent, calls, other systems, questions, movements."""
     return [
         f"<h2>{escape(_title(key))}</h2>",
-        *_consents(key["consents"]),
+        *_consents(key["consents"], at),
         "<h3>İYS'ye yapılan bildirimler ve yanıtları</h3>",
         _table(("Gönderim", "Durum", "Yanıt", "İYS işlem no"), _call_rows(key["calls"])),
         "<h3>Diğer sistemlerin bilgilendirilmesi</h3>",
@@ -170,13 +171,17 @@ def _informed(key: Mapping[str, Any]) -> list[list[str]]:
     return [[when(at), *others] for at, *others in sorted(rows)]
 
 
-def _consents(consents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return each consent with its notice and evidence, the one in question first."""
+def _consents(consents: Sequence[Mapping[str, Any]], at: str) -> list[str]:
+    """Return each consent with its notice and evidence, first the one that stood ``at`` then."""
     if not consents:
         return ["<h3>Onay</h3>", '<p class="none">Kayıtlı bir onay yoktur.</p>']
     parts = []
     for one in sorted(consents, key=lambda one: not one["stood_then"]):
-        then = " (incelenen anda geçerli olan)" if one["stood_then"] else ""
+        then = ""
+        if one["stood_then"]:
+            then = " (incelenen anda geçerli olan)"
+        elif datetime.fromisoformat(one["recorded_at"]) > datetime.fromisoformat(at):
+            then = " (incelenen andan sonra kaydedilen)"
         evidence = [(f"Kanıt: {name}", str(value)) for name, value in one["evidence"].items()]
         facts = [
             ("Onay tarihi", when(one["effective_at"])),

@@ -1,11 +1,10 @@
 """``izin complaints``: complaints about messages, entered by hand, for İYS has no API for them."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -108,18 +107,8 @@ def add(
             reference=reference,
             due_at=None if due is None else instant(due),
         )
-        sha256 = None if evidence is None else _digest(evidence, new)
-
-        async def work(ledger: Ledger) -> Complaint:
-            added = await complaints.add(ledger, new, by=by, now=now)
-            if evidence is None or sha256 is None:
-                return added
-            path = str(evidence.absolute())
-            return await complaints.attach(
-                ledger, added.id, path=path, sha256=sha256, by=by, now=now
-            )
-
-        added = run_on_ledger(work)
+        attached = None if evidence is None else _attachment(evidence, new)
+        added = run_on_ledger(lambda ledger: _add(ledger, new, attached, by, now))
     if output is OutputFormat.JSON:
         print_json(_shown(added, now))
         return
@@ -185,13 +174,11 @@ def attach(
     """
     now = datetime.now(UTC)
     with exit_on_error():
-
-        async def work(ledger: Ledger) -> Complaint:
-            one = await complaints.find(ledger, number)
-            path, sha256 = str(archive.absolute()), _digest(archive, one)
-            return await complaints.attach(ledger, number, path=path, sha256=sha256, by=by, now=now)
-
-        run_on_ledger(work)
+        one = run_on_ledger(lambda ledger: complaints.find(ledger, number))
+        attached = _attachment(archive, one)
+        run_on_ledger(
+            lambda ledger: complaints.attach(ledger, number, **attached._asdict(), by=by, now=now)
+        )
     say(f"the archive is attached to complaint {number}")
 
 
@@ -217,20 +204,36 @@ def close(
     say(f"complaint {number} is closed: {outcome}")
 
 
-def _digest(path: Path, one: NewComplaint) -> str:
-    """Return the SHA-256 of an archive about the recipient and brand of a complaint.
+class _Attachment(NamedTuple):
+    """An archive of evidence that answers a complaint."""
+
+    path: str
+    sha256: str
+
+
+async def _add(
+    ledger: Ledger, new: NewComplaint, attached: _Attachment | None, by: str, now: datetime
+) -> Complaint:
+    """Enter a complaint, with the archive that answers it if there is one; return it."""
+    added = await complaints.add(ledger, new, by=by, now=now)
+    if attached is None:
+        return added
+    return await complaints.attach(ledger, added.id, **attached._asdict(), by=by, now=now)
+
+
+def _attachment(path: Path, one: NewComplaint) -> _Attachment:
+    """Return an archive about the recipient and brand of a complaint.
 
     Raises:
         SourceError: it is damaged, or about others.
     """
-    archive = path.read_bytes()
-    found = verify(archive, None)
+    found = verify(path.read_bytes(), None)
     if found.faults:
         raise SourceError(f"{path}: {found.faults[0]}")
     header = found.header
     if (header["recipient"], header["brand"]["code"]) != (one.recipient, one.brand_code):
         raise SourceError(f"{path} is of another recipient or brand than the complaint")
-    return hashlib.sha256(archive).hexdigest()
+    return _Attachment(str(path.absolute()), found.sha256)
 
 
 def _state(one: Complaint, now: datetime) -> str:

@@ -17,7 +17,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
 )
-from izin.sinks.ledger.latency import Leg, LegLatency, latencies
+from izin.sinks.ledger.history.latency import Leg, LegLatency, latencies
 
 _SHORT = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

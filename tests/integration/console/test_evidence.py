@@ -26,7 +26,7 @@ from tests.integration.console.conftest import Izin
 from tests.integration.console.test_acts import acts
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import CUSTOMER, NOON, PHONE
-from tests.support.evidence import KEY, MINUTE, a_history
+from tests.support.evidence.archives import KEY, MINUTE, a_history
 from tests.support.registration import register_brand
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]

@@ -12,7 +12,7 @@ from izin.evidence.rows import EvidenceRow
 from izin.evidence.standing import Standing
 from izin.replay.what_if.facts import KeyFold
 from tests.support.builders import NOON, an_iys_origin
-from tests.support.evidence import KEY, MINUTE, a_decision_row, a_history, a_row
+from tests.support.evidence.archives import KEY, MINUTE, a_decision_row, a_history, a_row
 
 LATER = NOON + 10 * MINUTE
 TRANSACTION = "c" * 64

@@ -10,7 +10,7 @@ from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence
 from izin.evidence.words import KINDS, movement
 from tests.support.builders import PHONE, an_iys_origin
-from tests.support.evidence import KEY, MINUTE, NOON, a_decision_row, a_row, some_evidence
+from tests.support.evidence.archives import KEY, MINUTE, NOON, a_decision_row, a_row, some_evidence
 
 
 def shown(evidence: Evidence) -> str:
@@ -91,6 +91,15 @@ def test_burden_of_proof_is_not_the_providers_for_consents_through_iys() -> None
     page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
     assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" in page
     assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" not in page
+
+
+def test_consent_that_came_later_is_not_the_one_in_question() -> None:
+    """The page says so, for it proves nothing about the message."""
+    rows = [a_decision_row(2), a_decision_row(3, at=NOON + 40 * MINUTE, event_id="event-9")]
+    evidence = some_evidence()
+    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
+    first, second = page.index("geçerli olan"), page.index("(incelenen andan sonra kaydedilen)")
+    assert first < second
 
 
 def test_key_without_a_consent_says_so() -> None:

@@ -25,7 +25,7 @@ from izin.evidence.verification import (
     verify,
 )
 from tests.support.builders import BRAND, PHONE
-from tests.support.evidence import (
+from tests.support.evidence.archives import (
     KEY,
     SHARD,
     a_history,
@@ -40,8 +40,8 @@ EVIDENCE = some_evidence()
 ARCHIVE = EVIDENCE.packed()
 ANCHORS = anchors_for(EVIDENCE)
 SAYS = {
-    "report": "6089fd84b52e132b2e169d499ec0f438ef27df11c43bad23713518989f4bf61f",
-    "summary": "2c055c9fad0355b75285bcd3d8bffc5d6ecd41a8df29a08cff2fb3d78f40fc95",
+    "report": "230c04a15ea3494779a0f105f2bd67d561d82b0960f08c955f7a1e5f0f029a37",
+    "summary": "9890e21335b98b09e4bfe9e1a2e7fb43c45121bdff02203968b4d25ff122cd4e",
 }
 """The digests of what is computed of ``EVIDENCE``, in format 1."""
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from izin.consent.admission import admit
+from izin.consent.model import AdmittedEvent
 from izin.consent.ordering import decide
 from izin.evidence.chain import Segment
 from izin.evidence.deliveries import Acknowledgement, Batches
@@ -21,7 +23,7 @@ from tests.support.builders import (
     PHONE,
     a_decision_record,
     a_key,
-    an_admitted_event,
+    an_event,
     an_iys_origin,
 )
 
@@ -63,7 +65,9 @@ def a_row(
 def a_decision_row(place: int, *, at: datetime = NOON, **event: object) -> EvidenceRow:
     """Return the row of a decision on `an_event` with these fields."""
     given = {"consent_date": at, "received_at": at + timedelta(seconds=2), **event}
-    record = a_decision_record(decide(None, an_admitted_event(**given)))
+    admitted = admit(an_event(**given), appended_at=at + timedelta(seconds=3))
+    assert isinstance(admitted, AdmittedEvent)
+    record = a_decision_record(decide(None, admitted))
     row = a_row(place, "decision", None, at=at, source=None)
     return EvidenceRow(SHARD, row.text, Codec().encode("Decision", record), row.salt)
 
