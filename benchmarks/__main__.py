@@ -32,6 +32,7 @@ from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
+from benchmarks.sink.evidence import evidence
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
@@ -73,6 +74,7 @@ register(
         "ledger-rebuild": ledger_rebuild,
         "sweep": sweep,
         "reconcile": reconcile,
+        "evidence": evidence,
         "rate-limit": rate_limit,
         "simulator": simulator,
         "webhooks": webhook_latency,

@@ -25,6 +25,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
     "reconcile": ("reconcile",),
+    "evidence": ("evidence",),
     "connect": ("connect",),
     "sweep": ("sweep",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
@@ -209,6 +210,7 @@ _ALL = (
     ),
     _at_most("reconcile", "reconcile", 60, "s", "a million equal keys compared, streamed"),
     _at_most("reconcile-memory", "reconcile", 300, "MB", "of the command that compares them"),
+    _at_most("evidence", "evidence", 5, "s", "the archive of a recipient with 200 movements"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least(

@@ -174,8 +174,10 @@ a record in `first-receipts`: the id of an event, for a day.
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
-| archives (`izin ledger archive`) | the history, legal holds, erasures | as the history: what was \
-erased or dropped goes with the next run; copies elsewhere are yours |
+| archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
+history: what was erased or dropped goes with the next run; copies elsewhere are yours |
+| archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \
+does not reach them |
 | plans of replays and reconciliations with the folders of their work, lists of differences | \
 recipients in full | until you delete them |
 

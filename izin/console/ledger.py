@@ -127,7 +127,7 @@ def verify(
 
 def _known_anchors(files: Sequence[Path] | None, *, topic: bool) -> list[Anchor]:
     known = [one for path in files or () for one in _of_file(path)]
-    return [*known, *_of_topic(kafka_settings())] if topic else known
+    return [*known, *topic_anchors(kafka_settings())] if topic else known
 
 
 async def _verify(
@@ -251,7 +251,8 @@ def _of_file(path: Path) -> tuple[Anchor, ...]:
         raise SourceError(f"{error}: is it a file of anchors (IZIN_ANCHOR_FILE)?") from error
 
 
-def _of_topic(settings: KafkaSettings) -> Iterator[Anchor]:
+def topic_anchors(settings: KafkaSettings) -> Iterator[Anchor]:
+    """Yield the anchors that were published to the topic; raises BrokerError."""
     try:
         for one in read_all(settings, codec(settings), settings.topics.anchors):
             yield Anchor(

@@ -1,6 +1,5 @@
 """``izin privacy``: erase what is known of a person, and give a person what is known (6698)."""
 
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.private_file import write_new
 from izin.console.terminal.recipients import recipients_in
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
@@ -129,11 +129,11 @@ def export_(
     with exit_on_error():
         wanted = normalised(recipient)
         known = run_on_ledger(lambda ledger: export.export(ledger, wanted, customer=customer))
-        if not known["keys"]:
+        if not known["keys"] and not known["complaints"]:
             raise SourceError("nothing is known of this recipient")
         text = json_text(known)
         if to is not None:
-            _write(to, text)
+            write_new(to, text.encode())
             say(f"{len(known['keys'])} keys are written to {to}")
         else:
             typer.echo(text, nl=False)
@@ -175,15 +175,6 @@ def _kept(one: ErasureFinding) -> tuple[object, str]:
     if evidence is not None and (until is None or evidence > until):
         return evidence, "Yönetmelik m.13"
     return until, "" if until is None else "6563 m.11/3"
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be written: {error.strerror}; name a new file") from error
-    with os.fdopen(number, "w", encoding="utf-8") as target:
-        target.write(text)
 
 
 async def _erase(

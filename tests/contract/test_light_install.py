@@ -15,6 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 LIGHT = (
     *("izin.producers", "izin.subscribers"),
     *("izin.runtime.registry_client", "izin.subscribers.gate.connection", "izin.console.entry"),
+    "izin.evidence.__main__",
 )
 WITHOUT = "from tests.contract.light_imports import refuse; refuse(); "
 

@@ -48,6 +48,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 ERASED, KEPT = "05550000001", "05550000002"
 ORDER = "order-of-the-erased"
 """On which a message to the erased person rests."""
+CONTENT = "message-to-the-erased"
+"""About which the erased person complained."""
 _WITH_PERSONS = (
     "consent-events",
     "consent-events-express",
@@ -144,6 +146,15 @@ def ask_gate(stack: Path, recipient: str, order: str) -> None:
     words = ("--brand=100001", "--type=MESAJ", "--class=delivery", f"--basis={order}")
     assert asked(stack, "may-send", recipient, *words)[0] == 0
     until(lambda: order in asked(stack, "privacy", "export", recipient)[1], within=60)
+
+
+def complain(stack: Path, recipient: str) -> None:
+    """Enter a complaint of a recipient, and close it."""
+    message = ("--sent=2026-03-02T12:30", "--sender=ORNEK", f"--content={CONTENT}")
+    words = ("--brand=100001", "--channel=MESAJ", *message)
+    assert asked(stack, "complaints", "add", recipient, *words)[0] == 0
+    assert CONTENT in asked(stack, "privacy", "export", recipient)[1]
+    assert asked(stack, "complaints", "close", "1", "--outcome=justified")[0] == 0
 
 
 def identifiers(stack: Path, recipient: str) -> set[bytes]:
@@ -316,7 +327,9 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         await_registered(stack, ERASED, "RET")
         await_registered(stack, KEPT, "ONAY")
         ask_gate(stack, ERASED, ORDER)
+        complain(stack, ERASED)
         marks, others = identifiers(stack, ERASED) | {ORDER.encode()}, identifiers(stack, KEPT)
+        marks |= {CONTENT.encode()}
         code, printed = asked(stack, "privacy", "erase", ERASED, "--yes", "--output", "json")
         assert (code, json.loads(printed)[0]["erasable"]) == (0, True)
         until(lambda: in_ledger(stack, ERASED) is None, within=60)

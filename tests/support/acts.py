@@ -43,6 +43,7 @@ ACTS: Mapping[str, str] = {
     "iys withdraw": "withdraw opt-outs",
     "iys sweep start": "start sweep",
     "iys sweep stop": "stop sweep",
+    "evidence write": "export evidence",
 }
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
@@ -50,8 +51,13 @@ ELSEWHERE: Mapping[str, str] = {
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
     "reconcile": "tests/integration/reconcile/test_reconcile.py",
+    "complaints add": "tests/integration/console/test_evidence.py",
+    "complaints attach": "tests/integration/console/test_evidence.py",
+    "complaints close": "tests/integration/console/test_evidence.py",
 }
-"""Commands that need another installation than the others, and where their acts are tested."""
+"""Commands that need another installation than the others, or write the acts of several, and where
+their acts are tested.
+"""
 
 EVENTS = "an event in Kafka; the history has the decision on it, with its origin"
 READS = "changes nothing"
@@ -73,6 +79,11 @@ OTHERS: Mapping[str, str] = {
     "local prepare": RUNS,
     "doctor": "creates topics and tables; no brand, consent or right",
     "explain": READS,
+    "evidence verify": READS,
+    "evidence anchors": READS,
+    "complaints list": READS,
+    "complaints show": READS,
+    "report latency": READS,
     "dead-letters list": READS,
     "dead-letters show": READS,
     "rate-limits": READS,

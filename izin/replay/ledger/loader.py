@@ -29,6 +29,7 @@ from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError
 TABLES = (
     *("customers", "brands", "unknown_brands", "suspension_orders", "suspensions", "api_keys"),
     *("movement_months", "chain_cuts", "anchors", "legal_holds", "erasures", "retailer_access"),
+    "complaints",
 )
 """What of the registry is loaded, in this order."""
 _NUMBERED = {"submission": "submission", "outbox": "outbox", "deliveries": "batch"}

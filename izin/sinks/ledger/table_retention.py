@@ -65,6 +65,11 @@ TABLES: Mapping[str, TableRetention] = {
     "brands": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "chain_cuts": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
     "chains": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why="hashes that prove the history"),
+    "complaints": TableRetention(
+        kept="while it is open, and 10 years after it was closed",
+        why="the answer to an authority; 6563 m.11/3",
+        period=timedelta(days=3653),
+    ),
     "consents": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,
         why="an opt-out has no end: without its row, an old opt-in would count again",
@@ -177,7 +182,10 @@ async def delete_expired(
     ``submissions`` is how many of them one slice has.
     """
     deleted = {"submissions": await _delete_submissions(ledger, now, submissions)}
-    for table in ("rate_limit_hours", "legal_holds", "delivery_attempts", "recent_opt_outs"):
+    for table in (
+        *("rate_limit_hours", "legal_holds", "delivery_attempts", "recent_opt_outs"),
+        "complaints",
+    ):
         deleted[table] = await _delete_rows(ledger, table, now)
     return deleted
 

@@ -19,6 +19,7 @@ from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import addresses
+from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.sweep import register_counts, sweeps
 from izin.sinks.monitor.metrics import Metrics
 
@@ -62,6 +63,7 @@ class LedgerFigures:
         swept = await sweeps.latest(self.ledger)
         counted = await register_counts.latest(self.ledger)
         missing = await sequences.missing(self.ledger, self.topics)
+        complained = await complaints.counts(self.ledger, now=now)
         ahead = forecast(backlog.ready, now=now, records_per_second=self.records_per_second)
         self.metrics.show(lag, ahead)
         self.metrics.show_suspended(backlog.suspended)
@@ -73,6 +75,7 @@ class LedgerFigures:
         self.metrics.show_sweeps(swept)
         self.metrics.show_register(counted)
         self.metrics.show_missing(missing)
+        self.metrics.show_complaints(complained)
         self.metrics.read_at.set(now.timestamp())
 
 

@@ -13,6 +13,7 @@ from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.ledger.sweep.register_counts import RegisterCount
@@ -77,6 +78,7 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
         "Gaps in the sequence numbers of an origin that were not closed in time",
         ["customer", "origin"],
     ),
+    "izin_complaints": ("Complaints that wait, by whether they are overdue", ["state"]),
     "izin_sequence_missing_events": (
         "Events that never arrived, by the sequence numbers of their origin",
         ["customer", "origin"],
@@ -149,6 +151,11 @@ class Metrics:
         for one in missing:
             gaps.labels(one.customer_id, one.origin).set(one.gaps)
             events.labels(one.customer_id, one.origin).set(one.numbers)
+
+    def show_complaints(self, counts: ComplaintCounts) -> None:
+        """Show how many complaints are open, and how many of these overdue."""
+        for name in ("open", "overdue"):
+            self._gauges["izin_complaints"].labels(name).set(getattr(counts, name))
 
     def show_deadlines(self, margins: Sequence[Margin], *, now: datetime) -> None:
         """Show what is not settled, by lane: opt-outs, or consents."""

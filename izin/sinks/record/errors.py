@@ -21,6 +21,8 @@ SourceError
 ├── UnknownCustomerError     a customer that is not registered
 ├── UnregisteredBrandError   a brand that is not registered
 ├── DecidedBrakeError        what a brake holds back was decided about otherwise
+├── UnknownComplaintError    no complaint of this number
+├── ClosedComplaintError     a complaint that is closed
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
@@ -148,6 +150,23 @@ class DecidedBrakeError(SourceError):
         super().__init__(
             f"the opt-outs of {source} are {decision} already; an order that was cut off is given "
             "again as it was: izin iys list"
+        )
+
+
+class UnknownComplaintError(SourceError):
+    """No complaint of this number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"there is no complaint {number}; see: izin complaints list --closed")
+
+
+class ClosedComplaintError(SourceError):
+    """A complaint that is closed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"complaint {number} is closed; see: izin complaints show {number}. What comes after "
+            "is entered as another"
         )
 
 

@@ -69,6 +69,9 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "ledger archive": ("ledger", "archive", "{archive}"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
     "deadlines rule-again": ("deadlines", "rule-again", "--yes"),
+    "evidence write": (
+        *("evidence", "write", PHONE, f"--brand={BRAND}", "--reason=court", "--out={evidence}"),
+    ),
 }
 """How each is ordered, in an installation where each has something to change."""
 
@@ -175,6 +178,7 @@ def test_each_changing_command_is_a_movement_with_its_actor(
             trip(installation)
         before = len(acts(installation))
         places = {"hook": hook, "plan": plan, "archive": tmp_path / "archive"}
+        places |= {"evidence": tmp_path / "evidence.zip"}
         done = izin(*(word.format(**places) for word in words), "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
         written = acts(installation)[before:]

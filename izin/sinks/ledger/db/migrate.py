@@ -3,8 +3,8 @@
 Each runs in a transaction of its own, so that a cut-off resumes after the last one that ran.
 Writers queue behind a migration that waits for its lock: it gives up soon, lets them pass, and
 tries again. A file that begins with ``OUTSIDE`` builds or drops an index concurrently, which no
-transaction may. A file that has run must never change: its digest is stored, and a difference is an
-error.
+transaction may; one of the history month by month, for no index of a partitioned table can be built
+so. A file that has run must never change: its digest is stored, and a difference is an error.
 """
 
 import asyncio
@@ -27,9 +27,11 @@ from izin.sinks.record.errors import MigrationError
 FOLDER = resources.files("izin.sinks.ledger") / "migrations"
 OUTSIDE = "-- Runs outside a transaction."
 """The first line of a file with one statement that may not be in a transaction."""
+MONTH = "{month}"
+"""In such a statement: the table of a month of the history; it is run for each."""
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _REPEATABLE = re.compile(
-    r"\s*(?:DROP|CREATE(?: UNIQUE)?) INDEX CONCURRENTLY IF (?:NOT )?EXISTS (\w+)\b[^;]*;?\s*"
+    r"\s*(?:DROP|CREATE(?: UNIQUE)?) INDEX CONCURRENTLY IF (?:NOT )?EXISTS ([\w{}]+)[^;]*;?\s*"
 )
 _UNHURRIED = 30
 """How much longer an index may wait that is built concurrently: no writer queues behind it."""
@@ -157,16 +159,27 @@ async def _run(connection: AsyncConnection, one: Migration) -> None:
     # It comes from a file of this package, never from input.
     record = {"name": one.name, "digest": one.digest}
     if one.is_outside:
-        found = await connection.execute(_SQL["invalid-index"], {"name": one.index})
-        for (index,) in await found.fetchall():
-            # A cut-off left it unfinished, and IF NOT EXISTS would take it for the index.
-            await connection.execute(f"DROP INDEX CONCURRENTLY {index}".encode())
-        await connection.execute(one.text.encode())
+        for name, text in await _statements(connection, one):
+            found = await connection.execute(_SQL["invalid-index"], {"name": name})
+            for (index,) in await found.fetchall():
+                # A cut-off left it unfinished, and IF NOT EXISTS would take it for the index.
+                await connection.execute(f"DROP INDEX CONCURRENTLY {index}".encode())
+            await connection.execute(text.encode())
         await connection.execute(_SQL["add"], record)
         return
     async with connection.transaction():
         await connection.execute(one.text.encode())
         await connection.execute(_SQL["add"], record)
+
+
+async def _statements(connection: AsyncConnection, one: Migration) -> list[tuple[str, str]]:
+    """Return the index and the statement of a migration outside a transaction, or those of each
+    month of the history.
+    """
+    if MONTH not in one.index:
+        return [(one.index, one.text)]
+    months = await (await connection.execute(_SQL["months"])).fetchall()
+    return [(one.index.replace(MONTH, name), one.text.replace(MONTH, name)) for (name,) in months]
 
 
 async def _blockers(watch: AsyncConnection, pid: int) -> Sequence[str]:

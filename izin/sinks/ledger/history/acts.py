@@ -46,6 +46,11 @@ def sweep_key(number: int) -> str:
     return f"sweep/{number}"
 
 
+def complaint_key(number: int) -> str:
+    """Return the key of acts on a complaint, which names nobody."""
+    return f"complaint/{number}"
+
+
 def rebuild_key(target: str) -> str:
     """Return the key of acts that rebuild the ``target`` whole."""
     return f"rebuild/{target}"

@@ -184,40 +184,58 @@ async def hold(  # noqa: PLR0913 - on what, why, and by whose order
     ledger: Ledger, customer_id: str, *, key: str | None, reason: str, by: str, now: datetime
 ) -> int:
     """Add a legal hold on a customer, or on one of its keys; return its number."""
-    values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
     async with ledger.transaction() as connection:
-        row = await (await connection.execute(_SQL["add-hold"], values)).fetchone()
-        number = 0 if row is None else int(row["id"])
-        held = act(
-            f"place legal hold {number}",
-            key or customer_key(customer_id),
-            by=by,
-            now=now,
-            before={},
-            after={"reason": reason},
-            customer_id=customer_id,
-        )
-        await append.append(connection, [held], now=now)
+        return await place(connection, customer_id, key=key, reason=reason, by=by, now=now)
+
+
+async def place(  # noqa: PLR0913 - on what, why, and by whose order
+    connection: Connection,
+    customer_id: str,
+    *,
+    key: str | None,
+    reason: str,
+    by: str,
+    now: datetime,
+) -> int:
+    """Add a legal hold within a transaction; return its number."""
+    values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
+    row = await (await connection.execute(_SQL["add-hold"], values)).fetchone()
+    number = 0 if row is None else int(row["id"])
+    held = act(
+        f"place legal hold {number}",
+        key or customer_key(customer_id),
+        by=by,
+        now=now,
+        before={},
+        after={"reason": reason},
+        customer_id=customer_id,
+    )
+    await append.append(connection, [held], now=now)
     return number
 
 
 async def release(ledger: Ledger, number: int, *, by: str, now: datetime) -> bool:
     """Release a legal hold; return whether there was one in force."""
     async with ledger.transaction() as connection:
-        values = {"id": number, "now": now}
-        row = await (await connection.execute(_SQL["release-hold"], values)).fetchone()
-        if row is None:
-            return False
-        released = act(
-            f"release legal hold {number}",
-            row["key"] or customer_key(row["customer_id"]),
-            by=by,
-            now=now,
-            before={"reason": row["reason"]},
-            after={},
-            customer_id=row["customer_id"],
-        )
-        await append.append(connection, [released], now=now)
+        return await end(connection, number, by=by, now=now)
+
+
+async def end(connection: Connection, number: int, *, by: str, now: datetime) -> bool:
+    """Release a legal hold within a transaction; return whether there was one in force."""
+    values = {"id": number, "now": now}
+    row = await (await connection.execute(_SQL["release-hold"], values)).fetchone()
+    if row is None:
+        return False
+    released = act(
+        f"release legal hold {number}",
+        row["key"] or customer_key(row["customer_id"]),
+        by=by,
+        now=now,
+        before={"reason": row["reason"]},
+        after={},
+        customer_id=row["customer_id"],
+    )
+    await append.append(connection, [released], now=now)
     return True
 
 

@@ -67,6 +67,12 @@ async def anchor(connection: Connection, *, now: datetime) -> tuple[Anchor, ...]
     return tuple(Anchor(**row) for row in found)
 
 
+async def growth(ledger: Ledger) -> int:
+    """Return by how many rows a chain has grown since its last anchor, of the one with the most."""
+    (row,) = await ledger.fetch(_SQL["growth"])
+    return int(row["rows"])
+
+
 async def anchors_after(ledger: Ledger, after: int) -> tuple[Anchor, ...]:
     """Return the anchors whose id is greater than ``after``, in order."""
     return tuple(

@@ -10,6 +10,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.reads import RecordedFact
+from izin.sinks.ledger.registry import complaints
 
 _SQL = statements("privacy")
 
@@ -17,7 +18,7 @@ _SQL = statements("privacy")
 async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
     """Return what the ledger has of a ``recipient`` (normalised) as JSON, key by key: its row, its
     history, its calls to İYS, its lines in İYS's daily files, and until when the history is
-    retained. ``customer``: only of that one; None: of all.
+    retained; and the complaints. ``customer``: only of that one; None: of all.
     """
     found = await reads.keys_of(ledger, [recipient])
     kept = [
@@ -29,8 +30,10 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
     rows = {row["key"]: row for row in await ledger.fetch(_SQL["states"], {"keys": keys})}
     facts = await reads.facts(ledger, keys)
     calls = await ledger.fetch(_SQL["submissions"], {"keys": keys})
+    complained = await complaints.of_recipient(ledger, recipient, customer=customer)
     return {
         "recipient": recipient,
+        "complaints": [asdict(one) for one in complained],
         "keys": [
             {
                 "key": one.key,

@@ -23,8 +23,8 @@ FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS
 WHERE m.kind = 'act' AND m.data ->> 'act' = 'erase history'
 
 -- name: registry
--- What the rows of consents depend on besides the history, and how the history is retained. Nothing of it names a
--- recipient but legal holds and erasures. Secrets of subscribers are left out.
+-- What the rows of consents depend on besides the history, how the history is retained, and complaints. Nothing of it
+-- names a recipient but complaints, legal holds and erasures. Secrets of subscribers are left out.
 SELECT jsonb_build_object(
     'customers', (SELECT jsonb_agg(t) FROM customers AS t),
     'brands', (SELECT jsonb_agg(t) FROM brands AS t),
@@ -33,6 +33,7 @@ SELECT jsonb_build_object(
     'suspensions', (SELECT jsonb_agg(t) FROM suspensions AS t),
     'api_keys', (SELECT jsonb_agg(t) FROM api_keys AS t),
     'legal_holds', (SELECT jsonb_agg(t) FROM legal_holds AS t),
+    'complaints', (SELECT jsonb_agg(t) FROM complaints AS t),
     'erasures', (SELECT jsonb_agg(t) FROM erasures AS t),
     'retailer_access', (SELECT jsonb_agg(t) FROM retailer_access AS t),
     'movement_months', (SELECT jsonb_agg(t) FROM movement_months AS t),
@@ -77,6 +78,11 @@ ON CONFLICT (id) DO UPDATE SET expires_at = coalesce(excluded.expires_at, k.expi
 -- Put the legal holds back.
 INSERT INTO legal_holds OVERRIDING SYSTEM VALUE
 SELECT t.* FROM jsonb_populate_recordset(NULL::legal_holds, %(rows)s::jsonb) AS t ON CONFLICT DO NOTHING
+
+-- name: load-complaints
+-- Put the complaints back.
+INSERT INTO complaints OVERRIDING SYSTEM VALUE
+SELECT t.* FROM jsonb_populate_recordset(NULL::complaints, %(rows)s::jsonb) AS t ON CONFLICT DO NOTHING
 
 -- name: load-erasures
 -- Put the erasures back.
@@ -133,6 +139,7 @@ SELECT setval('submissions_id_seq', greatest(%(submission)s, (SELECT last_value 
     setval('anchors_id_seq', greatest(%(anchor)s, (SELECT last_value FROM anchors_id_seq))),
     setval('erasures_id_seq', greatest((SELECT max(id) FROM erasures), (SELECT last_value FROM erasures_id_seq))),
     setval('legal_holds_id_seq', greatest((SELECT max(id) FROM legal_holds), (SELECT last_value FROM legal_holds_id_seq))),
+    setval('complaints_id_seq', greatest((SELECT max(id) FROM complaints), (SELECT last_value FROM complaints_id_seq))),
     setval('suspension_orders_id_seq',
         greatest((SELECT max(id) FROM suspension_orders), (SELECT last_value FROM suspension_orders_id_seq)))
 

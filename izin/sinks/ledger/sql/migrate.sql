@@ -36,3 +36,7 @@ FROM unnest(pg_blocking_pids(%(pid)s)) AS b (pid) JOIN pg_stat_activity AS a ON 
 -- The index of that name, quoted, if it was left unfinished.
 SELECT indexrelid::regclass::text FROM pg_index
 WHERE indexrelid = to_regclass(%(name)s) AND NOT indisvalid
+
+-- name: months
+-- The tables of the months of the history, in order.
+SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = to_regclass('movements') ORDER BY 1

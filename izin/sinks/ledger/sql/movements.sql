@@ -54,6 +54,11 @@ SELECT c.shard, c.place, c.link FROM chains AS c
 WHERE c.place > coalesce((SELECT max(a.place) FROM anchors AS a WHERE a.shard = c.shard), 0)
 ORDER BY c.shard
 
+-- name: growth
+-- The most rows by which a chain has grown since its last anchor.
+SELECT coalesce(max(c.place - coalesce((SELECT max(a.place) FROM anchors AS a WHERE a.shard = c.shard), 0)), 0) AS rows
+FROM chains AS c
+
 -- name: anchor
 -- Add heads that are about to be published.
 INSERT INTO anchors (shard, place, link, anchored_at)

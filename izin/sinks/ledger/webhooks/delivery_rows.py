@@ -90,8 +90,13 @@ def copied(batch: int, rows: Sequence[SealedRow], recorded_at: datetime) -> byte
 
 def commitment_of_delivery(row: Mapping[str, Any]) -> bytes:
     """Return the commitment of a row that was read and is not erased, from what it says."""
+    return commitment_of(row["salt"], content_of_delivery(row))
+
+
+def content_of_delivery(row: Mapping[str, Any]) -> bytes:
+    """Return what the commitment of a row covers beside its salt, a JSON array."""
     one = DeliveryReceipt(**{name: row[name] for name in DeliveryReceipt._fields})
-    return commitment_of(row["salt"], _content(row["batch"], row["place"], one))
+    return _content(row["batch"], row["place"], one)
 
 
 def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:

@@ -20,7 +20,7 @@ from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.registry import suspension_orders
+from izin.sinks.ledger.registry import complaints, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import (
@@ -30,6 +30,7 @@ from izin.sinks.record.errors import (
 )
 from izin.streams.erasure import _consent
 from tests.integration.replay.ledger.test_rebuild import OTHER, decided, every_kind, rows
+from tests.integration.sinks.evidence.test_complaints import entered
 from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, write_state
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.ledger.test_archive import change
@@ -145,10 +146,11 @@ async def resume(harness: SinkHarness) -> None:
 
 @pytest.mark.timeout(120)
 async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
-    """The worked case: history, rows, brands and numbers come back; İYS is asked once a person
-    lets it, and gets nothing that it has; the decisions that are read again are known.
+    """The worked case: history, rows, brands, complaints and numbers come back; İYS is asked once a
+    person lets it, and gets nothing that it has; the decisions that are read again are known.
     """
     await every_kind(site.harness)
+    complaint = await entered(site.harness)
     anchors = await archived(site.harness, site.folder)
     await site.harness.ingest(
         ret(a_phone(3), minutes=1)
@@ -171,6 +173,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     )
     assert not any(row.may_send for row in after.values())
     assert (await verify.verify(site.new.ledger, anchors)).faults == ()
+    assert await complaints.every(site.new.ledger) == (complaint,)
     assert (await site.new.brand()).customer_id == CUSTOMER
     for step in (site.new.bulk, site.new.opt_out, site.new.query, site.new.scheduler.last_hour):
         assert not await step()

@@ -11,6 +11,7 @@ from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
 from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
+from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.metrics import Metrics
 from tests.support.brakes import a_brake
@@ -59,6 +60,15 @@ def test_held_back_opt_outs_are_shown_by_source():
     assert 'izin_held_back_keys{brand="100001",source="web"} 2.0' in page
     metrics.show_held_back([])
     assert "izin_held_back_keys{" not in generate_latest(metrics.registry).decode()
+
+
+def test_complaints_are_shown_by_whether_they_are_overdue():
+    """What an authority waits for."""
+    metrics = Metrics()
+    metrics.show_complaints(ComplaintCounts(open=3, overdue=1))
+    page = generate_latest(metrics.registry).decode()
+    assert 'izin_complaints{state="open"} 3.0' in page
+    assert 'izin_complaints{state="overdue"} 1.0' in page
 
 
 def test_deadlines_and_rate_limits_are_shown():

@@ -1,0 +1,1 @@
+"""``izin evidence`` and ``izin complaints``: what is handed to an authority."""

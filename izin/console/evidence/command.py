@@ -1,0 +1,184 @@
+"""``izin evidence``: one archive about a recipient, and its verification without the ledger."""
+
+import hashlib
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from izin.consent.errors import SourceError
+from izin.consent.model import Channel
+from izin.console.ledger import topic_anchors
+from izin.console.terminal.arguments import ByOption, filled, instant, normalised
+from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.output import (
+    OutputFormat,
+    OutputOption,
+    exit_if,
+    exit_on_error,
+    kafka_settings,
+    print_json,
+    say,
+)
+from izin.console.terminal.private_file import write_new
+from izin.evidence import collection
+from izin.evidence.anchors import anchors_of
+from izin.evidence.collection import EvidenceRequest
+from izin.evidence.verification import Evidence, verify
+from izin.runtime.kafka import codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.messages import TopicMessages
+
+_WRITE = "write"
+
+
+class EvidenceGroup(TyperGroup):
+    """The group ``izin evidence``, of which ``write`` need not be named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer's own
+        """Put ``write`` before the arguments, where they begin with no other command."""
+        named = {*self.commands, "--help"}
+        return super().parse_args(ctx, args if not args or args[0] in named else [_WRITE, *args])
+
+
+app = typer.Typer(
+    help="Collect what is known of a recipient for a complaint, and verify such an archive.\n\n"
+    "izin evidence RECIPIENT --brand 100001 … is izin evidence write RECIPIENT ….",
+    cls=EvidenceGroup,
+    no_args_is_help=True,
+)
+
+
+@app.command(_WRITE)
+def write(
+    recipient: Annotated[
+        str, typer.Argument(help="Phone number or e-mail address, in any usual notation.")
+    ],
+    *,
+    brand: Annotated[int, typer.Option(min=1, help="Code of the brand at İYS (brandCode).")],
+    channel: Annotated[
+        Channel | None, typer.Option(help="Only of this channel; without it of all.")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            help="The instant in question (the message's), as 2026-03-02T12:00; Turkish time. "
+            "Without it now."
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(dir_okay=False, help="The archive (ZIP), a file that must not exist.")
+    ],
+    reason: Annotated[
+        str,
+        typer.Option(help="What it is needed for; history and archive keep it.", callback=filled),
+    ],
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Write one archive with everything about a recipient and a brand, and its proof.
+
+    What stood at the instant here and at İYS, the consent with its notice and evidence, every
+    movement with its place on the hash chain, every call and reply, what subscribers and the gate
+    had, and a summary in Turkish to print (ozet.html). Only its owner may read the file: it is
+    personal data. Who wrote it, and why, is written to the history. Exit code 3 if nothing is
+    known, 4 if the history is broken.
+    """
+    now = datetime.now(UTC)
+    with exit_on_error():
+        request = EvidenceRequest(
+            recipient=_recipient(recipient),
+            brand_code=brand,
+            channel=channel,
+            at=now if at is None else instant(at),
+            by=by,
+            reason=reason,
+        )
+        if out.exists():
+            raise SourceError(f"{out} exists; name a new file")
+        evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now))
+        write_new(out, archive)
+    sha256 = hashlib.sha256(archive).hexdigest()
+    if output is OutputFormat.JSON:
+        written = {"file": str(out), "sha256": sha256, "rows": len(evidence.rows)}
+        print_json(written | {"keys": evidence.header["keys"]})
+        return
+    say(f"{len(evidence.rows)} rows of {len(evidence.header['keys'])} keys are written to {out}")
+    say(f"sha256 {sha256}")
+    say(
+        "its newest anchors reach the topic within seconds, and the anchor file within the interval"
+    )
+
+
+@app.command("verify")
+def verify_(
+    archive: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="The archive (ZIP).")
+    ],
+    *,
+    anchors: Annotated[
+        list[Path] | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="A file of anchors that were published; repeat it for each.",
+        ),
+    ] = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Verify an archive: its files, the links of every row, and published anchors.
+
+    It needs neither ledger nor Kafka; where only izin's libraries are installed, run python -m
+    izin.evidence ARCHIVE --anchors FILE. Exit code 1 if anything was altered, or if no anchors are
+    given: then it proves nothing against whoever made it.
+    """
+    with exit_on_error():
+        found = verify(archive.read_bytes(), anchors_of(anchors or ()))
+    if output is OutputFormat.JSON:
+        print_json(asdict(found) | {"proven": found.is_proven})
+    else:
+        for line in found.lines():
+            say(line)
+    exit_if(not found.is_proven)
+
+
+@app.command("anchors")
+def anchors_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", dir_okay=False, help="A file that must not exist.")
+    ],
+) -> None:
+    """Write the anchors that were published to the topic to a file, for whoever verifies.
+
+    Anchors are hashes and name nobody: hand them out before anybody asks for evidence, for what was
+    written before an anchor cannot be changed unnoticed.
+    """
+    with exit_on_error():
+        lines = [one.to_line() for one in topic_anchors(kafka_settings())]
+        write_new(file, "".join(lines).encode())
+    say(f"{len(lines)} anchors are written to {file}")
+
+
+def _recipient(text: str) -> str:
+    """Return a recipient as keys spell it; raises SourceError, for a key too."""
+    found = normalised(text)
+    if "/" in found:
+        raise SourceError("name the recipient alone; --brand and --channel say which keys")
+    return found
+
+
+async def _collect(
+    ledger: Ledger, request: EvidenceRequest, now: datetime
+) -> tuple[Evidence, bytes]:
+    """Return the evidence and its archive, whose digest the history has then."""
+    kafka = kafka_settings()
+    messages = TopicMessages(codec(kafka), kafka.topics)
+    evidence = await collection.collect(ledger, messages, request, now=now)
+    archive = evidence.packed()
+    sha256 = hashlib.sha256(archive).hexdigest()
+    await collection.record(ledger, request, evidence, sha256=sha256, now=now)
+    return evidence, archive

@@ -1,0 +1,1 @@
+"""``izin report``: figures over a time, from the ledger."""

@@ -1,0 +1,15 @@
+"""``izin report``: figures over a time, from the ledger."""
+
+import typer
+
+from izin.console.reports.latency import latency
+
+app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
+
+
+@app.callback()
+def report() -> None:
+    """Report figures over a time, from the ledger."""
+
+
+app.command()(latency)

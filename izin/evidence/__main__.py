@@ -1,0 +1,44 @@
+"""``python -m izin.evidence``: verify an archive where nothing but izin's libraries is installed.
+
+Exit codes: 0 proven, 1 something is wrong or no anchors were given, 2 wrong usage, 3 a file cannot
+be read.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from izin.evidence.anchors import anchors_of
+from izin.evidence.errors import UnreadableAnchorsError
+from izin.evidence.verification import verify
+
+_WRONG, _SOURCE = 1, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify the archive that the arguments name; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m izin.evidence",
+        description="Verify an archive of evidence without the ledger it is from.",
+    )
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE", help="the archive (ZIP)")
+    parser.add_argument(
+        *("--anchors", "-a"),
+        type=Path,
+        action="append",
+        default=[],
+        help="a file of anchors that were published; repeat it for each",
+    )
+    given = parser.parse_args(arguments)
+    try:
+        found = verify(given.archive.read_bytes(), anchors_of(given.anchors))
+    except (OSError, UnreadableAnchorsError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _SOURCE
+    sys.stdout.write("".join(f"{line}\n" for line in found.lines()))
+    return 0 if found.is_proven else _WRONG
+
+
+if __name__ == "__main__":
+    sys.exit(main())

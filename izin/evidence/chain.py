@@ -1,0 +1,128 @@
+"""The chains of an archive: each row of it leads to an anchor, link by link.
+
+A segment begins with one of the archive's rows and ends with the next anchor of its chain. Of the
+rows between, which are others', it has the commitments alone: 32 salted bytes a row that open
+nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from izin.evidence.anchors import Anchors
+from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.rows import EvidenceRow, next_link
+
+WIDTH = 32
+"""The bytes of a commitment, and of a link."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of a chain, from its first row to the anchor at its last."""
+
+    shard: int
+    first: int
+    before: bytes
+    """The link of the row before the first."""
+    place: int
+    """Of the anchor."""
+    link: bytes
+    """Of the anchor."""
+    anchored_at: str
+    commitments: bytes
+    """Of every row, in order."""
+
+    def links(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Yield place, commitment and link of each row, each link computed from the one before."""
+        link = self.before
+        for number in range(self.place - self.first + 1):
+            commitment = self.commitments[number * WIDTH : (number + 1) * WIDTH]
+            link = next_link(link, commitment)
+            yield self.first + number, commitment, link
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``chain.json`` has it; its commitments are in a file of their own."""
+        return {
+            "shard": self.shard,
+            "first": self.first,
+            "before": self.before.hex(),
+            "place": self.place,
+            "link": self.link.hex(),
+            "anchored_at": self.anchored_at,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any], commitments: bytes) -> Self:
+        """Return a segment of ``chain.json``, whose commitments come first in ``commitments``.
+
+        Raises:
+            UnreadableEvidenceError: the entry is none.
+        """
+        try:
+            first, place = int(value["first"]), int(value["place"])
+            return cls(
+                shard=int(value["shard"]),
+                first=first,
+                before=bytes.fromhex(value["before"]),
+                place=place,
+                link=bytes.fromhex(value["link"]),
+                anchored_at=str(value["anchored_at"]),
+                commitments=commitments[: max(place - first + 1, 0) * WIDTH],
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableEvidenceError("chain.json has an entry that is no segment") from error
+
+
+def segments_of(values: Iterable[Mapping[str, Any]], commitments: bytes) -> list[Segment]:
+    """Return the segments of ``chain.json``, with the commitments of all of them in their order;
+    raises UnreadableEvidenceError.
+    """
+    found = []
+    for value in values:
+        one = Segment.from_json(value, commitments)
+        found.append(one)
+        commitments = commitments[len(one.commitments) :]
+    if commitments:
+        raise UnreadableEvidenceError("commitments.bin has more than the segments of chain.json")
+    return found
+
+
+def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[str]:
+    """Return what is wrong with the chains: each row must stand in a segment, with its commitment,
+    and each segment must lead to its anchor.
+    """
+    left = {(row.shard, row.columns.place): row for row in rows}
+    faults = []
+    if len(left) != len(rows):
+        faults.append("two rows have one place")
+    for one in segments:
+        link = b""
+        for place, commitment, link in one.links():  # noqa: B007  # the last link is compared
+            row = left.pop((one.shard, place), None)
+            if row is not None and row.commitment != commitment:
+                faults.append(f"row {place} of shard {one.shard} is not the one that was chained")
+        if link != one.link:
+            faults.append(f"shard {one.shard} from row {one.first} does not lead to its anchor")
+    faults += [
+        f"row {place} of shard {shard} stands in no segment of a chain" for shard, place in left
+    ]
+    return faults
+
+
+def unanchored(segments: Iterable[Segment], anchors: Anchors) -> list[str]:
+    """Return which segments do not end at one of the ``anchors`` from outside."""
+    faults = []
+    for one in segments:
+        known = anchors.get((one.shard, one.place))
+        if known is None:
+            faults.append(
+                f"the anchors given have none of shard {one.shard} at row {one.place}; they end "
+                f"too early or are of another ledger ({one.anchored_at} was the anchor)"
+            )
+        elif known != one.link.hex():
+            faults.append(
+                f"shard {one.shard} up to row {one.place} was rewritten since "
+                f"{one.anchored_at}: the anchor published then has another link"
+            )
+    return faults

@@ -1,0 +1,219 @@
+"""Collect the evidence of a recipient from the ledger.
+
+The heads of all chains are anchored first, so that every row has an anchor behind it. Of the rows
+between ours and an anchor only commitments leave the ledger.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from izin.consent.model import Channel, ConsentKey, RecipientType
+from izin.evidence.chain import Segment
+from izin.evidence.deliveries import Acknowledgement, Batches
+from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
+from izin.evidence.links import Needed, segments_of
+from izin.evidence.report import FORMAT
+from izin.evidence.rows import EvidenceRow
+from izin.evidence.verification import Evidence
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.history import append, verify
+from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.batches import BATCH_KEY
+from izin.sinks.ledger.history.hash_chain import Fact, content
+from izin.sinks.ledger.history.receipts import KIND as RECEIPT
+from izin.sinks.ledger.history.receipts import receipt_key
+from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.ledger.webhooks.delivery_rows import content_of_delivery
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.errors import UnregisteredBrandError
+from izin.sinks.record.messages import TopicMessages
+
+_SQL = statements("evidence")
+_Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceRequest:
+    """Whose evidence is collected, of when, by whom and why."""
+
+    recipient: str
+    """Normalised."""
+    brand_code: int
+    channel: Channel | None
+    """None: every channel."""
+    at: datetime
+    by: str
+    reason: str
+
+    @property
+    def keys(self) -> list[str]:
+        """Every key that the recipient may have, in order."""
+        return [
+            str(
+                ConsentKey(
+                    brand_code=self.brand_code,
+                    channel=channel,
+                    recipient_type=recipient_type,
+                    recipient=self.recipient,
+                )
+            )
+            for channel in Channel
+            for recipient_type in RecipientType
+            if self.channel in {None, channel}
+        ]
+
+
+async def collect(
+    ledger: Ledger, topic_messages: TopicMessages, request: EvidenceRequest, *, now: datetime
+) -> Evidence:
+    """Return the evidence that is asked for, proven by anchors that are published with it.
+
+    Raises:
+        UnregisteredBrandError: the brand is not registered.
+        NoEvidenceError: the ledger has nothing of the recipient for it.
+        UnprovenHistoryError: the history was changed: its links do not lead to its anchors.
+    """
+    async with ledger.transaction() as connection:
+        known = await brands.of_codes(connection, {request.brand_code})
+    brand = known.get(request.brand_code)
+    if brand is None:
+        raise UnregisteredBrandError(request.brand_code)
+    rows = await ledger.fetch(_SQL["rows"], {"keys": request.keys})
+    if not rows:
+        raise NoEvidenceError(request.brand_code)
+    sent = await ledger.fetch(_SQL["deliveries"], {"keys": request.keys})
+    every = [*rows, *await _requests(ledger, rows), *await _digests(ledger, sent)]
+    await _anchor(ledger, topic_messages, now)
+    evidence = Evidence(
+        header=await _header(ledger, request, brand, sorted({row["key"] for row in rows}), now),
+        rows=[_evidence_row(row) for row in every],
+        batches=await _batches(ledger, sent),
+        segments=await _segments(ledger, every),
+    )
+    if evidence.unproven():
+        raise UnprovenHistoryError(every[0]["shard"], every[0]["place"])
+    return evidence
+
+
+async def record(
+    ledger: Ledger, request: EvidenceRequest, evidence: Evidence, *, sha256: str, now: datetime
+) -> None:
+    """Write to the history of each key who had its evidence collected, why, and the digest of the
+    archive.
+    """
+    customer = str(evidence.header["customer"]["id"])
+    after = {"reason": request.reason, "at": request.at, "sha256": sha256}
+    exported = [
+        act(
+            "export evidence",
+            key,
+            by=request.by,
+            now=now,
+            before={},
+            after=after,
+            customer_id=customer,
+        )
+        for key in evidence.header["keys"]
+    ]
+    async with ledger.transaction() as connection:
+        await append.append(connection, exported, now=now)
+
+
+async def _anchor(ledger: Ledger, topic_messages: TopicMessages, now: datetime) -> None:
+    """Anchor the heads of all chains; a sink worker publishes the anchors."""
+    async with ledger.transaction() as connection:
+        made = await verify.anchor(connection, now=now)
+        if made:
+            messages = [topic_messages.anchor(one) for one in made]
+            await append_messages(connection, messages, now)
+
+
+async def _header(
+    ledger: Ledger, request: EvidenceRequest, brand: Brand, keys: Sequence[str], now: datetime
+) -> dict[str, Any]:
+    names = {one.customer_id: one.name for one in await customers.every(ledger)}
+    return {
+        "format": FORMAT,
+        "recipient": request.recipient,
+        "brand": {"code": brand.brand_code, "iys_code": brand.iys_code, "name": brand.name},
+        "customer": {"id": brand.customer_id, "name": names[brand.customer_id]},
+        "keys": list(keys),
+        "at": request.at.isoformat(),
+        "made_at": now.isoformat(),
+        "made_by": request.by,
+        "reason": request.reason,
+    }
+
+
+async def _requests(ledger: Ledger, rows: _Rows) -> _Rows:
+    """Return the rows of the gate's receipts that have what was asked as a whole; these name
+    nobody.
+    """
+    answers = (_evidence_row(row).columns.data for row in rows if row["kind"] == RECEIPT)
+    keys = sorted({receipt_key(str(one["receipt_id"])) for one in answers})
+    if not keys:
+        return []
+    found = await ledger.fetch(_SQL["rows"], {"keys": keys})
+    return [row for row in found if "recipients" in _evidence_row(row).columns.data]
+
+
+async def _digests(ledger: Ledger, sent: _Rows) -> _Rows:
+    """Return the rows of the history that prove the batches of ``sent``."""
+    if not sent:
+        return []
+    values = {
+        "instants": sorted({one["recorded_at"] for one in sent}),
+        "sources": sorted({f"{BATCH_KEY}/{one['batch']}" for one in sent}),
+    }
+    return await ledger.fetch(_SQL["digests"], values)
+
+
+async def _batches(ledger: Ledger, sent: _Rows) -> Batches:
+    values = {"batches": sorted({one["batch"] for one in sent})}
+    found = await ledger.fetch(_SQL["batches"], values) if sent else []
+    return Batches(
+        [
+            Acknowledgement(
+                content_of_delivery(row).decode(), bytes(row["salt"]), row["subscriber"]
+            )
+            for row in sent
+        ],
+        {int(row["batch"]): tuple(bytes(one).hex() for one in row["commitments"]) for row in found},
+    )
+
+
+async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[Segment]:
+    """Return the segments from ``rows`` to the next anchors: one for all rows before an anchor."""
+    recorded = {(row["shard"], row["place"]): row["recorded_at"] for row in rows}
+    values = {"shards": [shard for shard, _ in recorded], "places": [one for _, one in recorded]}
+    needed: dict[tuple[int, int], Needed] = {}
+    for row in await ledger.fetch(_SQL["anchors"], values):
+        # In the order of places: the first of our rows before an anchor begins the segment.
+        place = row["shard"], row["place"]
+        needed.setdefault((row["shard"], row["anchor"]), Needed.of(row, recorded[place]))
+    return await segments_of(ledger, needed.values())
+
+
+def _evidence_row(row: Mapping[str, Any]) -> EvidenceRow:
+    data, decision = row["data"], row["decision"]
+    fact = Fact(
+        row["kind"],
+        row["customer_id"],
+        row["key"],
+        row["event_id"],
+        row["status"],
+        row["source"],
+        row["occurred"],
+        None if data is None else data.encode(),
+        decision,
+    )
+    text = content(row["place"], fact, row["recorded"])
+    if decision is not None:
+        text = text[: len(text) - len(decision)]
+    stored = None if decision is None else bytes(decision)
+    return EvidenceRow(row["shard"], text.decode(), stored, bytes(row["salt"]))

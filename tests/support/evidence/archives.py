@@ -1,0 +1,198 @@
+"""Evidence of a recipient for tests: rows chained among others', acknowledgements, anchors."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from izin.consent.admission import admit
+from izin.consent.model import AdmittedEvent
+from izin.consent.ordering import decide
+from izin.evidence.chain import Segment
+from izin.evidence.deliveries import Acknowledgement, Batches
+from izin.evidence.report import FORMAT
+from izin.evidence.rows import EvidenceRow, first_link, next_link
+from izin.evidence.verification import Evidence
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.copy_format import microseconds
+from tests.support.builders import (
+    BRAND,
+    CUSTOMER,
+    NOON,
+    PHONE,
+    a_decision_record,
+    a_key,
+    an_event,
+    an_iys_origin,
+)
+
+KEY = str(a_key())
+MINUTE = timedelta(minutes=1)
+SHARD = 3
+RECEIPT = "019d1f5e-0000-7000-8000-000000000001"
+
+
+def noise(seed: str) -> bytes:
+    """Return 32 bytes in place of random ones, the same for each run."""
+    return hashlib.sha256(seed.encode()).digest()
+
+
+def a_row(
+    place: int, kind: str, data: object, *, at: datetime = NOON, **columns: object
+) -> EvidenceRow:
+    """Return a row of the history that was recorded a second after it happened."""
+    fields = {"key": KEY, "event_id": None, "status": None, "source": f"{kind}/{place}"} | columns
+    occurred = microseconds(at)
+    text = json.dumps(
+        [
+            place,
+            kind,
+            CUSTOMER,
+            fields["key"],
+            fields["event_id"],
+            fields["status"],
+            fields["source"],
+            occurred,
+            occurred + 1_000_000,
+            data,
+        ],
+        ensure_ascii=False,
+    )
+    return EvidenceRow(SHARD, text, None, noise(f"salt {place}")[:16])
+
+
+def a_decision_row(place: int, *, at: datetime = NOON, **event: object) -> EvidenceRow:
+    """Return the row of a decision on `an_event` with these fields."""
+    given = {"consent_date": at, "received_at": at + timedelta(seconds=2), **event}
+    admitted = admit(an_event(**given), appended_at=at + timedelta(seconds=3))
+    assert isinstance(admitted, AdmittedEvent)
+    record = a_decision_record(decide(None, admitted))
+    row = a_row(place, "decision", None, at=at, source=None)
+    return EvidenceRow(SHARD, row.text, Codec().encode("Decision", record), row.salt)
+
+
+def a_history() -> list[EvidenceRow]:
+    """Return the rows of a consent that was registered, asked about, and ended at İYS."""
+    call = {
+        "submission": 7,
+        "kind": "single",
+        "attempt": 1,
+        "consent_date": NOON.isoformat(),
+        "source": "HS_WEB",
+    }
+    answer = {
+        "submission": 7,
+        "how": "add",
+        "verdict": "success",
+        "code": None,
+        "request_id": "request-7",
+        "sub_request_id": None,
+        "transaction_id": "a" * 64,
+        "creation_date": (NOON + 2 * MINUTE).isoformat(),
+    }
+    asked = {
+        "message_class": "commercial",
+        "campaign": "bahar",
+        "retailer_code": None,
+        "asked_by": "kampanya",
+        "as_of": (NOON + 5 * MINUTE).isoformat(),
+    }
+    reply = {"index": 0, "may_send": True, "reason": "registered", "basis": None}
+    listed = {"brand_code": BRAND, "type": "MESAJ", "recipients": 1, "reasons": {"registered": 1}}
+    about = {"event_id": "event-1", "status": "ONAY"}
+    evidence = {"ip": "192.0.2.1", "form": "Kayıt <formu> & onay"}
+    left = {
+        "event_id": "event-2",
+        "status": "RET",
+        "source": "IYS_WEB",
+        "origin": "iys",
+        "iys": an_iys_origin(
+            creation_date=NOON + 60 * MINUTE,
+            transaction_id="b" * 64,
+            observed_at=NOON + 60 * MINUTE + timedelta(seconds=1),
+        ),
+    }
+    return [
+        a_decision_row(2, notice_version="2026-1", evidence=evidence),
+        a_row(4, "call", call, at=NOON + MINUTE, **about),
+        a_row(5, "answer", answer, at=NOON + 2 * MINUTE, **about),
+        a_row(
+            6,
+            "delivery",
+            {"topic": "permissions", "partition": 1, "offset": 5},
+            at=NOON + 3 * MINUTE,
+        ),
+        a_row(8, "receipt", {**asked, **reply, "receipt_id": RECEIPT}, at=NOON + 5 * MINUTE),
+        a_row(9, "receipt", {**asked, **listed}, at=NOON + 5 * MINUTE, key=f"receipt/{RECEIPT}"),
+        a_decision_row(12, at=NOON + 60 * MINUTE, **left),
+    ]
+
+
+def acknowledged(at: datetime, *, batch: int = 4) -> tuple[Batches, EvidenceRow]:
+    """Return what a subscriber acknowledged among others' records, and the row that proves it."""
+    values = [
+        *(batch, 1, 1, CUSTOMER, "consent.opted-out", "consent-opt-outs", 0, 9, "msg_9", KEY),
+        *(1, 200, microseconds(at)),
+    ]
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
+    one = Acknowledgement(text, noise("salt")[:16], "sms")
+    commitments = (noise("0").hex(), one.commitment.hex(), noise("2").hex())
+    digest = hashlib.sha256(b"".join(map(bytes.fromhex, commitments))).hexdigest()
+    data = {"batch": batch, "rows": 3, "digest": digest}
+    row = a_row(14, "delivery", data, at=at, key="deliveries", source=f"deliveries/{batch}")
+    return Batches([one], {batch: commitments}), row
+
+
+def a_segment(rows: Sequence[EvidenceRow], *, first: int, end: int) -> Segment:
+    """Return the segment of a chain with ``rows`` among others', up to an anchor at ``end``."""
+    ours = {row.columns.place: row.commitment for row in rows}
+    link = first_link(SHARD)
+    for place in range(1, first):
+        link = next_link(link, noise(f"row {place}"))
+    before, commitments = link, []
+    for place in range(first, end + 1):
+        commitments.append(ours.get(place) or noise(f"row {place}"))
+        link = next_link(link, commitments[-1])
+    return Segment(
+        shard=SHARD,
+        first=first,
+        before=before,
+        place=end,
+        link=link,
+        anchored_at=(NOON + 90 * MINUTE).isoformat(),
+        commitments=b"".join(commitments),
+    )
+
+
+def a_header(**overrides: object) -> dict[str, Any]:
+    """Return who asked for the evidence, of whom and why."""
+    fields: dict[str, Any] = {
+        "format": FORMAT,
+        "recipient": PHONE,
+        "brand": {"code": BRAND, "iys_code": BRAND, "name": "Örnek <Marka>"},
+        "customer": {"id": CUSTOMER, "name": "Örnek A.Ş."},
+        "keys": [KEY],
+        "at": (NOON + 30 * MINUTE).isoformat(),
+        "made_at": (NOON + 100 * MINUTE).isoformat(),
+        "made_by": "ada@example.com",
+        "reason": "şikâyet 2026/1",
+    }
+    return fields | overrides
+
+
+def some_evidence(**header: object) -> Evidence:
+    """Return evidence that is whole."""
+    batches, digest = acknowledged(NOON + 61 * MINUTE)
+    rows = [*a_history(), digest]
+    return Evidence(
+        header=a_header(**header),
+        rows=rows,
+        batches=batches,
+        segments=[a_segment(rows, first=2, end=16)],
+    )
+
+
+def anchors_for(evidence: Evidence) -> Mapping[tuple[int, int], str]:
+    """Return the anchors that were published of the chains of ``evidence``."""
+    return {(one.shard, one.place): one.link.hex() for one in evidence.segments}

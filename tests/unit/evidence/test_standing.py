@@ -1,0 +1,177 @@
+"""What stood at an instant, by the facts of an archive: the same as the ledger makes of them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from izin.consent.model import ConsentKey
+from izin.evidence.facts import fact_of
+from izin.evidence.rows import EvidenceRow
+from izin.evidence.standing import Standing
+from izin.replay.what_if.facts import KeyFold
+from tests.support.builders import NOON, an_iys_origin
+from tests.support.evidence.archives import KEY, MINUTE, a_decision_row, a_history, a_row
+
+LATER = NOON + 10 * MINUTE
+TRANSACTION = "c" * 64
+
+
+def stood(rows: Sequence[EvidenceRow], at: datetime | None = None) -> dict[str, Any]:
+    """Return what stood."""
+    facts = [fact_of(one) for one in rows]
+    return Standing("BIREYSEL").add_all(facts, until=at).to_json()
+
+
+@pytest.mark.parametrize(
+    ("minutes", "registered", "may_send", "reason"),
+    [
+        (-1, "UNKNOWN", False, "not-registered"),
+        (0.5, "UNKNOWN", False, "awaiting-iys"),
+        (3, "ONAY", True, "registered"),
+        (30, "ONAY", True, "registered"),
+        (61, "RET", False, "opted-out"),
+    ],
+)
+def test_state_is_that_of_its_instant(
+    minutes: float, registered: str, may_send: bool, reason: str
+) -> None:
+    """Before the consent, until İYS has it, while it stands, and once the citizen left."""
+    found = stood(a_history(), NOON + minutes * MINUTE)
+    assert (found["registered"]["status"], found["may_send"], found["reason"]) == (
+        registered,
+        may_send,
+        reason,
+    )
+    assert found["desired"] is None or datetime.fromisoformat(found["known_at"]) <= (
+        NOON + minutes * MINUTE
+    )
+
+
+def observed(place: int, status: str, at: datetime, **data: object) -> EvidenceRow:
+    """Return what İYS showed in a query."""
+    said = {
+        "by": "status",
+        "creation_date": at.isoformat(),
+        "consent_date": None,
+        "source": None,
+        "transaction_id": None,
+    }
+    return a_row(place, "observation", said | data, at=at, status=status)
+
+
+def an_opt_out(place: int, at: datetime, **event: object) -> EvidenceRow:
+    """Return a citizen's opt-out at İYS."""
+    origin = an_iys_origin(creation_date=at, transaction_id=TRANSACTION, observed_at=at)
+    fields = {"event_id": "event-9", "status": "RET", "source": "IYS_WEB", "origin": "iys"}
+    return a_decision_row(place, at=at, **fields | {"iys": origin} | event)
+
+
+def an_outcome(place: int, outcome: str) -> EvidenceRow:
+    """Return the outcome of the consent."""
+    data = {"outcome": outcome, "code": "H467", "message": None, "attempt": 1}
+    columns = {"event_id": "event-1", "status": "ONAY"}
+    return a_row(place, "outcome", data, at=LATER, **columns)
+
+
+CASES = {
+    "history": a_history(),
+    "nothing": [],
+    "a restored opt-out": [
+        a_row(
+            1,
+            "bootstrap",
+            {"origin": "iys", "source": "IYS_WEB", "consent_date": NOON.isoformat()},
+            event_id="event-5",
+            status="RET",
+        )
+    ],
+    "a void consent": [a_decision_row(1), an_outcome(2, "expired")],
+    "an older opt-out, late": [a_decision_row(1), an_opt_out(2, NOON - MINUTE)],
+    "an opt-out in the same second": [a_decision_row(1), an_opt_out(2, NOON)],
+    "a query without a record": [a_decision_row(1), observed(2, "NONE", LATER)],
+    "absent from many": [*a_history()[:3], observed(9, "NOT_ONAY", LATER, by="statuses")],
+    "absent after an opt-out": [
+        an_opt_out(1, NOON),
+        observed(2, "NOT_ONAY", LATER, by="statuses"),
+    ],
+    "an opt-in ahead of its time": [
+        observed(1, "ONAY", NOON, creation_date=(NOON + timedelta(days=9)).isoformat()),
+        observed(2, "RET", LATER, transaction_id=TRANSACTION),
+    ],
+    "details filled in": [
+        observed(1, "ONAY", LATER, by="statuses"),
+        observed(2, "ONAY", NOON, transaction_id=TRANSACTION, consent_date=NOON.isoformat()),
+    ],
+    "an older movement": [
+        observed(1, "RET", LATER, transaction_id=TRANSACTION),
+        observed(2, "ONAY", NOON, transaction_id="d" * 64),
+    ],
+    "a tie at İYS": [
+        observed(1, "RET", NOON, transaction_id=TRANSACTION),
+        observed(2, "ONAY", NOON, transaction_id="d" * 64),
+    ],
+    "an answer of an earlier save": [
+        a_history()[0],
+        a_history()[1],
+        a_row(
+            5,
+            "answer",
+            {
+                "submission": 7,
+                "how": "add",
+                "verdict": "success",
+                "transaction_id": TRANSACTION,
+                "creation_date": (NOON - MINUTE).isoformat(),
+            },
+            event_id="event-1",
+            status="ONAY",
+        ),
+    ],
+    "a refusal": [
+        *a_history()[:2],
+        a_row(5, "answer", {"submission": 7, "how": "add", "verdict": "data", "code": "H120"}),
+        an_outcome(6, "refused"),
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", CASES.values(), ids=CASES)
+def test_state_is_the_one_that_the_ledger_makes_of_it(rows: Sequence[EvidenceRow]) -> None:
+    """The verifier has code of its own, without the ledger's; both give one state."""
+    found, fold = stood(rows), KeyFold(ConsentKey.parse(KEY))
+    for row in (one for one in rows if one.columns.key == KEY):
+        fact = fact_of(row)
+        columns = row.columns
+        fold.add(
+            {
+                **fact,
+                "decision": row.decision,
+                "data": columns.data,
+                "recorded_at": datetime.fromisoformat(fact["recorded_at"]),
+                "occurred_at": datetime.fromisoformat(fact["occurred_at"]),
+            }
+        )
+    assert fold.facts.unreadable == 0
+    if not fold.facts.states:
+        assert (found["desired"], found["registered"]["status"]) == (None, "UNKNOWN")
+        return
+    last = fold.facts.states[-1]
+    desired, registered = last.desired, last.registered
+    assert (found["desired"] and found["desired"]["status"]) == (desired and desired.status)
+    assert _at(found["desired"] and found["desired"]["effective_at"]) == (
+        desired and desired.effective_at
+    )
+    shown = found["registered"]
+    assert shown["status"] == registered.value
+    assert _at(shown["creation_date"]) == registered.creation_date
+    assert _at(shown["consent_date"]) == registered.consent_date
+    assert (shown["source"], shown["seen_at"] is not None) == (
+        registered.source,
+        last.is_verified,
+    )
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)

@@ -1,0 +1,150 @@
+"""The summary for people: what it says, and that it is one file that runs nothing."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from izin.evidence.report import report_of
+from izin.evidence.summary import summary_of
+from izin.evidence.verification import Evidence
+from izin.evidence.words import KINDS, movement
+from tests.support.builders import PHONE, an_iys_origin
+from tests.support.evidence.archives import KEY, MINUTE, NOON, a_decision_row, a_row, some_evidence
+
+
+def shown(evidence: Evidence) -> str:
+    """Return the summary of evidence."""
+    report = report_of(evidence.header, evidence.rows, evidence.batches, evidence.segments)
+    return summary_of(report).decode()
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and whether each is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:  # noqa: ARG002  # the parser gives them
+        """Note a tag."""
+        self.seen.add(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close a tag."""
+        assert self.open.pop() == tag
+
+
+PAGE = shown(some_evidence())
+
+
+def test_summary_is_one_file_in_turkish_that_runs_nothing() -> None:
+    """Whole HTML for A4, with its styles within; nothing is loaded from elsewhere."""
+    tags = Tags(PAGE)
+    assert tags.open == []
+    assert not tags.seen & {"script", "link", "img", "iframe", "form", "a"}
+    assert '<html lang="tr">' in PAGE
+    assert "size: A4" in PAGE
+    assert not re.search(r"https?:|url\(|@import", PAGE)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        PHONE,
+        "02.03.2026 12:30:00 anındaki durum",
+        "gönderilebilir: onay İYS&#x27;de kayıtlı",
+        "Örnek &lt;Marka&gt;",
+        "Kayıt &lt;formu&gt; &amp; onay",
+        "2026-1",
+        "internet sitesi (HS_WEB)",
+        "kaydedildi, 02.03.2026 12:02:00",
+        "ret bildirimi",
+        "yayını okuyan bütün sistemler",
+        "RET, 02.03.2026 13:00:00 / RET, 02.03.2026 13:00:00",
+        "kampanya",
+        "İYS bildirimi (push)",
+        "3/12",
+        "şikâyet 2026/1",
+    ],
+)
+def test_summary_says_what_the_rows_say(words: str) -> None:
+    """In words and Turkish time; what people typed is no markup."""
+    assert words in PAGE
+
+
+def test_burden_of_proof_is_the_providers_where_it_took_the_consent() -> None:
+    """And the summary has what it rests on."""
+    assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" in PAGE
+    assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" not in PAGE
+
+
+def test_burden_of_proof_is_not_the_providers_for_consents_through_iys() -> None:
+    """İYS took it from the citizen."""
+    origin = an_iys_origin(path="pull")
+    rows = [a_decision_row(2, source="IYS_WEB", origin="iys", iys=origin)]
+    evidence = some_evidence()
+    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
+    assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" in page
+    assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" not in page
+
+
+def test_consent_that_came_later_is_not_the_one_in_question() -> None:
+    """The page says so, for it proves nothing about the message."""
+    rows = [a_decision_row(2), a_decision_row(3, at=NOON + 40 * MINUTE, event_id="event-9")]
+    evidence = some_evidence()
+    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
+    first, second = page.index("geçerli olan"), page.index("(incelenen andan sonra kaydedilen)")
+    assert first < second
+
+
+def test_key_without_a_consent_says_so() -> None:
+    """Nothing is left out in silence."""
+    evidence = some_evidence()
+    rows = [a_row(2, "act", {"act": "place legal hold 1", "by": "ada"}, at=NOON - MINUTE)]
+    page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
+    assert "Kayıtlı bir onay yoktur." in page
+    assert "Kayıt yoktur." in page
+    assert "gönderilemez: İYS&#x27;de onay yok" in page
+
+
+DATA = {
+    "call": {"kind": "batch", "attempt": 2},
+    "answer": {"verdict": "data", "code": "H120"},
+    "observation": {"by": "pull", "creation_date": NOON.isoformat()},
+    "outcome": {"outcome": "refused", "code": "H120"},
+    "delivery": {"topic": "permissions", "partition": 1, "offset": 2},
+    "act": {"act": "requeue", "by": "ada"},
+    "breach": {"due_at": NOON.isoformat()},
+    "receipt": {"may_send": False, "reason": "opted-out", "asked_by": "shop"},
+    "bootstrap": {"origin": "crm"},
+    "unreadable": {"x": 1},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"decision"}))
+def test_each_kind_of_movement_has_its_words(kind: str) -> None:
+    """Every kind that the history knows, in one line."""
+    said = movement({"kind": kind, "status": "RET", "data": DATA[kind], "key": KEY})
+    assert said
+    assert "{" not in said
+
+
+def test_fact_that_cannot_be_read_hides_no_other() -> None:
+    """Of a schema that this release does not know, or of another shape; it is proven as others."""
+    broken = a_decision_row(2)
+    broken.decision = b"\xc3\x01 of another release"
+    strange = a_row(3, "call", ["strange"], status="ONAY")
+    rows = [broken, strange, a_decision_row(4)]
+    evidence = some_evidence()
+    evidence = Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=())
+    page = shown(evidence)
+    assert "Okunamayan kayıt" in page
+    assert "bu sürümün okuyamadığı içerik" in page
+    assert "ilk kayıt; uygulandı" in page
+    (key,) = report_of(evidence.header, rows, evidence.batches, ())["keys"]
+    assert (key["then"]["unreadable"], key["then"]["desired"]["status"]) == (2, "ONAY")

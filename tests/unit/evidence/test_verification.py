@@ -1,0 +1,271 @@
+"""An archive of evidence is proven by its bytes and by anchors, and any altered byte is found."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from izin.evidence import report
+from izin.evidence.__main__ import main
+from izin.evidence.chain import Segment
+from izin.evidence.container import LIST, dumped, packed, unpacked
+from izin.evidence.rows import EvidenceRow
+from izin.evidence.verification import (
+    CHAIN,
+    COMMITMENTS,
+    DELIVERIES,
+    HEADER,
+    REPORT,
+    ROWS,
+    SUMMARY,
+    Evidence,
+    verify,
+)
+from tests.support.builders import BRAND, PHONE
+from tests.support.evidence.archives import (
+    KEY,
+    SHARD,
+    a_history,
+    a_row,
+    a_segment,
+    anchors_for,
+    noise,
+    some_evidence,
+)
+
+EVIDENCE = some_evidence()
+ARCHIVE = EVIDENCE.packed()
+ANCHORS = anchors_for(EVIDENCE)
+SAYS = {
+    "report": "230c04a15ea3494779a0f105f2bd67d561d82b0960f08c955f7a1e5f0f029a37",
+    "summary": "9890e21335b98b09e4bfe9e1a2e7fb43c45121bdff02203968b4d25ff122cd4e",
+}
+"""The digests of what is computed of ``EVIDENCE``, in format 1."""
+
+Files = dict[str, bytes]
+
+
+def test_whole_archive_is_proven_by_anchors_alone() -> None:
+    """Nothing but the archive and the anchors is needed."""
+    found = verify(ARCHIVE, ANCHORS)
+    assert (found.faults, found.is_proven, found.is_computed) == ((), True, True)
+    assert (found.rows, found.deliveries, found.anchors) == (len(EVIDENCE.rows), 1, 1)
+    assert found.header["recipient"] == PHONE
+    assert not any(PHONE in line for line in found.lines())
+
+
+def test_archive_without_anchors_is_whole_and_not_proven() -> None:
+    """Whoever made it could have made the chain too."""
+    found = verify(ARCHIVE, None)
+    assert (found.faults, found.is_proven) == ((), False)
+    assert "bring anchors" in found.lines()[-1]
+
+
+def test_same_evidence_gives_the_same_bytes() -> None:
+    """No clock of the packing is in them."""
+    assert some_evidence().packed() == ARCHIVE
+
+
+def test_any_altered_byte_is_found() -> None:
+    """Each of the last, which have directory and digest, and every seventeenth before, so that each
+    file and name has some; by another bit each time.
+    """
+    size = len(ARCHIVE)
+    places = {*range(size - 300, size), *range(0, size, 17)}
+    for place in sorted(places):
+        altered = bytearray(ARCHIVE)
+        altered[place] ^= 1 << place % 8
+        assert verify(bytes(altered), ANCHORS).faults, place
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, len(ARCHIVE) // 2, len(ARCHIVE) - 1])
+def test_archive_that_was_cut_off_is_found(cut: int) -> None:
+    """Wherever it ends."""
+    assert verify(ARCHIVE[:cut], ANCHORS).faults
+
+
+@pytest.mark.parametrize("more", [b"0", b"more", ARCHIVE])
+def test_bytes_that_were_added_are_found(more: bytes) -> None:
+    """At either end."""
+    assert verify(ARCHIVE + more, ANCHORS).faults
+    assert verify(more + ARCHIVE, ANCHORS).faults
+
+
+def replaced(name: str, old: str, new: str) -> Callable[[Files], None]:
+    """Return what replaces a text in a file."""
+
+    def change(files: Files) -> None:
+        text = files[name].decode()
+        assert old in text, (name, old)
+        files[name] = text.replace(old, new, 1).encode()
+
+    return change
+
+
+def changed_row(field: str, value: object) -> Callable[[Files], None]:
+    """Return what changes a field of the first row."""
+
+    def change(files: Files) -> None:
+        rows = json.loads(files[ROWS])
+        assert rows[0][field] != value
+        rows[0][field] = value
+        files[ROWS] = dumped(rows)
+
+    return change
+
+
+def shorter(files: Files) -> None:
+    """Leave out the last row."""
+    files[ROWS] = dumped(json.loads(files[ROWS])[:-1])
+
+
+def other_commitment(files: Files) -> None:
+    """Change the commitment of somebody else's row."""
+    files[COMMITMENTS] = noise("x") + files[COMMITMENTS][32:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        replaced(HEADER, PHONE, "+905550000002"),
+        replaced(HEADER, str(BRAND), "100002"),
+        replaced(HEADER, KEY, f"{BRAND}/ARAMA/BIREYSEL/{PHONE}"),
+        replaced(HEADER, "2026-03-02T09:30", "2026-03-02T10:30"),
+        replaced(ROWS, "kampanya", "campaign"),
+        changed_row("salt", "00" * 16),
+        changed_row("shard", 4),
+        changed_row("decision", "AAAA"),
+        changed_row("text", "[]"),
+        shorter,
+        replaced(DELIVERIES, "opted-out", "outcome"),
+        replaced(DELIVERIES, '"sms"', '"crm"'),
+        replaced(DELIVERIES, noise("0").hex(), noise("1").hex()),
+        replaced(CHAIN, '"place": 16', '"place": 15'),
+        replaced(CHAIN, '"first": 2', '"first": 1'),
+        replaced(CHAIN, '"before"', '"behind"'),
+        other_commitment,
+        replaced(REPORT, '"may_send": true', '"may_send": false'),
+        replaced(SUMMARY, "gönderilebilir", "gönderilemez"),
+        lambda files: files.update({"more.txt": b"more"}),
+        lambda files: files.pop(SUMMARY),
+    ],
+)
+def test_forgery_with_new_digests_is_found(change: Callable[[Files], None]) -> None:
+    """Whoever computes every digest of the archive anew cannot compute the anchors anew."""
+    files, faults = unpacked(ARCHIVE)
+    assert faults == []
+    del files[LIST]
+    assert verify(packed(files), ANCHORS).is_proven
+    change(files)
+    assert verify(packed(files), ANCHORS).faults
+
+
+def test_rewritten_chain_differs_from_the_anchors() -> None:
+    """An archive that is consistent in itself, of another history than was published."""
+    rows = [*EVIDENCE.rows[1:], a_row(2, "act", {"act": "nothing", "by": "ada"})]
+    forged = replace(EVIDENCE, rows=rows, segments=[a_segment(rows, first=2, end=16)])
+    assert verify(forged.packed(), None).faults == ()
+    (fault,) = verify(forged.packed(), ANCHORS).faults
+    assert "was rewritten since" in fault
+
+
+def test_anchors_of_another_ledger_prove_nothing() -> None:
+    """Nor do those that end before the archive."""
+    for anchors in ({}, {(SHARD, 15): "00" * 32}):
+        (fault,) = verify(ARCHIVE, anchors).faults
+        assert "have none of shard 3 at row 16" in fault
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        a_row(3, "act", {"act": "add brand", "by": "ada"}, key=f"brand/{BRAND}"),
+        a_row(3, "outcome", {"outcome": "accepted"}, key=KEY.replace(PHONE, "+905550000002")),
+    ],
+)
+def test_row_of_another_key_is_found(row: EvidenceRow) -> None:
+    """It would open what is somebody else's."""
+    rows = [*EVIDENCE.rows, row]
+    forged = replace(EVIDENCE, rows=rows, segments=[a_segment(rows, first=2, end=16)])
+    found = verify(forged.packed(), anchors_for(forged))
+    assert found.faults == ("row 3 of shard 3 is of another key",)
+
+
+def test_rows_of_others_are_commitments_alone() -> None:
+    """Thirty-two salted bytes for each, and no other part of the archive grows with them."""
+    rows = a_history()
+    near, far = (
+        replace(EVIDENCE, rows=rows, segments=[a_segment(rows, first=2, end=end)])
+        for end in (20, 1020)
+    )
+    few, many = (unpacked(one.packed())[0] for one in (near, far))
+    assert len(many[COMMITMENTS]) - len(few[COMMITMENTS]) == 32 * 1000
+    assert abs(len(many[CHAIN]) - len(few[CHAIN])) < 4
+
+
+def test_archive_of_another_format_is_proven_and_not_computed_again() -> None:
+    """What a later release computes otherwise is no fault of the archive."""
+    other = some_evidence(format=report.FORMAT + 1)
+    found = verify(other.packed(), anchors_for(other))
+    assert (found.is_proven, found.is_computed) == (True, False)
+    assert "another release" in found.lines()[-1]
+
+
+def test_what_is_computed_changes_only_with_the_format() -> None:
+    """Where this fails, ``report.FORMAT`` rises with the digests here: else archives that were
+    handed out would seem to be forged.
+    """
+    files, _ = unpacked(ARCHIVE)
+    says = {
+        "report": hashlib.sha256(files[REPORT]).hexdigest(),
+        "summary": hashlib.sha256(files[SUMMARY]).hexdigest(),
+    }
+    assert (report.FORMAT, says) == (1, SAYS)
+
+
+@pytest.mark.parametrize(
+    ("segments", "what"),
+    [
+        ([], "stands in no segment"),
+        ([a_segment(EVIDENCE.rows, first=3, end=16)], "row 2 of shard 3 stands in no segment"),
+        ([replace(EVIDENCE.segments[0], link=noise("x"))], "does not lead to its anchor"),
+        ([replace(EVIDENCE.segments[0], commitments=b"")], "does not lead to its anchor"),
+        ([replace(EVIDENCE.segments[0], shard=4)], "stands in no segment"),
+    ],
+)
+def test_row_without_a_proof_is_found(segments: list[Segment], what: str) -> None:
+    """Each row leads to an anchor, or the archive is not made."""
+    faults = replace(EVIDENCE, segments=segments).unproven()
+    assert any(what in one for one in faults), faults
+
+
+def test_command_needs_the_libraries_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By exit codes: proven, altered or without anchors, unreadable."""
+    archive, anchors = tmp_path / "evidence.zip", tmp_path / "anchors.jsonl"
+    archive.write_bytes(ARCHIVE)
+    (place,), (link,) = ANCHORS, ANCHORS.values()
+    anchors.write_text(json.dumps({"shard": place[0], "place": place[1], "link": link}) + "\n")
+    assert main([str(archive), "--anchors", str(anchors)]) == 0
+    assert "no faults" in capsys.readouterr().out
+    assert main([str(archive)]) == 1
+    archive.write_bytes(ARCHIVE[:-1])
+    assert main([str(archive), "--anchors", str(anchors)]) == 1
+    assert "fault: " in capsys.readouterr().out
+    assert main([str(tmp_path / "nowhere.zip")]) == 3
+    anchors.write_text("no anchor\n\n")
+    assert main([str(archive), "--anchors", str(anchors)]) == 3
+    assert "line 1 is no anchor" in capsys.readouterr().err
+
+
+def test_evidence_reads_what_it_has_written() -> None:
+    """Rows, acknowledgements and segments are the same after a file."""
+    files, _ = unpacked(ARCHIVE)
+    assert isinstance(EVIDENCE, Evidence)
+    assert json.loads(files[ROWS]) == [one.to_json() for one in EVIDENCE.rows]
+    again = [EvidenceRow.from_json(one) for one in json.loads(files[ROWS])]
+    assert [one.commitment for one in again] == [one.commitment for one in EVIDENCE.rows]
