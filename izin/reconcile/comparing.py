@@ -168,7 +168,8 @@ class Comparison:
         """Yield the differences in the order of keys."""
         async for page in self._pages():
             standings = await self._known_as_ours(page)
-            found = [(one, judge(one)) for one in standings]
+            until = self.ways.pulled_until
+            found = [(one, judge(one, pulled_until=until)) for one in standings]
             keys = [one.key for one, findings in found if findings]
             trails = await trails_of(self.ledger, keys) if keys else {}
             for standing, findings in found:

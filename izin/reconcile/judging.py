@@ -1,8 +1,8 @@
 """The differences of a key, by kind: what the sides say of it, compared.
 
-Pure. What is due to İYS, or on its way there, settles by itself and is no difference. A RET here
-and no record at İYS agree: İYS registers no opt-out as the first record of a key (H175), and there
-is nothing to withdraw.
+Pure. What is due to İYS, or on its way there, settles by itself and is no difference; nor is what
+was pushed and a pull is still to verify. A RET here and no record at İYS agree: İYS registers no
+opt-out as the first record of a key (H175), and there is nothing to withdraw.
 """
 
 from collections.abc import Iterator, Mapping
@@ -79,15 +79,18 @@ class Finding:
     cause: Cause | None = None
 
 
-def judge(standing: Standing) -> tuple[Finding, ...]:
-    """Return the differences of a key, at most one for each side."""
+def judge(standing: Standing, *, pulled_until: datetime | None) -> tuple[Finding, ...]:
+    """Return the differences of a key, at most one for each side.
+
+    ``pulled_until``: up to when both streams of İYS have been pulled; None: never.
+    """
     row = standing.row
     if row is None:
         return tuple(_of_no_row(standing))
     found = (
         _of_desired(row, standing.desired),
         _of_permission(row, standing.permission),
-        _of_iys(row, standing),
+        _of_iys(row, standing, pulled_until),
     )
     return tuple(one for one in found if one is not None)
 
@@ -142,10 +145,10 @@ def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Findin
     )
 
 
-def _of_iys(row: LedgerRow, standing: Standing) -> Finding | None:
+def _of_iys(row: LedgerRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
     if row.is_due:
         return None
-    found = _of_what_iys_says(row, standing) or _of_unverified(row) or _of_ledger(row)
+    found = _of_what_iys_says(row, standing) or _of_unverified(row, pulled_until) or _of_ledger(row)
     if found is None or row.withdrawn_at is None:
         return found
     return replace(found, cause=Cause.WITHDRAWN)
@@ -203,8 +206,10 @@ def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
     )
 
 
-def _of_unverified(row: LedgerRow) -> Finding | None:
-    is_claimed = row.registered in _STATUSES and row.verified_at is None
+def _of_unverified(row: LedgerRow, pulled_until: datetime | None) -> Finding | None:
+    claimed_at = row.registered_at
+    is_pulled = pulled_until is None or claimed_at is None or claimed_at <= pulled_until
+    is_claimed = row.registered in _STATUSES and row.verified_at is None and is_pulled
     is_unknown = row.registered == Registered.UNKNOWN and row.state in _SETTLED
     if not is_claimed and not is_unknown:
         return None

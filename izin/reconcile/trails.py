@@ -100,16 +100,21 @@ class Ways:
     filed_until: datetime | None
     """The latest movement that a daily file has brought."""
 
+    @property
+    def pulled_until(self) -> datetime | None:
+        """Up to when both streams have shown what İYS has; None: they were never pulled."""
+        return None if self.pulled_at is None else self.pulled_at - _HIDDEN
+
     def missed(self, record: IysRecord, trail: Trail) -> tuple[IysPath, ...]:
         """Return the paths that should have shown what ``record`` says of a key, and did not."""
         created = record.creation_date
         if created is None or not record.is_detailed:
             return ()
-        saw = trail.saw(record)
+        saw, until = trail.saw(record), self.pulled_until
         shown: Mapping[IysPath, bool] = {
             # İYS pushes what citizens do, never what a provider writes.
             IysPath.PUSH: self.push and is_of_citizens(record.source),
-            IysPath.PULL: self.pulled_at is not None and self.pulled_at - _HIDDEN >= created,
+            IysPath.PULL: until is not None and until >= created,
             IysPath.FILE: self.filed_until is not None and self.filed_until > created,
             IysPath.SWEEP: trail.was_queried_after(created),
         }

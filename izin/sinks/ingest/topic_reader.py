@@ -8,7 +8,8 @@ too, or the lag would never be zero.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from confluent_kafka import (
     Consumer,
@@ -30,6 +31,7 @@ from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableErr
 _TIMEOUT = 15.0
 _EVERY_PAGE = 5000
 _EVERY_WAIT = 0.5
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _log = get_logger(__name__)
 
@@ -157,10 +159,18 @@ async def open_reader(
     return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
 
 
-def reader_at(
-    settings: KafkaSettings, topic: str, positions: Mapping[int, int], *, group: str, lost: str
+def reader_at(  # noqa: PLR0913  # of what, from where, and how
+    settings: KafkaSettings,
+    topic: str,
+    positions: Mapping[int, int],
+    *,
+    group: str,
+    lost: str,
+    options: Mapping[str, Any] = _NONE,
 ) -> Consumer:
-    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
+    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`, and
+    ``options`` are librdkafka's.
+    """
     client = consumer(
         settings,
         group,
@@ -169,6 +179,7 @@ def reader_at(
             "auto.offset.reset": lost,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 100,
+            **options,
         },
     )
     client.assign(
@@ -192,7 +203,11 @@ def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, 
 
 
 async def every_record(
-    settings: KafkaSettings, topic: str, only: Collection[int] | None = None
+    settings: KafkaSettings,
+    topic: str,
+    only: Collection[int] | None = None,
+    *,
+    options: Mapping[str, Any] = _NONE,
 ) -> AsyncIterator[Message]:
     """Yield the records of ``topic`` up to its end, each partition in order; ``only`` of some.
 
@@ -200,7 +215,9 @@ async def every_record(
     """
     _, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
     positions = dict.fromkeys(partitions if only is None else only, 0)
-    client = reader_at(settings, topic, positions, group="izin-ledger", lost="earliest")
+    client = reader_at(
+        settings, topic, positions, group="izin-ledger", lost="earliest", options=options
+    )
     reader = TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
     left = set(positions)
     try:

@@ -17,7 +17,14 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key
 from tests.integration.reconcile.conftest import EACH, Run
 from tests.support.builders import BRAND
-from tests.support.reconcile.planting import PLANTS, Found, never_at_iys, planted_key, set_columns
+from tests.support.reconcile.planting import (
+    PLANTS,
+    Found,
+    never_at_iys,
+    not_verified,
+    planted_key,
+    set_columns,
+)
 from tests.support.reconcile.site import Site
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
@@ -98,7 +105,7 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
     refused.
     """
     *_, other, _ = site.recipients
-    await set_columns(site, other, verified_at=None)
+    await not_verified(site, other)
     await run(f"{COMPARE} --plan {plan_file}", 1)
     await set_columns(site, other, updated_at=site.harness.clock())
     assert json.loads(await run(f"reconcile --plan {plan_file} --execute --output json", 1)) == {

@@ -120,8 +120,11 @@ async def other_date(site: Site, recipient: str) -> Found:
 
 
 async def not_verified(site: Site, recipient: str) -> Found:
-    """Have nobody observed what the row says of İYS."""
-    await set_columns(site, recipient, verified_at=None)
+    """Have nobody observed what the row says of İYS, though pulls have shown it."""
+    row = await site.harness.row(recipient)
+    assert row.registered_at
+    at = row.registered_at - 2 * _HOUR
+    await set_columns(site, recipient, verified_at=None, registered_at=at)
     return found(Kind.UNVERIFIED, Side.IYS)
 
 

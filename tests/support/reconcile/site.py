@@ -98,9 +98,12 @@ class Site:
                 pass
             while await harness.query():
                 pass
-            if await harness.bulk():
+            while await harness.bulk():
+                pass
+            left = await reads.lag(harness.ledger, now=harness.clock())
+            if left.awaiting_result:
                 await harness.settle()
-            if (await reads.lag(harness.ledger, now=harness.clock())).is_settled:
+            elif left.is_settled:
                 return
         raise AssertionError(f"unsettled: {await reads.lag(harness.ledger, now=harness.clock())}")
 

@@ -1,6 +1,7 @@
 """Each kind of difference, and what is none: by a table of standings."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -43,6 +44,15 @@ EQUAL = {
         "row": a_row(**OPTED_OUT, registered="RET"),
         "seen": at_iys(creation_date=NOON),
     },
+    "pushed, and not pulled yet": {
+        **OUT,
+        "row": a_row(
+            **OPTED_OUT,
+            registered="RET",
+            registered_at=LATER + timedelta(seconds=1),
+            verified_at=None,
+        ),
+    },
     "date that is not known": {"seen": at_iys(consent_date=None)},
 }
 
@@ -50,7 +60,7 @@ EQUAL = {
 @pytest.mark.parametrize("sides", EQUAL.values(), ids=EQUAL)
 def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
     """Or settle by themselves."""
-    assert judge(a_standing(**sides)) == ()
+    assert judge(a_standing(**sides), pulled_until=LATER) == ()
 
 
 ONES = {
@@ -106,7 +116,7 @@ def test_each_difference_has_its_kind_and_side(
     sides: dict[str, Any], kind: Kind, side: Side
 ) -> None:
     """No other side is blamed, and none of these is explained."""
-    (found,) = judge(a_standing(**sides))
+    (found,) = judge(a_standing(**sides), pulled_until=LATER)
     assert (found.kind, found.side, found.cause) == (kind, side, None)
 
 
@@ -123,7 +133,7 @@ def test_what_a_person_must_do_is_explained(cause: Cause, columns: dict[str, Any
     """No repair is offered, but the next step, with its code or reason."""
     sides = OUT if cause is Cause.WITHDRAWN else {}
     standing = a_standing(row=a_row(**columns), seen=None, **sides)
-    of_iys = next(one for one in judge(standing) if one.side is Side.IYS)
+    of_iys = next(one for one in judge(standing, pulled_until=LATER) if one.side is Side.IYS)
     assert of_iys.cause is cause
     remedy = remedy_of(of_iys, standing, Trail(), now=NOON)
     assert remedy.repair is None

@@ -27,7 +27,7 @@ from tests.support.reconcile.standings import (
 
 def the_finding(standing: Standing) -> Finding:
     """Return the one difference of a standing."""
-    (found,) = judge(standing)
+    (found,) = judge(standing, pulled_until=LATER)
     return found
 
 
