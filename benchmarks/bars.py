@@ -38,6 +38,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
     "gate-backlog": ("gate-backlog",),
+    "push-latency": ("push-latency",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -47,6 +48,7 @@ OTHER_RUNS = {
     "chaos-days": "make chaos STAGE=days",
     "chaos-webhooks": "make chaos STAGE=webhooks",
     "chaos-gate": "make chaos STAGE=gate",
+    "chaos-inbound": "make chaos STAGE=inbound",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -243,6 +245,8 @@ _ALL = (
         "gate-scrub-seconds", "gate-scrub", 30, "s", "a million recipients scrubbed by a warm gate"
     ),
     _at_most("gate-scrub-memory", "gate-scrub", 300, "MB", "of the command that scrubs them"),
+    _at_most("push-idle", "push-latency", 250, "ms", "İYS's push until its opt-out is read, p99"),
+    _at_most("push-load", "push-latency", 500, "ms", "the same at 500 opt-outs a second, p99"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
@@ -257,6 +261,9 @@ _ALL = (
     _at_most("webhooks-unexplained", "chaos-webhooks", 0, "", "lost, doubled or out of order"),
     _at_most("gate-wrong-yes", "chaos-gate", 0, "", "yes after an opt-out, or without İYS"),
     _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
+    _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
+    _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
+    _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )

@@ -46,6 +46,8 @@ ACTS: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
+    "iys push register": "tests/integration/sinks/inbound/test_push_command.py",
+    "iys push unregister": "tests/integration/sinks/inbound/test_push_command.py",
 }
 """Commands that need another installation than the others, and where their acts are tested."""
 
@@ -73,6 +75,7 @@ OTHERS: Mapping[str, str] = {
     "dead-letters show": READS,
     "rate-limits": READS,
     "iys list": READS,
+    "iys push status": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
@@ -103,10 +106,12 @@ OTHERS: Mapping[str, str] = {
 
 def commands() -> Iterator[tuple[str, click.Command]]:
     """Yield every command of the command line with its words."""
-    group = typer.main.get_command(app)
-    for name, command in group.commands.items():
-        inner = getattr(command, "commands", None)
-        if inner is None:
-            yield name, command
+    yield from _within(typer.main.get_command(app), "")
+
+
+def _within(group: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in getattr(group, "commands").items():  # noqa: B009  # of groups only
+        if hasattr(command, "commands"):
+            yield from _within(command, f"{words}{name} ")
         else:
-            yield from ((f"{name} {word}", one) for word, one in inner.items())
+            yield f"{words}{name}", command

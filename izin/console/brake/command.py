@@ -1,4 +1,6 @@
-"""``izin iys``: opt-outs that a brake holds back from İYS, and what a person decides about them."""
+"""``izin iys``: opt-outs that a brake holds back from İYS, and what a person decides about them;
+where İYS pushes is in the group ``push``.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -9,6 +11,7 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.brands.lookup import registered_brand
+from izin.console.push.command import app as push
 from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, filled
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -27,12 +30,14 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET) that are held back from İYS.\n\n"
+    help="Decide about opt-outs (RET) that are held back from İYS, and see where it pushes.\n\n"
     "Where one source opts out more recipients of a brand than its customer allows (izin customers "
     "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
     "decides, or a day before they are due.",
     no_args_is_help=True,
 )
+
+app.add_typer(push, name="push")
 
 SourceOption = Annotated[
     str | None,

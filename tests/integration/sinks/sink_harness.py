@@ -191,6 +191,16 @@ class SinkHarness:
             wait=timedelta(seconds=0.2),
         )
 
+    def puller(self, topic: InMemoryTopic, *, interval: timedelta = timedelta(0)) -> Puller:
+        """Return a puller that publishes to ``topic``."""
+        return Puller(
+            context=self.context,
+            publisher=topic,  # type: ignore[arg-type]  # keeps what it would publish
+            interval=interval,
+            hidden=HIDDEN,
+            requests_per_second=100,
+        )
+
     def become(self, account: str | None, address: str | None) -> None:
         """Let these sinks be those of an account, behind an address."""
         owner = replace(self.context.lease_owner, account=account, address=address)
@@ -302,10 +312,10 @@ class SinkHarness:
         """Pull streams, two seconds later; return the events that are published."""
         self.advance(A_SECOND * 2)  # İYS shows what is a second old
         topic = InMemoryTopic()
-        puller = Puller(context=self.context, publisher=topic, interval=timedelta(0), hidden=HIDDEN)  # type: ignore[arg-type]
-        brand = await self.brand()
+        puller, brand = self.puller(topic), await self.brand()
         for stream in streams or tuple(Stream):
-            await puller.pull_stream(brand, stream, force=True)
+            while await puller.pull_page(brand, stream):
+                pass
         lost = self.settings.topics.dead_letters.name
         self.dead_letters += [
             self.codec.decode("DeadLetter", one.value)
