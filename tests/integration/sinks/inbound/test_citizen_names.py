@@ -11,7 +11,13 @@ from izin.iys.wire_format.consents import MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.sinks.inbound.push import BrandCache
 from tests.integration.sinks.inbound.test_hostile_movements import a_client
-from tests.integration.sinks.sink_harness import A_SECOND, InMemoryTopic, SinkHarness, a_phone
+from tests.integration.sinks.sink_harness import (
+    A_SECOND,
+    ACTIVE,
+    InMemoryTopic,
+    SinkHarness,
+    a_phone,
+)
 from tests.support.hostile.movements import a_movement
 
 pytestmark = pytest.mark.database
@@ -55,9 +61,7 @@ async def test_name_of_a_citizen_is_neither_stored_nor_logged(
 
         monkeypatch.setattr(IysClient, "changes", changes)
     harness.advance(A_SECOND * 2)
-    puller, brand = harness.puller(topic), await harness.brand()
-    while await puller.pull_page(brand, Stream.IYS):
-        pass
+    await harness.puller(topic).pull_page(ACTIVE, Stream.IYS)
     item = {**a_movement(a_phone(2)), "citizenName": NAME} if is_readable else unreadable(2)
     async with a_client(harness, BrandCache(harness.ledger), topic) as client:
         pushed = await client.post("/push", json={"list": [item]})

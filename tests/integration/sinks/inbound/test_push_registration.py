@@ -122,6 +122,7 @@ async def test_changed_password_is_registered_anew(harness: SinkHarness):
     before = Worker(harness, port, "old-fake-password")
     async with before.serving():
         await before.registrar.register_due()
+        assert before.topic.messages == [], "İYS's test payload is acknowledged, and not published"
         harness.iys.citizen("RET", a_phone(1))
         await until(lambda: before.topic.messages)
     registered = harness.iys.calls("pushRegister")
