@@ -22,7 +22,7 @@ from izin.sinks.record.brand import Brand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registered:
+class ChannelResult:
     """What became of one channel."""
 
     channel: Channel
@@ -41,7 +41,7 @@ class Registration:
     credentials: Credentials
     by: str | None
 
-    async def run(self, ledger: Ledger, client: IysClient) -> Sequence[Registered]:
+    async def run(self, ledger: Ledger, client: IysClient) -> Sequence[ChannelResult]:
         """Register each channel that İYS does not have as ours; return what became of each.
 
         Raises:
@@ -59,20 +59,20 @@ class Registration:
 
     async def _register(
         self, at_iys: PushConnections, brand: Brand, state: ChannelConnections
-    ) -> Registered:
+    ) -> ChannelResult:
         if state.is_established and state.has_credentials:
-            return Registered(channel=state.channel, result="is registered")
+            return ChannelResult(channel=state.channel, result="is registered")
         if self.by is None and not state.is_full:
-            return Registered(channel=state.channel, result="would be registered")
+            return ChannelResult(channel=state.channel, result="would be registered")
         try:
             await at_iys.register(brand, state)
         except FullChannelError as error:
-            return Registered(channel=state.channel, result="full", remedy=str(error))
+            return ChannelResult(channel=state.channel, result="full", remedy=str(error))
         except CallError as error:
-            return Registered(
+            return ChannelResult(
                 channel=state.channel, result=f"refused ({error})", remedy=remedy_of(error)
             )
-        return Registered(channel=state.channel, result="registered")
+        return ChannelResult(channel=state.channel, result="registered")
 
     async def _write_act(self, ledger: Ledger, brand: Brand, channels: Sequence[str]) -> None:
         now = ledger.clock.now()

@@ -226,9 +226,11 @@ class World:
             at_iys = register.get(recipient)
             is_onay = last.status == "ONAY"
             is_right = (row.desired_status, row.may_send) == (last.status, is_onay)
-            if not is_right or (at_iys == "ONAY") is not is_onay:
+            is_known = at_iys in {None, row.registered}
+            if not (is_right and is_known) or (at_iys == "ONAY") is not is_onay:
                 done = ", ".join(f"{one.actor} {one.status}" for one in acts)
-                wrong.append(f"{done}: {row.desired_status}, {row.state} {row.reason}, {at_iys}")
+                state = f"{row.desired_status}, {row.state} {row.reason}, {row.registered}"
+                wrong.append(f"{done}: {state}, at İYS {at_iys}")
         return wrong
 
 

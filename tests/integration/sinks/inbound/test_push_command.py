@@ -111,8 +111,10 @@ async def test_place_is_freed_only_with_its_own_password(
     assert [one["act"] for one in await acts(harness)] == ["unregister push", "register push"]
 
 
-async def test_push_that_is_not_enabled_names_the_step(izin: Izin, harness: SinkHarness):
-    """İYS's support enables it; the other channels are tried all the same."""
+async def test_push_that_cannot_be_registered_names_the_step(
+    izin: Izin, harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
+):
+    """İYS's support has not enabled it: each channel is tried. Or there is no receiver here."""
     harness.iys.inject_fault("pushRegister", status=403, code="H353", times=3)
     words = ("iys", "push", "register", BRAND, "--execute", "--output", "json")
     done = await izin(*words)
@@ -121,14 +123,8 @@ async def test_push_that_is_not_enabled_names_the_step(izin: Izin, harness: Sink
     assert len(rows) == len(Channel)
     assert all("API Destek Platformu" in row["remedy"] for row in rows)
     assert await acts(harness) == []
-
-
-async def test_without_a_receiver_nothing_can_be_registered(
-    izin: Izin, monkeypatch: pytest.MonkeyPatch
-):
-    """What İYS has is shown all the same, with what is missing here."""
     monkeypatch.delenv("IZIN_PUSH_URL")
-    refused = await izin("iys", "push", "register", BRAND)
+    refused = await izin(*words)
     assert (refused.exit_code, "IZIN_PUSH_URL" in refused.stderr) == (4, True)
     shown = await izin("iys", "push", "status", BRAND, "--output", "json")
     assert shown.exit_code == 1
