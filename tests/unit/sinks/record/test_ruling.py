@@ -214,7 +214,7 @@ def test_movement_completes_a_queried_value():
     after = apply.observed(asked, movement)
     assert (after.registered_consent_date, after.registered_at) == (before, before)
     ruled = ruling.rule_row(after, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
-    assert (ruled.action, ruled.reason) == ("send_first", "opt-out")
+    assert (ruled.action, ruled.reason) == ("send", "opt-out")
 
 
 def test_opt_out_explains_an_absence():
