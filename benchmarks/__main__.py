@@ -22,6 +22,7 @@ from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
 from benchmarks.gate.scrub import gate_scrub
 from benchmarks.gate.start import gate_start
+from benchmarks.inbound.push_latency import push_latency
 from benchmarks.law import law
 from benchmarks.light_install import light_install
 from benchmarks.order.command import order
@@ -84,6 +85,7 @@ register(
         "gate-state": gate_start,
         "gate-scrub": gate_scrub,
         "gate-backlog": gate_backlog,
+        "push-latency": push_latency,
     },
 )
 

@@ -42,6 +42,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
     "gate-backlog": ("gate-backlog",),
+    "push-latency": ("push-latency",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
 
@@ -53,6 +54,7 @@ OTHER_RUNS = {
     "chaos-webhooks": "make chaos STAGE=webhooks",
     "chaos-gate": "make chaos STAGE=gate",
     "chaos-reconcile": "make chaos STAGE=reconcile",
+    "chaos-inbound": "make chaos STAGE=inbound",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -257,6 +259,8 @@ _ALL = (
         "gate-scrub-seconds", "gate-scrub", 30, "s", "a million recipients scrubbed by a warm gate"
     ),
     _at_most("gate-scrub-memory", "gate-scrub", 300, "MB", "of the command that scrubs them"),
+    _at_most("push-idle", "push-latency", 250, "ms", "İYS's push until its opt-out is read, p99"),
+    _at_most("push-load", "push-latency", 500, "ms", "the same at 500 opt-outs a second, p99"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
     _at_most(
         "order-opt-out-delay", "chaos-order", 30, "s", "longest wait of an opt-out under faults"
@@ -273,6 +277,9 @@ _ALL = (
     _at_least("gate-yes-at-end", "chaos-gate", 100, "%", "of whom İYS has, by both gates"),
     _at_least("reconcile-found", "chaos-reconcile", 1000, "", "planted differences that are named"),
     _at_most("reconcile-unexplained", "chaos-reconcile", 0, "", "differences left after repairs"),
+    _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
+    _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
+    _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

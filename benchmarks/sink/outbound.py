@@ -8,9 +8,9 @@ from izin.iys import IysClient
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
-from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record.lease import LeaseOwner
 
 BATCH_SIZE = 1000

@@ -27,7 +27,7 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
-from izin.sinks.outbound.status_answer import observation_of, observation_of_many
+from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
 from izin.sinks.record.apply import Observation
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound import status_answer
+from izin.sinks.outbound.queries import status_answer
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow

@@ -15,6 +15,7 @@ from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.inbound.daily.timestamps import trusted_roots
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache
+from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.inbound.sweep.budget import RequestBudget
@@ -25,6 +26,7 @@ from izin.sinks.ingest.receipts import ReceiptIngester
 from izin.sinks.ingest.sequence_tracker import SequenceTracker
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.erasures import Eraser
@@ -98,13 +100,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         **_ends(parts),
     }
     if sink.push_url is not None and parts.credentials is not None:
-        work["push registration"] = PushRegistrar(
-            context=context,
-            brands=parts.brands,
-            url=sink.push_url,
-            credentials=parts.credentials,
-            only=sink.push_brands,
-        ).run
+        work["push registration"] = _registrar(parts, sink.push_url, parts.credentials).run
     return work
 
 
@@ -166,6 +162,22 @@ def _puller(parts: Parts) -> Puller:
         publisher=parts.publisher,
         interval=parts.sink.pull_interval,
         hidden=parts.iys.hidden_window,
+        requests_per_second=parts.sink.pull_requests_per_second,
+    )
+
+
+def _registrar(parts: Parts, url: str, credentials: Credentials) -> PushRegistrar:
+    context = parts.context
+    return PushRegistrar(
+        context=context,
+        brands=parts.brands,
+        connections=PushConnections(
+            client=context.client,
+            registrations=PushRegistrations(ledger=context.ledger, url=url),
+            credentials=credentials,
+            clock=context.clock,
+        ),
+        only=parts.sink.push_brands,
     )
 
 

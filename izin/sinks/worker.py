@@ -13,9 +13,6 @@ from contextlib import AsyncExitStack
 
 import uvloop
 
-from izin.iys.client import IysClient
-from izin.iys.rate_limit.pace import Pace
-from izin.iys.tokens.token_auth import TokenAuth
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.observe import get_logger
@@ -27,13 +24,12 @@ from izin.sinks.background import Parts, background
 from izin.sinks.inbound.push import BrandCache, PushReceiver
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, push_credentials
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.outbound.context import OutboundContext, lease_owner
+from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.outbound.loops import keep_running, outbound_loops, until_stopped
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -79,17 +75,12 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         monitored = await stack.enter_async_context(
             Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
         )
-        pacer = LedgerPacer(
-            ledger,
-            Pace(rate=iys.requests_per_second),
-            address=iys.egress_address,
-            counted=metrics.called,
+        client, pacer = await stack.enter_async_context(
+            iys_session(ledger, iys, counted=metrics.called)
         )
-        tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
-        auth = TokenAuth(iys, tokens, now=ledger.clock.now)
         context = OutboundContext(
             ledger=ledger,
-            client=await stack.enter_async_context(IysClient(iys, auth=auth, pacer=pacer)),
+            client=client,
             topic_messages=TopicMessages(codec, kafka.topics),
             clock=ledger.clock.now,
             pacer=pacer,

@@ -54,6 +54,8 @@ ELSEWHERE: Mapping[str, str] = {
     "complaints add": "tests/integration/console/test_evidence.py",
     "complaints attach": "tests/integration/console/test_evidence.py",
     "complaints close": "tests/integration/console/test_evidence.py",
+    "iys push register": "tests/integration/sinks/inbound/test_push_command.py",
+    "iys push unregister": "tests/integration/sinks/inbound/test_push_command.py",
 }
 """Commands that need another installation than the others, or write the acts of several, and where
 their acts are tested.
@@ -94,6 +96,7 @@ OTHERS: Mapping[str, str] = {
     "iys daily fetch": "a worker fetches what İYS shows anyway, sooner",
     "iys sweep status": READS,
     "iys counts": READS,
+    "iys push status": READS,
     "deadlines show": READS,
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
@@ -134,3 +137,12 @@ def _inside(group: click.Command, *words: str) -> Iterator[tuple[str, click.Comm
             yield from _inside(command, *words, name)
         else:
             yield " ".join((*words, name)), command
+    yield from _within(typer.main.get_command(app), "")
+
+
+def _within(group: click.Command, words: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in getattr(group, "commands").items():  # noqa: B009  # of groups only
+        if hasattr(command, "commands"):
+            yield from _within(command, f"{words}{name} ")
+        else:
+            yield f"{words}{name}", command

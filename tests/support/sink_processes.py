@@ -37,6 +37,8 @@ class SinkProcesses:
     frozen: set[int] = field(default_factory=set)
     ports: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Of each process: for everybody, and for operators."""
+    keeps_ports: bool = False
+    """Whether one that is started again has the ports that it had."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """What else is set for them."""
     environments: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
@@ -110,7 +112,9 @@ class SinkProcesses:
                 process.wait(timeout=10)
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
-        self.ports[number] = port, operations_port = free_port(), free_port()
+        if not (self.keeps_ports and number in self.ports):
+            self.ports[number] = free_port(), free_port()
+        port, operations_port = self.ports[number]
         ours = {
             "KAFKA_BOOTSTRAP_SERVERS": self.settings.bootstrap_servers,
             "IZIN_TOPIC_PREFIX": self.settings.topic_prefix,

@@ -1,4 +1,6 @@
-"""``izin iys``: opt-outs that a brake holds back from İYS, and İYS's register beside the ledger."""
+"""``izin iys``: opt-outs that a brake holds back from İYS, its register beside ours, and where it
+pushes.
+"""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -10,6 +12,7 @@ from izin.consent.errors import SourceError
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.brands.lookup import registered_brand
 from izin.console.daily.command import app as daily
+from izin.console.push.command import app as push
 from izin.console.sweep import command as sweep
 from izin.console.sweep.counts import counts
 from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, filled
@@ -30,7 +33,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET) that are held back from İYS, and compare its register.\n\n"
+    help="Decide about opt-outs (RET) that are held back from İYS, compare its register with ours, "
+    "and see where it pushes.\n\n"
     "Where one source opts out more recipients of a brand than its customer allows (izin customers "
     "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
     "decides, or a day before they are due.",
@@ -40,6 +44,7 @@ app = typer.Typer(
 app.add_typer(daily, name="daily")
 app.add_typer(sweep.app, name="sweep")
 app.command()(counts)
+app.add_typer(push, name="push")
 
 SourceOption = Annotated[
     str | None,

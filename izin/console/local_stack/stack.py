@@ -222,6 +222,7 @@ class LocalStack:
             "IYS_RESULT_DELAY": _iso(self.delays.result),
             "IYS_HIDDEN_WINDOW": _iso(self.delays.hidden),
             "IZIN_PULL_INTERVAL": _iso(self.delays.pull),
+            "IZIN_PULL_REQUESTS_PER_SECOND": "5",
             "IZIN_PUSH_URL": f"{self.url('sink')}/iys/push",
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": self._credentials.push_password,

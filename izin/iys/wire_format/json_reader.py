@@ -23,6 +23,9 @@ T = TypeVar("T")
 TURKISH_TIME: Final = timezone(timedelta(hours=3), "TRT")
 _FORMAT: Final = "%Y-%m-%d %H:%M:%S"
 _DIGITS: Final = 18
+_NAME_FIELD: Final = "citizenname"
+"""``citizenName``, folded."""
+_DEEPEST: Final = 16
 
 
 # The items of a batch share few dates; formatting each would be half of the work.
@@ -203,7 +206,7 @@ class UnreadableItem(NamedTuple):
     """An item of a list that cannot be read, as İYS wrote it; its neighbours are read."""
 
     raw: bytes
-    """Its JSON."""
+    """Its JSON, without the names of citizens: they are personal data that nobody needs."""
     error: str
 
 
@@ -220,8 +223,27 @@ def read_each(
         try:
             found.append(read(JsonReader(item)))
         except UnreadableError as error:
-            unreadable.append(UnreadableItem(orjson.dumps(item), str(error)))
+            unreadable.append(UnreadableItem(orjson.dumps(_nameless(item)), str(error)))
     return tuple(found), tuple(unreadable)
+
+
+def _nameless(value: object, depth: int = 0) -> object:
+    """Return ``value`` without the names of citizens; what lies deeper than in any item of İYS is
+    left out.
+    """
+    match value:
+        case list() | dict() if depth == _DEEPEST:
+            return None
+        case list():
+            return [_nameless(item, depth + 1) for item in value]
+        case dict():
+            return {
+                key: _nameless(item, depth + 1)
+                for key, item in value.items()
+                if _folded(key) != _NAME_FIELD
+            }
+        case _:
+            return value
 
 
 def lower_case_email(recipient: str) -> str:

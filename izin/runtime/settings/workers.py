@@ -34,9 +34,21 @@ class SinkSettings(SettingsGroup):
     push_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_PASSWORD")
     """Random and long: the ledger has a salted hash of it. After a change it is registered anew at
     İYS; old and new are accepted meanwhile."""
+    push_old_password: SecretStr | None = Field(None, validation_alias="IZIN_PUSH_OLD_PASSWORD")
+    """The password of the connection that ``izin iys push unregister`` frees; the workers do not
+    use it."""
     push_brands: tuple[int, ...] | None = Field(None, validation_alias="IZIN_PUSH_BRANDS")
     """The brands to register push for (a JSON list); None: every brand."""
-    pull_interval: timedelta = Field(timedelta(minutes=15), validation_alias="IZIN_PULL_INTERVAL")
+    pull_interval: timedelta = Field(
+        timedelta(seconds=30), gt=timedelta(0), validation_alias="IZIN_PULL_INTERVAL"
+    )
+    """How long after it was read to its end a stream of İYS is read again; later where there are
+    more brands than ``IZIN_PULL_REQUESTS_PER_SECOND`` has turns for."""
+    pull_requests_per_second: float = Field(
+        2, gt=0, validation_alias="IZIN_PULL_REQUESTS_PER_SECOND"
+    )
+    """How many of İYS's requests a second pulling may take, for all brands of an account and
+    address together. Each brand has two streams."""
     sweep_share: float = Field(0.2, gt=0, le=1, validation_alias="IZIN_SWEEP_SHARE")
     """The share of ``IYS_REQUESTS_PER_SECOND`` that sweeps take at most. Opt-outs and what is due
     go first, and a sweep gets what they leave."""

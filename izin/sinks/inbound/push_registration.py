@@ -1,30 +1,34 @@
 """Keep our push receiver registered at İYS, with the credentials of the settings.
 
-İYS shows what is registered and not with which credentials, so the ledger has their fingerprints.
-When they have changed, every channel is registered anew: to unregister it would take the former
-password.
+Each channel whose credentials have changed is registered anew: to unregister it would take the
+former password. What İYS no longer shows later is registered again.
 
-After an error that a person must correct, registration is tried again only after a quarter of an
-hour: each failed call counts against our address.
+After an error that a person must correct, a channel is tried again only after a quarter of an hour:
+each failed call counts against our address.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from izin.consent.model import Channel
 from izin.iys.errors import CallError
-from izin.iys.wire_format.account import PushConnection
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.push import BrandCache
-from izin.sinks.inbound.push_credentials import Credentials
-from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.inbound.push_connections import (
+    ChannelConnections,
+    FullChannelError,
+    PushConnections,
+    remedy_of,
+)
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 
 _RETRY = timedelta(seconds=30)
+_FULL = timedelta(minutes=15)
+_AGAIN = timedelta(hours=6)
+"""How often it is looked whether İYS still shows what was registered."""
 _INTERVAL = timedelta(seconds=2)
-_NEVER = datetime.max.replace(tzinfo=UTC)
 
 _log = get_logger(__name__)
 
@@ -35,10 +39,10 @@ class PushRegistrar:
 
     context: OutboundContext
     brands: BrandCache
-    url: str
-    credentials: Credentials
+    connections: PushConnections
     only: tuple[int, ...] | None
-    _not_before: dict[int, datetime] = field(default_factory=dict)
+    _not_before: dict[tuple[int, Channel], datetime] = field(default_factory=dict)
+    _registered: set[tuple[int, Channel]] = field(default_factory=set)
 
     async def run(self) -> None:
         """Register brands as they become known, until cancelled."""
@@ -47,19 +51,25 @@ class PushRegistrar:
             await asyncio.sleep(_INTERVAL.total_seconds())
 
     async def register_due(self) -> None:
-        """Register every brand that is not registered and whose retry is due."""
+        """Register every channel that is not registered and whose retry is due."""
         for brand in await self.brands.refresh():
             now = self.context.clock()
-            if not self._is_ours(brand) or now < self._not_before.get(brand.brand_code, now):
+            due = {
+                channel
+                for channel in Channel
+                if now >= self._not_before.get((brand.brand_code, channel), now)
+            }
+            if not (due and self._is_ours(brand)):
                 continue
             try:
-                await self.register(brand)
+                states = await self.connections.of(brand)
             except CallError as error:
                 _log.warning("push registration failed", brand=brand.brand_code, error=str(error))
-                rest = error.pause(_RETRY)
-                self._not_before[brand.brand_code] = now + rest
-            else:
-                self._not_before[brand.brand_code] = _NEVER
+                self._postpone(brand, due, error.pause(_RETRY))
+                continue
+            for state in states:
+                if state.channel in due:
+                    await self._register(brand, state)
 
     def _is_ours(self, brand: Brand) -> bool:
         lease_owner = self.context.lease_owner
@@ -69,39 +79,28 @@ class PushRegistrar:
             and (self.only is None or brand.brand_code in self.only)
         )
 
-    async def register(self, brand: Brand) -> None:
-        """Register every channel of the brand that is not registered with these credentials yet.
+    async def _register(self, brand: Brand, state: ChannelConnections) -> None:
+        """Register a channel of a brand, unless that was done and İYS still shows it."""
+        place = (brand.brand_code, state.channel)
+        # Where another process has other credentials, each registers its own once only.
+        is_done = state.has_credentials or place in self._registered
+        where = {"brand": brand.brand_code, "channel": str(state.channel)}
+        pause = _AGAIN
+        try:
+            if not (is_done and state.is_established):
+                await self.connections.register(brand, state)
+                _log.info("push registered", **where)
+            self._registered.add(place)
+        except FullChannelError as error:
+            _log.critical("push connections full", **where, remedy=str(error))
+            pause = _FULL
+        except CallError as error:
+            log = _log.warning if error.is_transient else _log.critical
+            log("push registration failed", **where, error=str(error), remedy=remedy_of(error))
+            pause = error.pause(_RETRY)
+        self._postpone(brand, {state.channel}, pause)
 
-        Raises:
-            CallError: İYS does not take it, or does not answer.
-            LedgerUnavailableError: The ledger cannot be reached.
-        """
-        ledger = PushRegistrations(ledger=self.context.ledger, url=self.url)
-        is_current = await ledger.is_registered(brand.brand_code, self.credentials.secret)
-        registered = {
-            Channel(one.type)
-            for one in await self.context.client.push_registrations(brand.path)
-            if one.url == self.url and one.type in set(Channel) and is_registered(one.status)
-        }
-        missing = [one for one in Channel if not is_current or one not in registered]
-        if missing:
-            fingerprint = await ledger.begin(brand.brand_code, self.credentials.secret)
-            await self.context.client.register_push(
-                brand.path,
-                [
-                    PushConnection(
-                        url=self.url,
-                        type=channel,
-                        username=self.credentials.username,
-                        password=self.credentials.password,
-                    )
-                    for channel in missing
-                ],
-            )
-            await ledger.end(brand.brand_code, fingerprint, now=self.context.clock())
-            _log.info("push registered", brand=brand.brand_code, channels=[*map(str, missing)])
-
-
-def is_registered(status: str | None) -> bool:
-    """Return whether ``status`` is İYS's text for an established connection."""
-    return status is not None and status.strip().lower() == "bağlantı oluşturuldu"
+    def _postpone(self, brand: Brand, channels: set[Channel], pause: timedelta) -> None:
+        """Look at channels of a brand again after ``pause``."""
+        not_before = self.context.clock() + pause
+        self._not_before |= {(brand.brand_code, channel): not_before for channel in channels}

@@ -4,6 +4,7 @@ Both streams together say how fresh our knowledge of a brand is; that is publish
 decides by it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,16 +51,17 @@ async def oldest_pull(connection: Connection, brand_code: int) -> datetime | Non
     return found if row["streams"] == len(Stream) else None
 
 
-def freshness(
+def freshness(  # noqa: PLR0913 - of what, and until when
     messages: TopicMessages,
     brand: Brand,
+    channels: Iterable[Channel],
     last_pulled_at: datetime,
     *,
     hidden: timedelta,
     now: datetime,
 ) -> list[Message]:
-    """Return the messages, one for each channel, that both streams of ``brand`` were read at
-    ``last_pulled_at``; İYS's pull hides what is more recent than ``hidden``.
+    """Return the messages, one for each of ``channels``, that both streams of ``brand`` were read
+    at ``last_pulled_at``; İYS's pull hides what is more recent than ``hidden``.
     """
     topic = messages.topics.freshness
     return [
@@ -77,5 +79,5 @@ def freshness(
             f"{key}/{last_pulled_at.timestamp()}",
             now,
         )
-        for channel in Channel
+        for channel in channels
     ]

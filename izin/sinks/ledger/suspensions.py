@@ -130,17 +130,22 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
         },
     )
     resumed = await found.fetchall()
-    restored = {row["brand_code"] for row in resumed if row["channel"] != EVERY}
-    if restored:
-        await _restart_pull(connection, restored)
+    await _restart_pull(connection, [row for row in resumed if row["channel"] != EVERY])
     return resumed
 
 
-async def _restart_pull(connection: Connection, brand_codes: Collection[int]) -> None:
-    """Have the streams of brands pulled from the start of İYS's window: while the right to one
-    channel was lost, its pages left out the movements of that channel.
+async def _restart_pull(connection: Connection, restored: Iterable[DictRow]) -> None:
+    """Have the streams of brands pulled from the start of İYS's window: since the right to one of
+    these channels was lost, pages left out the movements of that channel. If that is longer ago
+    than the window, the pull finds the gap.
     """
-    await connection.execute(_CURSORS["restart"], {"brand_codes": list(brand_codes)})
+    since: dict[int, datetime] = {}
+    for row in restored:
+        code = row["brand_code"]
+        since[code] = min(row["since"], since.get(code, row["since"]))
+    for code, unread_since in since.items():
+        values = {"brand_code": code, "unread_since": unread_since}
+        await connection.execute(_CURSORS["restart"], values)
 
 
 async def is_suspended_by_operator(
@@ -158,10 +163,10 @@ def rights(found: Iterable[Suspension]) -> tuple[Channel, ...]:
     return tuple(channel for channel in Channel if channel not in lost)
 
 
-async def _rights(connection: Connection, brand_code: int) -> list[str]:
+async def rights_of(connection: Connection, brand_code: int) -> tuple[Channel, ...]:
+    """Return the channels that the brand has a right to: those that no suspension closes."""
     rows = await (await connection.execute(_SQL["all"])).fetchall()
-    found = [Suspension(**row) for row in rows if row["brand_code"] == brand_code]
-    return [str(channel) for channel in rights(found)]
+    return rights(Suspension(**row) for row in rows if row["brand_code"] == brand_code)
 
 
 async def set_rights(
@@ -177,22 +182,22 @@ async def set_rights(
         owner = await (await connection.execute(_SQL["lock-brand"], scope)).fetchone()
         if owner is None:
             return
-        before = await _rights(connection, brand_code)
+        before = await rights_of(connection, brand_code)
         values = {**scope, "channels": revoked, "code": NO_RIGHT, "reason": reason, "now": now}
         await connection.execute(_SQL["revoke-right"], values)
-        await connection.execute(
+        restored = await connection.execute(
             _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
+        await _restart_pull(connection, await restored.fetchall())
         change = act(
             "change rights",
             brand_key(brand_code),
             by=by,
             now=now,
-            before={"rights": before},
-            after={"rights": await _rights(connection, brand_code)},
+            before={"rights": [*map(str, before)]},
+            after={"rights": [*map(str, await rights_of(connection, brand_code))]},
             customer_id=owner["customer_id"],
         )
         await append.append(connection, [change], now=now)
-        await _restart_pull(connection, [brand_code])
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")

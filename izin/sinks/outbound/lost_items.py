@@ -19,8 +19,8 @@ from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling

@@ -20,8 +20,8 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.fairness import FairShares, Lane
+from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender
-from izin.sinks.outbound.status_query import StatusQuerier
 from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Submission

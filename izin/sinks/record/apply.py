@@ -168,8 +168,9 @@ def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> boo
 def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     """Return the row after ``observation``; an older one changes nothing.
 
-    Details of an observation that was known without them are filled in. An ONAY that İYS dates in
-    the future counts from when it was observed: else it would outrank every later RET.
+    Details of an observation that was known without them are filled in, and so is the RET of which
+    a query has shown only that it is no ONAY. An ONAY that İYS dates in the future counts from when
+    it was observed: else it would outrank every later RET.
     """
     seen_at, known_at = observation.verified_at, row.registered_at or _NEVER
     if seen_at is None:
@@ -184,7 +185,8 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     stands = observation.verified_by == "status" and seen_at is not None and seen_at >= known_at
     if queried and (observation.is_answer or stands):
         known_at = observation.creation_date
-    fills_in = queried and detailed and row.registered == observation.value
+    is_explained = observation.value is Registered.RET and row.registered == Registered.NOT_ONAY
+    fills_in = queried and detailed and (row.registered == observation.value or is_explained)
     if observation.creation_date < known_at and not fills_in:
         return row
     tie = observation.creation_date == known_at and row.registered != observation.value
@@ -194,9 +196,14 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     is_known_ret = observation.value is Registered.NOT_ONAY and row.registered == Registered.RET
     if is_known_ret or (not detailed and row.registered == observation.value):
         return row.replace(verified_at=observation.verified_at, verified_by=observation.verified_by)
+    # The instant of a query is later than the record that it showed: kept, it would make an opt-in
+    # of a citizen newer than an opt-out of ours between both. Of an opt-out it keeps older opt-ins
+    # away.
+    is_dated = fills_in and observation.value is Registered.ONAY
+    at = observation.creation_date if is_dated else max(known_at, observation.creation_date)
     return row.replace(
         registered=str(observation.value),
-        registered_at=max(known_at, observation.creation_date),
+        registered_at=at,
         registered_consent_date=observation.consent_date,
         registered_source=observation.source,
         registered_transaction_id=observation.transaction_id,

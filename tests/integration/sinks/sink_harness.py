@@ -35,11 +35,11 @@ from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries.status_query import StatusQuerier
+from izin.sinks.outbound.queries.swept_query import SweptQuerier
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
-from izin.sinks.outbound.status_query import StatusQuerier
-from izin.sinks.outbound.swept_query import SweptQuerier
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.lease import LeaseOwner
@@ -205,6 +205,16 @@ class SinkHarness:
             wait=timedelta(seconds=0.2),
         )
 
+    def puller(self, topic: InMemoryTopic, *, interval: timedelta = timedelta(0)) -> Puller:
+        """Return a puller that publishes to ``topic``."""
+        return Puller(
+            context=self.context,
+            publisher=topic,  # type: ignore[arg-type]  # keeps what it would publish
+            interval=interval,
+            hidden=HIDDEN,
+            requests_per_second=100,
+        )
+
     def become(self, account: str | None, address: str | None) -> None:
         """Let these sinks be those of an account, behind an address."""
         owner = replace(self.context.lease_owner, account=account, address=address)
@@ -326,10 +336,10 @@ class SinkHarness:
         """Pull streams, two seconds later; return the events that are published."""
         self.advance(A_SECOND * 2)  # İYS shows what is a second old
         topic = InMemoryTopic()
-        puller = Puller(context=self.context, publisher=topic, interval=timedelta(0), hidden=HIDDEN)  # type: ignore[arg-type]
-        brand = await self.brand()
+        puller, brand = self.puller(topic), await self.brand()
         for stream in streams or tuple(Stream):
-            await puller.pull_stream(brand, stream, force=True)
+            while await puller.pull_page(brand, stream):
+                pass
         lost = self.settings.topics.dead_letters.name
         self.dead_letters += [
             self.codec.decode("DeadLetter", one.value)

@@ -189,40 +189,18 @@ async def test_pull_publishes_movements_of_citizens_only(
             publisher=publisher,
             interval=timedelta(0),
             hidden=timedelta(0),
+            requests_per_second=100,
         )
         brand = await harness.brand()
         harness.iys.advance(2)
-        assert await puller.pull_stream(brand, Stream.IYS, force=True)
-        assert await puller.pull_stream(brand, Stream.HS, force=True)
+        for stream in Stream:
+            assert await puller.pull_page(brand, stream)
+            assert not await puller.pull_page(brand, stream)
     published = consume(kafka_settings, kafka_settings.topics.express.name, "ConsentEvent", 1)
     assert [(one["status"], one["origin"]) for one in published] == [("RET", "iys")]
     assert await harness.columns("registered", "may_send") == ("RET", False)
     rows = await harness.ledger.fetch("SELECT stream, after FROM stream_cursors ORDER BY stream")
     assert all(row["after"] for row in rows)
-
-
-async def test_refused_pull_waits_for_its_interval(
-    harness: SinkHarness, kafka_settings: KafkaSettings
-):
-    """A closed subscription needs a person, and each call counts against the address. Other
-    failures are retried at once.
-    """
-    turn = timedelta(minutes=15)
-    await harness.brand()
-    async with Publisher(kafka_settings) as publisher:
-        puller = Puller(
-            context=harness.context, publisher=publisher, interval=turn, hidden=timedelta(0)
-        )
-        harness.iys.inject_fault("changes", status=503, times=2)
-        await puller.pull()
-        harness.iys.inject_fault("changes", status=403, code="H521", times=2)
-        await puller.pull()
-        assert harness.iys.calls("changes") == 4
-        await puller.pull()
-        assert harness.iys.calls("changes") == 4
-        harness.advance(turn)
-        await puller.pull()
-        assert harness.iys.calls("changes") == 6
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.refused_query import parts
+from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.record.brand import Brand
 
 _TRIES = 3

@@ -17,8 +17,8 @@ from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.sweep import cursor
 from izin.sinks.ledger.sweep.sweeps import Sweep, SweepCounts
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries import status_answer
 from izin.sinks.record import apply
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, to_sweep_query

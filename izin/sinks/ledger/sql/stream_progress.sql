@@ -1,6 +1,17 @@
+-- name: next
+-- The stream that is due first, of the active brands that this account and address serve: the one that was not read for
+-- longest, or with behind_first one whose last page was not the last, if there is one.
+SELECT {brand:b}, s.stream, c.next_at
+FROM brands AS b CROSS JOIN unnest(%(streams)s::text[]) AS s (stream)
+    LEFT JOIN stream_cursors AS c ON c.brand_code = b.brand_code AND c.stream = s.stream
+WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+ORDER BY %(behind_first)s AND coalesce(c.next_at <= c.last_attempt_at, false) DESC, c.next_at NULLS FIRST,
+    b.brand_code, s.stream
+LIMIT 1
+
 -- name: read
 -- How far a stream of a brand has been pulled.
-SELECT after, last_attempt_at, last_pulled_at FROM stream_cursors
+SELECT after, last_pulled_at, restarts FROM stream_cursors
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: begin
@@ -8,12 +19,19 @@ WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 INSERT INTO stream_cursors (brand_code, stream) VALUES (%(brand_code)s, %(stream)s) ON CONFLICT DO NOTHING
 
 -- name: advance
--- Compare and set; no row: another process has pulled the same page. last_pulled_at moves where the stream was read to
--- its end.
-UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s,
+-- Compare and set; no row: another process has pulled the same page, or the stream was begun again. last_pulled_at moves
+-- where the stream was read to its end.
+UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s, next_at = %(next_at)s,
     last_pulled_at = CASE WHEN %(is_end)s THEN %(now)s ELSE last_pulled_at END
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
+    AND restarts = %(restarts)s
 RETURNING stream
+
+-- name: postpone
+-- Read a stream later, after a failure; where its cursor was refused, from the start of the window.
+UPDATE stream_cursors SET last_attempt_at = %(now)s, next_at = %(next_at)s,
+    after = CASE WHEN %(give_up)s THEN NULL ELSE after END
+WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: oldest-pull
 -- How many streams of a brand were ever read to their end, and when the one was that was not for longest.
@@ -21,8 +39,11 @@ SELECT count(last_pulled_at) AS streams, min(last_pulled_at) AS last_pulled_at F
 WHERE brand_code = %(brand_code)s
 
 -- name: restart
--- Pull the streams of brands from the start of the window again; what is known changes nothing.
-UPDATE stream_cursors SET after = NULL, last_attempt_at = NULL WHERE brand_code = ANY(%(brand_codes)s)
+-- Pull the streams of a brand from the start of the window again; what is known changes nothing. Since an instant one of
+-- its channels could not be read, so that the streams were last read to their end before it.
+UPDATE stream_cursors SET after = NULL, next_at = NULL, restarts = restarts + 1,
+    last_pulled_at = CASE WHEN last_pulled_at > %(unread_since)s THEN %(unread_since)s ELSE last_pulled_at END
+WHERE brand_code = %(brand_code)s
 
 -- name: last-pulled
 -- When the streams of active brands were last read to their end; where never, since when they have been pulled.

@@ -88,6 +88,7 @@ WHERE suspensions.recheck_at IS NOT NULL
 -- An operator declares that the brand may write these channels.
 DELETE FROM suspensions
 WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NULL
+RETURNING brand_code, since
 
 -- name: all
 -- Every suspension.

@@ -10,19 +10,35 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
+from izin.consent.model import Channel
+from izin.iys.wire_format.account import PushConnection
 from izin.local import free_port
 from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push import BrandCache, PushReceiver
+from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.server import SinkServer, listeners
-from tests.integration.sinks.sink_harness import InMemoryTopic, SinkHarness, a_phone, until
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    InMemoryTopic,
+    SinkHarness,
+    a_phone,
+    until,
+)
 
 pytestmark = pytest.mark.database
 
 DAY = timedelta(days=1)
+
+
+def url_of(port: int) -> str:
+    """Return the URL of the receiver on a port."""
+    return f"http://127.0.0.1:{port}/iys/push"
 
 
 class Worker:
@@ -34,12 +50,14 @@ class Worker:
         self.port = port
         self.topic = InMemoryTopic()
         self.metrics = Metrics()
-        self.registrar = PushRegistrar(
-            context=harness.context,
-            brands=brands,
-            url=f"http://127.0.0.1:{port}/iys/push",
+        self.connections = PushConnections(
+            client=harness.context.client,
+            registrations=PushRegistrations(ledger=harness.ledger, url=url_of(port)),
             credentials=credentials,
-            only=None,
+            clock=harness.clock,
+        )
+        self.registrar = PushRegistrar(
+            context=harness.context, brands=brands, connections=self.connections, only=None
         )
         self.receiver = PushReceiver(
             credentials=AcceptedCredentials(credentials, harness.ledger, clock=harness.clock),
@@ -71,10 +89,24 @@ class Worker:
                 stopping.set()
                 await running
 
+    def connection(self, channel: Channel) -> PushConnection:
+        """Return its connection for a channel."""
+        credentials = self.connections.credentials
+        return PushConnection(
+            url=url_of(self.port),
+            type=channel,
+            username=credentials.username,
+            password=credentials.password,
+        )
+
+    async def register(self, channel: Channel) -> None:
+        """Register it for a channel of our brand, as a team would that has no ledger of ours."""
+        await self.connections.client.register_push(ACTIVE.path, [self.connection(channel)])
+
     async def push(self, password: str) -> int:
         """Push nothing with a password, and return the status."""
         async with httpx.AsyncClient(trust_env=False) as client:
-            url = f"http://127.0.0.1:{self.port}/iys/push"
+            url = url_of(self.port)
             reply = await client.post(url, json={"list": []}, auth=("iys", password))
         return reply.status_code
 
@@ -90,6 +122,7 @@ async def test_changed_password_is_registered_anew(harness: SinkHarness):
     before = Worker(harness, port, "old-fake-password")
     async with before.serving():
         await before.registrar.register_due()
+        assert before.topic.messages == [], "İYS's test payload is acknowledged, and not published"
         harness.iys.citizen("RET", a_phone(1))
         await until(lambda: before.topic.messages)
     registered = harness.iys.calls("pushRegister")
@@ -98,10 +131,10 @@ async def test_changed_password_is_registered_anew(harness: SinkHarness):
         await after.registrar.register_due()
         harness.iys.citizen("RET", a_phone(2))
         await until(lambda: after.topic.messages)
-        assert harness.iys.calls("pushRegister") == registered + 1
+        assert harness.iys.calls("pushRegister") == registered + 3
         restarted = Worker(harness, port, "new-fake-password")
         await restarted.registrar.register_due()
-        assert harness.iys.calls("pushRegister") == registered + 1
+        assert harness.iys.calls("pushRegister") == registered + 3
 
 
 async def test_old_and_new_password_are_accepted_meanwhile(harness: SinkHarness):
@@ -114,9 +147,10 @@ async def test_old_and_new_password_are_accepted_meanwhile(harness: SinkHarness)
         harness.iys.inject_fault("pushRegister", status=503, times=1)
         await new.registrar.register_due()
         assert await old.push("new-fake-password") == 200
-        harness.advance(timedelta(minutes=1))
+        harness.advance(DAY + timedelta(minutes=1))
+        assert await old.push("old-fake-password") == 200, "İYS has it for one channel still"
         await new.registrar.register_due()
-        assert harness.iys.calls("pushRegister") == 3
+        assert harness.iys.calls("pushRegister") == 7
     async with new.serving():
         assert await new.push("old-fake-password") == 200
         assert await new.push("no-password-of-ours") == 401
@@ -145,7 +179,7 @@ async def test_pushes_with_a_wrong_password_are_counted_and_alerted(harness: Sin
             for _ in range(5):
                 assert await worker.push("no-password-of-ours") == 401
             async with httpx.AsyncClient(trust_env=False) as client:
-                url = f"http://127.0.0.1:{worker.port}/iys/push"
+                url = url_of(worker.port)
                 assert (await client.post(url, json={"list": []})).status_code == 401
             harness.advance(timedelta(hours=2))
             assert await worker.push("no-password-of-ours") == 401
@@ -156,3 +190,53 @@ async def test_pushes_with_a_wrong_password_are_counted_and_alerted(harness: Sin
         ("pushes refused", 5),
     ]
     assert "remedy" in alerts[0]
+
+
+async def test_channel_that_others_have_costs_no_other_channel(
+    harness: SinkHarness, logged: list[EventDict]
+):
+    """Two older receivers have one of its channels: the others are registered, and it is said."""
+    older = [Worker(harness, free_port(), f"fake-password-{number}") for number in range(2)]
+    ours = Worker(harness, free_port(), "our-fake-password")
+    async with older[0].serving(), older[1].serving(), ours.serving():
+        for one in older:
+            await one.register(Channel.MESAJ)
+        before = harness.iys.calls("pushRegister")
+        await ours.registrar.register_due()
+        await ours.registrar.register_due()
+        assert harness.iys.calls("pushRegister") == before + 2
+    (alert,) = [one for one in logged if one["log_level"] == "critical"]
+    assert (alert["event"], alert["channel"]) == ("push connections full", "MESAJ")
+    for one in older:
+        assert url_of(one.port) in alert["remedy"]
+
+
+async def test_connection_that_iys_lost_is_registered_again(harness: SinkHarness):
+    """Pull brings what was not pushed meanwhile; nothing is called while İYS shows it."""
+    worker = Worker(harness, free_port(), "fake-password")
+    async with worker.serving():
+        await worker.registrar.register_due()
+        harness.advance(timedelta(hours=7))
+        await worker.registrar.register_due()
+        assert harness.iys.calls("pushRegister") == 3
+        brand = await harness.brand()
+        (state, *_) = await worker.connections.of(brand)
+        await harness.context.client.unregister_push(brand.path, worker.connection(state.channel))
+        harness.advance(timedelta(hours=7))
+        await worker.registrar.register_due()
+        assert harness.iys.calls("pushRegister") == 4
+
+
+async def test_registration_that_iys_refuses_says_what_to_do(
+    harness: SinkHarness, logged: list[EventDict]
+):
+    """İYS's support must have enabled push, or nobody needs do anything; not again at once."""
+    worker = Worker(harness, free_port(), "fake-password")
+    for status, code in ((400, "H530"), (400, "H530"), (500, "H412")):
+        harness.iys.inject_fault("pushRegister", status=status, code=code)
+    for _ in range(2):
+        await worker.registrar.register_due()
+    found = [one for one in logged if one["event"] == "push registration failed"]
+    assert [one["channel"] for one in found] == [str(one) for one in Channel]
+    assert [one["log_level"] for one in found] == ["critical", "critical", "warning"]
+    assert ["support" in one["remedy"] for one in found] == [True, True, False]

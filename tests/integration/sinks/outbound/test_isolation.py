@@ -11,7 +11,6 @@ from izin.consent.next_action import Action
 from izin.iys.wire_format.consents import RegisterRecord
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.pull import Puller
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.state_change import first_row
@@ -36,12 +35,7 @@ async def test_brand_of_another_address_of_the_account_is_pulled(harness: SinkHa
     """A worker does not wait for the lock of another address of the same account."""
     await harness.brand(replace(ACTIVE, egress_address="two"))
     harness.become("ada", "two")
-    puller = Puller(
-        context=harness.context,
-        publisher=InMemoryTopic(),  # type: ignore[arg-type]
-        interval=timedelta(seconds=1),
-        hidden=timedelta(0),
-    )
+    puller = harness.puller(InMemoryTopic(), interval=A_SECOND)
     other = replace(harness.context.lease_owner, address="one")
     async with sole(harness.ledger, other.sole("pull")):
         task = asyncio.create_task(puller.run(SinkSettings().poll_interval))

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from izin.consent.next_action import Action
-from izin.sinks.outbound.status_query import SINGLES
+from izin.sinks.outbound.queries.status_query import SINGLES
 from izin.sinks.record.consent_row import READ_BACK, is_read_back
 from tests.integration.sinks.sink_harness import OTHER, TOPIC, SinkHarness, a_phone, onay, ret
 

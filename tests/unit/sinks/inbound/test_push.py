@@ -6,8 +6,8 @@ from typing import NoReturn, cast
 import pytest
 from pydantic import SecretStr
 
+from izin.sinks.inbound.push_connections import is_established
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
-from izin.sinks.inbound.push_registration import is_registered
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import LedgerUnavailableError
 from tests.support.builders import NOON
@@ -50,6 +50,6 @@ async def test_push_with_right_credentials_is_admitted():
 
 def test_stands_reads_the_answer_of_a_made_connection():
     """İYS's two sentences differ by one syllable."""
-    assert is_registered("Bağlantı Oluşturuldu")
-    assert not is_registered("Bağlantı Oluşturulamadı")
-    assert not is_registered(None)
+    assert is_established("Bağlantı Oluşturuldu")
+    assert not is_established("Bağlantı Oluşturulamadı")
+    assert not is_established(None)

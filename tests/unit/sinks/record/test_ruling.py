@@ -202,15 +202,28 @@ def test_reply_outranks_an_earlier_query():
 
 
 def test_movement_completes_a_queried_value():
-    """The multiple query has no dates; the movement that is pulled later does."""
+    """The multiple query has no dates; the movement that is pulled later does. A citizen's opt-in
+    is then no newer than an opt-out of ours between both, which is sent.
+    """
     asked = apply.observed(
-        an_entry(), shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+        decided(status="RET"),
+        shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses"),
     )
-    after = apply.observed(asked, shown(Registered.ONAY, minutes=1, consent_date=NOON))
-    assert (after.registered_consent_date, after.registered_at) == (
-        NOON,
-        NOON + timedelta(minutes=5),
-    )
+    before = NOON - timedelta(minutes=1)
+    movement = shown(Registered.ONAY, minutes=-1, consent_date=before, source="IYS_WEB")
+    after = apply.observed(asked, movement)
+    assert (after.registered_consent_date, after.registered_at) == (before, before)
+    ruled = ruling.rule_row(after, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (ruled.action, ruled.reason) == ("send", "opt-out")
+
+
+def test_opt_out_explains_an_absence():
+    """The multiple query shows only that it is no opt-in; an opt-in before the query stays away."""
+    absent = shown(Registered.NOT_ONAY, minutes=5, transaction_id=None, verified_by="statuses")
+    after = apply.observed(apply.observed(an_entry(), absent), shown(Registered.RET, minutes=1))
+    assert (after.registered, after.registered_at) == ("RET", NOON + timedelta(minutes=5))
+    assert apply.observed(after, shown(Registered.ONAY, minutes=3)).registered == "RET"
+    assert apply.observed(after, shown(Registered.ONAY, minutes=6)).registered == "ONAY"
 
 
 def test_row_in_flight_keeps_its_state():

@@ -25,10 +25,10 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound import status_answer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries import status_answer
+from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.outbound.read_back import after_queries
-from izin.sinks.outbound.refused_query import parts
 from izin.sinks.record import apply
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand

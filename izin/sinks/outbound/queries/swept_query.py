@@ -12,7 +12,7 @@ from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.status_query import SINGLES, StatusQuerier
+from izin.sinks.outbound.queries.status_query import SINGLES, StatusQuerier
 
 _SQL = statements("claims")
 

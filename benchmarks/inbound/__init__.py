@@ -1,0 +1,1 @@
+"""Figures of what İYS reports to us."""

@@ -1,0 +1,1 @@
+"""``izin iys push``: where İYS pushes the movements of brands, and our receiver among them."""

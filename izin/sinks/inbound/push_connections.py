@@ -1,0 +1,146 @@
+"""The push connections of a brand at İYS: one for each channel, at most two beside each other.
+
+İYS shows what is registered and not with which credentials, so the ledger has their fingerprints.
+Each channel is registered by a call of its own: what is wrong with one must not cost the others. A
+channel that two other receivers have is not tried, for İYS would refuse it and count the call. One
+of theirs is freed only with its own user and password (reference 2.8).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from izin.consent.errors import OurError
+from izin.consent.model import Channel
+from izin.iys.client import IysClient
+from izin.iys.errors import CallError
+from izin.iys.wire_format.account import PushConnection, PushRegistration
+from izin.sinks.inbound.push_credentials import Credentials
+from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.record.brand import Brand
+
+MOST = 2
+"""The most connections of a channel of a brand at İYS."""
+_ENABLE = (
+    "ask İYS's support (API Destek Platformu) whether push is enabled for the brand: only they "
+    "enable it"
+)
+_REMEDIES = {
+    "H191": "İYS waited five seconds for the receiver: see that the URL reaches a sink worker from "
+    "outside, without a firewall or a slow proxy between",
+    "H530": "see that a POST from outside reaches a sink worker, with a certificate that İYS "
+    f"trusts, and gets 401 without user and password; else {_ENABLE}",
+    "H531": "the URL must begin with https://: put TLS before the sink worker",
+    "H353": f"the account has no right to this brand or channel, or no push; {_ENABLE}",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelConnections:
+    """What İYS has registered for one channel of a brand."""
+
+    channel: Channel
+    ours: PushRegistration | None
+    """The one at our URL, established or not; None: there is none."""
+    others: Sequence[PushRegistration]
+    """Established ones at other URLs."""
+    has_credentials: bool
+    """Whether İYS was given our present credentials for it."""
+
+    @property
+    def is_established(self) -> bool:
+        """Whether İYS pushes to our URL."""
+        return self.ours is not None and is_established(self.ours.status)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether İYS would refuse ours, for others have every place."""
+        return not self.is_established and len(self.others) >= MOST
+
+
+class FullChannelError(OurError):
+    """Two other receivers have the places of a channel."""
+
+    def __init__(self, brand_code: int, state: ChannelConnections) -> None:
+        urls = " and ".join(one.url for one in state.others)
+        super().__init__(
+            f"{state.channel} of brand {brand_code} is pushed to {urls}, and İYS allows {MOST}; "
+            f"free one, with its own user and password: izin iys push unregister {brand_code} "
+            f"--type {state.channel} --url URL"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushConnections:
+    """Registers our receiver at İYS, and frees what others have."""
+
+    client: IysClient
+    registrations: PushRegistrations
+    credentials: Credentials
+    clock: Callable[[], datetime]
+
+    async def of(self, brand: Brand) -> tuple[ChannelConnections, ...]:
+        """Return what İYS has registered for each channel of a brand.
+
+        Raises:
+            CallError: İYS does not answer, or gives no right.
+            LedgerUnavailableError: the ledger cannot be reached.
+        """
+        given = await self.registrations.registered(brand.brand_code, self.credentials.secret)
+        found = await self.client.push_registrations(brand.path)
+        return connections_of(found, self.registrations.url, given)
+
+    async def register(self, brand: Brand, state: ChannelConnections) -> None:
+        """Register our receiver for a channel of a brand. İYS calls it before it answers.
+
+        Raises:
+            FullChannelError: other receivers have every place; nothing was sent.
+            CallError: İYS does not take it, or does not answer; see ``remedy_of``.
+            LedgerUnavailableError: the ledger cannot be reached.
+        """
+        code, channel = brand.brand_code, state.channel
+        if state.is_full:
+            raise FullChannelError(code, state)
+        fingerprint = await self.registrations.begin(code, self.credentials.secret)
+        ours = PushConnection(
+            url=self.registrations.url,
+            type=channel,
+            username=self.credentials.username,
+            password=self.credentials.password,
+        )
+        await self.client.register_push(brand.path, [ours])
+        await self.registrations.add(code, channel, fingerprint, now=self.clock())
+
+
+def connections_of(
+    found: Sequence[PushRegistration], url: str, given: frozenset[Channel]
+) -> tuple[ChannelConnections, ...]:
+    """Return what of ``found`` concerns each channel; ours are those at ``url``, and İYS has our
+    credentials of the channels ``given``.
+    """
+    return tuple(
+        ChannelConnections(
+            channel=channel,
+            ours=next((one for one in found if (one.type, one.url) == (channel, url)), None),
+            others=[
+                one
+                for one in found
+                if one.type == channel and one.url != url and is_established(one.status)
+            ],
+            has_credentials=channel in given,
+        )
+        for channel in Channel
+    )
+
+
+def is_established(status: str | None) -> bool:
+    """Return whether ``status`` is İYS's text for an established connection."""
+    return status is not None and status.strip().lower() == "bağlantı oluşturuldu"
+
+
+def remedy_of(error: CallError) -> str:
+    """Return what an operator does about a registration that İYS did not take."""
+    for refusal in error.refusals:
+        if refusal.code in _REMEDIES:
+            return _REMEDIES[refusal.code]
+    return "nothing: it is tried again" if error.is_transient else _ENABLE

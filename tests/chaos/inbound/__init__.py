@@ -1,0 +1,1 @@
+"""Faults under which each movement of a citizen must reach the history, once."""

@@ -1,0 +1,86 @@
+"""The checks of the inbound campaign: each finds what is wrong, and nothing else."""
+
+from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.chaos.inbound.__main__ import report
+from tests.chaos.inbound.verdict import InboundVerdict, RecordedFact, expected_events, judge
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.builders import NOON
+from tests.support.hostile.movements import a_movement
+
+PULLED = RecordedFact(event_id="a", what="pull/IYS/a")
+DAILY = RecordedFact(event_id="a", what="daily/IYS/a")
+APPLIED = RecordedFact(event_id="a", what="Apply")
+STALE = RecordedFact(event_id="a", what="Stale")
+
+
+@pytest.mark.parametrize(
+    ("facts", "missing", "double"),
+    [
+        ([PULLED, APPLIED], [], []),
+        ([PULLED, APPLIED, STALE, DAILY], [], []),
+        ([APPLIED], ["a"], []),
+        ([PULLED], ["a"], []),
+        ([DAILY, APPLIED], ["a"], []),
+        ([PULLED, PULLED, APPLIED], [], ["a"]),
+        ([PULLED, APPLIED, APPLIED], [], ["a"]),
+    ],
+    ids=[
+        "once",
+        "repeated",
+        "not-pulled",
+        "undecided",
+        "file-only",
+        "twice-pulled",
+        "applied-twice",
+    ],
+)
+def test_movement_that_is_missing_or_double_is_found(
+    facts: list[RecordedFact], missing: list[str], double: list[str]
+):
+    """A repetition that was found stale is none: it changed nothing."""
+    found = judge({"a"}, facts, {}, {})
+    assert (found.missing, found.double, found.differing) == (missing, double, [])
+
+
+def test_key_of_which_the_ledger_says_something_else_is_found():
+    """Another status, and one that only one of both has."""
+    found = judge((), (), {"a": "RET", "b": "ONAY", "c": "RET"}, {"a": "RET", "b": "RET"})
+    assert [one.partition(":")[0] for one in found.differing] == ["b", "c"]
+
+
+def test_movements_of_citizens_alone_are_expected():
+    """One event each, however often İYS lists it."""
+    ours = {**a_movement("+905550000001"), "source": "HS_WEB"}
+    rows = [a_movement("+905550000001"), a_movement("+905550000001"), ours]
+    assert len(expected_events(rows, ACTIVE, NOON)) == 1
+
+
+RIGHT = judge({"a"}, [PULLED, APPLIED], {}, {})
+
+
+@pytest.mark.parametrize(
+    ("verdict", "figures", "failures"),
+    [
+        (RIGHT, (0, 0, 0), 0),
+        (judge({"a"}, [], {}, {}), (1, 0, 0), 0),
+        (judge({"a"}, [PULLED, PULLED, APPLIED], {}, {}), (0, 1, 0), 0),
+        (judge({"a"}, [PULLED, APPLIED], {}, {"k": "RET"}), (0, 0, 1), 0),
+        (replace(RIGHT, failed=["sink-0 ended"]), (0, 0, 0), 1),
+        (judge((), (), {}, {}), (0, 0, 0), 1),
+    ],
+    ids=["right", "missing", "double", "differs", "ended", "nobody-acted"],
+)
+def test_campaign_is_short_for_each_fault(
+    verdict: InboundVerdict, figures: tuple[int, ...], failures: int
+):
+    """Also where a process ended by itself, and where nothing happened."""
+    campaign: Any = SimpleNamespace(citizens=1, seed=1, injected=Counter())
+    found = report(campaign, verdict, seconds=1)
+    assert tuple(found.figures.values()) == figures
+    assert len(found.failures) == failures
