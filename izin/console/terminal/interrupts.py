@@ -52,18 +52,14 @@ def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return asyncio.run(work)  # signals come to the main thread alone
-    try:
-        return asyncio.run(_cancelled_by_signals(work))
-    except _SignalledError:
-        raise KeyboardInterrupt from None
+    found = asyncio.run(_unless_cancelled(work))
+    if found is None:
+        raise KeyboardInterrupt
+    return found[0]
 
 
-class _SignalledError(Exception):
-    """A signal has cancelled the work."""
-
-
-async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
-    """Await ``work``; raises _SignalledError where a signal has cancelled it."""
+async def _unless_cancelled(work: Coroutine[Any, Any, T]) -> tuple[T] | None:
+    """Return the result of ``work``; None where a signal has cancelled it."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
     signalled = False
 
@@ -79,10 +75,10 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
     for number in _NUMBERS:
         loop.add_signal_handler(number, interrupt)
     try:
-        return await task
+        return (await task,)
     except asyncio.CancelledError:
         if signalled:
-            raise _SignalledError from None
+            return None
         raise
     finally:
         for number, handler in zip(_NUMBERS, before, strict=True):
