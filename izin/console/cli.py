@@ -33,7 +33,11 @@ def izin() -> None:
     """Print help where no command is given."""
     if not structlog.is_configured():
         # A command's result is on standard output; logs are beside it, as everywhere.
-        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+        # What goes as it should is no news to a person, who reads the result.
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        )
 
 
 def main() -> None:

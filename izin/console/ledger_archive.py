@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from izin.console.replay.progress import showing
 from izin.console.terminal.arguments import ByOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -21,6 +20,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.progress import showing
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.kafka import codec
@@ -112,7 +112,11 @@ def _print(found: Restorable, done: Restored | None, output: OutputFormat) -> No
     if output is OutputFormat.JSON:
         print_json(facts)
     else:
-        print_rows(output, ("what", "value"), list(facts.items()))
+        rows = [
+            (name, ", ".join(map(str, value)) if isinstance(value, list) else value)
+            for name, value in facts.items()
+        ]
+        print_rows(output, ("what", "value"), rows)
     if done is None:
         say("nothing was changed; add --execute to do it")
     else:

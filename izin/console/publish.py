@@ -99,10 +99,10 @@ def publish(
 ) -> None:
     """Publish one consent (ONAY) or opt-out (RET), and wait until Kafka has it.
 
-    It needs --brand, --type, --recipient, --status and --source. What would keep İYS from
-    registering it is printed beside the result. A dead letter that it corrects is acknowledged,
-    with who did it and the new event's id. Exit code 3 if the input cannot be used, or the dead
-    letter is unknown or corrected already.
+    It needs --brand, --type, --recipient, --status and --source; with --corrects only what the dead
+    letter lacks. What would keep İYS from registering it is printed beside the result. A dead
+    letter that it corrects is acknowledged, with who did it and the new event's id. Exit code 3 if
+    the input cannot be used, or the dead letter is unknown or corrected already.
     """
     fields = {
         Field.BRAND_CODE: "" if brand is None else str(brand),

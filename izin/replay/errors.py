@@ -5,9 +5,8 @@ OurError                    (izin.consent.errors)
 ├── LiveGroupError          processes run that the execution would work against
 ├── InputLostError          what was decided is neither in the topics nor in the history
 ├── UnfinishedDryRunError   a plan is executed whose dry run was stopped
-├── WorkerEndedError        a process of a replay ended before it was done
-├── LostMovementsError      an archive ends before what was anchored
-└── ProcessDiedError        a process of a dry run was ended from outside
+├── ProcessEndedError       a process of a replay ended before it was done
+└── LostMovementsError      an archive ends before what was anchored
 SourceError                 (izin.consent.errors)
 ├── UnreadablePlanError     the file is no plan, or was edited
 ├── OtherPlanError          a dry run would overwrite another plan
@@ -21,6 +20,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from izin.consent.errors import OurError, SourceError
+
+_NAMED = 3
+"""So many changes are named: of many partitions each may have moved."""
 
 
 class UnreadablePlanError(SourceError):
@@ -52,7 +54,12 @@ class PlanMovedError(OurError):
     """Something that a plan relies on has changed since it was made; nothing was executed."""
 
     def __init__(self, moved: Sequence[str]) -> None:
-        super().__init__(f"since the plan was made: {'; '.join(moved)}; plan the replay again")
+        what = "; ".join(moved[:_NAMED])
+        more = f"; and {len(moved) - _NAMED} more" if len(moved) > _NAMED else ""
+        super().__init__(
+            f"since the plan was made: {what}{more}; plan the replay again, in another file "
+            "(--plan)"
+        )
         self.moved = tuple(moved)
 
 
@@ -91,13 +98,14 @@ class UnfitSelectionError(SourceError):
         super().__init__(f"{target} is rebuilt whole, or of {takes}; leave out other selections")
 
 
-class WorkerEndedError(OurError):
+class ProcessEndedError(OurError):
     """A process of a replay ended before it was done; what is done stays done."""
 
     def __init__(self, code: int) -> None:
         super().__init__(
-            f"a process of the replay ended with exit code {code}; see its output above, and run "
-            "the command again: it goes on where it was"
+            f"a process of the replay ended with exit code {code}: see its output above; without "
+            "any, the system has ended it, perhaps for want of memory. Give the command again, "
+            "with fewer --workers: it goes on where it was"
         )
 
 
@@ -110,14 +118,4 @@ class LostMovementsError(OurError):
             f"rows were recorded after the archive was written: of {len(places)} chains, such as "
             f"shard {shard} up to place {place}; use a later archive, or add --accept-loss: what "
             "the topics have is restored, and the history keeps what it lacks"
-        )
-
-
-class ProcessDiedError(OurError):
-    """A process that read partitions was ended; what is done stays done."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "a process of the dry run was ended, perhaps by the system for want of memory: give "
-            "the command again, with fewer --workers; it goes on where it was"
         )

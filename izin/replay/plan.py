@@ -48,10 +48,10 @@ class Bounds:
         found = []
         for number, start in self.starts.items():
             if now.starts[number] > start:
-                found.append(f"{topic}[{number}] begins at {now.starts[number]}, not {start}")
+                found.append(f"{topic}/{number} begins at {now.starts[number]}, not {start}")
         for number, end in self.ends.items():
             if now.ends[number] < end or (self.stands_still and now.ends[number] != end):
-                found.append(f"{topic}[{number}] ends at {now.ends[number]}, not {end}")
+                found.append(f"{topic}/{number} ends at {now.ends[number]}, not {end}")
         return found
 
 

@@ -106,5 +106,7 @@ def _remedy(connection: KafkaConnection, error: KafkaError) -> str:
                 "is the broker's certificate valid, of this host, and of an authority in "
                 "KAFKA_SSL_CA_FILE?"
             )
+        case KafkaError.UNKNOWN_TOPIC_OR_PART | KafkaError._UNKNOWN_TOPIC:  # noqa: SLF001  # the same
+            return "a topic is missing: izin doctor --fix creates it"
         case _:
             return _ADDRESS

@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 from izin.consent.errors import SourceError
-from izin.console.dead_letters.progress import progress_bars
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
+from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.reading import LetterReader
 from izin.replay.letters.selection import Selection
 from izin.runtime.kafka import codec
@@ -24,7 +24,7 @@ def acknowledge_letters(selection: Selection, *, by: str, reason: str, execute: 
         OurError: Kafka or the ledger cannot be reached.
     """
     settings = kafka_settings()
-    with progress_bars() as begin:
+    with showing_steps() as begin:
         progress = begin("reading dead letters")
         reader = LetterReader(settings, codec(settings))
         meant = [one.place for one, _ in reader.select(selection, progress=progress)]

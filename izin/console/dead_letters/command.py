@@ -9,27 +9,21 @@ import typer
 
 from izin.console.dead_letters.acknowledging import acknowledge_letters
 from izin.console.dead_letters.listing import print_letter, print_list
-from izin.console.dead_letters.options import (
-    BecauseOption,
-    BrandOption,
-    CustomerOption,
-    LettersArgument,
-    OriginOption,
-    SinceOption,
-    SourceOption,
-    UntilOption,
-    narrowed,
-    selected,
-)
+from izin.console.dead_letters.options import filters, meant
 from izin.console.dead_letters.redriving import RedriveOptions, redrive_letters
 from izin.console.terminal.arguments import ByOption, YesOption, duration, filled
+from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
 from izin.replay.letters.selection import Selection
 
 app = typer.Typer()
 
 ReasonOption = Annotated[
-    str, typer.Option(help="What was done about them, or why nothing is.", callback=filled)
+    str,
+    typer.Option(
+        help="Why: what was done about them, or why nothing is; the history keeps it.",
+        callback=filled,
+    ),
 ]
 
 
@@ -50,15 +44,10 @@ def dead_letters(context: typer.Context, *, output: OutputOption = OutputFormat.
 
 
 @app.command("list")
+@takes("chosen", filters)
 def list_(
     *,
-    because: BecauseOption = None,
-    source: SourceOption = None,
-    origin: OriginOption = None,
-    customer: CustomerOption = None,
-    brand: BrandOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
+    chosen: Selection,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
     ] = False,
@@ -73,7 +62,6 @@ def list_(
 
     The JSON also has the original bytes in base64; they are personal data.
     """
-    chosen = selected(because, source, origin, customer, brand, since, until)
     with exit_on_error():
         print_list(chosen, output, waiting=waiting, limit=limit)
 
@@ -100,20 +88,11 @@ def show(
 
 
 @app.command()
+@takes("letters", meant)
 def acknowledge(
-    letters: LettersArgument = None,
     *,
+    letters: Selection,
     reason: ReasonOption,
-    because: BecauseOption = None,
-    source: SourceOption = None,
-    origin: OriginOption = None,
-    customer: CustomerOption = None,
-    brand: BrandOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
-    ] = False,
     by: ByOption,
     yes: YesOption = False,
 ) -> None:
@@ -122,27 +101,16 @@ def acknowledge(
     They stay where they are. Who acknowledged which, and why, is written to the history. Exit code
     3 if a letter that is named does not exist, or is acknowledged already.
     """
-    filters = selected(because, source, origin, customer, brand, since, until)
-    chosen = narrowed(filters, letters, every=every)
     with exit_on_error():
-        acknowledge_letters(chosen, by=by, reason=reason, execute=yes)
+        acknowledge_letters(letters, by=by, reason=reason, execute=yes)
 
 
 @app.command()
+@takes("letters", meant)
 def redrive(
-    letters: LettersArgument = None,
     *,
+    letters: Selection,
     reason: ReasonOption,
-    because: BecauseOption = None,
-    source: SourceOption = None,
-    origin: OriginOption = None,
-    customer: CustomerOption = None,
-    brand: BrandOption = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
-    ] = False,
     again: Annotated[
         bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")
     ] = False,
@@ -178,9 +146,7 @@ def redrive(
     Exit code 1 if letters are left as they are or wait to be decided, 3 if a letter that is named
     does not exist, is acknowledged already, or cannot be redriven.
     """
-    filters = selected(because, source, origin, customer, brand, since, until)
-    chosen = narrowed(filters, letters, every=every)
     options = RedriveOptions(
         by=by, reason=reason, wait=wait, again=again, refused=refused, execute=yes
     )
-    redrive_letters(chosen, options, output)
+    redrive_letters(letters, options, output)

@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from izin.console.dead_letters.letters import statuses, with_statuses
-from izin.console.dead_letters.progress import progress_bars
 from izin.console.dead_letters.views import COLUMNS, as_json, detail, detail_rows, row
 from izin.console.terminal.output import (
     OutputFormat,
@@ -19,6 +18,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.letter import Letter
 from izin.replay.letters.reading import LetterReader, OnProgress
 from izin.replay.letters.selection import Selection
@@ -37,7 +37,7 @@ def print_list(
     Raises OurError where they cannot be read.
     """
     settings = kafka_settings()
-    with progress_bars() as begin:
+    with showing_steps() as begin:
         progress = begin("reading dead letters")
         reader = LetterReader(settings, codec(settings))
         found = _shown(reader, selection, progress, waiting=waiting)

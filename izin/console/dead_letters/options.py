@@ -6,53 +6,44 @@ from typing import Annotated
 import typer
 
 from izin.console.terminal.arguments import instant
+from izin.console.terminal.option_sets import takes
 from izin.replay.letters.selection import Selection
 
-LettersArgument = Annotated[
-    list[str] | None,
-    typer.Argument(help="Which, as izin dead-letters names them: partition/offset."),
-]
-BecauseOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Only those with this reason (undecodable, unknown-schema, refused, poison …) or with "
-        "a violation of this code (H162 …); repeat it for others."
-    ),
-]
-SourceOption = Annotated[
-    list[str] | None, typer.Option(help="Only records of this topic; repeat it for others.")
-]
-OriginOption = Annotated[
-    list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")
-]
-CustomerOption = Annotated[
-    list[str] | None, typer.Option(help="Only events of this customer; repeat it.")
-]
-BrandOption = Annotated[
-    list[int] | None, typer.Option(min=1, help="Only events of this brand; repeat it.")
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=instant,
-        metavar="INSTANT",
-        help="Only records that were published then or later, in Turkish time or with an offset.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
-]
 
-
-def selected(  # noqa: PLR0917  # the options, in their order
-    because: list[str] | None,
-    source: list[str] | None,
-    origin: list[str] | None,
-    customer: list[str] | None,
-    brand: list[int] | None,
-    since: datetime | None,
-    until: datetime | None,
+def filters(
+    *,
+    because: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only those with this reason (undecodable, unknown-schema, refused, poison …) or "
+            "with a violation of this code (H162 …); repeat it for others."
+        ),
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only records of this topic; repeat it for others.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")
+    ] = None,
+    customer: Annotated[
+        list[str] | None, typer.Option(help="Only events of this customer; repeat it.")
+    ] = None,
+    brand: Annotated[
+        list[int] | None, typer.Option(min=1, help="Only events of this brand; repeat it.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=instant,
+            metavar="INSTANT",
+            help="Only records that were published then or later: 2024-01-31T12:00, in Turkish "
+            "time or with an offset.",
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
+    ] = None,
 ) -> Selection:
     """Return the selection of letters by these options."""
     return Selection(
@@ -66,10 +57,23 @@ def selected(  # noqa: PLR0917  # the options, in their order
     )
 
 
-def narrowed(filters: Selection, letters: list[str] | None, *, every: bool) -> Selection:
+@takes("chosen", filters)
+def meant(
+    letters: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="LETTER", help="Which, as izin dead-letters names them: partition/offset."
+        ),
+    ] = None,
+    *,
+    chosen: Selection,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
+    ] = False,
+) -> Selection:
     """Return the letters that are meant: those named, or those of the filters, or every one; it is
     wrong usage to say none of it, or two.
     """
-    if sum((bool(letters), filters.is_filtered, every)) != 1:
+    if sum((bool(letters), chosen.is_filtered, every)) != 1:
         raise typer.BadParameter("name the dead letters, or filter them, or say --all")
-    return Selection(names=frozenset(letters)) if letters else filters
+    return Selection(names=frozenset(letters)) if letters else chosen

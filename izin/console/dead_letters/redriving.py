@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.consent.errors import SourceError
-from izin.console.dead_letters.progress import progress_bars
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -18,6 +17,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.plan import MOST_LETTERS, Planner, RedrivePlan
 from izin.replay.letters.redrive import Redriver, RedriveReport, RedriveStatement
@@ -49,7 +49,7 @@ def redrive_letters(selection: Selection, options: RedriveOptions, output: Outpu
     """Redrive the letters of ``selection``, or say what would become of them; ends with an exit
     code.
     """
-    with exit_on_error(), progress_bars() as begin:
+    with exit_on_error(), showing_steps() as begin:
         settings = kafka_settings()
         secrets = StreamSettings().suppression_secrets
 
@@ -153,6 +153,8 @@ def _print_report(report: RedriveReport, output: OutputFormat) -> None:
         say(f"{len(differences)} letters differ; --output json names them all")
     if not differences and became:
         say(f"{became.total()} dead letters became what the preview said")
+    elif report.kept and not became and not report.waiting:
+        say("nothing was written")
     if report.waiting or report.unsent:
         say(
             f"{len(report.waiting)} wait for the order workers (or, of decisions, the sink), "

@@ -38,6 +38,8 @@ from izin.sinks.record.errors import MigrationError
 from izin.sinks.record.messages import TopicMessages
 
 _ISO = TypeAdapter(timedelta)
+_OF_ALL = ("IZIN_EXTRA_CLOSED_DAYS", "IZIN_SCHEMA_FOLDER")
+"""What commands need as the workers have it: they count terms and read records too."""
 
 
 class LocalStack:
@@ -233,7 +235,8 @@ class LocalStack:
         self.environment_file.touch(mode=0o600)
         # For whoever posts, reads and asks: none of our processes needs them.
         of_clients = {"IZIN_API_KEY": self.api_key, "IZIN_GATE_URL": self.url("gate")}
-        settings = {**self._environment, **of_clients}
+        given = {name: self._environ[name] for name in _OF_ALL if name in self._environ}
+        settings = {**given, **self._environment, **of_clients}
         lines = (f"{name}={shlex.quote(value)}" for name, value in settings.items())
         self.environment_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -37,6 +37,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.replay.errors import OtherPlanError
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(
@@ -132,6 +133,8 @@ def rebuild(
     _print(Plan.read(plan), found, output)
     if found.to_execute:
         say(f"nothing was changed; to do it: izin replay run {plan} --execute")
+    elif not found.left:
+        say("nothing differs")
     exit_if(found.left)
 
 
@@ -161,8 +164,10 @@ def run(
             replay.execute(plan, path, by=by)
         found = replay.summary(plan, path, unmasked=unmasked)
     _print(plan, found, output)
-    if not execute:
+    if found.to_execute and not execute:
         say("the plan holds; add --execute to do it")
+    elif not found.left:
+        say("nothing is left to do")
     exit_if(found.left)
 
 
@@ -190,6 +195,10 @@ def show(
 
 def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
     replay = kind_of(kind, request.target)
+    if request.path.exists():
+        there = Plan.read(request.path)
+        if (there.kind, there.target) != (kind, request.target):
+            raise OtherPlanError(request.path)
     replay.dry_run(request)
     return replay.summary(Plan.read(request.path), request.path, unmasked=unmasked)
 
@@ -215,8 +224,9 @@ def _print(plan: Plan, found: ReplaySummary, output: OutputFormat) -> None:
             about = {"plan": plan.digest, "kind": plan.kind, "target": plan.target}
             print_json({**about, **found.facts, "rows": objects, "left": found.left})
         case OutputFormat.TABLE:
-            rows = [[_text(cell) for cell in row] for row in found.rows]
-            print_rows(output, found.columns, rows)
+            if found.rows:
+                rows = [[_text(cell) for cell in row] for row in found.rows]
+                print_rows(output, found.columns, rows)
             for name, value in found.facts.items():
                 if value == 0:
                     continue

@@ -1,6 +1,7 @@
 """``izin replay``'s rebuild of ``desired-consents``."""
 
 from collections import Counter
+from collections.abc import Iterator
 from hashlib import sha256
 from itertools import chain, islice
 from pathlib import Path
@@ -8,8 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
-from izin.console.replay.progress import showing
 from izin.console.terminal.output import kafka_settings
+from izin.console.terminal.progress import showing
 from izin.replay.order_state import rebuilding, switch
 from izin.replay.order_state.comparison import Change, ChangeKind
 from izin.replay.order_state.planning import Installation, options_of
@@ -148,12 +149,18 @@ def _notes(plan: Plan, found: Counter[str], folder: Path) -> list[str]:
 def _rows(
     results: list[PartitionResult], folder: Path, *, unmasked: bool
 ) -> list[tuple[object, ...]]:
-    """Return the first rows that differ."""
-    changes = chain.from_iterable(read_changes(folder, one) for one in results if one.counts)
+    """Return the first rows that differ, without those that the execution has written."""
+    changes = chain.from_iterable(_left(folder, one) for one in results if one.counts)
     return [
         (_key(one, unmasked=unmasked), one.kind.value, _fields(one))
         for one in islice(changes, _SHOWN)
     ]
+
+
+def _left(folder: Path, result: PartitionResult) -> Iterator[Change]:
+    is_written = switch.written_of(folder, result.partition) is not None
+    changes = read_changes(folder, result)
+    return (one for one in changes if one.kind in _NEXT or not is_written)
 
 
 def _fields(change: Change) -> dict[str, dict[str, object]]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
-from izin.console.replay.progress import showing
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
+from izin.console.terminal.progress import showing
 from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.plan import Plan

@@ -1,14 +1,14 @@
 """``izin replay rebuild permissions``: the topic of permissions, from the rows of the ledger."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
-from izin.console.replay.progress import showing
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
+from izin.console.terminal.progress import showing
 from izin.replay.ledger.permissions import PermissionDifference, PermissionRebuild
 from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
@@ -65,15 +65,29 @@ class PermissionsReplay:
             )
             for one in listed
         ]
-        left = sum(counts.values())
-        notes = [f"{count} {_KINDS[kind]}" for kind, count in sorted(counts.items())]
-        if left > len(listed):
-            notes.append(f"{left - len(listed)} keys more differ than are listed")
+        notes = notes_of(counts, len(listed), is_same=plan.options["rows"] == plan.options["topic"])
         facts = {
             "digest_of_rows": plan.options["rows"],
             "digest_of_topic_when_planned": plan.options["topic"],
         }
-        return ReplaySummary(columns=_COLUMNS, rows=rows, facts=facts, notes=notes, to_execute=left)
+        return ReplaySummary(
+            columns=_COLUMNS, rows=rows, facts=facts, notes=notes, to_execute=sum(counts.values())
+        )
+
+
+def notes_of(counts: Mapping[str, int], listed: int, *, is_same: bool) -> list[str]:
+    """Return what to say of so many keys that differ, by kind, of which some are listed, and of the
+    digests, which are the same or not.
+    """
+    left = sum(counts.values())
+    notes = [f"{count} {_KINDS[kind]}" for kind, count in sorted(counts.items())]
+    if left > listed:
+        notes.append(f"{left - listed} keys more differ than are listed")
+    if not left and not is_same:
+        notes.append(
+            "the digests differ by records of the outbox, which a sink worker publishes (izin sink)"
+        )
+    return notes
 
 
 def _run(

@@ -8,7 +8,13 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import instant, is_key, normalised
+from izin.console.terminal.arguments import (
+    OFFSET_RANGE,
+    instant,
+    is_key,
+    normalised,
+    offset_range,
+)
 from izin.replay.selection import Place, Selection
 
 SinceOption = Annotated[
@@ -46,8 +52,8 @@ OffsetsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--offsets",
-        metavar="TOPIC/PARTITION:FIRST-BEHIND",
-        help="From the offset FIRST to the one before BEHIND of this partition; repeat it.",
+        metavar=OFFSET_RANGE,
+        help="Only these records, as consent-events/3/17-20; repeat it for other partitions.",
     ),
 ]
 
@@ -96,12 +102,5 @@ def _recipients(given: Iterable[str]) -> Iterator[str]:
 
 
 def _offsets(text: str) -> tuple[Place, tuple[int, int]]:
-    place, _, bounds = text.rpartition(":")
-    topic, _, partition = place.rpartition("/")
-    first, _, behind = bounds.partition("-")
-    try:
-        return (topic, int(partition)), (int(first), int(behind))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text} is no range of offsets; write it as TOPIC/PARTITION:FIRST-BEHIND"
-        ) from None
+    place, first, last = offset_range(text)
+    return place, (first, last + 1)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from izin.console.replay.progress import showing
 from izin.console.replay.selection_options import (
     BrandOption,
     CustomerOption,
@@ -31,6 +30,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.progress import showing
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.lists import GivenList

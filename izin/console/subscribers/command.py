@@ -117,7 +117,8 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
                     words = turkish(answer) if isinstance(answer, datetime) else str(answer)
                     grid.add_row(Text(question, "dim"), Text(words))
             out.print(grid)
-            print_rows(output, views.ATTEMPTS, [views.attempt_row(row) for row in attempts])
+            if attempts:
+                print_rows(output, views.ATTEMPTS, [views.attempt_row(row) for row in attempts])
     exit_if(found.state_at(now) != "active")
 
 

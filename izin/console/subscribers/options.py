@@ -10,14 +10,11 @@ from typing import Annotated
 import typer
 
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import instant
+from izin.console.terminal.arguments import OFFSET_RANGE, instant, offset_range
 from izin.sinks.ledger.webhooks.subscriber import WebhookType
 from izin.sinks.webhooks.resends.cursors import OffsetRange
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_RANGE = re.compile(
-    r"(?P<topic>[^/]+)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})-(?P<last>\d{1,18})"
-)
 
 
 def _name(text: str) -> str:
@@ -65,13 +62,8 @@ ParallelOption = Annotated[
 
 
 def _range(text: str) -> OffsetRange:
-    found = _RANGE.fullmatch(text)
-    if found is None or int(found["first"]) > int(found["last"]):
-        raise typer.BadParameter(
-            f"{text} is no range of offsets; write it as consent-opt-outs/3/17-20"
-        )
-    place = found["topic"], int(found["partition"])
-    return OffsetRange(place=place, first=int(found["first"]), last=int(found["last"]))
+    place, first, last = offset_range(text)
+    return OffsetRange(place=place, first=first, last=last)
 
 
 def _one_each(ranges: Sequence[OffsetRange] | None) -> Sequence[OffsetRange]:
@@ -89,7 +81,7 @@ OffsetsOption = Annotated[
         "--offsets",
         parser=_range,
         callback=_one_each,
-        metavar="TOPIC/PARTITION/FIRST-LAST",
+        metavar=OFFSET_RANGE,
         help="Only these records, as consent-opt-outs/3/17-20; repeat it for other partitions.",
     ),
 ]

@@ -30,14 +30,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import resends
 from izin.sinks.webhooks.resends.cursors import ResendPeriod
 
-_ROWS = {
-    "subscriber": "subscriber",
-    "source": "from",
-    "partition": "partition",
-    "type": "type",
-    "events": "events",
-    "overtaken": "overtaken",
-}
+_ROWS = ("subscriber", "source", "partition", "type", "events", "overtaken")
+_SUMS = ("subscriber", "from", "type", "events", "overtaken")
 
 
 def resend(
@@ -63,9 +57,9 @@ def resend(
     Each event says that it is a repetition and keeps its id, and none is sent over something newer:
     of permissions what holds now, of opt-outs (RET) all but those that a newer consent has
     overtaken. Opt-outs that are older than their topic come from the history. Without --execute it
-    only counts, by subscriber, source, partition and type. A process that is killed amid it goes on
-    where it was; izin subscribers show says how far it is. Exit code 3 if there is no subscriber of
-    such a name, one of them reads by itself, or an earlier resend is not done.
+    only counts, by subscriber, source and type, in JSON by partition too. A process that is killed
+    amid it goes on where it was; izin subscribers show says how far it is. Exit code 3 if there is
+    no subscriber of such a name, one of them reads by itself, or an earlier resend is not done.
     """
     listed = file is not None or bool(recipients)
     given = (since, missing, listed, offsets, until, types, brands, channels, origins, execute)
@@ -173,7 +167,11 @@ async def _keys(ledger: Ledger, recipients: Collection[str]) -> frozenset[str]:
 def _print(
     apart: Others, found: Sequence[CountedResend], output: OutputFormat, *, is_ordered: bool
 ) -> None:
-    print_rows(output, _ROWS, [row for one in found for row in one.rows()])
+    match output:
+        case OutputFormat.JSON:
+            print_rows(output, _ROWS, [row for one in found for row in one.rows()])
+        case OutputFormat.TABLE:
+            print_rows(output, _SUMS, [row for one in found for row in one.sums()])
     for remedy in apart.remedies:
         say(remedy)
     for one in found:

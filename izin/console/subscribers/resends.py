@@ -99,6 +99,14 @@ class CountedResend:
             for part in sorted(self.events.keys() | self.overtaken.keys())
         ]
 
+    def sums(self) -> Sequence[tuple[str, str, str, int, int]]:
+        """Return subscriber, source, type, events, overtaken, of all partitions together."""
+        events, overtaken = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+        for _, source, _, type_, count, left_out in self.rows():
+            events[source, type_] += count
+            overtaken[source, type_] += left_out
+        return [(self.plan.name, *part, events[part], overtaken[part]) for part in sorted(events)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResendCounter:

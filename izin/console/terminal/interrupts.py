@@ -2,13 +2,16 @@
 
 import asyncio
 import signal
+import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import typer
 
 from izin.console.terminal.output import ExitCode
+
+T = TypeVar("T")
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
@@ -37,24 +40,32 @@ def exit_on_signals() -> Iterator[None]:
         raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def run_interruptible(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` in an event loop of its own; the first signal cancels it where it waits, and the
-    second ends the process.
+def run_interruptible(work: Coroutine[Any, Any, T]) -> T:
+    """Run ``work`` in an event loop of its own, and return its result; the first signal cancels it
+    where it waits, and the second ends the process.
 
-    Raised as it comes, an interrupt could fall between a coroutine's call and its first step.
+    Raised as it comes, an interrupt could fall between a coroutine's call and its first step, or
+    into the loop itself, which then waits for ever for tasks that it has left.
 
     Raises:
         KeyboardInterrupt: a signal came.
     """
-    if asyncio.run(_is_cancelled(work)):
+    if threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)  # signals come to the main thread alone
+    found = asyncio.run(_unless_cancelled(work))
+    if found is None:
         raise KeyboardInterrupt
+    return found[0]
 
 
-async def _is_cancelled(work: Coroutine[Any, Any, None]) -> bool:
-    """Await ``work``; return whether a signal has cancelled it."""
+async def _unless_cancelled(work: Coroutine[Any, Any, T]) -> tuple[T] | None:
+    """Return the result of ``work``; None where a signal has cancelled it."""
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+    signalled = False
 
     def interrupt() -> None:
+        nonlocal signalled
+        signalled = True
         for number in _NUMBERS:
             loop.remove_signal_handler(number)
         _restore_defaults()
@@ -64,14 +75,15 @@ async def _is_cancelled(work: Coroutine[Any, Any, None]) -> bool:
     for number in _NUMBERS:
         loop.add_signal_handler(number, interrupt)
     try:
-        await task
+        return (await task,)
     except asyncio.CancelledError:
-        return True
+        if signalled:
+            return None
+        raise
     finally:
         for number, handler in zip(_NUMBERS, before, strict=True):
             if loop.remove_signal_handler(number):
                 signal.signal(number, handler)
-    return False
 
 
 def _restore_defaults() -> None:

@@ -1,11 +1,11 @@
 """Access to the ledger for the length of one command."""
 
-import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from izin.console.terminal.interrupts import run_interruptible
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
 
@@ -15,13 +15,17 @@ T = TypeVar("T")
 def run_on_ledger(
     work: Callable[[Ledger], Awaitable[T]], settings: LedgerSettings | None = None
 ) -> T:
-    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result."""
+    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result.
+
+    Raises:
+        KeyboardInterrupt: a signal came; ``work`` was cancelled where it waited.
+    """
 
     async def run() -> T:
         async with open_ledger(settings or LedgerSettings()) as ledger:
             return await work(ledger)
 
-    return asyncio.run(run())
+    return run_interruptible(run())
 
 
 @asynccontextmanager

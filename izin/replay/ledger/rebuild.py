@@ -53,7 +53,7 @@ class LedgerRebuild:
         Raises:
             UnfitSelectionError: it cannot be decided by a key alone.
             LiveGroupError: another rebuild runs.
-            WorkerEndedError: a process ended before it was done.
+            ProcessEndedError: a process ended before it was done.
         """
         if not selection.names_keys:
             raise UnfitSelectionError(f"the {TARGET}", "some recipients, keys or brands")
@@ -92,7 +92,7 @@ class LedgerRebuild:
         Raises:
             LiveGroupError: processes of the sinks run, or another rebuild does.
             PlanMovedError: something that the plan relies on has changed.
-            WorkerEndedError: a process ended before it was done.
+            ProcessEndedError: a process ended before it was done.
         """
         async with self._alone():
             await self.check(plan)

@@ -14,9 +14,9 @@ from datetime import datetime
 from multiprocessing.context import SpawnProcess
 from typing import Self
 
-from izin.replay.errors import WorkerEndedError
 from izin.replay.ledger.fold import ErasedState, HistoryFold, StoredMovement
 from izin.replay.plan import Plan
+from izin.replay.processes import check_processes, ignore_interrupts
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import brands
@@ -112,7 +112,7 @@ async def fill(
     is this process.
 
     Raises:
-        WorkerEndedError: a process ended before it was done; the parts that are done stay.
+        ProcessEndedError: a process ended before it was done; the parts that are done stay.
     """
     done = {row["slice"] for row in await ledger.fetch(_SQL["slices"], {"rebuild": work.rebuild})}
     left = [number for number in range(work.slices) if number not in done]
@@ -144,15 +144,13 @@ async def _wait(
     while any(one.is_alive() for one in processes):
         await asyncio.sleep(_LOOK_EVERY)
         report(await progress(ledger, work))
-        if any(one.exitcode for one in processes):
-            break
-    codes = [one.exitcode for one in processes if one.exitcode]
-    if codes:
-        raise WorkerEndedError(codes[0])
+        check_processes(processes)
+    check_processes(processes)
 
 
 def _run(settings: LedgerSettings, work: ShadowWork, numbers: Sequence[int]) -> None:
     """Fold parts, in a process of its own."""
+    ignore_interrupts()
     asyncio.run(_fold_all(settings, work, numbers))
 
 

@@ -69,7 +69,7 @@ class Correction:
         is_same = event is None or field_names.status_of(event.status) == parsed.status
         if parsed.consent_date is None and not self._is_unread(parsed):
             parsed = replace(parsed, consent_date=self._date() if is_same else None)
-            if parsed.consent_date is None and parsed.status != Status.RET:
+            if parsed.consent_date is None and parsed.status == Status.ONAY:
                 raise UndatedCorrectionError(self.letter.name)
         counts_from_then = parsed.status == Status.RET and is_same
         origin = EventOrigin(

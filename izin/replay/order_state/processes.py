@@ -6,7 +6,6 @@ orphaned by ``kill -9`` of the command ends before the next records that it read
 
 import multiprocessing
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
 
-from izin.replay.errors import ProcessDiedError
 from izin.replay.order_state.planning import Installation
 from izin.replay.plan import Plan
+from izin.replay.processes import check_processes, ignore_interrupts
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings, StreamSettings
@@ -58,7 +57,7 @@ def run_in_processes(  # noqa: PLR0913, PLR0917  # what, of what, in how many
     """Do ``work`` on the partitions ``numbers`` of the plan in ``path``, in ``workers`` processes.
 
     ``report`` gets how many records were read so far. Raises what one of them raises,
-    ProcessDiedError, and KeyboardInterrupt; the processes are ended then.
+    ProcessEndedError, and KeyboardInterrupt; the processes are ended then.
     """
     context = multiprocessing.get_context("spawn")
     counts = context.Array("q", workers)
@@ -83,8 +82,7 @@ def run_in_processes(  # noqa: PLR0913, PLR0917  # what, of what, in how many
                 one.wait(_EVERY)
                 report(sum(counts[:]))
                 # The pool would replace one that died, and wait for its work for ever.
-                if not own <= set(multiprocessing.active_children()):
-                    raise ProcessDiedError
+                check_processes(own)
             one.get()
         report(sum(counts[:]))
 
@@ -101,8 +99,7 @@ def _start(  # noqa: PLR0913, PLR0917  # as they are sent
     places: Any,  # noqa: ANN401  # a queue of numbers
     parent: int,
 ) -> None:
-    # Ctrl-C reaches the whole process group; the command ends its processes itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_interrupts()
     settings = KafkaSettings(**kafka)
     installation = Installation(
         kafka=settings, streams=StreamSettings(**streams), codec=codec(settings)

@@ -76,7 +76,7 @@ def _check_starts(installation: Installation, plan: Plan) -> None:
     """
     settings = installation.kafka
     moved = [
-        f"{lane}[{number}] begins at {start}, not {plan.topics[lane].starts[number]}"
+        f"{lane}/{number} begins at {start}, not {plan.topics[lane].starts[number]}"
         for lane in (settings.topics.events.name, settings.topics.express.name)
         for number, (start, _) in kafka.watermarks(settings, lane).items()
         if start > plan.topics[lane].starts[number]

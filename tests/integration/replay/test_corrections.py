@@ -92,6 +92,16 @@ def test_opt_out_without_a_readable_key_counts_from_its_receipt(
     assert len(causes[1]) == 36
 
 
+def test_correction_of_what_nobody_can_read_names_what_it_lacks(
+    izin: Run, letters: LetterHarness
+) -> None:
+    """Whether it needs a date depends on its status, so that comes first."""
+    event = an_event(recipient=letters.person())
+    (name,) = letters.plant([letters.letter(event, "undecodable", value=b"junk")])
+    done = izin("publish", "--corrects", name, "--by", "ada")
+    assert (done.exit_code, "--status: no status is given" in done.stderr) == (3, True)
+
+
 def test_letter_that_waits_to_be_decided_is_not_written_again(
     izin: Run, letters: LetterHarness
 ) -> None:

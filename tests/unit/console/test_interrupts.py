@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 import pytest
 
-from izin.console.terminal import interrupts
+from izin.console.terminal import interrupts, ledger_session
 from izin.console.terminal.interrupts import raising_on_signals, run_interruptible
+from izin.runtime.settings import LedgerSettings
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -68,3 +72,34 @@ def test_work_without_a_signal_restores_the_handlers() -> None:
     with pytest.raises(ValueError, match="of the work"):
         run_interruptible(work())
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_signal_cancels_work_on_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that was stopped in the midst of its loop would wait for ever for the pool."""
+
+    @asynccontextmanager
+    async def no_ledger(_: object) -> AsyncIterator[None]:
+        yield
+
+    monkeypatch.setattr(ledger_session, "open_ledger", no_ledger)
+    steps: list[str] = []
+
+    async def work(_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        steps.append("went on")
+        await asyncio.Event().wait()
+
+    settings = LedgerSettings.model_validate({"DATABASE_URL": "postgresql://localhost/none"})
+    with raising_on_signals(), pytest.raises(KeyboardInterrupt):
+        ledger_session.run_on_ledger(work, settings)
+    assert steps == ["went on"]
+
+
+def test_work_in_another_thread_has_no_signals() -> None:
+    """They come to the main thread alone."""
+
+    async def work() -> int:
+        return 7
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(run_interruptible, work()).result() == 7

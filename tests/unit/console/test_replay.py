@@ -1,16 +1,22 @@
 """The parts of ``izin replay`` that need no server."""
 
+from pathlib import Path
+
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from izin.consent.errors import SourceError
-from izin.console.replay import progress
+from izin.console.cli import app
 from izin.console.replay.kinds import kind_of
+from izin.console.replay.permissions import notes_of
 from izin.console.replay.selection_options import selection_of
-from izin.replay.errors import EmptySelectionError
+from izin.console.terminal import progress
+from izin.replay.errors import PlanMovedError
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD
 from izin.replay.selection import Selection
 from tests.support.builders import NOON, PHONE, a_key
+from tests.unit.replay.test_order_state import a_plan
 
 NOTHING = {
     "since": None,
@@ -33,7 +39,7 @@ def test_options_make_a_selection() -> None:
             "since": NOON,
             "recipients": ["0555 000 00 01", key],
             "brands": [100001],
-            "offsets": ["consent-events/2:5-9"],
+            "offsets": ["consent-events/2/5-8"],
         }
     )
     assert found == Selection(
@@ -45,13 +51,11 @@ def test_options_make_a_selection() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["consent-events", "consent-events/x:1-2", "consent-events/1:2"])
+@pytest.mark.parametrize("text", ["consent-events", "consent-events/x/1-2", "a/1/2", "a/1/9-2"])
 def test_wrong_range_of_offsets_is_wrong_usage(text: str) -> None:
     """The message has the notation."""
-    with pytest.raises(typer.BadParameter, match="TOPIC/PARTITION:FIRST-BEHIND"):
+    with pytest.raises(typer.BadParameter, match="as consent-opt-outs/3/17-20"):
         selection_of(**NOTHING | {"offsets": [text]})
-    with pytest.raises(EmptySelectionError):
-        selection_of(**NOTHING | {"offsets": ["consent-events/1:9-2"]})
 
 
 def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +85,30 @@ def test_progress_says_rate_and_time_left(
         now = 110.0
         shown(200, 1000)
     assert capsys.readouterr().err == "reading: 200 of 1,000, 20/s, 40 s left\n"
+
+
+def test_plan_of_another_target_is_not_overwritten(tmp_path: Path) -> None:
+    """Nothing is asked of any server before that."""
+    path = tmp_path / "plan.json"
+    a_plan().write(path)
+    before = path.read_bytes()
+    for target in ("ledger", "permissions"):
+        done = CliRunner().invoke(app, ["replay", "rebuild", target, f"--plan={path}"])
+        assert (done.exit_code, "name another file" in done.stderr) == (3, True)
+    assert path.read_bytes() == before
+
+
+def test_error_of_a_moved_plan_names_few_partitions() -> None:
+    """Each partition may have moved."""
+    error = PlanMovedError([f"consent-events/{number} ends at 2, not 1" for number in range(48)])
+    assert "consent-events/2 ends at 2, not 1; and 45 more; plan the replay again" in str(error)
+    assert len(error.moved) == 48
+
+
+def test_digests_that_differ_without_a_key_are_explained() -> None:
+    """What waits in the outbox is no difference, and not in the topic yet."""
+    assert notes_of({}, 0, is_same=True) == []
+    (note,) = notes_of({}, 0, is_same=False)
+    assert "outbox" in note
+    found = notes_of({"missing": 3}, 2, is_same=False)
+    assert [one.split(maxsplit=1)[0] for one in found] == ["3", "1"]

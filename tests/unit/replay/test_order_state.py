@@ -10,7 +10,7 @@ import pytest
 
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import decide
-from izin.replay.errors import ProcessDiedError
+from izin.replay.errors import ProcessEndedError
 from izin.replay.order_state import processes
 from izin.replay.order_state.comparison import Change, ChangeKind, Comparison
 from izin.replay.order_state.decisions import decided_again
@@ -212,5 +212,5 @@ def test_process_that_dies_ends_the_command(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     a_plan().write(path)
     installation = Installation(kafka=KafkaSettings(), streams=StreamSettings(), codec=CODEC)
-    with pytest.raises(ProcessDiedError, match="fewer --workers"):
+    with pytest.raises(ProcessEndedError, match="fewer --workers"):
         processes.run_in_processes(die, installation, path, [0], 1, lambda _: None)

@@ -77,9 +77,9 @@ def test_plan_stands_while_only_inputs_grow() -> None:
 @pytest.mark.parametrize(
     ("now", "moved"),
     [
-        (_with(_plan(), "desired-consents", ends={0: 5}), r"desired-consents\[0\] ends at 5"),
-        (_with(_plan(), "consent-events", ends={0: 8}), r"consent-events\[0\] ends at 8, not 9"),
-        (_with(_plan(), "consent-events", starts={0: 4}), r"consent-events\[0\] begins at 4"),
+        (_with(_plan(), "desired-consents", ends={0: 5}), r"desired-consents/0 ends at 5"),
+        (_with(_plan(), "consent-events", ends={0: 8}), r"consent-events/0 ends at 8, not 9"),
+        (_with(_plan(), "consent-events", starts={0: 4}), r"consent-events/0 begins at 4"),
         (_with(_plan(), "consent-events", topic_id="new"), "consent-events was created again"),
         (_with(_plan(), "consent-events", ends={0: 9, 1: 0}), "2 partitions"),
         (_plan(law_version=99), "the law has version 99"),

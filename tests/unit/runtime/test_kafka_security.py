@@ -94,6 +94,12 @@ def test_unreached_broker_is_reported_with_its_cause() -> None:
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
 
+def test_missing_topic_has_its_own_remedy() -> None:
+    """The broker has answered, so its address is right."""
+    with pytest.raises(BrokerError, match="izin doctor --fix creates it"), broker_errors(PLAIN):
+        raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+
+
 def test_broker_that_is_back_is_reported_by_the_first_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

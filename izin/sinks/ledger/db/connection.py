@@ -264,6 +264,9 @@ def translate(error: psycopg.Error) -> IzinError:
             return LedgerUnavailableError(
                 f"PostgreSQL cannot be reached ({fault}); is it running, and is DATABASE_URL right?"
             )
+        case errors.UndefinedTable() | errors.UndefinedColumn() | errors.UndefinedFunction():
+            fault = f"{fault}: a migration is missing; izin doctor --fix runs it"
+            kind = LedgerFaultError
         case _:
             kind = LedgerFaultError
     return kind(fault)

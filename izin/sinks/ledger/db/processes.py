@@ -106,11 +106,16 @@ async def enter(connection: Connection, owner: str) -> None:
 
 async def _fence(connection: Connection, owner: str, beats: int) -> None:
     forgotten = {"owner": owner, "beats": beats}
-    if await (await connection.execute(_SQL["forget"], forgotten)).fetchone() is not None:
+    if await (await connection.execute(_SQL["forget"], forgotten)).fetchone() is None:
+        return
+    if await end_sessions(connection, owner):
         _log.critical("silent process fenced", process=owner)
-        await end_sessions(connection, owner)
+    else:  # it has ended, or was killed: nobody need look at its host
+        _log.info("ended process forgotten", process=owner)
 
 
-async def end_sessions(connection: Connection, owner: str) -> None:
-    """End every session of the process ``owner``, and with them the locks that it holds."""
-    await connection.execute(_SQL["fence"], {"owner": owner})
+async def end_sessions(connection: Connection, owner: str) -> int:
+    """End every session of the process ``owner``, and with them the locks that it holds; return how
+    many it had.
+    """
+    return (await connection.execute(_SQL["fence"], {"owner": owner})).rowcount

@@ -12,6 +12,7 @@ from typing import TextIO
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from structlog.testing import capture_logs
 
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
@@ -150,6 +151,18 @@ async def test_owner_that_lost_its_session_is_fenced_without_a_silence(
                 await connection.execute("SELECT 1")
 
 
+async def test_process_that_has_ended_raises_no_alert(ledger_settings: LedgerSettings):
+    """It has no session left, so nobody need look at its host."""
+    with capture_logs() as logs:
+        async with process(ledger_settings) as other:
+            async with process(ledger_settings) as ended:
+                await until(lambda: _has_beaten(other, ended, 1), within=60)
+            await until(lambda: _is_forgotten(other, ended), within=60)
+    found = [(one["log_level"], one["event"]) for one in logs]
+    assert ("info", "ended process forgotten") in found
+    assert "critical" not in {level for level, _ in found}
+
+
 async def test_a_process_takes_its_own_lease_again(ledger: Ledger):
     """After an error it starts over; what it left behind is fenced."""
     async with sole(ledger, "work") as before:
@@ -186,6 +199,10 @@ async def test_ledger_clock_is_that_of_the_database(ledger: Ledger):
 async def _has_beaten(ledger: Ledger, of: Ledger, times: int) -> bool:
     rows = await ledger.fetch("SELECT beats FROM processes WHERE owner = %(o)s", {"o": of.owner})
     return int(rows[0]["beats"]) >= times
+
+
+async def _is_forgotten(ledger: Ledger, one: Ledger) -> bool:
+    return not await ledger.fetch("SELECT FROM processes WHERE owner = %(o)s", {"o": one.owner})
 
 
 async def _waits(ledger: Ledger) -> bool:

@@ -41,3 +41,9 @@ def test_translate_of_errors_without_a_state() -> None:
     assert type(translate(psycopg.DataError("a text"))) is RefusedValueError
     assert type(translate(psycopg.OperationalError("a text"))) is LedgerUnavailableError
     assert type(translate(psycopg.InterfaceError("a text"))) is LedgerUnavailableError
+
+
+@pytest.mark.parametrize("state", ["42P01", "42703", "42883"])
+def test_missing_migration_has_a_remedy(state: str) -> None:
+    """A database without our tables, columns or functions is one that was not migrated."""
+    assert "izin doctor --fix" in str(translate(psycopg.errors.lookup(state)("any text")))

@@ -1,11 +1,13 @@
-"""The progress of a replay on standard error: how much is done, how fast, and how long it takes.
+"""The progress of what takes long, on standard error: how much is done, how fast, and how long it
+takes.
 
-On a terminal it is a bar, elsewhere a line every ten seconds.
+On a terminal it is a bar for each step, elsewhere a line every ten seconds.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -14,10 +16,10 @@ from izin.console.terminal.output import err, say
 _EVERY = 10.0
 
 
-class ReplayProgress:
-    """How much of ``total`` is done; shown by :func:`showing`."""
+class StepProgress:
+    """How much of a step is done; shown by :func:`showing` or :func:`showing_steps`."""
 
-    def __init__(self, what: str, bars: Progress | None) -> None:
+    def __init__(self, bars: Progress | None, what: str) -> None:
         self._what = what
         self._bars = bars
         self._task = bars.add_task(what, total=None, rate="") if bars is not None else None
@@ -41,12 +43,12 @@ class ReplayProgress:
 
 
 @contextmanager
-def showing(what: str) -> Iterator[ReplayProgress]:
-    """Yield what shows the progress of the block: call it with how many are done, and of how
-    many.
+def showing_steps() -> Iterator[Callable[[str], StepProgress]]:
+    """Yield what begins a step of the block, by its name, and returns what shows its progress: call
+    that with how many are done, and of how many.
     """
     if not err.is_terminal:
-        yield ReplayProgress(what, None)
+        yield partial(StepProgress, None)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -55,4 +57,11 @@ def showing(what: str) -> Iterator[ReplayProgress]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bars:
-        yield ReplayProgress(what, bars)
+        yield partial(StepProgress, bars)
+
+
+@contextmanager
+def showing(what: str) -> Iterator[StepProgress]:
+    """Yield what shows the progress of the block, which is one step."""
+    with showing_steps() as begin:
+        yield begin(what)
