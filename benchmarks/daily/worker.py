@@ -23,14 +23,18 @@ from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import Message, TopicMessages
 
 _MINUTE = timedelta(minutes=1)
 
 
-class _Unused:
-    """A publisher of nothing: every line is known."""
+class _Unused(Publisher):
+    """A publisher of nothing, without a broker: every line is known."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
 
     async def publish(self, messages: Iterable[Message]) -> None:
         """Refuse messages."""
@@ -58,7 +62,7 @@ async def look() -> dict[str, object]:
             )
             daily = DailyFiles(
                 context=context,
-                publisher=_Unused(),  # type: ignore[arg-type]
+                publisher=_Unused(),
                 available_from=time_of_day(),
                 empty_date="",
             )
