@@ -101,23 +101,17 @@ def _look(folder: Path, url: str, file: Path) -> dict[str, Any]:
             ready=f"{address}/health/ready",
         )
     )
+    given = (
+        f"DATABASE_URL={url}",
+        f"IYS_BASE_URL={address}",
+        "IYS_USERNAME=ada@example.com",
+        "IYS_PASSWORD=fake",
+    )
+    argv = ("env", *given, sys.executable, "-m", "benchmarks.daily.worker")
     server.start()
     try:
         server.wait_ready()
-        environment = {
-            "DATABASE_URL": url,
-            "IYS_BASE_URL": address,
-            "IYS_USERNAME": "ada@example.com",
-            "IYS_PASSWORD": "fake",
-        }
-        given = (f"{name}={value}" for name, value in environment.items())
-        done = subprocess.run(  # noqa: S603  # the words are ours
-            ("/usr/bin/env", *given, sys.executable, "-m", "benchmarks.daily.worker"),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
+        done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603  # our own command
     finally:
         server.kill()
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

