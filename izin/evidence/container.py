@@ -23,7 +23,7 @@ _TOO_LARGE = 1 << 30
 """Bytes of one file that are certainly no evidence of one recipient."""
 _BROKEN = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, OSError),
-    *(KeyError, NotImplementedError, OverflowError, RuntimeError, ValueError, MemoryError),
+    *(KeyError, OverflowError, RuntimeError, ValueError, MemoryError),
 )
 """What reading a ZIP with altered bytes ends with."""
 

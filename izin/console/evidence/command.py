@@ -48,6 +48,7 @@ app = typer.Typer(
     help="Collect what is known of a recipient for a complaint, and verify such an archive.\n\n"
     "izin evidence RECIPIENT --brand 100001 … is izin evidence write RECIPIENT ….",
     cls=EvidenceGroup,
+    invoke_without_command=True,
     no_args_is_help=True,
 )
 
