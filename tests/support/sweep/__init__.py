@@ -1,1 +1,1 @@
-"""What tests of the gate share."""
+"""What tests of the sweep share."""
