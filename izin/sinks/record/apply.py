@@ -1,7 +1,8 @@
 """Apply a decision of the law, or an observation at İYS, to a row.
 
 Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.ruling``.
-``registered`` is always the observation with the greatest creation date.
+``registered`` is the observation with the greatest creation date, but for what a query of the key
+alone shows after one among many.
 """
 
 from collections.abc import Mapping
@@ -181,12 +182,13 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     detailed = observation.transaction_id is not None
     # The result of a query has the time of our clock, a movement that of İYS's clock.
     queried = row.registered_transaction_id is None and row.registered_at is not None
-    # A query of the key alone shows what stands, however old: absence among many has no date.
+    # A query of the key alone shows what stands, however old its date.
     stands = observation.verified_by == "status" and seen_at is not None and seen_at >= known_at
     if queried and (observation.is_answer or stands):
         known_at = observation.creation_date
-    is_explained = observation.value is Registered.RET and row.registered == Registered.NOT_ONAY
-    fills_in = queried and detailed and (row.registered == observation.value or is_explained)
+    # An absence among many is a RET or no record: a RET of before is what was absent.
+    is_absent_ret = (row.registered, observation.value) == (Registered.NOT_ONAY, Registered.RET)
+    fills_in = queried and detailed and (is_absent_ret or row.registered == observation.value)
     if observation.creation_date < known_at and not fills_in:
         return row
     tie = observation.creation_date == known_at and row.registered != observation.value

@@ -11,6 +11,7 @@ from izin.consent.transitions import State
 from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.findings import KeyFinding, finding, is_as_known, may_be_asked
 from izin.sinks.ledger.sweep.cursor import SweptKey
+from izin.sinks.record.apply import Observation, observed
 from izin.sinks.record.consent_row import ConsentRow, is_swept, to_sweep_query
 from izin.sinks.record.state_change import first_row
 from tests.support.builders import CUSTOMER, NOON, a_key
@@ -132,6 +133,37 @@ def test_row_to_be_queried_alone_keeps_what_a_person_reads(state: State):
     assert (row.state, row.reason) == (state, "reconsent" if closed else "swept")
     assert is_swept(row)
     assert not is_swept(row.replace(action=Action.NOTHING))
+
+
+@pytest.mark.parametrize(
+    ("value", "by", "seen_after", "registered", "created"),
+    [
+        ("RET", "status", 1, "RET", -3600),
+        ("ONAY", "status", 1, "ONAY", -3600),
+        ("ONAY", "status", -1, "NOT_ONAY", 0),
+        ("ONAY", "pull", 1, "NOT_ONAY", 0),
+        ("RET", "status", -1, "RET", 0),
+        ("RET", "pull", 1, "RET", 0),
+    ],
+)
+def test_query_of_the_key_alone_replaces_an_absence_whatever_its_date(
+    value: str, by: str, seen_after: int, registered: str, created: int
+):
+    """The record that stands may be of last week. A consent that was asked for before, or is pulled
+    in its turn, shows no more than what was; an opt-out is what was absent, and counts from then.
+    """
+    row = a_row(registered="NOT_ONAY", registered_at=NOON, verified_by="statuses")
+    shown = Observation(
+        value=Registered(value),
+        creation_date=BEFORE,
+        transaction_id="x",
+        verified_at=NOON + timedelta(seconds=seen_after),
+        verified_by=by,
+    )
+    after = observed(row, shown)
+    assert (after.registered, after.registered_at) == (
+        *(registered, NOON + timedelta(seconds=created)),
+    )
 
 
 class Clock:

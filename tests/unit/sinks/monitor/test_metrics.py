@@ -16,6 +16,7 @@ from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.metrics import Metrics
 from tests.support.brakes import a_brake
 from tests.support.builders import NOON
+from tests.support.sweep.builders import a_count, a_sweep
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
 
@@ -165,3 +166,17 @@ def test_daily_files_are_shown_by_state_and_side():
     assert 'izin_daily_file_differences{brand="100001",side="iys"} 3.0' in page
     metrics.show_daily_files([done])
     assert 'state="waiting"' not in generate_latest(metrics.registry).decode()
+
+
+def test_open_sweeps_and_the_last_counts_are_shown():
+    """A sweep that has ended shows nothing more."""
+    metrics = Metrics()
+    metrics.show_sweeps([a_sweep(), a_sweep(brand_code=7, after=None, ended_at=NOON)])
+    metrics.show_register([a_count(iys_onay=12)])
+    page = generate_latest(metrics.registry).decode()
+    assert 'izin_sweep_keys{brand="100001",done="queried"} 500.0' in page
+    assert 'izin_sweep_keys{brand="100001",done="left"} 1500.0' in page
+    assert 'izin_sweep_keys{brand="7"' not in page
+    for side, consents in (("iys", 12.0), ("ours", 10.0)):
+        shown = f'izin_register_consents{{brand="100001",side="{side}",status="ONAY"}} {consents}'
+        assert shown in page
