@@ -61,6 +61,10 @@ WHERE m.kind = 'observation' AND m.commitment IS NULL AND split_part(m.key, '/',
     AND (%(until)s::timestamptz IS NULL OR m.recorded_at < %(until)s)
 ORDER BY m.key, (m.data->>'creation_date')::timestamptz DESC, m.recorded_at DESC, m.shard, m.place DESC
 
+-- name: analyze-seen
+-- Have the comparison planned by what the table has.
+ANALYZE seen
+
 -- name: create-asked
 -- What İYS says of a key now, where that is not what the row says.
 CREATE TEMP TABLE asked (
