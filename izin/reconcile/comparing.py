@@ -126,6 +126,7 @@ class Comparer:
                 await connection.execute(_SQL[name])
             brand = str(scope.brand.brand_code)
             await connection.execute(_SQL["add-seen"], {**scope.values, "brand": brand})
+            await connection.execute(_SQL["analyze-seen"])
             if ask is not None:
                 await connection.execute(_SQL["add-to-ask"], {**scope.values, "began": began})
                 await ask(connection, scope, began)

@@ -246,7 +246,6 @@ def registered_record(row: LedgerRow) -> IysRecord:
         consent_date=row.registered_consent_date,
         source=row.registered_source,
         transaction_id=row.registered_transaction_id,
-        by="ledger",
         is_ours=not is_of_citizens(row.registered_source),
     )
 

@@ -95,8 +95,6 @@ class IysRecord:
     consent_date: datetime | None
     source: str | None
     transaction_id: str | None
-    by: str
-    """As observations name it: push, pull, daily, status or statuses."""
     is_ours: bool = False
     """Whether a submission of ours has this status and date."""
 
@@ -173,6 +171,5 @@ def _iys(found: Mapping[str, Any], name: str) -> IysRecord | None:
         consent_date=found[f"{name}_consent_date"],
         source=found[f"{name}_source"],
         transaction_id=found[f"{name}_transaction_id"],
-        by=found[f"{name}_by"],
         is_ours=bool(found.get(f"{name}_ours")),
     )

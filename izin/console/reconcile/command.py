@@ -9,10 +9,10 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
+from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import DifferenceReport
 from izin.console.replay.progress import showing
-from izin.console.replay.selection_options import SinceOption, UntilOption
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -33,10 +33,7 @@ from izin.reconcile.remedies import WORDS, Repair
 from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, KafkaSettings
-from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import UnregisteredBrandError
 
 BrandOption = Annotated[
     int | None,
@@ -50,6 +47,20 @@ ChannelOption = Annotated[
         case_sensitive=False,
         help="Only ARAMA (calls), MESAJ (text messages) or EPOSTA (e-mail).",
     ),
+]
+SinceOption = Annotated[
+    datetime | None,
+    typer.Option(
+        "--since",
+        parser=instant,
+        metavar="INSTANT",
+        help="Only keys whose latest act, here or at İYS, was then or later: 2024-01-31T12:00, in "
+        "Turkish time or with an offset.",
+    ),
+]
+UntilOption = Annotated[
+    datetime | None,
+    typer.Option("--until", parser=instant, metavar="INSTANT", help="Only those before."),
 ]
 AskOption = Annotated[
     bool,
@@ -166,7 +177,7 @@ async def _compare(
 ) -> int:
     """Compare, report, and write the plan; return how many keys it repairs."""
     scope = Scope(
-        brand=await _brand(ledger, wish.brand),
+        brand=await registered_brand(ledger, wish.brand),
         channel=wish.channel,
         since=wish.since,
         until=wish.until,
@@ -235,14 +246,6 @@ def _execute(path: Path, by: str) -> Executed:
     for name, keys in sorted(counts_of(plan).items()):
         say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
     return done
-
-
-async def _brand(ledger: Ledger, brand_code: int) -> Brand:
-    async with ledger.transaction() as connection:
-        found = (await brands.of_codes(connection, [brand_code])).get(brand_code)
-    if found is None:
-        raise UnregisteredBrandError(brand_code)
-    return found
 
 
 def _print(done: Executed, output: OutputFormat) -> None:

@@ -66,7 +66,6 @@ def at_iys(value: str = "ONAY", **overrides: object) -> IysRecord:
         "consent_date": NOON,
         "source": "HS_WEB",
         "transaction_id": "t",
-        "by": "pull",
         "is_ours": True,
     }
     return IysRecord(**fields | overrides)
@@ -94,7 +93,7 @@ def a_standing(**overrides: object) -> Standing:
 def answered(value: str) -> IysRecord:
     """Return an answer of İYS without details."""
     none = {"consent_date": None, "source": None, "transaction_id": None}
-    return at_iys(value, by="statuses", **none)
+    return at_iys(value, **none)
 
 
 OPTED_OUT = {"desired_status": "RET", "permission_reason": "opted-out", "may_send": False}

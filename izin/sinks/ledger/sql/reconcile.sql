@@ -61,6 +61,10 @@ WHERE m.kind = 'observation' AND m.commitment IS NULL AND split_part(m.key, '/',
     AND (%(until)s::timestamptz IS NULL OR m.recorded_at < %(until)s)
 ORDER BY m.key, (m.data->>'creation_date')::timestamptz DESC, m.recorded_at DESC, m.shard, m.place DESC
 
+-- name: analyze-seen
+-- Have the comparison planned by what the table has.
+ANALYZE seen
+
 -- name: create-asked
 -- What İYS says of a key now, where that is not what the row says.
 CREATE TEMP TABLE asked (
@@ -140,9 +144,9 @@ SELECT k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS customer_
     d.partition AS topic_partition, d."offset" AS topic_offset, d.value AS topic_value,
     p.may_send AS published, p.reason AS published_reason, p.since AS published_since,
     s.value AS seen_value, s.creation_date AS seen_at, s.consent_date AS seen_consent_date, s.source AS seen_source,
-    s.transaction_id AS seen_transaction_id, s.by AS seen_by, s.ours AS seen_ours,
+    s.transaction_id AS seen_transaction_id, s.ours AS seen_ours,
     a.value AS asked_value, a.creation_date AS asked_at, a.consent_date AS asked_consent_date,
-    a.source AS asked_source, a.transaction_id AS asked_transaction_id, a.by AS asked_by
+    a.source AS asked_source, a.transaction_id AS asked_transaction_id
 FROM (SELECT * FROM consents WHERE brand_code = %(brand_code)s) AS c
 FULL JOIN topic_desired AS d ON d.key = c.key
 FULL JOIN topic_permissions AS p ON p.key = coalesce(c.key, d.key)
