@@ -30,6 +30,7 @@ from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
+from benchmarks.sink.ledger_lost import ledger_lost
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
@@ -67,6 +68,7 @@ register(
         "connect": connect,
         "erasure": erasures,
         "ledger-rebuild": ledger_rebuild,
+        "ledger-lost": ledger_lost,
         "rate-limit": rate_limit,
         "simulator": simulator,
         "webhooks": webhook_latency,

@@ -23,6 +23,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "outbox": ("outbox",),
     "erasure": ("erasure",),
     "ledger-rebuild": ("ledger-rebuild",),
+    "ledger-lost": ("ledger-lost",),
     "connect": ("connect",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
     "rate-limit-steady": ("rate-limit", "--opt-outs", "0", "--jitter", "0"),
@@ -200,6 +201,7 @@ _ALL = (
     _at_most(
         *("ledger-rebuild", "ledger-rebuild", 90, "s", "a million rows folded from the history")
     ),
+    _at_most("ledger-lost", "ledger-lost", 90, "s", "until a million lost rows stand again"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least("rate-limit-used", "rate-limit", 95, "%", "of İYS's requests, with jitter"),
