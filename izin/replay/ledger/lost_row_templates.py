@@ -8,7 +8,7 @@ has no template, and is left to the general path.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,41 +24,57 @@ from izin.sinks.record.messages import TopicMessages
 
 _WRITTEN = frozenset({*OWN_OF_NEW, *SHARED_BY_RESTORED})
 _NO_TERMS = (None, None)
+MOST = 1000
+"""So many templates are learnt of a page, and so many are kept for the next: where rows have little
+in common, the general path costs less.
+"""
+
+
+class _Known(NamedTuple):
+    brand_code: int
+    template: Mapping[str, Any] | None
+    """None: rows like this one are left to the general path."""
 
 
 class LostRowTemplates:
     """The templates of the rows that are missing at one instant, by name."""
 
-    def __init__(
-        self,
-        topic_messages: TopicMessages,
-        brands: Mapping[int, Brand],
-        *,
-        now: datetime,
-        calendar: Calendar,
-    ) -> None:
+    def __init__(self, topic_messages: TopicMessages, *, now: datetime, calendar: Calendar) -> None:
         self._topic_messages = topic_messages
-        self._brands = brands
+        self._brands: dict[int, Brand | None] = {}
         self._now = now
         self._calendar = calendar
-        self._known: dict[str, Mapping[str, Any] | None] = {}
+        self._known: dict[str, _Known] = {}
         self.due_actions: set[tuple[Action, str]] = set()
         """The actions that rows of these templates are due, each with the desired status."""
         self.values: Mapping[str, object] = {}
         """The values of statements that make rows: the templates, and the names that are known."""
         self._describe()
 
+    def follow(self, brands: Mapping[int, Brand | None]) -> None:
+        """Compute by these brands from now on; None: it is not registered. What was computed by
+        another state of one of them is forgotten, and so is everything once it is too much.
+        """
+        changed = {code for code, brand in brands.items() if self._brands.get(code) != brand}
+        self._brands |= brands
+        self._known = {
+            name: known
+            for name, known in self._known.items()
+            if known.brand_code not in changed and len(self._known) <= MOST
+        }
+        self._describe()
+
     def learn(self, examples: Mapping[str, Shadow]) -> None:
         """Compute the templates of which these rows of the shadow are examples, by name."""
         for name, shadow in examples.items():
-            self._known[name] = self._template(shadow)
+            self._known[name] = _Known(shadow["brand_code"], self._template(shadow))
         self._describe()
 
     def _describe(self) -> None:
         templates = [
-            {"name": name, **template}
-            for name, template in self._known.items()
-            if template is not None
+            {"name": name, **known.template}
+            for name, known in self._known.items()
+            if known.template is not None
         ]
         self.values = {"templates": orjson.dumps(templates).decode(), "known": list(self._known)}
 

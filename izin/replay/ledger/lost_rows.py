@@ -9,7 +9,7 @@ stands, or a submission is unanswered, or which has no template, is left to the 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from izin.replay.ledger.lost_row_templates import LostRowTemplates
+from izin.replay.ledger.lost_row_templates import MOST, LostRowTemplates
 from izin.replay.ledger.mend_acts import MendActs
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db import notifications
@@ -37,9 +37,7 @@ async def restore_lost(
         ConcurrentChangeError: another process writes the same rows.
         FencedError: another process has taken over.
     """
-    known = {one.brand_code: one for one in await brands.every(ledger)}
-    templates = LostRowTemplates(topic_messages, known, now=acts.now, calendar=ledger.calendar)
-    work = _LostRows(ledger, topic_messages, acts, templates, report)
+    work = _LostRows(ledger, topic_messages, acts, report)
     sessions = [asyncio.create_task(work.restore()) for _ in range(_SESSIONS)]
     try:
         await asyncio.gather(*sessions)
@@ -58,13 +56,12 @@ class _LostRows:
         ledger: Ledger,
         topic_messages: TopicMessages,
         acts: MendActs,
-        templates: LostRowTemplates,
         report: Callable[[int], None],
     ) -> None:
         self._ledger = ledger
         self._topic_messages = topic_messages
         self._acts = acts
-        self._templates = templates
+        self._templates = LostRowTemplates(topic_messages, now=acts.now, calendar=ledger.calendar)
         self._report = report
         self.restored = 0
         self._claiming = asyncio.Lock()
@@ -90,11 +87,14 @@ class _LostRows:
 
     async def _restore_page(self, connection: Connection, keys: Sequence[str]) -> int:
         """Restore the rows of ``keys`` that have a template; return how many."""
+        codes = {int(key.partition("/")[0]) for key in keys}
+        known = await brands.of_codes(connection, codes)
+        self._templates.follow({code: known.get(code) for code in codes})
         remaining, examples = await self._insert(connection, keys)
-        while examples:
+        if examples:
             found = await connection.execute(_SQL["shadow-rows"], {"keys": list(examples)})
             self._templates.learn({examples[row["key"]]: row for row in await found.fetchall()})
-            remaining, examples = await self._insert(connection, remaining)
+            remaining, _ = await self._insert(connection, remaining)
         restored = set(keys).difference(remaining)
         if restored:
             changes = UnitOfWork(self._topic_messages, now=self._acts.now)
@@ -109,11 +109,13 @@ class _LostRows:
         self, connection: Connection, keys: Sequence[str]
     ) -> tuple[Sequence[str], Mapping[str, str]]:
         """Insert the rows of known templates; return the keys that remain, and of the templates
-        that are not known the names, by a key that has them.
+        that are not known the most frequent, each name by a key that has it.
         """
-        values = {"keys": keys, **self._templates.values, "now": self._acts.now}
+        own = {"keys": keys, "now": self._acts.now, "most": MOST}
         # Planned each time: the table grows from nothing while this runs.
-        found = await connection.execute(_SQL["restore"], values, prepare=False)
+        found = await connection.execute(
+            _SQL["restore"], {**self._templates.values, **own}, prepare=False
+        )
         rows = await found.fetchall()
         unknown = {row["example"]: row["name"] for row in rows if row["name"] is not None}
         return rows[0]["remaining"], unknown

@@ -162,9 +162,9 @@ SELECT ARRAY(
 
 -- name: restore
 -- Insert the rows of these keys that are missing and have a template, and the records of their permissions. Return the
--- keys that remain, and an example of each template that is not known yet. A row is as its template but for the columns of
--- its own, and its record but for its recipient, whose length is part of the template. Where a row stands, or a submission
--- is unanswered, nothing is done.
+-- keys that remain, and an example of each template that is not known yet, the most frequent ones. A row is as its template
+-- but for the columns of its own, and its record but for its recipient, whose length is part of the template. Where a row
+-- stands, or a submission is unanswered, nothing is done.
 WITH template AS MATERIALIZED (
     SELECT t.name, t.topic, decode(t.before, 'hex') AS before, decode(t.behind, 'hex') AS behind, t.headers, c.*
     FROM json_to_recordset(%(templates)s::json)
@@ -202,7 +202,7 @@ FROM (
 LEFT JOIN (
     SELECT p.template AS name, min(p.key) AS example FROM page AS p
     WHERE NOT EXISTS (SELECT FROM unnest(%(known)s::text[]) AS k (name) WHERE k.name = p.template)
-    GROUP BY p.template
+    GROUP BY p.template ORDER BY count(*) DESC LIMIT %(most)s
 ) AS unknown ON true
 
 -- name: shadow-rows

@@ -145,3 +145,21 @@ async def test_process_that_was_taken_over_restores_nothing(
         await restore_lost(fenced, harness.context.topic_messages, acts, reported.append)
     assert (await rows(harness), reported) == ({}, [])
     assert (await planned(rebuild, plan_file)).differences == {"missing": 4}
+
+
+async def test_rows_beyond_the_templates_of_a_page_are_restored(
+    harness: SinkHarness,
+    rebuild: LedgerRebuild,
+    plan_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """So many templates are learnt of a page; the general path restores the rest."""
+    await harness.ingest(onay(a_phone(2)), onay(a_phone(3)), ret(a_phone(4)))
+    before = await lose_rows(harness)
+    await planned(rebuild, plan_file)
+    monkeypatch.setattr("izin.replay.ledger.lost_rows.MOST", 1)
+    acts = MendActs(plan="p", by="ada", now=harness.clock())
+    messages = harness.context.topic_messages
+    assert await restore_lost(harness.ledger, messages, acts, lambda _: None) == 2
+    assert (await executed(harness, rebuild, plan_file)).restored == 1
+    assert (await rows(harness)).keys() == before.keys()
