@@ -34,6 +34,7 @@ from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
 from benchmarks.sink.evidence import evidence
+from benchmarks.sink.ledger_lost import ledger_lost
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
@@ -76,6 +77,7 @@ register(
         "sweep": sweep,
         "reconcile": reconcile,
         "evidence": evidence,
+        "ledger-lost": ledger_lost,
         "rate-limit": rate_limit,
         "simulator": simulator,
         "webhooks": webhook_latency,

@@ -26,6 +26,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "ledger-rebuild": ("ledger-rebuild",),
     "reconcile": ("reconcile",),
     "evidence": ("evidence",),
+    "ledger-lost": ("ledger-lost",),
     "connect": ("connect",),
     "sweep": ("sweep",),
     "rate-limit": ("rate-limit", "--opt-outs", "0"),
@@ -213,6 +214,7 @@ _ALL = (
     _at_most("reconcile", "reconcile", 60, "s", "a million equal keys compared, streamed"),
     _at_most("reconcile-memory", "reconcile", 300, "MB", "of the command that compares them"),
     _at_most("evidence", "evidence", 5, "s", "the archive of a recipient with 200 movements"),
+    _at_most("ledger-lost", "ledger-lost", 90, "s", "until a million lost rows stand again"),
     _at_least("request-budget", "sink", 95, "%", "of İYS's requests used by one process"),
     _at_most("request-budget-h124", "sink", 0, "", "requests over İYS's limit"),
     _at_least(

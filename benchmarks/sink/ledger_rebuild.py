@@ -7,6 +7,8 @@ key: the dry run of ``izin replay rebuild ledger``. The way through Kafka is lef
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,7 @@ from rich.table import Table
 from benchmarks.results import RunReport, progress
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.local import Postgres
-from izin.replay.ledger.compare import LedgerComparison, compare
 from izin.replay.ledger.rebuild import LedgerRebuild
-from izin.replay.ledger.slices import ShadowWork
-from izin.replay.plan import Plan
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 
@@ -45,14 +44,11 @@ class RebuildTimes:
     differences: int
     calls: int
     """Submissions, calls, deliveries and slots of the rate limit that the rebuild took."""
-    restored: float | None
-    """The seconds until the rows stood again once the table was lost; None: not measured."""
 
 
 def ledger_rebuild(
     keys: Annotated[int, typer.Option(min=100, help="Keys of the ledger.")] = 1_000_000,
     workers: Annotated[int, typer.Option(min=1, help="Processes that fold.")] = 2,
-    lost: Annotated[bool, typer.Option(help="Then lose the table, and restore it.")] = False,
 ) -> RunReport:
     """Rebuild the rows of a ledger from its history, and compare digests."""
     with (
@@ -61,15 +57,11 @@ def ledger_rebuild(
         Postgres(Path(folder)) as postgres,
     ):
         plan = Path(folder) / "plan.json"
-        times = asyncio.run(
-            measure_rebuild(postgres.url, plan, keys=keys, workers=workers, lost=lost)
-        )
+        times = asyncio.run(measure_rebuild(postgres.url, plan, keys=keys, workers=workers))
     table = Table(title=f"{times.keys:,} keys rebuilt by {times.workers} processes")
     table.add_column("what")
     table.add_column("value", justify="right")
     table.add_row("seconds", f"{times.seconds:.1f}")
-    if times.restored is not None:
-        table.add_row("seconds until a lost table stands again", f"{times.restored:.1f}")
     table.add_row("keys/s", f"{times.keys / times.seconds:,.0f}")
     table.add_row("digests equal", "yes" if times.is_equal else "no")
     table.add_row("keys that differ", f"{times.differences:,}")
@@ -87,36 +79,39 @@ def ledger_rebuild(
     )
 
 
-async def measure_rebuild(
-    url: str, plan: Path, *, keys: int, workers: int, lost: bool
-) -> RebuildTimes:
+async def measure_rebuild(url: str, plan: Path, *, keys: int, workers: int) -> RebuildTimes:
     """Rebuild a ledger at ``url`` with ``keys`` keys, of one decision each."""
-    async with sink_fixture(url, KafkaSettings(), keys=0) as fixture:
-        left = keys
-        while left > 0:
-            await fixture.ingest(fixture.decisions(min(left, _PORTION)))
-            left -= _PORTION
-        async with fixture.ledger.session() as connection:
-            await connection.execute("VACUUM ANALYZE movements, consents")
-        before = await _calls(fixture)
+    async with filled(url, KafkaSettings(), keys=keys) as fixture:
+        before = await calls(fixture)
         began = time.perf_counter()
-        rebuild = _rebuild(fixture, url, workers)
-        found = await rebuild.plan(plan, Selection(), by="benchmark")
+        found = await rebuild_of(fixture, url, workers).plan(plan, Selection(), by="benchmark")
         seconds = time.perf_counter() - began
-        restored = await _restore(fixture, rebuild, plan, found) if lost else None
-        calls = await _calls(fixture) - before
+        made = await calls(fixture) - before
     return RebuildTimes(
         keys=found.shadow_keys,
         workers=workers,
         seconds=seconds,
         is_equal=found.shadow == found.standing and found.shadow_keys == keys,
         differences=sum(found.differences.values()),
-        calls=calls,
-        restored=restored,
+        calls=made,
     )
 
 
-def _rebuild(fixture: SinkFixture, url: str, workers: int) -> LedgerRebuild:
+@asynccontextmanager
+async def filled(url: str, settings: KafkaSettings, *, keys: int) -> AsyncIterator[SinkFixture]:
+    """Yield a new ledger at ``url`` that has ingested a decision on each of ``keys`` keys."""
+    async with sink_fixture(url, settings, keys=0) as fixture:
+        left = keys
+        while left > 0:
+            await fixture.ingest(fixture.decisions(min(left, _PORTION)))
+            left -= _PORTION
+        async with fixture.ledger.session() as connection:
+            await connection.execute("VACUUM ANALYZE movements, consents")
+        yield fixture
+
+
+def rebuild_of(fixture: SinkFixture, url: str, workers: int) -> LedgerRebuild:
+    """Return the rebuilds of the ledger of ``fixture``, which is at ``url``."""
     return LedgerRebuild(
         ledger=fixture.ledger,
         settings=LedgerSettings(database_url=SecretStr(url)),
@@ -125,23 +120,7 @@ def _rebuild(fixture: SinkFixture, url: str, workers: int) -> LedgerRebuild:
     )
 
 
-async def _restore(
-    fixture: SinkFixture, rebuild: LedgerRebuild, path: Path, before: LedgerComparison
-) -> float:
-    """Lose the table of rows, and restore it from the history; return how long that took."""
-    async with fixture.ledger.session() as connection:
-        await connection.execute("TRUNCATE consents")
-    began = time.perf_counter()
-    await rebuild.plan(path, Selection(), by="benchmark")
-    plan = Plan.read(path)
-    await rebuild.execute(plan, fixture.topic_messages, by="benchmark")
-    seconds = time.perf_counter() - began
-    after = await compare(fixture.ledger, ShadowWork.of(plan))
-    if after.standing != before.standing:
-        raise RuntimeError("the restored rows are not those that were lost")
-    return seconds
-
-
-async def _calls(fixture: SinkFixture) -> int:
+async def calls(fixture: SinkFixture) -> int:
+    """Return how many calls to İYS and deliveries were made, or slots for them taken, so far."""
     (row,) = await fixture.ledger.fetch(_CALLS)
     return int(row["calls"])

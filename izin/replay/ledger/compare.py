@@ -8,11 +8,10 @@ from typing import Any
 from izin.replay.ledger.slices import ShadowWork
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.column_lists import DECIDED
+from izin.sinks.record.column_lists import DECIDED, TERMS
 
 MENDED = frozenset({"missing", "differing", "terms"})
 """The kinds of differences that a switch mends; the others are for a person."""
-_TERMS = ("due_at", "expires_at")
 _PAGE = 500
 _A_DAY = timedelta(days=1)
 """By how much the clocks of the processes that write the history may differ."""
@@ -84,7 +83,7 @@ async def differing_rows(ledger: Ledger) -> AsyncIterator[DifferingRow]:
 
 def _differing(row: Mapping[str, Any]) -> DifferingRow:
     standing, shadow = row["standing"] or {}, row["shadow"] or {}
-    names = (*DECIDED, *_TERMS) if standing and shadow else ()
+    names = (*DECIDED, *TERMS) if standing and shadow else ()
     return DifferingRow(
         key=row["key"],
         kind=row["kind"],

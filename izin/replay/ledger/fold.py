@@ -31,10 +31,9 @@ from izin.sinks.ledger.registry.row_owner import owned, received
 from izin.sinks.ledger.row_templates import columns_of
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.column_lists import OWN_OF_NEW, SHADOW
+from izin.sinks.record.column_lists import SHADOW, SHARED_BY_SHADOW
 from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow
 
-_SHARED = SHADOW[len(OWN_OF_NEW) :]
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
 _RANKS = {"iys": OriginRank.IYS, "iys-hs": OriginRank.IYS_HS}
 """Of restorations that were recorded without a rank."""
@@ -136,7 +135,7 @@ class HistoryFold:
         shared = self._templates.get(template_key)
         if shared is None:
             made = apply.decided(None, self._reader.decode(decision.value), self._now)
-            shared = columns_of(owned(made, brand), _SHARED) + copy_format.NULL * 2
+            shared = columns_of(owned(made, brand), SHARED_BY_SHADOW) + copy_format.NULL * 2
             put(self._templates, template_key, shared)
         terms, _ = self._terms.of(brand, fields)
         key = copy_format.word(one.key)

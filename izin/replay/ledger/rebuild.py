@@ -17,9 +17,10 @@ from izin.replay.errors import (
     PlanMovedError,
     UnfitSelectionError,
 )
-from izin.replay.ledger import mend, slices
+from izin.replay.ledger import slices
 from izin.replay.ledger.compare import LedgerComparison, compare
-from izin.replay.ledger.mend import Mended
+from izin.replay.ledger.mend import Mended, mend
+from izin.replay.ledger.mend_acts import MendActs
 from izin.replay.ledger.slices import MOVEMENTS_A_SLICE, ShadowProgress, ShadowWork
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
@@ -98,14 +99,8 @@ class LedgerRebuild:
             await self.check(plan)
             await self._restore_shadow(plan)
             async with sole(self.ledger, "ingest") as ledger:
-                done = await mend.mend(
-                    ledger,
-                    topic_messages,
-                    plan=plan.digest,
-                    by=by,
-                    now=self.clock(),
-                    report=self.on_mend,
-                )
+                acts = MendActs(plan=plan.digest, by=by, now=self.clock())
+                done = await mend(ledger, topic_messages, acts, report=self.on_mend)
             await compare(self.ledger, ShadowWork.of(plan))
         return done
 

@@ -40,6 +40,9 @@ SAVED = tuple(name for name in TYPES if name not in IDENTITY)
 DECIDED = SAVED[: SAVED.index("registered")]
 """The columns that the law decides; those behind them are what İYS holds and what is due to it."""
 
+TERMS = ("due_at", "expires_at")
+"""The columns of the ends of a term."""
+
 OWN_OF_NEW = (
     "key",
     "recipient",
@@ -50,8 +53,7 @@ OWN_OF_NEW = (
     "received_at",
     "latest_onay_at",
     "latest_ret_at",
-    "due_at",
-    "expires_at",
+    *TERMS,
 )
 """The columns in which new rows of one template differ, in the order of the COPY."""
 
@@ -111,11 +113,10 @@ SHARED_BY_NEWER = (
 )
 """The columns that a newer event of a key sets to what all of its template key set."""
 
-SHADOW = (
-    *OWN_OF_NEW,
-    *IDENTITY[1:-1],
-    *(name for name in DECIDED if name not in OWN_OF_NEW),
-)
+SHARED_BY_SHADOW = (*IDENTITY[1:-1], *(name for name in DECIDED if name not in OWN_OF_NEW))
+"""The columns that rows of the shadow of one template share."""
+
+SHADOW = (*OWN_OF_NEW, *SHARED_BY_SHADOW)
 """The columns that follow from the history alone, in the order of the COPY of a rebuild."""
 
 LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -123,9 +124,11 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "decided": DECIDED,
         "desired": tuple(name for name in DECIDED if not name.startswith("latest_")),
         "shadow": SHADOW,
+        "shadow_shared": SHARED_BY_SHADOW,
         "saved": SAVED,
         "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),
-        "restored": (*OWN_OF_NEW, *SHARED_BY_RESTORED),
+        "own": tuple(name for name in OWN_OF_NEW if name not in TERMS),
+        "restored": SHARED_BY_RESTORED,
         "claimed": ClaimedRow._fields[1:],
         "brand": tuple(one.name for one in fields(Brand)),
     }

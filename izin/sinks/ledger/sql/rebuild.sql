@@ -154,9 +154,60 @@ SELECT s.* FROM shadow_differences AS d JOIN shadow_consents AS s ON s.key = d.k
 WHERE d.key > %(after)s AND d.kind IN ('missing', 'differing', 'terms')
 ORDER BY d.key LIMIT %(size)s
 
--- name: copy-restored
--- Insert missing rows that only wait: first the columns that differ from row to row, then those that many share.
-COPY consents ({restored}) FROM STDIN (FORMAT binary)
+-- name: missing
+-- One page of the keys whose rows are missing, as an array: its length is all that the plan of restore can know of it.
+SELECT ARRAY(
+    SELECT key FROM shadow_differences WHERE key > %(after)s AND kind = 'missing' ORDER BY key LIMIT %(size)s
+) AS keys
+
+-- name: restore
+-- Insert the rows of these keys that are missing and have a template, and the records of their permissions. Return the
+-- keys that remain, and an example of each template that is not known yet, the most frequent ones. A row is as its template
+-- but for the columns of its own, and its record but for its recipient, whose length is part of the template. Where a row
+-- stands, or a submission is unanswered, nothing is done.
+WITH template AS MATERIALIZED (
+    SELECT t.name, t.topic, decode(t.before, 'hex') AS before, decode(t.behind, 'hex') AS behind, t.headers, c.*
+    FROM json_to_recordset(%(templates)s::json)
+            AS t (name text, topic text, before text, behind text, headers jsonb, shared json),
+        json_populate_record(NULL::consents, t.shared) AS c
+), page AS MATERIALIZED (
+    SELECT s.*, ROW(
+            {shadow_shared:s}, s.parked, octet_length(s.recipient), s.desired_consent_date IS NULL, s.due_at IS NULL,
+            s.expires_at IS NULL, s.desired_at > %(now)s
+        )::text AS template
+    FROM shadow_consents AS s
+    WHERE s.key = ANY(%(keys)s)
+        AND NOT EXISTS (SELECT FROM consents AS c WHERE c.key = s.key)
+        AND NOT EXISTS (
+            SELECT FROM submission_items AS i JOIN submissions AS u ON u.id = i.submission_id
+            WHERE i.key = s.key AND i.state = 'open' AND u.state <> 'settled')
+), restored AS (
+    INSERT INTO consents (due_at, expires_at, {own}, {restored})
+    SELECT CASE WHEN t.due_at IS NOT NULL THEN p.due_at END, CASE WHEN t.due_at IS NOT NULL THEN p.expires_at END,
+        {own:p}, {restored:t}
+    FROM page AS p JOIN template AS t ON t.name = p.template
+    RETURNING key
+), queued AS (
+    INSERT INTO outbox (customer_id, topic, key, value, headers, occurred_at)
+    SELECT t.customer_id, t.topic, p.key, t.before || convert_to(p.recipient, 'UTF8') || t.behind, t.headers, %(now)s
+    FROM page AS p JOIN template AS t ON t.name = p.template
+)
+SELECT of_page.remaining, unknown.name, unknown.example
+FROM (
+    SELECT ARRAY(
+        SELECT k.key FROM unnest(%(keys)s::text[]) AS k (key)
+        WHERE NOT EXISTS (SELECT FROM restored AS r WHERE r.key = k.key)
+    ) AS remaining
+) AS of_page
+LEFT JOIN (
+    SELECT p.template AS name, min(p.key) AS example FROM page AS p
+    WHERE NOT EXISTS (SELECT FROM unnest(%(known)s::text[]) AS k (name) WHERE k.name = p.template)
+    GROUP BY p.template ORDER BY count(*) DESC LIMIT %(most)s
+) AS unknown ON true
+
+-- name: shadow-rows
+-- What the history makes of these keys.
+SELECT * FROM shadow_consents WHERE key = ANY(%(keys)s)
 
 -- name: mended
 -- These keys are mended, or left as they are.

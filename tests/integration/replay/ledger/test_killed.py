@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import LiteralString
 
 import pytest
 
@@ -13,7 +14,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from tests.integration.replay.ledger.test_permissions import relay
 from tests.integration.replay.ledger.test_rebuild import decided, every_kind, rows
 from tests.integration.replay.ledger.test_restore import Site, archived, publish, site
-from tests.integration.sinks.sink_harness import SinkHarness, ret, until
+from tests.integration.sinks.sink_harness import SinkHarness, a_phone, ret, until
 from tests.support.builders import PHONE
 
 __all__ = ["site"]
@@ -51,25 +52,34 @@ async def run(words: str, folder: Path, given: Mapping[str, str], *, code: int =
     assert process.returncode == code, said.decode()
 
 
-async def killed(words: str, folder: Path, given: Mapping[str, str], ledger: Ledger) -> None:
-    """Kill a command that has written rows and history, and comes to the outbox: nothing of that is
-    committed.
+async def killed(
+    words: str,
+    folder: Path,
+    given: Mapping[str, str],
+    ledger: Ledger,
+    *,
+    at: LiteralString = "LOCK TABLE outbox IN SHARE MODE",
+) -> None:
+    """Kill a command that waits for the lock which the statement ``at`` takes: nothing of its last
+    transaction is committed.
     """
-
-    async def waits() -> bool:
-        return bool(
-            await ledger.fetch(
-                "SELECT FROM pg_locks WHERE NOT granted AND relation = 'outbox'::regclass"
-            )
-        )
 
     async def is_alone() -> bool:
         (row,) = await ledger.fetch("SELECT cardinality(living()) AS living")
         return bool(row["living"] == 0)
 
     async with ledger.session() as blocking:
+
+        async def waits() -> bool:
+            return bool(
+                await ledger.fetch(
+                    "SELECT FROM pg_stat_activity WHERE %(one)s = ANY(pg_blocking_pids(pid))",
+                    {"one": blocking.info.backend_pid},
+                )
+            )
+
         await blocking.execute("BEGIN")
-        await blocking.execute("LOCK TABLE outbox IN SHARE MODE")
+        await blocking.execute(at)
         process = await started(words, folder, given)
         await until(waits, within=60)
         process.kill()
@@ -82,8 +92,10 @@ async def killed(words: str, folder: Path, given: Mapping[str, str], ledger: Led
 async def test_killed_mending_has_the_same_end(
     harness: SinkHarness, kafka_settings: KafkaSettings, database_url: str, tmp_path: Path
 ) -> None:
-    """A row that was changed by hand and one that was lost are mended once."""
-    given = environment(kafka_settings, database_url)
+    """A row that was lost and one that was changed by hand are mended once: killed as the first is
+    written and not committed, then as the second is locked.
+    """
+    given, lost = environment(kafka_settings, database_url), a_phone(3)
     await every_kind(harness)
     before = {key: decided(row) for key, row in (await rows(harness)).items()}
     await harness.ledger.fetch(
@@ -91,13 +103,21 @@ async def test_killed_mending_has_the_same_end(
         {"one": PHONE},
     )
     await harness.ledger.fetch(
-        "DELETE FROM consents WHERE key = (SELECT max(key) FROM consents) RETURNING key"
+        "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": lost}
     )
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
     await run("replay rebuild ledger --plan a.json --workers 1", tmp_path, given, code=1)
-    await killed("replay run a.json --execute", tmp_path, given, harness.ledger)
+    execute = "replay run a.json --execute"
+    at_history = "LOCK TABLE movements IN SHARE MODE"
+    await killed(execute, tmp_path, given, harness.ledger, at=at_history)
     assert len(await rows(harness)) == len(before) - 1
-    await run("replay run a.json --execute", tmp_path, given)
+    at_changed = "SELECT FROM consents WHERE desired_source = 'HS_CC' FOR UPDATE"
+    await killed(execute, tmp_path, given, harness.ledger, at=at_changed)
+    assert len(await rows(harness)) == len(before)
+    assert (await harness.row()).desired_source == "HS_CC"
+    await run(execute, tmp_path, given)
     assert {key: decided(row) for key, row in (await rows(harness)).items()} == before
+    assert await harness.permissions(lost) == [False]
     await run("replay rebuild ledger --plan b.json --workers 1", tmp_path, given)
 
 

@@ -21,7 +21,6 @@ from izin.replay.errors import (
     UnfitSelectionError,
     UnreadablePlanError,
 )
-from izin.replay.ledger.bulk_rows import LostRowBuilder
 from izin.replay.ledger.compare import DifferingRow, LedgerComparison, differing_rows
 from izin.replay.ledger.mend import Mended
 from izin.replay.ledger.rebuild import LedgerRebuild
@@ -185,41 +184,6 @@ async def test_lost_rows_are_restored_and_iys_is_asked_first(
     for recipient in (PHONE, OTHER):
         assert await harness.permissions(recipient) == [False]
     assert (await planned(rebuild, plan_file)).differences == {}
-
-
-async def test_rows_restored_in_bulk_are_those_of_the_general_path(
-    harness: SinkHarness,
-    rebuild: LedgerRebuild,
-    plan_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """Column by column, and record by record of the permissions."""
-    await every_kind(harness)
-    await harness.ingest_for(onay, range(20, 30))
-    at = harness.clock()
-    frozen = replace(rebuild, clock=lambda: at)
-    found = []
-    built = LostRowBuilder.build
-    bulk: list[object] = []
-
-    def build(builder: LostRowBuilder, shadow: Any, row: ConsentRow) -> Any:  # noqa: ANN401  # as it has
-        made = None if bulk else built(builder, shadow, row)
-        in_bulk.append(made is not None)
-        return made
-
-    in_bulk: list[bool] = []
-    monkeypatch.setattr(LostRowBuilder, "build", build)
-    for _ in range(2):
-        await lose_rows(harness)
-        await planned(frozen, plan_file)
-        await executed(harness, frozen, plan_file)
-        messages = await harness.ledger.fetch(
-            "SELECT key, value, headers FROM outbox WHERE topic LIKE '%permissions' ORDER BY key"
-        )
-        found.append((await rows(harness), messages))
-        bulk.append("not now")
-    assert found[0] == found[1]
-    assert sum(in_bulk) >= 15
 
 
 async def test_call_that_is_open_stays_open_when_its_row_was_lost(
