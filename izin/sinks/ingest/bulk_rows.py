@@ -10,7 +10,7 @@ its brand's, is left to the general path;
 
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -32,7 +32,6 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
@@ -244,13 +243,20 @@ def _instant(milliseconds: int | None) -> bytes:
 
 
 def split(
-    decisions: Sequence[IncomingDecision], entries: Mapping[str, ConsentRow]
-) -> tuple[list[IncomingDecision], list[IncomingDecision]]:
-    """Return the decisions on keys that have no row and occur once, and all others."""
+    decisions: Sequence[IncomingDecision], rows: Container[str]
+) -> tuple[list[IncomingDecision], list[IncomingDecision], list[IncomingDecision]]:
+    """Return the decisions on keys that occur once and have no row, on those that occur once and
+    have one, and all others.
+    """
     occurrences = Counter(one.key for one in decisions)
     new_keys: list[IncomingDecision] = []
+    known_keys: list[IncomingDecision] = []
     others: list[IncomingDecision] = []
     for one in decisions:
-        is_new = occurrences[one.key] == 1 and one.key not in entries
-        (new_keys if is_new else others).append(one)
-    return new_keys, others
+        if occurrences[one.key] > 1:
+            others.append(one)
+        elif one.key in rows:
+            known_keys.append(one)
+        else:
+            new_keys.append(one)
+    return new_keys, known_keys, others
