@@ -30,6 +30,7 @@ from benchmarks.results import RESULTS, register, tables
 from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
+from benchmarks.sink.known_keys import known_keys
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
@@ -63,6 +64,7 @@ register(
         "poison": poison,
         "redrive": redrive,
         "sink": sink,
+        "known-keys": known_keys,
         "outbox": outbox,
         "connect": connect,
         "erasure": erasures,
