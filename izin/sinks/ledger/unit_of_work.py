@@ -258,8 +258,11 @@ async def append_messages(
 
 async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, ConsentRow]:
     """Return the rows of ``keys`` that exist, by key, locked until the transaction ends."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
     async with connection.cursor(binary=True) as cursor:
-        found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
+        found = await cursor.execute(_CONSENTS["lock"], {"keys": wanted})
         return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
 
 
