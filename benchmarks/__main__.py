@@ -34,6 +34,7 @@ from benchmarks.simulator.command import simulator
 from benchmarks.sink.command import sink
 from benchmarks.sink.erasure import erasures
 from benchmarks.sink.evidence import evidence
+from benchmarks.sink.known_keys import known_keys
 from benchmarks.sink.ledger_lost import ledger_lost
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
@@ -69,6 +70,7 @@ register(
         "poison": poison,
         "redrive": redrive,
         "sink": sink,
+        "known-keys": known_keys,
         "outbox": outbox,
         "connect": connect,
         "erasure": erasures,

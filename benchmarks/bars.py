@@ -20,6 +20,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "poison": ("poison",),
     "redrive": ("redrive",),
     "sink": ("sink", "--keys", "5000000", "--ingested", "80000", "--trials", "20"),
+    "known-keys": ("known-keys",),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
     "daily-file": ("daily-file",),
@@ -197,6 +198,7 @@ _ALL = (
     _at_most("poison-cost", "poison", 3, "%", "speed lost to 1 undecodable record in 1,000"),
     _at_least("redrive", "redrive", 2000, "letters/s", "10,000 dead letters redriven, all of it"),
     _at_least("ingest-rows", "sink", 40_000, "rows/s", "decisions on new keys ingested"),
+    _at_least("known-keys", "known-keys", 15_000, "rows/s", "changes of known keys among 5 M"),
     _at_most("claim-settle", "sink", 100, "ms", "claim and settle 1,000 keys, median"),
     _at_most("movement-bytes", "sink", 450, "bytes", "a movement with its indexes"),
     _at_most(

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from random import Random
 from typing import Any
 
 import psycopg
@@ -18,6 +19,7 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
@@ -45,6 +47,8 @@ class SinkFixture:
     ingester: Ingester
     decided: int = 0
     pending: int = 0
+    settled: int = 0
+    """Settled keys of each brand."""
     offset: int = 0
     _began: datetime = field(
         default_factory=lambda: datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
@@ -74,20 +78,47 @@ class SinkFixture:
             for place, key in enumerate(keys, start=self.decided + later * len(keys))
         ]
 
+    def spread_keys(self, count: int, random: Random) -> list[str]:
+        """Return ``count`` settled keys, spread at random over all of them."""
+        numbers = random.sample(range(self.settled * len(BRANDS)), count)
+        return [
+            f"{BRANDS[number % len(BRANDS)]}/MESAJ/BIREYSEL/+9054{1 + number // len(BRANDS):08d}"
+            for number in numbers
+        ]
+
+    def decisions_on(self, changes: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return decisions that set each key to its status, in this order, at instants of the last
+        hour.
+        """
+        first = self.decided
+        self.decided += len(changes)
+        return [
+            self._encode(
+                event_of(key, status, self._began + timedelta(seconds=place % _INSTANTS)),
+                first + place,
+            )
+            for place, (key, status) in enumerate(changes)
+        ]
+
     async def ingest(self, values: Sequence[bytes]) -> None:
         """Read and ingest decisions, as many per transaction as the ingester takes.
 
         As in the worker, the next ones are read while the last are written.
         """
         place = most = BATCH
-        coming = asyncio.create_task(self.ingester.read(values[:place]))
+        coming = asyncio.create_task(self._read(values[:place]))
         while reads := await coming:
             following = values[place : place + most]
             place += len(following)
-            coming = asyncio.create_task(self.ingester.read(following))
+            coming = asyncio.create_task(self._read(following))
             before, self.offset = self.offset, self.offset + len(reads)
             ruled = await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
             most = most_after(ruled, len(reads))
+
+    async def _read(self, values: Sequence[bytes]) -> list[IncomingDecision]:
+        reads = await self.ingester.read(values)
+        await self.ingester.foresight.look(reads)
+        return reads
 
     async def opt_out(self, key: str, at: datetime) -> None:
         """Decide and ingest a RET of the recipient of ``key``."""
@@ -228,7 +259,11 @@ async def sink_fixture(
             wait=timedelta(seconds=0.1),
         )
         fixture = SinkFixture(
-            ledger=ledger, topic_messages=topic_messages, codec=codec, ingester=ingester
+            ledger=ledger,
+            topic_messages=topic_messages,
+            codec=codec,
+            ingester=ingester,
+            settled=keys // len(BRANDS),
         )
         await fixture.begin()
         yield fixture

@@ -15,7 +15,6 @@ there goes to fastavro, which either succeeds or names what is wrong.
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
 from io import BytesIO
-from itertools import groupby
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, cast
 
@@ -26,7 +25,7 @@ from izin.consent.making import maker
 from izin.consent.model import Consent, ConsentEvent, IysOrigin
 from izin.schemas import contracts
 from izin.schemas.fast.reader import Constructor, Read, reader_of
-from izin.schemas.fast.writer import Write, writer_of
+from izin.schemas.fast.writer import writer_of
 from izin.schemas.records import AvroRecord, consent_from_avro, consent_of, event_from_avro
 
 T = TypeVar("T")
@@ -115,21 +114,35 @@ class Codec:
             schemaless_writer(out, self._current[record].parsed, value)
             return out.getvalue()
 
+    def shared_runs(
+        self, record: str, shared: Mapping[str, Any], own: Collection[str]
+    ) -> list[bytes]:
+        """Return what records that differ from ``shared`` only in the fields ``own`` have before,
+        between and behind these, the framing included.
+        """
+        runs = [self._headers[record]]
+        for field in self._current[record].schema["fields"]:
+            if field["name"] in own:
+                runs.append(b"")
+            else:
+                runs[-1] += writer_of(field["type"])(shared[field["name"]])
+        return runs
+
     def template_encoder(
         self, record: str, shared: Mapping[str, Any], own: Collection[str]
     ) -> Callable[[Mapping[str, Any]], bytes]:
         """Return a function that encodes as ``encode`` does, for records that differ from
         ``shared`` only in the fields ``own``, which it is given; the others are encoded once.
         """
-        runs: list[Write] = []
-        fields = self._current[record].schema["fields"]
-        for is_own, run in groupby(fields, lambda field: field["name"] in own):
-            write = writer_of({"type": "record", "fields": list(run)})
-            runs.append(write if is_own else _always(write(shared)))
-        header = self._headers[record]
+        start, *runs = self.shared_runs(record, shared, own)
+        fields = [one for one in self._current[record].schema["fields"] if one["name"] in own]
+        writers = [
+            (field["name"], writer_of(field["type"]), run)
+            for field, run in zip(fields, runs, strict=True)
+        ]
 
         def encode(value: Mapping[str, Any]) -> bytes:
-            return header + b"".join([write(value) for write in runs])
+            return start + b"".join([write(value[name]) + run for name, write, run in writers])
 
         return encode
 
@@ -243,10 +256,6 @@ def _made(make: Callable[[AvroRecord], T], record: str, content: AvroRecord) -> 
         return make(content)
     except (TypeError, ValueError, KeyError) as error:
         raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
-
-
-def _always(written: bytes) -> Write:
-    return lambda _: written
 
 
 def _usable(schema_id: int, schema: Any) -> contracts.Contract:  # noqa: ANN401  # any JSON

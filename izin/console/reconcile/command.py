@@ -11,7 +11,6 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import DifferenceReport
-from izin.console.replay.progress import showing
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -25,6 +24,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.progress import showing
 from izin.reconcile.asking import SINGLE, Asker, Estimate, iys_client
 from izin.reconcile.comparing import Ask, Comparer, Comparison, Scope
 from izin.reconcile.executing import Executed, RepairExecution

@@ -59,6 +59,11 @@ def _long(value: int) -> bytes:
     return long_bytes(value)
 
 
+def milliseconds(at: datetime | None) -> int | None:
+    """Return an instant as Avro has it, in milliseconds since 1970; None stays None."""
+    return None if at is None else (at - EPOCH) // MILLISECOND
+
+
 def _instant(value: datetime) -> bytes:
     return long_bytes((value - EPOCH) // MILLISECOND)
 

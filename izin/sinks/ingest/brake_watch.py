@@ -6,7 +6,7 @@ Where no brand of a batch has one, this costs one statement a transaction.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -33,16 +33,14 @@ class BrakeWatch:
     before: Mapping[str, ConsentRow]
 
     @classmethod
-    async def begin(
+    def begin(
         cls,
-        connection: Connection,
         reader: DecisionReader,
-        codes: Collection[int],
+        opted_in: Mapping[int, int | None],
         decisions: Sequence[IncomingDecision],
         rows: Mapping[str, ConsentRow],
     ) -> BrakeWatch:
-        """Watch ``decisions`` on brands of these ``codes``, before they change ``rows``."""
-        opted_in = await counting.watched(connection, codes) if codes else {}
+        """Watch ``decisions`` on the brands of ``opted_in``, before they change ``rows``."""
         by_key = defaultdict[str, list[IncomingDecision]](list)
         if opted_in:
             for one in decisions:

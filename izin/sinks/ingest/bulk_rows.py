@@ -10,12 +10,12 @@ its brand's, is left to the general path;
 
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.business_days import Calendar
-from izin.consent.due_dates import due_and_expiry
+from izin.consent.due_dates import TURKEY, due_and_expiry
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
@@ -32,10 +32,12 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.row_templates import NEW_ROW, MessageTemplate, shared_columns
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 
 _MILLISECOND = timedelta(milliseconds=1)
+_MICROSECONDS: Final = 1000
+_A_DAY: Final[int] = timedelta(days=1) // timedelta.resolution
+_TURKEY_AHEAD: Final[int] = (TURKEY.utcoffset(None) or timedelta()) // timedelta.resolution
 _size = struct.Struct(">i").pack
 _packed = struct.Struct(">iq").pack
 
@@ -55,30 +57,87 @@ NewRows = tuple[bytes, bytes]
 """A row of ``consents`` and one of the outbox, in the format of COPY."""
 
 
+class _Day(NamedTuple):
+    """The terms of the events of one day in Turkey, of a brand that is active. Instants are
+    microseconds since 1970.
+    """
+
+    begins: int
+    first_due: int
+    last_due: int
+    expires: bytes
+    """Its column."""
+    has_ended: bool
+
+
 class TermColumns:
-    """The terms of new rows in COPY format, each computed once."""
+    """The terms of rows in COPY format, at one instant.
+
+    Terms are of whole days: what is due follows from the first and the last event of a day.
+    """
 
     def __init__(self, *, now: datetime, calendar: Calendar) -> None:
         self._now = now
         self._calendar = calendar
-        self._known: dict[tuple[int, bytes, int], tuple[bytes, bool]] = {}
+        self._days: dict[tuple[int, Status, int], _Day] = {}
+        self._known: dict[tuple[int, Status, int], tuple[bytes, bool]] = {}
 
     def of(self, brand: Brand, fields: SimpleFields) -> tuple[bytes, bool]:
         """Return the columns of the terms of a brand's event, and whether the last has ended."""
-        status, effective = fields.template_key[2], fields.effective
+        status = Status.RET if fields.template_key[2].startswith(RET) else Status.ONAY
+        return self.at(brand, status, fields.effective * _MICROSECONDS)
+
+    def at(self, brand: Brand, status: Status, effective: int) -> tuple[bytes, bool]:
+        """Return the same for an event of this effective instant, in microseconds since 1970."""
+        if brand.activated_at is None or brand.activated_at > self._now:
+            return self._before_activation(brand, status, effective)
+        number = (effective + _TURKEY_AHEAD) // _A_DAY
+        day = self._days.get((brand.brand_code, status, number))
+        if day is None:
+            day = put(
+                self._days, (brand.brand_code, status, number), self._day(brand, status, number)
+            )
+        due = day.first_due
+        if due != day.last_due:
+            due = min(due + effective - day.begins, day.last_due)
+        return copy_format.instant(due) + day.expires, day.has_ended
+
+    def _day(self, brand: Brand, status: Status, number: int) -> _Day:
+        begins = number * _A_DAY - _TURKEY_AHEAD
+        first, expires = self._terms(brand, status, begins)
+        last, _ = self._terms(brand, status, begins + _A_DAY - 1)
+        if first is None or last is None:
+            raise ValueError("an active brand has terms")
+        return _Day(
+            begins,
+            copy_format.microseconds(first),
+            copy_format.microseconds(last),
+            copy_format.moment(expires),
+            expires is not None and self._now > expires,
+        )
+
+    def _before_activation(
+        self, brand: Brand, status: Status, effective: int
+    ) -> tuple[bytes, bool]:
+        """Return the terms of a brand that is being loaded: its deadline counts too."""
         known = self._known.get((brand.brand_code, status, effective))
         if known is not None:
             return known
-        due, expires = due_and_expiry(
-            EPOCH + effective * _MILLISECOND,
-            brand.clock,
-            status=Status.RET if status.startswith(RET) else Status.ONAY,
-            now=self._now,
-            calendar=self._calendar,
-        )
+        due, expires = self._terms(brand, status, effective)
         columns = copy_format.moment(due) + copy_format.moment(expires)
         has_ended = expires is not None and self._now > expires
         return put(self._known, (brand.brand_code, status, effective), (columns, has_ended))
+
+    def _terms(
+        self, brand: Brand, status: Status, effective: int
+    ) -> tuple[datetime | None, datetime | None]:
+        return due_and_expiry(
+            EPOCH + effective * timedelta.resolution,
+            brand.clock,
+            status=status,
+            now=self._now,
+            calendar=self._calendar,
+        )
 
 
 def own_columns(key: bytes, fields: SimpleFields, terms: bytes) -> bytes:
@@ -184,13 +243,20 @@ def _instant(milliseconds: int | None) -> bytes:
 
 
 def split(
-    decisions: Sequence[IncomingDecision], entries: Mapping[str, ConsentRow]
-) -> tuple[list[IncomingDecision], list[IncomingDecision]]:
-    """Return the decisions on keys that have no row and occur once, and all others."""
+    decisions: Sequence[IncomingDecision], rows: Container[str]
+) -> tuple[list[IncomingDecision], list[IncomingDecision], list[IncomingDecision]]:
+    """Return the decisions on keys that occur once and have no row, on those that occur once and
+    have one, and all others.
+    """
     occurrences = Counter(one.key for one in decisions)
     new_keys: list[IncomingDecision] = []
+    known_keys: list[IncomingDecision] = []
     others: list[IncomingDecision] = []
     for one in decisions:
-        is_new = occurrences[one.key] == 1 and one.key not in entries
-        (new_keys if is_new else others).append(one)
-    return new_keys, others
+        if occurrences[one.key] > 1:
+            others.append(one)
+        elif one.key in rows:
+            known_keys.append(one)
+        else:
+            new_keys.append(one)
+    return new_keys, known_keys, others

@@ -3,14 +3,15 @@
 The offsets are stored in the ledger and advance by compare-and-set, so that a rewind, a second
 ingester or a crash has no effect. The newest event by the law's order wins; a stale decision only
 updates the latest instants. Rows of new keys that only wait to be submitted are built in bulk
-(``bulk_rows``), all others one by one. While PostgreSQL writes one batch, the next is read
-(``reader``). Opt-outs do not wait behind a backlog (``opt_outs_ahead``).
+(``bulk_rows``), newer decisions on known keys change their rows in bulk (``known_keys``), all
+others are applied one by one. While PostgreSQL writes one batch, the next is read (``reader``).
+Opt-outs do not wait behind a backlog (``opt_outs_ahead``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
@@ -19,22 +20,25 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
-from izin.sinks.ingest import new_decisions
+from izin.sinks.ingest import bulk, new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.brake_watch import BrakeWatch
 from izin.sinks.ingest.bulk_rows import NewRowBuilder, split
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.erasures import erased_keys
 from izin.sinks.ingest.isolation import Isolation
+from izin.sinks.ingest.known_keys.decisions import NewerDecisions
+from izin.sinks.ingest.known_keys.foresight import Foresight
+from izin.sinks.ingest.known_keys.saving import lock_known
+from izin.sinks.ingest.known_keys.templates import KnownRow
 from izin.sinks.ingest.opt_outs_ahead import HEAD_START, OptOutsAhead
 from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
+from izin.sinks.ledger.brake import counting
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
@@ -47,11 +51,8 @@ from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 _YIELD_EVERY = 50
-_CHUNK = 400
 _ATTEMPTS = 3
 """So often a batch is stored whose rows another process changes meanwhile."""
-_CONSENTS = statements("consents")
-_OUTBOX = statements("outbox")
 
 _log = get_logger(__name__)
 
@@ -105,6 +106,7 @@ class Ingester:
             codec=self.codec,
             decisions=self._reader,
             store=self.store,
+            foresee=self.foresight.look,
             isolation=self.isolation,
         )
 
@@ -149,12 +151,13 @@ class Ingester:
         ConcurrentChangeError where another process has written the offsets, or writes the same
         rows again and again.
         """
-        async with self._storing:
+        async with self._storing, self.foresight.storing():
             for _ in range(_ATTEMPTS - 1):
                 try:
                     return await self._store(topic, topic_id, decisions, moves, quarantined)
                 except ConcurrentChangeError as error:
                     _log.info("batch stored again", reason=str(error))
+                    self.foresight.forget()
             return await self._store(topic, topic_id, decisions, moves, quarantined)
 
     async def _store(
@@ -169,21 +172,19 @@ class Ingester:
         erasures = erased_keys(self._reader, decisions, now)
         if erasures:
             decisions = [one for one in decisions if not one.is_erasure]
+        rows, unread = self.foresight.take({one.key for one in decisions})
         async with self.ledger.transaction() as connection:
             if moves:
                 await offsets.advance(connection, topic, topic_id, moves)
-            entries = await lock(connection, {one.key for one in decisions})
             known = await _brands(connection, decisions, now)
-            watch = await BrakeWatch.begin(connection, self._reader, known, decisions, entries)
+            opted_in = await counting.watched(connection, known)
+            rows |= await lock_known(connection, unread)
             changes = UnitOfWork(self.topic_messages, now=now)
             facts = await new_decisions.facts(connection, decisions, self._reader, known)
             changes.add_history(facts)
-            builder = NewRowBuilder(
-                self._reader, self.topic_messages, known, now=now, calendar=self.ledger.calendar
-            )
-            new_keys, others = split(decisions, entries)
-            others += await self._write_bulk(connection, builder, new_keys)
-            changes.add_actions(builder.due_actions)
+            others = await self._write_bulk(connection, changes, decisions, rows, known, opted_in)
+            entries = await lock(connection, {one.key for one in others})
+            watch = BrakeWatch.begin(self._reader, opted_in, decisions, entries)
             of_others = await self._apply(changes, others, entries, known)
             if moves:
                 announced, left = await self._announcer.message(connection, topic, moves, now)
@@ -219,6 +220,11 @@ class Ingester:
         return offsets.Announcer(self.topic_messages)
 
     @cached_property
+    def foresight(self) -> Foresight:
+        """The rows of the batch that is stored next."""
+        return Foresight(self.ledger)
+
+    @cached_property
     def _storing(self) -> asyncio.Lock:
         return asyncio.Lock()
 
@@ -230,29 +236,28 @@ class Ingester:
     def _applier(self) -> DecisionApplier:
         return DecisionApplier(self._reader)
 
-    async def _write_bulk(
+    async def _write_bulk(  # noqa: PLR0913, PLR0917  # a batch, and what is known of it
         self,
         connection: Connection,
-        builder: NewRowBuilder,
+        changes: UnitOfWork,
         decisions: Sequence[IncomingDecision],
+        rows: Mapping[str, KnownRow],
+        known: Mapping[int, Brand],
+        watched: Collection[int],
     ) -> list[IncomingDecision]:
-        """Write the rows of new keys; return the decisions that must be applied one by one."""
-        rest: list[IncomingDecision] = []
-        messages: list[bytes] = []
-
-        def consents() -> Iterator[bytes]:
-            for start in range(0, len(decisions), _CHUNK):
-                built = [(one, builder.build(one)) for one in decisions[start : start + _CHUNK]]
-                rest.extend(one for one, rows in built if rows is None)
-                messages.append(b"".join([rows[1] for _, rows in built if rows is not None]))
-                yield b"".join([rows[0] for _, rows in built if rows is not None])
-
-        if decisions:
-            await copy(connection, _CONSENTS["copy"], consents())
-        if any(messages):
-            await copy(connection, _OUTBOX["copy"], messages)
-            await connection.execute(f"NOTIFY {notifications.OUTBOX}")
-        return rest
+        """Write what follows alike from many decisions; return those that must be applied one by
+        one.
+        """
+        now, calendar = changes.now, self.ledger.calendar
+        new_keys, changed, others = split(decisions, rows)
+        newer = NewerDecisions(self._applier, known, now=now, calendar=calendar)
+        others += await bulk.change_known(connection, changes, newer, rows, changed, watched)
+        builder = NewRowBuilder(
+            self._reader, self.topic_messages, known, now=now, calendar=calendar
+        )
+        others += await bulk.write_new(connection, builder, new_keys)
+        changes.add_actions(builder.due_actions)
+        return others
 
     async def _apply(
         self,

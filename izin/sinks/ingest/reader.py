@@ -6,7 +6,7 @@ read takes effect. So no record stops the ledger, and none is stumbled over twic
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -50,19 +50,21 @@ class Store(Protocol):
 class Reader:
     """Reads the topic from the ledger's offsets on, a batch ahead of what is stored."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # what it reads, and where it is stored
         self,
         topic: TopicReader,
         *,
         codec: Codec,
         decisions: DecisionReader,
         store: Store,
+        foresee: Callable[[Sequence[IncomingDecision]], Awaitable[None]],
         isolation: Isolation,
     ) -> None:
         self._topic = topic
         self._codec = codec
         self._decisions = decisions
         self._write = store
+        self._foresee = foresee
         self._isolation = isolation
         self._most = BATCH
         self._is_full = False
@@ -106,6 +108,7 @@ class Reader:
             records.append(self._read(message))
             if place % READ_AT_ONCE == READ_AT_ONCE - 1:
                 await asyncio.sleep(0)
+        await self._foresee([one.decision for one in records if one.decision is not None])
         return records
 
     def _read(self, message: Message) -> Record:

@@ -73,12 +73,16 @@ async def write(
     for one, row in steps:
         rows[one].append(row)
     if rows[Step.ENDED]:
-        keys = [row.key for row in rows[Step.ENDED]]
-        await connection.execute(_SQL["ended"], {"keys": keys})
+        await end(connection, [row.key for row in rows[Step.ENDED]])
     for one, query in ((Step.REGISTERED, "registered"), (Step.DESIRED, "desired")):
         if rows[one]:
             values = {"rows": orjson.dumps([_row(row) for row in rows[one]]).decode()}
             await connection.execute(_SQL[query], {**values, "now": now})
+
+
+async def end(connection: Connection, keys: Sequence[str]) -> None:
+    """Forget the retailers of consents that İYS no longer holds."""
+    await connection.execute(_SQL["ended"], {"keys": list(keys)})
 
 
 async def registered(connection: Connection, keys: Collection[str]) -> dict[str, frozenset[int]]:

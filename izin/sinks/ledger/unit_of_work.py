@@ -47,7 +47,7 @@ class UnitOfWork:
 
     def __init__(self, topic_messages: TopicMessages, *, now: datetime) -> None:
         self.now = now
-        self._topic_messages = topic_messages
+        self.topic_messages = topic_messages
         self._before: dict[str, ConsentRow | None] = {}
         self._after: dict[str, ConsentRow] = {}
         self._movements: list[Movement] = []
@@ -71,7 +71,7 @@ class UnitOfWork:
         self._after[key] = written
         if retailers.step(before, written) is retailers.Step.ENDED:
             self._ended[key] = written
-        for outcome in self._topic_messages.outcomes(before, written, self.now):
+        for outcome in self.topic_messages.outcomes(before, written, self.now):
             self.add_outcome(outcome)
         if is_breach(before, written, self.now):
             self.add_movement(_breach(written, self.now))
@@ -86,7 +86,7 @@ class UnitOfWork:
         self._messages.append(
             _Permitted(row, previous)
             if row.may_send
-            else self._topic_messages.permission_of(row, self.now, previous=previous)
+            else self.topic_messages.permission_of(row, self.now, previous=previous)
         )
 
     def add_retailers(self, row: ConsentRow) -> None:
@@ -96,7 +96,7 @@ class UnitOfWork:
 
     def add_outcome(self, outcome: Outcome) -> None:
         """Publish ``outcome`` and record it in the history."""
-        self._messages.append(self._topic_messages.outcome(outcome))
+        self._messages.append(self.topic_messages.outcome(outcome))
         self._movements.append(
             Movement(
                 kind="outcome",
@@ -112,7 +112,7 @@ class UnitOfWork:
 
     def publish(self, event: ConsentEvent, key: ConsentKey) -> None:
         """Publish ``event``, which the sinks originate."""
-        self._messages.append(self._topic_messages.event(event, key, self.now))
+        self._messages.append(self.topic_messages.event(event, key, self.now))
 
     def add_last(self, message: Message) -> None:
         """Publish ``message``, behind what was added before."""
@@ -194,7 +194,7 @@ class UnitOfWork:
         keys = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
         found = await retailers.registered(connection, keys)
         return [
-            self._topic_messages.permission_of(
+            self.topic_messages.permission_of(
                 one.row, self.now, previous=one.previous, retailers=found.get(one.row.key, ())
             )
             if isinstance(one, _Permitted)
@@ -258,8 +258,11 @@ async def append_messages(
 
 async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, ConsentRow]:
     """Return the rows of ``keys`` that exist, by key, locked until the transaction ends."""
+    wanted = sorted(set(keys))
+    if not wanted:
+        return {}
     async with connection.cursor(binary=True) as cursor:
-        found = await cursor.execute(_CONSENTS["lock"], {"keys": sorted(set(keys))})
+        found = await cursor.execute(_CONSENTS["lock"], {"keys": wanted})
         return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
 
 

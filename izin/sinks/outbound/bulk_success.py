@@ -25,11 +25,9 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.ledger.row_templates import MessageTemplate
+from izin.sinks.ledger.row_templates import OutcomeTemplate, PermissionTemplate
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success_rows import (
-    OWN_OF_OUTCOME,
-    OWN_OF_PERMISSION,
     LockedRow,
     SavedItem,
     SettledGroup,
@@ -164,15 +162,11 @@ class BulkSuccesses:
         ):
             return None
         (reached,) = outcomes
-        outcome = topic_messages.outcome(reached)
         return SettledGroup(
             members=members,
             entry=entry,
-            permission=MessageTemplate(permission, at=self.now),
-            permission_value=topic_messages.template(permission, OWN_OF_PERMISSION),
-            outcome=MessageTemplate(outcome, at=self.now, identity=reached.outcome_id),
-            outcome_value=topic_messages.template(outcome, OWN_OF_OUTCOME),
-            reached=reached,
+            permission=PermissionTemplate(topic_messages, permission, at=self.now),
+            outcome=OutcomeTemplate(topic_messages, reached, at=self.now),
         )
 
     async def _save(

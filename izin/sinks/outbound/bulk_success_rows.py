@@ -3,33 +3,19 @@
 Without I/O, so that mypyc can compile it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
-
-import orjson
+from typing import NamedTuple, cast
 
 from izin.iys.wire_format.consents import Receipt
+from izin.schemas.fast.writer import milliseconds
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.history.hash_chain import Fact
-from izin.sinks.ledger.row_templates import MessageTemplate
+from izin.sinks.ledger.row_templates import OutcomeTemplate, PermissionTemplate
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.outcome import Outcome, outcome_id
 from izin.sinks.record.submission import Item, Submission
-
-OWN_OF_PERMISSION = ("recipient", "registered_at", "consent_date")
-OWN_OF_OUTCOME = (
-    "recipient",
-    "outcome_id",
-    "event_id",
-    "transaction_id",
-    "creation_date",
-    "attempt",
-    "origin",
-    "origin_ref",
-)
 
 
 class LockedRow(NamedTuple):
@@ -58,11 +44,8 @@ class SettledGroup(NamedTuple):
 
     members: Sequence[SavedItem]
     entry: ConsentRow
-    permission: MessageTemplate
-    permission_value: Callable[[Mapping[str, Any]], bytes]
-    outcome: MessageTemplate
-    outcome_value: Callable[[Mapping[str, Any]], bytes]
-    reached: Outcome
+    permission: PermissionTemplate
+    outcome: OutcomeTemplate
 
 
 def settled_rows(
@@ -71,43 +54,28 @@ def settled_rows(
     """Return the outbox rows (permission and outcome of each key) and the facts for the history
     (the outcome, and İYS's answer).
     """
-    at, reached = copy_format.microseconds(now), group.reached
+    at = copy_format.microseconds(now)
+    since = milliseconds(now) or 0
     messages: list[bytes] = []
     facts: list[Fact] = []
     for item, answer, row in members:
         receipt = cast("Receipt", answer.receipt)
-        recipient = item.key.split("/", 3)[3]
-        identity = outcome_id(item.key, item.event_id, reached.outcome, row.attempts, reached.code)
-        key = copy_format.word(item.key)
-        permission = {
-            "recipient": recipient,
-            "registered_at": receipt.creation_date,
-            "consent_date": item.consent_date,
-        }
-        outcome = {
-            "recipient": recipient,
-            "outcome_id": identity,
-            "event_id": item.event_id,
-            "transaction_id": receipt.transaction_id,
-            "creation_date": receipt.creation_date,
-            "attempt": row.attempts,
-            "origin": item.origin,
-            "origin_ref": item.origin_ref,
-        }
-        messages += (
-            group.permission.row(key, group.permission_value(permission)),
-            group.outcome.row(key, group.outcome_value(outcome), identity),
+        permission = group.permission.row(
+            copy_format.word(item.key),
+            item.key.split("/", 3)[3].encode(),
+            milliseconds(receipt.creation_date),
+            milliseconds(item.consent_date),
+            since,
         )
-        reached_fact = Fact(
-            "outcome",
-            item.customer_id,
+        outcome, outcome_fact = group.outcome.made(
             item.key,
             item.event_id,
-            item.status,
-            f"outcome/{identity}",
-            at,
-            orjson.dumps(reached.content(row.attempts)),
-            None,
+            row.attempts,
+            item.origin,
+            item.origin_ref,
+            receipt.transaction_id,
+            receipt.creation_date,
         )
-        facts += (reached_fact, result_fact(submission, item, answer, at))
+        messages += (permission, outcome)
+        facts += (outcome_fact, result_fact(submission, item, answer, at))
     return b"".join(messages), facts

@@ -113,6 +113,85 @@ SHARED_BY_NEWER = (
 )
 """The columns that a newer event of a key sets to what all of its template key set."""
 
+OWN_OF_NEWER = (
+    "desired_event_id",
+    "desired_origin_ref",
+    "desired_at",
+    "desired_consent_date",
+    "received_at",
+    "latest_onay_at",
+    "latest_ret_at",
+    "due_at",
+    "expires_at",
+    "permission_since",
+)
+"""The columns in which known keys differ that newer events of one template change, in the order of
+the COPY.
+"""
+
+RULED = ("may_send", "permission_reason", "updated_at")
+"""The columns behind the state of an obligation that such rows share."""
+
+OWN_OF_OBSERVED = (
+    "registered_at",
+    "registered_consent_date",
+    "registered_transaction_id",
+    "verified_at",
+    "due_at",
+    "expires_at",
+    "permission_since",
+)
+"""The columns in which known keys differ whose observations at İYS are of one template."""
+
+SHARED_BY_OBSERVED = (
+    "registered",
+    "registered_source",
+    "verified_by",
+    "state",
+    "action",
+    "reason",
+    "code",
+    "next_attempt_at",
+    *RULED,
+)
+"""The columns that such observations set alike."""
+
+OWN_OF_KNOWN = (
+    "key",
+    "desired_event_id",
+    "desired_origin_ref",
+    "desired_at",
+    "latest_onay_at",
+    "latest_ret_at",
+    "registered_at",
+    "registered_consent_date",
+    "permission_since",
+    "attempts",
+)
+"""The columns of a known key of which the order or the values count where it changes in bulk."""
+
+SHARED_BY_KNOWN = (
+    "customer_id",
+    "desired_status",
+    "desired_rank",
+    "registered",
+    "registered_source",
+    "state",
+    "action",
+    "reason",
+    "code",
+    "verified_by",
+    "desired_origin",
+    "desired_source",
+    "registrable",
+    "attested",
+    "onay_open",
+    "ret_open",
+    "may_send",
+    "permission_reason",
+)
+"""The columns that known keys of one template share, whatever changes them."""
+
 SHARED_BY_SHADOW = (*IDENTITY[1:-1], *(name for name in DECIDED if name not in OWN_OF_NEW))
 """The columns that rows of the shadow of one template share."""
 
@@ -126,6 +205,9 @@ LISTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "shadow": SHADOW,
         "shadow_shared": SHARED_BY_SHADOW,
         "saved": SAVED,
+        "known": (*OWN_OF_KNOWN, *SHARED_BY_KNOWN),
+        "newer": (*OWN_OF_NEWER, *SHARED_BY_NEWER, *RULED),
+        "observed": (*OWN_OF_OBSERVED, *SHARED_BY_OBSERVED),
         "copied": (*OWN_OF_NEW, *SHARED_BY_NEW),
         "own": tuple(name for name in OWN_OF_NEW if name not in TERMS),
         "restored": SHARED_BY_RESTORED,

@@ -147,9 +147,19 @@ class TopicMessages:
         """Return an encoder of the values of messages that differ from ``message`` only in the
         fields ``own``.
         """
-        record = next(one.record for one in self.topics if one.name == message.topic)
-        shared = self._codec.decode(record, message.value or b"")
+        record, shared = self._record_of(message)
         return self._codec.template_encoder(record, shared, own)
+
+    def runs(self, message: Message, own: Collection[str]) -> list[bytes]:
+        """Return what the values of messages that differ from ``message`` only in the fields
+        ``own`` have before, between and behind these.
+        """
+        record, shared = self._record_of(message)
+        return self._codec.shared_runs(record, shared, own)
+
+    def _record_of(self, message: Message) -> tuple[str, Mapping[str, Any]]:
+        record = next(one.record for one in self.topics if one.name == message.topic)
+        return record, self._codec.decode(record, message.value or b"")
 
     def brand(self, brand: Brand, now: datetime) -> Message:
         """Return the message of a brand."""

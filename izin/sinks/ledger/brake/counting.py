@@ -35,6 +35,8 @@ async def watched(connection: Connection, codes: Collection[int]) -> Mapping[int
     """Return how many keys desire ONAY of the brands among ``codes`` whose customer has set a
     brake; None where they are not counted yet.
     """
+    if not codes:
+        return {}
     found = await connection.execute(_SQL["watched"], {"codes": sorted(codes)})
     return {row["brand_code"]: row["opted_in"] for row in await found.fetchall()}
 

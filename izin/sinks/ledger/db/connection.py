@@ -143,8 +143,14 @@ class Ledger:
 
         It reads: no lease is checked, for that would write.
         """
-        async with self._transaction() as connection:
+        async with self.reading() as connection:
             return await (await connection.execute(query, values)).fetchall()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Provide a connection that reads, in a transaction of its own, as ``fetch`` does."""
+        async with self._transaction() as connection:
+            yield connection
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:

@@ -2,6 +2,19 @@
 -- Lock the rows of these keys, always in one order, so that two writers wait and never deadlock.
 SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
 
+-- name: lock-known
+-- Lock the rows of these keys in the same order, and read which they are and what decides how they change in bulk. The
+-- last columns say whether something is known of İYS's record and of the consent date, and whether a row is unusual.
+SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+
+-- name: read-known
+-- Read the same without a lock.
+SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+FROM consents WHERE key = ANY(%(keys)s)
+
 -- name: insert
 -- Insert new keys. A key that another writer inserted meanwhile is missing in the result.
 INSERT INTO consents
@@ -21,6 +34,34 @@ UPDATE consents AS c SET ({saved}) = ({saved:r})
 FROM ROWS FROM (json_populate_recordset(NULL::consents, %(rows)s::json), unnest(%(states)s::text[])) AS r
 WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
+
+-- name: stage-newer
+-- Where rows wait that newer events change in bulk, until this transaction has saved them.
+CREATE TEMP TABLE IF NOT EXISTS newer_rows ON COMMIT DELETE ROWS AS
+SELECT ctid AS address, xmin AS version, {newer} FROM consents WITH NO DATA
+
+-- name: copy-newer
+-- Stage rows: first which they are and the columns that differ from row to row, then those that many share.
+COPY newer_rows (address, version, {newer}) FROM STDIN (FORMAT binary)
+
+-- name: save-newer
+-- Save staged rows. One that has changed since it was read is missing in the count, and the caller rolls back: it is
+-- elsewhere, or another transaction wrote what is there now.
+UPDATE consents AS c SET ({newer}) = ({newer:s}) FROM newer_rows AS s WHERE c.ctid = s.address AND c.xmin = s.version
+
+-- name: stage-observed
+-- Where rows wait that observations at İYS change in bulk, until this transaction has saved them.
+CREATE TEMP TABLE IF NOT EXISTS observed_rows ON COMMIT DELETE ROWS AS
+SELECT ctid AS address, xmin AS version, {observed} FROM consents WITH NO DATA
+
+-- name: copy-observed
+-- Stage rows like those that newer events change.
+COPY observed_rows (address, version, {observed}) FROM STDIN (FORMAT binary)
+
+-- name: save-observed
+-- Save staged rows like those that newer events change.
+UPDATE consents AS c SET ({observed}) = ({observed:s}) FROM observed_rows AS s
+WHERE c.ctid = s.address AND c.xmin = s.version
 
 -- name: await-result
 -- İYS has acknowledged a batch: its records await their result. A row that a newer event has taken over keeps its

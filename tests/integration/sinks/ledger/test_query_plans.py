@@ -45,6 +45,8 @@ QUERIES = [
     ("claims", "claim-swept", {}),
     ("sweeps", "page", {"after": "100001/"}),
     ("consents", "claim-parked", {}),
+    ("consents", "lock-known", {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"]}),
+    ("consents", "read-known", {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"]}),
     ("ownership", "adopt-page", {"customer_id": "beta"}),
     ("deadlines", "margins", {}),
     ("deadlines", "suspended-opt-outs", {}),
@@ -101,6 +103,16 @@ async def test_queries_of_the_loops_do_not_scan_settled_rows(database_url: str):
             plan = await plan_of(ledger, file, name, more)
             assert "consents" not in scanned(plan), (file, name)
         assert "consents" in scanned(await plan_of(ledger, "reads", "counts", {}))
+        for kind in ("newer", "observed"):
+            async with ledger.ledger.transaction() as connection:
+                await connection.execute(statements("consents")[f"stage-{kind}"])
+                explain = (
+                    b"EXPLAIN (FORMAT JSON) " + statements("consents")[f"save-{kind}"].encode()
+                )
+                found = await (await connection.execute(explain)).fetchone()
+                assert found is not None
+                kinds = {node["Node Type"] for node in nodes(found["QUERY PLAN"][0]["Plan"])}
+                assert "Tid Scan" in kinds, kinds
 
 
 async def test_history_of_a_key_is_found_by_index(database_url: str):
