@@ -10,7 +10,15 @@ from izin.consent.errors import SourceError
 from izin.console.brands.lookup import registered_brand
 from izin.console.daily.checks import Findings, check
 from izin.console.daily.evidence_files import write_files
-from izin.console.daily.views import COLUMNS, FINDING_COLUMNS, fields_of, needs_person, row_of
+from izin.console.daily.views import (
+    COLUMNS,
+    FINDING_COLUMNS,
+    fields_of,
+    needs_person,
+    note_on,
+    row_of,
+    shortened,
+)
 from izin.console.terminal.arguments import ByOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -63,15 +71,24 @@ def list_(
 ) -> None:
     """List the daily files: how far each is, and how it compares with ours.
 
-    Times are Turkish. Exit code 1 if one needs a person: it is late or lost, has lines that neither
-    push nor pull brought, or a wrong time stamp.
+    The column İYS/here has how many lines only İYS's file has, and only ours. Exit code 1 if one
+    needs a person: it is late or lost, has lines that neither push nor pull brought, or a wrong
+    time stamp.
     """
     now = datetime.now(UTC)
     since = files.today_in_turkey(now) - timedelta(days=days)
     with exit_on_error():
         found = run_on_ledger(lambda ledger: files.since(ledger, since, brand_code=brand))
     today = files.today_in_turkey(now)
-    print_rows(output, COLUMNS, [row_of(one, today) for one in found], below=True)
+    match output:
+        case OutputFormat.JSON:
+            print_json([dict(fields_of(one)) for one in found])
+        case OutputFormat.TABLE:
+            print_rows(output, COLUMNS, map(row_of, found))
+            noted = [(f"{one.brand_code} {one.day}", note_on(one, today)) for one in found]
+            for where, note in noted:
+                if note is not None:
+                    say(f"{where}: {note}")
     exit_if([one for one in found if needs_person(one, today)])
 
 
@@ -106,7 +123,11 @@ def show(
         case OutputFormat.JSON:
             print_json(dict(fields_of(file)))
         case OutputFormat.TABLE:
-            rows = [(name.replace("_", " "), value) for name, value in fields_of(file)]
+            rows = [
+                (name.replace("_", " "), shortened(value))
+                for name, value in fields_of(file)
+                if value is not None
+            ]
             print_rows(output, ("field", "value"), rows)
     exit_if(needs_person(file, files.today_in_turkey(datetime.now(UTC))))
 
@@ -157,7 +178,8 @@ def verify(
         case OutputFormat.JSON:
             print_json(findings.to_json())
         case OutputFormat.TABLE:
-            print_rows(output, FINDING_COLUMNS, findings.rows())
+            rows = [(one, result, shortened(detail)) for one, result, detail in findings.rows()]
+            print_rows(output, FINDING_COLUMNS, rows)
             if findings.differences:
                 print_rows(output, ("side", "line"), findings.differences)
     exit_if(findings.is_wrong)

@@ -5,34 +5,23 @@ from datetime import date
 
 from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
 
-COLUMNS = {
-    "brand_code": "brand",
-    "day": "day",
-    "state": "state",
-    "lines": "lines",
-    "is_equal": "equal",
-    "only_at_iys": "only İYS",
-    "only_here": "only here",
-    "timestamp": "time stamp",
-    "agreed_at": "agreed",
-    "error": "note",
-}
+COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
+"""``İYS/here``: how many lines only İYS's file has, and only ours."""
+_HASH, _SHOWN = 96, 24
 FINDING_COLUMNS = ("check", "result", "detail")
 
 
-def row_of(file: DailyFile, today: date) -> tuple[object, ...]:
+def row_of(file: DailyFile) -> tuple[object, ...]:
     """Return a file as a row of ``COLUMNS``."""
+    is_compared = file.state is FileState.COMPARED
     return (
         file.brand_code,
         str(file.day),
-        str(file.state),
+        ("equal" if file.is_equal else "differs") if is_compared else str(file.state),
         file.lines,
-        file.is_equal if file.state is FileState.COMPARED else None,
-        file.only_at_iys,
-        file.only_here,
+        f"{file.only_at_iys}/{file.only_here}" if is_compared else None,
         file.timestamp_state,
-        file.agreed_at,
-        note_on(file, today),
+        file.agreed_at is not None,
     )
 
 
@@ -59,6 +48,11 @@ def note_on(file: DailyFile, today: date) -> str | None:
         (file.is_late(today), f"İYS has not made it (processStatus {file.process_status})"),
     )
     return next((note for holds, note in notes if holds), None)
+
+
+def shortened(value: object) -> object:
+    """Return a value as a table shows it: of a hash the beginning."""
+    return f"{value[:_SHOWN]}…" if isinstance(value, str) and len(value) == _HASH else value
 
 
 def fields_of(file: DailyFile) -> Iterator[tuple[str, object]]:

@@ -6,12 +6,11 @@ is not documented, nor is how an empty consent date is written.
 """
 
 import csv
-from collections.abc import Iterable
 from typing import Final
 
 from izin.consent.model import RecipientType
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.consents import IysMovement
 from izin.iys.wire_format.json_reader import from_turkish, lower_case_email
 
 COLUMNS: Final = (
@@ -65,7 +64,9 @@ def read_line(line: bytes, *, empty_date: str) -> IysMovement:
         UnreadableError: it has other columns, or a value that is none of theirs.
     """
     try:
-        cells = next(csv.reader([line.decode().rstrip("\r\n")], strict=True))
+        # PostgreSQL has no NUL.
+        text = line.decode().replace("\0", "").rstrip("\r\n")
+        cells = next(csv.reader([text], strict=True))
     except (UnicodeDecodeError, csv.Error, StopIteration):
         raise UnreadableError("a line of a daily file that is not CSV in UTF-8") from None
     if len(cells) != len(COLUMNS):
@@ -86,12 +87,3 @@ def read_line(line: bytes, *, empty_date: str) -> IysMovement:
         creation_date=from_turkish(created),
         transaction_id=transaction_id,
     )
-
-
-def by_stream(movements: Iterable[IysMovement]) -> dict[Stream, list[IysMovement]]:
-    """Return movements by the stream in which a pull shows them: by their source."""
-    found: dict[Stream, list[IysMovement]] = {Stream.HS: [], Stream.IYS: []}
-    for one in movements:
-        is_citizens = one.source is not None and one.source.startswith("IYS_")
-        found[Stream.IYS if is_citizens else Stream.HS].append(one)
-    return found

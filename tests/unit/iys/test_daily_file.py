@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from izin.iys.errors import UnreadableError
-from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.daily_file import by_stream, place_of, read_line
+from izin.iys.wire_format.consents import IysMovement
+from izin.iys.wire_format.daily_file import place_of, read_line
 
 LINE = b"2026-03-02 12:00:07,ab12,Ada@Example.com,BIREYSEL,EPOSTA,RET,2026-03-01 10:00:00,IYS_WEB\n"
 
@@ -57,10 +57,9 @@ def test_line_that_is_no_movement_is_unreadable(line: bytes):
         read_line(line, empty_date="")
 
 
-def test_movements_are_split_by_who_wrote_them():
-    """A pull shows them in two streams; without a source it is a provider's."""
-    own = read_line(LINE.replace(b"IYS_WEB", b"HS_WEB"), empty_date="")
-    bare = read_line(LINE.replace(b"IYS_WEB", b""), empty_date="")
-    theirs = read_line(LINE, empty_date="")
-    assert by_stream([own, theirs, bare]) == {Stream.HS: [own, bare], Stream.IYS: [theirs]}
+def test_line_is_sorted_by_second_and_transaction():
+    """And a NUL, which PostgreSQL has not, is none of its text."""
     assert place_of(LINE) == b"2026-03-02 12:00:07,ab12"
+    assert read_line(LINE.replace(b"Ada", b"A\0da"), empty_date="") == read_line(
+        LINE, empty_date=""
+    )

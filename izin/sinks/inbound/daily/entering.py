@@ -9,12 +9,13 @@ from itertools import islice
 
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import IysMovement, Stream
-from izin.iys.wire_format.daily_file import by_stream, read_line
+from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger.daily import progress
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import is_of_citizens
 
 _AT_ONCE = 1000
 
@@ -40,9 +41,11 @@ async def enter(
     before, count = file.entered_lines, 0
     for slice_ in _slices(one for one in lines if one[0] > file.entered_lines):
         movements, unreadable = _read(slice_, empty_date)
-        streams = by_stream(movements)
-        seen = await reported.publish(brand, Stream.HS, streams[Stream.HS], unreadable)
-        seen += await reported.publish(brand, Stream.IYS, streams[Stream.IYS])
+        # A pull shows them in two streams.
+        theirs = [one for one in movements if is_of_citizens(one.source)]
+        others = [one for one in movements if not is_of_citizens(one.source)]
+        seen = await reported.publish(brand, Stream.HS, others, unreadable)
+        seen += await reported.publish(brand, Stream.IYS, theirs)
         last = slice_[-1][0]
         ledger, now = reported.context.ledger, reported.context.clock()
         async with ledger.transaction() as connection:

@@ -154,6 +154,10 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
     (difference,) = found["differences"]
     assert PHONE not in difference["line"]
     assert "RET" in difference["line"]
+    listed = await izin("iys", "daily", "list")
+    assert (listed.exit_code, "differs" in listed.output, "1/0" in listed.output) == (1, True, True)
+    table = await izin("iys", "daily", "verify", *where)
+    assert (table.exit_code, "1 lines only at İYS" in table.output) == (1, True)
     shown = await izin("iys", "daily", "show", *where, "--write", tmp_path / "out")
     csv = (tmp_path / "out" / f"{BRAND}-{day}.csv").read_bytes()
     assert (shown.exit_code, hashlib.sha384(csv).hexdigest()) == (1, file.hash_value)
