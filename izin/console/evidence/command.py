@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.ledger import topic_anchors
-from izin.console.terminal.arguments import ByOption, filled, instant, normalised
+from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -166,10 +166,9 @@ def anchors_(
 
 def _recipient(text: str) -> str:
     """Return a recipient as keys spell it; raises SourceError, for a key too."""
-    found = normalised(text)
-    if "/" in found:
+    if is_key(text):
         raise SourceError("name the recipient alone; --brand and --channel say which keys")
-    return found
+    return normalised(text)
 
 
 async def _collect(

@@ -104,7 +104,7 @@ def add(
             sent_at=instant(sent),
             sender=sender,
             content=content,
-            reference=reference,
+            reference=reference or None,
             due_at=None if due is None else instant(due),
         )
         attached = None if evidence is None else _attachment(evidence, new)
@@ -198,7 +198,7 @@ def close(
     with exit_on_error():
         run_on_ledger(
             lambda ledger: complaints.close(
-                ledger, number, outcome=outcome, note=note, by=by, now=now
+                ledger, number, outcome=outcome, note=note or None, by=by, now=now
             )
         )
     say(f"complaint {number} is closed: {outcome}")
