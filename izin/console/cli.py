@@ -28,16 +28,21 @@ app = typer.Typer(
 )
 
 
+class WarningLogger(structlog.PrintLogger):
+    """Prints warnings and worse: what goes as it should is no news to who reads a result."""
+
+    def info(self, message: str) -> None:
+        """Drop ``message``."""
+
+    debug = info
+
+
 @app.callback(help=_HELP)
 def izin() -> None:
     """Print help where no command is given."""
     if not structlog.is_configured():
         # A command's result is on standard output; logs are beside it, as everywhere.
-        # What goes as it should is no news to a person, who reads the result.
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-            logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
-        )
+        structlog.configure(logger_factory=lambda *_: WarningLogger(sys.stderr))
 
 
 def main() -> None:

@@ -96,6 +96,8 @@ def test_resend_is_limited_counted_ordered_shown_and_cancelled(
     }
     assert sum(row["events"] for row in rows) == 3
     assert len({row["partition"] for row in rows}) == len(rows)
+    shown = izin("subscribers", "resend", "crm", "--missing").stdout
+    assert shown.count("consent.opted-out") == 1
     listed, key = tmp_path / "list", key_of(a_consent(2))
     listed.write_text(f"{key}\n\n", "utf-8")
     place = f"{topics.topics.opt_outs.name}/{rows[0]['partition']}"

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import typer
 from typer.testing import CliRunner
 
-from izin.console.cli import app
+from izin.console.cli import WarningLogger, app
 
 ROOT = Path(__file__).parents[3]
 RUNNER = CliRunner()
@@ -117,3 +118,13 @@ def test_up_with_one_port_twice_is_refused() -> None:
     shown = RUNNER.invoke(app, ["up", "--intake-port", "31888", "--sink-port", "31888"])
     assert shown.exit_code == 2
     assert "--intake-port and --sink-port" in shown.output
+
+
+def test_logs_of_a_command_begin_with_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+    """A lease that was taken is no news to a person."""
+    log = structlog.wrap_logger(WarningLogger(sys.stderr))
+    log.debug("looked")
+    log.info("lease taken", work="rebuild")
+    log.warning("pull failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), "pull failed" in lines[0]) == (1, True)

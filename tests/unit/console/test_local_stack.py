@@ -75,6 +75,18 @@ def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) ->
         stack.start()
 
 
+def test_environment_file_has_the_calendar_of_the_workers(used_folder: Path) -> None:
+    """Commands count terms too; what else the caller's environment has is the caller's."""
+    given = {"IZIN_EXTRA_CLOSED_DAYS": '["2026-05-18"]', "HOME": "/home/ada"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=given, on_progress=lambda _: None
+    )
+    stack._write_environment()
+    text = stack.environment_file.read_text("utf-8")
+    assert "IZIN_EXTRA_CLOSED_DAYS='[\"2026-05-18\"]'\n" in text
+    assert "HOME" not in text
+
+
 def test_local_stack_fresh_says_what_stays_on_other_servers(used_folder: Path) -> None:
     """We remove nothing from a server that is not ours, and name what is left there."""
     record = RunRecord(given={"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"})
