@@ -14,7 +14,7 @@ every key of the brand is queried instead, by a sweep (reference 2.7).
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle
 
@@ -71,11 +71,10 @@ class Puller:
     """How recent movements are that İYS does not show yet."""
     requests_per_second: float
     """How many of İYS's requests the streams of all brands may take together."""
-    _movements: ReportedMovements = field(init=False)
 
-    def __post_init__(self) -> None:
-        reported = ReportedMovements(context=self.context, publisher=self.publisher, path="pull")
-        object.__setattr__(self, "_movements", reported)
+    @property
+    def _movements(self) -> ReportedMovements:
+        return ReportedMovements(context=self.context, publisher=self.publisher, path="pull")
 
     async def run(self, poll_interval: timedelta) -> None:
         """Pull until cancelled, in one process of an account and address at a time."""
@@ -132,7 +131,9 @@ class Puller:
         where = {"brand_code": brand.brand_code, "stream": str(stream)}
         async with self.context.ledger.transaction() as connection:
             await connection.execute(_SQL["begin"], where)
-            row = await (await connection.execute(_SQL["read"], where)).fetchone() or {}
+            row = await (await connection.execute(_SQL["read"], where)).fetchone()
+        if row is None:
+            return False
         cursor = _Cursor(brand=brand, stream=stream, **row)
         try:
             page = await self.context.client.changes(brand.path, stream, cursor.after)
@@ -140,7 +141,7 @@ class Puller:
             # A cursor that İYS refuses, as it may one that is older than what it shows, is given up
             # for the start of the window: what was read before changes nothing.
             give_up = isinstance(error, RefusedError) and cursor.after is not None
-            _log.warning("pull failed", **cursor.where, error=str(error), restarts=give_up)
+            _log.warning("pull failed", **cursor.where, error=str(error), from_start=give_up)
             # Each failed call counts against our address.
             pause = error.pause(min(self.interval, _RETRY))
             await self._postpone(brand, stream, pause, give_up=give_up)

@@ -40,7 +40,7 @@ from tests.support.simulator import a_change
 pytestmark = pytest.mark.database
 
 KEYS = 20
-EXAMPLES = 3
+EXAMPLES = 2
 ROUNDS = 8
 """In so many quarters of an hour the sink has done all it has to do."""
 _MARKS = count(1)

@@ -7,9 +7,11 @@ import pytest
 from pydantic import SecretStr
 
 from izin.sinks.inbound.push import BrandCache
+from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, RESULT_DELAY, SinkHarness, onay
 from tests.support.builders import PHONE
@@ -100,8 +102,14 @@ async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harne
     registrar = PushRegistrar(
         context=harness.context,
         brands=BrandCache(harness.ledger),
-        url="http://127.0.0.1:1/iys/push",
-        credentials=Credentials(username="iys", password=SecretStr("fake")),
+        connections=PushConnections(
+            client=harness.context.client,
+            registrations=PushRegistrations(
+                ledger=harness.ledger, url="http://127.0.0.1:1/iys/push"
+            ),
+            credentials=Credentials(username="iys", password=SecretStr("fake")),
+            clock=harness.clock,
+        ),
         only=None,
     )
     await registrar.register_due()
@@ -115,7 +123,8 @@ async def test_push_is_registered_by_account_of_brand_and_waits_if_refused(harne
     harness.iys.inject_fault("pushList", status=503, times=1)
     await registrar.register_due()
     harness.advance(timedelta(minutes=1))
-    harness.iys.inject_fault("pushRegister", status=403, code="H521", times=1)
+    harness.iys.inject_fault("pushRegister", status=403, code="H521", times=3)
     await registrar.register_due()
-    assert harness.iys.calls("pushRegister") == 1
+    await registrar.register_due()
+    assert harness.iys.calls("pushRegister") == 3
     assert harness.iys.calls("pushList") == 3
