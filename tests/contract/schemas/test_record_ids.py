@@ -15,6 +15,7 @@ from functools import cache
 import pytest
 from aiokafka import ConsumerRecord
 
+from izin.consent.model import Channel
 from izin.consent.transitions import State
 from izin.gate.question import JSON_TYPE, ReceiptKind, read_question
 from izin.gate.receipts import receipt_records
@@ -102,7 +103,7 @@ def of_outbox() -> Written:
     )
     for _ in range(2):
         messages += stream_progress.freshness(
-            MESSAGES, ACTIVE, NOON, hidden=timedelta(hours=1), now=NOON
+            MESSAGES, ACTIVE, tuple(Channel), NOON, hidden=timedelta(hours=1), now=NOON
         )
         positions = {"cluster_id": "c", "decisions_topic_id": "t", "decisions_offsets": [1, 2]}
         messages.append(
