@@ -203,9 +203,13 @@ class Standing:
             created = new.seen_at
         at, is_detailed = known.created_at, new.transaction_id is not None
         is_queried = known.transaction_id is None and at is not None
-        if is_queried and is_answer:
+        # A query of the key alone shows what stands, however old its date.
+        stands = new.path == "status" and at is not None and (new.seen_at or at) >= at
+        if is_queried and (is_answer or stands):
             at = created
-        fills_in = is_queried and is_detailed and known.value is new.value
+        # An absence among many is a RET or no record: a RET of before is what was absent.
+        is_absent_ret = (known.value, new.value) == (Registered.NOT_ONAY, Registered.RET)
+        fills_in = is_queried and is_detailed and (is_absent_ret or known.value is new.value)
         if at is not None and not fills_in:
             if created < at:
                 return
@@ -215,7 +219,8 @@ class Standing:
         if is_known_ret or (not is_detailed and known.value is new.value):
             self._shown = replace(known, seen_at=new.seen_at, path=new.path)
             return
-        self._shown = replace(new, created_at=max(at or created, created))
+        is_dated = fills_in and new.value is Registered.ONAY
+        self._shown = replace(new, created_at=created if is_dated else max(at or created, created))
 
     def _collected(self) -> CollectedConsent:
         """Return what became of the opt-in that one of our systems collected."""

@@ -16,16 +16,16 @@ from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.unreadable_items import unreadable_messages
+from izin.sinks.ingest.known_keys.movements import ObservedMovement
+from izin.sinks.ingest.known_keys.observations import observe
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.publish.publisher import Publisher
-from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of, key_of, observation_of
-from izin.sinks.record.state_change import first_row
 
 _log = get_logger(__name__)
 
@@ -94,27 +94,18 @@ class ReportedMovements:
         Raises:
             ConcurrentChangeError: another process changed one of the rows.
         """
-        entries = await lock(connection, (str(one.key) for one in seen))
         changes = UnitOfWork(self.context.topic_messages, now=now)
-        for one in seen:
-            key = str(one.key)
-            before = entries.get(key)
-            if one.is_ours and before is None:
-                # The key was erased since: what it says is known, and brings nobody back.
-                continue
-            statement = observation_of(one.event, one.key)
-            changes.add_movement(self._observation(one, now))
-            if statement is None:
-                continue
-            row = before or first_row(one.key, brand.customer_id, now)
-            ruled = ruling.rule_row(
-                apply.observed(row, statement),
-                brand,
-                now,
-                calendar=self.context.ledger.calendar,
-                observing=True,
+        observed = [
+            ObservedMovement(
+                one.key,
+                observation_of(one.event, one.key),
+                self._observation(one, now),
+                one.is_ours,
             )
-            entries[key] = changes.apply(before, ruled)
+            for one in seen
+        ]
+        calendar = self.context.ledger.calendar
+        await observe(connection, changes, brand, observed, calendar=calendar)
         await changes.write(connection)
 
     def _observation(self, one: ReadMovement, now: datetime) -> Movement:

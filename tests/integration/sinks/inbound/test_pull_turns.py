@@ -17,6 +17,7 @@ from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import ReadMovement, ReportedMovements
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.stream_progress import WINDOW
+from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import ConcurrentChangeError, RefusedValueError
 from tests.integration.sinks.inbound.test_pull import freshness
@@ -174,7 +175,7 @@ async def test_page_asked_for_before_a_right_returned_is_read_again(
 async def test_right_lost_for_longer_than_the_window_is_a_gap(
     harness: SinkHarness, logged: list[EventDict]
 ):
-    """The brand was pulled all the time, without the channel: its consents are queried."""
+    """The brand was pulled all the time, without the channel: a sweep queries its keys."""
     await harness.register_onay()
     await harness.suspend("H353", channel="MESAJ")
     await harness.pull()
@@ -185,7 +186,8 @@ async def test_right_lost_for_longer_than_the_window_is_a_gap(
     assert await harness.columns("action") == ("nothing",)
     await harness.resume("MESAJ", "ONAY")
     await harness.pull()
-    assert await harness.columns("action", "reason") == ("query", "stream-gap")
+    (sweep,) = await sweeps.latest(harness.ledger)
+    assert (sweep.reason, sweep.keys, sweep.ended_at) == ("gap", 1, None)
     assert "stream gap exceeded what iys shows" in {one["event"] for one in logged}
 
 

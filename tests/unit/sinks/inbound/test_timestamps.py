@@ -35,7 +35,7 @@ def test_reply_of_unknown_root_is_wrong():
     assert verify(REPLY, HASH, roots).state is TimestampState.WRONG
 
 
-@pytest.mark.parametrize("roots", [ROOTS, []])
+@pytest.mark.parametrize("roots", [ROOTS, []], ids=["trusted", "none"])
 def test_reply_over_another_hash_is_wrong(roots: list[object]):
     """Signed well, for another file."""
     other = hashlib.sha384(b"another day").hexdigest()
@@ -43,7 +43,11 @@ def test_reply_over_another_hash_is_wrong(roots: list[object]):
     assert (found.state, found.error) == (TimestampState.WRONG, "it is of another hash")
 
 
-@pytest.mark.parametrize("part", [bytes.fromhex(HASH), b"20260303030000Z", REPLY[-40:]])
+@pytest.mark.parametrize(
+    "part",
+    [bytes.fromhex(HASH), b"20260303030000Z", REPLY[-40:]],
+    ids=["hash", "time", "signature"],
+)
 def test_altered_reply_is_wrong(part: bytes):
     """The hash, the time, and the signature."""
     place = REPLY.index(part) + len(part) // 2
@@ -51,7 +55,7 @@ def test_altered_reply_is_wrong(part: bytes):
     assert verify(altered, HASH, ROOTS).state is TimestampState.WRONG
 
 
-@pytest.mark.parametrize("content", [b"", b"no reply", REPLY[:-1]])
+@pytest.mark.parametrize("content", [b"", b"no reply", REPLY[:-1]], ids=["empty", "page", "half"])
 def test_what_is_no_reply_is_wrong(content: bytes):
     """An error page, or half a reply."""
     assert verify(content, HASH, ROOTS).state is TimestampState.WRONG
