@@ -200,7 +200,8 @@ class VirtualOutage:
         puller = Puller(
             context=context,
             publisher=self,  # type: ignore[arg-type]
-            interval=timedelta(minutes=15),
+            interval=timedelta(seconds=30),
+            requests_per_second=2,
             hidden=timedelta(0),
         )
         budget = RequestBudget(RATE, clock=self.loop.time)
