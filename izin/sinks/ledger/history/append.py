@@ -83,7 +83,7 @@ async def _fresh(
     if not repeatable:
         return list(movements)
     values = {
-        "keys": sorted({one.key for one in repeatable}),
+        "keys": [one.key for one in repeatable],
         "sources": [one.source for one in repeatable],
         "since": now - REPEATED_WITHIN,
     }

@@ -24,11 +24,16 @@ COPY movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, c
 UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_at)s WHERE shard = %(shard)s
 
 -- name: known
--- The sources among these that were recorded lately.
-SELECT DISTINCT m.source
-FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN movements AS m ON hashtextextended(m.key, 0) = hashtextextended(k.key, 0) AND m.key = k.key
-WHERE m.source = ANY(%(sources)s) AND m.recorded_at >= %(since)s
+-- The sources among these that were recorded lately, each looked up by its key: in a small history PostgreSQL would
+-- read all of it instead, for every page.
+SELECT one.source
+FROM unnest(%(keys)s::text[], %(sources)s::text[]) AS one (key, source)
+CROSS JOIN LATERAL (
+    SELECT FROM movements AS m
+    WHERE hashtextextended(m.key, 0) = hashtextextended(one.key, 0) AND m.key = one.key AND m.source = one.source
+        AND m.recorded_at >= %(since)s
+    LIMIT 1
+) AS m
 
 -- name: decisions-of
 -- The decisions on these keys, of any time.
