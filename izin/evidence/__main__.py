@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from izin.evidence.anchors import anchors_of
-from izin.evidence.errors import UnreadableAnchorsError
+from izin.evidence.errors import UnreadableAnchorsError, UnreadableRootsError
+from izin.evidence.timestamps import check_with
 from izin.evidence.verification import verify
 
 _WRONG, _SOURCE = 1, 3
@@ -30,10 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=[],
         help="a file of anchors that were published; repeat it for each",
     )
+    parser.add_argument(
+        "--roots",
+        type=Path,
+        help="the roots (PEM) that are trusted for time stamps; needs rfc3161-client",
+    )
     given = parser.parse_args(arguments)
     try:
-        found = verify(given.archive.read_bytes(), anchors_of(given.anchors))
-    except (OSError, UnreadableAnchorsError) as error:
+        anchors, check = anchors_of(given.anchors), check_with(given.roots)
+        found = verify(given.archive.read_bytes(), anchors, check)
+    except (OSError, UnreadableAnchorsError, UnreadableRootsError) as error:
         sys.stderr.write(f"error: {error}\n")
         return _SOURCE
     sys.stdout.write("".join(f"{line}\n" for line in found.lines()))

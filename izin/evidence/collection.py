@@ -11,6 +11,7 @@ from typing import Any
 
 from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.evidence.chain import Segment
+from izin.evidence.daily_files import DailyLines
 from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.errors import NoEvidenceError, UnprovenHistoryError
 from izin.evidence.links import Needed, segments_of
@@ -18,6 +19,9 @@ from izin.evidence.report import FORMAT
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.verification import Evidence
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.daily import recipient_lines
+from izin.sinks.ledger.daily.files import FileState
+from izin.sinks.ledger.daily.recipient_lines import FoundLines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, verify
@@ -94,6 +98,7 @@ async def collect(
         rows=[_evidence_row(row) for row in every],
         batches=await _batches(ledger, sent),
         segments=await _segments(ledger, every),
+        daily_files=await _daily_files(ledger, rows),
     )
     if evidence.unproven():
         raise UnprovenHistoryError(every[0]["shard"], every[0]["place"])
@@ -187,6 +192,37 @@ async def _batches(ledger: Ledger, sent: _Rows) -> Batches:
     )
 
 
+async def _daily_files(ledger: Ledger, rows: _Rows) -> list[DailyLines]:
+    """Return the lines of the keys of ``rows`` in İYS's daily files, file by file."""
+    columns = (_evidence_row(row).columns for row in rows if row["kind"] in recipient_lines.SHOWING)
+    shown = recipient_lines.shown_by((one.kind, one.key, one.data) for one in columns)
+    return [
+        _daily_lines(found) async for found in recipient_lines.by_file(ledger, shown) if found.lines
+    ]
+
+
+def _daily_lines(found: FoundLines) -> DailyLines:
+    file = found.file
+    is_compared = file.state is FileState.COMPARED
+    agreement = "ok" if file.is_equal else "differs"
+    return DailyLines(
+        day=file.day.isoformat(),
+        hash_value=file.hash_value or "",
+        fetched_at=_iso(file.fetched_at),
+        total=file.lines or 0,
+        erased=file.redacted,
+        integrity=found.integrity,
+        agreement=agreement if is_compared else None,
+        own_hash=file.own_hash if is_compared else None,
+        only_at_iys=file.only_at_iys if is_compared else None,
+        only_here=file.only_here if is_compared else None,
+        timestamp_state=None if file.timestamp_state is None else str(file.timestamp_state),
+        timestamped_at=_iso(file.timestamped_at),
+        timestamp_reply=file.timestamp_reply,
+        lines=tuple(found.lines),
+    )
+
+
 async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[Segment]:
     """Return the segments from ``rows`` to the next anchors: one for all rows before an anchor."""
     recorded = {(row["shard"], row["place"]): row["recorded_at"] for row in rows}
@@ -197,6 +233,10 @@ async def _segments(ledger: Ledger, rows: Iterable[Mapping[str, Any]]) -> list[S
         place = row["shard"], row["place"]
         needed.setdefault((row["shard"], row["anchor"]), Needed.of(row, recorded[place]))
     return await segments_of(ledger, needed.values())
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _evidence_row(row: Mapping[str, Any]) -> EvidenceRow:

@@ -5,7 +5,8 @@ OurError                    (izin.consent.errors)
 SourceError                 (izin.consent.errors)
 ├── NoEvidenceError         the ledger has nothing of this recipient for this brand
 ├── UnreadableEvidenceError a file is no archive of evidence, or one of its files is not
-└── UnreadableAnchorsError  a file with anchors has a line that is none
+├── UnreadableAnchorsError  a file with anchors has a line that is none
+└── UnreadableRootsError    a file of trusted roots has no certificates
 """
 
 from izin.consent.errors import OurError, SourceError
@@ -37,3 +38,7 @@ class UnreadableEvidenceError(SourceError):
 
 class UnreadableAnchorsError(SourceError):
     """A file of anchors that cannot be read."""
+
+
+class UnreadableRootsError(SourceError):
+    """A file of trusted roots that cannot be read."""

@@ -10,6 +10,7 @@ from typing import Any
 from izin.consent.enums import Status
 from izin.consent.model import ConsentKey
 from izin.evidence.chain import Segment
+from izin.evidence.daily_files import DailyLines
 from izin.evidence.deliveries import Batches, is_digest
 from izin.evidence.facts import Fact, fact_of
 from izin.evidence.rows import EvidenceRow
@@ -27,6 +28,7 @@ def report_of(
     rows: Iterable[EvidenceRow],
     batches: Batches,
     segments: Sequence[Segment],
+    daily_files: Iterable[DailyLines],
 ) -> dict[str, Any]:
     """Return what is in ``evidence.json``: what an archive with this ``header`` says.
 
@@ -49,6 +51,7 @@ def report_of(
             )
             for key in keys
         ],
+        "daily_files": [one.report(keys, facts) for one in daily_files],
         "requests": [one for one in facts if one["key"].startswith(RECEIPTS)],
         "chain": [
             {

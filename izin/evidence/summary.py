@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from izin.evidence import words
+from izin.evidence.markup import fact_table, table
 from izin.evidence.words import named, when
 
 _BURDEN = {
@@ -41,6 +42,7 @@ def summary_of(report: Mapping[str, Any]) -> bytes:
         *_head(header),
         *_answers(report),
         *(line for key in report["keys"] for line in _key(key, header["at"])),
+        *_daily_files(report["daily_files"]),
         *_proof(report),
         (
             f"<footer>{escape(title)} · {escape(when(header['made_at']))} tarihinde hazırlandı · "
@@ -67,7 +69,7 @@ def _head(header: Mapping[str, Any]) -> list[str]:
             "<p>Kayıtların tamamı ve ispatı bu özetle aynı arşivdedir. Saatler Türkiye "
             "saatidir.</p></header>"
         ),
-        _facts(facts),
+        fact_table(facts),
     ]
 
 
@@ -92,7 +94,7 @@ def _answers(report: Mapping[str, Any]) -> list[str]:
             "<p>Bu an itibarıyla sistemimizde kayıtlı olan bilgilere göredir; sonradan "
             "öğrenilenler yalnızca son sütundadır.</p>"
         ),
-        _table(titles, rows),
+        table(titles, rows),
     ]
 
 
@@ -111,11 +113,11 @@ def _key(key: Mapping[str, Any], at: str) -> list[str]:
         f"<h2>{escape(_title(key))}</h2>",
         *_consents(key["consents"], at),
         "<h3>İYS'ye yapılan bildirimler ve yanıtları</h3>",
-        _table(("Gönderim", "Durum", "Yanıt", "İYS işlem no"), _call_rows(key["calls"])),
+        table(("Gönderim", "Durum", "Yanıt", "İYS işlem no"), _call_rows(key["calls"])),
         "<h3>Diğer sistemlerin bilgilendirilmesi</h3>",
-        _table(("Bilgilendirme", "Sistem", "Bildirim", "Teslim"), _informed(key)),
+        table(("Bilgilendirme", "Sistem", "Bildirim", "Teslim"), _informed(key)),
         "<h3>Gönderim öncesi sorgular</h3>",
-        _table(
+        table(
             ("Sorgu", "Soran", "İleti", "Yanıt"),
             [
                 [
@@ -129,7 +131,7 @@ def _key(key: Mapping[str, Any], at: str) -> list[str]:
             ],
         ),
         "<h3>Bütün hareketler</h3>",
-        _table(
+        table(
             ("Kayda geçiş", "Hareket", "Ayrıntı", "Zincir"),
             [
                 [
@@ -196,7 +198,7 @@ def _consents(consents: Sequence[Mapping[str, Any]], at: str) -> list[str]:
         parts += [
             f"<h3>Onay{then}</h3>",
             f'<p class="burden">{escape(_BURDEN[one["burden_of_proof"]])}</p>',
-            _facts(facts),
+            fact_table(facts),
         ]
     return parts
 
@@ -221,6 +223,41 @@ def _call_rows(calls: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def _daily_files(files: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the recipient's lines in İYS's daily files, and what the ledger found of each file."""
+    if not files:
+        return []
+    lines = [
+        [words.day(one["day"]), line["line"], words.places(line["movements"])]
+        for one in files
+        for line in one["lines"]
+    ]
+    return [
+        "<h2>İYS'nin günlük hareket dosyaları</h2>",
+        f"<p>{escape(words.DAILY_FILES)}</p>",
+        table(("Gün", "Dosyadan kopyalanan satır", "Zincir"), lines, ends=True),
+        table(
+            (
+                "Gün",
+                "İYS'nin bildirdiği özet (SHA-384)",
+                "Bütünlük",
+                "Kayıtlarımız",
+                "Zaman damgası",
+            ),
+            [
+                [
+                    words.day(one["day"]),
+                    one["hash_value"],
+                    named(words.INTEGRITIES, one["integrity"]),
+                    named(words.AGREEMENTS, one["agreement"]),
+                    words.timestamp(one),
+                ]
+                for one in files
+            ],
+        ),
+    ]
+
+
 def _proof(report: Mapping[str, Any]) -> list[str]:
     """Return how what is said here can be verified."""
     rows = [
@@ -241,38 +278,10 @@ def _proof(report: Mapping[str, Any]) -> list[str]:
             "özeti, kimin hangi nedenle hazırladığıyla birlikte sistemin kayıtlarına da "
             "yazılmıştır.</p>"
         ),
-        _table(("Zincir/sıra", "Yayım", "Uç (SHA-256)"), rows),
+        table(("Zincir/sıra", "Yayım", "Uç (SHA-256)"), rows),
     ]
 
 
 def _title(key: Mapping[str, Any]) -> str:
     channel = named(words.CHANNELS, key["channel"])
     return f"{channel}, {named(words.RECIPIENT_TYPES, key['recipient_type'])} alıcı"
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    rows = "\n".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts
-    )
-    return f'<table class="facts"><tbody>\n{rows}\n</tbody></table>'
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, ends: bool = False) -> str:
-    """Return a table, whose first column is an instant or a name; with ``ends`` the last column is
-    a place on a chain.
-    """
-    if not rows:
-        return '<p class="none">Kayıt yoktur.</p>'
-    heads = "".join(f"<th>{escape(one)}</th>" for one in titles)
-    lines = []
-    for row in rows:
-        classes = ['class="when"', *[""] * (len(row) - 1)]
-        if ends:
-            classes[-1] = 'class="place"'
-        cells = "".join(
-            f"<td {how}>{escape(cell)}</td>" if how else f"<td>{escape(cell)}</td>"
-            for how, cell in zip(classes, row, strict=True)
-        )
-        lines.append(f"<tr>{cells}</tr>")
-    body = "\n".join(lines)
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"

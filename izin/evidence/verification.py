@@ -2,29 +2,35 @@
 
 Each fault names its place. What is compared, in this order: the digests of the bytes and of each
 file, each row with the chain that it stands in, each acknowledgement with the digest of its batch,
-the ends of the chains with the anchors from outside, and what is said of the rows with the rows.
-What it cannot show: that a row of the recipient was left out. Whoever doubts that has the whole
-ledger verified (``izin ledger verify``).
+the ends of the chains with the anchors from outside, the time stamps of İYS's daily files with the
+hashes that they are of, and what is said of the rows with the rows. What it cannot show: that a row
+of the recipient was left out (whoever doubts that has the whole ledger verified, ``izin ledger
+verify``), and that a line is of the daily file whose hash İYS states: the whole file shows that.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from izin.evidence import chain, deliveries
+from izin.evidence import chain, daily_files, deliveries
 from izin.evidence.anchors import Anchors
 from izin.evidence.chain import Segment, segments_of
 from izin.evidence.container import LIST, dumped, loaded, packed, unpacked
+from izin.evidence.daily_files import DailyLines
 from izin.evidence.deliveries import Batches
 from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.report import FORMAT, misplaced, report_of
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.summary import summary_of
+from izin.evidence.timestamps import WRONG, TimestampCheck, check_with
 
 HEADER, ROWS, DELIVERIES, CHAIN = "header.json", "rows.json", "deliveries.json", "chain.json"
-COMMITMENTS, REPORT, SUMMARY = "commitments.bin", "evidence.json", "ozet.html"
+DAILY, COMMITMENTS = "daily-files.json", "commitments.bin"
+REPORT, SUMMARY = "evidence.json", "ozet.html"
 _FILES = frozenset({HEADER, ROWS, DELIVERIES, CHAIN, COMMITMENTS, REPORT, SUMMARY, LIST})
+"""What every archive has; ``DAILY`` only one with lines of daily files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +41,15 @@ class Evidence:
     rows: Sequence[EvidenceRow]
     batches: Batches
     segments: Sequence[Segment]
+    daily_files: Sequence[DailyLines] = ()
 
     def packed(self) -> bytes:
         """Return the archive."""
-        report = report_of(self.header, self.rows, self.batches, self.segments)
+        report = self.report()
+        listed = dumped([one.to_json() for one in self.daily_files])
         return packed(
-            {
+            ({DAILY: listed} if self.daily_files else {})
+            | {
                 SUMMARY: summary_of(report),
                 REPORT: dumped(report),
                 HEADER: dumped(self.header),
@@ -51,10 +60,45 @@ class Evidence:
             }
         )
 
+    def report(self) -> dict[str, Any]:
+        """Return what it says; raises UnreadableEvidenceError."""
+        return report_of(self.header, self.rows, self.batches, self.segments, self.daily_files)
+
+    def misplaced(self) -> list[str]:
+        """Return what of it does not belong into an archive with its header."""
+        keys = [str(one) for one in self.header["keys"]]
+        faults = misplaced(self.header, self.rows)
+        return [*faults, *daily_files.misplaced(self.daily_files, keys)]
+
     def unproven(self) -> list[str]:
         """Return what is wrong with the proofs that it brings."""
         faults = chain.unproven(self.rows, self.segments)
-        return [*faults, *deliveries.unproven(self.batches, self.rows)]
+        faults += deliveries.unproven(self.batches, self.rows)
+        return [*faults, *daily_files.unproven(self.daily_files)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifiedDailyFile:
+    """What was found of the lines of one daily file."""
+
+    day: str
+    hash_value: str
+    """İYS's SHA-384 of the whole file, in hex."""
+    lines: int
+    in_history: int
+    """How many of the lines stand in verified rows of the history too."""
+    timestamp: str
+    """``verified``, ``unverified``, ``wrong`` or ``missing``, by the roots that were brought."""
+    timestamped_at: datetime | None
+    note: str | None
+    """Why the time stamp is wrong, or what its verification needs."""
+
+    def __str__(self) -> str:
+        note = f" ({self.note})" if self.note else ""
+        return (
+            f"daily file {self.day}: {self.in_history} of {self.lines} lines stand in the history "
+            f"too; time stamp of its hash {self.timestamp}{note}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +112,7 @@ class VerifiedEvidence:
     deliveries: int = 0
     anchors: int = 0
     """How many ends of chains were compared with anchors from outside."""
+    daily_files: tuple[VerifiedDailyFile, ...] = ()
     is_computed: bool = False
     """Whether the report and the summary were computed again from the rows."""
     faults: tuple[str, ...] = ()
@@ -80,6 +125,7 @@ class VerifiedEvidence:
     def lines(self) -> list[str]:
         """Return the result in words, a line each; no recipient is among them."""
         lines = [f"fault: {one}" for one in self.faults]
+        lines += map(str, self.daily_files)
         lines += [
             f"sha256 {self.sha256}",
             (
@@ -97,15 +143,22 @@ class VerifiedEvidence:
         return lines
 
 
-def verify(archive: bytes, anchors: Anchors | None) -> VerifiedEvidence:
-    """Verify ``archive``, with ``anchors`` from outside; None: its proofs are not compared."""
+def verify(
+    archive: bytes, anchors: Anchors | None, check: TimestampCheck | None = None
+) -> VerifiedEvidence:
+    """Verify ``archive``, with ``anchors`` from outside; None: its proofs are not compared.
+
+    ``check`` checks time stamps; None: against no trusted roots.
+    """
     sha256 = hashlib.sha256(archive).hexdigest()
     try:
         files, faults = unpacked(archive)
         evidence = _read(files)
         is_computed = evidence.header.get("format") == FORMAT
-        faults += misplaced(evidence.header, evidence.rows)
+        faults += evidence.misplaced()
         faults += evidence.unproven()
+        listed = _daily_files(evidence, check or check_with(None))
+        faults += _wrongly_stated(evidence, listed)
         if anchors is not None:
             faults += chain.unanchored(evidence.segments, anchors)
         if is_computed:
@@ -122,6 +175,7 @@ def verify(archive: bytes, anchors: Anchors | None) -> VerifiedEvidence:
         rows=len(evidence.rows),
         deliveries=len(evidence.batches.rows),
         anchors=0 if anchors is None else len(evidence.segments),
+        daily_files=listed,
         is_computed=is_computed,
         faults=tuple(dict.fromkeys(faults)),
     )
@@ -129,20 +183,52 @@ def verify(archive: bytes, anchors: Anchors | None) -> VerifiedEvidence:
 
 def _read(files: Mapping[str, bytes]) -> Evidence:
     """Return what is in ``files``; raises UnreadableEvidenceError."""
-    if files.keys() != _FILES:
-        names = ", ".join(sorted(files.keys() ^ _FILES))
+    others = (files.keys() - {DAILY}) ^ _FILES
+    if others:
+        names = ", ".join(sorted(others))
         raise UnreadableEvidenceError(f"the archive has other files than it must: {names}")
     return Evidence(
         header=loaded(HEADER, files[HEADER]),
         rows=[EvidenceRow.from_json(one) for one in loaded(ROWS, files[ROWS])],
         batches=Batches.from_json(loaded(DELIVERIES, files[DELIVERIES])),
         segments=segments_of(loaded(CHAIN, files[CHAIN]), files[COMMITMENTS]),
+        daily_files=[DailyLines.from_json(one) for one in loaded(DAILY, files.get(DAILY, b"[]"))],
     )
+
+
+def _daily_files(evidence: Evidence, check: TimestampCheck) -> tuple[VerifiedDailyFile, ...]:
+    """Return what is found of the daily files, by the rows and by ``check``."""
+    if not evidence.daily_files:
+        return ()
+    found = []
+    for one, said in zip(evidence.daily_files, evidence.report()["daily_files"], strict=True):
+        timestamp = check(one.timestamp_reply, one.hash_value)
+        found.append(
+            VerifiedDailyFile(
+                day=one.day,
+                hash_value=one.hash_value,
+                lines=len(one.lines),
+                in_history=sum(bool(line["movements"]) for line in said["lines"]),
+                timestamp=timestamp.state,
+                timestamped_at=timestamp.at,
+                note=timestamp.note,
+            )
+        )
+    return tuple(found)
+
+
+def _wrongly_stated(evidence: Evidence, found: Sequence[VerifiedDailyFile]) -> list[str]:
+    """Return which time stamps are wrong, of those that the archive does not call so itself."""
+    return [
+        f"the time stamp of the daily file of {one.day} is wrong: {verified.note}"
+        for one, verified in zip(evidence.daily_files, found, strict=True)
+        if verified.timestamp == WRONG and one.timestamp_state != WRONG
+    ]
 
 
 def _otherwise(files: Mapping[str, bytes], evidence: Evidence) -> list[str]:
     """Return the files that say something else than the rows."""
-    report = report_of(evidence.header, evidence.rows, evidence.batches, evidence.segments)
+    report = evidence.report()
     computed = {REPORT: dumped(report), SUMMARY: summary_of(report)}
     return [
         f"{name} says something else than the rows of the history"

@@ -1,7 +1,7 @@
 """The words of the printable summary, in Turkish: what codes and kinds of the history mean."""
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from typing import Any
 
 from izin.consent.due_dates import TURKEY
@@ -91,7 +91,6 @@ PATHS = {
     "push": "İYS bildirimi (push)",
     "pull": "İYS'den çekme (pull)",
     "daily": "günlük hareket dosyası",
-    "file": "günlük hareket dosyası",
     "status": "tekil durum sorgusu",
     "statuses": "toplu durum sorgusu",
     "add": "tekil gönderim yanıtı",
@@ -105,6 +104,28 @@ EVENTS = {
 }
 TOPICS = {"permissions": "gönderim izni", "consent-outcomes": "İYS sonucu"}
 CLASSES = {"commercial": "ticari ileti"}
+INTEGRITIES = {
+    "ok": "dosya bu özete sahip",
+    "wrong": "saklanan dosya bu özete sahip değil",
+    "erased": "saklandığında bu özete sahipti; sonra satırlar silindi",
+}
+AGREEMENTS = {"ok": "aynı özete sahip", "differs": "farklı satırlar var"}
+TIMESTAMPS = {
+    "verified": "doğrulandı",
+    "unverified": "doğrulanmadı",
+    "missing": "İYS'de damga yok",
+    "wrong": "geçersiz",
+}
+DAILY_FILES = (
+    "İYS, her günün hareketlerini bir dosyada toplar; dosyanın özetini (SHA-384) bildirir ve bu "
+    "özete zaman damgası (RFC 3161) verir. Aşağıdaki satırlar bu dosyalardan kopyalanmıştır. "
+    "Dosyalarda başka alıcıların satırları da bulunduğundan kendileri bu arşivde değildir; bir "
+    "satır tek başına özete bağlanamaz. Damganın bu özete ait olduğu arşivden doğrulanabilir; "
+    "satırın dosyada bulunduğu ise dosyanın tamamı ibraz edilip özeti karşılaştırıldığında "
+    "görülür. Zincir sütunu, aynı hareketin zincirdeki kaydıdır. Bütünlük, kayıtlarımız ve damga "
+    "sütunları, arşivi hazırlayanın tespitleridir."
+)
+"""What the lines of daily files prove, and what they do not."""
 
 
 def when(text: str | None) -> str:
@@ -112,6 +133,11 @@ def when(text: str | None) -> str:
     if not text:
         return "–"
     return f"{datetime.fromisoformat(text).astimezone(TURKEY):%d.%m.%Y %H:%M:%S}"
+
+
+def day(text: str) -> str:
+    """Return a day (ISO) as ``02.03.2026``."""
+    return f"{date.fromisoformat(text):%d.%m.%Y}"
 
 
 def named(words: Mapping[str, str], value: Any) -> str:  # noqa: ANN401  # of a fact
@@ -156,6 +182,17 @@ def movement(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way ou
             return "bu sürümün okuyamadığı içerik"
         case _:
             return "; ".join(f"{name}: {value}" for name, value in data.items() if value)
+
+
+def places(movements: Iterable[Mapping[str, Any]]) -> str:
+    """Return the places of movements on the chains."""
+    return ", ".join(f"{one['shard']}/{one['place']}" for one in movements) or "–"
+
+
+def timestamp(file: Mapping[str, Any]) -> str:
+    """Return what the ledger found of the time stamp of a daily file."""
+    found, at = named(TIMESTAMPS, file["timestamp_state"]), file["timestamped_at"]
+    return f"{found}, {when(at)}" if at else found
 
 
 def answer(data: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ class IysPath(TextEnum):
 
     PUSH = "push"
     PULL = "pull"
-    FILE = "file"
+    DAILY = "daily"
+    """İYS's file of a day."""
     SWEEP = "sweep"
     """A status query: of many keys, or of one."""
 
@@ -34,7 +35,7 @@ _PATHS: Mapping[str, IysPath] = MappingProxyType(
     {
         "push": IysPath.PUSH,
         "pull": IysPath.PULL,
-        "daily": IysPath.FILE,
+        "daily": IysPath.DAILY,
         "status": IysPath.SWEEP,
         "statuses": IysPath.SWEEP,
     }
@@ -115,7 +116,7 @@ class Ways:
             # İYS pushes what citizens do, never what a provider writes.
             IysPath.PUSH: self.push and is_of_citizens(record.source),
             IysPath.PULL: until is not None and until >= created,
-            IysPath.FILE: self.filed_until is not None and self.filed_until > created,
+            IysPath.DAILY: self.filed_until is not None and self.filed_until > created,
             IysPath.SWEEP: trail.was_queried_after(created),
         }
         return tuple(path for path in IysPath if shown[path] and path not in saw)

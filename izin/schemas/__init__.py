@@ -3,6 +3,7 @@
     contracts       Avro, current and past     topics          names, settings, owners
     codec           two framings               partitioning    the partition of a key
     records         the law's values           cloud_events    headers
+    timestamps      RFC 3161, verified
     fast/           what exists for speed      generated/      written by ``make docs``
 
 ``avro/`` has the current schemas, ``versions/`` each one that was published, ``examples/`` an

@@ -12,7 +12,7 @@ from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.settings import IysSettings, KafkaSettings, SinkSettings
 from izin.schemas.codec import Codec
 from izin.sinks.inbound.daily.loop import DailyFiles
-from izin.sinks.inbound.daily.timestamps import trusted_roots
+from izin.sinks.inbound.daily.trusted_roots import trusted_roots
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.push import BrandCache
 from izin.sinks.inbound.push_connections import PushConnections

@@ -10,10 +10,10 @@ from cryptography.x509 import Certificate
 from izin.consent.errors import SourceError
 from izin.console.terminal.output import turkish
 from izin.runtime.observe import mask_text
-from izin.sinks.inbound.daily import timestamps
+from izin.schemas import timestamps
+from izin.schemas.timestamps import Timestamp, TimestampState
 from izin.sinks.inbound.daily.checking import FileCheck
-from izin.sinks.inbound.daily.timestamps import Timestamp
-from izin.sinks.ledger.daily.files import DailyFile, TimestampState
+from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db.connection import Ledger
 
 _SHOWN = 100

@@ -31,7 +31,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.runtime.settings import SinkSettings
-from izin.sinks.inbound.daily.timestamps import trusted_roots
+from izin.sinks.inbound.daily.trusted_roots import trusted_roots
 from izin.sinks.ledger.daily import files, progress
 from izin.sinks.ledger.daily.files import REVIEWED_FOR, SHOWN_FOR, DailyFile
 from izin.sinks.ledger.db.connection import Ledger

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from datetime import date
 
-from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.schemas.timestamps import TimestampState
+from izin.sinks.ledger.daily.files import DailyFile, FileState
 
 COLUMNS = ("brand", "day", "state", "lines", "İYS/here", "time stamp", "agreed")
 """``İYS/here``: how many lines only İYS's file has, and only ours."""

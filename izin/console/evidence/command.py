@@ -27,6 +27,7 @@ from izin.console.terminal.private_file import write_new
 from izin.evidence import collection
 from izin.evidence.anchors import anchors_of
 from izin.evidence.collection import EvidenceRequest
+from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.runtime.kafka import codec
 from izin.sinks.ledger.db.connection import Ledger
@@ -84,9 +85,9 @@ def write(
 
     What stood at the instant here and at İYS, the consent with its notice and evidence, every
     movement with its place on the hash chain, every call and reply, what subscribers and the gate
-    had, and a summary in Turkish to print (ozet.html). Only its owner may read the file: it is
-    personal data. Who wrote it, and why, is written to the history. Exit code 3 if nothing is
-    known, 4 if the history is broken.
+    had, the lines of İYS's daily files with hash and time stamp, and a summary in Turkish to print
+    (ozet.html). Only its owner may read the file: it is personal data. Who wrote it, and why, is
+    written to the history. Exit code 3 if nothing is known, 4 if the history is broken.
     """
     now = datetime.now(UTC)
     with exit_on_error():
@@ -129,16 +130,27 @@ def verify_(
             help="A file of anchors that were published; repeat it for each.",
         ),
     ] = None,
+    roots: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="The roots (PEM) that are trusted for the time stamps of İYS's daily files.",
+        ),
+    ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Verify an archive: its files, the links of every row, and published anchors.
 
     It needs neither ledger nor Kafka; where only izin's libraries are installed, run python -m
-    izin.evidence ARCHIVE --anchors FILE. Exit code 1 if anything was altered, or if no anchors are
-    given: then it proves nothing against whoever made it.
+    izin.evidence ARCHIVE --anchors FILE. Without roots the time stamps of daily files are
+    unverified, which is no fault. Exit code 1 if anything was altered, or if no anchors are given:
+    then it proves nothing against whoever made it.
     """
     with exit_on_error():
-        found = verify(archive.read_bytes(), anchors_of(anchors or ()))
+        check = check_with(roots)
+        found = verify(archive.read_bytes(), anchors_of(anchors or ()), check)
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:

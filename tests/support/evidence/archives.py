@@ -10,6 +10,7 @@ from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent
 from izin.consent.ordering import decide
 from izin.evidence.chain import Segment
+from izin.evidence.daily_files import DailyLines
 from izin.evidence.deliveries import Acknowledgement, Batches
 from izin.evidence.report import FORMAT
 from izin.evidence.rows import EvidenceRow, first_link, next_link
@@ -181,6 +182,29 @@ def a_header(**overrides: object) -> dict[str, Any]:
     return fields | overrides
 
 
+def a_daily_file(**overrides: object) -> DailyLines:
+    """Return the file of a day with the opt-out of `a_history`, without a time stamp."""
+    line = f"2026-03-02 13:00:00,{'b' * 64},{PHONE},BIREYSEL,MESAJ,RET,,IYS_WEB"
+    fields: dict[str, Any] = {
+        "day": "2026-03-02",
+        "hash_value": hashlib.sha384(b"a day").hexdigest(),
+        "fetched_at": (NOON + 18 * 60 * MINUTE).isoformat(),
+        "total": 1000,
+        "erased": 0,
+        "integrity": "ok",
+        "agreement": "differs",
+        "own_hash": hashlib.sha384(b"our day").hexdigest(),
+        "only_at_iys": 1,
+        "only_here": 0,
+        "timestamp_state": "missing",
+        "timestamped_at": None,
+        "timestamp_reply": None,
+        "lines": (line,),
+    }
+    merged: dict[str, Any] = fields | overrides
+    return DailyLines(**merged)
+
+
 def some_evidence(**header: object) -> Evidence:
     """Return evidence that is whole."""
     batches, digest = acknowledged(NOON + 61 * MINUTE)
@@ -190,6 +214,7 @@ def some_evidence(**header: object) -> Evidence:
         rows=rows,
         batches=batches,
         segments=[a_segment(rows, first=2, end=16)],
+        daily_files=[a_daily_file()],
     )
 
 

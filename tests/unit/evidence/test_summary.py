@@ -5,7 +5,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from izin.evidence.report import report_of
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence
 from izin.evidence.words import KINDS, movement
@@ -15,8 +14,7 @@ from tests.support.evidence.archives import KEY, MINUTE, NOON, a_decision_row, a
 
 def shown(evidence: Evidence) -> str:
     """Return the summary of evidence."""
-    report = report_of(evidence.header, evidence.rows, evidence.batches, evidence.segments)
-    return summary_of(report).decode()
+    return summary_of(evidence.report()).decode()
 
 
 class Tags(HTMLParser):
@@ -70,6 +68,9 @@ def test_summary_is_one_file_in_turkish_that_runs_nothing() -> None:
         "İYS bildirimi (push)",
         "3/12",
         "şikâyet 2026/1",
+        "02.03.2026</td>",
+        "farklı satırlar var",
+        "İYS&#x27;de damga yok",
     ],
 )
 def test_summary_says_what_the_rows_say(words: str) -> None:
@@ -146,5 +147,5 @@ def test_fact_that_cannot_be_read_hides_no_other() -> None:
     assert "Okunamayan kayıt" in page
     assert "bu sürümün okuyamadığı içerik" in page
     assert "ilk kayıt; uygulandı" in page
-    (key,) = report_of(evidence.header, rows, evidence.batches, ())["keys"]
+    (key,) = evidence.report()["keys"]
     assert (key["then"]["unreadable"], key["then"]["desired"]["status"]) == (2, "ONAY")

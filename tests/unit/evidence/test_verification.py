@@ -16,6 +16,7 @@ from izin.evidence.rows import EvidenceRow
 from izin.evidence.verification import (
     CHAIN,
     COMMITMENTS,
+    DAILY,
     DELIVERIES,
     HEADER,
     REPORT,
@@ -40,8 +41,8 @@ EVIDENCE = some_evidence()
 ARCHIVE = EVIDENCE.packed()
 ANCHORS = anchors_for(EVIDENCE)
 SAYS = {
-    "report": "230c04a15ea3494779a0f105f2bd67d561d82b0960f08c955f7a1e5f0f029a37",
-    "summary": "9890e21335b98b09e4bfe9e1a2e7fb43c45121bdff02203968b4d25ff122cd4e",
+    "report": "ddff0ae025fe5fe96085ad7967450c5e898de9f8f2ff65ec12a6338e481a11a9",
+    "summary": "f978b189e6be8ffea7d0c118498714564cef0575085ddb953e3ab9812c0bc187",
 }
 """The digests of what is computed of ``EVIDENCE``, in format 1."""
 
@@ -143,6 +144,11 @@ def other_commitment(files: Files) -> None:
         replaced(DELIVERIES, "opted-out", "outcome"),
         replaced(DELIVERIES, '"sms"', '"crm"'),
         replaced(DELIVERIES, noise("0").hex(), noise("1").hex()),
+        replaced(DAILY, '"differs"', '"ok"'),
+        replaced(DAILY, ",RET,", ",ONAY,"),
+        replaced(DAILY, PHONE, "+905550000002"),
+        replaced(DAILY, '"day"', '"date"'),
+        lambda files: files.pop(DAILY),
         replaced(CHAIN, '"place": 16', '"place": 15'),
         replaced(CHAIN, '"first": 2', '"first": 1'),
         replaced(CHAIN, '"before"', '"behind"'),

@@ -11,7 +11,7 @@ from izin.reconcile.judging import Finding, judge
 from izin.reconcile.plan import KeyRepairs
 from izin.reconcile.remedies import Repair, remedy_of
 from izin.reconcile.sides import Standing
-from izin.reconcile.trails import DecidedEvent, IysPath, Sighting, Trail, Ways
+from izin.reconcile.trails import DecidedEvent, IysPath, Sighting, Trail, Ways, words_of
 from tests.support.builders import CUSTOMER, NOON, an_admitted_event, an_event
 from tests.support.reconcile.standings import (
     EARLIER,
@@ -83,7 +83,8 @@ def test_paths_that_saw_or_missed_a_movement_are_named() -> None:
     ways = Ways(push=True, pulled_at=NOON + timedelta(hours=2), filed_until=LATER)
     trail = Trail(sightings=[Sighting(IysPath.PUSH, "RET", NOON, LATER)])
     assert trail.saw(record) == (IysPath.PUSH,)
-    assert ways.missed(record, trail) == (IysPath.PULL, IysPath.FILE)
+    assert ways.missed(record, trail) == (IysPath.PULL, IysPath.DAILY)
+    assert words_of(ways.missed(record, trail)) == "pull, daily"
     trail.sightings.append(Sighting(IysPath.SWEEP, "ONAY", LATER, LATER))
     assert IysPath.SWEEP in ways.missed(record, trail)
     fresh = Ways(push=True, pulled_at=LATER - timedelta(minutes=1), filed_until=None)

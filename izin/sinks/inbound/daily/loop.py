@@ -16,14 +16,16 @@ from izin.consent.due_dates import TURKEY
 from izin.iys.errors import CallError, RefusedError
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
-from izin.sinks.inbound.daily import entering, timestamps
+from izin.schemas import timestamps
+from izin.schemas.timestamps import TimestampState
+from izin.sinks.inbound.daily import entering
 from izin.sinks.inbound.daily.checking import FileCheck
 from izin.sinks.inbound.daily.comparison import Compared, Side
 from izin.sinks.inbound.daily.fetching import Fetcher
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.daily import files, progress
-from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.daily.progress import ComparedFile
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext

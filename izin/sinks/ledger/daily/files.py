@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from izin.consent.due_dates import TURKEY
+from izin.schemas.timestamps import TimestampState
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record.lease import LeaseOwner
@@ -33,18 +34,6 @@ class FileState(StrEnum):
     FETCHED = "fetched"
     COMPARED = "compared"
     GONE = "gone"
-
-
-class TimestampState(StrEnum):
-    """What is known of the time stamp of a day's hash."""
-
-    MISSING = "missing"
-    """İYS has none."""
-    UNVERIFIED = "unverified"
-    """It is kept; no roots are trusted by the settings."""
-    VERIFIED = "verified"
-    WRONG = "wrong"
-    """It is of another hash, or of nobody that is trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.schemas.timestamps import TimestampState
+from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append

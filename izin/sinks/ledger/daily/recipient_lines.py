@@ -1,12 +1,15 @@
 """The lines of one recipient in İYS's daily files: found, and erased with the history."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any, NamedTuple
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.model import ConsentKey
 from izin.iys.wire_format.daily_file import COLUMNS
 from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.daily.lines import FEW, packed, read, unpacked
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -22,6 +25,30 @@ Shown = tuple[str, str]
 """A movement that İYS showed: its key, and its creation date in ISO's notation."""
 _Place = tuple[int, date]
 """Brand and day of a file."""
+
+
+class FoundLines(NamedTuple):
+    """The lines of some keys in the file of a day, without their ends."""
+
+    file: DailyFile
+    hash_value: str
+    """The SHA-384 of the file as it is stored, in hex: with erased lines not İYS's."""
+    lines: Sequence[str]
+
+    @property
+    def integrity(self) -> str:
+        """Whether the stored file has İYS's hash: ``ok``, ``wrong``, or ``erased`` lines."""
+        if self.file.redacted:
+            return "erased"
+        return "ok" if self.hash_value == self.file.hash_value else "wrong"
+
+
+def shown_by(facts: Iterable[tuple[str, str, Any]]) -> Iterator[Shown]:
+    """Yield the movements that İYS showed, of facts of the history: their kind, key and data."""
+    for kind, key, data in facts:
+        created = data.get("creation_date") if isinstance(data, dict) else None
+        if kind in SHOWING and created is not None:
+            yield key, created
 
 
 async def erase(connection: Connection, shown: Iterable[Shown]) -> int:
@@ -76,18 +103,23 @@ async def _erase_from(connection: Connection, file: _Place, keys: set[ConsentKey
 
 def without(content: bytes, keys: Iterable[ConsentKey]) -> tuple[bytes, int]:
     """Return lines with those of ``keys`` erased, and how many these are."""
-    erased, lines = 0, content.splitlines(keepends=True)
-    for number, line in of_keys(lines, keys):
+    found = [number for number, _ in of_keys(content, keys)]
+    if not found:
+        return content, 0
+    lines = content.splitlines(keepends=True)
+    for number in found:
         lines[number] = ERASED
-        erased += bool(line)
-    return b"".join(lines), erased
+    return b"".join(lines), len(found)
 
 
-def of_keys(lines: Sequence[bytes], keys: Iterable[ConsentKey]) -> Iterator[tuple[int, bytes]]:
+def of_keys(content: bytes, keys: Iterable[ConsentKey]) -> Iterator[tuple[int, bytes]]:
     """Yield the places (from 0) of the lines of ``keys``, with the lines."""
     whose = {(key.recipient.lower(), str(key.recipient_type), str(key.channel)) for key in keys}
     recipients = [recipient.encode() for recipient, _, _ in whose]
-    for number, line in enumerate(lines):
+    lower = content.lower()
+    if not any(one in lower for one in recipients):
+        return
+    for number, line in enumerate(content.splitlines(keepends=True)):
         lower = line.lower()
         if not any(one in lower for one in recipients):
             continue
@@ -98,17 +130,27 @@ def of_keys(lines: Sequence[bytes], keys: Iterable[ConsentKey]) -> Iterator[tupl
             yield number, line
 
 
-async def find(ledger: Ledger, shown: Iterable[Shown]) -> list[Mapping[str, object]]:
-    """Return the lines of movements in the files, with brand and day."""
+async def by_file(ledger: Ledger, shown: Iterable[Shown]) -> AsyncIterator[FoundLines]:
+    """Yield the lines of the keys of movements, file by file, in the order of brand and day."""
     keys = _by_file(shown)
-    found: list[Mapping[str, object]] = []
     for brand_code, day in sorted(keys):
         file = await files.one(ledger, brand_code, day)
         if file is None or file.lines is None:
             continue
+        digest, found = hashlib.sha384(file.hashed_prefix or b""), list[str]()
         async for content in read(ledger, file):
-            lines = content.splitlines(keepends=True)
-            for _, line in of_keys(lines, keys[brand_code, day]):
-                text = line.decode("utf-8", "replace").rstrip("\r\n")
-                found.append({"brand_code": brand_code, "day": day, "line": text})
-    return found
+            digest.update(content)
+            found += [
+                line.decode("utf-8", "replace").rstrip("\r\n")
+                for _, line in of_keys(content, keys[brand_code, day])
+            ]
+        yield FoundLines(file, digest.hexdigest(), found)
+
+
+async def find(ledger: Ledger, shown: Iterable[Shown]) -> list[Mapping[str, object]]:
+    """Return the lines of movements in the files, with brand and day."""
+    return [
+        {"brand_code": one.file.brand_code, "day": one.file.day, "line": line}
+        async for one in by_file(ledger, shown)
+        for line in one.lines
+    ]

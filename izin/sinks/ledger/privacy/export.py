@@ -1,6 +1,6 @@
 """Everything that the ledger has of a person, for the person (6698 m.11)."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -9,7 +9,6 @@ from izin.sinks.ledger.daily import recipient_lines
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.ledger.reads import RecordedFact
 from izin.sinks.ledger.registry import complaints
 
 _SQL = statements("privacy")
@@ -42,7 +41,10 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
                 "history": [asdict(fact) for fact in facts if fact.key == one.key],
                 "calls": [call for call in calls if call["key"] == one.key],
                 "daily_files": await recipient_lines.find(
-                    ledger, _shown(fact for fact in facts if fact.key == one.key)
+                    ledger,
+                    recipient_lines.shown_by(
+                        (fact.kind, fact.key, fact.data) for fact in facts if fact.key == one.key
+                    ),
                 ),
                 "kept_until": max(
                     filter(None, (one.retain_until, one.evidence_until)), default=None
@@ -51,11 +53,3 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
             for one in kept
         ],
     }
-
-
-def _shown(facts: Iterable[RecordedFact]) -> Iterator[recipient_lines.Shown]:
-    """Yield the movements that İYS showed."""
-    for fact in facts:
-        created = (fact.data or {}).get("creation_date")
-        if fact.kind in recipient_lines.SHOWING and created is not None:
-            yield fact.key, created

@@ -53,7 +53,8 @@ async def published(harness: SinkHarness, recipient: str) -> None:
 
 async def test_latency_of_each_path_and_leg_is_measured(harness: SinkHarness):
     """Only of what began at İYS; each leg where it was reached."""
-    for number, (path, seconds) in enumerate((("push", 2), ("pull", 3700), ("push", 4)), 2):
+    taken = (("push", 2), ("pull", 3700), ("push", 4), ("daily", 90_000))
+    for number, (path, seconds) in enumerate(taken, 2):
         await left(harness, path, a_phone(number), seconds)
     await harness.ingest(onay(a_phone(9)))
     await published(harness, a_phone(2))
@@ -61,6 +62,7 @@ async def test_latency_of_each_path_and_leg_is_measured(harness: SinkHarness):
     found = await measured(harness)
     assert found["push", Leg.RECEIVED] == (2, 2.0)
     assert found["pull", Leg.RECEIVED] == (1, 3700.0)
+    assert found["daily", Leg.RECEIVED] == (1, 90_000.0)
     assert found["push", Leg.ORDERED][0] == 2
     assert found["push", Leg.READABLE][0] == 1
     assert 0.9 < found["push", Leg.READABLE][1] < 30

@@ -17,10 +17,11 @@ from izin.iys.reports import DayReports
 from izin.iys.wire_format.consents import BrandPath
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.reports import DayAgreement
+from izin.schemas.timestamps import TimestampState
 from izin.sinks.inbound.daily import entering
 from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger.daily import files, progress, recipient_lines
-from izin.sinks.ledger.daily.files import DailyFile, FileState, TimestampState
+from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.privacy import export
 from izin.sinks.record.messages import Message
 from tests.integration.sinks.conftest import Izin

@@ -9,8 +9,8 @@ from cryptography.x509 import load_pem_x509_certificates
 from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.runtime.errors import SettingError
-from izin.sinks.inbound.daily.timestamps import Timestamp, trusted_roots, verify
-from izin.sinks.ledger.daily.files import TimestampState
+from izin.schemas.timestamps import Timestamp, TimestampState, verify
+from izin.sinks.inbound.daily.trusted_roots import trusted_roots
 
 AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
 AT = datetime(2026, 3, 3, 3, tzinfo=UTC)

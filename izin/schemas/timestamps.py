@@ -1,21 +1,31 @@
-"""Verify the time stamp of a day's hash (RFC 3161): who says that it was there, and when.
+"""Verify the time stamp of a SHA-384 (RFC 3161): who says that it was there, and when.
 
 Valid is a reply whose signature leads to a trusted root, whose certificate is one for time stamps,
-and which names the SHA-384 that İYS's file has. Without trusted roots nothing is verified.
+and which names that SHA-384. Without trusted roots nothing is verified.
 """
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.x509 import Certificate, ObjectIdentifier, load_pem_x509_certificates
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
-from izin.runtime.errors import SettingError
-from izin.sinks.ledger.daily.files import TimestampState
-
 _SHA_384 = ObjectIdentifier("2.16.840.1.101.3.4.2.2")
+
+
+class TimestampState(StrEnum):
+    """What is known of a time stamp."""
+
+    MISSING = "missing"
+    """İYS has none."""
+    UNVERIFIED = "unverified"
+    """It is kept; no roots are trusted."""
+    VERIFIED = "verified"
+    WRONG = "wrong"
+    """It is of another hash, or of nobody that is trusted."""
 
 
 class Timestamp(NamedTuple):
@@ -28,21 +38,9 @@ class Timestamp(NamedTuple):
     """Why it is wrong."""
 
 
-def trusted_roots(file: Path | None) -> tuple[Certificate, ...]:
-    """Return the certificates in a file (PEM) of ``IZIN_TIMESTAMP_ROOTS``; none without a file.
-
-    Raises:
-        SettingError: it cannot be read, or has no certificate.
-    """
-    if file is None:
-        return ()
-    try:
-        return tuple(load_pem_x509_certificates(file.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise SettingError(
-            f"IZIN_TIMESTAMP_ROOTS names {file}, which has no certificates ({error}); name a file "
-            "with the roots of the time-stamp authority in PEM"
-        ) from error
+def roots_in(file: Path) -> tuple[Certificate, ...]:
+    """Return the certificates in a file (PEM); raises OSError, and ValueError where it has none."""
+    return tuple(load_pem_x509_certificates(file.read_bytes()))
 
 
 def verify(reply: bytes | None, hash_value: str, roots: Sequence[Certificate]) -> Timestamp:

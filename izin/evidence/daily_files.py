@@ -1,0 +1,162 @@
+"""Lines of İYS's daily files in an archive: what each file has of the recipient.
+
+İYS states the SHA-384 of a whole file, and has that hash time-stamped. A file has lines of others,
+so that it is not in the archive, and no line alone leads to its hash. A line is proven by the row
+of the history that has the same movement, or by the whole file, which whoever has it compares with
+the hash.
+"""
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+
+from izin.consent.due_dates import TURKEY
+from izin.consent.model import ConsentKey
+from izin.evidence.errors import UnreadableEvidenceError
+from izin.evidence.facts import Fact
+from izin.evidence.timestamps import MISSING
+
+COLUMNS = (
+    *("creationDate", "transactionId", "recipient", "recipientType", "type", "status"),
+    *("consentDate", "source"),
+)
+"""Of a line, as İYS names them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyLines:
+    """The recipient's lines in the file of one day, and what the ledger had of that file."""
+
+    day: str
+    hash_value: str
+    """The SHA-384 in hex that İYS stated, and that the file had when it was stored."""
+    fetched_at: str | None
+    total: int
+    """How many lines the file has."""
+    erased: int
+    """How many of them were erased since it was stored."""
+    integrity: str
+    """Whether the stored file still has the hash: ``ok``, ``wrong``, or ``erased`` lines."""
+    agreement: str | None
+    """Whether the ledger's own file of the day has it: ``ok``, ``differs``; None: not compared."""
+    own_hash: str | None
+    only_at_iys: int | None
+    only_here: int | None
+    timestamp_state: str | None
+    """As the ledger found it; None: it was not asked for yet."""
+    timestamped_at: str | None
+    timestamp_reply: bytes | None
+    """İYS's reply (RFC 3161, DER)."""
+    lines: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as ``daily-files.json`` has it."""
+        reply = self.timestamp_reply
+        encoded = None if reply is None else base64.b64encode(reply).decode()
+        return asdict(self) | {"timestamp_reply": encoded}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Return the file of an entry; raises UnreadableEvidenceError."""
+        try:
+            encoded, lines = value["timestamp_reply"], tuple(map(str, value["lines"]))
+            reply = None if encoded is None else base64.b64decode(encoded, validate=True)
+            one = cls(**{**value, "timestamp_reply": reply, "lines": lines})
+            # Time stamps are of its bytes.
+            bytes.fromhex(one.hash_value)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableEvidenceError(
+                "daily-files.json has an entry that is no daily file"
+            ) from error
+        return one
+
+    def report(self, keys: Sequence[str], facts: Sequence[Fact]) -> dict[str, Any]:
+        """Return what ``evidence.json`` has of it: each line with its key, and with the places of
+        the movements in the history that say the same.
+        """
+        left_out = {"timestamp_reply", "lines"}
+        known = {
+            one.name: getattr(self, one.name) for one in fields(self) if one.name not in left_out
+        }
+        return known | {
+            "lines": [
+                {"line": line, "key": key, "movements": _movements(line, key, facts)}
+                for line in self.lines
+                for key in [_key_of(line, keys)]
+            ]
+        }
+
+
+def unproven(files: Iterable[DailyLines]) -> list[str]:
+    """Return what is wrong with the time stamps that are stated: each brings its reply."""
+    return [
+        f"the daily file of {one.day} states a time stamp otherwise than it brings one"
+        for one in files
+        if (one.timestamp_reply is None) != (one.timestamp_state in {None, MISSING})
+    ]
+
+
+def misplaced(files: Iterable[DailyLines], keys: Sequence[str]) -> list[str]:
+    """Return which files have lines that are of none of ``keys``."""
+    return [
+        f"the daily file of {one.day} has a line of another recipient or channel"
+        for one in files
+        if not all(_key_of(line, keys) for line in one.lines)
+    ]
+
+
+def _cells(line: str) -> dict[str, str]:
+    return dict(zip(COLUMNS, [one.strip('" ') for one in line.split(",")], strict=False))
+
+
+def _key_of(line: str, keys: Iterable[str]) -> str | None:
+    """Return which of ``keys`` a line is of."""
+    cells = _cells(line)
+    whose = tuple(cells.get(name, "") for name in ("recipient", "recipientType", "type"))
+    for key in keys:
+        one = ConsentKey.parse(key)
+        named = one.recipient.lower(), str(one.recipient_type), str(one.channel)
+        if named == (whose[0].lower(), *whose[1:]):
+            return key
+    return None
+
+
+def _movements(line: str, key: str | None, facts: Iterable[Fact]) -> list[dict[str, int]]:
+    """Return the places of the movements that İYS showed elsewhere too, alike in every column."""
+    cells = _cells(line)
+    if key is None or cells.keys() != set(COLUMNS):
+        return []
+    says = (
+        _instant(cells["creationDate"]),
+        cells["transactionId"],
+        cells["status"],
+        _instant(cells["consentDate"]),
+        cells["source"],
+    )
+    return [
+        {"shard": one["shard"], "place": one["place"]}
+        for one in facts
+        if one["kind"] == "observation" and one["key"] == key and _says(one) == says
+    ]
+
+
+def _says(fact: Fact) -> tuple[datetime | None, str, str | None, datetime | None, str]:
+    data = fact["data"]
+    return (
+        _instant(data.get("creation_date")),
+        data.get("transaction_id") or "",
+        fact["status"],
+        _instant(data.get("consent_date")),
+        data.get("source") or "",
+    )
+
+
+def _instant(text: str | None) -> datetime | None:
+    """Return an instant, in Turkish time where it names none; None where there is none."""
+    try:
+        at = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=TURKEY)

@@ -1,0 +1,33 @@
+"""Tables of the printable summary, as HTML: what people typed is no markup."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+
+def fact_table(facts: Iterable[tuple[str, str]]) -> str:
+    """Return names with their values as a table."""
+    rows = "\n".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts
+    )
+    return f'<table class="facts"><tbody>\n{rows}\n</tbody></table>'
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, ends: bool = False) -> str:
+    """Return a table, whose first column is an instant or a name; with ``ends`` the last column is
+    a place on a chain.
+    """
+    if not rows:
+        return '<p class="none">Kayıt yoktur.</p>'
+    heads = "".join(f"<th>{escape(one)}</th>" for one in titles)
+    lines = []
+    for row in rows:
+        classes = ['class="when"', *[""] * (len(row) - 1)]
+        if ends:
+            classes[-1] = 'class="place"'
+        cells = "".join(
+            f"<td {how}>{escape(cell)}</td>" if how else f"<td>{escape(cell)}</td>"
+            for how, cell in zip(classes, row, strict=True)
+        )
+        lines.append(f"<tr>{cells}</tr>")
+    body = "\n".join(lines)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>"
