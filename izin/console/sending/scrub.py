@@ -40,6 +40,7 @@ from izin.console.sending.scrubbing import (
     recheck,
     scrub,
 )
+from izin.console.terminal.arguments import ColumnOption
 from izin.console.terminal.interrupts import exit_on_signals, run_interruptible
 from izin.console.terminal.output import (
     OutputFormat,
@@ -75,10 +76,6 @@ FileArgument = Annotated[
         readable=True,
         help="A table of recipients: CSV, or the first sheet of an .xlsx workbook.",
     ),
-]
-ColumnOption = Annotated[
-    str | None,
-    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
 SinceOption = Annotated[
     str | None,

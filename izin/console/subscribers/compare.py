@@ -12,6 +12,7 @@ import typer
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.consent.violations import Violation
+from izin.console.terminal.arguments import ColumnOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -77,10 +78,6 @@ RecipientTypeOption = Annotated[
     typer.Option(
         case_sensitive=False, help="BIREYSEL (consumer, the default) or TACIR (merchant)."
     ),
-]
-ColumnOption = Annotated[
-    str | None,
-    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
 ]
 AddOption = Annotated[
     Path | None,

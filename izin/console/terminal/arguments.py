@@ -41,6 +41,10 @@ CustomerArgument = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
 ]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(help="The column of the recipients. Default: the one whose name says so."),
+]
 
 
 def _system_actor() -> str:
