@@ -1,7 +1,7 @@
 """Compare the opt-outs of a brand with the suppression list of another tool, in one session.
 
 Whoever opted out here and is not in the list may still get messages of that tool. Whoever is in the
-list and did not opt out here may have told the tool, and we never learned it: a person decides.
+list and did not opt out here may have opted out at the tool alone: a person decides.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator

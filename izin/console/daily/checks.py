@@ -41,7 +41,7 @@ class Findings:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether a check failed. Of a file with erased lines only the stamped hash is left."""
+        """Whether a check failed. Of a file with erased lines only hash and timestamp are left."""
         is_broken = not self.is_whole and not self.file.redacted
         differs = bool(self.only_at_iys or self.only_here)
         return is_broken or differs or self.timestamp.state is TimestampState.WRONG

@@ -20,7 +20,7 @@ from izin.sinks.record.lease import LeaseOwner
 SHOWN_FOR = 7
 """For so many days İYS shows the file of a day (H502)."""
 REVIEWED_FOR = 14
-"""For so many days a person is told of a file that was lost or differs."""
+"""For so many days a person is alerted of a file that was lost or differs."""
 LATE_AFTER = 2
 """So many days after its day a file that is not compared is late."""
 _SQL = statements("daily")

@@ -172,7 +172,7 @@ async def test_line_that_only_the_file_has_shuts_the_gate(
 
 
 async def test_late_file_alerts_and_is_gone_after_seven_days(harness: SinkHarness):
-    """İYS cannot make it. On the second day a person is told; on the eighth it is lost."""
+    """İYS cannot make it. On the second day a person is alerted; on the eighth it is lost."""
     day = await a_day(harness)
     harness.iys.inject_fault("agreement", status=503, times=None)
     await look(harness)
