@@ -4,7 +4,6 @@ It ends with the lines ``days-unexplained`` and ``days-token-calls``, each ``ok`
 codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 """
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,13 +11,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Postgres, create_database
-from izin.runtime.observe import configure
-from izin.runtime.settings import LogSettings
+from benchmarks.results import RunReport
+from tests.chaos.command import conclude, listed
 from tests.chaos.days.campaign import DaysVerdict, VirtualDays
-from tests.chaos.days.virtual_loop import run as run_loop
+from tests.chaos.days.virtual_site import run_campaign
 
 app = typer.Typer(add_completion=False, help="Days of a company, and what came of them.")
 
@@ -33,26 +29,16 @@ def main(
     ),
 ) -> None:
     """Run days as fast as their work permits, let everything settle, then compare."""
-    # Injected failures are in the result; only events that alert a person are logged.
-    configure(LogSettings(level="critical"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     began = time.monotonic()
-    with Postgres(folder) as postgres, progress().status("setting up") as status:
-        url = create_database(postgres.url, "days")
-        verdict = run_loop(
-            lambda loop: VirtualDays(
-                loop=loop,
-                database_url=url,
-                days=days,
-                seed=seed,
-                sinks=sinks,
-                on_progress=status.update,
-            ).run()
-        )
+    verdict = run_campaign(
+        "days",
+        folder,
+        lambda loop, url, show: VirtualDays(
+            loop=loop, database_url=url, days=days, seed=seed, sinks=sinks, on_progress=show
+        ).run(),
+    )
     found = report(verdict, seed=seed, sinks=sinks, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-days")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("days", folder, found)
 
 
 def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> RunReport:
@@ -66,7 +52,7 @@ def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> Ru
     )
     data = {"seed": seed, "sinks": sinks, "seconds": round(seconds), **asdict(verdict)}
     return RunReport(
-        tables=[summary, *(f"  {one}" for one in verdict.unexplained[:20])],
+        tables=[summary, *listed(verdict.unexplained)],
         data=data | {"tightest": str(verdict.tightest)},
         figures={
             "days-unexplained": len(verdict.unexplained),

@@ -13,8 +13,8 @@ from izin.consent.model import Consent
 from izin.iys.wire_format.json_reader import from_turkish
 from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.agreement import differences
+from tests.chaos.days.virtual_site import HOUR
 
-HOUR = 3600.0
 HOLIDAY = datetime(2026, 10, 28, 10, 0, tzinfo=UTC)
 """From 13:00 on Wednesday, the eve of the Republic's day."""
 _CLOCK = BrandTerms(activated_at=datetime(2020, 1, 1, tzinfo=UTC))

@@ -9,7 +9,6 @@ It ends with the lines ``gate-wrong-yes`` and ``gate-yes-at-end``, ``ok`` or ``s
 """
 
 import asyncio
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,19 +16,18 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
+from benchmarks.results import RunReport, progress
 from izin.local import Postgres, free_port
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from tests.chaos.command import conclude, counted, empty, listed
 from tests.chaos.gate.campaign import GateCampaign
 from tests.chaos.gate.processes import GATES
 from tests.chaos.gate.verdict import GateVerdict
 from tests.chaos.order.brokers import BrokerCluster
 from tests.chaos.order.network import Network
+from tests.chaos.servers import restarting
 from tests.support.simulator import running_simulator
-
-_SHOWN = 20
 
 app = typer.Typer(add_completion=False, help="Faults on the gate, and what came of them.")
 
@@ -45,8 +43,7 @@ def main(
     ] = Path(".izin/chaos-gate"),
 ) -> None:
     """Inject faults into gates, workers and servers while senders ask, then judge every yes."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
     with (
         Network(GATES, [1]) as network,
@@ -60,10 +57,6 @@ def main(
             broker.kill()
             broker.start()
 
-        def restart_database() -> None:
-            postgres.stop()
-            postgres.start()
-
         settings = KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, partitions=4)
         ensure_topics(settings)
         campaign = GateCampaign(
@@ -76,13 +69,12 @@ def main(
             rate=rate,
             network=network,
             restart_broker=restart_broker,
-            restart_database=restart_database,
+            restart_database=restarting(postgres),
             on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))
     found = report(campaign, verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-gate")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("gate", folder, found)
 
 
 def report(campaign: GateCampaign, verdict: GateVerdict, *, seconds: float) -> RunReport:
@@ -92,17 +84,15 @@ def report(campaign: GateCampaign, verdict: GateVerdict, *, seconds: float) -> R
         f"{seconds:.0f} s, {verdict.opt_outs} of them opt-outs, and {verdict.unreadable} opt-outs "
         f"of nobody; {verdict.movements} movements at İYS"
     )
-    answers = ", ".join(f"{count} × {reason}" for reason, count in verdict.reasons.items())
-    failures = ", ".join(f"{count} × {what}" for what, count in verdict.failures.items())
     return RunReport(
         tables=[
             summary,
-            ", ".join(f"{count} × {kind}" for kind, count in campaign.injected.most_common()),
-            f"{sum(verdict.reasons.values())} answers: {answers}",
+            counted(campaign.injected),
+            f"{sum(verdict.reasons.values())} answers: {counted(verdict.reasons)}",
             f"{verdict.with_token} questions with the token of an opt-out",
-            f"no answer: {failures or 'never'}",
+            f"no answer: {counted(verdict.failures) or 'never'}",
             f"at the end both gates say yes to {verdict.granted} of {verdict.consenting}",
-            *(f"  {one}" for one in verdict.wrong[:_SHOWN]),
+            *listed(verdict.wrong),
         ],
         data={
             "seed": campaign.seed,
@@ -114,7 +104,7 @@ def report(campaign: GateCampaign, verdict: GateVerdict, *, seconds: float) -> R
             "gate-wrong-yes": len(verdict.wrong),
             "gate-yes-at-end": verdict.granted_share,
         },
-        failures=verdict.unexplained[:_SHOWN],
+        failures=verdict.unexplained[:20],
     )
 
 

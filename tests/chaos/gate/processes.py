@@ -1,4 +1,4 @@
-"""The processes of the gate campaign: two gates, an order worker and a sink."""
+"""The gates of the gate campaign."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,10 +8,10 @@ from pathlib import Path
 from izin.local import free_port
 from izin.local.child import answers
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.gate.faults import GATE, ORDER, SINK, Victim
+from tests.chaos.gate.faults import GATE
 from tests.chaos.order.network import Network
+from tests.chaos.victims import Victim
 from tests.support.order.workers import Worker
-from tests.support.sink_processes import SinkProcesses
 
 GATES = ("gate-0", "gate-1")
 
@@ -60,55 +60,13 @@ def running_gates(
         yield gates
 
 
-@contextmanager
-def running_order_worker(settings: KafkaSettings, folder: Path) -> Iterator[Worker]:
-    """Run an order worker; it is killed at the end."""
-    worker = Worker("order", settings, folder / "order.log")
-    try:
-        yield worker
-    finally:
-        worker.kill()
-
-
-@contextmanager
-def running_sink(sinks: SinkProcesses) -> Iterator[SinkProcesses]:
-    """Run the processes of ``sinks`` until the end."""
-    sinks.start()
-    try:
-        yield sinks
-    finally:
-        sinks.end()
-
-
-def victims(gates: list[GateProcess], order: Worker, sinks: SinkProcesses) -> list[Victim]:
-    """Return what faults may hit: each gate, the order worker, and the only sink."""
-    of_gates = [
-        Victim(
-            name=one.name,
-            part=GATE,
-            process=lambda one=one: one.process,
-            start=one.start,
-            kill=one.kill,
-            answers=one.is_ready,
-        )
-        for one in gates
-    ]
-    return [
-        *of_gates,
-        Victim(
-            name=order.name,
-            part=ORDER,
-            process=lambda: order.process,
-            start=order.start,
-            kill=order.kill,
-            answers=lambda: bool(order.health()["ready"]),
-        ),
-        Victim(
-            name=SINK,
-            part=SINK,
-            process=lambda: sinks.running[0],
-            start=sinks.start,
-            kill=lambda: sinks.kill(0),
-            answers=lambda: sinks.is_ready(0),
-        ),
-    ]
+def victim_of(gate: GateProcess) -> Victim:
+    """Return a gate as what faults may hit."""
+    return Victim(
+        name=gate.name,
+        part=GATE,
+        process=lambda: gate.process,
+        start=gate.start,
+        kill=gate.kill,
+        answers=gate.is_ready,
+    )

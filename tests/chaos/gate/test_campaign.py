@@ -8,7 +8,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.gate.campaign import GateCampaign
-from tests.chaos.gate.faults import GateFault
+from tests.chaos.gate.faults import KILLS, PARTS, WEIGHTS, GateFault
 from tests.support.simulator import running_simulator
 
 OF_SERVERS = {GateFault.CUT_OFF_GATE, GateFault.BROKER, GateFault.DATABASE}
@@ -41,3 +41,10 @@ async def test_gates_under_faults_never_say_yes_wrongly(
     assert found.granted == found.consenting > 10
     assert found.with_token > 0
     assert set(campaign.injected) == set(GateFault) - OF_SERVERS
+
+
+def test_every_fault_has_a_weight_and_a_target():
+    """One without would never be injected, or hit nothing."""
+    assert set(WEIGHTS) == set(GateFault)
+    assert set(GateFault) - set(PARTS) == {GateFault.BROKER, GateFault.DATABASE}
+    assert set(PARTS) >= KILLS

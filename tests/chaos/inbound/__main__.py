@@ -9,7 +9,6 @@ It ends with the lines ``inbound-missing``, ``inbound-double`` and ``inbound-reg
 """
 
 import asyncio
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +16,12 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Kafka, Postgres, free_port
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
+from benchmarks.results import RunReport, progress
+from tests.chaos.command import conclude, counted, empty, listed
 from tests.chaos.inbound.campaign import InboundCampaign
 from tests.chaos.inbound.verdict import InboundVerdict
+from tests.chaos.servers import running_servers
 from tests.support.simulator import running_simulator
-
-_SHOWN = 20
 
 app = typer.Typer(add_completion=False, help="Faults on what İYS reports, and what came of them.")
 
@@ -42,41 +37,24 @@ def main(
     ] = Path(".izin/chaos-inbound"),
 ) -> None:
     """Inject faults while citizens act at İYS, then compare history and ledger with İYS."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
-    with (
-        Kafka(folder, free_port()) as kafka,
-        Postgres(folder, port=free_port()) as postgres,  # they come back under the same ports
-        running_simulator(folder) as simulator,
-    ):
-
-        def restart_broker() -> None:
-            kafka.stop()
-            kafka.start()
-
-        def restart_database() -> None:
-            postgres.stop()
-            postgres.start()
-
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=4)
-        ensure_topics(settings)
+    with running_servers(folder, partitions=4) as servers, running_simulator(folder) as simulator:
         campaign = InboundCampaign(
-            settings=settings,
-            database_url=postgres.url,
+            settings=servers.settings,
+            database_url=servers.database_url,
             simulator=simulator,
             folder=folder,
             seed=seed,
             citizens=citizens,
             rate=rate,
-            restart_broker=restart_broker,
-            restart_database=restart_database,
+            restart_broker=servers.restart_broker,
+            restart_database=servers.restart_database,
             on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))
     found = report(campaign, verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-inbound")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("inbound", folder, found)
 
 
 def report(campaign: InboundCampaign, verdict: InboundVerdict, *, seconds: float) -> RunReport:
@@ -93,8 +71,8 @@ def report(campaign: InboundCampaign, verdict: InboundVerdict, *, seconds: float
     return RunReport(
         tables=[
             summary,
-            ", ".join(f"{count} × {kind}" for kind, count in campaign.injected.most_common()),
-            *(f"  {one}" for one in wrong[:_SHOWN]),
+            counted(campaign.injected),
+            *listed(wrong),
         ],
         data={
             "seed": campaign.seed,

@@ -5,6 +5,7 @@ or found it stale: it is missing where either lacks, double where two observatio
 it was applied twice. What the ledger says is registered must be what İYS's register has.
 """
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from izin.sinks.record.iys_movements import event_of
 _HISTORY = """SELECT kind, event_id, source, decision FROM movements
     WHERE kind IN ('decision', 'observation') AND commitment IS NULL"""
 _REGISTERED = "SELECT key, registered FROM consents WHERE registered IS NOT NULL"
+_OLDEST_PULL = "SELECT min(last_pulled_at) AS oldest FROM stream_cursors"
 _PULLED = f"pull/{Stream.IYS}/"
 
 
@@ -73,6 +75,18 @@ async def recorded_facts(ledger: Ledger) -> list[RecordedFact]:
 async def registered(ledger: Ledger) -> Mapping[str, str]:
     """Return what the ledger says is registered, by key."""
     return {row["key"]: row["registered"] for row in await ledger.fetch(_REGISTERED)}
+
+
+def oldest_pull(ledger: Ledger) -> datetime | None:
+    """Return since when every stream was read to its end; None: one never was."""
+
+    async def read() -> datetime | None:
+        async with ledger:
+            (row,) = await ledger.fetch(_OLDEST_PULL)
+            found: datetime | None = row["oldest"]
+            return found
+
+    return asyncio.run(read())
 
 
 def judge(

@@ -16,7 +16,6 @@ wrong usage.
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +23,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
+from benchmarks.results import RunReport, progress
+from tests.chaos.command import conclude, empty
 from tests.chaos.order.rolling import RollingRestarts, restart_rolling
 from tests.chaos.order.runs import OrderRun, random_faults, run_with_faults
 from tests.support.order.delays import OptOutDelays
@@ -50,8 +49,7 @@ def main(
 ) -> None:
     """Inject faults on one broker and on three in turns, then check every event."""
     console = progress()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     sizes = (brokers,) if brokers else _SIZES
     count = max(len(sizes), round(minutes / _LONGEST_RUN))
     runs = [
@@ -68,9 +66,7 @@ def main(
     rolling = restart_rolling(
         folder / "rolling", rounds=rounds, seed=seed, on_progress=console.print
     )
-    bars = [bar.name for bar in bars_of("chaos-order")]
-    found = report(runs, rolling, seed=seed)
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("order", folder, report(runs, rolling, seed=seed))
 
 
 def _run(

@@ -4,7 +4,6 @@ It ends with the lines ``outage-shut``, ``outage-confirmed`` and ``outage-unexpl
 or ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 """
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +11,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Postgres, create_database
-from izin.runtime.observe import configure
-from izin.runtime.settings import LogSettings
-from tests.chaos.days.virtual_loop import run as run_loop
+from benchmarks.results import RunReport
+from tests.chaos.command import conclude, listed
+from tests.chaos.days.virtual_site import run_campaign
 from tests.chaos.outage.campaign import OutageVerdict, VirtualOutage
 
 app = typer.Typer(add_completion=False, help="Days down, and how soon nothing wrong is permitted.")
@@ -34,26 +30,22 @@ def main(
     ),
 ) -> None:
     """Have citizens reject while the sinks are down for days, and measure the return."""
-    configure(LogSettings(level="critical"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     began = time.monotonic()
-    with Postgres(folder) as postgres, progress().status("setting up") as status:
-        url = create_database(postgres.url, "outage")
-        verdict = run_loop(
-            lambda loop: VirtualOutage(
-                loop=loop,
-                database_url=url,
-                keys=keys,
-                rejections=rejections,
-                days=days,
-                seed=seed,
-                on_progress=status.update,
-            ).run()
-        )
+    verdict = run_campaign(
+        "outage",
+        folder,
+        lambda loop, url, show: VirtualOutage(
+            loop=loop,
+            database_url=url,
+            keys=keys,
+            rejections=rejections,
+            days=days,
+            seed=seed,
+            on_progress=show,
+        ).run(),
+    )
     found = report(verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-outage")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("outage", folder, found)
 
 
 def report(verdict: OutageVerdict, *, seconds: float) -> RunReport:
@@ -64,7 +56,7 @@ def report(verdict: OutageVerdict, *, seconds: float) -> RunReport:
         f"{verdict.queried:,} for one"
     )
     return RunReport(
-        tables=[summary, *(f"  {one}" for one in verdict.unexplained)],
+        tables=[summary, *listed(verdict.unexplained)],
         data={"seconds": round(seconds), **asdict(verdict)},
         figures={
             "outage-shut": verdict.shut_minutes,

@@ -8,9 +8,9 @@ simulator are the real ones.
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +19,25 @@ from iys_simulator.other_writers import citizen_consent, save_citizen_change
 from iys_simulator.rules.consent import Consent as SimulatorConsent
 
 from benchmarks.simulator.load import save_consents
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, DecisionKind
-from izin.consent.ordering import decide
-from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
-from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.messages import Message
 from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_sinks import (
-    SimulatorTransport,
-    VirtualSinks,
-    VirtualTime,
-    create_simulator,
-    set_clock,
-)
-from tests.support.builders import BRAND, CUSTOMER, a_decision_record
-from tests.support.registration import register_brand
+from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualSite
+from tests.support.builders import BRAND, CUSTOMER
+from tests.support.webhooks import a_phone
 
-BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
-HOUR = 3600.0
-DAY = 24 * HOUR
 REJECTED_WITHIN = 2.9 * DAY
 """Of ten days down: İYS shows the last seven."""
 RATE = 2.0
 _BEFORE = 120.0
 """Seconds for which the sinks run before they are down: both streams are pulled."""
 _GIVEN_AT = BEGINS_AT - timedelta(days=30)
-_TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 _EVERY = 5.0
 """Seconds between two looks of the order stage, and of the watch."""
 _LIMIT = 8 * HOUR
@@ -100,62 +81,43 @@ class VirtualOutage:
     seed: int = 1
     poll_interval: timedelta = timedelta(seconds=15)
     on_progress: Callable[[str], None] = print
-    _states: dict[str, Consent] = field(default_factory=dict)
     _published: list[Message] = field(default_factory=list)
-    _offset: int = 0
 
     def __post_init__(self) -> None:
-        self._time = VirtualTime(loop=self.loop, began_at=BEGINS_AT)
-        self._simulator = create_simulator(self._time)
-        self._codec = Codec()
-        self._settings = KafkaSettings(topic_prefix="", partitions=1)
-        self._messages = TopicMessages(self._codec, self._settings.topics)
         numbers = random.Random(self.seed).sample(range(self.keys), self.rejections)
-        self._recipients = [_phone(one) for one in numbers]
+        self._recipients = [a_phone(one) for one in numbers]
         self._rejected = [f"{BRAND}/MESAJ/BIREYSEL/{one}" for one in self._recipients]
-        self._sinks = VirtualSinks(
-            count=1,
+        self._site = VirtualSite(
+            loop=self.loop,
             database_url=self.database_url,
-            time=self._time,
-            transport=SimulatorTransport(self._simulator, self._time),
-            topic_messages=self._messages,
+            count=1,
             poll_interval=self.poll_interval,
             beside=self._inbound,
         )
 
     async def run(self) -> OutageVerdict:
         """Run the outage and the return, and measure."""
-        await migrate(self.database_url)
-        await asyncio.to_thread(set_clock, self.database_url)
-        async with self._sinks.ledger() as ledger:
+        async with self._site.open(BRAND) as ledger:
             await self._fill(ledger)
-            self._sinks.start_all()
+            self._site.sinks.start_all()
             await asyncio.sleep(_BEFORE)
-            await self._sinks.end()
+            await self._site.sinks.end()
             self.on_progress("down")
             await self._reject()
             await asyncio.sleep(max(0.0, _BEFORE + self.days * DAY - self.loop.time()))
             self.on_progress("back")
             order = asyncio.create_task(self._order(ledger))
-            self._sinks.start_all()
+            self._site.sinks.start_all()
             try:
                 shut, confirmed = await self._watch(ledger)
             finally:
                 order.cancel()
                 await asyncio.gather(order, return_exceptions=True)
-                await self._sinks.end()
+                await self._site.sinks.end()
             return await self._verdict(ledger, shut, confirmed)
 
     async def _fill(self, ledger: Ledger) -> None:
         """Give İYS and the ledger the same consents."""
-        brand = Brand(
-            brand_code=BRAND,
-            iys_code=BRAND,
-            customer_id=CUSTOMER,
-            name="Örnek",
-            activated_at=datetime(2020, 1, 1, tzinfo=UTC),
-        )
-        await register_brand(ledger, self._messages, brand, by="test", now=self._time.now())
         values = {
             "brand": BRAND,
             "customer": CUSTOMER,
@@ -165,8 +127,7 @@ class VirtualOutage:
         async with ledger.transaction() as connection:
             await connection.execute(_FILL.encode(), values)
         second = int(_GIVEN_AT.timestamp())
-        save_consents(self._simulator.register_of(BRAND), self._consents(second), second)
-        await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
+        save_consents(self._site.simulator.register_of(BRAND), self._consents(second), second)
         async with ledger.session() as connection:
             await connection.execute("ANALYZE consents")
 
@@ -175,7 +136,7 @@ class VirtualOutage:
             yield SimulatorConsent(
                 type="MESAJ",
                 recipient_type="BIREYSEL",
-                recipient=_phone(number),
+                recipient=a_phone(number),
                 status="ONAY",
                 source="HS_WEB",
                 consent_date=wire_text(second),
@@ -183,18 +144,18 @@ class VirtualOutage:
 
     async def _reject(self) -> None:
         """Let citizens reject at İYS, one after the other, all before what İYS will show."""
-        brand = self._simulator.directory.brands[BRAND]
+        brand = self._site.simulator.directory.brands[BRAND]
         for recipient in self._recipients:
             await asyncio.sleep(REJECTED_WITHIN / self.rejections)
             consent = citizen_consent(
-                self._simulator,
+                self._site.simulator,
                 brand,
                 channel="MESAJ",
                 recipient_type="BIREYSEL",
                 recipient=recipient,
                 status="RET",
             )
-            save_citizen_change(self._simulator, brand, consent)
+            save_citizen_change(self._site.simulator, brand, consent)
 
     def _inbound(self, context: OutboundContext) -> Iterable[Coroutine[Any, Any, None]]:
         puller = Puller(
@@ -213,47 +174,23 @@ class VirtualOutage:
         self._published += messages
 
     async def _order(self, ledger: Ledger) -> None:
-        """Decide about what the sinks publish, as the order stage does, and ingest that."""
-        ingester = Ingester(
-            ledger=ledger,
-            topic_messages=self._messages,
-            codec=self._codec,
-            settings=self._settings,
-            clock=self._time.now,
-            wait=timedelta(seconds=1),
-        )
-        lanes = {self._settings.topics.express.name, self._settings.topics.events.name}
+        """Have what the sinks publish decided, and ingested."""
+        codec, topics = Codec(), self._site.settings.topics
+        lanes = {topics.express.name, topics.events.name}
         while True:
             rows = await ledger.fetch("DELETE FROM outbox RETURNING topic, value")
             pulled, self._published = self._published, []
             values = [row["value"] for row in rows if row["topic"] in lanes]
             values += [one.value for one in pulled if one.topic in lanes]
-            events = [event_from_avro(self._codec.decode("ConsentEvent", one)) for one in values]
-            decided = list(self._decisions(events))
-            if decided:
-                before, self._offset = self._offset, self._offset + len(decided)
-                await ingester.store(_TOPIC, _TOPIC_ID, decided, {0: (before, self._offset)})
-                self._sinks.notify()
+            events = [event_from_avro(codec.decode("ConsentEvent", one)) for one in values]
+            await self._site.decide(ledger, events)
             await asyncio.sleep(_EVERY)
-
-    def _decisions(self, events: Sequence[ConsentEvent]) -> Iterator[IncomingDecision]:
-        reader, offset = DecisionReader(self._codec), self._offset
-        for event in events:
-            admitted = admit(event, appended_at=self._time.now())
-            assert not isinstance(admitted, RefusedEvent), admitted.violations
-            decision = decide(self._states.get(str(admitted.key)), admitted)
-            self._states[str(admitted.key)] = decision.consent
-            if decision.kind is DecisionKind.DUPLICATE:
-                continue
-            record = a_decision_record(decision, offset=offset)
-            offset += 1
-            yield reader.read(self._codec.encode("Decision", record))
 
     async def _watch(self, ledger: Ledger) -> tuple[float | None, float | None]:
         """Return how many seconds after the return every gate was shut, and all was confirmed."""
         returned_at, shut = self.loop.time(), None
         while (elapsed := self.loop.time() - returned_at) < _LIMIT:
-            self._sinks.check()
+            self._site.sinks.check()
             (left,) = await ledger.fetch(_LEFT, {"keys": self._rejected})
             self.on_progress(f"{elapsed / HOUR:.2f} h: {left['unconfirmed']} to confirm")
             if shut is None and not left["open"]:
@@ -266,12 +203,10 @@ class VirtualOutage:
     async def _verdict(
         self, ledger: Ledger, shut: float | None, confirmed: float | None
     ) -> OutageVerdict:
-        counted: Any = self._simulator.counters.as_dict()
-        codes: dict[str, int] = counted["codes"]
-        found = [f"{codes[code]} × {code}" for code in ("H084", "H086", "H124") if code in codes]
+        found = self._site.codes_among("H084", "H086", "H124")
         wrong = await ledger.fetch(_SHUT, {"keys": self._rejected})
         found += [f"shut without a rejection: {row['key']}" for row in wrong]
-        operations = counted["operations"]
+        operations = self._site.counters["operations"]
         return OutageVerdict(
             keys=self.keys,
             rejections=self.rejections,
@@ -282,8 +217,3 @@ class VirtualOutage:
             queried=operations.get("status", {}).get("total", 0),
             unexplained=tuple(found),
         )
-
-
-def _phone(number: int) -> str:
-    """Return an obviously fake mobile number."""
-    return f"+90555{number:07d}"

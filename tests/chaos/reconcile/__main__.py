@@ -5,7 +5,6 @@ Exit codes: 0 every difference was named and repaired, 1 one was not, 2 wrong us
 """
 
 import asyncio
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,16 +12,13 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Kafka, Postgres, create_database
+from benchmarks.results import RunReport, progress
 from izin.runtime.observe import configure
-from izin.runtime.settings import KafkaSettings, LogSettings
-from izin.runtime.topic_admin import ensure_topics
+from izin.runtime.settings import LogSettings
+from tests.chaos.command import conclude, empty
 from tests.chaos.reconcile.campaign import ReconcileCampaign, ReconcileVerdict
+from tests.chaos.servers import running_servers
 from tests.support.simulator import running_simulator
-
-_PARTITIONS = 4
 
 app = typer.Typer(add_completion=False, help="Differences, planted at random and repaired.")
 
@@ -37,20 +33,16 @@ def main(
 ) -> None:
     """Plant differences in simulator, ledger and topics, then find, name and repair them."""
     configure(LogSettings(level="critical"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
     with (
         progress().status("starting") as status,
-        Kafka(folder) as broker,
-        Postgres(folder) as postgres,
+        running_servers(folder, partitions=4) as servers,
         running_simulator(folder) as iys,
     ):
-        kafka = KafkaSettings(bootstrap_servers=broker.bootstrap_servers, partitions=_PARTITIONS)
-        ensure_topics(kafka)
         campaign = ReconcileCampaign(
-            kafka=kafka,
-            database_url=create_database(postgres.url, "reconcile"),
+            kafka=servers.settings,
+            database_url=servers.database_url,
             iys=iys,
             folder=folder,
             differences=differences,
@@ -59,8 +51,7 @@ def main(
         )
         verdict = asyncio.run(campaign.run())
     found = report(verdict, seed=seed, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-reconcile")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("reconcile", folder, found)
 
 
 def report(verdict: ReconcileVerdict, *, seed: int, seconds: float) -> RunReport:

@@ -11,7 +11,6 @@ codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 """
 
 import asyncio
-import shutil
 import time
 from collections import Counter
 from dataclasses import asdict, replace
@@ -20,10 +19,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Kafka, Postgres, free_port
-from izin.runtime.settings import KafkaSettings
+from benchmarks.results import RunReport, progress
+from tests.chaos.command import conclude, counted, empty, listed
+from tests.chaos.servers import running_servers
 from tests.chaos.sink.campaign import HEAVY, SinkCampaign
 from tests.chaos.sink.faults import RESTARTS, WEIGHTS
 from tests.chaos.sink.verdict import SinkVerdict
@@ -62,22 +60,12 @@ def main(  # noqa: PLR0917 - an option is an argument
     ] = Path(".izin/chaos-sink"),
 ) -> None:
     """Inject faults into sinks, networks, database and calls under load, then compare."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
-    with (
-        Kafka(folder) as kafka,
-        Postgres(folder, port=free_port()) as postgres,  # it comes back under the same port
-        running_simulator(folder) as simulator,
-    ):
-
-        def restart() -> None:
-            postgres.stop()
-            postgres.start()
-
+    with running_servers(folder, partitions=6) as servers, running_simulator(folder) as simulator:
         campaign = SinkCampaign(
-            settings=KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=6),
-            database_url=postgres.url,
+            settings=servers.settings,
+            database_url=servers.database_url,
             simulator=simulator,
             log=folder / "sinks.log",
             seed=seed,
@@ -86,13 +74,12 @@ def main(  # noqa: PLR0917 - an option is an argument
             kinds=RESTARTS if restarts else WEIGHTS,
             pause=_PAUSE,
             seconds=minutes * 60,
-            restart_database=restart,
+            restart_database=servers.restart_database,
             on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))
     found = report(campaign, verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-sink")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("sink", folder, found)
 
 
 def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> RunReport:
@@ -116,8 +103,8 @@ def report(campaign: SinkCampaign, verdict: SinkVerdict, *, seconds: float) -> R
             load,
             delays,
             f"until registered, {verdict.until_registered}",
-            ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common()),
-            *(f"  {one}" for one in verdict.unexplained[:20]),
+            counted(kinds),
+            *listed(verdict.unexplained),
             *(f"  {one}" for one in verdict.slow if verdict.delays.over),
         ],
         data={

@@ -8,7 +8,6 @@ held, 1 one was violated, 2 wrong usage.
 """
 
 import asyncio
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +15,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, publish
-from izin.local import Kafka, Postgres, free_port
-from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_admin import ensure_topics
+from benchmarks.results import RunReport, progress
+from tests.chaos.command import conclude, counted, empty, listed
+from tests.chaos.servers import running_servers
 from tests.chaos.webhooks.campaign import WebhookCampaign, WebhookVerdict
 
 app = typer.Typer(add_completion=False, help="Faults on webhooks, and what came of them.")
@@ -36,43 +33,26 @@ def main(
     ] = Path(".izin/chaos-webhooks"),
 ) -> None:
     """Inject faults into processes, servers and subscribers under load, then compare."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
-    with (
-        Kafka(folder, free_port()) as kafka,
-        Postgres(folder, port=free_port()) as postgres,  # they come back under the same ports
-    ):
-
-        def restart_broker() -> None:
-            kafka.stop()
-            kafka.start()
-
-        def restart_database() -> None:
-            postgres.stop()
-            postgres.start()
-
-        settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=4)
-        ensure_topics(settings)
+    with running_servers(folder, partitions=4) as servers:
         campaign = WebhookCampaign(
-            settings=settings,
-            database_url=postgres.url,
+            settings=servers.settings,
+            database_url=servers.database_url,
             log=folder / "webhooks.log",
             seed=seed,
             failures=failures,
-            restart_broker=restart_broker,
-            restart_database=restart_database,
+            restart_broker=servers.restart_broker,
+            restart_database=servers.restart_database,
+            on_progress=progress().print,
         )
         verdict = asyncio.run(campaign.run(faults))
     found = report(campaign, verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-webhooks")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("webhooks", folder, found)
 
 
 def report(campaign: WebhookCampaign, verdict: WebhookVerdict, *, seconds: float) -> RunReport:
     """Return the report of the campaign."""
-    faults = ", ".join(f"{count} × {kind}" for kind, count in campaign.injected.most_common())
-    failures = ", ".join(f"{count} × {kind}" for kind, count in verdict.failures.most_common())
     summary = (
         f"{verdict.events} events to {campaign.subscribers} subscribers in {seconds:.0f} s: "
         f"{verdict.deliveries} deliveries, {verdict.repeated} requests repeated"
@@ -80,9 +60,9 @@ def report(campaign: WebhookCampaign, verdict: WebhookVerdict, *, seconds: float
     return RunReport(
         tables=[
             summary,
-            faults,
-            failures,
-            *(f"  {one}" for one in verdict.unexplained[:20]),
+            counted(campaign.injected),
+            counted(verdict.failures),
+            *listed(verdict.unexplained),
         ],
         data={
             "seed": campaign.seed,

@@ -23,6 +23,7 @@ from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
 from izin.sinks.webhooks.resends.cursors import ResendPeriod, cursors_of, events_of
+from tests.chaos.injection import Injection
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
 from tests.support.webhooks import (
     TopicWriter,
@@ -67,6 +68,7 @@ class WebhookCampaign:
     """Seconds for which a process is frozen: others fence it after four."""
     restart_broker: Callable[[], None] | None = None
     restart_database: Callable[[], None] | None = None
+    on_progress: Callable[[str], None] = lambda _: None
     injected: Counter[str] = field(default_factory=Counter)
     _number: int = 0
 
@@ -99,29 +101,30 @@ class WebhookCampaign:
     async def _inject(
         self, faults: int, random: Random, writer: TopicWriter, processes: WebhookProcesses
     ) -> None:
-        kinds = dict(_WEIGHTS)
-        if self.restart_broker is None:
-            del kinds[BROKER]
-        if self.restart_database is None:
-            del kinds[DATABASE]
-        # Each kind at least once, then by its weight.
-        planned = [*kinds, *random.choices([*kinds], [*kinds.values()], k=faults)][:faults]
-        for kind in planned:
-            end = monotonic() + random.uniform(*self.pause)
-            while monotonic() < end:
-                await self._write(writer)
-                await asyncio.sleep(0.1)
-            self.injected[kind] += 1
-            await self._fault(kind, processes, random)
+        injection = Injection(
+            weights=_WEIGHTS,
+            servers={BROKER: self.restart_broker, DATABASE: self.restart_database},
+            pause=self.pause,
+            random=random,
+            on_progress=self.on_progress,
+            injected=self.injected,
+        )
+        await injection.run(
+            faults,
+            lambda kind: self._fault(kind, processes, random),
+            meanwhile=lambda seconds: self._write_for(seconds, writer),
+        )
 
-    async def _fault(self, kind: str, processes: WebhookProcesses, random: Random) -> None:
+    async def _write_for(self, seconds: float, writer: TopicWriter) -> None:
+        end = monotonic() + seconds
+        while monotonic() < end:
+            await self._write(writer)
+            await asyncio.sleep(0.1)
+
+    async def _fault(self, kind: str, processes: WebhookProcesses, random: Random) -> str:
         alive = [one for one in processes.running if one.poll() is None]
         victim = random.choice(alive)
-        if kind == BROKER and self.restart_broker is not None:
-            await asyncio.to_thread(self.restart_broker)
-        elif kind == DATABASE and self.restart_database is not None:
-            await asyncio.to_thread(self.restart_database)
-        elif kind == FREEZE:
+        if kind == FREEZE:
             victim.send_signal(signal.SIGSTOP)
             await asyncio.sleep(self.hold)
             victim.send_signal(signal.SIGCONT)
@@ -129,6 +132,7 @@ class WebhookCampaign:
             victim.send_signal(signal.SIGKILL if kind == KILL else signal.SIGTERM)
             await asyncio.to_thread(victim.wait)
             processes.start()
+        return f"process {victim.pid}"
 
     async def _write(self, writer: TopicWriter) -> None:
         """Write events of recipients whom it already knows, and of new ones."""

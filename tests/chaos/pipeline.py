@@ -1,0 +1,159 @@
+"""An order worker, sinks and the simulator under faults: what campaigns on them share."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaException
+from pydantic import SecretStr
+
+from izin.demo.ledger import LedgerView
+from izin.demo.progress import wait_until
+from izin.runtime.errors import BrokerError
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.record.messages import TopicMessages
+from tests.chaos.injection import Injection
+from tests.chaos.victims import Victim, victims_of
+from tests.integration.sinks.sink_harness import ACTIVE
+from tests.support.order.workers import Worker
+from tests.support.registration import register_brand
+from tests.support.simulator import SimulatorAdmin
+from tests.support.sink_processes import SinkProcesses
+
+F = TypeVar("F", bound=str)
+
+SUPERVISED_EVERY = 0.2
+UP_WITHIN = 60.0
+_SETTLED_WITHIN = timedelta(minutes=4)
+_RESULT_DELAY = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class PipelineCampaign:
+    """The events of one brand pass an order worker and sinks, while faults hit them."""
+
+    settings: KafkaSettings
+    database_url: str
+    simulator: SimulatorAdmin
+    folder: Path
+    """Of the logs."""
+    seed: int = 1
+    rate: float = 8.0
+    """Acts of recipients a second."""
+    pause: tuple[float, float] = (0.6, 1.4)
+    """How many seconds lie between two faults, at least and at most."""
+    hold: tuple[float, float] = (1.0, 6.0)
+    """For how many seconds a process is frozen or cut off, at least and at most."""
+    restart_broker: Callable[[], None] | None = None
+    restart_database: Callable[[], None] | None = None
+    on_progress: Callable[[str], None] = lambda _: None
+    injected: Counter[str] = field(default_factory=Counter)
+
+    async def prepare(self, **of_simulator: object) -> None:
+        """Migrate the ledger, configure the simulator, and register the brand."""
+        await migrate(self.database_url)
+        self.simulator.configure(
+            requestsPerSecond=10,
+            requestWindow="sliding",
+            resultDelay=_RESULT_DELAY,
+            **of_simulator,
+        )
+        async with self.ledger() as ledger:
+            messages = TopicMessages(Codec(), self.settings.topics)
+            await register_brand(ledger, messages, ACTIVE, by="test", now=datetime.now(UTC))
+
+    def ledger(self) -> Ledger:
+        """Return the ledger, to be opened: again, where its server may have restarted."""
+        url = SecretStr(self.database_url)
+        return Ledger(LedgerSettings(database_url=url, pool_size=1), owner=1)
+
+    @contextmanager
+    def workers(self, **of_sinks: Any) -> Iterator[list[Victim]]:  # noqa: ANN401  # a field's value each
+        """Run an order worker and sinks; yield them as what faults hit."""
+        sinks = SinkProcesses(
+            settings=self.settings,
+            database_url=self.database_url,
+            simulator=self.simulator,
+            log=self.folder / "sinks.log",
+            result_delay=_RESULT_DELAY,
+            **of_sinks,
+        )
+        order = Worker("order", self.settings, self.folder / "order.log")
+        hit = victims_of(order, sinks)
+        try:
+            sinks.start()
+            yield hit
+        finally:
+            for one in hit:
+                one.release()
+            order.kill()
+            sinks.end()
+
+    async def inject(
+        self,
+        faults: int,
+        weights: Mapping[F, int],
+        servers: Mapping[F, Callable[[], None] | None],
+        hit: Callable[[F, Random], Awaitable[str]],
+    ) -> None:
+        """Inject so many faults; see ``Injection``."""
+        random = Random(self.seed)
+        injection = Injection(
+            weights=weights,
+            servers=servers,
+            pause=self.pause,
+            random=random,
+            on_progress=self.on_progress,
+        )
+        await injection.run(faults, lambda fault: hit(fault, random))
+        self.injected.update(injection.injected)
+
+    def settle(self, holds: Callable[[LedgerView], bool]) -> None:
+        """Return once ``holds``; what cannot be read just after a restart is read again.
+
+        Raises:
+            StageFailedError: it does not, for minutes.
+        """
+        self.on_progress("settling")
+        with LedgerView(self.database_url, self.settings, Codec()) as view:
+
+            def is_settled() -> bool:
+                try:
+                    return holds(view)
+                except (BrokerError, KafkaException, LedgerUnavailableError):
+                    return False
+
+            wait_until(is_settled, within=_SETTLED_WITHIN, what="everything is done")
+
+
+async def supervise(hit: Sequence[Victim]) -> None:
+    """Start what has ended and let go what was held, until cancelled."""
+    while True:
+        for one in hit:
+            await asyncio.to_thread(one.supervise)
+        await asyncio.sleep(SUPERVISED_EVERY)
+
+
+async def until(holds: Callable[[], bool], within: float, *, what: str) -> None:
+    """Return when ``holds()``; raise TimeoutError after so many seconds."""
+    end = time.monotonic() + within
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(f"in {within:.0f} s there was no {what}")
+        await asyncio.sleep(0.05)
+
+
+def ended(hit: Sequence[Victim]) -> list[str]:
+    """Return which processes ended by themselves."""
+    return [f"{one.name} ended with {one.ends}" for one in hit if one.ends]
