@@ -7,77 +7,30 @@ happens, then many.
 """
 
 import asyncio
-import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Annotated, Self
+from typing import Annotated
 
 import httpx
 import typer
-from confluent_kafka import TopicPartition
-from rich.table import Table
 
-from benchmarks.results import RunReport, progress
-from benchmarks.worker.probe import LatencySummary
-from izin.console.local_stack.settings import ACTIVE, Ports, example_brands
-from izin.console.local_stack.stack import LocalStack
+from benchmarks.local_stack import running_local_stack
+from benchmarks.results import RunReport
+from benchmarks.worker.probe import ArrivalReader, LatencySummary, latency_table
+from izin.console.local_stack.settings import ACTIVE
 from izin.iys.wire_format.json_reader import to_turkish
-from izin.runtime import kafka
-from izin.runtime.settings import KafkaSettings
 
 _WARM = 20
 _WITHIN = 60.0
 """Seconds in which every opt-out must have come."""
 _POLL = 0.05
-_BATCH = 1000
 _NOT_ON_THE_WAY = ("intake", "feeds", "gate", "webhooks")
 """Processes of the local stack that would only take CPU."""
 _NUMBERS = count()
 """No recipient comes twice."""
-
-
-class OptOutReader:
-    """Notes when opt-outs of recipients are read, in a thread of its own; a context manager."""
-
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._settings = settings
-        self.seen: dict[str, float] = {}
-        """When each recipient's opt-out was read first."""
-        self._over = threading.Event()
-        topic = settings.topics.opt_outs.name
-        self._places = [
-            TopicPartition(topic, number, end)
-            for number, end in kafka.committed_ends(settings, topic).items()
-        ]
-        self._thread = threading.Thread(target=self._read, name="opt-outs", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(_WITHIN)
-
-    def _read(self) -> None:
-        reader = kafka.consumer(self._settings, "bench-push", **{"fetch.wait.max.ms": 100})
-        try:
-            reader.assign(self._places)
-            while not self._over.is_set():
-                messages = reader.consume(1, _POLL)
-                now = perf_counter()
-                messages += reader.consume(_BATCH, 0) if messages else []
-                for message in messages:
-                    key = message.key()
-                    if key is not None and message.error() is None:
-                        self.seen.setdefault(key.decode().rpartition("/")[2], now)
-        finally:
-            reader.close()
 
 
 def push_latency(
@@ -88,41 +41,24 @@ def push_latency(
     seconds: Annotated[int, typer.Option(min=1, help="How long the load lasts.")] = 30,
 ) -> RunReport:
     """Measure how soon an opt-out that İYS pushes can be read, idle and under load."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting the local stack") as status,
-        LocalStack(
-            Path(folder) / "stack",
-            brands=example_brands(),
-            ports=Ports(),
-            partitions=4,
-            on_progress=status.update,
-        ) as stack,
-        OptOutReader(stack.kafka_settings) as reader,
-    ):
+    with running_local_stack() as stack:
         for name in _NOT_ON_THE_WAY:
             stack.supervisor.stop(name)
-        bench = PushBench(
-            url=f"{stack.url('sink')}/iys/push",
-            auth=("iys", stack.environment["IZIN_PUSH_PASSWORD"]),
-            reader=reader,
-        )
-        status.update("measuring")
-        found = asyncio.run(
-            bench.measure_both(
-                pushes=pushes, per_second=per_second, load=load, size=size, seconds=seconds
+        topic = stack.kafka_settings.topics.opt_outs.name
+        with ArrivalReader(stack.kafka_settings, [topic]) as reader:
+            bench = PushBench(
+                url=f"{stack.url('sink')}/iys/push",
+                auth=("iys", stack.environment["IZIN_PUSH_PASSWORD"]),
+                seen=reader.seen[topic],
             )
-        )
+            found = asyncio.run(
+                bench.measure_both(
+                    pushes=pushes, per_second=per_second, load=load, size=size, seconds=seconds
+                )
+            )
     title = f"İYS's push until readable; under load {size} opt-outs a push, for {seconds} s"
-    table = Table(title=title)
-    table.add_column("pushes")
-    for heading in ("opt-outs", "p50, ms", "p99, ms", "most, ms"):
-        table.add_column(heading, justify="right")
-    for one in found:
-        figures = (f"{value:.1f}" for value in (one.p50, one.p99, one.most))
-        table.add_row(one.name, f"{one.probes:,}", *figures)
     return RunReport(
-        tables=[table],
+        tables=[latency_table(found, title, "pushes", "opt-outs")],
         data={"unit": "ms", "latencies": [asdict(one) for one in found]},
         figures={"push-idle": found[0].p99, "push-load": found[1].p99},
     )
@@ -131,10 +67,10 @@ def push_latency(
 class PushBench:
     """Posts pushes as İYS does, and waits for their opt-outs."""
 
-    def __init__(self, *, url: str, auth: tuple[str, str], reader: OptOutReader) -> None:
+    def __init__(self, *, url: str, auth: tuple[str, str], seen: Mapping[bytes, float]) -> None:
         self._url = url
         self._auth = auth
-        self._reader = reader
+        self._seen = seen
 
     async def measure_both(
         self, *, pushes: int, per_second: float, load: int, size: int, seconds: int
@@ -163,18 +99,19 @@ class PushBench:
             TimeoutError: some do not come back.
             ExceptionGroup: a push is not taken.
         """
-        began: dict[str, float] = {}
+        began: dict[bytes, float] = {}
         start = perf_counter()
         async with asyncio.TaskGroup() as tasks:
             for number in range(pushes):
                 await asyncio.sleep(max(start + number / per_second - perf_counter(), 0))
                 recipients = [f"+90502{next(_NUMBERS):07d}" for _ in range(size)]
-                began |= dict.fromkeys(recipients, perf_counter())
+                keys = [f"{ACTIVE}/MESAJ/BIREYSEL/{one}".encode() for one in recipients]
+                began |= dict.fromkeys(keys, perf_counter())
                 tasks.create_task(self._push(client, recipients))
         async with asyncio.timeout(_WITHIN):
-            while not self._reader.seen.keys() >= began.keys():  # noqa: ASYNC110  # of a thread
+            while not self._seen.keys() >= began.keys():  # noqa: ASYNC110  # of a thread
                 await asyncio.sleep(_POLL)
-        return [self._reader.seen[one] - at for one, at in began.items()]
+        return [self._seen[one] - at for one, at in began.items()]
 
     async def _push(self, client: httpx.AsyncClient, recipients: Sequence[str]) -> None:
         now = to_turkish(datetime.now(UTC))

@@ -11,21 +11,19 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import time
 from typing import Annotated
 
 import typer
 from confluent_kafka import Producer
 from pydantic import SecretStr
-from rich.table import Table
 
-from benchmarks.results import RunReport, progress
+from benchmarks.local_stack import running_local_stack
+from benchmarks.results import RunReport
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
-from benchmarks.worker.probe import LatencySummary
+from benchmarks.worker.probe import LatencySummary, latency_table
 from izin.consent.model import ConsentEvent
-from izin.console.local_stack.settings import ACTIVE, CUSTOMER, Ports, example_brands
+from izin.console.local_stack.settings import ACTIVE, CUSTOMER
 from izin.console.local_stack.stack import LocalStack
 from izin.demo.simulator_client import RegisterEntry, SimulatorClient
 from izin.runtime import kafka
@@ -106,31 +104,13 @@ def webhook_latency(
     slow: Annotated[float, typer.Option(min=0, help="Seconds that the slow one takes.")] = 4,
 ) -> RunReport:
     """Measure how soon subscribers have an opt-out by webhook."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting the local stack") as status,
-        LocalStack(
-            Path(folder) / "stack",
-            brands=example_brands(),
-            ports=Ports(),
-            partitions=4,
-            on_progress=status.update,
-        ) as stack,
-    ):
-        status.update("measuring")
+    with running_local_stack() as stack:
         found = asyncio.run(
             _measure(stack, opt_outs, per_second, subscribers=subscribers, slow=slow)
         )
     title = f"{opt_outs:,} opt-outs each, {per_second:g} a second, {subscribers - 2} subscribers"
-    table = Table(title=title)
-    table.add_column("from … until a subscriber has it")
-    for heading in ("deliveries", "p50, ms", "p99, ms", "most, ms"):
-        table.add_column(heading, justify="right")
-    for one in found:
-        figures = (f"{value:.1f}" for value in (one.p50, one.p99, one.most))
-        table.add_row(one.name, f"{one.probes:,}", *figures)
     return RunReport(
-        tables=[table],
+        tables=[latency_table(found, title, "from … until a subscriber has it", "deliveries")],
         data={"unit": "ms", "latencies": [asdict(one) for one in found]},
         figures={"webhook-latency": found[0].p99, "push-to-webhook": found[1].p99},
     )

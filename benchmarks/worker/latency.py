@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
@@ -22,7 +21,7 @@ from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import DrainProgress
 from benchmarks.worker.installation import installation
 from benchmarks.worker.order_worker import order_worker
-from benchmarks.worker.probe import LatencySummary, Probe
+from benchmarks.worker.probe import LatencySummary, Probe, latency_table
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -66,7 +65,7 @@ def latency(
     title = f"Published until readable, {probes:,} probes a lane, {events:,} events in the backlog"
     return RunReport(
         tables=[
-            _table(found.summaries, title),
+            latency_table(found.summaries, title, "probes of", "probes"),
             f"the backlog lasted for {found.while_draining:,} probes",
         ],
         data={
@@ -152,15 +151,3 @@ class _WhileDraining:
         if sent % _POLL_EACH == 0 and self._drain.share < 1:
             self.lasted = sent + _POLL_EACH
         return sent < max(self.lasted, _LEAST)
-
-
-def _table(found: Sequence[LatencySummary], title: str) -> Table:
-    table = Table(title=title)
-    table.add_column("probes of")
-    for heading in ("probes", "p50, ms", "p99, ms", "most, ms"):
-        table.add_column(heading, justify="right")
-    for one in found:
-        table.add_row(
-            one.name, f"{one.probes:,}", f"{one.p50:.1f}", f"{one.p99:.1f}", f"{one.most:.1f}"
-        )
-    return table

@@ -17,6 +17,7 @@ from random import Random
 from typing import Self
 
 from confluent_kafka import TopicPartition
+from rich.table import Table
 
 from izin.consent.model import ConsentEvent
 from izin.runtime import kafka
@@ -60,6 +61,68 @@ class LatencySummary:
         )
 
 
+def latency_table(found: Sequence[LatencySummary], title: str, of: str, counted: str) -> Table:
+    """Return a table of latencies ``of`` something, a row each, with how many were ``counted``."""
+    table = Table(title=title)
+    table.add_column(of)
+    for heading in (counted, "p50, ms", "p99, ms", "most, ms"):
+        table.add_column(heading, justify="right")
+    for one in found:
+        figures = (f"{value:.1f}" for value in (one.p50, one.p99, one.most))
+        table.add_row(one.name, f"{one.probes:,}", *figures)
+    return table
+
+
+class ArrivalReader:
+    """Notes when records are first read, ``read_committed``, in a thread of its own; a context
+    manager.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        topics: Sequence[str],
+        *,
+        notes: Callable[[bytes], bool] = bool,
+    ) -> None:
+        self.seen: dict[str, dict[bytes, float]] = {name: {} for name in topics}
+        """By topic, when each key that it ``notes`` was read first."""
+        self._settings = settings
+        self._notes = notes
+        self._over = threading.Event()
+        places = [
+            TopicPartition(name, number, end)
+            for name in topics
+            for number, end in kafka.committed_ends(settings, name).items()
+        ]
+        self._thread = threading.Thread(
+            target=self._read, args=(places,), name="arrivals", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(_WITHIN)
+
+    def _read(self, places: list[TopicPartition]) -> None:
+        reader = kafka.consumer(self._settings, "bench-probe", **{"fetch.wait.max.ms": 100})
+        try:
+            reader.assign(places)
+            while not self._over.is_set():
+                messages = reader.consume(1, _WAIT)
+                now = time.perf_counter()
+                messages += reader.consume(_BATCH, 0) if messages else []
+                for message in messages:
+                    key = message.key() or b""
+                    if self._notes(key) and message.error() is None:
+                        self.seen[message.topic() or ""].setdefault(key, now)
+        finally:
+            reader.close()
+
+
 class Probe:
     """Publishes probes and reads their results, in a thread of its own; a context manager."""
 
@@ -81,24 +144,14 @@ class Probe:
         self._producer = kafka.producer(settings, **{"linger.ms": 0})
         self.sent: dict[bytes, float] = {}
         """When each probe was published, by its key."""
-        self._seen: dict[str, dict[bytes, float]] = {name: {} for name in self.outputs}
-        self._over = threading.Event()
-        places = [
-            TopicPartition(name, number, end)
-            for name in self.outputs
-            for number, end in kafka.committed_ends(settings, name).items()
-        ]
-        self._reader = threading.Thread(
-            target=self._read, args=(places,), name="probe", daemon=True
-        )
+        self._reader = ArrivalReader(settings, self.outputs, notes=self.sent.__contains__)
 
     def __enter__(self) -> Self:
-        self._reader.start()
+        self._reader.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._reader.join(_WITHIN)
+        self._reader.__exit__()
 
     def run(
         self, lane: str, *, every: float, random: Random, should_continue: Callable[[int], bool]
@@ -116,14 +169,12 @@ class Probe:
                 self._producer.poll(left)
             sent.append(self._publish(lane))
         self._producer.flush(_WITHIN)
-        until = time.perf_counter() + self._within
-        while not all(self._seen[name].keys() >= set(sent) for name in self.outputs):
+        until, seen = time.perf_counter() + self._within, self._reader.seen
+        while not all(seen[name].keys() >= set(sent) for name in self.outputs):
             if time.perf_counter() > until:
                 raise TimeoutError(f"probes of {lane} did not come back in {self._within:.0f} s")
             time.sleep(_WAIT)  # a thread reads them; to poll faster would use its CPU
-        return {
-            name: [self._seen[name][key] - self.sent[key] for key in sent] for name in self.outputs
-        }
+        return {name: [seen[name][key] - self.sent[key] for key in sent] for name in self.outputs}
 
     def _publish(self, lane: str) -> bytes:
         key, recipient = next(self._keys)
@@ -153,18 +204,3 @@ class Probe:
             key = f"{_BRAND}/MESAJ/BIREYSEL/{recipient}".encode()
             if partition in {None, partition_of(key, self._settings.partitions)}:
                 yield key, recipient
-
-    def _read(self, places: list[TopicPartition]) -> None:
-        reader = kafka.consumer(self._settings, "bench-probe", **{"fetch.wait.max.ms": 100})
-        try:
-            reader.assign(places)
-            while not self._over.is_set():
-                messages = reader.consume(1, _WAIT)
-                now = time.perf_counter()
-                messages += reader.consume(_BATCH, 0) if messages else []
-                for message in messages:
-                    key = message.key() or b""
-                    if key in self.sent and message.error() is None:
-                        self._seen[message.topic() or ""].setdefault(key, now)
-        finally:
-            reader.close()

@@ -1,0 +1,28 @@
+"""The whole local stack for the length of a benchmark, under free ports and in a new folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.results import progress
+from izin.console.local_stack.settings import Ports, example_brands
+from izin.console.local_stack.stack import LocalStack
+
+
+@contextmanager
+def running_local_stack() -> Iterator[LocalStack]:
+    """Run it, with four partitions and the example brands."""
+    with (
+        TemporaryDirectory(prefix="izin-bench-") as folder,
+        progress().status("starting the local stack") as status,
+        LocalStack(
+            Path(folder) / "stack",
+            brands=example_brands(),
+            ports=Ports(),
+            partitions=4,
+            on_progress=status.update,
+        ) as stack,
+    ):
+        status.update("measuring")
+        yield stack
