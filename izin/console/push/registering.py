@@ -16,8 +16,7 @@ from izin.sinks.inbound.push_connections import (
 )
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.record.brand import Brand
 
 
@@ -76,14 +75,14 @@ class Registration:
 
     async def _write_act(self, ledger: Ledger, brand: Brand, channels: Sequence[str]) -> None:
         now = ledger.clock.now()
-        done = act(
-            "register push",
-            brand_key(brand.brand_code),
-            by=self.by or "",
-            now=now,
-            before={},
-            after={"url": self.url, "channels": channels},
-            customer_id=brand.customer_id,
-        )
         async with ledger.transaction() as connection:
-            await append.append(connection, [done], now=now)
+            await record_act(
+                connection,
+                "register push",
+                brand_key(brand.brand_code),
+                by=self.by or "",
+                now=now,
+                before={},
+                after={"url": self.url, "channels": channels},
+                customer_id=brand.customer_id,
+            )

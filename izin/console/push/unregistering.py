@@ -11,8 +11,7 @@ from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
 
 
@@ -59,16 +58,16 @@ class Unregistration:
                 "registered with; if nobody has them, ask İYS's support (API Destek Platformu)"
             ) from error
         now = ledger.clock.now()
-        done = act(
-            "unregister push",
-            brand_key(self.brand_code),
-            by=by,
-            now=now,
-            before={"url": self.url, "channel": str(self.channel)},
-            after={},
-            customer_id=brand.customer_id,
-        )
         registrations = PushRegistrations(ledger=ledger, url=self.url)
         async with ledger.transaction() as session:
             await registrations.remove(session, self.brand_code, self.channel)
-            await append.append(session, [done], now=now)
+            await record_act(
+                session,
+                "unregister push",
+                brand_key(self.brand_code),
+                by=by,
+                now=now,
+                before={"url": self.url, "channel": str(self.channel)},
+                after={},
+                customer_id=brand.customer_id,
+            )

@@ -31,8 +31,7 @@ from izin.sinks.ledger.bootstraps import Bootstrap
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, rebuild_key
+from izin.sinks.ledger.history.acts import rebuild_key, record_act
 from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
@@ -222,21 +221,21 @@ class LedgerRestoration:
     async def _record(self, archive: Archive, found: Restorable, *, by: str) -> None:
         """Append the act: from which archive, and what is lost."""
         now = self.rebuild.clock()
-        restored = act(
-            "restore history",
-            rebuild_key("ledger"),
-            by=by,
-            now=now,
-            before={},
-            after={
-                "folder": str(archive.folder.absolute()),
-                "digest": archive.digest,
-                "rows": found.movements,
-                "lost": {str(one.shard): one.place for one in found.lost},
-            },
-        )
         async with self.ledger.transaction() as connection:
-            await append.append(connection, [restored], now=now)
+            await record_act(
+                connection,
+                "restore history",
+                rebuild_key("ledger"),
+                by=by,
+                now=now,
+                before={},
+                after={
+                    "folder": str(archive.folder.absolute()),
+                    "digest": archive.digest,
+                    "rows": found.movements,
+                    "lost": {str(one.shard): one.place for one in found.lost},
+                },
+            )
 
     async def _read_state(
         self, messages: TopicMessages, suppressions: Suppressions, *, by: str

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.acts import record_act
 from izin.sinks.record.sequence_gaps import Gap, Numbers, Run, with_runs
 
 GRACE = timedelta(minutes=5)
@@ -144,7 +143,8 @@ async def close(  # noqa: PLR0913 - whose numbers, up to which, and by whose ord
             left = [(owner, gap._replace(first=until + 1)) for gap in gaps if gap.last > until]
             if left:
                 await connection.execute(_SQL["add-gaps"], _columns(left))
-            closed = act(
+            await record_act(
+                connection,
                 "close sequence numbers",
                 f"sequence/{customer_id}/{origin}",
                 by=by,
@@ -153,7 +153,6 @@ async def close(  # noqa: PLR0913 - whose numbers, up to which, and by whose ord
                 after={"missing": [_interval(one) for _, one in left]},
                 customer_id=customer_id,
             )
-            await append.append(connection, [closed], now=now)
     return sum(min(gap.last, until) - gap.first + 1 for gap in gaps)
 
 

@@ -16,7 +16,7 @@ from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.acts import act, brand_key, record_act
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
 
@@ -189,7 +189,8 @@ async def set_rights(
             _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
         await _restart_pull(connection, await restored.fetchall())
-        change = act(
+        await record_act(
+            connection,
             "change rights",
             brand_key(brand_code),
             by=by,
@@ -198,6 +199,5 @@ async def set_rights(
             after={"rights": [*map(str, await rights_of(connection, brand_code))]},
             customer_id=owner["customer_id"],
         )
-        await append.append(connection, [change], now=now)
         await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         await connection.execute(f"NOTIFY {notifications.BULK}")

@@ -18,8 +18,7 @@ from izin.sinks.ledger.archive.rows import ArchivedRow, row_of
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.acts import record_act
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
 from izin.sinks.record.errors import BrokenHistoryError
@@ -223,22 +222,22 @@ class ArchiveWriter:
         """Append the act: when, where to, and up to which places."""
         if done == Archived():
             return
-        archived = act(
-            "archive history",
-            KEY,
-            by=by,
-            now=now,
-            before={},
-            after={
-                "folder": str(self._archive.folder.absolute()),
-                "places": {str(shard): one.last for shard, one in self._archive.ends.items()},
-                "rows": done.rows,
-                "rewritten": done.rewritten,
-                "digest": self._archive.digest,
-            },
-        )
         async with self._ledger.transaction() as connection:
-            await append.append(connection, [archived], now=now)
+            await record_act(
+                connection,
+                "archive history",
+                KEY,
+                by=by,
+                now=now,
+                before={},
+                after={
+                    "folder": str(self._archive.folder.absolute()),
+                    "places": {str(shard): one.last for shard, one in self._archive.ends.items()},
+                    "rows": done.rows,
+                    "rewritten": done.rewritten,
+                    "digest": self._archive.digest,
+                },
+            )
 
 
 def _add(part: _NewFile, text: bytes, row: ArchivedRow, place: int) -> None:

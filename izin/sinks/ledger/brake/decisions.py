@@ -12,8 +12,7 @@ from izin.consent.transitions import WAITING
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.acts import act, brand_key, record_act
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record import ruling
@@ -166,7 +165,8 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
             if row["decision"] != decision:
                 raise DecidedBrakeError(brake.source, row["decision"])
             return
-        decided = act(
+        await record_act(
+            connection,
             f"{decision.order} opt-outs",
             brand_key(brake.brand_code),
             by=by,
@@ -179,7 +179,6 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
             after={"source": brake.source, "decision": decision, "why": reason},
             customer_id=brake.customer_id,
         )
-        await append.append(connection, [decided], now=now)
 
 
 def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> Movement:

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.record.errors import UnknownCustomerError
 
@@ -65,7 +64,8 @@ async def set_limits(
         )
         await connection.execute(_SQL["forget" if limits is None else "count-opt-ins"], codes)
         if limits != before:
-            change = act(
+            await record_act(
+                connection,
                 "set brake",
                 customer_key(customer_id),
                 by=by,
@@ -74,4 +74,3 @@ async def set_limits(
                 after={"brake": None if limits is None else str(limits)},
                 customer_id=customer_id,
             )
-            await append.append(connection, [change], now=now)

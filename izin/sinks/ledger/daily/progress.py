@@ -13,8 +13,7 @@ from izin.schemas.timestamps import TimestampState
 from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 
@@ -161,7 +160,8 @@ async def order_agreement(
         found = await connection.execute(_SQL["order-agreement"], values)
         if await found.fetchone() is None:
             return False
-        ordered = act(
+        await record_act(
+            connection,
             "agree to daily file",
             brand_key(file.brand_code),
             by=by,
@@ -170,7 +170,6 @@ async def order_agreement(
             after={"day": str(file.day), "agreed": True, "hash": file.hash_value},
             customer_id=customer_id,
         )
-        await append.append(connection, [ordered], now=now)
     return True
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.db.connection import Connection
+from izin.sinks.ledger.history.append import Movement, append
 
 KIND = "act"
 ERASED = "erase history"
@@ -79,3 +80,19 @@ def act(  # noqa: PLR0913 - who did what to what, when, and whose it is
         occurred_at=now,
         data={"act": what, "by": by, "before": dict(before), "after": dict(after)},
     )
+
+
+async def record_act(  # noqa: PLR0913  # who did what to what, when, and whose it is
+    connection: Connection,
+    what: str,
+    key: str,
+    *,
+    by: str,
+    now: datetime,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    customer_id: str = NO_CUSTOMER,
+) -> None:
+    """Append what a person did to the history, within the transaction that does it; see ``act``."""
+    done = act(what, key, by=by, now=now, before=before, after=after, customer_id=customer_id)
+    await append(connection, [done], now=now)

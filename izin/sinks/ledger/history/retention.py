@@ -16,8 +16,7 @@ from typing import Any, Self
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
@@ -130,7 +129,8 @@ async def drop(
             await append_messages(
                 connection, [topic_messages.anchor(Anchor(**row)) for row in made], now
             )
-            dropped_month = act(
+            await record_act(
+                connection,
                 "drop month",
                 _key(first.month),
                 by=by,
@@ -138,7 +138,6 @@ async def drop(
                 before={"kept until": first.retain_until},
                 after={"dropped": True},
             )
-            await append.append(connection, [dropped_month], now=now)
             await connection.execute(_SQL["drop"], values)
             await connection.execute(_SQL["drop-deliveries"], values)
             await connection.execute(_SQL["drop-daily-files"], values)
@@ -157,7 +156,8 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
         row = await (await connection.execute(_SQL["retain"], values)).fetchone()
         if row is None:
             return False
-        change = act(
+        await record_act(
+            connection,
             "retain month",
             _key(month),
             by=by,
@@ -165,7 +165,6 @@ async def retain(ledger: Ledger, month: date, *, until: date, by: str, now: date
             before={"kept until": row["before"]},
             after={"kept until": until},
         )
-        await append.append(connection, [change], now=now)
         return True
 
 
@@ -201,7 +200,8 @@ async def place(  # noqa: PLR0913 - on what, why, and by whose order
     values = {"customer_id": customer_id, "key": key, "reason": reason, "now": now}
     row = await (await connection.execute(_SQL["add-hold"], values)).fetchone()
     number = 0 if row is None else int(row["id"])
-    held = act(
+    await record_act(
+        connection,
         f"place legal hold {number}",
         key or customer_key(customer_id),
         by=by,
@@ -210,7 +210,6 @@ async def place(  # noqa: PLR0913 - on what, why, and by whose order
         after={"reason": reason},
         customer_id=customer_id,
     )
-    await append.append(connection, [held], now=now)
     return number
 
 
@@ -226,7 +225,8 @@ async def end(connection: Connection, number: int, *, by: str, now: datetime) ->
     row = await (await connection.execute(_SQL["release-hold"], values)).fetchone()
     if row is None:
         return False
-    released = act(
+    await record_act(
+        connection,
         f"release legal hold {number}",
         row["key"] or customer_key(row["customer_id"]),
         by=by,
@@ -235,7 +235,6 @@ async def end(connection: Connection, number: int, *, by: str, now: datetime) ->
         after={},
         customer_id=row["customer_id"],
     )
-    await append.append(connection, [released], now=now)
     return True
 
 

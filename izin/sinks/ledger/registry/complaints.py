@@ -16,8 +16,8 @@ from izin.consent.model import Channel, ConsentKey, RecipientType
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append, retention
-from izin.sinks.ledger.history.acts import act, complaint_key
+from izin.sinks.ledger.history import retention
+from izin.sinks.ledger.history.acts import complaint_key, record_act
 from izin.sinks.record.errors import (
     ClosedComplaintError,
     UnknownComplaintError,
@@ -255,7 +255,8 @@ async def _record(  # noqa: PLR0913  # what was done to which complaint, and by 
     before: Mapping[str, Any],
     after: Mapping[str, Any],
 ) -> None:
-    done = act(
+    await record_act(
+        connection,
         what,
         complaint_key(one.id),
         by=by,
@@ -264,4 +265,3 @@ async def _record(  # noqa: PLR0913  # what was done to which complaint, and by 
         after=after,
         customer_id=one.customer_id,
     )
-    await append.append(connection, [done], now=now)

@@ -15,8 +15,7 @@ from typing import NamedTuple
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key, customer_key
+from izin.sinks.ledger.history.acts import brand_key, customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnknownCustomerError, UnregisteredBrandError
@@ -147,7 +146,8 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
             parts = [str(part) for part, why in reasons.items() if why == reason]
             statement = _SQL["end" if reason is None else "order"]
             await connection.execute(statement, {**values, "parts": parts, "reason": reason})
-        change = act(
+        await record_act(
+            connection,
             f"{'suspend' if any(reasons.values()) else 'resume'} {target.noun}",
             target.key,
             by=by,
@@ -156,7 +156,6 @@ async def _change(  # noqa: PLR0913  # what, and by whose order
             after={str(part): reason for part, reason in reasons.items()},
             customer_id=owner,
         )
-        await append.append(connection, [change], now=now)
         changed = await follow(connection, codes)
         messages = [topic_messages.brand(one, now) for one in changed]
         if messages:

@@ -11,8 +11,7 @@ from typing import Any
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, subscriber_key
+from izin.sinks.ledger.history.acts import record_act, subscriber_key
 from izin.sinks.ledger.registry.customers import require
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
@@ -84,7 +83,7 @@ async def add(
             raise TakenSubscriberError(new.name)
         added = WebhookSubscriber.from_row(row)
         await add_cursors(connection, added.id, cursors)
-        await record_act(connection, "add subscriber", added, by, now, {}, added.shown())
+        await record_change(connection, "add subscriber", added, by, now, {}, added.shown())
     return added
 
 
@@ -153,7 +152,7 @@ async def remove(ledger: Ledger, name: str, *, by: str, now: datetime) -> Webhoo
         found = await locked(connection, name)
         await connection.execute(_SQL["remove"], {"id": found.id})
         before = {**found.shown(), "number": found.id}
-        await record_act(connection, "remove subscriber", found, by, now, before, {})
+        await record_change(connection, "remove subscriber", found, by, now, before, {})
     return found
 
 
@@ -178,7 +177,7 @@ async def tested(ledger: Ledger, name: str, *, result: str, by: str, now: dateti
     """Record that somebody has sent a test, and with which result."""
     async with ledger.transaction() as connection:
         found = await locked(connection, name)
-        await record_act(connection, "test subscriber", found, by, now, {}, {"result": result})
+        await record_change(connection, "test subscriber", found, by, now, {}, {"result": result})
 
 
 async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
@@ -211,7 +210,7 @@ async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement
         if row is None:
             return None
         changed = WebhookSubscriber.from_row(row)
-        await record_act(connection, what, changed, by, values["now"], before, after)
+        await record_change(connection, what, changed, by, values["now"], before, after)
     return changed
 
 
@@ -235,7 +234,7 @@ async def add_cursors(
     await connection.execute(_SQL["add-cursors"], {"id": number, "cursors": json.dumps(listed)})
 
 
-async def record_act(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom
+async def record_change(  # noqa: PLR0913, PLR0917  # what was done to which one, and by whom
     connection: Connection,
     what: str,
     subscriber: WebhookSubscriber,
@@ -245,7 +244,8 @@ async def record_act(  # noqa: PLR0913, PLR0917  # what was done to which one, a
     after: Mapping[str, Any],
 ) -> None:
     """Append the act of a person on a subscriber to the history."""
-    movement = act(
+    await record_act(
+        connection,
         what,
         subscriber_key(subscriber.id),
         by=by,
@@ -254,4 +254,3 @@ async def record_act(  # noqa: PLR0913, PLR0917  # what was done to which one, a
         after={"name": subscriber.name, **after},
         customer_id=subscriber.customer_id,
     )
-    await append.append(connection, [movement], now=now)

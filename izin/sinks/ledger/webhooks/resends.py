@@ -173,7 +173,7 @@ async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetim
         cursors.append(_history_cursor(number, len(plan.older)))
     await registry.add_cursors(connection, found.id, cursors)
     after = {"number": number, **plan.period, **plan.selection.shown(), "events": plan.planned}
-    await registry.record_act(connection, "resend", found, by, now, {}, after)
+    await registry.record_change(connection, "resend", found, by, now, {}, after)
     return number
 
 
@@ -230,7 +230,7 @@ async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
             raise NoResendError(name)
         number = int(row["id"])
         before = {"number": number}
-        await registry.record_act(connection, "cancel resend", found, by, now, before, {})
+        await registry.record_change(connection, "cancel resend", found, by, now, before, {})
     return number
 
 
