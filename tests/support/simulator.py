@@ -47,6 +47,11 @@ class SimulatorAdmin:
         """Remove every fault rule."""
         self._admin.delete("/faults")
 
+    def faults_left(self) -> dict[str, int | None]:
+        """Return how many faults are left of each operation that has any; None: no end."""
+        left: dict[str, int | None] = self._admin.get("/faults").json()["faults"]
+        return left
+
     def advance(self, seconds: float) -> None:
         """Advance the clock of the simulator."""
         self.post("clock", advance=seconds)

@@ -2,15 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from izin.demo.ledger import LedgerView
 from izin.local import free_port
 from tests.chaos.inbound.faults import AT_IYS, CALLS, WEIGHTS, InboundFault
+from tests.chaos.inbound.interruptions import Interruptions, fill_yesterday
 from tests.chaos.inbound.verdict import (
     InboundVerdict,
     expected_events,
@@ -41,6 +42,10 @@ class InboundCampaign(PipelineCampaign):
     sinks: int = SINKS
     hidden: float = 3.0
     """For how many seconds İYS's pull hides what was done."""
+    weights: Mapping[InboundFault, int] = field(default_factory=lambda: WEIGHTS)
+    """Which faults are injected, and how often relative to the others."""
+    interrupts: bool = True
+    """Whether a daily file's fetch and a sweep are interrupted before."""
     acts: int = 0
 
     async def run(self, faults: int) -> InboundVerdict:
@@ -51,8 +56,16 @@ class InboundCampaign(PipelineCampaign):
             hiddenWindow=self.hidden,
             pushHttpsRequired=False,
         )
+        interrupted: list[str] = []
+        if self.interrupts:
+            await asyncio.to_thread(fill_yesterday, self.simulator)
         with self._processes() as hit:
-            await self._under_faults(faults, hit)
+            async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(supervise(hit))
+                if self.interrupts:
+                    interrupted = await self._interrupt(hit)
+                await self._under_faults(faults, hit)
+                watch.cancel()
         self.on_progress("comparing")
         rows = list(self.simulator.rows("movements"))
         async with self.ledger() as ledger:
@@ -64,7 +77,7 @@ class InboundCampaign(PipelineCampaign):
                     f"{BRAND}/MESAJ/BIREYSEL/{recipient}": status
                     for recipient, status in self.simulator.register().items()
                 },
-                failed=ended(hit),
+                failed=[*interrupted, *ended(hit)],
             )
 
     @contextmanager
@@ -75,6 +88,7 @@ class InboundCampaign(PipelineCampaign):
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": "a-fake-push-password",
             "IYS_HIDDEN_WINDOW": f"PT{self.hidden}S",
+            "IZIN_DAILY_FROM": "00:00",
         }
         environments = {
             number: {"IZIN_PUSH_URL": f"http://127.0.0.1:{port}/iys/push"}
@@ -89,31 +103,35 @@ class InboundCampaign(PipelineCampaign):
         ) as hit:
             yield hit
 
+    async def _interrupt(self, hit: Sequence[Victim]) -> list[str]:
+        """Interrupt the fetch of a daily file, and a sweep; return what is wrong then."""
+        self.on_progress("interrupting the fetch of a daily file, and a sweep")
+        async with self.ledger() as ledger:
+            return await Interruptions(simulator=self.simulator, ledger=ledger).run(hit)
+
     async def _under_faults(self, faults: int, hit: Sequence[Victim]) -> None:
         """Have citizens act while so many faults are injected, and let everything settle."""
+        await until(
+            lambda: all(one.is_up for one in hit) and self._is_registered(),
+            UP_WITHIN,
+            what="receiver of each sink that İYS pushes to",
+        )
+        servers = {
+            InboundFault.BROKER: self.restart_broker,
+            InboundFault.DATABASE: self.restart_database,
+        }
         async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(supervise(hit))
-            await until(
-                lambda: all(one.is_up for one in hit) and self._is_registered(),
-                UP_WITHIN,
-                what="receiver of each sink that İYS pushes to",
-            )
             acting = tasks.create_task(self._act())
-            servers = {
-                InboundFault.BROKER: self.restart_broker,
-                InboundFault.DATABASE: self.restart_database,
-            }
             await self.inject(
                 faults,
-                WEIGHTS,
+                self.weights,
                 servers,
                 lambda fault, random: asyncio.to_thread(self._fault, fault, hit, random),
             )
             acting.cancel()
-            self.simulator.clear_faults()
-            shown_at = datetime.now(UTC) + timedelta(seconds=self.hidden + 1)
-            await asyncio.to_thread(self.settle, lambda view: self._is_settled(view, shown_at))
-            watch.cancel()
+        self.simulator.clear_faults()
+        shown_at = datetime.now(UTC) + timedelta(seconds=self.hidden + 1)
+        await asyncio.to_thread(self.settle, lambda view: self._is_settled(view, shown_at))
 
     def _is_registered(self) -> bool:
         return self.simulator.calls("pushRegister") >= self.sinks * _CHANNELS
