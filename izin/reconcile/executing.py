@@ -36,7 +36,7 @@ from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow
 from izin.sinks.record.errors import UnregisteredBrandError
-from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.messages import Message, TopicMessages, permitted_row
 from izin.streams.guard import APPENDED_AT
 
 _PAGE = 200
@@ -150,12 +150,14 @@ class _Page:
         fit = [one for one in page if _updated_at(rows.get(one.key)) == one.updated_at]
         await self._restore(connection, fit)
         rows = await lock(connection, keys)
-        access = await retailers.registered(connection, [key for key in rows if rows[key].may_send])
+        access = await retailers.registered(connection, list(rows))
         again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
         trails = await trails_of(self._ledger, again) if again else {}
         changes = UnitOfWork(self._messages, now=self._now)
         for one in fit:
             row = rows.get(one.key)
+            if Repair.PERMISSION in one.repairs and row is not None:
+                row = changes.put(row, permitted_row(row, row, self._now) or row)
             if Repair.QUERY in one.repairs and row is not None:
                 row = changes.put(row, ruling.query_again(row, RECONCILE, self._now))
             for message in self._messages_of(one, row, trails.get(one.key), access):

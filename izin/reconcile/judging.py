@@ -74,6 +74,9 @@ class Finding:
     """What the ledger has; None: nothing."""
     there: str | None
     """What the other side has; None: nothing."""
+    here_at: datetime | None = None
+    """Where the dates differ: that of the ledger."""
+    there_at: datetime | None = None
     record: IysRecord | None = None
     """What İYS has, where that is the side."""
     cause: Cause | None = None
@@ -106,7 +109,7 @@ def _of_no_row(standing: Standing) -> Iterator[Finding]:
             kind=Kind.MISSING_HERE, side=Side.IYS, here=None, there=record.value, record=record
         )
     if standing.permission is not None:
-        there = _words(standing.permission)
+        there = _words(standing.permission.may_send, standing.permission.reason)
         yield Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=None, there=there)
 
 
@@ -123,25 +126,40 @@ def _of_desired(row: LedgerRow, desired: DesiredRecord | None) -> Finding | None
     return Finding(
         kind=Kind.DATE if is_date else Kind.STATUS,
         side=Side.DESIRED,
-        here=f"{row.desired_status} {_day(row.desired_at)}" if is_date else row.desired_status,
-        there=f"{desired.status} {_day(desired.effective_at)}" if is_date else desired.status,
+        here=row.desired_status,
+        there=desired.status,
+        here_at=row.desired_at if is_date else None,
+        there_at=desired.effective_at if is_date else None,
     )
 
 
 def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Finding | None:
+    """Compare what a row permits by the law with what it says itself, and with the topic.
+
+    A row that was changed by hand may say yes to somebody who opted out: that is not believed.
+    """
     reason, since = row.permission_reason, row.permission_since
     if reason is None and published is None:
         return None
-    here = None if reason is None else _words(_permission_of(row, reason))
+    here = None if reason is None else _words(row.by_law.may_send, row.by_law.reason)
     if published is None:
         return Finding(kind=Kind.MISSING_HERE, side=Side.PERMISSIONS, here=here, there=None)
-    there = _words(published)
+    there = _words(published.may_send, published.reason)
     if here != there:
         return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=there)
+    stored = _words(row.may_send, str(reason))
+    if here != stored:
+        said = f"{stored}, in the row"
+        return Finding(kind=Kind.STATUS, side=Side.PERMISSIONS, here=here, there=said)
     if _milliseconds(since) == _milliseconds(published.since):
         return None
     return Finding(
-        kind=Kind.DATE, side=Side.PERMISSIONS, here=_day(since), there=_day(published.since)
+        kind=Kind.DATE,
+        side=Side.PERMISSIONS,
+        here=here,
+        there=there,
+        here_at=since,
+        there_at=published.since,
     )
 
 
@@ -200,8 +218,10 @@ def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
     return Finding(
         kind=Kind.OTHER_WRITER if record.is_of_another else Kind.DATE,
         side=Side.IYS,
-        here=f"{row.registered} {_day(here)}",
-        there=f"{record.value} {_day(there)}",
+        here=row.registered,
+        there=record.value,
+        here_at=here,
+        there_at=there,
         record=record,
     )
 
@@ -250,16 +270,8 @@ def registered_record(row: LedgerRow) -> IysRecord:
     )
 
 
-def _permission_of(row: LedgerRow, reason: str) -> PermissionRecord:
-    return PermissionRecord(may_send=row.may_send, reason=reason, since=row.permission_since)
-
-
-def _words(permission: PermissionRecord) -> str:
-    return f"{'yes' if permission.may_send else 'no'}: {permission.reason}"
-
-
-def _day(at: datetime | None) -> str:
-    return "" if at is None else at.isoformat(timespec="seconds")
+def _words(may_send: bool, reason: str) -> str:  # a yes or a no
+    return f"{'yes' if may_send else 'no'}: {reason}"
 
 
 def _milliseconds(at: datetime | None) -> datetime | None:

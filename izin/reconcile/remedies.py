@@ -24,7 +24,7 @@ class Repair(TextEnum):
     MOVEMENT = "movement"
     """İYS's movement is published as an event."""
     PERMISSION = "permission"
-    """The permission of the row is published."""
+    """What the row permits is ruled anew, and published."""
     REMOVE_PERMISSION = "remove-permission"
     """A tombstone of the permission is published."""
 
@@ -43,7 +43,7 @@ WORDS: Mapping[Repair, str] = MappingProxyType(
         Repair.RESTORE: "the ledger takes it from desired-consents, and queries İYS",
         Repair.REPUBLISH: "its event is published again from the history, and decided",
         Repair.MOVEMENT: "İYS's movement is published as an event, and decided",
-        Repair.PERMISSION: "its permission is published again",
+        Repair.PERMISSION: "what its row permits is ruled anew, and published",
         Repair.REMOVE_PERMISSION: "a tombstone of its permission is published",
     }
 )

@@ -6,8 +6,17 @@ from datetime import datetime
 from typing import Any, Self
 
 from izin.consent.enums import TextEnum
+from izin.consent.may_send import Permission
 from izin.consent.next_action import Action, Registered
-from izin.sinks.record.consent_row import is_of_citizens
+from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
+from izin.sinks.record.messages import permission_by_law
+
+_FOR_THE_LAW = (
+    *("key", "desired_status", "desired_rank", "latest_ret_at", "state", "updated_at"),
+    *("registered", "registered_at", "registered_consent_date", "registered_source"),
+    *("verified_at", "verified_by"),
+)
+"""The columns that decide what a row permits."""
 
 
 class Side(TextEnum):
@@ -43,6 +52,8 @@ class LedgerRow:
     permission_reason: str | None
     permission_since: datetime | None
     updated_at: datetime
+    by_law: Permission
+    """What everything else in the row permits."""
 
     @property
     def is_due(self) -> bool:
@@ -138,7 +149,17 @@ class Standing:
 
 
 def _ledger_row(found: Mapping[str, Any]) -> LedgerRow:
-    return LedgerRow(**{name: found[name] for name in LedgerRow.__slots__})
+    own = {name: found[name] for name in LedgerRow.__slots__ if name != "by_law"}
+    brand_code, channel, recipient_type, recipient = found["key"].split("/", 3)
+    row = ConsentRow(
+        customer_id=found["customer_id"],
+        brand_code=int(brand_code),
+        channel=channel,
+        recipient_type=recipient_type,
+        recipient=recipient,
+        **{name: found[name] for name in _FOR_THE_LAW},
+    )
+    return LedgerRow(**own, by_law=permission_by_law(row))
 
 
 def _desired(found: Mapping[str, Any]) -> DesiredRecord:

@@ -4,11 +4,12 @@ import json
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from izin.console.terminal.output import OutputFormat, out, print_rows, say, warn
+from izin.console.terminal.output import OutputFormat, out, print_rows, say, turkish, warn
 from izin.console.terminal.private_csv import CsvRows, private_csv
 from izin.reconcile.comparing import Comparison, Difference
 from izin.reconcile.trails import words_of
@@ -23,7 +24,10 @@ _COLUMNS = {
     "words": "ledger > side",
     "next": "what is done",
 }
-_FIELDS = ("key", "kind", "side", "here", "there", "saw", "missed", "repair", "next_step")
+_FIELDS = (
+    *("key", "kind", "side", "here", "here_at", "there", "there_at", "saw", "missed"),
+    *("repair", "next_step"),
+)
 _NOTHING = "-"
 
 
@@ -115,7 +119,8 @@ def _print_sizes(sizes: dict[str, int], unexplained: int) -> None:
 
 def _row(one: Difference, recipient: str) -> tuple[object, ...]:
     finding = one.finding
-    words = f"{finding.here or _NOTHING} > {finding.there or _NOTHING}"
+    here = _said(finding.here, finding.here_at)
+    words = f"{here} > {_said(finding.there, finding.there_at)}"
     paths = ""
     if finding.record is not None:
         paths = f"; seen by {words_of(one.saw)}; missed by {words_of(one.missed)}"
@@ -125,11 +130,21 @@ def _row(one: Difference, recipient: str) -> tuple[object, ...]:
 def _values(one: Difference, key: str) -> dict[str, Any]:
     finding, repair = one.finding, one.remedy.repair
     values = (
-        *(key, str(finding.kind), str(finding.side), finding.here, finding.there),
+        *(key, str(finding.kind), str(finding.side)),
+        *(finding.here, _iso(finding.here_at), finding.there, _iso(finding.there_at)),
         *(list(map(str, one.saw)), list(map(str, one.missed))),
         *(None if repair is None else str(repair), one.remedy.next_step),
     )
     return dict(zip(_FIELDS, values, strict=True))
+
+
+def _said(what: str | None, at: datetime | None) -> str:
+    """Return what a side says for people, times in Turkish time."""
+    return (what or _NOTHING) if at is None else f"{what} {turkish(at)}"
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(timespec="milliseconds")
 
 
 def _text(value: object) -> object:

@@ -14,7 +14,7 @@ from typing import Any
 
 from izin.consent.enums import RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
-from izin.consent.may_send import CollectedConsent, may_send
+from izin.consent.may_send import CollectedConsent, Permission, may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
@@ -260,14 +260,7 @@ class TopicMessages:
 
 def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -> ConsentRow | None:
     """Return ``after`` with a new permission; None if neither answer nor reason changed."""
-    answer = may_send(
-        recipient_type=RECIPIENT_TYPES[after.recipient_type],
-        desired=None if after.desired_status is None else STATUSES[after.desired_status],
-        latest_ret_at=after.latest_ret_at,
-        registered=after.registered_state,
-        verified=after.verified_at is not None,
-        collected=_collected(after),
-    )
+    answer = permission_by_law(after)
     is_same = after.may_send == answer.may_send
     if before is not None and is_same and after.permission_reason == answer.reason:
         return None
@@ -275,6 +268,18 @@ def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -
         may_send=answer.may_send,
         permission_reason=str(answer.reason),
         permission_since=(after.permission_since if is_same else None) or now,
+    )
+
+
+def permission_by_law(row: ConsentRow) -> Permission:
+    """Return what a row permits by what it says of the recipient and of İYS."""
+    return may_send(
+        recipient_type=RECIPIENT_TYPES[row.recipient_type],
+        desired=None if row.desired_status is None else STATUSES[row.desired_status],
+        latest_ret_at=row.latest_ret_at,
+        registered=row.registered_state,
+        verified=row.verified_at is not None,
+        collected=_collected(row),
     )
 
 

@@ -9,9 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha384
 from typing import TypeVar
 
-from izin.sinks.ledger.daily import files
+from izin.sinks.ledger.daily import files, lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState, today_in_turkey
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.acts import sweep_key
@@ -33,8 +34,6 @@ _SLOW = 5.0
 _WITHIN = 60.0
 _SWEPT = """SELECT coalesce(sum((data->>'queried')::bigint), 0)::bigint AS queried
     FROM movements WHERE key = %(key)s"""
-_STORED = """SELECT string_agg(content, NULL) AS content
-    FROM daily_parts WHERE brand_code = %(brand)s AND day = %(day)s"""
 _KNOWN = "SELECT FROM consents WHERE registered = 'ONAY' AND brand_code = %(brand)s"
 T = TypeVar("T")
 
@@ -64,7 +63,8 @@ class Interruptions:
         sinks = [one for one in hit if one.part == SINK]
         await self._interrupt("dayFile", sinks)
         file = await _once(self._file)
-        wrong = wrong_about_file(file, await self._stored(file))
+        content = b"".join([part async for part in lines.read(self.ledger, file)])
+        wrong = wrong_about_file(file, content)
         await _once(self._are_known)
         self.simulator.inject_fault("statuses", slowSeconds=_SLOW, after=1)
         now = datetime.now(UTC)
@@ -90,11 +90,6 @@ class Interruptions:
         found = await files.one(self.ledger, BRAND, day)
         return found if found is not None and found.state is FileState.COMPARED else None
 
-    async def _stored(self, file: DailyFile) -> int:
-        """Return how many lines of the file are stored."""
-        (row,) = await self.ledger.fetch(_STORED, {"brand": BRAND, "day": file.day})
-        return bytes(row["content"]).count(b"\n")
-
     async def _are_known(self) -> bool:
         """Whether the ledger has what every recipient did."""
         return len(await self.ledger.fetch(_KNOWN, {"brand": BRAND})) == RECIPIENTS
@@ -115,11 +110,14 @@ async def _once(read: Callable[[], Awaitable[T | None]]) -> T:
             await asyncio.sleep(0.2)
 
 
-def wrong_about_file(file: DailyFile, stored: int) -> list[str]:
+def wrong_about_file(file: DailyFile, content: bytes) -> list[str]:
     """Return what is wrong about the file of recipients that each opted in once."""
-    if (file.lines, stored) == (RECIPIENTS, RECIPIENTS):
-        return []
-    return [f"daily file of {RECIPIENTS} lines: {file.lines} noted, {stored} stored"]
+    stored, found = content.count(b"\n"), []
+    if (file.lines, stored) != (RECIPIENTS, RECIPIENTS):
+        found.append(f"daily file of {RECIPIENTS} lines: {file.lines} noted, {stored} stored")
+    if sha384((file.hashed_prefix or b"") + content).hexdigest() != file.hash_value:
+        found.append("the stored daily file has another hash than İYS states")
+    return found
 
 
 def wrong_about_sweep(sweep: Sweep, in_history: int) -> list[str]:

@@ -9,9 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from izin.iys.wire_format.json_reader import to_turkish
+from izin.iys.wire_format.consents import IysMovement, Stream
+from izin.iys.wire_format.json_reader import JsonReader, to_turkish
 from izin.reconcile.judging import Kind
 from izin.reconcile.sides import Side
+from izin.sinks.inbound.movements import ReportedMovements
+from tests.integration.sinks.sink_harness import ACTIVE, InMemoryTopic
 from tests.support.builders import a_key
 from tests.support.reconcile.site import Site
 
@@ -21,9 +24,13 @@ Plant = Callable[[Site, str], Awaitable[Found]]
 _HOUR = timedelta(hours=1)
 
 
-def found(kind: Kind, side: Side) -> Found:
-    """Return one kind on one side."""
-    return frozenset({(kind, side)})
+WRONG_PERMISSION = Kind.STATUS, Side.PERMISSIONS
+"""Of a row that permits another thing than was published."""
+
+
+def found(kind: Kind, side: Side, *more: tuple[Kind, Side]) -> Found:
+    """Return one kind on one side, and more of them."""
+    return frozenset({(kind, side), *more})
 
 
 async def set_columns(site: Site, recipient: str, **columns: object) -> None:
@@ -107,7 +114,7 @@ async def ledger_believes_opt_out(site: Site, recipient: str) -> Found:
     assert row.registered_at
     at = row.registered_at - _HOUR
     await set_columns(site, recipient, registered="RET", registered_at=at)
-    return found(Kind.STATUS, Side.IYS)
+    return found(Kind.STATUS, Side.IYS, WRONG_PERMISSION)
 
 
 async def other_date(site: Site, recipient: str) -> Found:
@@ -125,13 +132,13 @@ async def not_verified(site: Site, recipient: str) -> Found:
     assert row.registered_at
     at = row.registered_at - 2 * _HOUR
     await set_columns(site, recipient, verified_at=None, registered_at=at)
-    return found(Kind.UNVERIFIED, Side.IYS)
+    return found(Kind.UNVERIFIED, Side.IYS, WRONG_PERMISSION)
 
 
 async def not_known(site: Site, recipient: str) -> Found:
     """Have the row not know what İYS holds, while nothing is due."""
     await set_columns(site, recipient, registered="UNKNOWN", registered_at=None)
-    return found(Kind.UNVERIFIED, Side.IYS)
+    return found(Kind.UNVERIFIED, Side.IYS, WRONG_PERMISSION)
 
 
 async def row_lost(site: Site, recipient: str) -> Found:
@@ -145,6 +152,25 @@ async def known_to_iys_alone(site: Site, recipient: str) -> Found:
     await delete_row(site, recipient)
     for topic in (site.kafka.topics.desired_consents, site.kafka.topics.permissions):
         site.write(topic, key_of(recipient), None)
+    return found(Kind.MISSING_HERE, Side.IYS)
+
+
+async def opt_out_known_to_iys_alone(site: Site, recipient: str) -> Found:
+    """Lose everything but an opt-out that a pull has shown: the multiple query names none."""
+    harness = site.harness
+    harness.iys.citizen("RET", recipient)
+    *_, row = (one for one in harness.iys.rows("movements") if one["recipient"] == recipient)
+    reported = ReportedMovements(
+        context=harness.context,
+        publisher=InMemoryTopic(),  # type: ignore[arg-type]  # keeps what it would publish
+        path="pull",
+    )
+    movement = IysMovement.read(JsonReader(row))
+    seen = await reported.publish(ACTIVE, Stream.IYS, [movement])
+    async with harness.ledger.transaction() as connection:
+        await reported.record(connection, ACTIVE, seen, now=harness.clock())
+    await site.relay_all()
+    await known_to_iys_alone(site, recipient)
     return found(Kind.MISSING_HERE, Side.IYS)
 
 
@@ -184,6 +210,13 @@ async def permission_wrong(site: Site, recipient: str) -> Found:
     """Have the topic say no where the row says yes."""
     await write_permission(site, recipient, may_send=False, reason="not-registered")
     return found(Kind.STATUS, Side.PERMISSIONS)
+
+
+async def row_and_topic_deny(site: Site, recipient: str) -> Found:
+    """Have row and topic say no of a consent that stands everywhere."""
+    await set_columns(site, recipient, may_send=False, permission_reason="opted-out")
+    await write_permission(site, recipient)
+    return found(*WRONG_PERMISSION)
 
 
 async def permission_otherwise_dated(site: Site, recipient: str) -> Found:
@@ -230,11 +263,13 @@ PLANTS: Mapping[str, Plant] = {
         not_known,
         row_lost,
         known_to_iys_alone,
+        opt_out_known_to_iys_alone,
         newer_in_topic,
         older_in_topic,
         gone_from_topic,
         permission_gone,
         permission_wrong,
+        row_and_topic_deny,
         permission_otherwise_dated,
         permission_of_nobody,
         never_at_iys,

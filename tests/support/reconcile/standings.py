@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from izin.consent.may_send import Permission, PermissionReason
 from izin.reconcile.sides import (
     DesiredRecord,
     IysRecord,
@@ -41,7 +42,11 @@ def a_row(**overrides: object) -> LedgerRow:
         "permission_since": NOON + timedelta(microseconds=1234),
         "updated_at": NOON,
     }
-    return LedgerRow(**fields | overrides)
+    fields |= overrides
+    said = Permission(
+        may_send=fields["may_send"], reason=PermissionReason(fields["permission_reason"])
+    )
+    return LedgerRow(**{"by_law": said, **fields})
 
 
 def a_record(**overrides: object) -> DesiredRecord:
@@ -97,6 +102,7 @@ def answered(value: str) -> IysRecord:
 
 
 OPTED_OUT = {"desired_status": "RET", "permission_reason": "opted-out", "may_send": False}
+DENIED = Permission(may_send=False, reason=PermissionReason.OPTED_OUT)
 OUT = {
     "desired": a_record(status="RET"),
     "permission": PermissionRecord(may_send=False, reason="opted-out", since=PERMISSION.since),

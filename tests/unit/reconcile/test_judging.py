@@ -12,6 +12,7 @@ from izin.reconcile.sides import Side
 from izin.reconcile.trails import Trail
 from tests.support.builders import NOON
 from tests.support.reconcile.standings import (
+    DENIED,
     EARLIER,
     LATER,
     OPTED_OUT,
@@ -104,6 +105,15 @@ ONES = {
     "no permission": ({"permission": None}, Kind.MISSING_HERE, Side.PERMISSIONS),
     "other permission": (
         {"permission": replace(PERMISSION, may_send=False)},
+        Kind.STATUS,
+        Side.PERMISSIONS,
+    ),
+    "row that says yes to an opt-out": (
+        {
+            **OUT,
+            "seen": None,
+            "row": a_row(**OPTED_OUT | {"may_send": True, "registered": "RET", "by_law": DENIED}),
+        },
         Kind.STATUS,
         Side.PERMISSIONS,
     ),
