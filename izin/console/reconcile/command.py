@@ -243,8 +243,9 @@ def _execute(path: Path, by: str) -> Executed:
             )
 
         done = run_on_ledger(lambda ledger: execution(ledger).execute(path, plan, by=by))
-    for name, keys in sorted(counts_of(plan).items()):
-        say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
+    if done.repaired:
+        for name, keys in sorted(counts_of(plan).items()):
+            say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")
     return done
 
 

@@ -1,5 +1,6 @@
 """``izin iys counts``: how many consents İYS counts of a brand, beside what the ledger believes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -36,15 +37,22 @@ _COLUMNS = {
 def counts(
     *,
     brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="The counts of so many days, the latest first: the trend."),
+    ] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show how many consents İYS counts of each brand, how many the ledger has, and the surplus.
 
-    A sink worker counts once a day. The surplus is what İYS has beyond ours; no method of İYS lists
-    a brand's keys. Exit code 1 if a difference is more than what was on its way to İYS then.
+    A sink worker counts once a day; shown is the last count, and with --days those before it too.
+    The surplus is what İYS has beyond ours; no method of İYS lists a brand's keys. Exit code 1 if
+    a difference of a last count is more than what was on its way to İYS then.
     """
+    since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: register_counts.latest(ledger, brand))
+        found = run_on_ledger(lambda ledger: register_counts.latest(ledger, brand, since=since))
+    last = {one.brand_code: one for one in reversed(found)}
     rows = [
         (
             one.brand_code,
@@ -59,11 +67,11 @@ def counts(
             one.in_flight,
             one.onay_before,
             one.ret_before,
-            remedy_of_count(one),
+            remedy_of_count(one) if one is last[one.brand_code] else None,
         )
         for one in found
     ]
     print_rows(output, _COLUMNS, rows, below=True)
     if not found:
         say("nothing was counted yet: a sink worker counts once a day")
-    exit_if([one for one in found if one.differs])
+    exit_if([one for one in last.values() if one.differs])

@@ -6,6 +6,7 @@ whole lines that the terminal may wrap and a person can copy.
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,7 +22,7 @@ _FRAME = 3
 def print_table(
     out: Console, titles: Sequence[str], rows: Sequence[Sequence[str]], *, below: bool = False
 ) -> None:
-    """Print ``rows`` under ``titles``; with ``below`` the last column is below the table."""
+    """Print ``rows`` under ``titles``; ``below``: what the last column has is below the table."""
     if not rows:
         _print_whole(out, "none")
         return
@@ -33,7 +34,7 @@ def print_table(
             if number:
                 out.print()
             _print_block(out, titles[:shown], row[:shown])
-            if below:
+            if below and row[-1]:
                 _print_whole(out, row[-1])
         return
     table = Table()
@@ -44,7 +45,7 @@ def print_table(
         table.add_row(*map(Text, row[:shown]))
     out.print(table)
     if below:
-        for row in rows:
+        for row in filter(itemgetter(-1), rows):
             _print_whole(out, f"{' '.join(row[:2])}: {row[-1]}")
 
 

@@ -21,11 +21,13 @@ CROSS JOIN LATERAL (
 ON CONFLICT (brand_code, counted_at) DO NOTHING
 
 -- name: latest
--- The latest counts of each brand, and those of about thirty days before.
+-- The counts of each brand since an instant, the latest first, or the latest alone, and those of about thirty days before.
 SELECT n.*, old.counted_at AS before_at, old.iys_onay - old.onay AS onay_before, old.iys_ret - old.ret AS ret_before
 FROM brands AS b
 CROSS JOIN LATERAL (
-    SELECT * FROM register_counts AS l WHERE l.brand_code = b.brand_code ORDER BY l.counted_at DESC LIMIT 1
+    SELECT * FROM register_counts AS l
+    WHERE l.brand_code = b.brand_code AND (%(since)s::timestamptz IS NULL OR l.counted_at >= %(since)s)
+    ORDER BY l.counted_at DESC LIMIT CASE WHEN %(since)s::timestamptz IS NULL THEN 1 END
 ) AS n
 LEFT JOIN LATERAL (
     SELECT o.* FROM register_counts AS o
@@ -33,4 +35,4 @@ LEFT JOIN LATERAL (
     ORDER BY o.counted_at DESC LIMIT 1
 ) AS old ON true
 WHERE %(brand_code)s::integer IS NULL OR b.brand_code = %(brand_code)s
-ORDER BY b.brand_code
+ORDER BY b.brand_code, n.counted_at DESC

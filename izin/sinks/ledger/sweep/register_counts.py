@@ -73,7 +73,11 @@ async def count(ledger: Ledger, summaries: Collection[BrandSummary], *, now: dat
         await connection.execute(_SQL["count"], values)
 
 
-async def latest(ledger: Ledger, brand_code: int | None = None) -> tuple[RegisterCount, ...]:
-    """Return the latest counts of each brand, or of one."""
-    rows = await ledger.fetch(_SQL["latest"], {"brand_code": brand_code})
+async def latest(
+    ledger: Ledger, brand_code: int | None = None, *, since: datetime | None = None
+) -> tuple[RegisterCount, ...]:
+    """Return the latest counts of each brand, or of one; with ``since`` all from then on, brand by
+    brand, the latest first.
+    """
+    rows = await ledger.fetch(_SQL["latest"], {"brand_code": brand_code, "since": since})
     return tuple(RegisterCount(**row) for row in rows)

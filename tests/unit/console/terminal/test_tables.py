@@ -50,6 +50,8 @@ def test_table_last_column_below_is_in_whole_lines():
     titles = ("brand", "channel", "why", "remedy")
     assert printed(titles, row, below=True)[-1] == f"100001 MESAJ: {REMEDY}"
     assert printed(titles, row, below=True, width=30)[-1] == REMEDY
+    nothing = (*row[:-1], "")
+    assert printed(titles, nothing, below=True) == printed(titles[:-1], row[:-1])
 
 
 def test_table_without_rows_says_none():
