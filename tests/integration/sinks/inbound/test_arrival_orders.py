@@ -99,6 +99,8 @@ class World:
     harness: SinkHarness
     done: dict[str, list[Act]] = field(default_factory=lambda: defaultdict(list))
     known: dict[str, list[Act]] = field(default_factory=lambda: defaultdict(list))
+    observed: dict[str, list[Act]] = field(default_factory=lambda: defaultdict(list))
+    """Of what was done at İYS: what İYS itself has shown since."""
     relayed: set[str] = field(default_factory=set)
     """What the sink has published, and was decided."""
     movements: dict[tuple[str, datetime], IysMovement] = field(default_factory=dict)
@@ -136,7 +138,9 @@ class World:
             case Path.PULL:
                 await harness.ingest(*await harness.pull())
                 for acts_of in self.done.values():
-                    self._learn(one for one in acts_of if one.actor is not Actor.OURS)
+                    shown = [one for one in acts_of if one.actor is not Actor.OURS]
+                    self._learn(shown)
+                    self._observe(shown)
             case Path.SUBMIT:
                 await harness.opt_out()
                 await harness.bulk()
@@ -149,6 +153,7 @@ class World:
                 await harness.ingest(*map(made, self._movements(acts)), made(self._first(acts)))
             case Path.DAILY:
                 await self._report(acts)
+                self._observe(acts)
         self._learn(acts)
 
     def _first(self, acts: Sequence[Act]) -> IysMovement:
@@ -190,16 +195,26 @@ class World:
             if act not in self.known[act.recipient]:
                 self.known[act.recipient].append(act)
 
+    def _observe(self, acts: Iterable[Act]) -> None:
+        for act in acts:
+            self.observed[act.recipient].append(act)
+
     async def check(self) -> None:
-        """Fail where messages may be sent though the latest known act is an opt-out."""
+        """Fail where messages may be sent though the latest known act is an opt-out, and where an
+        earlier act at İYS has taken the place of the latest that İYS has shown.
+        """
         rows = await self.harness.ledger.fetch(
-            "SELECT recipient, may_send FROM consents WHERE recipient = ANY(%(known)s)",
+            "SELECT recipient, may_send, registered, registered_at FROM consents"
+            " WHERE recipient = ANY(%(known)s)",
             {"known": list(self.known)},
         )
         for row in rows:
             known = sorted(self.known[row["recipient"]], key=attrgetter("at"))
             if known and row["may_send"]:
                 assert known[-1].status == "ONAY", known
+            observed = sorted(self.observed[row["recipient"]], key=attrgetter("at"))
+            if observed and row["registered_at"] == self._movement(observed[-1]).creation_date:
+                assert row["registered"] == observed[-1].status, observed
 
     async def settle(self) -> None:
         """Have the sink do all that it has to do, a quarter of an hour later."""
