@@ -16,7 +16,7 @@ from izin.evidence.facts import Fact, fact_of
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.standing import Standing, is_of_citizen
 
-FORMAT = 1
+FORMAT = 2
 """Of the archive. It rises with every change of what is computed from the rows: a release that
 computes otherwise verifies older archives without these files."""
 RECEIPTS = "receipt/"

@@ -23,7 +23,7 @@ _BURDEN = {
     "provider": (
         "Bu onay hizmet sağlayıcı tarafından alınmıştır; onayın alındığını ispat yükümlülüğü "
         "hizmet sağlayıcıya aittir (Ticari İletişim ve Ticari Elektronik İletiler Hakkında "
-        "Yönetmelik). Dayanağı aşağıdaki kayıttır."
+        "Yönetmelik m. 13). Dayanağı aşağıdaki kayıttır."
     ),
 }
 
@@ -187,7 +187,7 @@ def _consents(consents: Sequence[Mapping[str, Any]], at: str) -> list[str]:
         evidence = [(f"Kanıt: {name}", str(value)) for name, value in one["evidence"].items()]
         facts = [
             ("Onay tarihi", when(one["effective_at"])),
-            ("Alındığı yer", f"{named(words.SOURCES, one['source'])} ({one['source'] or '–'})"),
+            ("Alındığı yer", _source(one["source"])),
             ("Kaynak sistem", " / ".join(filter(None, (one["origin"], one["actor"]))) or "–"),
             ("Sistemimize ulaşma", when(one["received_at"])),
             ("Aydınlatma/onay metni sürümü", one["notice_version"] or "kaydedilmemiş"),
@@ -285,3 +285,9 @@ def _proof(report: Mapping[str, Any]) -> list[str]:
 def _title(key: Mapping[str, Any]) -> str:
     channel = named(words.CHANNELS, key["channel"])
     return f"{channel}, {named(words.RECIPIENT_TYPES, key['recipient_type'])} alıcı"
+
+
+def _source(source: str | None) -> str:
+    """Return where a consent was taken: in words, and as İYS calls it."""
+    said = named(words.SOURCES, source)
+    return said if said == source or source is None else f"{said} ({source})"

@@ -30,10 +30,14 @@ SOURCES = {
     "HS_ATM": "ATM",
     "HS_KARAR": "hizmet sağlayıcının kendi kararı",
     "IYS_WEB": "İYS internet sitesi",
+    "IYS_WEB_YENI": "İYS internet sitesi, marka ilk kez eklendi",
     "IYS_MOBIL": "İYS mobil uygulaması",
     "IYS_CM": "İYS çağrı merkezi",
-    "IYS_KISA_MESAJ": "İYS kısa mesaj",
+    "IYS_KISAMESAJ": "İYS kısa mesaj (3338)",
+    "IYS_EPOSTA": "İYS e-postası",
     "IYS_AHS_HAT_KAPATMA": "hat kapatma",
+    "IYS_FRAME_EPOSTA": "İYS web formu, e-posta",
+    "IYS_FRAME_SMS": "İYS web formu, kısa mesaj",
 }
 REASONS = {
     "exempt": "onay gerektirmeyen ileti",
@@ -87,6 +91,16 @@ KINDS = {
     "receipt": "Gönderim öncesi sorgu",
     "unreadable": "Okunamayan kayıt",
 }
+ACTS = {
+    "place legal hold": "yasal saklama konuldu, no",
+    "release legal hold": "yasal saklama kaldırıldı, no",
+    "withdraw opt-out": "ret bildiriminin İYS'ye gönderilmemesine karar verildi",
+    "requeue": "yeniden işleme alındı",
+    "mend row": "kayıt, hareketlere göre düzeltildi",
+    "change retailers at İYS": "bayi erişimi İYS'de değiştirildi",
+    "export evidence": "kanıt arşivi hazırlandı",
+}
+"""Acts on a recipient's keys; a number may follow."""
 PATHS = {
     "push": "İYS bildirimi (push)",
     "pull": "İYS'den çekme (pull)",
@@ -173,7 +187,9 @@ def movement(fact: Mapping[str, Any]) -> str:  # noqa: C901, PLR0911  # a way ou
         case "delivery":
             return f"{data['topic']} ({data['partition']}/{data['offset']})"
         case "act":
-            return f"{data['act']} ({data['by']})"
+            what, _, number = data["act"].rpartition(" ")
+            done = f"{named(ACTS, what)} {number}" if number.isdigit() else named(ACTS, data["act"])
+            return f"{done} ({data['by']})"
         case "breach":
             return f"{fact['status']} en geç {when(data['due_at'])} bildirilmeliydi"
         case "receipt":

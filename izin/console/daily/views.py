@@ -51,6 +51,12 @@ def note_on(file: DailyFile, today: date) -> str | None:
     return next((note for holds, note in notes if holds), None)
 
 
+def is_awaited(file: DailyFile) -> bool:
+    """Whether a worker still does something about a file by itself."""
+    is_ordered = file.agree_ordered_by is not None and file.agreed_at is None
+    return is_ordered or file.state in {FileState.WAITING, FileState.FETCHED}
+
+
 def shortened(value: object) -> object:
     """Return a value as a table shows it: of a hash the beginning."""
     return f"{value[:_SHOWN]}…" if isinstance(value, str) and len(value) == _HASH else value
@@ -78,6 +84,6 @@ def fields_of(file: DailyFile) -> Iterator[tuple[str, object]]:
         ("compared_at", file.compared_at),
         ("agree_ordered_by", file.agree_ordered_by),
         ("agreed_at", file.agreed_at),
-        ("next_attempt_at", file.next_attempt_at),
+        ("next_attempt_at", file.next_attempt_at if is_awaited(file) else None),
         ("error", file.error),
     )

@@ -149,7 +149,9 @@ def show(number: NumberArgument, *, output: OutputOption = OutputFormat.TABLE) -
     if output is OutputFormat.JSON:
         print_json(_shown(found, now))
         return
-    print_rows(output, ("field", "value"), _lines(found, now))
+    fields = dict(_lines(found, now))
+    # One row: where it does not fit, each field has a line of its own.
+    print_rows(output, tuple(fields), [tuple(fields.values())])
 
 
 @app.command()
@@ -259,12 +261,18 @@ def _shown(one: Complaint, now: datetime) -> dict[str, object]:
     return asdict(one) | {"channel": str(one.channel), "state": _state(one, now)}
 
 
+def _text(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return turkish(value) if isinstance(value, datetime) else str(value)
+
+
 def _lines(one: Complaint, now: datetime) -> Sequence[tuple[str, str]]:
     shown = _shown(one, now)
     return [
         (
             name.replace("_", " ").removesuffix(" at"),
-            turkish(value) if isinstance(value, datetime) else str(value),
+            _text(value),
         )
         for name, value in shown.items()
         if value not in (None, (), [])

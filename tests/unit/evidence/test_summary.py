@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from izin.consent.enums import Source
 from izin.evidence.summary import summary_of
 from izin.evidence.verification import Evidence
-from izin.evidence.words import KINDS, movement
+from izin.evidence.words import KINDS, SOURCES, movement
 from tests.support.builders import PHONE, an_iys_origin
 from tests.support.evidence.archives import KEY, MINUTE, NOON, a_decision_row, a_row, some_evidence
 
@@ -91,6 +92,7 @@ def test_burden_of_proof_is_not_the_providers_for_consents_through_iys() -> None
     evidence = some_evidence()
     page = shown(Evidence(header=evidence.header, rows=rows, batches=evidence.batches, segments=()))
     assert "ispat yükümlülüğü hizmet sağlayıcıya ait değildir" in page
+    assert "m. 13" not in page, "no article is known for it"
     assert "ispat yükümlülüğü hizmet sağlayıcıya aittir" not in page
 
 
@@ -149,3 +151,24 @@ def test_fact_that_cannot_be_read_hides_no_other() -> None:
     assert "ilk kayıt; uygulandı" in page
     (key,) = evidence.report()["keys"]
     assert (key["then"]["unreadable"], key["then"]["desired"]["status"]) == (2, "ONAY")
+
+
+def test_every_source_that_is_documented_has_words() -> None:
+    """Those of providers, and those that İYS itself sets."""
+    at_iys = {"IYS_WEB_YENI", "IYS_KISAMESAJ", "IYS_EPOSTA", "IYS_FRAME_EPOSTA", "IYS_FRAME_SMS"}
+    at_iys |= {"IYS_WEB", "IYS_MOBIL", "IYS_CM", "IYS_AHS_HAT_KAPATMA"}
+    assert set(SOURCES) == {*map(str, Source), *at_iys}
+
+
+@pytest.mark.parametrize(
+    ("done", "words"),
+    [
+        ("place legal hold 7", "yasal saklama konuldu, no 7 (ada)"),
+        ("mend row", "kayıt, hareketlere göre düzeltildi (ada)"),
+        ("something newer", "something newer (ada)"),
+    ],
+)
+def test_act_of_a_person_is_in_turkish(done: str, words: str) -> None:
+    """With its number; one that has no words is as the history has it."""
+    fact = {"kind": "act", "data": {"act": done, "by": "ada"}, "status": None}
+    assert movement(fact) == words
