@@ -42,6 +42,8 @@ class InboundCampaign(PipelineCampaign):
     sinks: int = SINKS
     hidden: float = 3.0
     """For how many seconds İYS's pull hides what was done."""
+    pulled_every: float = 2.0
+    """Seconds between two pulls of a stream."""
     weights: Mapping[InboundFault, int] = field(default_factory=lambda: WEIGHTS)
     """Which faults are injected, and how often relative to the others."""
     interrupts: bool = True
@@ -88,6 +90,7 @@ class InboundCampaign(PipelineCampaign):
             "IZIN_PUSH_USERNAME": "iys",
             "IZIN_PUSH_PASSWORD": "a-fake-push-password",
             "IYS_HIDDEN_WINDOW": f"PT{self.hidden}S",
+            "IZIN_PULL_INTERVAL": f"PT{self.pulled_every}S",
             "IZIN_DAILY_FROM": "00:00",
         }
         environments = {
