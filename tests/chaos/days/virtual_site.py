@@ -1,6 +1,7 @@
 """One installation on virtual time: simulator, ledger, sinks, and the order stage beside them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -44,6 +45,8 @@ BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 HOUR = 3600.0
 DAY = 24 * HOUR
 _ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
+_PRINTED_EVERY = 10.0
+"""Real seconds between two lines of progress, where that is no terminal."""
 _TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 
 
@@ -149,6 +152,16 @@ def run_campaign(
     # Injected failures are in the result; only events that alert a person are logged.
     configure(LogSettings(level="critical"))
     empty(folder)
-    with Postgres(folder) as postgres, progress().status("setting up") as status:
+    console = progress()
+    with Postgres(folder) as postgres, console.status("setting up") as status:
         url = create_database(postgres.url, name)
-        return run_loop(lambda loop: campaign(loop, url, status.update))
+        printed_at = -_PRINTED_EVERY
+
+        def show(text: str) -> None:
+            nonlocal printed_at
+            status.update(text)
+            if not console.is_terminal and time.monotonic() - printed_at >= _PRINTED_EVERY:
+                printed_at = time.monotonic()
+                console.print(text)
+
+        return run_loop(lambda loop: campaign(loop, url, show))

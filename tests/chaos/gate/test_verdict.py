@@ -144,7 +144,6 @@ def test_a_campaign_is_short_for_each_fault(
     fields |= {"reasons": {"registered": 2}, "failures": {}, "wrong": (), "unexplained": ()}
     verdict = GateVerdict(**fields | {"consenting": 4, "granted": 4} | changes)
     campaign: Any = SimpleNamespace(injected={}, recipients=4, refused=1, seed=1)
-    campaign.injected = SimpleNamespace(most_common=list)
     found = report(campaign, verdict, seconds=1)
     assert (found.figures["gate-wrong-yes"], found.figures["gate-yes-at-end"]) == figures
     assert tuple(found.failures) == failures

@@ -2,12 +2,18 @@
 
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha384
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.chaos.inbound.__main__ import report
+from tests.chaos.inbound.interruptions import (
+    RECIPIENTS,
+    wrong_about_file,
+    wrong_about_sweep,
+)
 from tests.chaos.inbound.verdict import InboundVerdict, RecordedFact, expected_events, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import NOON
@@ -84,3 +90,21 @@ def test_campaign_is_short_for_each_fault(
     found = report(campaign, verdict, seconds=1)
     assert tuple(found.figures.values()) == figures
     assert len(found.failures) == failures
+
+
+def test_interrupted_file_that_is_not_whole_is_found() -> None:
+    """Cut off, doubled, or altered."""
+    content = b"line\n" * RECIPIENTS
+    digest = sha384(b"head\n" + content).hexdigest()
+    fields: Any = {"lines": RECIPIENTS, "hashed_prefix": b"head\n", "hash_value": digest}
+    file: Any = SimpleNamespace(**fields)
+    assert wrong_about_file(file, content) == []
+    assert len(wrong_about_file(file, content * 2)) == 2
+    assert len(wrong_about_file(file, content.replace(b"l", b"L", 1))) == 1
+
+
+def test_interrupted_sweep_that_counts_a_page_twice_is_found() -> None:
+    """In its row, or in the history alone."""
+    sweep: Any = SimpleNamespace(counts=SimpleNamespace(queried=RECIPIENTS))
+    assert wrong_about_sweep(sweep, RECIPIENTS) == []
+    assert len(wrong_about_sweep(sweep, RECIPIENTS + 1000)) == 1

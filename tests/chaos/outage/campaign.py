@@ -98,6 +98,7 @@ class VirtualOutage:
     async def run(self) -> OutageVerdict:
         """Run the outage and the return, and measure."""
         async with self._site.open(BRAND) as ledger:
+            self.on_progress(f"filling ledger and İYS with {self.keys:,} keys")
             await self._fill(ledger)
             self._site.sinks.start_all()
             await asyncio.sleep(_BEFORE)
