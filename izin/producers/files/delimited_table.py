@@ -39,7 +39,9 @@ def open_delimited(path: Path, choices: ColumnChoices) -> "DelimitedTable":
     """
     file = examine(path)
     delimiter, headers = header(file, lambda found: known_columns(found, choices))
-    return DelimitedTable(file=file, delimiter=delimiter, headers=headers, opening=_opening(path))
+    return DelimitedTable(
+        file=file, delimiter=delimiter, headers=headers, header_line=1, opening=_opening(path)
+    )
 
 
 def _opening(path: Path) -> Opening:
@@ -58,6 +60,7 @@ class DelimitedTable:
     file: TextFile
     delimiter: str
     headers: tuple[str, ...]
+    header_line: int
     opening: Opening
 
     @property

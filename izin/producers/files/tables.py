@@ -39,6 +39,14 @@ class Table(Protocol):
         """What ``FileRow.position`` is at the end."""
 
     @property
+    def delimiter(self) -> str:
+        """What separates the cells of a line; nothing in a workbook."""
+
+    @property
+    def header_line(self) -> int:
+        """The line or row of the header; those above it are titles."""
+
+    @property
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
 

@@ -39,8 +39,10 @@ class WorkbookTable:
     file: TextFile
     title: str
     headers: tuple[str, ...]
+    header_line: int
     size: int
     """Its rows, as far as the workbook says."""
+    delimiter: str = ""
 
     def rows(self) -> Iterator[FileRow]:
         """Yield each row that is not empty; the header is row 1."""
@@ -112,7 +114,7 @@ def open_workbook(path: Path) -> WorkbookTable:
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
     )
-    return WorkbookTable(file=file, title=title, headers=headers, size=size)
+    return WorkbookTable(file=file, title=title, headers=headers, header_line=1, size=size)
 
 
 def _first_sheet(path: Path) -> tuple[str, int]:

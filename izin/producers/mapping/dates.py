@@ -105,6 +105,11 @@ def read_date(text: str, rules: DateRules) -> datetime:
     )
 
 
+def is_date_like(text: str) -> bool:
+    """Whether ``text`` has the form of a date, readable or not."""
+    return any(one.fullmatch(text) for one in (_YEAR_FIRST, _DAY_FIRST, _SLASHES, _SERIAL))
+
+
 def _instant(
     found: re.Match[str], month: str, day: str, rules: DateRules, offset: str | None = None
 ) -> datetime:

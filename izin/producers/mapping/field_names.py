@@ -37,6 +37,12 @@ class Field(StrEnum):
     EVIDENCE_HASH = "evidence_hash"
 
 
+CHANNEL_RECIPIENTS: Mapping[str, Field] = MappingProxyType(
+    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
+)
+"""The field that holds the recipients of one channel alone."""
+
+
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(map(str.capitalize, rest))

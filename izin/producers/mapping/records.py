@@ -13,7 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from izin.consent.making import maker
-from izin.consent.model import Channel, ConsentEvent, DateBasis, Status
+from izin.consent.model import ConsentEvent, DateBasis, Status
 from izin.consent.texts import clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
@@ -33,9 +33,6 @@ from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
-_BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
-    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
-)
 _event = maker(ConsentEvent)
 
 
@@ -188,7 +185,7 @@ def _text(name: Field, value: str, faults: list[Violation]) -> str:
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
-    by_channel = _BY_CHANNEL.get(channel)
+    by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
     given = [
         found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
     ]
