@@ -12,10 +12,10 @@ from types import MappingProxyType
 from izin.consent.errors import SourceError
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
-from izin.consent.violations import Violation
 from izin.producers.files.cells import notation_text
 from izin.producers.files.channel_columns import ChannelField, channel_field_of
 from izin.producers.files.row_parts import ChannelColumns, Columns
+from izin.producers.files.value_words import words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
 from izin.producers.mapping.field_values import RECIPIENTS
 from izin.runtime.observe import mask_text
@@ -25,6 +25,8 @@ _KNOWN_NAMES = (
     "İZİN KAYNAĞI/source, İZİN TARİHİ/consentDate, ALICI TİPİ/recipientType, MARKA/brandCode, "
     "REFERANS/ref, BAYİ/retailerCode"
 )
+_REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
+_NO_HEADER = "one is a recipient: give the file a first row that names its columns"
 
 
 class ColumnsError(SourceError):
@@ -44,6 +46,10 @@ class ColumnChoices:
     ignored: Collection[str] = ()
     given: Mapping[str, str] = field(default_factory=dict)
     """Field name to the value for every row, such as the brand code."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
+    with a field before it (``status:Pasif``) in that field alone.
+    """
 
 
 def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
@@ -52,6 +58,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     Raises:
         ColumnsError: a column is unknown, two hold one field, or a required field is missing.
         ColumnChoiceError: a choice names no column, or no field.
+        ValueChoiceError: the meaning of a word is no value.
     """
     names = tuple(map(notation_text, headers))
     mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
@@ -62,10 +69,19 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         for place, name in enumerate(names)
         if name not in ignored
     }
+    if Field.CONSENT_DATE in meanings.values():
+        # When İYS registered it, which says nothing beside the date of the consent.
+        meanings = {
+            one: held for one, held in meanings.items() if fold(names[one]) not in _REGISTERED
+        }
     if unknown := [names[place] for place, meaning in meanings.items() if meaning is None]:
         raise ColumnsError(
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
-            "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
+            + (
+                _NO_HEADER
+                if any(map(_is_recipient, unknown))
+                else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
+            )
         )
     held = [(meaning, place) for place, meaning in meanings.items() if meaning is not None]
     channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
@@ -78,6 +94,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         places=places,
         given=MappingProxyType(given),
         channels=channels,
+        words=words_of(choices.values),
     )
 
 
@@ -151,12 +168,11 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
     ]
     if len(places) != 1:
         what = "several columns hold" if places else "no column holds"
-        is_data = any(not isinstance(read_recipient(one, channel), Violation) for one in names)
         raise ColumnsError(
             f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
             + (
-                "one is a recipient: give the file a first row that names its columns"
-                if is_data
+                _NO_HEADER
+                if any(map(_is_recipient, names))
                 else "say which column it is (--column COLUMN)"
             )
         )
@@ -167,6 +183,10 @@ def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     """Return how many of ``headers`` are known, mapped or ignored."""
     chosen = {fold(one) for one in (*choices.mapped, *choices.ignored)}
     return sum(_known(one) is not None or fold(one) in chosen for one in headers)
+
+
+def _is_recipient(header: str) -> bool:
+    return any(isinstance(read_recipient(header, one), str) for one in Channel)
 
 
 def _known(header: str) -> Field | ChannelField | None:

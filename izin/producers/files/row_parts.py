@@ -6,12 +6,19 @@ from typing import NamedTuple
 
 from izin.consent.enums import Channel, Status
 from izin.producers.files.cells import cell_text, whole_number
+from izin.producers.files.value_words import Words
 from izin.producers.mapping.dates import is_date_like
-from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, word_key
 from izin.producers.mapping.field_values import RECIPIENTS
 
 # A recipient is none: a number with a fraction may have lost digits.
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
+
+
+def _translate(values: dict[Field, str], words: Words) -> None:
+    """Replace each of ``values`` that is one of ``words`` by its meaning."""
+    for name in words.keys() & values.keys():
+        values[name] = words[name].get(word_key(values[name]), values[name])
 
 
 class RowPart(NamedTuple):
@@ -38,12 +45,14 @@ class ChannelColumns(NamedTuple):
     places: Mapping[Field, int]
     """Of its status, its date and its source, as far as there are such columns."""
 
-    def values(self, row: Sequence[str]) -> dict[Field, str]:
+    def values(self, row: Sequence[str], words: Words) -> dict[Field, str]:
         """Return what ``row`` says of the channel; nothing where it has neither status nor date.
 
         A date alone, also in place of the status, is that of a consent.
         """
-        own = {held: text for held, place in self.places.items() if (text := cell_text(row[place]))}
+        cells = {held: cell_text(row[place]) for held, place in self.places.items()}
+        _translate(cells, words)
+        own = {held: text for held, text in cells.items() if text}
         status = own.get(Field.STATUS)
         if status is None:
             if Field.CONSENT_DATE not in own:
@@ -68,8 +77,9 @@ class Columns:
     """The names of the columns that it shows."""
     places: tuple[tuple[Field, int], ...]
     given: Mapping[Field, str]
-    channels: tuple[ChannelColumns, ...] = ()
+    channels: tuple[ChannelColumns, ...]
     """Empty where each row is one consent."""
+    words: Words
 
     def parts(self, row: Sequence[str]) -> Sequence[RowPart]:
         """Return the consents of ``row``, which has as many values as there are headers.
@@ -79,13 +89,15 @@ class Columns:
         values = {name: cell_text(row[place]) for name, place in self.places}
         for name in _NUMBERS & values.keys():
             values[name] = whole_number(values[name])
+        if self.words:
+            _translate(values, self.words)
         common = {**self.given, **values}
         if not self.channels:
             return (RowPart("", common),)
         return [
             RowPart(one.channel, {**common, **own})
             for one in self.channels
-            if (own := one.values(row))
+            if (own := one.values(row, self.words))
         ]
 
     def is_header(self, row: Sequence[str]) -> bool:
