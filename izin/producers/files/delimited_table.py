@@ -59,6 +59,7 @@ class DelimitedTable:
     file: TextFile
     head: Header
     opening: Opening
+    others: tuple[str, ...] = ()
 
     @property
     def delimiter(self) -> str:

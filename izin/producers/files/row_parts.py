@@ -8,7 +8,13 @@ from izin.consent.enums import Channel, Status
 from izin.producers.files.cells import cell_text, whole_number
 from izin.producers.files.value_words import Words
 from izin.producers.mapping.dates import is_date_like
-from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, word_key
+from izin.producers.mapping.field_names import (
+    CHANNEL_RECIPIENTS,
+    Field,
+    channel_of,
+    field_of,
+    word_key,
+)
 from izin.producers.mapping.field_values import RECIPIENTS
 
 # A recipient is none: a number with a fraction may have lost digits.
@@ -111,11 +117,19 @@ class Columns:
         wanted = field_of(name)
         accepted: Collection[Field | None] = {wanted}
         if wanted in RECIPIENTS:
-            accepted = {Field.RECIPIENT, CHANNEL_RECIPIENTS[part]} if part else RECIPIENTS
+            accepted = self._recipient_fields(row, part)
         own = next((one.places for one in self.channels if one.channel == part), {})
         ranked = (*own.items(), *self.places)
         places = [place for held, place in ranked if held in accepted and place < len(row)]
         if not places:
             return name, None
-        place = next((one for one in places if row[one].strip()), places[0])
+        place = next((one for one in places if cell_text(row[one])), places[0])
         return self.headers[place], place
+
+    def _recipient_fields(self, row: Sequence[str], part: str) -> Collection[Field]:
+        """Return the fields in which the recipient of ``part`` may be, as far as there are such."""
+        type_at = next((place for held, place in self.places if held is Field.TYPE), len(row))
+        text = cell_text(row[type_at]) if type_at < len(row) else self.given.get(Field.TYPE, "")
+        own = CHANNEL_RECIPIENTS.get(part or channel_of(text))
+        held = {Field.RECIPIENT, own} & {one for one, _ in self.places}
+        return [one for one in held if one is not None] or RECIPIENTS

@@ -4,6 +4,7 @@ from pathlib import Path
 from zipfile import is_zipfile
 
 from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.delimited import UnusableFileError
 from izin.producers.files.delimited_table import open_delimited
 from izin.producers.files.tables import Table
 from izin.producers.files.workbook import open_workbook
@@ -26,4 +27,21 @@ def open_table(path: Path, choices: ColumnChoices) -> Table:
     Raises:
         UnusableFileError: it is no table.
     """
-    return open_workbook(path) if is_zipfile(path) else open_delimited(path, choices)
+    return open_workbook(path, choices) if is_zipfile(path) else open_delimited(path, choices)
+
+
+def open_whole(path: Path, choices: ColumnChoices) -> Table:
+    """Return the table at ``path``, which is all that is there.
+
+    Raises:
+        UnusableFileError: it is no table, or has rows in other sheets too.
+    """
+    table = open_table(path, choices)
+    if table.others:
+        names = ", ".join(f'"{one}"' for one in table.others)
+        raise UnusableFileError(
+            path,
+            f"has rows in other sheets, too: {names}; save each sheet as a file of its own, or "
+            "delete or hide those that are no part of the table",
+        )
+    return table

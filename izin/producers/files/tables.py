@@ -50,6 +50,10 @@ class Table(Protocol):
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
 
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The names of other sheets of a workbook that have rows."""
+
     def rows(self) -> Iterator[FileRow]:
         """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
 

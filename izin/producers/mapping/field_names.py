@@ -73,8 +73,10 @@ def _fold(text: str) -> str:
 
 
 def word_key(text: str) -> str:
-    """Return ``text`` folded as a value; what has neither letters nor digits (``✓``) as it is."""
-    return fold(text) or text.strip()
+    """Return ``text`` folded as a value. As it is, where it has neither letters nor digits (``✓``),
+    or a question mark: who wrote that was not sure.
+    """
+    return text.strip() if "?" in text else fold(text) or text.strip()
 
 
 def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
