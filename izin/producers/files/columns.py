@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from izin.consent.errors import SourceError
 from izin.consent.fields import read_recipient
@@ -52,6 +53,16 @@ class ColumnChoices:
     """
 
 
+class ColumnMeaning(NamedTuple):
+    """What is known of a column before a row is read."""
+
+    name: str
+    held: Field | ChannelField | None
+    """None: unknown, or left out."""
+    is_left_out: bool
+    """By the caller, or because nothing depends on it."""
+
+
 def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     """Return the field of each of ``headers``.
 
@@ -60,21 +71,10 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         ColumnChoiceError: a choice names no column, or no field.
         ValueChoiceError: the meaning of a word is no value.
     """
-    names = tuple(map(notation_text, headers))
-    mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
-    ignored = {_named(one, names) for one in choices.ignored}
     given = {_field(name): value for name, value in choices.given.items()}
-    meanings = {
-        place: mapped[name] if name in mapped else _known(name)
-        for place, name in enumerate(names)
-        if name not in ignored
-    }
-    if Field.CONSENT_DATE in meanings.values():
-        # When İYS registered it, which says nothing beside the date of the consent.
-        meanings = {
-            one: held for one, held in meanings.items() if fold(names[one]) not in _REGISTERED
-        }
-    if unknown := [names[place] for place, meaning in meanings.items() if meaning is None]:
+    columns = column_meanings(headers, choices)
+    names = tuple(one.name for one in columns)
+    if unknown := [one.name for one in columns if one.held is None and not one.is_left_out]:
         raise ColumnsError(
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
             + (
@@ -83,7 +83,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
                 else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
             )
         )
-    held = [(meaning, place) for place, meaning in meanings.items() if meaning is not None]
+    held = [(one.held, place) for place, one in enumerate(columns) if one.held is not None]
     channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
     _check_unique(held, given, names, channels)
     places = tuple((one, place) for one, place in held if isinstance(one, Field))
@@ -95,6 +95,25 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         given=MappingProxyType(given),
         channels=channels,
         words=words_of(choices.values),
+    )
+
+
+def column_meanings(headers: Sequence[str], choices: ColumnChoices) -> tuple[ColumnMeaning, ...]:
+    """Return what each of ``headers`` holds, by its name or by the caller's choice.
+
+    Raises:
+        ColumnChoiceError: a choice names no column, or no field.
+    """
+    names = tuple(map(notation_text, headers))
+    mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
+    left_out = {_named(one, names) for one in choices.ignored}
+    held = [mapped[name] if name in mapped else _known(name) for name in names]
+    if Field.CONSENT_DATE in held:
+        # When İYS registered it, which says nothing beside the date of the consent.
+        left_out |= {name for name in names if fold(name) in _REGISTERED and name not in mapped}
+    return tuple(
+        ColumnMeaning(name, None if name in left_out else one, name in left_out)
+        for name, one in zip(names, held, strict=True)
     )
 
 

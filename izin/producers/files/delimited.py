@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,7 +160,7 @@ def _candidate(lines: list[str], number: int, delimiter: str) -> Header:
     return Header(line=number, last_line=last, fields=fields, delimiter=delimiter)
 
 
-def rows(file: TextFile, head: Header) -> Iterator[FileRow]:
+def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:
     """Yield each row after the header ``head``.
 
     Raises:

@@ -1,7 +1,7 @@
 """A table in a CSV file, and the same table written with more cells."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,6 @@ class DelimitedTable:
     file: TextFile
     head: Header
     opening: Opening
-    others: tuple[str, ...] = ()
 
     @property
     def delimiter(self) -> str:
@@ -81,7 +80,7 @@ class DelimitedTable:
         """Its bytes."""
         return self.file.size
 
-    def rows(self) -> Iterator[FileRow]:
+    def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row."""
         return rows(self.file, self.head)
 

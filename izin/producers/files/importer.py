@@ -22,7 +22,7 @@ from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
 from izin.producers.files.row_parts import Columns, RowPart
-from izin.producers.files.table_formats import open_whole
+from izin.producers.files.table_formats import open_table
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
@@ -95,7 +95,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         UnwritableReportError: the report cannot be written.
     """
     began = perf_counter()
-    table = open_whole(path, how.columns)
+    table = open_table(path, how.columns)
     file = table.file
     columns = resolve(table.headers, how.columns)
     _check_given_brand(columns, directory)

@@ -21,23 +21,18 @@ def suffix_of(path: Path) -> str:
     return WORKBOOK if is_zipfile(path) else path.suffix
 
 
-def open_table(path: Path, choices: ColumnChoices) -> Table:
+def open_table(path: Path, choices: ColumnChoices, *, first_sheet: bool = False) -> Table:
     """Return the table at ``path``, whose columns have known names or those of ``choices``.
 
-    Raises:
-        UnusableFileError: it is no table.
-    """
-    return open_workbook(path, choices) if is_zipfile(path) else open_delimited(path, choices)
-
-
-def open_whole(path: Path, choices: ColumnChoices) -> Table:
-    """Return the table at ``path``, which is all that is there.
+    Of a workbook it must be the only sheet with rows, unless ``first_sheet`` says which is meant.
 
     Raises:
-        UnusableFileError: it is no table, or has rows in other sheets too.
+        UnusableFileError: it is no table, or several.
     """
-    table = open_table(path, choices)
-    if table.others:
+    if not is_zipfile(path):
+        return open_delimited(path, choices)
+    table = open_workbook(path, choices)
+    if table.others and not first_sheet:
         names = ", ".join(f'"{one}"' for one in table.others)
         raise UnusableFileError(
             path,

@@ -4,7 +4,7 @@ What is written has the format of what was read, the cells of each row in their 
 whole or not at all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -50,11 +50,7 @@ class Table(Protocol):
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
 
-    @property
-    def others(self) -> tuple[str, ...]:
-        """The names of other sheets of a workbook that have rows."""
-
-    def rows(self) -> Iterator[FileRow]:
+    def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
 
     def writer(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[TableWriter]:

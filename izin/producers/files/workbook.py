@@ -9,7 +9,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -56,7 +56,7 @@ class WorkbookTable:
         """The names of its columns."""
         return self.head.fields
 
-    def rows(self) -> Iterator[FileRow]:
+    def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row behind the header that is not empty; the first of the sheet is row 1."""
         width = len(self.headers)
         batches = _read(self.file.path)

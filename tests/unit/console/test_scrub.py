@@ -461,7 +461,7 @@ def test_workbook_beyond_the_memory_is_refused(
     izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The process that reads it ends, and nothing else."""
-    monkeypatch.setattr("izin.producers.files.workbook._MOST_MEMORY", 40 * 2**20)
+    monkeypatch.setattr("izin.producers.files.workbook._MOST_MEMORY", 2**20)
     done = izin("scrub", excels_workbook(tmp_path), *QUESTION)
     assert (done.exit_code, "CSV" in done.stderr) == (3, True)
 
