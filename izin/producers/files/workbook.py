@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from izin.producers.files.header_search import MOST_TITLES, Header, best_header
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")
+Batch = Sequence[Sequence[object]]
+"""Some rows."""
 _MOST_MEMORY: Final = 1024 * 1024 * 1024
 """Bytes of the process that reads a workbook: a million rows of ten columns take three quarters."""
 
@@ -40,6 +42,8 @@ class WorkbookTable:
     """Its rows."""
     others: tuple[str, ...]
     """The other visible sheets that have rows."""
+    begun: list[Iterator[Batch]] = field(default_factory=list, repr=False)
+    """What was read for the header, and what comes next: a large workbook is not opened twice."""
 
     @property
     def delimiter(self) -> str:
@@ -59,7 +63,7 @@ class WorkbookTable:
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row behind the header that is not empty; the first of the sheet is row 1."""
         width = len(self.headers)
-        batches = _read(self.file.path)
+        batches = self.begun.pop() if self.begun else _begin(self.file.path)[1]
         for number, values in enumerate(chain.from_iterable(batches), 1):
             fields = tuple(map(_text, values))
             if number <= self.header_line or not any(fields):
@@ -119,8 +123,9 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     stat = path.stat()
-    (title, size, others), *batches = _read(path, MOST_TITLES)
-    head = best_header(_candidates(batches), lambda found: known_columns(found, choices))
+    (title, size, others), batches = _begin(path)
+    first = next(batches, [])
+    head = best_header(_candidates(first), lambda found: known_columns(found, choices))
     if head is None:
         what = (
             f"the first {MOST_TITLES} rows of its first sheet are empty; one must name the columns"
@@ -129,25 +134,38 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
     )
-    return WorkbookTable(file=file, title=title, head=head, size=size, others=tuple(others))
+    return WorkbookTable(
+        file=file,
+        title=title,
+        head=head,
+        size=size,
+        others=tuple(others),
+        begun=[chain([first], batches)],
+    )
 
 
-def _candidates(batches: Sequence[Sequence[Sequence[object]]]) -> Iterator[Header]:
-    for number, values in enumerate(chain.from_iterable(batches), 1):
+def _candidates(rows: Batch) -> Iterator[Header]:
+    for number, values in enumerate(rows[:MOST_TITLES], 1):
         fields = tuple(map(_text, values))
         while fields and not fields[-1]:
             fields = fields[:-1]
         yield Header(line=number, last_line=number, fields=fields, delimiter="")
 
 
-def _read(path: Path, rows: int = 0) -> Iterator[Any]:
-    """Yield lists of the rows of the workbook at ``path``. With ``rows``, only so many, and before
-    them the name of the sheet, its number of rows, and the names of the others that have any.
+def _begin(path: Path) -> tuple[tuple[str, int, list[str]], Iterator[Batch]]:
+    """Return the name of the sheet, its number of rows, and the names of the others that have any;
+    and what yields the rows.
 
     Raises:
-        UnusableFileError: it is no workbook, damaged, or too large.
+        UnusableFileError: it is no workbook, damaged, or too large; also while the rows are read.
     """
-    command = [sys.executable, "-P", str(_READER), str(path), str(_MOST_MEMORY), str(rows)]
+    values = _values(path)
+    return next(values), values
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """Yield what the process that reads the workbook writes, until it ends."""
+    command = [sys.executable, "-P", str(_READER), str(path), str(_MOST_MEMORY)]
     with subprocess.Popen(  # noqa: S603  # our own script
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:

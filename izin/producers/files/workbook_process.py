@@ -16,15 +16,13 @@ _CPU_SECONDS = 300
 """A workbook of a million rows takes a thirtieth of that."""
 
 
-def main(path: str, memory: int, rows: int, out: BinaryIO) -> None:
-    """Write to ``out`` what stands in the first sheet of the workbook at ``path``, or in its first
-    ``rows`` rows if that is not 0.
-    """
+def main(path: str, memory: int, out: BinaryIO) -> None:
+    """Write to ``out`` what stands in the first sheet of the workbook at ``path``."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        for value in _values(path, rows):
+        for value in _values(path):
             pickle.dump(value, out, pickle.HIGHEST_PROTOCOL)
     except BrokenPipeError:
         return
@@ -35,7 +33,7 @@ def main(path: str, memory: int, rows: int, out: BinaryIO) -> None:
     out.flush()
 
 
-def _values(path: str, most: int) -> Iterator[Any]:
+def _values(path: str) -> Iterator[Any]:
     from python_calamine import (  # noqa: PLC0415  # within the limits
         CalamineWorkbook,
         SheetTypeEnum,
@@ -51,13 +49,11 @@ def _values(path: str, most: int) -> Iterator[Any]:
         # Where all are hidden, a file with one sheet is still a table.
         first, *others = sheets or range(len(book.sheet_names))
         sheet = book.get_sheet_by_index(first)
-        if most:
-            filled = [one for one in others if book.get_sheet_by_index(one).height]
-            yield sheet.name, sheet.total_height, [book.sheet_names[one] for one in filled]
+        filled = [one for one in others if book.get_sheet_by_index(one).height]
+        size = 0 if sheet.end is None else sheet.end[0] + 1
+        yield sheet.name, size, [book.sheet_names[one] for one in filled]
         batch: list[list[Any]] = []
-        for number, cells in enumerate(sheet.iter_rows()):
-            if most and number == most:
-                break
+        for cells in sheet.iter_rows():
             batch.append([_value(one) for one in cells])
             if len(batch) == _BATCH:
                 yield batch
@@ -73,4 +69,4 @@ def _value(cell: object) -> object:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.stdout.buffer)
+    main(sys.argv[1], int(sys.argv[2]), sys.stdout.buffer)

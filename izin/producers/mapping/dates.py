@@ -64,6 +64,8 @@ _MONTHS: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 _SERIAL = re.compile(r"(?P<days>\d{5})(?:[.,](?P<part>\d{1,12}))?", re.ASCII)
+_COMMON_LENGTH = 19
+_DAY_FIRST_MARKS = frozenset({"..", "--"})
 _HALF_DAY = 12
 _AFTERNOON = frozenset({"ÖS", "PM"})
 _MAX_OFFSET = timedelta(hours=14)
@@ -129,6 +131,8 @@ def read_date(text: str, rules: DateRules) -> datetime:
         UnreadableDateError: it means none, or could mean several.
     """
     text = text.strip()
+    if common := _common(text):
+        return common
     if found := _YEAR_FIRST.fullmatch(text):
         return _instant(found, found["month"], found["day"], rules, found["offset"])
     if found := _DAY_FIRST.fullmatch(text):
@@ -145,6 +149,24 @@ def read_date(text: str, rules: DateRules) -> datetime:
         "unknown date format; write yyyy-MM-dd HH:mm:ss, dd.MM.yyyy HH:mm:ss or ISO 8601",
         "Tarih biçimi okunamadı; yyyy-AA-gg SS:dd:ss biçiminde yazın.",
     )
+
+
+def _common(text: str) -> datetime | None:
+    """Return the instant of ``yyyy-MM-dd HH:mm:ss`` or ``dd.MM.yyyy HH:mm:ss``, which nearly all
+    are, in a fifth of the time; None for anything else, and for what does not exist.
+    """
+    if len(text) != _COMMON_LENGTH or text[13::3] != "::" or text[10] not in " T":
+        return None
+    if text[2:6:3] in _DAY_FIRST_MARKS:
+        text = f"{text[6:10]}-{text[3:5]}-{text[:2]}{text[10:]}"
+    elif text[4:8:3] != "--":
+        return None
+    if text[11:13] == "24":  # the next day, to later releases of Python
+        return None
+    try:
+        return datetime.fromisoformat(f"{text}Z") - _AHEAD_OF_UTC
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_date_like(text: str) -> bool:

@@ -6,14 +6,13 @@ passed on as it is, for the law to report: there is no fuzzy matching.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
-from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent.enums import Channel, RecipientType, Source, Status, TextEnum
 
 
-class Field(StrEnum):
+class Field(TextEnum):
     """The fields of an input record: a CSV column, a JSON key or a form field."""
 
     RECIPIENT = "recipient"
