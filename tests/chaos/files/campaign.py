@@ -46,17 +46,26 @@ class FilesVerdict:
 
 
 def run(
-    folder: Path, *, files: int, seed: int, on_progress: Callable[[str], None] = lambda _: None
+    folder: Path,
+    *,
+    files: int,
+    seed: int,
+    book_every: int = 3,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> FilesVerdict:
-    """Preview and import ``files`` malformed files in ``folder``."""
+    """Preview and import ``files`` malformed files in ``folder``; one of ``book_every`` is a
+    workbook.
+    """
     before = _peak(resource.RUSAGE_SELF)
-    path, counts = folder / "malformed", Counter[bool]()
+    path, publisher, counts = folder / "malformed", FakePublisher(lambda: NOW), Counter[bool]()
     kinds, failures = Counter[str](), list[str]()
-    for number, one in enumerate(malformed_files(files, seed=seed)):
+    for number, one in enumerate(malformed_files(files, seed=seed, book_every=book_every)):
         path.write_bytes(one.content)
         kinds[one.kind] += 1
         try:
-            counts[_import(path, is_previewed=number % 10 == 0)] += 1
+            counts[_import(path, publisher, is_previewed=number % 10 == 0)] += 1
+            publisher.events.clear()
+            publisher.frames.clear()
         except Exception as error:  # noqa: BLE001  # which is what is looked for
             what = f"{type(error).__name__}: {error}"[:_LONGEST]
             failures.append(f"file {number} of seed {seed}, {one.kind}: {what}")
@@ -73,14 +82,13 @@ def run(
     )
 
 
-def _import(path: Path, *, is_previewed: bool) -> bool:
+def _import(path: Path, publisher: FakePublisher, *, is_previewed: bool) -> bool:
     """Return whether the file could be imported, if only in part."""
     brand = RegisteredBrand(brand_code=BRAND, iys_code=200001, customer_id=CUSTOMER, name="Example")
     directory = BrandDirectory([brand])
     try:
         if is_previewed:
             preview_file(path, directory, columns=ColumnChoices(), dates=DateRules(), now=NOW)
-        publisher = FakePublisher(lambda: NOW)
         import_file(path, publisher, directory, clock=lambda: NOW, how=Import())
     except SourceError:
         return False

@@ -16,14 +16,14 @@ from openpyxl import Workbook
 
 from tests.support.hostile.files import HEADER
 
-_ROWS = 12
+_ROWS, _CLAIM_EVERY = 12, 50
 _LINE = "05550{0:06};SMS;{1};HS_WEB;02.03.2026 10:00:00;100001;CRM-{0}"
 _WIDE = "Cep;SMS İzni;E-Posta İzni;E-Posta;Marka;Tarih;Kaynak"
 _WIDE_LINE = "05550{0:06};{1};{1};kisi.{0}@example.com;100001;02.03.2026 10:00:00;HS_WEB"
 _ENCODINGS = ("utf-8", "utf-8-sig", "cp1254", "utf-16", "utf-16-le", "utf-16-be")
 _SHEET = "xl/worksheets/sheet1.xml"
 _NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-_HUGE = 4 * 1024 * 1024
+_HUGE = 1024 * 1024
 _MEBIBYTE = 1024 * 1024
 _BOMB = 512
 
@@ -39,16 +39,16 @@ class MalformedFile(NamedTuple):
     content: bytes
 
 
-def malformed_files(count: int, *, seed: int) -> Iterator[MalformedFile]:
-    """Yield ``count`` files; a third of them workbooks."""
+def malformed_files(count: int, *, seed: int, book_every: int = 3) -> Iterator[MalformedFile]:
+    """Yield ``count`` files; one of ``book_every`` is a workbook."""
     chance = random.Random(seed)
     book = _book()
     for number in range(count):
-        if number % 3:
+        if number % book_every:
             kind = chance.choice(list(_TEXT_KINDS))
             yield MalformedFile(kind, _TEXT_KINDS[kind](chance, _text(chance)))
-        elif number % 150 == 0:
-            kind = list(_CLAIMS)[number // 150 % len(_CLAIMS)]
+        elif number % (book_every * _CLAIM_EVERY) == 0:
+            kind = list(_CLAIMS)[number // (book_every * _CLAIM_EVERY) % len(_CLAIMS)]
             yield MalformedFile(kind, claiming(kind))
         else:
             kind = chance.choice(list(_BOOK_KINDS))
@@ -115,7 +115,7 @@ def _mixed(chance: random.Random, content: bytes) -> bytes:
 
 def _repeated(chance: random.Random, content: bytes) -> bytes:
     piece = content[chance.randrange(len(content)) :][: chance.choice((1, 2, 40))]
-    return content + piece * chance.choice((1000, 20_000))
+    return content + piece * chance.choice((100, 2000))
 
 
 _PIECES: dict[str, Callable[[random.Random], bytes]] = {

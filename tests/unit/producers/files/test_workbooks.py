@@ -60,7 +60,6 @@ def test_rows_have_the_numbers_of_the_sheet(tmp_path: Path):
     assert (table.header_line, table.size, table.delimiter) == (3, 8, "")
     assert [(one.line, one.fields, one.position) for one in table.rows()] == [
         (4, row, 4),
-        (6, (" ", "", "", ""), 6),
         (7, row, 7),
         (8, (*row, "x"), 8),
     ]
