@@ -22,6 +22,7 @@ from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
 from benchmarks.gate.scrub import gate_scrub
 from benchmarks.gate.start import gate_start
+from benchmarks.imports.command import import_csv, import_xlsx
 from benchmarks.inbound.push_latency import push_latency
 from benchmarks.law import law
 from benchmarks.light_install import light_install
@@ -77,6 +78,8 @@ register(
         "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
         "sweep": sweep,
+        "import-csv": import_csv,
+        "import-xlsx": import_xlsx,
         "reconcile": reconcile,
         "evidence": evidence,
         "ledger-lost": ledger_lost,

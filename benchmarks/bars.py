@@ -44,6 +44,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "gate-state": ("gate-state",),
     "gate-scrub": ("gate-scrub",),
     "gate-backlog": ("gate-backlog",),
+    "import-csv": ("import-csv",),
+    "import-xlsx": ("import-xlsx",),
     "push-latency": ("push-latency",),
 }
 """The runs of ``make bench``: a name, and the command of ``python -m benchmarks`` with options."""
@@ -57,6 +59,7 @@ OTHER_RUNS = {
     "chaos-gate": "make chaos STAGE=gate",
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
+    "chaos-files": "make chaos STAGE=files",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -263,6 +266,10 @@ _ALL = (
         "gate-scrub-seconds", "gate-scrub", 30, "s", "a million recipients scrubbed by a warm gate"
     ),
     _at_most("gate-scrub-memory", "gate-scrub", 300, "MB", "of the command that scrubs them"),
+    _at_most("import-csv", "import-csv", 60, "s", "a million rows of CSV to Kafka"),
+    _at_most("import-csv-memory", "import-csv", 300, "MB", "of the command that imports them"),
+    _at_most("import-xlsx", "import-xlsx", 120, "s", "a million rows of a workbook to Kafka"),
+    _at_most("import-xlsx-memory", "import-xlsx", 1000, "MB", "of it and of what reads for it"),
     _at_most("push-idle", "push-latency", 250, "ms", "İYS's push until its opt-out is read, p99"),
     _at_most("push-load", "push-latency", 500, "ms", "the same at 500 opt-outs a second, p99"),
     _at_most("order-violations", "chaos-order", 0, "", "broken promises under faults"),
@@ -284,6 +291,7 @@ _ALL = (
     _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
     _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
+    _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

@@ -17,7 +17,7 @@ _LOOK_EVERY = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredRun:
-    """What a command took and printed."""
+    """What a command took and printed, with the processes that it started."""
 
     printed: str
     seconds: float
@@ -33,7 +33,7 @@ def run_measured(argv: Sequence[str], *, fine: Collection[int] = (0,)) -> Measur
     began, peak = time.perf_counter(), 0.0
     process = subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)  # noqa: S603  # our own command
     while process.poll() is None:
-        peak = max(peak, peak_megabytes(process.pid))
+        peak = max(peak, tree_megabytes(process.pid))
         time.sleep(_LOOK_EVERY)  # to look without a pause would use the CPU that is measured
     seconds = time.perf_counter() - began
     printed, _ = process.communicate()
@@ -50,9 +50,30 @@ def cpu_seconds(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | _CPU_CLOCK)
 
 
+def tree_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
+    """Return the resident memory of the process and of those that it started, in MiB; of one alone
+    the most so far.
+    """
+    children = _children(pid, proc)
+    if not children:
+        return peak_megabytes(pid, proc)
+    return _megabytes(pid, proc, "VmRSS") + sum(tree_megabytes(one, proc) for one in children)
+
+
+def _children(pid: int, proc: Path) -> list[int]:
+    threads = (proc / str(pid) / "task").glob("*/children")
+    try:
+        return [int(one) for thread in threads for one in thread.read_text().split()]
+    except OSError:
+        return []  # it ended meanwhile
+
+
 def peak_megabytes(pid: int, proc: Path = Path("/proc")) -> float:
     """Return the most resident memory of the process so far, in MiB."""
-    found = re.search(
-        r"^VmHWM:\s+(\d+) kB$", (proc / str(pid) / "status").read_text(), re.MULTILINE
-    )
+    return _megabytes(pid, proc, "VmHWM")
+
+
+def _megabytes(pid: int, proc: Path, name: str) -> float:
+    text = (proc / str(pid) / "status").read_text()
+    found = re.search(rf"^{name}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) / 1024 if found else 0.0

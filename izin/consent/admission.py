@@ -21,7 +21,7 @@ first run did. How old an ONAY may be depends on the brand's activation, and is 
 :mod:`izin.consent.due_dates`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,7 +33,7 @@ from izin.consent.fields import (
     read_source,
     read_status,
 )
-from izin.consent.making import maker
+from izin.consent.making import changer, maker
 from izin.consent.model import (
     AdmittedEvent,
     ConsentEvent,
@@ -47,6 +47,7 @@ from izin.consent.model import (
 from izin.consent.violations import Violation, violation
 
 _admitted = maker(AdmittedEvent)
+_changed = changer(ConsentEvent)
 
 SKEW = timedelta(minutes=5)
 """How far the clocks of two systems may differ."""
@@ -200,4 +201,4 @@ def _as_admitted(  # noqa: PLR0913, PLR0917 - the values that admission read
         changes["received_at"] = received_at
     if event.date_basis != basis:
         changes["date_basis"] = basis
-    return replace(event, **changes) if changes else event
+    return _changed(event, changes) if changes else event

@@ -5,7 +5,7 @@ to admit and decide an event. A maker fills the slots of a mutable class of the 
 then changes the class of the object: a fraction of the time, and just as frozen afterwards.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, ParamSpec, TypeVar
 
@@ -39,6 +39,24 @@ def maker(cls: Callable[P, T]) -> Callable[P, T]:
         f"def make(*, {', '.join(parameters)}):\n    {lines}\n", names, made
     )
     return made["make"]
+
+
+def changer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
+    """Return a function that returns a ``cls`` with some fields changed, as ``dataclasses.replace``
+    does, in a fraction of the time.
+
+    Raises:
+        TypeError: ``cls`` is not a dataclass with slots.
+    """
+    make = maker(cls)
+    changed = ", ".join(f"{one.name}=get({one.name!r}, value.{one.name})" for one in fields(cls))  # type: ignore[arg-type]
+    made: dict[str, Callable[[T, Mapping[str, Any]], T]] = {}
+    exec(  # noqa: S102  # built from field names only, as dataclasses do
+        f"def change(value, changes):\n    get = changes.get\n    return make({changed})\n",
+        {"make": make},
+        made,
+    )
+    return made["change"]
 
 
 def _parameter(one: Field[Any], names: dict[str, Any]) -> str:

@@ -170,7 +170,8 @@ def _write(
     """Write the file ``out`` and its receipt: the file at ``path`` scrubbed, or what changed in it
     since ``before``.
     """
-    table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
+    choices = ColumnChoices(ignored=() if column is None else (column,))
+    table = open_table(path, choices, first_sheet=True)
     source = FileMark(name=path.name, digest=table.file.digest)
     if before is not None and source != before.result:
         say(f"{path.name} is not as it was scrubbed; what is in it now is asked about")

@@ -26,12 +26,13 @@ _WHOLE: Final = re.compile(r"([0-9]+)[.,]0+")
 _STARTS: Final = ("=", '"', *_PREFIXES)
 _NOTHING: Final = frozenset({"-", "NULL", "#YOK", "#N/A"})
 """Placeholders for an empty cell; #YOK is the Turkish Excel's #N/A."""
+_LONGEST_NOTHING: Final = 4
 
 
 def cell_text(cell: str) -> str:
     """Return the text that ``cell`` shows; "" for a placeholder."""
     text = notation_text(cell)
-    return "" if text.upper() in _NOTHING else text
+    return "" if len(text) <= _LONGEST_NOTHING and text.upper() in _NOTHING else text
 
 
 def whole_number(text: str) -> str:

@@ -1,19 +1,24 @@
 """Which column of a file holds which field: every column must be known, mapped or ignored.
 
-An unknown column could be the one with the opt-outs, so it is never skipped silently.
+An unknown column could be the one with the opt-outs, so it is never skipped silently. A row is one
+consent, or several where the file has a column a channel.
 """
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 from izin.consent.errors import SourceError
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
-from izin.consent.violations import Violation
-from izin.producers.files.cells import cell_text, notation_text, whole_number
-from izin.producers.mapping.field_names import Field, field_of, fold
+from izin.producers.files.cells import notation_text
+from izin.producers.files.channel_columns import ChannelField, channel_field_of
+from izin.producers.files.row_parts import ChannelColumns, Columns
+from izin.producers.files.value_words import words_of
+from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
+from izin.producers.mapping.field_values import RECIPIENTS
 from izin.runtime.observe import mask_text
 
 _KNOWN_NAMES = (
@@ -21,9 +26,8 @@ _KNOWN_NAMES = (
     "İZİN KAYNAĞI/source, İZİN TARİHİ/consentDate, ALICI TİPİ/recipientType, MARKA/brandCode, "
     "REFERANS/ref, BAYİ/retailerCode"
 )
-_RECIPIENTS = frozenset({Field.RECIPIENT, Field.PHONE, Field.EMAIL})
-# A recipient is none: a number with a fraction may have lost digits.
-_NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
+_REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
+_NO_HEADER = "one is a recipient: give the file a first row that names its columns"
 
 
 class ColumnsError(SourceError):
@@ -43,32 +47,20 @@ class ColumnChoices:
     ignored: Collection[str] = ()
     given: Mapping[str, str] = field(default_factory=dict)
     """Field name to the value for every row, such as the brand code."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
+    with a field before it (``status:Pasif``) in that field alone.
+    """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Columns:
-    """The field of each column of a file."""
+class ColumnMeaning(NamedTuple):
+    """What is known of a column before a row is read."""
 
-    headers: tuple[str, ...]
-    places: tuple[tuple[Field, int], ...]
-    given: Mapping[Field, str]
-
-    def values(self, row: Sequence[str]) -> dict[Field, str]:
-        """Return the fields of ``row``, which has as many values as there are headers."""
-        values = {name: cell_text(row[place]) for name, place in self.places}
-        for name in _NUMBERS & values.keys():
-            values[name] = whole_number(values[name])
-        return {**self.given, **values}
-
-    def column_of(self, name: str, row: Sequence[str]) -> tuple[str, int | None]:
-        """Return header and index of the column that holds the field ``name`` in ``row``."""
-        wanted = field_of(name)
-        accepted = _RECIPIENTS if wanted in _RECIPIENTS else {wanted}
-        places = [place for held, place in self.places if held in accepted and place < len(row)]
-        if not places:
-            return name, None
-        place = next((one for one in places if row[one].strip()), places[0])
-        return self.headers[place], place
+    name: str
+    held: Field | ChannelField | None
+    """None: unknown, or left out."""
+    is_left_out: bool
+    """By the caller, or because nothing depends on it."""
 
 
 def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
@@ -77,41 +69,105 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     Raises:
         ColumnsError: a column is unknown, two hold one field, or a required field is missing.
         ColumnChoiceError: a choice names no column, or no field.
+        ValueChoiceError: the meaning of a word is no value.
     """
-    names = tuple(map(notation_text, headers))
-    mapped = {_named(one, names): _field(name) for one, name in choices.mapped.items()}
-    ignored = {_named(one, names) for one in choices.ignored}
     given = {_field(name): value for name, value in choices.given.items()}
-    meanings = {
-        place: mapped[name] if name in mapped else field_of(name)
-        for place, name in enumerate(names)
-        if name not in ignored
-    }
-    if unknown := [names[place] for place, meaning in meanings.items() if meaning is None]:
+    columns = column_meanings(headers, choices)
+    names = tuple(one.name for one in columns)
+    if unknown := [one.name for one in columns if one.held is None and not one.is_left_out]:
         raise ColumnsError(
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
-            "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
+            + (
+                _NO_HEADER
+                if any(map(_is_recipient, unknown))
+                else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
+            )
         )
-    places = tuple((held, place) for place, held in meanings.items() if held is not None)
-    counts = Counter([held for held, _ in places] + list(given))
-    for held, count in counts.items():
+    held = [(one.held, place) for place, one in enumerate(columns) if one.held is not None]
+    channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
+    _check_unique(held, given, names, channels)
+    places = tuple((one, place) for one, place in held if isinstance(one, Field))
+    _check_complete({*given, *(one for one, _ in places)}, channels)
+    return Columns(
+        written=tuple(headers),
+        headers=names,
+        places=places,
+        given=MappingProxyType(given),
+        channels=channels,
+        words=words_of(choices.values),
+    )
+
+
+def column_meanings(headers: Sequence[str], choices: ColumnChoices) -> tuple[ColumnMeaning, ...]:
+    """Return what each of ``headers`` holds, by its name or by the caller's choice.
+
+    Raises:
+        ColumnChoiceError: a choice names no column, or no field.
+    """
+    names = tuple(map(notation_text, headers))
+    mapped = {_named(one, names): _meaning(name) for one, name in choices.mapped.items()}
+    left_out = {_named(one, names) for one in choices.ignored}
+    held = [mapped[name] if name in mapped else _known(name) for name in names]
+    if Field.CONSENT_DATE in held:
+        # When İYS registered it, which says nothing beside the date of the consent.
+        left_out |= {name for name in names if fold(name) in _REGISTERED and name not in mapped}
+    return tuple(
+        ColumnMeaning(name, None if name in left_out else one, name in left_out)
+        for name, one in zip(names, held, strict=True)
+    )
+
+
+def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> tuple[ChannelColumns, ...]:
+    found = {one.channel: dict[Field, int]() for one, _ in held}
+    for one, place in held:
+        found[one.channel][one.held] = place
+    return tuple(ChannelColumns(one, found[one]) for one in Channel if one in found)
+
+
+def _check_unique(
+    held: Sequence[tuple[Field | ChannelField, int]],
+    given: Mapping[Field, str],
+    names: Sequence[str],
+    channels: Sequence[ChannelColumns],
+) -> None:
+    """Raise ColumnsError where two columns hold the same."""
+    counts = Counter([one for one, _ in held] + list(given))
+    for twice, count in counts.items():
         if count > 1:
-            of_file = [names[place] for other, place in places if other is held]
-            both = [*of_file, *(["--set"] if held in given else [])]
+            of_file = [names[place] for other, place in held if other == twice]
+            both = [*of_file, *(["--set"] if twice in given else [])]
             raise ColumnsError(
-                f"header: {' and '.join(map(_quoted_one, both))} both hold {held}; "
+                f"header: {' and '.join(map(_quoted_one, both))} both hold {twice}; "
                 "leave one out (--ignore COLUMN) or say what it holds (--map COLUMN=field)"
             )
-    required = [Field.TYPE, Field.STATUS, Field.BRAND_CODE]
-    if not _RECIPIENTS & counts.keys():
-        required.append(Field.RECIPIENT)
-    for held in required:
-        if held not in counts:
-            raise ColumnsError(
-                f"header: no column holds {held}; known names: {_KNOWN_NAMES}; say which column "
-                f"it is (--map COLUMN={held}) or give it for all rows (--set {held}=…)"
+    for one in (Field.TYPE, Field.STATUS) if channels else ():
+        if one in counts:
+            whose = next((_quoted_one(names[place]) for other, place in held if other == one), None)
+            wide = ", ".join(
+                _quoted_one(names[place])
+                for other, place in held
+                if isinstance(other, ChannelField)
             )
-    return Columns(headers=names, places=places, given=MappingProxyType(given))
+            raise ColumnsError(
+                f"header: {whose or '--set'} holds {one} for the whole row, and {wide} hold it for "
+                "one channel each; leave out what does not say it (--ignore COLUMN)"
+            )
+
+
+def _check_complete(held: Collection[Field], channels: Sequence[ChannelColumns]) -> None:
+    """Raise ColumnsError where a field that every row needs is in no column."""
+    required = [Field.BRAND_CODE] if channels else [Field.TYPE, Field.STATUS, Field.BRAND_CODE]
+    if channels:
+        wanted = {CHANNEL_RECIPIENTS[one.channel]: None for one in channels}
+        required += [one for one in wanted if not {Field.RECIPIENT, one} & set(held)]
+    elif not RECIPIENTS & set(held):
+        required.append(Field.RECIPIENT)
+    for one in required:
+        if one not in held:
+            raise ColumnsError(
+                f"header: no column holds {one}; known names: {_KNOWN_NAMES}; say which column "
+                f"it is (--map COLUMN={one}) or give it for all rows (--set {one}=…)"
+            )
 
 
 def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None = None) -> int:
@@ -131,12 +187,11 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
     ]
     if len(places) != 1:
         what = "several columns hold" if places else "no column holds"
-        is_data = any(not isinstance(read_recipient(one, channel), Violation) for one in names)
         raise ColumnsError(
             f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
             + (
-                "one is a recipient: give the file a first row that names its columns"
-                if is_data
+                _NO_HEADER
+                if any(map(_is_recipient, names))
                 else "say which column it is (--column COLUMN)"
             )
         )
@@ -146,7 +201,15 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
 def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     """Return how many of ``headers`` are known, mapped or ignored."""
     chosen = {fold(one) for one in (*choices.mapped, *choices.ignored)}
-    return sum(field_of(one) is not None or fold(one) in chosen for one in headers)
+    return sum(_known(one) is not None or fold(one) in chosen for one in headers)
+
+
+def _is_recipient(header: str) -> bool:
+    return any(isinstance(read_recipient(header, one), str) for one in Channel)
+
+
+def _known(header: str) -> Field | ChannelField | None:
+    return field_of(header) or channel_field_of(header)
 
 
 def _quoted(headers: Sequence[str]) -> str:
@@ -169,7 +232,11 @@ def _named(wanted: str, headers: Sequence[str]) -> str:
 
 
 def _field(name: str) -> Field:
-    for one in Field:
-        if fold(one) == fold(name):
-            return one
-    raise ColumnChoiceError(f'there is no field "{name}"; fields: {", ".join(Field)}')
+    found = field_of(name)
+    if found is None:
+        raise ColumnChoiceError(f'there is no field "{name}"; fields: {", ".join(Field)}')
+    return found
+
+
+def _meaning(name: str) -> Field | ChannelField:
+    return channel_field_of(name) or _field(name)

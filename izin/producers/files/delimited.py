@@ -1,44 +1,40 @@
 """A delimited text file: its encoding, its delimiter, its rows.
 
 A file is read twice and never held in memory: once for digest and encoding, once for the rows.
-Accepted are UTF-8 (with or without a BOM) and Windows-1254, which Turkish desktop programs write,
-with `;`, `,` or TAB. What is wrong with a line costs that line, not the rest of the file: each is
-decoded by itself, and one that is too long, or with a quote that is never closed, is a fault.
+Accepted are UTF-8 and UTF-16 (with or without a BOM) and Windows-1254, which Turkish desktop
+programs write, with `;`, `,`, TAB or `|`, or what a line ``sep=…`` says. What is wrong with a line
+costs that line, not the rest of the file: each is decoded by itself, and one that is too long, or
+with a quote that is never closed, is a fault.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import hashlib
 import io
 import re
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Self
 
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
+from izin.producers.files.header_search import MOST_TITLES, Header, Score, best_header
+from izin.producers.files.text_encoding import EncodingDetector, what_else
+from izin.producers.files.text_lines import MAX_LINE, TextLines, is_cut
 
-DELIMITERS = (";", ",", "\t")
+DELIMITERS = (";", ",", "\t", "|")
 
 _CHUNK = 1024 * 1024
-MAX_LINE = 256 * 1024
 _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
-SEPARATOR_LINE = re.compile(r'"?sep=."?\n', re.IGNORECASE)
+_MAX_HEADER_LINES, _MAX_HEADER = 10, 10_000
+"""How many lines and characters a header with line breaks in its names may have."""
+SEPARATOR_LINE = re.compile(r'"?sep=(.)?"?[;,\t]*\n?', re.IGNORECASE)
 """Excel's own line before the header."""
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
 _TOO_LONG = f"the line is longer than {MAX_LINE} characters"
 _UNDECODABLE = "\ufffd"
-_BOM = "\ufeff"
-UTF_8 = "utf-8-sig"
-_WINDOWS_1254 = "cp1254"
-_UTF_16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ZIP_MAGIC = b"PK\x03\x04"
 
 
 class UnusableFileError(SourceError):
@@ -57,7 +53,7 @@ class TextFile:
     digest: str
     """SHA-256 of its bytes."""
     encoding: str
-    """UTF-8 if the whole file is; else Windows-1254, in which single lines may be UTF-8."""
+    """UTF-8, UTF-16, or Windows-1254, in which single lines may be UTF-8."""
     size: int
     modified_ns: int
 
@@ -92,64 +88,95 @@ def examine(path: Path) -> TextFile:
     Raises:
         UnusableFileError: it cannot be opened, is empty, or is no text.
     """
-    digest = hashlib.sha256()
-    utf_8 = codecs.getincrementaldecoder("utf-8")()
-    is_utf_8, size = True, 0
+    digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                if size == 0:
-                    _check_magic(path, chunk)
+            chunk = stream.read(_CHUNK)
+            if what := what_else(chunk):
+                raise UnusableFileError(path, what)
+            detector = EncodingDetector(chunk)
+            while chunk:
                 digest.update(chunk)
-                is_utf_8 = is_utf_8 and _decodes(utf_8, chunk)
+                detector.feed(chunk)
                 size += len(chunk)
+                chunk = stream.read(_CHUNK)
         stat = path.stat()
     except OSError as error:
         raise UnusableFileError(path, f"cannot be opened: {error.strerror}") from error
     if size == 0:
         raise UnusableFileError(path, "the file is empty; export it again")
-    is_utf_8 = is_utf_8 and _decodes(utf_8, b"", final=True)
+    detector.feed(b"", final=True)
     return TextFile(
         path=path,
         digest=digest.hexdigest(),
-        encoding=UTF_8 if is_utf_8 else _WINDOWS_1254,
+        encoding=detector.encoding,
         size=size,
         modified_ns=stat.st_mtime_ns,
     )
 
 
-def header(file: TextFile, score: Callable[[tuple[str, ...]], int]) -> tuple[str, tuple[str, ...]]:
-    """Return the delimiter and the header: the split of line 1 with the highest ``score``, and of
-    equal scores the one with the most fields.
+def header(file: TextFile, score: Score) -> Header:
+    """Return the header, and with it the delimiter: the split with the highest ``score`` of the
+    first lines, and of equal ones the first with the most fields.
 
     Raises:
-        UnusableFileError: the first line cannot name columns.
+        UnusableFileError: no line can name columns.
     """
-    with _Lines(file) as lines:
-        first = lines.read_header()
-    _check_header(file.path, first)
-    splits = {one: _split(first.rstrip("\n"), one) or (first,) for one in DELIMITERS}
-    delimiter = max(splits, key=lambda one: (score(splits[one]), len(splits[one])))
-    if not any(one.strip() for one in splits[delimiter]):
-        raise UnusableFileError(file.path, "line 1 is empty; it must name the columns")
-    return delimiter, splits[delimiter]
+    with TextLines(file.path, file.encoding) as lines:
+        first = [line for _ in range(MOST_TITLES) if (line := lines.read())]
+    found = best_header(_candidates(first), score)
+    if found is None:
+        what = f"its first {MOST_TITLES} lines are empty; one must name the columns"
+        raise UnusableFileError(file.path, what)
+    for number in range(found.line, found.last_line + 1):
+        _check_header(file.path, number, first[number - 1])
+    return found
 
 
-def rows(file: TextFile, delimiter: str, width: int) -> Iterator[FileRow]:
-    """Yield each row after the header; ``width`` is its number of fields.
+def _candidates(lines: list[str]) -> Iterator[Header]:
+    """Yield what each of the ``lines`` at the beginning of a file is by each delimiter."""
+    delimiters: tuple[str, ...] = DELIMITERS
+    for number, line in enumerate(lines, 1):
+        if number == 1 and (separator := SEPARATOR_LINE.fullmatch(line)):
+            delimiters = (separator[1], *DELIMITERS) if separator[1] else DELIMITERS
+            continue
+        if line.isspace():
+            continue
+        for delimiter in delimiters:
+            yield _candidate(lines, number, delimiter)
+
+
+def _candidate(lines: list[str], number: int, delimiter: str) -> Header:
+    """Return what begins in line ``number``; names with line breaks make it several lines."""
+    text, last = lines[number - 1].rstrip("\n"), number
+    fields = tuple(text.split(delimiter)) if '"' not in text else _split(text, delimiter)
+    while fields is None and last < min(len(lines), number + _MAX_HEADER_LINES):
+        text, last = f"{text}\n{lines[last].rstrip(chr(10))}", last + 1
+        if len(text) > _MAX_HEADER or text.count('"') % 2:
+            continue
+        fields = _split(text, delimiter)
+    if fields is None:
+        fields, last = (lines[number - 1].rstrip("\n"),), number
+    return Header(line=number, last_line=last, fields=fields, delimiter=delimiter)
+
+
+def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:
+    """Yield each row after the header ``head``.
 
     Raises:
         UnusableFileError: the file changed meanwhile.
     """
-    with _Lines(file) as lines:
-        lines.read_header()
+    delimiter, width = head.delimiter, len(head.fields)
+    with TextLines(file.path, file.encoding) as lines:
+        while lines.number < head.last_line and lines.read():
+            pass
         fields: tuple[str, ...] | None
         while line := lines.read():
             start = lines.number
             if line.isspace():
                 continue
             text, fault = line.rstrip("\n"), _UNCLOSED
-            if _is_cut(line):
+            if is_cut(line):
                 fields, fault = None, _TOO_LONG
             elif '"' not in text:
                 fields = tuple(text.split(delimiter))
@@ -170,7 +197,7 @@ def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
     return fields if is_whole else fields[:width]
 
 
-def _quoted(text: str, lines: _Lines, delimiter: str, width: int) -> tuple[str, ...] | None:
+def _quoted(text: str, lines: TextLines, delimiter: str, width: int) -> tuple[str, ...] | None:
     """Return the fields of a row with quotes, which may span lines; None: not separable.
 
     A line with all delimiters of a row, and more than the row lacks, is a row: the quote before it
@@ -203,98 +230,13 @@ def _split(text: str, delimiter: str) -> tuple[str, ...] | None:
     return tuple(found[0]) if len(found) == 1 else None
 
 
-def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = False) -> bool:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _check_magic(path: Path, chunk: bytes) -> None:
-    if chunk.startswith(_ZIP_MAGIC):
-        raise UnusableFileError(
-            path, "an Excel workbook or an archive; save the table as CSV (UTF-8)"
-        )
-    if chunk.startswith(_UTF_16_BOMS):
-        raise UnusableFileError(path, "UTF-16 text; save the table as CSV (UTF-8)")
-
-
-def _check_header(path: Path, line: str) -> None:
+def _check_header(path: Path, number: int, line: str) -> None:
     """Raise UnusableFileError where ``line``, which names the columns, is not of a table."""
     for stray, what in (("\0", "binary data"), (_UNDECODABLE, "neither UTF-8 nor Windows-1254")):
         if (place := line.find(stray)) >= 0:
             raise UnusableFileError(
-                path, f"line 1, character {place + 1}: {what}; save the table as CSV (UTF-8)"
+                path, f"line {number}, character {place + 1}: {what}; save the table as CSV (UTF-8)"
             )
-    if _is_cut(line):
-        what = f"line 1 is longer than {MAX_LINE} characters; is it a table?"
+    if is_cut(line):
+        what = f"line {number} is longer than {MAX_LINE} characters; is it a table?"
         raise UnusableFileError(path, what)
-
-
-def _is_cut(line: str) -> bool:
-    """Whether ``line`` was too long, and the rest of it was skipped."""
-    return len(line) >= MAX_LINE and not line.endswith("\n")
-
-
-def _decoded(line: str) -> str:
-    """Return ``line``, whose characters are bytes, as the text that they encode."""
-    if line.isascii():
-        return line
-    raw = line.encode("latin-1")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode(_WINDOWS_1254, errors="replace")
-
-
-class _Lines:
-    """The lines of a file, numbered from 1, with push-back."""
-
-    def __init__(self, file: TextFile) -> None:
-        self._binary = file.path.open("rb", buffering=0)
-        # In Latin-1 every byte is a character, so lines are found before they are decoded.
-        self._text = io.TextIOWrapper(io.BufferedReader(self._binary), encoding="latin-1")
-        self._pushed_back: deque[str] = deque()
-        self.number = 0
-
-    def read(self) -> str:
-        """Return the next line including its line break, or "" at the end.
-
-        One that is longer than the maximum is cut there, not decoded, and has no line break.
-        """
-        if self._pushed_back:
-            line = self._pushed_back.popleft()
-        else:
-            line = self._text.readline(MAX_LINE)
-            if _is_cut(line):
-                while _is_cut(self._text.readline(MAX_LINE)):
-                    pass
-            else:
-                line = _decoded(line)
-            if self.number == 0:
-                line = line.removeprefix(_BOM)
-        if line:
-            self.number += 1
-        return line
-
-    def read_header(self) -> str:
-        """Return the first line, or the one after Excel's own ``sep=;``."""
-        line = self.read()
-        return self.read() if SEPARATOR_LINE.fullmatch(line) else line
-
-    def put_back(self, lines: list[str]) -> None:
-        """Push back ``lines``, the last ones read."""
-        self._pushed_back = deque(chain(lines, self._pushed_back))
-        self.number -= len(lines)
-
-    @property
-    def position(self) -> int:
-        """How many bytes were read from the file."""
-        return self._binary.tell()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._text.close()

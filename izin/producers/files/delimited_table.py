@@ -1,8 +1,7 @@
 """A table in a CSV file, and the same table written with more cells."""
 
-import codecs
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +9,17 @@ from typing import BinaryIO
 
 from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import (
-    MAX_LINE,
     SEPARATOR_LINE,
-    UTF_8,
     FileRow,
     TextFile,
     examine,
     header,
     rows,
 )
+from izin.producers.files.header_search import Header
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
+from izin.producers.files.text_encoding import BOMS, UTF_8, is_utf_16
+from izin.producers.files.text_lines import MAX_LINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +38,18 @@ def open_delimited(path: Path, choices: ColumnChoices) -> "DelimitedTable":
         UnusableFileError: it is no table.
     """
     file = examine(path)
-    delimiter, headers = header(file, lambda found: known_columns(found, choices))
-    return DelimitedTable(file=file, delimiter=delimiter, headers=headers, opening=_opening(path))
+    head = header(file, lambda found: known_columns(found, choices))
+    return DelimitedTable(file=file, head=head, opening=_opening(file))
 
 
-def _opening(path: Path) -> Opening:
-    with path.open("rb") as stream:
-        first = stream.readline(MAX_LINE)
-    line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
-    bom = codecs.BOM_UTF8 if first.startswith(codecs.BOM_UTF8) else b""
-    line = first.removeprefix(bom).decode("latin-1").replace("\r\n", "\n")
-    return Opening(start=first if SEPARATOR_LINE.fullmatch(line) else bom, line_end=line_end)
+def _opening(file: TextFile) -> Opening:
+    codec = file.encoding if is_utf_16(file.encoding) else "latin-1"
+    with file.path.open("rb") as stream:
+        raw = stream.read(MAX_LINE)
+    bom = next((one for one in BOMS if raw.startswith(one)), b"")
+    first, _, _ = raw.removeprefix(bom).decode(codec, "replace").partition("\n")
+    start = f"{first}\n".encode(codec) if SEPARATOR_LINE.fullmatch(first.rstrip("\r")) else b""
+    return Opening(start=bom + start, line_end="\r\n" if first.endswith("\r") else "\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +57,32 @@ class DelimitedTable:
     """A table in a CSV file."""
 
     file: TextFile
-    delimiter: str
-    headers: tuple[str, ...]
+    head: Header
     opening: Opening
+
+    @property
+    def delimiter(self) -> str:
+        """What separates cells."""
+        return self.head.delimiter
+
+    @property
+    def header_line(self) -> int:
+        """The line of the header."""
+        return self.head.line
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return self.head.fields
 
     @property
     def size(self) -> int:
         """Its bytes."""
         return self.file.size
 
-    def rows(self) -> Iterator[FileRow]:
+    def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row."""
-        return rows(self.file, self.delimiter, len(self.headers))
+        return rows(self.file, self.head)
 
     @contextmanager
     def writer(self, path: Path, headers: Sequence[str]) -> Iterator[TableWriter]:

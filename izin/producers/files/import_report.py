@@ -17,6 +17,15 @@ class ImportReport:
     """Refused rows whose status cannot be read: opt-outs may be among them."""
     encoding: str
     delimiter: str
+    """Nothing for a workbook."""
+    header_line: int
+    """The line, or row, of the header; those above it are titles."""
+    repeated_headers: int
+    """Lines that are the header once more; no rows."""
+    without_recipient: int
+    """Opt-outs of one channel in rows that have no address for it: they concern nobody. Only where
+    the file has a column a channel.
+    """
     rows: int
     published: int
     """Events acknowledged by the broker; in a dry run, those to be published."""

@@ -17,11 +17,12 @@ from typing import NoReturn, assert_never
 
 from izin.consent.model import Status
 from izin.consent.violations import Violation
-from izin.producers.files.columns import ColumnChoices, Columns, resolve
+from izin.producers.files.columns import ColumnChoices, resolve
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
-from izin.producers.files.delimited_table import open_delimited
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
+from izin.producers.files.row_parts import Columns, RowPart
+from izin.producers.files.table_formats import open_table
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
@@ -94,7 +95,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         UnwritableReportError: the report cannot be written.
     """
     began = perf_counter()
-    table = open_delimited(path, how.columns)
+    table = open_table(path, how.columns)
     file = table.file
     columns = resolve(table.headers, how.columns)
     _check_given_brand(columns, directory)
@@ -105,12 +106,12 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             for row in table.rows():
                 run.take(row)
                 if progress is not None and run.rows % _PROGRESS_ROWS == 0:
-                    progress(Progress(rows=run.rows, position=row.position, size=file.size))
+                    progress(Progress(rows=run.rows, position=row.position, size=table.size))
             run.finish()
     if run.rows == 0:
         raise UnusableFileError(path, "has a header and no rows; export it again")
     if progress is not None:
-        progress(Progress(rows=run.rows, position=file.size, size=file.size))
+        progress(Progress(rows=run.rows, position=table.size, size=table.size))
     return ImportReport(
         path=path,
         digest=file.digest,
@@ -118,6 +119,9 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         refused_unclear=run.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
         encoding=file.encoding,
         delimiter=table.delimiter,
+        header_line=table.header_line,
+        repeated_headers=run.repeated_headers,
+        without_recipient=run.without_recipient,
         rows=run.rows,
         published=run.published,
         opt_outs=run.opt_outs,
@@ -155,21 +159,33 @@ class _Run:
         self._undelivered: UndeliveredError | None = None
         self.rows = self.published = self.opt_outs = 0
         self.not_registrable = self.past_term = 0
+        self.repeated_headers = self.without_recipient = 0
         self.refused: Counter[RowOutcome] = Counter()
         self.reasons: Counter[str] = Counter()
 
     def take(self, row: FileRow) -> None:
         """Publish or report ``row``."""
+        if self._columns.is_header(row.fields):
+            self.repeated_headers += 1
+            return
         self.rows += 1
         width = len(self._columns.headers)
         if row.fault is not None or len(row.fields) != width:
             what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
             fault = violation("", "IZIN-ROW", what=what, width=width)
-            self._refuse(row, inseparable(row.fields), fault)
+            self._refuse(row, "", inseparable(row.fields), fault)
             return
-        record = read(self._columns.values(row.fields), self._how.dates)
+        for part in self._columns.parts(row.fields):
+            self._take_part(row, part)
+
+    def _take_part(self, row: FileRow, part: RowPart) -> None:
+        """Publish or report one consent of ``row``."""
+        record = read(part.values, self._how.dates)
+        if part.lacks_recipient and record.status == Status.RET:
+            self.without_recipient += 1
+            return
         origin = EventOrigin(
-            event_id=self._ids.of(row.line),
+            event_id=self._ids.of(row.line, part.name),
             origin=self._how.origin,
             received_at=self._received_at,
             import_id=self._file.digest,
@@ -177,9 +193,9 @@ class _Run:
         )
         match validate(record, self._directory, origin):
             case RefusedRecord(violations=violations):
-                self._refuse(row, refusal(record.status), *violations)
+                self._refuse(row, part.name, refusal(record.status), *violations)
             case AcceptedRecord() as accepted:
-                self._publish(row, accepted)
+                self._publish(row, part.name, accepted)
             case never:
                 assert_never(never)
 
@@ -190,7 +206,7 @@ class _Run:
             self._interrupt(BrokerError(f"{pending} events were not acknowledged in time"))
         self._check_delivery()
 
-    def _publish(self, row: FileRow, accepted: AcceptedRecord) -> None:
+    def _publish(self, row: FileRow, part: str, accepted: AcceptedRecord) -> None:
         status = accepted.event.status
         if self._how.dry_run:
             self.published += 1
@@ -198,10 +214,10 @@ class _Run:
         else:
             try:
                 self._publisher.send(
-                    accepted.event, accepted.key, partial(self._delivered, row, status)
+                    accepted.event, accepted.key, partial(self._delivered, row, part, status)
                 )
             except (OversizeError, UnencodableError) as error:
-                self._refuse(row, refusal(status), violation("", "IZIN-SIZE", what=error))
+                self._refuse(row, part, refusal(status), violation("", "IZIN-SIZE", what=error))
                 return
             except BrokerError as error:
                 self._interrupt(error)
@@ -210,18 +226,18 @@ class _Run:
             return
         if status == Status.RET:
             self.not_registrable += 1
-            self._report_row(row, accepted.violations, RowOutcome.PUBLISHED)
+            self._report_row(row, part, accepted.violations, RowOutcome.PUBLISHED)
         else:
             # Counted only: in an old export that İYS holds already, this would be every row.
             self.past_term += 1
 
-    def _delivered(self, row: FileRow, status: str, result: PublishResult) -> None:
+    def _delivered(self, row: FileRow, part: str, status: str, result: PublishResult) -> None:
         match result:
             case Published():
                 self.published += 1
                 self.opt_outs += status == Status.RET
             case OversizeError():
-                self._refuse(row, refusal(status), violation("", "IZIN-SIZE", what=result))
+                self._refuse(row, part, refusal(status), violation("", "IZIN-SIZE", what=result))
             case UndeliveredError():
                 self._undelivered = result
             case never:
@@ -234,16 +250,16 @@ class _Run:
     def _interrupt(self, error: BrokerError) -> NoReturn:
         raise ImportInterruptedError(self._file.path, self.published, error) from error
 
-    def _refuse(self, row: FileRow, outcome: RowOutcome, *violations: Violation) -> None:
+    def _refuse(self, row: FileRow, part: str, outcome: RowOutcome, *violations: Violation) -> None:
         self.refused[outcome] += 1
-        self._report_row(row, violations, outcome)
+        self._report_row(row, part, violations, outcome)
 
     def _report_row(
-        self, row: FileRow, violations: tuple[Violation, ...], outcome: RowOutcome
+        self, row: FileRow, part: str, violations: tuple[Violation, ...], outcome: RowOutcome
     ) -> None:
         self.reasons.update(one.code for one in violations)
         for one in violations:
-            column, place = self._columns.column_of(one.field, row.fields)
+            column, place = self._columns.column_of(one.field, row.fields, part)
             whole = place is None or len(row.fields) != len(self._columns.headers)
             value = ";".join(islice(row.fields, 20)) if whole else row.fields[place or 0]
             self._report.add(row.line, column, value, one, outcome)

@@ -4,7 +4,7 @@ What is written has the format of what was read, the cells of each row in their 
 whole or not at all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
@@ -39,10 +39,18 @@ class Table(Protocol):
         """What ``FileRow.position`` is at the end."""
 
     @property
+    def delimiter(self) -> str:
+        """What separates the cells of a line; nothing in a workbook."""
+
+    @property
+    def header_line(self) -> int:
+        """The line or row of the header; those above it are titles."""
+
+    @property
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
 
-    def rows(self) -> Iterator[FileRow]:
+    def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
 
     def writer(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[TableWriter]:

@@ -1,61 +1,80 @@
-"""A table in an Excel workbook: its first sheet, whose first row names the columns.
+"""A table in an Excel workbook: its first visible sheet, one row of which names the columns.
 
-Values are read and written, not formats; of a formula the value that the sheet showed. Rows are
-read and written one at a time. Only the texts that a workbook shares between cells are in memory.
+Values are read and written, not formats; of a formula the value that the sheet showed. It is read
+by a process of its own, within bounds (:mod:`izin.producers.files.workbook_process`), and written
+one row at a time.
 """
 
 import hashlib
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
-from xml.etree.ElementTree import ParseError
-from zipfile import BadZipFile, ZipFile
+from typing import Any, Final
 
-from openpyxl import Workbook, load_workbook
+from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
-from openpyxl.utils.exceptions import InvalidFileException
 
+from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
+from izin.producers.files.header_search import MOST_TITLES, Header, best_header
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
 
-_SHARED_TEXTS = "xl/sharedstrings.xml"
-_MOST_SHARED = 128 * 1024 * 1024
-"""Bytes of the texts in XML; as Python's texts they take about as much."""
-_FAULTS = (
-    *(InvalidFileException, BadZipFile, ParseError, zlib.error, EOFError),
-    *(LookupError, ValueError, TypeError, AttributeError),
-)
-"""What openpyxl raises for what is no workbook, or is damaged."""
+_READER: Final = Path(__file__).with_name("workbook_process.py")
+Batch = Sequence[Sequence[object]]
+"""Some rows."""
+_MOST_MEMORY: Final = 1024 * 1024 * 1024
+"""Bytes of the process that reads a workbook: a million rows of ten columns take three quarters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkbookTable:
-    """The first sheet of a workbook."""
+    """The first visible sheet of a workbook."""
 
     file: TextFile
     title: str
-    headers: tuple[str, ...]
+    head: Header
     size: int
-    """Its rows, as far as the workbook says."""
+    """Its rows."""
+    others: tuple[str, ...]
+    """The other visible sheets that have rows."""
+    begun: list[Iterator[Batch]] = field(default_factory=list, repr=False)
+    """What was read for the header, and what comes next: a large workbook is not opened twice."""
 
-    def rows(self) -> Iterator[FileRow]:
-        """Yield each row that is not empty; the header is row 1."""
+    @property
+    def delimiter(self) -> str:
+        """Nothing separates cells."""
+        return self.head.delimiter
+
+    @property
+    def header_line(self) -> int:
+        """The row of the header."""
+        return self.head.line
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return self.head.fields
+
+    def rows(self) -> Generator[FileRow, None, None]:
+        """Yield each row behind the header that is not empty; the first of the sheet is row 1."""
         width = len(self.headers)
-        for number, values in enumerate(_sheet_rows(self.file.path), 1):
+        batches = self.begun.pop() if self.begun else _begin(self.file.path)[1]
+        for number, values in enumerate(chain.from_iterable(batches), 1):
             fields = tuple(map(_text, values))
-            if number == 1 or not any(fields):
+            if number <= self.header_line or not any(map(str.strip, fields)):
                 continue
             kept = len(fields) if any(fields[width:]) else width
             padding = width - len(fields)
             yield FileRow(
                 line=number,
                 fields=fields[:kept] + ("",) * padding,
-                position=min(number, self.size),
-                values=values[:kept] + (None,) * padding,
+                position=number,
+                values=(*values[:kept], *(None,) * padding),
             )
         self.file.check_unchanged()
 
@@ -94,8 +113,9 @@ class _SheetRows:
         return cell
 
 
-def open_workbook(path: Path) -> WorkbookTable:
-    """Return the first sheet of the workbook at ``path``.
+def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
+    """Return the first visible sheet of the workbook at ``path``, whose columns have known names or
+    those of ``choices``.
 
     Raises:
         UnusableFileError: it is no workbook, too large, or has no header.
@@ -103,64 +123,70 @@ def open_workbook(path: Path) -> WorkbookTable:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     stat = path.stat()
-    title, size = _first_sheet(path)
-    headers = tuple(map(_text, next(_sheet_rows(path), ())))
-    while headers and not headers[-1]:
-        headers = headers[:-1]
-    if not headers:
-        raise UnusableFileError(path, "row 1 of its first sheet is empty; it must name the columns")
+    (title, size, others), batches = _begin(path)
+    first = next(batches, [])
+    head = best_header(_candidates(first), lambda found: known_columns(found, choices))
+    if head is None:
+        what = (
+            f"the first {MOST_TITLES} rows of its first sheet are empty; one must name the columns"
+        )
+        raise UnusableFileError(path, what)
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
     )
-    return WorkbookTable(file=file, title=title, headers=headers, size=size)
+    return WorkbookTable(
+        file=file,
+        title=title,
+        head=head,
+        size=size,
+        others=tuple(others),
+        begun=[chain([first], batches)],
+    )
 
 
-def _first_sheet(path: Path) -> tuple[str, int]:
-    """Return the name of the first sheet, and how many rows it says that it has."""
-    with _sheet(path) as sheet:
-        return sheet.title, sheet.max_row or 1
+def _candidates(rows: Batch) -> Iterator[Header]:
+    for number, values in enumerate(rows[:MOST_TITLES], 1):
+        fields = tuple(map(_text, values))
+        while fields and not fields[-1]:
+            fields = fields[:-1]
+        yield Header(line=number, last_line=number, fields=fields, delimiter="")
 
 
-def _sheet_rows(path: Path) -> Iterator[tuple[object, ...]]:
-    with _sheet(path) as sheet:
-        sheet.reset_dimensions()  # some programs write wrong ones
-        yield from sheet.iter_rows(values_only=True)
+def _begin(path: Path) -> tuple[tuple[str, int, list[str]], Iterator[Batch]]:
+    """Return the name of the sheet, its number of rows, and the names of the others that have any;
+    and what yields the rows.
 
-
-@contextmanager
-def _sheet(path: Path) -> Iterator[Any]:  # a ReadOnlyWorksheet, whose stubs are wrong
-    """Yield the first sheet; raises UnusableFileError for what is no workbook, also while it is
-    read.
+    Raises:
+        UnusableFileError: it is no workbook, damaged, or too large; also while the rows are read.
     """
-    try:
-        with path.open("rb") as stream:
-            with ZipFile(stream) as archive:
-                shared = sum(
-                    one.file_size
-                    for one in archive.infolist()
-                    if one.filename.lower() == _SHARED_TEXTS
-                )
-            if shared > _MOST_SHARED:
+    values = _values(path)
+    return next(values), values
+
+
+def _values(path: Path) -> Iterator[Any]:
+    """Yield what the process that reads the workbook writes, until it ends."""
+    command = [sys.executable, "-P", str(_READER), str(path), str(_MOST_MEMORY)]
+    with subprocess.Popen(  # noqa: S603  # our own script
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None  # noqa: S101  # a pipe was asked for
+        try:
+            while isinstance(batch := pickle.load(process.stdout), list | tuple):  # noqa: S301  # from our own process
+                yield batch
+            raise UnusableFileError(
+                path,
+                f"no Excel workbook, or damaged ({batch}); save the table again, as .xlsx or CSV",
+            )
+        except (EOFError, pickle.UnpicklingError):
+            if process.wait():
                 raise UnusableFileError(
-                    path, "its texts do not fit into memory; save the table as CSV (UTF-8)"
-                )
-            with warnings.catch_warnings():
-                # Of what is not read anyway, such as data validation.
-                warnings.filterwarnings("ignore", module="openpyxl")
-                with closing(load_workbook(stream, read_only=True, data_only=True)) as book:
-                    yield book.worksheets[0]
-    except _FAULTS as error:
-        raise UnusableFileError(
-            path,
-            f"no Excel workbook, or damaged ({type(error).__name__}); save the table again, as "
-            ".xlsx or CSV (UTF-8)",
-        ) from error
+                    path,
+                    f"it takes over {_MOST_MEMORY // 2**20} MB of memory, or is damaged; save the "
+                    "table as CSV (UTF-8)",
+                ) from None
+        finally:
+            process.kill()
 
 
 def _text(value: object) -> str:
-    """Return ``value`` as a text: of a whole number its digits, for it may be a phone number."""
-    if value is None:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+    return "" if value is None else str(value)

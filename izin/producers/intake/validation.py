@@ -173,7 +173,7 @@ class RecordValidator:
     def _settled(self, draft: _Draft, answer: datetime | BrokerError | None) -> ValidatedRecord:
         match answer:
             case datetime():
-                origin = replace(draft.origin, received_at=answer)
+                origin = draft.origin._replace(received_at=answer)
                 return self._validated(draft.record, origin, draft.key)
             case BrokerError() if draft.record.status != Status.RET:
                 return PostponedRecord()

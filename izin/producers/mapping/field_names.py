@@ -6,14 +6,13 @@ passed on as it is, for the law to report: there is no fuzzy matching.
 """
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
-from izin.consent.model import Channel, RecipientType, Source, Status
+from izin.consent.enums import Channel, RecipientType, Source, Status, TextEnum
 
 
-class Field(StrEnum):
+class Field(TextEnum):
     """The fields of an input record: a CSV column, a JSON key or a form field."""
 
     RECIPIENT = "recipient"
@@ -35,6 +34,12 @@ class Field(StrEnum):
     RETAILER_ACCESS = "retailer_access"
     NOTICE_VERSION = "notice_version"
     EVIDENCE_HASH = "evidence_hash"
+
+
+CHANNEL_RECIPIENTS: Mapping[str, Field] = MappingProxyType(
+    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
+)
+"""The field that holds the recipients of one channel alone."""
 
 
 def _camel(name: str) -> str:
@@ -66,15 +71,22 @@ def _fold(text: str) -> str:
     return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
 
 
+def word_key(text: str) -> str:
+    """Return ``text`` folded as a value. As it is, where it has neither letters nor digits (``✓``),
+    or a question mark: who wrote that was not sure.
+    """
+    return text.strip() if "?" in text else fold(text) or text.strip()
+
+
 def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
     return MappingProxyType(
-        {fold(name): value for value, others in names.items() for name in (value, *others)}
+        {word_key(name): value for value, others in names.items() for name in (value, *others)}
     )
 
 
 _FIELDS = _table(
     {
-        Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "iletişim adresi"),
+        Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
         Field.PHONE: (
             "telefon",
             "telefon no",
@@ -88,15 +100,36 @@ _FIELDS = _table(
             "msisdn",
             "mobile",
             "phone number",
+            "mobile phone",
+            "cep tel",
+            "cep telefonu no",
+            "cep telefon",
+            "mobil telefon",
+            "gsm numarası",
         ),
-        Field.EMAIL: ("e-posta", "e-posta adresi", "mail", "e-mail", "email address"),
-        Field.TYPE: ("izin türü", "kanal", "tür", "iletişim kanalı", "channel"),
-        Field.STATUS: ("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "onay"),
-        Field.SOURCE: ("izin kaynağı", "kaynak"),
-        Field.CONSENT_DATE: ("izin tarihi", "tarih", "izin tarihi saati", "date"),
+        Field.EMAIL: (
+            *("e-posta", "e-posta adresi", "eposta adresi", "mail", "mail adresi", "e-mail"),
+            *("e-mail adresi", "email address", "elektronik posta"),
+        ),
+        Field.TYPE: (
+            *("izin türü", "izin tipi", "ileti türü", "iletişim türü", "iletişim tipi", "kanal"),
+            *("tür", "iletişim kanalı", "izin kanalı", "channel"),
+        ),
+        Field.STATUS: (
+            *("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "onay", "izin"),
+            *("izin var mı", "consent", "consent status", "permission"),
+        ),
+        Field.SOURCE: ("izin kaynağı", "onay kaynağı", "kaynak", "consent source"),
+        Field.CONSENT_DATE: (
+            *("izin tarihi", "onay tarihi", "izin/ret tarihi", "izin verme tarihi", "tarih"),
+            *("izin tarihi saati", "izin tarih saat", "date", "permission date"),
+        ),
         Field.RECIPIENT_TYPE: ("alıcı tipi", "alıcı türü"),
-        Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "brand"),
-        Field.ORIGIN_REF: ("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
+        Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "marka id", "brand"),
+        Field.ORIGIN_REF: (
+            *("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
+            *("transaction id", "işlem no", "işlem numarası"),
+        ),
         Field.SEQUENCE: (),
         Field.ACTOR: ("kullanıcı", "işlemi yapan"),
         Field.CORRELATION_ID: (),
@@ -108,28 +141,68 @@ _FIELDS = _table(
 )
 _STATUSES = _table(
     {
-        # No Y: it is "yes" in one export and "yanlış" (false) or "yok" (none) in another.
-        Status.ONAY: ("1", "e", "evet", "doğru", "onaylı", "onaylandı", "yes", "true", "opt-in"),
-        Status.RET: ("0", "h", "hayır", "yanlış", "red", "reddedildi", "no", "false", "opt-out"),
+        # Words with one meaning alone. No Y: "yes" in one export, "yanlış" (false) or "yok" (none)
+        # in another. No X: a mark for either. No "aktif" and "pasif": often of the account.
+        Status.ONAY: (
+            *("1", "e", "evet", "doğru", "var", "onaylı", "onaylandı", "onayladı", "onay var"),
+            *("onay verdi", "onay verildi", "onayı var", "izinli", "izin var", "izni var"),
+            *("izin verdi", "izin verildi", "izin veriyor", "kabul", "kabul etti", "kabul edildi"),
+            *(
+                "kabul ediyor",
+                "kabul ediyorum",
+                "istiyor",
+                "istiyorum",
+                "olumlu",
+                "abone",
+                "✓",
+                "✔",
+            ),
+            *("yes", "true", "opt-in", "opted in", "consent", "consented", "granted", "accepted"),
+            *("subscribed", "allowed"),
+        ),
+        Status.RET: (
+            *("0", "h", "hayır", "yanlış", "yok", "red", "reddedildi", "reddetti", "red edildi"),
+            *("red etti", "ret etti", "ret edildi", "retli", "onaysız", "onay yok", "onayı yok"),
+            *("onaylamadı", "onaylanmadı", "onay vermedi", "onay verilmedi", "izinsiz", "izin yok"),
+            *("izni yok", "izin vermedi", "izin verilmedi", "izin vermiyor", "kabul etmedi"),
+            *("kabul edilmedi", "kabul etmiyor", "kabul etmiyorum", "istemiyor", "istemiyorum"),
+            *("iptal", "iptal edildi", "iptal etti", "onay iptal", "izin iptal", "vazgeçti"),
+            *("vazgeçildi", "geri aldı", "geri alındı", "geri çekti", "geri çekildi", "çıktı"),
+            *("listeden çıktı", "abonelikten çıktı", "abonelik iptal", "olumsuz", "kara liste"),
+            *(
+                "no",
+                "n",
+                "false",
+                "opt-out",
+                "opted out",
+                "unsubscribed",
+                "unsubscribe",
+                "rejected",
+            ),
+            *("denied", "declined", "refused", "revoked", "withdrawn", "withdrew", "cancelled"),
+            *("canceled", "blacklist", "blacklisted", "blocked"),
+        ),
     }
 )
 _CHANNELS = _table(
     {
-        Channel.ARAMA: ("telefon", "sesli arama", "çağrı", "call", "phone", "voice"),
+        Channel.ARAMA: (
+            *("telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone", "voice"),
+        ),
         Channel.MESAJ: ("sms", "kısa mesaj", "message", "text message"),
         Channel.EPOSTA: ("e-posta", "email", "e-mail", "mail"),
     }
 )
 _RECIPIENT_TYPES = _table(
     {
-        RecipientType.BIREYSEL: ("individual", "birey"),
+        RecipientType.BIREYSEL: ("individual", "birey", "consumer", "tüketici"),
         # KURUMSAL is TACIR's own former name at İYS (renamed in May 2020).
-        RecipientType.TACIR: ("esnaf", "tacir/esnaf", "kurumsal", "merchant"),
+        RecipientType.TACIR: ("esnaf", "tacir/esnaf", "tacir ve esnaf", "kurumsal", "merchant"),
     }
 )
 _SOURCES = _table(
     {
-        Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam",),
+        Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam", "fiziksel"),
         Source.HS_ISLAK_IMZA: ("ıslak imza",),
         Source.HS_WEB: ("web", "web sitesi", "website"),
         Source.HS_CAGRI_MERKEZI: ("çağrı merkezi", "call center", "call centre"),
@@ -154,7 +227,7 @@ def field_of(header: str) -> Field | None:
 
 def status_of(text: str) -> str:
     """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
-    return _STATUSES.get(fold(text), text)
+    return _STATUSES.get(word_key(text), text)
 
 
 def channel_of(text: str) -> str:

@@ -8,13 +8,14 @@ it; an unreadable date is then omitted, and the opt-out counts from its receipt.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import NamedTuple
 
 from izin.consent.making import maker
-from izin.consent.model import Channel, ConsentEvent, DateBasis, Status
-from izin.consent.texts import clean, cut, has_surrogate
+from izin.consent.model import ConsentEvent, DateBasis, Status
+from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
 from izin.producers.mapping import field_names
@@ -33,14 +34,12 @@ from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
 
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
-_BY_CHANNEL: Mapping[str, Field] = MappingProxyType(
-    {Channel.ARAMA: Field.PHONE, Channel.MESAJ: Field.PHONE, Channel.EPOSTA: Field.EMAIL}
-)
+_SHORT = MAX_TEXT // 4
+"""So many characters are never too many bytes."""
 _event = maker(ConsentEvent)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventOrigin:
+class EventOrigin(NamedTuple):
     """The id and origin of an event, which no field of the record holds."""
 
     event_id: str
@@ -48,7 +47,7 @@ class EventOrigin:
     received_at: datetime
     import_id: str | None = None
     row: int | None = None
-    evidence: Mapping[str, str] = field(default_factory=lambda: _NO_EVIDENCE)
+    evidence: Mapping[str, str] = _NO_EVIDENCE
     cause: str | None = None
     """The event that this one follows from."""
     is_live: bool = False
@@ -145,6 +144,9 @@ class MappedRecord:
         )
 
 
+_mapped = maker(MappedRecord)
+
+
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return ``values`` as a record; an empty field is the same as an absent one."""
     faults: list[Violation] = []
@@ -154,7 +156,7 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     if status == Status.RET:  # An opt-in is not refused for it.
         damaged = [name for name in values.keys() - RECIPIENTS if has_surrogate(values[name])]
         faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]
-    return MappedRecord(
+    return _mapped(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
         recipient_type=field_names.recipient_type_of(found.get(Field.RECIPIENT_TYPE, "")),
@@ -183,12 +185,14 @@ def validate(
 
 def _text(name: Field, value: str, faults: list[Violation]) -> str:
     """Return the text of a field, clean and bounded; a recipient is for the law to clean."""
+    if len(value) <= _SHORT and value.isascii() and "\0" not in value:
+        return value.strip()  # as nearly all are
     text = bounded(name, clean(value).strip(), faults)
     return value.strip() if name in RECIPIENTS else text
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
-    by_channel = _BY_CHANNEL.get(channel)
+    by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
     given = [
         found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
     ]

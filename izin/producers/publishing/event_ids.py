@@ -17,7 +17,7 @@ _SEPARATOR = "\x1f"
 
 
 class FileIds:
-    """The ids of the events in one file: UUIDv5 over its SHA-256 and the line."""
+    """The ids of the events in one file: UUIDv5 over its SHA-256, the line, and the part of it."""
 
     __slots__ = ("_start",)
 
@@ -26,10 +26,10 @@ class FileIds:
         name = f"{digest}{_SEPARATOR}".encode()
         self._start = hashlib.sha1(_FILES.bytes + name, usedforsecurity=False)
 
-    def of(self, row: int) -> str:
-        """Return the id of the event in line ``row``."""
+    def of(self, row: int, part: str = "") -> str:
+        """Return the id of the event in line ``row``, or of that in one ``part`` of it."""
         digest = self._start.copy()
-        digest.update(str(row).encode())
+        digest.update((f"{row}{_SEPARATOR}{part}" if part else str(row)).encode())
         return _uuid5(digest.hexdigest())
 
 

@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, replace
 
 import pytest
 
-from izin.consent.making import maker
+from izin.consent.making import changer, maker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,3 +78,13 @@ def test_class_without_slots_has_no_maker(cls: type):
     """Without slots the layout would differ."""
     with pytest.raises(TypeError, match="slots"):
         maker(cls)
+
+
+def test_changed_value_is_that_of_replace():
+    """And the value that it is made of stays as it is."""
+    change = changer(Shelf)
+    made = make_shelf(width=3, label="law")
+    assert change(made, {"label": None, "width": 4}) == replace(made, label=None, width=4)
+    assert made == Shelf(width=3, label="law")
+    with pytest.raises(ValueError, match="width"):
+        change(made, {"width": -1})

@@ -457,11 +457,11 @@ def test_formula_is_read_as_the_value_that_excel_showed(
     ]
 
 
-def test_workbook_of_too_many_texts_is_refused(
+def test_workbook_beyond_the_memory_is_refused(
     izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """They would not fit into memory."""
-    monkeypatch.setattr("izin.producers.files.workbook._MOST_SHARED", len(SHARED) - 1)
+    """The process that reads it ends, and nothing else."""
+    monkeypatch.setattr("izin.producers.files.workbook._MOST_MEMORY", 2**20)
     done = izin("scrub", excels_workbook(tmp_path), *QUESTION)
     assert (done.exit_code, "CSV" in done.stderr) == (3, True)
 

@@ -4,7 +4,13 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from izin.producers.mapping.dates import DateRules, ExcelEpoch, UnreadableDateError, read_date
+from izin.producers.mapping.dates import (
+    DateRules,
+    DayOrder,
+    ExcelEpoch,
+    UnreadableDateError,
+    read_date,
+)
 
 PLAIN = DateRules()
 TEN = datetime(2026, 3, 2, 7, 0, 0, tzinfo=UTC)
@@ -53,7 +59,11 @@ def test_fractions_of_a_second_are_dropped(text: str):
         ("03/04/2026 10:00:00", "H158"),  # March or April?
         ("02.03.26 10:00", "H158"),
         ("2026/03-02 10:00", "H158"),
-        ("2.03.2026 9:05 ÖS", "H158"),
+        ("13/03/2026 10:00:00", "H158"),  # a source has one order for all its dates
+        ("05/05/2026 10:00:00", "H158"),
+        ("2 Mrt 2026 10:00", "H158"),
+        ("2.03.2026 13:05 ÖS", "H157"),
+        ("2.03.2026 0:05 ÖÖ", "H157"),
         ("45292,5", "H158"),  # since 1900 or 1904?
         ("45292", "H158"),
         ("geçen hafta", "H158"),
@@ -79,15 +89,51 @@ def test_ambiguous_date_is_refused(text: str, code: str):
     assert caught.value.violation.reason_tr
 
 
-@pytest.mark.parametrize("text", ["13/03/2026 10:00:00", "03/13/2026 10:00:00"])
-def test_slashes_with_one_reading_are_read(text: str):
-    """There is no thirteenth month."""
-    assert read_date(text, PLAIN) == datetime(2026, 3, 13, 7, tzinfo=UTC)
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (DayOrder.DAY_FIRST, "02/03/2026 10:00:00"),
+        (DayOrder.MONTH_FIRST, "03/02/2026 10:00:00"),
+        (DayOrder.MONTH_FIRST, "3/2/2026 10:00 AM"),
+    ],
+)
+def test_slashes_are_read_in_the_order_given(order: DayOrder, text: str):
+    """Only where the caller gave one."""
+    assert read_date(text, DateRules(day_order=order)) == TEN
 
 
-def test_slashes_with_equal_readings_are_read():
-    """5 May is 5 May."""
-    assert read_date("05/05/2026 10:00:00", PLAIN) == datetime(2026, 5, 5, 7, tzinfo=UTC)
+def test_slashes_against_the_order_given_are_refused():
+    """There is no thirteenth month; the order may be wrong for the whole file."""
+    with pytest.raises(UnreadableDateError, match="no such date"):
+        read_date("03/13/2026 10:00:00", DateRules(day_order=DayOrder.DAY_FIRST))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2 Mart 2026 10:00", "02 MART 2026 10:00:00", "2-Mar-2026 10:00", "2 March 2026 10:00"),
+        *("02.Mar.2026 10:00", "2 Mar 2026 10:00 ÖÖ"),
+    ],
+)
+def test_months_by_name_are_read(text: str):
+    """They say which they are."""
+    assert read_date(text, PLAIN) == TEN
+
+
+@pytest.mark.parametrize("name", ["KASIM", "Kasım", "kasim"])
+def test_dotless_i_of_a_month_is_read(name: str):
+    """As programs without Turkish letters write it, too."""
+    assert read_date(f"2 {name} 2026 10:00", PLAIN) == datetime(2026, 11, 2, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "hour"),
+    [("9:05 ÖS", 21), ("9:05 ös", 21), ("12:05 PM", 12), ("12:05 ÖÖ", 0), ("9:05 AM", 9)],
+)
+def test_hours_of_a_half_day_are_read(text: str, hour: int):
+    """As the Turkish and the American Excel write them."""
+    found = read_date(f"2.03.2026 {text}", PLAIN)
+    assert found == datetime(2026, 3, 2, 0, 5, tzinfo=UTC) + timedelta(hours=hour - 3)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from izin.consent.errors import SourceError
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
+from izin.producers.files.header_search import Header
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import (
     Import,
@@ -233,11 +234,13 @@ def test_formula_in_the_report_is_escaped(run: Importer):
     ("content", "what"),
     [
         (b"", "empty"),
-        (b"\xef\xbb\xbf", "line 1 is empty"),
-        (b"\r\nx", "line 1 is empty"),
+        (b"\xef\xbb\xbf", "first 30 lines are empty"),
+        (b"\r\n" * 31 + b"x", "first 30 lines are empty"),
         (HEADER.encode(), "no rows"),
         (b"PK\x03\x04rest", "Excel workbook"),
-        ("ALICI".encode("utf-16"), "UTF-16"),
+        ("ALICI".encode("utf-32"), "UTF-32"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Excel"),
+        (b"\r\n<HTML><table>", "a web page"),
         (b"ALICI;\x00", "line 1, character 7: binary data"),
         (b"ALICI\x81", "line 1, character 6: neither UTF-8 nor Windows-1254"),
         (b"x" * 300_000, "line 1 is longer"),
@@ -270,7 +273,9 @@ def test_file_changed_while_read_is_an_error(path: Path):
     with path.open("a", encoding="utf-8") as stream:
         stream.write(f"{ONAY}\n")
     with pytest.raises(UnusableFileError, match="changed while it was read"):
-        list(rows(file, ";", 6))
+        list(
+            rows(file, Header(line=1, last_line=1, fields=tuple(HEADER.split(";")), delimiter=";"))
+        )
 
 
 def test_unknown_column_names_its_remedy(run: Importer):

@@ -1,0 +1,167 @@
+"""What an import would make of the beginning of a file: guessed columns, rows as read, reasons.
+
+Nothing is published, and nothing is written. Recipients are masked.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from izin.consent.enums import Status
+from izin.consent.violations import Violation
+from izin.producers.files.columns import (
+    ColumnChoices,
+    ColumnMeaning,
+    ColumnsError,
+    column_meanings,
+    resolve,
+)
+from izin.producers.files.delimited import FileRow
+from izin.producers.files.row_parts import Columns
+from izin.producers.files.table_formats import open_table
+from izin.producers.files.tables import Table
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
+from izin.producers.mapping.violations import violation
+from izin.projections.brand_directory import BrandDirectory
+from izin.runtime.observe import mask
+
+EXAMINED, SHOWN = 1000, 10
+"""How many rows are read, and how many of them are shown."""
+_ORIGIN = "preview"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewedRow:
+    """One consent of a row, as an import would read it."""
+
+    line: int
+    brand_code: int | None
+    type: str
+    recipient: str
+    """Masked."""
+    recipient_type: str
+    status: str
+    source: str | None
+    consent_date: datetime | None
+    """In UTC; None: none is stated, or it cannot be read."""
+    is_published: bool
+    reasons: tuple[Violation, ...]
+    """Why it is refused, or why İYS would not register it as it stands."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportPreview:
+    """What an import would make of the beginning of a file."""
+
+    path: Path
+    encoding: str
+    delimiter: str
+    """Nothing for a workbook."""
+    header_line: int
+    """Lines or rows above it are titles."""
+    columns: tuple[ColumnMeaning, ...]
+    problem: str | None
+    """What is wrong with the columns and how to correct it: no row can be read before."""
+    rows: tuple[PreviewedRow, ...]
+    """The consents of the first rows."""
+    examined: int
+    """How many rows were read for the counts."""
+    published: int
+    """How many consents of them would be published."""
+    refused: int
+    codes: Mapping[str, int]
+    """How often each code was found."""
+
+
+def preview_file(
+    path: Path,
+    directory: BrandDirectory,
+    *,
+    columns: ColumnChoices,
+    dates: DateRules,
+    now: datetime,
+) -> ImportPreview:
+    """Return what an import at ``now`` would make of the first ``EXAMINED`` rows of the file at
+    ``path``, with the consents of the first ``SHOWN`` of them.
+
+    Raises:
+        SourceError: the file as a whole cannot be used, or a choice names nothing.
+    """
+    table = open_table(path, columns)
+    meanings = column_meanings(table.headers, columns)
+    try:
+        known = resolve(table.headers, columns)
+    except ColumnsError as error:
+        return _preview(table, meanings, (), (), problem=str(error))
+    with closing(table.rows()) as first:
+        rows = [one for one in islice(first, EXAMINED) if not known.is_header(one.fields)]
+    found = [list(_previewed(one, known, directory, dates, now)) for one in rows]
+    return _preview(table, meanings, found, found[:SHOWN])
+
+
+def _preview(
+    table: Table,
+    columns: tuple[ColumnMeaning, ...],
+    found: Sequence[Sequence[PreviewedRow]],
+    shown: Sequence[Sequence[PreviewedRow]],
+    problem: str | None = None,
+) -> ImportPreview:
+    consents = [one for row in found for one in row]
+    return ImportPreview(
+        path=table.file.path,
+        encoding=table.file.encoding,
+        delimiter=table.delimiter,
+        header_line=table.header_line,
+        columns=columns,
+        problem=problem,
+        rows=tuple(one for row in shown for one in row),
+        examined=len(found),
+        published=sum(one.is_published for one in consents),
+        refused=sum(not one.is_published for one in consents),
+        codes=Counter(reason.code for one in consents for reason in one.reasons),
+    )
+
+
+def _previewed(
+    row: FileRow,
+    columns: Columns,
+    directory: BrandDirectory,
+    dates: DateRules,
+    now: datetime,
+) -> Iterator[PreviewedRow]:
+    width = len(columns.headers)
+    if row.fault is not None or len(row.fields) != width:
+        what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
+        fault = violation("", "IZIN-ROW", what=what, width=width)
+        yield _row(row.line, read({}, dates), RefusedRecord(violations=(fault,)))
+        return
+    for part in columns.parts(row.fields):
+        record = read(part.values, dates)
+        if part.lacks_recipient and record.status == Status.RET:
+            continue
+        origin = EventOrigin(event_id=_ORIGIN, origin=_ORIGIN, received_at=now)
+        yield _row(row.line, record, validate(record, directory, origin))
+
+
+def _row(line: int, record: MappedRecord, judged: AcceptedRecord | RefusedRecord) -> PreviewedRow:
+    recipient = record.recipient
+    if isinstance(judged, AcceptedRecord):
+        recipient = judged.key.recipient
+    return PreviewedRow(
+        line=line,
+        brand_code=record.brand_code,
+        type=record.type,
+        recipient=mask(recipient) if recipient else "",
+        recipient_type=record.recipient_type,
+        status=record.status,
+        source=record.source,
+        consent_date=record.consent_date,
+        is_published=isinstance(judged, AcceptedRecord),
+        reasons=judged.violations,
+    )

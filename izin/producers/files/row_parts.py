@@ -1,0 +1,135 @@
+"""The consents of a row: one, or with a column a channel several."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from izin.consent.enums import Channel, Status
+from izin.producers.files.cells import cell_text, whole_number
+from izin.producers.files.value_words import Words
+from izin.producers.mapping.dates import is_date_like
+from izin.producers.mapping.field_names import (
+    CHANNEL_RECIPIENTS,
+    Field,
+    channel_of,
+    field_of,
+    word_key,
+)
+from izin.producers.mapping.field_values import RECIPIENTS
+
+# A recipient is none: a number with a fraction may have lost digits.
+_NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
+
+
+def _translate(values: dict[Field, str], words: Words) -> None:
+    """Replace each of ``values`` that is one of ``words`` by its meaning."""
+    for name in words.keys() & values.keys():
+        values[name] = words[name].get(word_key(values[name]), values[name])
+
+
+class RowPart(NamedTuple):
+    """One consent of a row."""
+
+    name: str
+    """Which of several: its channel; "" where a row is one consent. With the line it identifies
+    the event.
+    """
+    values: dict[Field, str]
+
+    @property
+    def lacks_recipient(self) -> bool:
+        """Whether the row has no address for the channel of this part: it concerns nobody."""
+        return bool(self.name) and not any(
+            self.values.get(one) for one in (Field.RECIPIENT, CHANNEL_RECIPIENTS[self.name])
+        )
+
+
+class ChannelColumns(NamedTuple):
+    """The columns of one channel, in a file with a column a channel."""
+
+    channel: Channel
+    places: Mapping[Field, int]
+    """Of its status, its date and its source, as far as there are such columns."""
+
+    def values(self, row: Sequence[str], words: Words) -> dict[Field, str]:
+        """Return what ``row`` says of the channel; nothing where it has neither status nor date.
+
+        A date alone, also in place of the status, is that of a consent.
+        """
+        cells = {held: cell_text(row[place]) for held, place in self.places.items()}
+        _translate(cells, words)
+        own = {held: text for held, text in cells.items() if text}
+        status = own.get(Field.STATUS)
+        if status is None:
+            if Field.CONSENT_DATE not in own:
+                return {}
+            if Field.STATUS not in self.places:
+                own[Field.STATUS] = Status.ONAY
+        elif is_date_like(status) and Field.CONSENT_DATE not in own:
+            own |= {Field.STATUS: Status.ONAY, Field.CONSENT_DATE: status}
+        else:
+            own[Field.STATUS] = whole_number(status)
+        own[Field.TYPE] = self.channel
+        return own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The field of each column of a file."""
+
+    written: tuple[str, ...]
+    """The header as it stands in the file."""
+    headers: tuple[str, ...]
+    """The names of the columns that it shows."""
+    places: tuple[tuple[Field, int], ...]
+    given: Mapping[Field, str]
+    channels: tuple[ChannelColumns, ...]
+    """Empty where each row is one consent."""
+    words: Words
+
+    def parts(self, row: Sequence[str]) -> Sequence[RowPart]:
+        """Return the consents of ``row``, which has as many values as there are headers.
+
+        It is one; with a column a channel, one for each channel of which the row says something.
+        """
+        values = {name: cell_text(row[place]) for name, place in self.places}
+        for name in _NUMBERS & values.keys():
+            values[name] = whole_number(values[name])
+        if self.words:
+            _translate(values, self.words)
+        common = {**self.given, **values}
+        if not self.channels:
+            return (RowPart("", common),)
+        return [
+            RowPart(one.channel, {**common, **own})
+            for one in self.channels
+            if (own := one.values(row, self.words))
+        ]
+
+    def is_header(self, row: Sequence[str]) -> bool:
+        """Whether ``row`` is the header once more, as where files were put one behind another."""
+        return row == self.written
+
+    def column_of(self, name: str, row: Sequence[str], part: str = "") -> tuple[str, int | None]:
+        """Return header and index of the column that holds the field ``name`` in ``row``, for the
+        ``part`` of that name.
+        """
+        wanted = field_of(name)
+        accepted: Collection[Field | None] = {wanted}
+        if wanted in RECIPIENTS:
+            accepted = self._recipient_fields(row, part)
+        own = next((one.places for one in self.channels if one.channel == part), {})
+        ranked = (*own.items(), *self.places)
+        places = [place for held, place in ranked if held in accepted and place < len(row)]
+        if not places:
+            return name, None
+        place = next((one for one in places if cell_text(row[one])), places[0])
+        return self.headers[place], place
+
+    def _recipient_fields(self, row: Sequence[str], part: str) -> Collection[Field]:
+        """Return the fields in which the recipient of ``part`` may be, as far as there are such."""
+        type_at = next((place for held, place in self.places if held is Field.TYPE), len(row))
+        text = cell_text(row[type_at]) if type_at < len(row) else self.given.get(Field.TYPE, "")
+        own = CHANNEL_RECIPIENTS.get(part or channel_of(text))
+        held = {Field.RECIPIENT, own} & {one for one, _ in self.places}
+        return [one for one in held if one is not None] or RECIPIENTS

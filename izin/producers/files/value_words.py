@@ -1,0 +1,94 @@
+"""The words of a file whose meaning the caller gives: ``--value Mağaza=HS_FIZIKSEL_ORTAM``.
+
+They go before the words that are known. A word counts in the field whose value it means; with a
+field before it (``status:Pasif=RET``) in that one alone.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
+from izin.consent.errors import SourceError
+from izin.producers.files.cells import cell_text
+from izin.producers.mapping.field_names import (
+    Field,
+    channel_of,
+    field_of,
+    recipient_type_of,
+    source_of,
+    status_of,
+    word_key,
+)
+from izin.producers.mapping.field_values import number_of
+
+Words = Mapping[Field, Mapping[str, str]]
+"""For each field: the key of a word, and the value that it means."""
+
+_KNOWN: Mapping[Field, tuple[Callable[[str], str | None], Mapping[str, str]]] = {
+    Field.STATUS: (status_of, STATUSES),
+    Field.TYPE: (channel_of, CHANNELS),
+    Field.SOURCE: (source_of, SOURCES),
+    Field.RECIPIENT_TYPE: (recipient_type_of, RECIPIENT_TYPES),
+}
+_NUMBERS = (Field.BRAND_CODE, Field.RETAILER_CODE)
+_FIELDS = (*_KNOWN, *_NUMBERS)
+
+
+class ValueChoiceError(SourceError):
+    """A ``--value`` whose meaning is no value of a field, or of several."""
+
+
+def words_of(values: Mapping[str, str]) -> Words:
+    """Return the words of ``values``, each with its meaning, by field.
+
+    Raises:
+        ValueChoiceError: a meaning is no value, or could be of several fields, or a word has two.
+    """
+    found: dict[Field, dict[str, str]] = {}
+    for given, meaning in values.items():
+        word, field = _field_of(given)
+        held, value = _one_meaning(given, meaning, _FIELDS if field is None else (field,))
+        words = found.setdefault(held, {})
+        if words.setdefault(word_key(cell_text(word)), value) != value:
+            raise ValueChoiceError(f'--value gives "{word}" two meanings; leave one out')
+    return MappingProxyType({held: MappingProxyType(words) for held, words in found.items()})
+
+
+def _field_of(given: str) -> tuple[str, Field | None]:
+    """Return a word, and the field that stands before it."""
+    name, colon, word = given.partition(":")
+    field = field_of(name) if colon else None
+    if field is not None and field not in _FIELDS:
+        raise ValueChoiceError(
+            f"--value {given}=…: {field} has no words; fields that have: {', '.join(_FIELDS)}"
+        )
+    return (given, None) if field is None else (word, field)
+
+
+def _one_meaning(given: str, meaning: str, fields: tuple[Field, ...]) -> tuple[Field, str]:
+    """Return the only one of ``fields`` that has the value ``meaning``, and the value."""
+    exact = [(one, meaning) for one in fields if one in _KNOWN and meaning in _KNOWN[one][1]]
+    found = exact or [(one, value) for one in fields if (value := _value(one, meaning))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = " or ".join(f"{one}:{given}={meaning}" for one, _ in found)
+        raise ValueChoiceError(
+            f"--value {given}={meaning} could be of several fields; write {names}"
+        )
+    known = ", ".join(value for one in fields if one in _KNOWN for value in _KNOWN[one][1])
+    raise ValueChoiceError(
+        f"--value {given}={meaning}: there is no such value"
+        + (f"; values: {known}" if known else "; only a number can be given for that field")
+    )
+
+
+def _value(field: Field, meaning: str) -> str | None:
+    """Return the value of ``field`` that ``meaning`` is; None if it is none."""
+    if field in _KNOWN:
+        read, values = _KNOWN[field]
+        value = read(meaning)
+        return value if value in values else None
+    if field in _NUMBERS and number_of(field, meaning, []) is not None:
+        return meaning
+    return None

@@ -1,0 +1,61 @@
+"""``python -m tests.chaos.files``: 20,000 malformed files; ``make chaos STAGE=files``.
+
+It ends with the line ``files: … ok`` or ``short``. Exit codes: 0 every file was imported or refused
+with an error of its source, within the memory; 1 one was not; 2 wrong usage.
+"""
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, progress, publish
+from izin.runtime.observe import configure
+from izin.runtime.settings import LogSettings
+from tests.chaos.files import campaign
+from tests.chaos.files.campaign import FilesVerdict
+
+app = typer.Typer(add_completion=False, help="Malformed files, imported one after the other.")
+
+
+@app.command()
+def main(
+    files: Annotated[int, typer.Option(min=1, help="How many.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="The same files for the same seed.")] = 1,
+    folder: Annotated[Path, typer.Option(help="The last file, and the result.")] = Path(
+        ".izin/chaos-files"
+    ),
+) -> None:
+    """Preview and import malformed files: damaged, mutated, or claiming too much memory."""
+    configure(LogSettings(level="critical"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    with progress().status("starting") as status:
+        verdict = campaign.run(folder, files=files, seed=seed, on_progress=status.update)
+    found = report(verdict, seed=seed, seconds=time.monotonic() - began)
+    bars = [bar.name for bar in bars_of("chaos-files")]
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+
+
+def report(verdict: FilesVerdict, *, seed: int, seconds: float) -> RunReport:
+    """Return the report of a campaign."""
+    kinds = ", ".join(f"{name} {count}" for name, count in sorted(verdict.kinds.items()))
+    summary = (
+        f"{verdict.files} files in {seconds:.0f} s: {verdict.imported} imported, "
+        f"{verdict.refused} refused; {verdict.megabytes:.0f} MB more memory, "
+        f"{verdict.reader_megabytes:.0f} MB for a workbook"
+    )
+    return RunReport(
+        tables=[summary, kinds, *verdict.failures[:40]],
+        data={"seed": seed, "seconds": round(seconds), **asdict(verdict)},
+        figures={"files": verdict.violations},
+    )
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m tests.chaos.files")

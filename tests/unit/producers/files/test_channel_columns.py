@@ -1,0 +1,155 @@
+"""Files with a row for each customer and a column for each channel."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from izin.producers.files.columns import ColumnChoices, ColumnsError, resolve
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import Import, import_file
+from izin.producers.publishing.event_ids import FileIds
+from izin.projections.brand_directory import BrandDirectory
+from tests.support.builders import BRAND, EMAIL, NOON, PHONE
+from tests.unit.producers.fakes import FakePublisher
+
+HEADER = "Müşteri No;Cep;E-Posta;SMS İzni;Arama İzni;E-Posta İzni;İzin Tarihi;Kaynak"
+CHOICES = ColumnChoices(
+    mapped={"Müşteri No": "ref"}, given={"marka": str(BRAND), "alıcı tipi": "BIREYSEL"}
+)
+DATE = "02.03.2026 12:00"
+
+Importer = Callable[..., ImportReport]
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path,
+    fake: FakePublisher,
+    directory: BrandDirectory,
+    clock: Callable[[], datetime],
+) -> Importer:
+    """Import the lines given."""
+
+    def run(*lines: str, choices: ColumnChoices = CHOICES) -> ImportReport:
+        path = tmp_path / "customers.csv"
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return import_file(path, fake, directory, clock=clock, how=Import(columns=choices))
+
+    return run
+
+
+def published(fake: FakePublisher) -> list[tuple[str, str, str]]:
+    """Return channel, recipient and status of each event."""
+    return [(one.type, one.recipient, one.status) for one in fake.events]
+
+
+def test_each_channel_of_a_row_is_an_event(run: Importer, fake: FakePublisher):
+    """The recipient by the channel; an empty cell says nothing of its channel."""
+    report = run(
+        HEADER,
+        f"C-1;0555 000 00 01;Ada@Example.com;evet;hayır;1;{DATE};HS_WEB",
+        f"C-2;0555 000 00 01;Ada@Example.com;;0;;{DATE};HS_WEB",
+        f"C-3;0555 000 00 01;Ada@Example.com;;-;;{DATE};HS_WEB",
+    )
+    assert published(fake) == [
+        ("ARAMA", PHONE, "RET"),
+        ("MESAJ", PHONE, "ONAY"),
+        ("EPOSTA", EMAIL, "ONAY"),
+        ("ARAMA", PHONE, "RET"),
+    ]
+    assert (report.rows, report.published, report.opt_outs, report.refused) == (3, 4, 2, 0)
+    assert [one.origin_ref for one in fake.events] == ["C-1", "C-1", "C-1", "C-2"]
+
+
+def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: FakePublisher):
+    """Whoever leaves a channel out and imports it later has each event once."""
+    row = f"C-1;0555 000 00 01;{EMAIL};evet;hayır;1;{DATE};HS_WEB"
+    report = run(HEADER, row)
+    assert [one.event_id for one in fake.events] == [
+        FileIds(report.digest).of(2, channel) for channel in ("ARAMA", "MESAJ", "EPOSTA")
+    ]
+    assert len({one.event_id for one in fake.events}) == 3
+    fake.events.clear()
+    run(
+        HEADER,
+        row,
+        choices=ColumnChoices(
+            mapped=CHOICES.mapped, given=CHOICES.given, ignored=("Arama İzni", "e-posta izni")
+        ),
+    )
+    assert [one.event_id for one in fake.events] == [FileIds(report.digest).of(2, "MESAJ")]
+
+
+def test_date_in_place_of_the_status_is_a_consent(run: Importer, fake: FakePublisher):
+    """As where a system notes when each consent was given."""
+    run(
+        "GSM;SMS Onay;Arama Onay Tarihi;Kaynak",
+        f"0555 000 00 01;{DATE};{DATE};HS_WEB",
+        choices=ColumnChoices(given={"brandCode": str(BRAND)}),
+    )
+    assert published(fake) == [("ARAMA", PHONE, "ONAY"), ("MESAJ", PHONE, "ONAY")]
+    assert [one.consent_date for one in fake.events] == [NOON, NOON]
+
+
+def test_date_and_source_of_a_channel_go_before_those_of_the_row(
+    run: Importer, fake: FakePublisher
+):
+    """Those of the row count where the channel has none."""
+    run(
+        "GSM;SMS İzni;SMS İzin Tarihi;SMS İzin Kaynağı;Arama İzni;Arama İzin Tarihi;Tarih;Kaynak",
+        f"0555 000 00 01;1;{DATE};HS_MOBIL;1;;01.03.2026 10:00;HS_WEB",
+        choices=ColumnChoices(given={"brandCode": str(BRAND)}),
+    )
+    call, message = fake.events
+    assert (message.consent_date, message.source) == (NOON, "HS_MOBIL")
+    assert (call.consent_date, call.source) == (NOON - timedelta(hours=26), "HS_WEB")
+
+
+def test_opt_out_of_a_channel_without_address_concerns_nobody(run: Importer, fake: FakePublisher):
+    """It is counted, and no bad row; a consent without an address is one."""
+    report = run(
+        HEADER,
+        f"C-1;0555 000 00 01;;hayır;hayır;hayır;{DATE};HS_WEB",
+        f"C-2;0555 000 00 02;;hayır;;evet;{DATE};HS_WEB",
+    )
+    assert (report.without_recipient, report.refused, report.refused_opt_outs) == (1, 1, 0)
+    assert report.reasons == {"H114": 1}
+    assert len(fake.events) == 3
+
+
+def test_report_names_the_column_of_the_channel(run: Importer):
+    """And its cell."""
+    report = run(HEADER, f"C-1;0555;{EMAIL};evet;belki;1;{DATE};HS_WEB")
+    assert report.report_path is not None
+    lines = report.report_path.read_text(encoding="utf-8-sig").splitlines()[1:]
+    assert [one.split(";")[:3] for one in lines] == [
+        ["2", "Arama İzni", "belki"],
+        ["2", "Cep", "0555"],
+        ["2", "Cep", "0555"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("headers", "what"),
+    [
+        ("Cep;SMS İzni;E-posta İzni", "no column holds email"),
+        ("Cep;SMS İzni;SMS Onayı", '"SMS İzni" and "SMS Onayı" both hold MESAJ.status'),
+        ("Cep;SMS İzni;Durum", '"Durum" holds status for the whole row, and "SMS İzni"'),
+        ("Cep;SMS İzni;Kanal", '"Kanal" holds type for the whole row, and "SMS İzni"'),
+    ],
+)
+def test_columns_of_channels_that_contradict_are_refused(headers: str, what: str):
+    """Nothing is guessed."""
+    choices = ColumnChoices(given={"brandCode": str(BRAND)})
+    with pytest.raises(ColumnsError, match=what):
+        resolve(headers.split(";"), choices)
+
+
+def test_header_in_between_is_no_row(run: Importer, fake: FakePublisher):
+    """Of files that were put one behind another."""
+    row = f"C-1;0555 000 00 01;;evet;;;{DATE};HS_WEB"
+    report = run(HEADER, row, HEADER, row)
+    assert (report.rows, report.repeated_headers, report.refused) == (2, 1, 0)
+    assert [one.row for one in fake.events] == [2, 4]

@@ -1,0 +1,115 @@
+"""Columns and words: what is known, what the caller says, and what is refused."""
+
+import pytest
+
+from izin.consent.errors import SourceError
+from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError, resolve
+from izin.producers.files.value_words import ValueChoiceError, words_of
+from izin.producers.mapping.field_names import Field
+
+IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
+IYS_TURKISH = (
+    "Kayıt Tarihi;İşlem No;Alıcı;Alıcı Tipi;İzin Türü;İzin Durumu;İzin Tarihi;İzin Kaynağı"
+)
+OTHER = "PUAN;İZİN;TARİH;KAYNAK;KANAL;MARKA"
+
+
+@pytest.mark.parametrize("header", [IYS_DAILY.split(","), IYS_TURKISH.split(";")])
+def test_export_of_iys_is_known(header: list[str]):
+    """The brand is given: no such file names it. İYS's own date is not that of the consent."""
+    row = ("2026-03-02 13:00:00", "t-1", "+905550000001", "BIREYSEL", "MESAJ", "RET")
+    (part,) = resolve(header, ColumnChoices(given={"marka": "100001"})).parts(
+        (*row, "2026-03-02 12:00:00", "HS_WEB")
+    )
+    assert part.values == {
+        Field.BRAND_CODE: "100001",
+        Field.ORIGIN_REF: "t-1",
+        Field.RECIPIENT: "+905550000001",
+        Field.RECIPIENT_TYPE: "BIREYSEL",
+        Field.TYPE: "MESAJ",
+        Field.STATUS: "RET",
+        Field.CONSENT_DATE: "2026-03-02 12:00:00",
+        Field.SOURCE: "HS_WEB",
+    }
+
+
+def test_date_of_registration_alone_is_unknown():
+    """It is not the date of the consent, and nobody said that it is nothing."""
+    with pytest.raises(ColumnsError, match='unknown column "creationDate"'):
+        resolve(["recipient", "creationDate", "type", "status", "brandCode"], ColumnChoices())
+
+
+@pytest.mark.parametrize(
+    "name", ["recipient", "ALICI", "alıcı bilgisi", "Telefon", "phone", "İLETİŞİM ADRESİ"]
+)
+def test_map_takes_every_name_that_messages_offer(name: str):
+    """Turkish and English, folded; and so does --set."""
+    columns = resolve(OTHER.split(";"), ColumnChoices(mapped={"PUAN": name}))
+    assert columns.places[0][0] in {Field.RECIPIENT, Field.PHONE}
+    given = ColumnChoices(ignored=["puan"], given={name: "0555 000 00 01"})
+    assert next(iter(resolve(OTHER.split(";"), given).given)) is columns.places[0][0]
+
+
+def test_map_takes_the_columns_of_a_channel():
+    """By their own names, or as channel and field."""
+    for name in ("SMS İzni", "MESAJ.status"):
+        choices = ColumnChoices(mapped={"puan": name}, given={"marka": "1"})
+        assert resolve(["Cep", "PUAN"], choices).channels[0].places == {Field.STATUS: 1}
+
+
+def test_file_without_a_header_is_named():
+    """Its first row has a recipient, which is not shown."""
+    with pytest.raises(ColumnsError, match="one is a recipient: give the file a first row") as one:
+        resolve(["EPOSTA", "HS_WEB", "ada@example.com", "ONAY"], ColumnChoices())
+    assert "ada@" not in str(one.value)
+
+
+def test_words_of_the_caller_go_before_the_known():
+    """In the field whose value they mean, or in the one that is named."""
+    words = words_of(
+        {"Mağaza": "HS_FIZIKSEL_ORTAM", "status:Pasif": "ret", "x": "ONAY", "marka:Ana Mağaza": "1"}
+        | {"type:0": "sms", "✗": "RET"}
+    )
+    assert words == {
+        Field.SOURCE: {"magaza": "HS_FIZIKSEL_ORTAM"},
+        Field.STATUS: {"pasif": "RET", "x": "ONAY", "✗": "RET"},
+        Field.BRAND_CODE: {"anamagaza": "1"},
+        Field.TYPE: {"0": "MESAJ"},
+    }
+
+
+def test_words_are_read_in_their_fields_alone():
+    """Also where nothing stands in a cell; and in a column of a channel."""
+    values = {"durum:": "RET", "status:Pasif": "RET", "PASİF": "HS_WEB"}
+    choices = ColumnChoices(values=values, ignored=["puan"], given={"alıcı": "x"})
+    columns = resolve(OTHER.split(";"), choices)
+    for cell in ("pasif", "", "-"):
+        (part,) = columns.parts(("5", cell, "", "Pasif", "sms", "1"))
+        assert (part.values[Field.STATUS], part.values[Field.SOURCE]) == ("RET", "HS_WEB")
+    wide = ColumnChoices(values=values, given={"marka": "1"})
+    (part,) = resolve(["Cep", "SMS"], wide).parts(("0555", "Pasif"))
+    assert part.values[Field.STATUS] == "RET"
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"Mağaza": "HS_MAGAZA"}, "there is no such value; values: ONAY, RET, .*HS_FIZIKSEL"),
+        ({"status:Mağaza": "HS_WEB"}, "there is no such value; values: ONAY, RET$"),
+        ({"marka:Ana": "bir"}, "only a number can be given"),
+        ({"ref:Ana": "1"}, "origin_ref has no words; fields that have: status, type"),
+        ({"M": "e-posta"}, "write type:M=e-posta or source:M=e-posta"),
+        ({"A": "100001"}, "write brand_code:A=100001 or retailer_code:A=100001"),
+        ({"status:Pasif": "RET", "status:PASİF": "ONAY"}, "two meanings"),
+    ],
+)
+def test_unfitting_word_is_an_error(values: dict[str, str], what: str):
+    """It names the values that there are."""
+    with pytest.raises(ValueChoiceError, match=what):
+        words_of(values)
+
+
+@pytest.mark.parametrize("error", [ColumnChoiceError, ValueChoiceError])
+def test_errors_are_of_the_source(error: type[Exception]):
+    """The caller corrects them."""
+    assert issubclass(error, SourceError)

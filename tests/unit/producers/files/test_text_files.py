@@ -1,0 +1,128 @@
+"""Text files as programs write them: encodings, delimiters, and what stands above the header."""
+
+import codecs
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.delimited import FileRow, UnusableFileError
+from izin.producers.files.table_formats import open_table
+from izin.producers.files.tables import Table
+
+HEADER = ("Telefon", "İzin Türü", "İzin Durumu", "Şehir")
+ROW = ("0555 000 00 01", "SMS", "Hayır", "Iğdır")
+CHOICES = ColumnChoices(ignored=("Şehir",))
+
+
+def a_table(folder: Path, content: bytes) -> Table:
+    path = folder / "export.csv"
+    path.write_bytes(content)
+    return open_table(path, CHOICES)
+
+
+def lines(*rows: Sequence[str], delimiter: str = ";", end: str = "\r\n") -> str:
+    return "".join(f"{delimiter.join(row)}{end}" for row in rows)
+
+
+def fields(rows: Sequence[FileRow]) -> list[tuple[str, ...]]:
+    assert all(one.fault is None for one in rows)
+    return [one.fields for one in rows]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "bom", "found"),
+    [
+        ("utf-8", b"", "utf-8-sig"),
+        ("utf-8", codecs.BOM_UTF8, "utf-8-sig"),
+        ("cp1254", b"", "cp1254"),
+        ("cp1254", codecs.BOM_UTF8, "cp1254"),
+        ("utf-16-le", codecs.BOM_UTF16_LE, "utf-16-le"),
+        ("utf-16-be", codecs.BOM_UTF16_BE, "utf-16-be"),
+        ("utf-16-le", b"", "utf-16-le"),
+        ("utf-16-be", b"", "utf-16-be"),
+    ],
+)
+@pytest.mark.parametrize("separator", ["", "sep=;\r\n"])
+def test_encoding_is_found_with_or_without_a_bom(
+    tmp_path: Path, encoding: str, bom: bytes, found: str, separator: str
+):
+    """Also a BOM of UTF-8 before Windows-1254, and with Excel's own line first."""
+    table = a_table(tmp_path, bom + (separator + lines(HEADER, ROW)).encode(encoding))
+    assert (table.file.encoding, table.headers) == (found, HEADER)
+    rows = list(table.rows())
+    assert fields(rows) == [ROW]
+    assert (table.header_line, rows[0].line) == ((2, 3) if separator else (1, 2))
+    assert rows[0].position <= table.size
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "cp1254"])
+def test_table_is_written_in_its_own_encoding(tmp_path: Path, encoding: str):
+    """With its BOM, its separator line and its line ends."""
+    bom = codecs.BOM_UTF16_LE if encoding == "utf-16-le" else codecs.BOM_UTF8
+    content = bom + ("sep=;\r\n" + lines(HEADER, ROW)).encode(encoding)
+    table = a_table(tmp_path, content)
+    target = tmp_path / "out.csv"
+    with table.writer(target, table.headers) as writer:
+        for row in table.rows():
+            writer.write(row, [None] * len(HEADER))
+    assert target.read_bytes() == content
+
+
+def test_uncertain_utf_16_is_not_guessed(tmp_path: Path):
+    """A file with NULs at both places is no text."""
+    with pytest.raises(UnusableFileError, match="binary data"):
+        a_table(tmp_path, b"T\0e\0\0l\0;\0\0x" * 20)
+
+
+def test_lone_surrogate_costs_its_character_only(tmp_path: Path):
+    """As in any other encoding."""
+    text = lines(HEADER, (*ROW[:3], "I|")).encode("utf-16-le").replace(b"|\0", b"\x00\xd8")
+    (row,) = a_table(tmp_path, codecs.BOM_UTF16_LE + text).rows()
+    assert row.fields[3] == "I\ufffd"
+
+
+@pytest.mark.parametrize("delimiter", ["|", ";", ",", "\t"])
+def test_delimiter_is_found_by_the_names(tmp_path: Path, delimiter: str):
+    """Whichever gives the most known names."""
+    table = a_table(tmp_path, lines(HEADER, ROW, delimiter=delimiter).encode())
+    assert (table.delimiter, fields(list(table.rows()))) == (delimiter, [ROW])
+
+
+@pytest.mark.parametrize("separator", ["sep=^", '"sep=^"', "SEP=^;;;"])
+def test_delimiter_is_what_the_first_line_says(tmp_path: Path, separator: str):
+    """Also one that nobody would guess."""
+    table = a_table(tmp_path, f"{separator}\n{lines(HEADER, ROW, delimiter='^')}".encode())
+    assert (table.delimiter, fields(list(table.rows()))) == ("^", [ROW])
+
+
+def test_titles_and_empty_lines_are_no_rows(tmp_path: Path):
+    """The header is the line with the names; lines keep their numbers."""
+    titles = ["İZİN LİSTESİ;;;", "Tarih: 02.03.2026;Hazırlayan: CRM", "", "   "]
+    text = "\n".join([*titles, lines(HEADER, end=""), "", lines(ROW, end=""), ";;;", "\t"])
+    table = a_table(tmp_path, text.encode())
+    rows = list(table.rows())
+    assert (table.header_line, table.headers) == (5, HEADER)
+    assert [(one.line, one.fields) for one in rows] == [(7, ROW)]
+
+
+def test_title_that_is_a_known_name_is_none(tmp_path: Path):
+    """The line with more of them is the header."""
+    table = a_table(tmp_path, b"Telefon\n" + lines(HEADER, ROW).encode())
+    assert (table.header_line, table.headers) == (2, HEADER)
+
+
+def test_names_with_line_breaks_are_read(tmp_path: Path):
+    """As Excel writes a wrapped cell."""
+    header = '"İzin\nTürü";Telefon;"İzin ""Durumu""\n(son)"'
+    table = a_table(tmp_path, f"Liste\r\n{header}\r\nSMS;0555;RET\r\n".encode())
+    assert table.headers == ("İzin\nTürü", "Telefon", 'İzin "Durumu"\n(son)')
+    (row,) = table.rows()
+    assert (table.header_line, row.line, row.fields) == (2, 5, ("SMS", "0555", "RET"))
+
+
+def test_row_of_data_is_no_header(tmp_path: Path):
+    """However many of its words are names of columns, too."""
+    table = a_table(tmp_path, "Ad;Kime;Nasıl\nEPOSTA;ONAY;0555 000 00 01\n".encode())
+    assert table.header_line == 1
