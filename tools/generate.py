@@ -21,6 +21,7 @@ from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
+    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -233,6 +234,7 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
+    ImportSettings,
     SenderSettings,
     LogSettings,
 )
