@@ -12,7 +12,7 @@ from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
 from izin.producers.files.report import Fault, ReportRows, RowOutcome, inseparable, refusal
 from izin.producers.files.reversals import ReversalGuard, violation_of
-from izin.producers.files.row_judgement import RowJudge
+from izin.producers.files.row_judgement import RowJudge, fits
 from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation
@@ -71,7 +71,7 @@ class ImportRun:
             return
         self.tally.rows += 1
         width = len(self._columns.headers)
-        if not self._columns.fits(row):
+        if not fits(row, self._columns):
             what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
             fault = violation("", "IZIN-ROW", what=what, width=width)
             faults = self._refused(row, "", inseparable(row.fields), fault)

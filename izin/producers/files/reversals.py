@@ -19,7 +19,7 @@ from izin.consent.texts import clean
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.delimited import FileRow
-from izin.producers.files.row_judgement import RowJudge
+from izin.producers.files.row_judgement import RowJudge, fits
 from izin.producers.files.row_parts import Columns
 from izin.producers.mapping.field_values import RECIPIENTS
 from izin.producers.mapping.judgement import AcceptedRecord
@@ -149,7 +149,7 @@ class ReversalGuard:
         opt_ins = sum(
             self._judge.read(part).status == Status.ONAY
             for row in read()
-            if columns.fits(row)
+            if fits(row, columns)
             for part in columns.parts(row.fields)
         )
         limit = self.rules.limit(opt_ins)
@@ -162,7 +162,7 @@ class ReversalGuard:
         is_given = bool(RECIPIENTS & columns.given.keys())
         places = [place for held, place in columns.places if held in RECIPIENTS]
         for row in rows:
-            if not columns.fits(row):
+            if not fits(row, columns):
                 continue
             if not is_given and not any(self._may_concern(row.fields[one]) for one in places):
                 continue

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from izin.producers.files.delimited import FileRow
-from izin.producers.files.row_parts import RowPart
+from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
@@ -40,3 +40,9 @@ class RowJudge:
             row=row.line,
         )
         return validate(record, self.directory, origin)
+
+
+def fits(row: FileRow, columns: Columns) -> bool:
+    """Whether the fields of ``row`` can be assigned to ``columns``, and are not their names."""
+    is_separable = row.fault is None and len(row.fields) == len(columns.headers)
+    return is_separable and not columns.is_header(row.fields)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from izin.consent.enums import Channel, Status
 from izin.producers.files.cells import cell_text, whole_number
-from izin.producers.files.delimited import FileRow
 from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of
 from izin.producers.mapping.field_values import RECIPIENTS
@@ -88,11 +87,6 @@ class Columns:
             for one in self.channels
             if (own := one.values(row))
         ]
-
-    def fits(self, row: FileRow) -> bool:
-        """Whether the fields of ``row`` can be assigned to the columns, and are no header."""
-        is_separable = row.fault is None and len(row.fields) == len(self.headers)
-        return is_separable and not self.is_header(row.fields)
 
     def is_header(self, row: Sequence[str]) -> bool:
         """Whether ``row`` is the header once more, as where files were put one behind another."""
