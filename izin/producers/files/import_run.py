@@ -10,7 +10,7 @@ from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
-from izin.producers.files.report import Fault, ReportRows, RowOutcome, inseparable, refusal
+from izin.producers.files.report import RowFault, ReportRows, RowOutcome, inseparable, refusal
 from izin.producers.files.reversals import ReversalGuard, violation_of
 from izin.producers.files.row_judgement import RowJudge, fits
 from izin.producers.files.row_parts import Columns, RowPart
@@ -96,7 +96,7 @@ class ImportRun:
                 self._interrupt(BrokerError(f"{pending} events were not acknowledged in time"))
             self._check_delivery()
 
-    def _take_part(self, row: FileRow, part: RowPart) -> Sequence[Fault]:
+    def _take_part(self, row: FileRow, part: RowPart) -> Sequence[RowFault]:
         """Publish one consent of ``row``; return what is to be reported of it."""
         record = self._judge.read(part)
         if part.lacks_recipient and record.status == Status.RET:
@@ -110,7 +110,7 @@ class ImportRun:
             case never:
                 assert_never(never)
 
-    def _accepted(self, row: FileRow, part: str, accepted: AcceptedRecord) -> Sequence[Fault]:
+    def _accepted(self, row: FileRow, part: str, accepted: AcceptedRecord) -> Sequence[RowFault]:
         reversed_at = self._guard.reversed_at(accepted)
         if reversed_at is not None and self._guard.rules.skip:
             return self._refused(row, part, RowOutcome.REVERSAL, violation_of(reversed_at))
@@ -127,7 +127,7 @@ class ImportRun:
 
     def _publish(
         self, row: FileRow, part: str, accepted: AcceptedRecord, *, is_reversal: bool
-    ) -> Sequence[Fault]:
+    ) -> Sequence[RowFault]:
         event = accepted.event
         if self._publisher is None:
             self._count(event.status, is_reversal=is_reversal)
@@ -176,15 +176,15 @@ class ImportRun:
 
     def _refused(
         self, row: FileRow, part: str, outcome: RowOutcome, *violations: Violation
-    ) -> list[Fault]:
+    ) -> list[RowFault]:
         self.tally.refused[outcome] += 1
         return self._faults(row, part, outcome, violations)
 
     def _faults(
         self, row: FileRow, part: str, outcome: RowOutcome, violations: Sequence[Violation]
-    ) -> list[Fault]:
+    ) -> list[RowFault]:
         self.tally.reasons.update(one.code for one in violations)
         return [
-            Fault(self._columns.column_of(one.field, row.fields, part)[0], one, outcome)
+            RowFault(self._columns.column_of(one.field, row.fields, part)[0], one, outcome)
             for one in violations
         ]

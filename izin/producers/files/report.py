@@ -50,7 +50,7 @@ class RowOutcome(StrEnum):
 _OUTCOMES: Final = tuple(RowOutcome)
 
 
-class Fault(NamedTuple):
+class RowFault(NamedTuple):
     """What is wrong with a row, and what became of what it says."""
 
     column: str
@@ -150,7 +150,7 @@ class ReportRows:
         self._file.truncate(size)
         self._file.seek(size)
 
-    def add(self, row: FileRow, faults: Sequence[Fault]) -> None:
+    def add(self, row: FileRow, faults: Sequence[RowFault]) -> None:
         """Add a row with all that is wrong with it."""
         first = min(faults, key=lambda one: _OUTCOMES.index(one.outcome))
         added = (
