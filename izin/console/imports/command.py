@@ -35,7 +35,7 @@ from izin.console.terminal.progress import StepProgress, showing_steps
 from izin.producers.files.columns import ColumnChoices, ColumnsError
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
-from izin.producers.files.reversals import ReversalRules
+from izin.producers.files.importing.reversals import ReversalRules
 from izin.producers.mapping.dates import DateRules
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandReader

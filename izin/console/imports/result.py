@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.journal import Start
+from izin.producers.files.importing.journal import Start
 
 _ANEW = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",

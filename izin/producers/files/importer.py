@@ -16,18 +16,18 @@ from time import perf_counter
 from izin.producers.files.columns import ColumnChoices, resolve
 from izin.producers.files.delimited import FileRow, UnusableFileError
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.import_run import ImportRun
-from izin.producers.files.journal import CHECKPOINT_ROWS, Journal, Start, begin
-from izin.producers.files.report import ReportRows, RowOutcome
-from izin.producers.files.report_formats import ADDED
-from izin.producers.files.reversals import (
+from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
+from izin.producers.files.importing.judgement import RowJudge
+from izin.producers.files.importing.report import ReportRows, RowOutcome
+from izin.producers.files.importing.report_formats import ADDED
+from izin.producers.files.importing.reversals import (
     NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
     TooManyReversalsError,
 )
-from izin.producers.files.row_judgement import RowJudge
+from izin.producers.files.importing.run import ImportRun
 from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table

@@ -14,7 +14,7 @@ import pytest
 
 from izin.console.read_topic import read_all
 from izin.producers.files.importer import journal_of
-from izin.producers.files.journal import CHECKPOINT_ROWS
+from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin

@@ -12,9 +12,9 @@ from izin.consent.errors import SourceError
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.import_run import ImportInterruptedError
 from izin.producers.files.importer import Import, Progress, import_file
-from izin.producers.files.report import UnwritableReportError
+from izin.producers.files.importing.report import UnwritableReportError
+from izin.producers.files.importing.run import ImportInterruptedError
 from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher

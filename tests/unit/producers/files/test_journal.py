@@ -14,8 +14,8 @@ from izin.producers.files import importer
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, import_file, journal_of
-from izin.producers.files.journal import Start, UnusableJournalError
-from izin.producers.files.report import (
+from izin.producers.files.importing.journal import Start, UnusableJournalError
+from izin.producers.files.importing.report import (
     ImportRunningError,
     ReportRows,
     UnwritableReportError,

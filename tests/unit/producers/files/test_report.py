@@ -11,8 +11,8 @@ import pytest
 
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.report import RowOutcome
-from izin.producers.files.report_formats import ADDED
+from izin.producers.files.importing.report import RowOutcome
+from izin.producers.files.importing.report_formats import ADDED
 from tests.support.builders import BRAND, EMAIL, PHONE
 from tests.unit.producers.fakes import FakePublisher
 from tests.unit.producers.files.conftest import ImportOf

@@ -8,8 +8,8 @@ import pytest
 
 from izin.consent.due_dates import TURKEY
 from izin.producers.files.importer import Progress
-from izin.producers.files.report import RowOutcome
-from izin.producers.files.reversals import ReversalRules, TooManyReversalsError
+from izin.producers.files.importing.report import RowOutcome
+from izin.producers.files.importing.reversals import ReversalRules, TooManyReversalsError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher

@@ -26,7 +26,7 @@ from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.delimited import FileRow
-from izin.producers.files.report_formats import ADDED, write_report
+from izin.producers.files.importing.report_formats import ADDED, write_report
 from izin.producers.files.tables import UnwritableTableError
 from izin.producers.mapping.field_names import status_of
 

@@ -20,7 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from izin.consent.errors import SourceError
 from izin.producers.files.import_report import Tally
-from izin.producers.files.report import UnwritableReportError
+from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.tables import UnwritableTableError, whole_file
 
 CHECKPOINT_ROWS: Final = 10_000

@@ -10,9 +10,15 @@ from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
-from izin.producers.files.report import ReportRows, RowFault, RowOutcome, inseparable, refusal
-from izin.producers.files.reversals import ReversalGuard, violation_of
-from izin.producers.files.row_judgement import RowJudge, fits
+from izin.producers.files.importing.judgement import RowJudge, fits
+from izin.producers.files.importing.report import (
+    ReportRows,
+    RowFault,
+    RowOutcome,
+    inseparable,
+    refusal,
+)
+from izin.producers.files.importing.reversals import ReversalGuard, violation_of
 from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.violations import violation

@@ -19,7 +19,7 @@ from izin.consent.texts import clean
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.delimited import FileRow
-from izin.producers.files.row_judgement import RowJudge, fits
+from izin.producers.files.importing.judgement import RowJudge, fits
 from izin.producers.files.row_parts import Columns
 from izin.producers.mapping.field_values import RECIPIENTS
 from izin.producers.mapping.judgement import AcceptedRecord
