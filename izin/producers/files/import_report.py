@@ -73,7 +73,7 @@ class ImportReport:
     resumed_after: int = 0
     """The line or row up to which an earlier run of this import had everything acknowledged."""
     anew_because: str | None = None
-    """Why an import that had stopped, or ended, was begun anew: ``file-changed``,
+    """Why an import that had stopped, or ended, was started over: ``file-changed``,
     ``options-changed`` or ``report-lost``."""
     finished_before: datetime | None = None
     """When this file was imported already: then nothing was published now, and all counts are of

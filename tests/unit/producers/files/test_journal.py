@@ -205,7 +205,7 @@ def test_journal_names_no_recipient(runs: Runs, kill: Kill):
         ("report", Start.REPORT_LOST),
     ],
 )
-def test_import_of_something_else_begins_anew(runs: Runs, kill: Kill, change: str, start: Start):
+def test_import_of_something_else_starts_over(runs: Runs, kill: Kill, change: str, start: Start):
     """It is said why; nothing of the report of before is left."""
     kill.left = 20
     with pytest.raises(KilledError):
