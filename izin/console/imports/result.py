@@ -7,7 +7,7 @@ from izin.console.terminal.output import OutputFormat, print_json, print_rows, s
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importing.journal import Start
 
-_ANEW = {
+_RESTARTED = {
     Start.FILE_CHANGED: "the file is not the one whose import had stopped",
     Start.OPTIONS_CHANGED: "the options are not those of the import before",
     Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
@@ -21,8 +21,8 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
             f"{done.path.name} was imported to its end at {turkish(done.finished_before)}: nothing "
             "was published now, the counts are of then; --again imports it once more"
         )
-    elif done.anew_because is not None:
-        why = _ANEW[Start(done.anew_because)]
+    elif done.restarted_because is not None:
+        why = _RESTARTED[Start(done.restarted_because)]
         say(f"{done.path.name} was imported from its beginning: {why}")
     elif done.resumed_after:
         say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")

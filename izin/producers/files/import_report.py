@@ -72,7 +72,7 @@ class ImportReport:
     seconds: float
     resumed_after: int = 0
     """The line or row up to which an earlier run of this import had everything acknowledged."""
-    anew_because: str | None = None
+    restarted_because: str | None = None
     """Why an import that had stopped, or ended, was started over: ``file-changed``,
     ``options-changed`` or ``report-lost``."""
     finished_before: datetime | None = None

@@ -242,7 +242,7 @@ class _Import:
             report_path=report if state.report_size and report.exists() else None,
             dry_run=how.dry_run,
             seconds=perf_counter() - began,
-            anew_because=None if start in {Start.NEW, Start.RESUMED} else start,
+            restarted_because=None if start in {Start.NEW, Start.RESUMED} else start,
             finished_before=state.finished_at,
         )
 

@@ -163,7 +163,7 @@ def test_import_goes_on_after_the_last_note(runs: Runs, kill: Kill):
     kill.left, before = -1, len(runs.publisher.events)
     report = runs()
     assert report.resumed_after == 4
-    assert report.anew_because is None
+    assert report.restarted_because is None
     assert runs.ids[before:] == [one for one in dict.fromkeys(runs.ids) if one in runs.ids[before:]]
     assert [one.row for one in runs.publisher.events][before:] == [5, 6, 10, 11, 12, 13]
 
@@ -222,7 +222,7 @@ def test_import_of_something_else_starts_over(runs: Runs, kill: Kill, change: st
             rows.unlink()
     runs.publisher.events.clear()
     report = runs(**given)
-    assert report.anew_because == start
+    assert report.restarted_because == start
     assert report.resumed_after == 0
     assert report.rows == (7 if change == "file" else 12)
     assert found(report)[1].count(b";bad;") == 1
@@ -234,7 +234,7 @@ def test_import_of_a_file_after_another_that_ended_says_nothing(runs: Runs):
     runs()
     runs.path.write_text("\n".join((HEADER, *ROWS[5:])), "utf-8")
     report = runs()
-    assert (report.anew_because, report.finished_before, report.rows) == (None, None, 7)
+    assert (report.restarted_because, report.finished_before, report.rows) == (None, None, 7)
 
 
 def test_dry_run_leaves_the_journal_alone(runs: Runs, kill: Kill):
