@@ -19,7 +19,7 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
 from izin.producers.files.importing.judgement import RowJudge
 from izin.producers.files.importing.report import ReportRows, RowOutcome
-from izin.producers.files.importing.report_formats import ADDED
+from izin.producers.files.importing.report_formats import without_added
 from izin.producers.files.importing.reversals import (
     NoOptOuts,
     OptOuts,
@@ -272,8 +272,7 @@ def _columns(table: Table, choices: ColumnChoices, directory: BrandDirectory) ->
         ColumnsError: their fields are not known.
         UnknownBrandError: the brand given for all rows is not registered.
     """
-    added = [one for one in ADDED if one in table.headers]
-    columns = resolve(table.headers, replace(choices, ignored=(*choices.ignored, *added)))
+    columns = resolve(table.headers, without_added(choices, table.headers))
     text = columns.given.get(Field.BRAND_CODE)
     if text is not None:
         code = read(columns.given, DateRules()).brand_code

@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -17,6 +18,7 @@ from typing import BinaryIO, Final
 from openpyxl import Workbook
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
+from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.table_formats import WORKBOOK
 from izin.producers.files.tables import whole_file
 
@@ -71,3 +73,11 @@ def _write_workbook(
 def _harmless(cell: str) -> str:
     """Return ``cell`` so that no spreadsheet evaluates it."""
     return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def without_added(choices: ColumnChoices, headers: Sequence[str]) -> ColumnChoices:
+    """Return ``choices`` that also leave out those of ``headers`` that a report has added: it is
+    imported itself, corrected.
+    """
+    added = [one for one in ADDED if one in headers]
+    return replace(choices, ignored=(*choices.ignored, *added)) if added else choices
