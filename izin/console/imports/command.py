@@ -1,5 +1,6 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import typer
@@ -44,7 +45,7 @@ from izin.runtime.kafka import access_of
 from izin.runtime.settings import ImportSettings
 
 
-def import_(  # the options of the command
+def import_(
     path: FileArgument,
     *,
     mapped: MapOption = None,
@@ -102,10 +103,16 @@ def _import(path: Path, how: Import) -> ImportReport:
     kafka = access_of(kafka_settings())
     encoder = kafka.codec()
     brands = BrandReader(kafka, encoder).load()
-    opt_outs = StandingOptOuts(kafka, encoder, {one.brand_code for one in brands})
-    with showing_steps() as begin:
-        opt_outs.load(begin("opt-outs read"))
+    with (
+        showing_steps() as begin,
+        KafkaPublisher(kafka, encoder, clock=utc_now, linger=BULK_LINGER) as publisher,
+    ):
         steps: dict[str, StepProgress] = {}
+
+        def standing(codes: Collection[int]) -> StandingOptOuts:
+            found = StandingOptOuts(kafka, encoder, codes)
+            found.load(begin("opt-outs read"))
+            return found
 
         def show(done: Progress) -> None:
             what = "checked" if done.is_check or how.dry_run else "published"
@@ -115,16 +122,15 @@ def _import(path: Path, how: Import) -> ImportReport:
                 steps[what] = begin(what)
             steps[what](done.rows, max(done.rows, expected))
 
-        with KafkaPublisher(kafka, encoder, clock=utc_now, linger=BULK_LINGER) as publisher:
-            try:
-                return import_file(
-                    path,
-                    publisher,
-                    brands,
-                    clock=utc_now,
-                    how=how,
-                    progress=show,
-                    opt_outs=opt_outs,
-                )
-            except ColumnsError as error:
-                raise SourceError(f"{path.name}, {error}") from error
+        try:
+            return import_file(
+                path,
+                publisher,
+                brands,
+                clock=utc_now,
+                how=how,
+                progress=show,
+                opt_outs=standing,
+            )
+        except ColumnsError as error:
+            raise SourceError(f"{path.name}, {error}") from error

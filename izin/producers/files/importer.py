@@ -6,20 +6,20 @@ can be read. An unreachable broker interrupts the import; importing again is saf
 journal goes on where it stopped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
-from izin.producers.files.columns import ColumnChoices, resolve
+from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.delimited import FileRow, UnusableFileError
 from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importing.file_columns import brands_of, columns_of
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
 from izin.producers.files.importing.judgement import RowJudge
 from izin.producers.files.importing.report import ReportRows, RowOutcome
-from izin.producers.files.importing.report_formats import without_added
 from izin.producers.files.importing.reversals import (
     NoOptOuts,
     OptOuts,
@@ -32,14 +32,11 @@ from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.records import read
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.event_publisher import EventPublisher
-from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
+from izin.projections.brand_directory import BrandDirectory
 
 _PROGRESS_ROWS = 1000
-_NO_OPT_OUTS = NoOptOuts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +53,8 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
+FindOptOuts = Callable[[Collection[int]], OptOuts]
+"""Returns the opt-outs that stand for these brands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +96,11 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     clock: Callable[[], datetime],
     how: Import,
     progress: OnProgress | None = None,
-    opt_outs: OptOuts = _NO_OPT_OUTS,
+    opt_outs: FindOptOuts | None = None,
 ) -> ImportReport:
     """Import the file at ``path`` and return the result.
 
-    ``opt_outs`` are those that stand: without them no opt-in counts as a reversal.
+    ``opt_outs`` finds those that stand: without it no opt-in counts as a reversal.
 
     Raises:
         SourceError: the file as a whole cannot be used.
@@ -113,7 +112,8 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     """
     began = perf_counter()
     table = open_table(path, how.columns)
-    columns = _columns(table, how.columns, directory)
+    mode = path.stat().st_mode & 0o666
+    columns = columns_of(table.headers, how.columns, directory)
     report_path = how.report_of(path)
     is_kept = how.resumable and not how.dry_run
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
@@ -128,6 +128,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         one = _Import(table, columns, journal, report, progress or (lambda _: None))
         if journal.state.finished_at is not None:
             return one.result(how, began)
+        report.is_needed = journal.start is Start.RESUMED
         judge = RowJudge(
             directory=directory,
             dates=how.dates,
@@ -136,10 +137,11 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             digest=table.file.digest,
             received_at=journal.state.received_at.astimezone(UTC),
         )
-        guard = ReversalGuard(opt_outs, how.reversals, judge)
+        standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
+        guard = ReversalGuard(standing, how.reversals, judge)
         would_stop = one.check(guard, is_dry=how.dry_run)
         one.run(judge, guard, None if how.dry_run else publisher)
-        written = report.complete(path.stat().st_mode & 0o666)
+        written = report.complete(mode)
         journal.finish(clock())
         report.is_needed = False
         return replace(
@@ -263,23 +265,6 @@ class _Import:
                 position = row.position
                 self._progress(Progress(rows=rows, position=position, size=size, is_check=is_check))
         self._progress(Progress(rows=rows, position=size, size=size, is_check=is_check))
-
-
-def _columns(table: Table, choices: ColumnChoices, directory: BrandDirectory) -> Columns:
-    """Return the columns of ``table``; those that a report has added are left out.
-
-    Raises:
-        ColumnsError: their fields are not known.
-        UnknownBrandError: the brand given for all rows is not registered.
-    """
-    columns = resolve(table.headers, without_added(choices, table.headers))
-    text = columns.given.get(Field.BRAND_CODE)
-    if text is not None:
-        code = read(columns.given, DateRules()).brand_code
-        if code is None:
-            raise UnknownBrandError(text)
-        directory.get(code)
-    return columns
 
 
 def _identity(how: Import) -> dict[str, object]:

@@ -132,13 +132,16 @@ class ReportRows:
     def _opened(self) -> BinaryIO:
         if self._kept is None:
             return TemporaryFile("w+b", dir=self._path.parent)
-        number = os.open(self._kept, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(number)
-            raise ImportRunningError(self._path) from None
-        return os.fdopen(number, "r+b")
+        while True:
+            number = os.open(self._kept, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(number)
+                raise ImportRunningError(self._path) from None
+            if os.fstat(number).st_nlink:
+                return os.fdopen(number, "r+b")
+            os.close(number)  # whoever had locked it has removed it meanwhile
 
     @property
     def size(self) -> int:

@@ -1,15 +1,19 @@
 """Opt-ins of a file that would reverse an opt-out: counted before anything is published."""
 
 import csv
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from izin.consent.due_dates import TURKEY
+from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Progress
 from izin.producers.files.importing.report import RowOutcome
 from izin.producers.files.importing.reversals import ReversalRules, TooManyReversalsError
+from izin.producers.files.importing.run import ImportInterruptedError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
 from tests.unit.producers.fakes import FakePublisher
@@ -194,23 +198,43 @@ def _counted(import_of: ImportOf, path: Path, opt_outs: Standing) -> int:
 def test_import_that_goes_on_counts_what_is_left(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ):
-    """What was published before reversed nothing any more; the count at the end is of all."""
+    """What was published before reversed nothing any more; the count at the end is of all. Where
+    the rest is too much it stops, and goes on from there once that is accepted.
+    """
     monkeypatch.setattr("izin.producers.files.importer.CHECKPOINT_ROWS", 2)
-    path = an_export(tmp_path, *map(a_row, range(6)))
-    rules = ReversalRules(least=4)
-    fake.largest, send = fake.largest, fake.send
+    path = an_export(tmp_path, "broken", *map(a_row, range(6)))
+    rules, send = ReversalRules(least=4), fake.send
 
-    def sends_four(*args: object, **options: object) -> None:
+    def sends_four(*args: Any, **options: Any) -> None:  # noqa: ANN401  # handed on as they came
         fake.is_away = len(fake.events) == 4
-        send(*args, **options)  # type: ignore[arg-type]  # handed on as they came
+        send(*args, **options)
 
     monkeypatch.setattr(fake, "send", sends_four)
-    with pytest.raises(Exception, match="interrupted after 4"):
+    with pytest.raises(ImportInterruptedError, match="after 4 acknowledged"):
         import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
     monkeypatch.setattr(fake, "send", send)
     fake.is_away = False
+    with pytest.raises(TooManyReversalsError, match="3 of 3"):
+        import_of(path, opt_outs=standing(6), reversals=ReversalRules(accepted=2), resumable=True)
     report = import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
-    assert (report.resumed_after, report.reversals, report.published) == (5, 4, 6)
+    assert (report.resumed_after, report.rows, report.published) == (5, 7, 6)
+    assert (report.reversals, report.refused, report.restarted_because) == (4, 1, None)
+
+
+def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of: ImportOf):
+    """The one given for all rows, or any; for none where the file was imported already."""
+    asked: list[set[int]] = []
+
+    def find(brands: Collection[int]) -> Standing:
+        asked.append(set(brands))
+        return standing(0)
+
+    path = an_export(tmp_path, a_row(0))
+    import_of(path, opt_outs=find, resumable=True)
+    import_of(path, opt_outs=find, resumable=True)
+    given = ColumnChoices(ignored=["brand"], given={"marka": str(BRAND)})
+    import_of(path, opt_outs=find, columns=given)
+    assert asked == [{BRAND}, {BRAND}]
 
 
 def test_progress_says_which_pass_it_is(tmp_path: Path, import_of: ImportOf):
