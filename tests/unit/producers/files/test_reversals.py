@@ -22,6 +22,7 @@ from tests.unit.producers.files.conftest import ImportOf
 HEADER = "recipient;type;status;source;date;brand"
 WIDE = "cep;e-posta;sms izni;arama izni;e-posta izni;date;source;brand"
 KEY = f"{BRAND}/MESAJ/BIREYSEL/+90555{{:07}}"
+ROWS = 202
 REFUSED_AT = NOON - timedelta(days=1)
 
 
@@ -68,12 +69,12 @@ def test_export_that_renews_every_consent_publishes_nothing(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher
 ):
     """Above the limit: it says how many, of how many, who, and what to do; no file is left."""
-    path = an_export(tmp_path, *map(a_row, range(400)), a_row(0, status="RET"), "broken")
+    path = an_export(tmp_path, *map(a_row, range(ROWS)), a_row(0, status="RET"), "broken")
     with pytest.raises(TooManyReversalsError) as caught:
         import_of(path, opt_outs=standing(101), resumable=True)
     said = str(caught.value)
     assert said.startswith(
-        "nightly.csv: 101 of 400 opt-ins (ONAY) would reverse an opt-out (RET) that stands, and "
+        "nightly.csv: 101 of 202 opt-ins (ONAY) would reverse an opt-out (RET) that stands, and "
         "100 may; nothing was published. row 2 +90***00 (RET of 01.03.2026 12:00:00), row 3 "
     )
     assert "row 6 " in said
@@ -91,17 +92,17 @@ def test_export_that_renews_every_consent_publishes_nothing(
         (100, ReversalRules()),
         (101, ReversalRules(accepted=101)),
         (4, ReversalRules(least=0)),
-        (101, ReversalRules(percent=25.25)),
+        (101, ReversalRules(percent=50)),
     ],
 )
 def test_reversals_within_the_limit_are_published_and_counted(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher, opt_outs: int, rules: ReversalRules
 ):
     """A hundred, or one in a hundred, or what was accepted."""
-    path = an_export(tmp_path, *map(a_row, range(400)))
+    path = an_export(tmp_path, *map(a_row, range(ROWS)))
     report = import_of(path, opt_outs=standing(opt_outs), reversals=rules)
-    assert (report.reversals, report.published, report.refused) == (opt_outs, 400, 0)
-    assert len(fake.events) == 400
+    assert (report.reversals, report.published, report.refused) == (opt_outs, ROWS, 0)
+    assert len(fake.events) == ROWS
 
 
 @pytest.mark.parametrize("rules", [ReversalRules(least=3, percent=0), ReversalRules(accepted=3)])
@@ -109,8 +110,8 @@ def test_one_reversal_more_than_may_be_stops(
     tmp_path: Path, import_of: ImportOf, rules: ReversalRules
 ):
     """Also where the number was accepted before the file had more."""
-    path = an_export(tmp_path, *map(a_row, range(400)))
-    with pytest.raises(TooManyReversalsError, match=r"4 of 400 .* and 3 may"):
+    path = an_export(tmp_path, *map(a_row, range(ROWS)))
+    with pytest.raises(TooManyReversalsError, match=r"4 of 202 .* and 3 may"):
         import_of(path, opt_outs=standing(4), reversals=rules)
 
 
