@@ -91,7 +91,7 @@ def test_export_that_renews_every_consent_publishes_nothing(
     [
         (100, ReversalRules()),
         (101, ReversalRules(accepted=101)),
-        (4, ReversalRules(least=0)),
+        (2, ReversalRules(least=0)),
         (101, ReversalRules(percent=50)),
     ],
 )
