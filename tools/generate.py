@@ -181,6 +181,8 @@ rows | until the import is repeated to its end, or you delete them |
 recipient | until you delete them |
 | archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
 history: what was erased or dropped goes with the next run; copies elsewhere are yours |
+| archives of customers that left (`izin customers offboard`) | everything of one customer | \
+as you keep them: erasing does not reach them |
 | archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \
 does not reach them |
 | plans of replays and reconciliations with the folders of their work, lists of differences | \

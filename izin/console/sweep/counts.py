@@ -1,12 +1,14 @@
 """``izin iys counts``: how many consents İYS counts of a brand, beside what the ledger believes."""
 
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from izin.console.sweep.description import remedy_of_count
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.arguments import OneCustomerOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -36,6 +38,7 @@ _COLUMNS = {
 
 def counts(
     *,
+    customer: OneCustomerOption = None,
     brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
     days: Annotated[
         int | None,
@@ -51,7 +54,11 @@ def counts(
     """
     since = None if days is None else datetime.now(UTC) - timedelta(days=days)
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: register_counts.latest(ledger, brand, since=since))
+        found = run_cut(
+            customer,
+            lambda ledger: register_counts.latest(ledger, brand, since=since),
+            attrgetter("brand_code"),
+        )
     last = {one.brand_code: one for one in reversed(found)}
     rows = [
         (

@@ -32,6 +32,11 @@ def filled(text: str) -> str:
     return text
 
 
+def filled_if_given(text: str | None) -> str | None:
+    """Return ``text`` as :func:`filled` does; None, where the option was left out."""
+    return None if text is None else filled(text)
+
+
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
 ]
@@ -40,6 +45,12 @@ CustomerArgument = Annotated[
 ]
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
+]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
+]
+OneCustomerOption = Annotated[
+    str | None, typer.Option("--customer", help="Only of this customer.", callback=filled_if_given)
 ]
 ColumnOption = Annotated[
     str | None,

@@ -22,10 +22,10 @@ from benchmarks.simulator.load import save_consents
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.messages import Message
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_site import BEGINS_AT, DAY, HOUR, VirtualSite
