@@ -157,6 +157,16 @@ class PackedPermissions:
             self._count -= 1
             return known.may_send
 
+    def forget(self, key: bytes) -> None:
+        """Forget all of ``key``, its latest opt-out too."""
+        digest = digest_of(key)
+        bucket = self._bucket(digest)
+        with self._lock:
+            at = _find(bucket, digest)
+            if at is not None:
+                del bucket[at : at + _SLOT]
+                self._count -= 1
+
     def _bucket(self, digest: bytes) -> bytearray:
         return self._buckets[(digest[0] << 8 | digest[1]) % len(self._buckets)]
 

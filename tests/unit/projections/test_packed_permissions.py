@@ -145,3 +145,14 @@ def test_more_buckets_say_the_same():
         table.permit(key, "registered", 5)
     assert all(table.find_digest(digest_of(key)) == Known(True, "registered", 5) for key in keys)
     assert len(table) == 1000
+
+
+def test_forgotten_key_has_no_opt_out_either():
+    """Unlike one that is removed."""
+    table = PackedPermissions(buckets=1)
+    for key in (KEY, OTHER):
+        table.opt_out(key, 10)
+    table.forget(KEY)
+    table.forget(KEY)
+    assert (table.find(KEY), len(table)) == (None, 1)
+    assert table.find(OTHER) == Known(may_send=False, reason="opted-out", at=10)
