@@ -21,6 +21,7 @@ from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
+    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -174,6 +175,10 @@ a record in `first-receipts`: the id of an event, for a day.
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
+| rows of the report of an import that stopped (`.….rows` beside the report) | cells of refused \
+rows | until the import is repeated to its end, or you delete them |
+| journals of imports (`.journal` beside the report) | digests, counts and a row number; no \
+recipient | until you delete them |
 | archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
 history: what was erased or dropped goes with the next run; copies elsewhere are yours |
 | archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \
@@ -233,6 +238,7 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
+    ImportSettings,
     SenderSettings,
     LogSettings,
 )

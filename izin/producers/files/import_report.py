@@ -1,8 +1,28 @@
 """The result of an import, as its caller prints it."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What an import has counted so far; see :class:`ImportReport`."""
+
+    rows: int = 0
+    published: int = 0
+    opt_outs: int = 0
+    not_registrable: int = 0
+    past_term: int = 0
+    reversals: int = 0
+    repeated_headers: int = 0
+    without_recipient: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    """By outcome."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """By code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +57,27 @@ class ImportReport:
     """Opt-ins (ONAY) published after their term: void unless İYS holds them already."""
     refused: int
     """Rows that were not published."""
+    reversals: int = 0
+    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood; in a dry run, those
+    to be published."""
+    refused_reversals: int = 0
+    """Opt-ins that were not published because they would reverse one, as it was asked for."""
+    would_stop: str | None = None
+    """In a dry run: why the import would publish nothing."""
     reasons: Mapping[str, int]
     """How often each code was reported."""
     report_path: Path | None
     """The report file; None if there was nothing to report."""
     dry_run: bool
     seconds: float
+    resumed_after: int = 0
+    """The line or row up to which an earlier run of this import had everything acknowledged."""
+    restarted_because: str | None = None
+    """Why an import that had stopped, or ended, was started over: ``file-changed``,
+    ``options-changed`` or ``report-lost``."""
+    finished_before: datetime | None = None
+    """When this file was imported already: then nothing was published now, and all counts are of
+    that import."""
 
     @property
     def lost_opt_outs(self) -> bool:

@@ -2,57 +2,41 @@
 
 Event ids are derived from the digest of the file and the line, so importing a file again publishes
 the same events. Valid rows are published even if others are not, and so is every opt-out whose key
-can be read. An unreachable broker interrupts the import; importing again is safe.
+can be read. An unreachable broker interrupts the import; importing again is safe, and with a
+journal goes on where it stopped.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from functools import partial
-from itertools import islice
+from collections.abc import Callable, Collection, Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import NoReturn, assert_never
 
-from izin.consent.model import Status
-from izin.consent.violations import Violation
-from izin.producers.files.columns import ColumnChoices, resolve
-from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
+from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.delimited import FileRow, UnusableFileError
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
-from izin.producers.files.row_parts import Columns, RowPart
-from izin.producers.files.table_formats import open_table
-from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.records import EventOrigin, read, validate
-from izin.producers.mapping.violations import violation
-from izin.producers.publishing.event_ids import FileIds
-from izin.producers.publishing.event_publisher import (
-    EventPublisher,
-    OversizeError,
-    Published,
-    PublishResult,
-    UndeliveredError,
+from izin.producers.files.importing.file_columns import brands_of, columns_of
+from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
+from izin.producers.files.importing.judgement import RowJudge
+from izin.producers.files.importing.report import ReportRows, RowOutcome
+from izin.producers.files.importing.reversals import (
+    NoOptOuts,
+    OptOuts,
+    ReversalGuard,
+    ReversalRules,
+    TooManyReversalsError,
 )
-from izin.producers.publishing.kafka_record import UnencodableError
-from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
-from izin.runtime.errors import BrokerError
+from izin.producers.files.importing.run import ImportRun
+from izin.producers.files.row_parts import Columns
+from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
+from izin.producers.files.tables import Table
+from izin.producers.mapping.dates import DateRules
+from izin.producers.publishing.event_ids import FileIds
+from izin.producers.publishing.event_publisher import EventPublisher
+from izin.projections.brand_directory import BrandDirectory
 
-_FLUSH_TIMEOUT = timedelta(seconds=90)
 _PROGRESS_ROWS = 1000
-
-
-class ImportInterruptedError(BrokerError):
-    """The broker became unreachable during an import."""
-
-    def __init__(self, path: Path, published: int, error: BrokerError) -> None:
-        super().__init__(
-            f"{path.name}: interrupted after {published} acknowledged rows: {error}; "
-            "import the file again when Kafka is back, for its events keep their ids"
-        )
-        self.published = published
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +45,16 @@ class Progress:
 
     rows: int
     position: int
-    """Bytes read."""
+    """How much was read, in the unit of ``size``: bytes, or the rows of a workbook."""
     size: int
-    """Bytes in all."""
+    """How much there is in all."""
+    is_check: bool = False
+    """Whether this is the pass that counts reversals, before anything is published."""
+
+
+OnProgress = Callable[[Progress], None]
+FindOptOuts = Callable[[Collection[int]], OptOuts]
+"""Returns the opt-outs that stand for these brands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +65,27 @@ class Import:
     dates: DateRules = field(default_factory=DateRules)
     origin: str = "file"
     report_path: Path | None = None
-    """None: beside the file, as ``<name>.report.csv``."""
+    """None: beside the file, as ``<name>.report.csv`` or, of a workbook, ``<name>.report.xlsx``.
+    What a name ends with is the format."""
     dry_run: bool = False
+    resumable: bool = False
+    """Keep a journal beside the report: an import that stopped goes on from there, and one that
+    ended is not repeated."""
+    again: bool = False
+    """Repeat one that ended."""
+    reversals: ReversalRules = field(default_factory=ReversalRules)
+
+    def report_of(self, path: Path) -> Path:
+        """Return where the report of the file at ``path`` is."""
+        if self.report_path is not None:
+            return self.report_path
+        suffix = WORKBOOK if suffix_of(path) == WORKBOOK else ".csv"
+        return path.with_name(f"{path.name}.report{suffix}")
+
+
+def journal_of(report: Path) -> Path:
+    """Return where the journal is of an import with this ``report``."""
+    return report.with_name(f"{report.name}.journal")
 
 
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
@@ -85,191 +95,189 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     *,
     clock: Callable[[], datetime],
     how: Import,
-    progress: Callable[[Progress], None] | None = None,
+    progress: OnProgress | None = None,
+    opt_outs: FindOptOuts | None = None,
 ) -> ImportReport:
     """Import the file at ``path`` and return the result.
 
+    ``opt_outs`` finds those that stand: without it no opt-in counts as a reversal.
+
     Raises:
         SourceError: the file as a whole cannot be used.
+        TooManyReversalsError: too many opt-ins would reverse an opt-out; nothing was published.
+        ImportRunningError: another import is writing the same report.
+        UnusableJournalError: what stands in the place of the journal is none.
         ImportInterruptedError: Kafka became unreachable.
-        UnwritableReportError: the report cannot be written.
+        UnwritableReportError: the report, or the journal, cannot be written.
     """
     began = perf_counter()
     table = open_table(path, how.columns)
-    file = table.file
-    columns = resolve(table.headers, how.columns)
-    _check_given_brand(columns, directory)
-    report_path = how.report_path or path.with_name(f"{path.name}.report.csv")
-    with ReportFile(report_path) as report:
-        run = _Run(file, columns, publisher, directory, how, clock(), report)
-        with publisher.bulk():
-            for row in table.rows():
+    mode = path.stat().st_mode & 0o666
+    columns = columns_of(table.headers, how.columns, directory)
+    report_path = how.report_of(path)
+    is_kept = how.resumable and not how.dry_run
+    with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
+        journal = begin(
+            journal_of(report_path) if is_kept else None,
+            digest=table.file.digest,
+            options=_identity(how),
+            now=clock(),
+            again=how.again,
+            kept=report.size,
+        )
+        one = _Import(table, columns, journal, report, progress or (lambda _: None))
+        if journal.state.finished_at is not None:
+            return one.result(how, began)
+        report.is_needed = journal.start is Start.RESUMED
+        judge = _judge(journal, directory, how)
+        standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
+        guard = ReversalGuard(standing, how.reversals, judge)
+        would_stop = one.check(guard, is_dry=how.dry_run)
+        one.run(judge, guard, None if how.dry_run else publisher)
+        written = report.complete(mode)
+        journal.finish(clock())
+        report.is_needed = False
+        return replace(
+            one.result(how, began),
+            would_stop=would_stop,
+            report_path=written,
+            resumed_after=one.after,
+            finished_before=None,
+        )
+
+
+class _Import:
+    """The passes over one file."""
+
+    def __init__(
+        self,
+        table: Table,
+        columns: Columns,
+        journal: Journal,
+        report: ReportRows,
+        progress: OnProgress,
+    ) -> None:
+        self._table = table
+        self._columns = columns
+        self._journal = journal
+        self._report = report
+        self._progress = progress
+        self.after = journal.state.line
+        """Up to which line or row all was acknowledged before."""
+
+    def check(self, guard: ReversalGuard, *, is_dry: bool) -> str | None:
+        """Count what would be reversed; return why the import would stop, if this is a dry run.
+
+        Raises:
+            TooManyReversalsError: it is too much, and this is no dry run.
+        """
+        name = self._table.file.path.name
+        try:
+            guard.check(name, self._columns, lambda: self._rows(is_check=True))
+        except TooManyReversalsError as error:
+            if not is_dry:
+                raise
+            return str(error)
+        return None
+
+    def run(self, judge: RowJudge, guard: ReversalGuard, publisher: EventPublisher | None) -> None:
+        """Publish and report the rows, and note how far that is.
+
+        Raises:
+            UnusableFileError: there are none.
+        """
+        state = self._journal.state
+        tally, line = state.tally, self.after
+        self._report.begin(state.report_size)
+        run = ImportRun(
+            path=self._table.file.path,
+            columns=self._columns,
+            judge=judge,
+            guard=guard,
+            publisher=publisher,
+            report=self._report,
+            tally=tally,
+        )
+        with nullcontext() if publisher is None else publisher.bulk():
+            for number, row in enumerate(self._rows()):
+                if number % CHECKPOINT_ROWS == 0:
+                    self._note(run, line)
                 run.take(row)
-                if progress is not None and run.rows % _PROGRESS_ROWS == 0:
-                    progress(Progress(rows=run.rows, position=row.position, size=table.size))
-            run.finish()
-    if run.rows == 0:
-        raise UnusableFileError(path, "has a header and no rows; export it again")
-    if progress is not None:
-        progress(Progress(rows=run.rows, position=table.size, size=table.size))
-    return ImportReport(
-        path=path,
-        digest=file.digest,
-        refused_opt_outs=run.refused[RowOutcome.OPT_OUT_NOT_IMPORTED],
-        refused_unclear=run.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
-        encoding=file.encoding,
-        delimiter=table.delimiter,
-        header_line=table.header_line,
-        repeated_headers=run.repeated_headers,
-        without_recipient=run.without_recipient,
-        rows=run.rows,
-        published=run.published,
-        opt_outs=run.opt_outs,
-        not_registrable=run.not_registrable,
-        past_term=run.past_term,
-        refused=run.refused.total(),
-        reasons=dict(run.reasons),
-        report_path=report_path if report.rows else None,
-        dry_run=how.dry_run,
-        seconds=perf_counter() - began,
+                line = row.line
+            run.settle()
+        if not tally.rows:
+            path = self._table.file.path
+            raise UnusableFileError(path, "has a header and no rows; export it again")
+        self._note(run, line)
+
+    def result(self, how: Import, began: float) -> ImportReport:
+        """Return the result, with the counts of the journal."""
+        state, file = self._journal.state, self._table.file
+        tally, start = state.tally, self._journal.start
+        report = how.report_of(file.path)
+        return ImportReport(
+            path=file.path,
+            digest=file.digest,
+            refused_opt_outs=tally.refused[RowOutcome.OPT_OUT_NOT_IMPORTED],
+            refused_unclear=tally.refused[RowOutcome.UNCLEAR_NOT_IMPORTED],
+            encoding=file.encoding,
+            delimiter=self._table.delimiter,
+            header_line=self._table.header_line,
+            repeated_headers=tally.repeated_headers,
+            without_recipient=tally.without_recipient,
+            rows=tally.rows,
+            published=tally.published,
+            opt_outs=tally.opt_outs,
+            not_registrable=tally.not_registrable,
+            past_term=tally.past_term,
+            refused=tally.refused.total(),
+            reversals=tally.reversals,
+            refused_reversals=tally.refused[RowOutcome.REVERSAL],
+            reasons=dict(tally.reasons),
+            report_path=report if state.report_size and report.exists() else None,
+            dry_run=how.dry_run,
+            seconds=perf_counter() - began,
+            restarted_because=None if start in {Start.NEW, Start.RESUMED} else start,
+            finished_before=state.finished_at,
+        )
+
+    def _note(self, run: ImportRun, line: int) -> None:
+        run.settle()
+        self._journal.note(line, self._report.sync(), run.tally)
+        self._report.is_needed = True
+
+    def _rows(self, *, is_check: bool = False) -> Iterator[FileRow]:
+        """Yield the rows that are not acknowledged yet."""
+        rows, size = 0, self._table.size
+        for row in self._table.rows():
+            rows += 1
+            if row.line <= self.after:
+                continue
+            yield row
+            if rows % _PROGRESS_ROWS == 0:
+                position = row.position
+                self._progress(Progress(rows=rows, position=position, size=size, is_check=is_check))
+        self._progress(Progress(rows=rows, position=size, size=size, is_check=is_check))
+
+
+def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
+    digest = journal.state.digest
+    return RowJudge(
+        directory=directory,
+        dates=how.dates,
+        origin=how.origin,
+        ids=FileIds(digest),
+        digest=digest,
+        received_at=journal.state.received_at.astimezone(UTC),
     )
 
 
-class _Run:
-    """One import in progress."""
-
-    def __init__(  # noqa: PLR0913, PLR0917  # constructed in one place
-        self,
-        file: TextFile,
-        columns: Columns,
-        publisher: EventPublisher,
-        directory: BrandDirectory,
-        how: Import,
-        received_at: datetime,
-        report: ReportFile,
-    ) -> None:
-        self._file = file
-        self._ids = FileIds(file.digest)
-        self._columns = columns
-        self._publisher = publisher
-        self._directory = directory
-        self._how = how
-        self._received_at = received_at
-        self._report = report
-        self._undelivered: UndeliveredError | None = None
-        self.rows = self.published = self.opt_outs = 0
-        self.not_registrable = self.past_term = 0
-        self.repeated_headers = self.without_recipient = 0
-        self.refused: Counter[RowOutcome] = Counter()
-        self.reasons: Counter[str] = Counter()
-
-    def take(self, row: FileRow) -> None:
-        """Publish or report ``row``."""
-        if self._columns.is_header(row.fields):
-            self.repeated_headers += 1
-            return
-        self.rows += 1
-        width = len(self._columns.headers)
-        if row.fault is not None or len(row.fields) != width:
-            what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-            fault = violation("", "IZIN-ROW", what=what, width=width)
-            self._refuse(row, "", inseparable(row.fields), fault)
-            return
-        for part in self._columns.parts(row.fields):
-            self._take_part(row, part)
-
-    def _take_part(self, row: FileRow, part: RowPart) -> None:
-        """Publish or report one consent of ``row``."""
-        record = read(part.values, self._how.dates)
-        if part.lacks_recipient and record.status == Status.RET:
-            self.without_recipient += 1
-            return
-        origin = EventOrigin(
-            event_id=self._ids.of(row.line, part.name),
-            origin=self._how.origin,
-            received_at=self._received_at,
-            import_id=self._file.digest,
-            row=row.line,
-        )
-        match validate(record, self._directory, origin):
-            case RefusedRecord(violations=violations):
-                self._refuse(row, part.name, refusal(record.status), *violations)
-            case AcceptedRecord() as accepted:
-                self._publish(row, part.name, accepted)
-            case never:
-                assert_never(never)
-
-    def finish(self) -> None:
-        """Wait until every event is acknowledged."""
-        pending = self._publisher.flush(_FLUSH_TIMEOUT)
-        if pending:
-            self._interrupt(BrokerError(f"{pending} events were not acknowledged in time"))
-        self._check_delivery()
-
-    def _publish(self, row: FileRow, part: str, accepted: AcceptedRecord) -> None:
-        status = accepted.event.status
-        if self._how.dry_run:
-            self.published += 1
-            self.opt_outs += status == Status.RET
-        else:
-            try:
-                self._publisher.send(
-                    accepted.event, accepted.key, partial(self._delivered, row, part, status)
-                )
-            except (OversizeError, UnencodableError) as error:
-                self._refuse(row, part, refusal(status), violation("", "IZIN-SIZE", what=error))
-                return
-            except BrokerError as error:
-                self._interrupt(error)
-            self._check_delivery()
-        if not accepted.violations:
-            return
-        if status == Status.RET:
-            self.not_registrable += 1
-            self._report_row(row, part, accepted.violations, RowOutcome.PUBLISHED)
-        else:
-            # Counted only: in an old export that İYS holds already, this would be every row.
-            self.past_term += 1
-
-    def _delivered(self, row: FileRow, part: str, status: str, result: PublishResult) -> None:
-        match result:
-            case Published():
-                self.published += 1
-                self.opt_outs += status == Status.RET
-            case OversizeError():
-                self._refuse(row, part, refusal(status), violation("", "IZIN-SIZE", what=result))
-            case UndeliveredError():
-                self._undelivered = result
-            case never:
-                assert_never(never)
-
-    def _check_delivery(self) -> None:
-        if self._undelivered is not None:
-            self._interrupt(self._undelivered)
-
-    def _interrupt(self, error: BrokerError) -> NoReturn:
-        raise ImportInterruptedError(self._file.path, self.published, error) from error
-
-    def _refuse(self, row: FileRow, part: str, outcome: RowOutcome, *violations: Violation) -> None:
-        self.refused[outcome] += 1
-        self._report_row(row, part, violations, outcome)
-
-    def _report_row(
-        self, row: FileRow, part: str, violations: tuple[Violation, ...], outcome: RowOutcome
-    ) -> None:
-        self.reasons.update(one.code for one in violations)
-        for one in violations:
-            column, place = self._columns.column_of(one.field, row.fields, part)
-            whole = place is None or len(row.fields) != len(self._columns.headers)
-            value = ";".join(islice(row.fields, 20)) if whole else row.fields[place or 0]
-            self._report.add(row.line, column, value, one, outcome)
-
-
-def _check_given_brand(columns: Columns, directory: BrandDirectory) -> None:
-    """Raise UnknownBrandError if the brand given for all rows is not registered."""
-    text = columns.given.get(Field.BRAND_CODE)
-    if text is not None:
-        code = read(columns.given, DateRules()).brand_code
-        if code is None:
-            raise UnknownBrandError(text)
-        directory.get(code)
+def _identity(how: Import) -> dict[str, object]:
+    """Return the options that decide what is published, and reported, of a file."""
+    columns = asdict(how.columns) | {"ignored": sorted(how.columns.ignored)}
+    return {
+        "columns": columns,
+        "dates": asdict(how.dates),
+        "origin": how.origin,
+        "skips_reversals": how.reversals.skip,
+    }

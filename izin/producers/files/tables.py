@@ -69,6 +69,7 @@ class UnwritableTableError(OurError):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{path} cannot be written: {error.strerror}; choose --out PATH")
         self.path = path
+        self.error = error
 
 
 @contextmanager

@@ -55,6 +55,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "not a whole number from 0 to {largest}; write it in digits",
             "0 ile {largest} arasında bir tam sayı değil; yalnızca rakam kullanın.",
         ),
+        "IZIN-REVERSAL": (
+            "would reverse the opt-out (RET) of {at}; import it if the recipient consented since",
+            "{at} tarihli RET'i geri alırdı; alıcı daha sonra onay verdiyse yeniden alın.",
+        ),
         "IZIN-ROW": (
             "the fields of the row cannot be separated: {what}; correct quotes and delimiters",
             "Satır {width} sütuna ayrılamıyor; ayraçları ve tırnakları düzeltin.",

@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 from izin.consent.due_dates import TURKEY
+from izin.consent.model import (
+    Channel,
+    Consent,
+    ConsentKey,
+    OriginRank,
+    RecipientType,
+    Status,
+)
 from izin.console.read_topic import TopicRecord, read_all
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import positions_of
+from izin.schemas.records import consent_to_avro
 from tests.integration.console.conftest import Izin
 
 pytestmark = pytest.mark.broker
@@ -91,13 +101,13 @@ def test_import_with_bad_rows_reports_them(
     dry = izin("import", path, "--dry-run", "--output", "json")
     assert dry.exit_code == 1
     assert lanes(topics) == []
-    done = [izin("import", path, "--output", "json") for _ in range(2)]
+    done = [izin("import", path, *more, "--output", "json") for more in ((), ("--again",))]
     reports = [json.loads(one.stdout) for one in (dry, *done)]
     for report in reports:
         counts = [report[name] for name in ("rows", "published", "refused", "not_registrable")]
         assert counts == [4, 2, 2, 1]
     with Path(reports[-1]["report"]).open(encoding="utf-8-sig", newline="") as report_file:
-        lines = [row[0] for row in csv.reader(report_file, delimiter=";")][1:]
+        lines = [row["izin: satır/row"] for row in csv.DictReader(report_file, delimiter=";")]
     assert lines == ["3", "4", "5"]
     ids = [one.value["event_id"] for one in lanes(topics)]
     assert len(ids) == 4
@@ -119,8 +129,9 @@ def test_import_that_refuses_opt_outs_says_so_first(izin: Izin, brand: int, tmp_
     assert list(counts)[:2] == ["refused_opt_outs", "refused_unclear"]
     assert [counts[one] for one in ("refused_opt_outs", "refused_unclear", "refused")] == [1, 1, 3]
     with Path(counts["report"]).open(encoding="utf-8-sig", newline="") as report_file:
-        lines = [row[0] for row in csv.reader(report_file, delimiter=";")][1:]
+        lines = [row["izin: satır/row"] for row in csv.DictReader(report_file, delimiter=";")]
     assert lines == ["5", "4", "3"]
+    assert "nothing was published now" in " ".join(shown.stderr.split())
     shown = izin("import", path, "--dry-run")
     assert shown.exit_code == 5
 
@@ -249,3 +260,52 @@ def test_import_without_topics_names_the_remedy(
     shown = izin("import", a_file(tmp_path, GOOD))
     assert shown.exit_code == 4
     assert "izin doctor --fix" in shown.stderr
+
+
+def test_import_stops_before_it_reverses_opt_outs(
+    izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
+) -> None:
+    """As ``desired-consents`` has them: exit code 3, nothing published, no file left; without those
+    rows it is done.
+    """
+    opt_out(topics, "+905550000002", GIVEN_AT - timedelta(hours=1))
+    path = a_file(tmp_path, GOOD, GOOD.replace("00 02", "00 06"))
+    shown = izin("import", path, "--reversals", "0")
+    assert shown.exit_code == 3
+    assert "1 of 2 opt-ins (ONAY) would reverse" in shown.stderr
+    assert lanes(topics) == []
+    assert list(tmp_path.iterdir()) == [path]
+    shown = izin("import", path, "--skip-reversals", "--output", "json")
+    assert shown.exit_code == 1
+    counts = json.loads(shown.stdout)
+    assert (counts["published"], counts["refused_reversals"]) == (1, 1)
+    (one,) = lanes(topics)
+    assert one.key.endswith("+905550000006")
+
+
+def opt_out(settings: KafkaSettings, recipient: str, at: datetime) -> None:
+    """Have an opt-out stand, as the order stage does."""
+    key = ConsentKey(
+        brand_code=100001,
+        channel=Channel.MESAJ,
+        recipient_type=RecipientType.BIREYSEL,
+        recipient=recipient,
+    )
+    consent = Consent(
+        key=key,
+        customer_id="acme",
+        status=Status.RET,
+        effective_at=at.astimezone(UTC).replace(microsecond=0),
+        origin_rank=OriginRank.IYS,
+        event_id="0" * 36,
+        origin="iys",
+        source="IYS_WEB",
+        consent_date=None,
+        registrable=True,
+        latest_onay_at=None,
+        latest_ret_at=at,
+    )
+    value = Codec().encode("Consent", consent_to_avro(consent))
+    writer = producer(settings)
+    writer.produce(settings.topics.desired_consents.name, key=key.encode(), value=value)
+    assert writer.flush(20) == 0

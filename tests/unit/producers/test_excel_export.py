@@ -54,10 +54,12 @@ def test_report_begins_with_the_refused_opt_outs(
     assert report.report_path is not None
     with report.report_path.open(encoding="utf-8-sig", newline="") as stream:
         lines = list(csv.DictReader(stream, delimiter=";"))
-    outcomes = [one["sonuç/outcome"].rpartition("/")[2] for one in lines]
+    outcomes = [one["izin: sonuç/outcome"].rpartition("/")[2] for one in lines]
     assert sorted(outcomes, key=ORDER.index) == outcomes
     for outcome, count in zip(ORDER, (truth.refused_opt_outs, truth.refused_unclear), strict=False):
-        numbers = {one["satır/row"] for one in lines if one["sonuç/outcome"].endswith(outcome)}
+        numbers = {
+            one["izin: satır/row"] for one in lines if one["izin: sonuç/outcome"].endswith(outcome)
+        }
         assert len(numbers) == count
 
 

@@ -12,13 +12,9 @@ from izin.consent.errors import SourceError
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import (
-    Import,
-    ImportInterruptedError,
-    Progress,
-    import_file,
-)
-from izin.producers.files.report import UnwritableReportError
+from izin.producers.files.importer import Import, Progress, import_file
+from izin.producers.files.importing.report import UnwritableReportError
+from izin.producers.files.importing.run import ImportInterruptedError
 from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
@@ -110,13 +106,13 @@ def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePu
     assert (report.rows, report.published, report.refused) == (3, 2, 1)
     assert report.reasons == {"H121": 1}
     (row,) = reported(report)
-    assert row["satır/row"] == "3"
-    assert row["sütun/column"] == "ALICI"
-    assert row["değer/value"] == "12"
-    assert row["kod/code"] == "H121"
-    assert row["neden"]
-    assert row["reason"]
-    assert row["sonuç/outcome"] == "alınmadı/not imported"
+    assert row["izin: satır/row"] == "3"
+    assert row["izin: sütun/column"] == "ALICI"
+    assert row["ALICI"] == "12"
+    assert row["izin: kod/code"] == "H121"
+    assert row["izin: neden"]
+    assert row["izin: reason"]
+    assert row["izin: sonuç/outcome"] == "alınmadı/not imported"
     assert fake.events[-1].row == 5
 
 
@@ -125,7 +121,7 @@ def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePu
     report = run(HEADER, f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}")
     assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
     assert fake.events[0].consent_date is None
-    assert "not registrable as it stands" in reported(report)[0]["sonuç/outcome"]
+    assert "not registrable as it stands" in reported(report)[0]["izin: sonuç/outcome"]
 
 
 def test_void_onay_is_published_and_counted(
@@ -160,8 +156,8 @@ def test_broken_row_affects_only_itself(run: Importer, row: str):
     """Too few fields, too many, or a quote that is never closed."""
     report = run(HEADER, row, ONAY, RET)
     assert (report.published, report.refused) == (2, 1)
-    assert reported(report)[0]["kod/code"] == "IZIN-ROW"
-    assert reported(report)[0]["satır/row"] == "2"
+    assert reported(report)[0]["izin: kod/code"] == "IZIN-ROW"
+    assert reported(report)[0]["izin: satır/row"] == "2"
 
 
 @pytest.mark.parametrize(
@@ -180,8 +176,8 @@ def test_line_beyond_the_maximum_affects_only_itself(run: Importer):
     report = run(HEADER, giant, RET, giant, ONAY)
     assert (report.rows, report.published, report.refused) == (4, 2, 2)
     assert report.refused_unclear == 2
-    assert "longer than" in reported(report)[0]["reason"]
-    assert len(reported(report)[0]["değer/value"]) <= 32_767
+    assert "longer than" in reported(report)[0]["izin: reason"]
+    assert len(reported(report)[0]["ALICI"]) <= 32_767
 
 
 def test_line_in_another_encoding_is_read(path: Path, run: Importer, fake: FakePublisher):
@@ -226,7 +222,7 @@ def test_quoted_fields_are_read(run: Importer, fake: FakePublisher):
 def test_formula_in_the_report_is_escaped(run: Importer):
     """A spreadsheet would otherwise execute the cell."""
     report = run(HEADER, f"=HYPERLINK(1);SMS;1;HS_WEB;02.03.2026 12:00:00;{BRAND}")
-    assert reported(report)[0]["değer/value"] == "'=HYPERLINK(1)"
+    assert reported(report)[0]["ALICI"] == "'=HYPERLINK(1)"
 
 
 @pytest.mark.parametrize(

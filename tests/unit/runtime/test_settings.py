@@ -14,6 +14,7 @@ from izin.runtime.setting_rules.secret_files import SUFFIX
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
+    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -34,6 +35,7 @@ GROUPS = (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
+    ImportSettings,
     SenderSettings,
     SinkSettings,
     StreamSettings,

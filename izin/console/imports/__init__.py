@@ -1,0 +1,1 @@
+"""``izin import``: a file into Kafka, and what became of its rows."""

@@ -1,0 +1,74 @@
+"""What an import did, as the command prints it."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importing.journal import Start
+
+_RESTARTED = {
+    Start.FILE_CHANGED: "the file is not the one whose import had stopped",
+    Start.OPTIONS_CHANGED: "the options are not those of the import before",
+    Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
+}
+
+
+def print_result(done: ImportReport, output: OutputFormat) -> None:
+    """Print what was done: refused opt-outs first."""
+    if done.finished_before is not None:
+        say(
+            f"{done.path.name} was imported to its end at {turkish(done.finished_before)}: nothing "
+            "was published now, the counts are of then; --again imports it once more"
+        )
+    elif done.restarted_because is not None:
+        why = _RESTARTED[Start(done.restarted_because)]
+        say(f"{done.path.name} was imported from its beginning: {why}")
+    elif done.resumed_after:
+        say(f"{done.path.name}: gone on after row {done.resumed_after}; the counts are of all rows")
+    match output:
+        case OutputFormat.JSON:
+            counts = asdict(done)
+            del counts["path"], counts["digest"]
+            counts["report"] = counts.pop("report_path")
+            print_json(counts | {"seconds": round(done.seconds, 2)})
+        case OutputFormat.TABLE:
+            if done.lost_opt_outs:
+                warn(_lost_opt_outs(done))
+            if done.would_stop is not None:
+                warn(f"without --dry-run: {done.would_stop}")
+            print_rows(output, ("what", "count", "note"), _rows(done))
+
+
+def _lost_opt_outs(done: ImportReport) -> str:
+    return (
+        f"{done.refused_opt_outs} opt-outs (RET) were refused, and {done.refused_unclear} rows "
+        "whose status cannot be read: these recipients still count as they did before. The report "
+        "begins with them; correct those rows and import them."
+    )
+
+
+def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
+    ranked = sorted(done.reasons.items(), key=lambda one: -one[1])
+    delimiter = f", delimiter {done.delimiter!r}" if done.delimiter else ""
+    yield "rows", done.rows, f"{done.encoding}{delimiter}"
+    published = "would be published" if done.dry_run else "published"
+    yield published, done.published, f"opt-outs among them: {done.opt_outs}"
+    if done.reversals:
+        yield "reversals", done.reversals, "ONAY among them: each reverses an opt-out that stood"
+    if done.past_term:
+        note = "ONAY among them: void unless İYS holds them; they need a new consent"
+        yield "past their term", done.past_term, note
+    if done.not_registrable:
+        yield "not registrable", done.not_registrable, "published opt-outs that İYS would not take"
+    if done.without_recipient:
+        note = "opt-outs of a channel for which the row has no address: they concern nobody"
+        yield "without recipient", done.without_recipient, note
+    if done.repeated_headers:
+        yield "headers", done.repeated_headers, "lines with the header once more, left out"
+    yield "refused", done.refused, ", ".join(f"{code} {count}" for code, count in ranked)
+    if done.report_path is not None:
+        note = f"{done.report_path}: each refused row, its reason and its remedy"
+        yield "report", "", note
+    seconds = "nothing was published: --dry-run" if done.dry_run else ""
+    yield "seconds", f"{done.seconds:.1f}", seconds

@@ -1,0 +1,48 @@
+"""One consent of a row as the law finds it: to be published, or refused with every reason why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from izin.producers.files.delimited import FileRow
+from izin.producers.files.row_parts import Columns, RowPart
+from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
+from izin.producers.publishing.event_ids import FileIds
+from izin.projections.brand_directory import BrandDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowJudge:
+    """What is the same for all rows of an import."""
+
+    directory: BrandDirectory
+    dates: DateRules
+    origin: str
+    ids: FileIds
+    digest: str
+    """SHA-256 of the file."""
+    received_at: datetime
+
+    def read(self, part: RowPart) -> MappedRecord:
+        """Return what ``part`` says."""
+        return read(part.values, self.dates)
+
+    def judge(
+        self, row: FileRow, part: RowPart, record: MappedRecord
+    ) -> AcceptedRecord | RefusedRecord:
+        """Return what becomes of ``record``, which a ``part`` of ``row`` says."""
+        origin = EventOrigin(
+            event_id=self.ids.of(row.line, part.name),
+            origin=self.origin,
+            received_at=self.received_at,
+            import_id=self.digest,
+            row=row.line,
+        )
+        return validate(record, self.directory, origin)
+
+
+def fits(row: FileRow, columns: Columns) -> bool:
+    """Whether the fields of ``row`` can be assigned to ``columns``, and are not their names."""
+    is_separable = row.fault is None and len(row.fields) == len(columns.headers)
+    return is_separable and not columns.is_header(row.fields)

@@ -1,0 +1,80 @@
+"""What ``izin import`` says of an import that went on, started over, or was done before."""
+
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from izin.console.imports.result import print_result
+from izin.console.terminal import output
+from izin.console.terminal.output import OutputFormat
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importing.journal import Start
+
+
+def a_report(**changes: object) -> ImportReport:
+    """Return the result of an import of ten rows."""
+    counts = dict.fromkeys(
+        ("refused_opt_outs", "refused_unclear", "repeated_headers", "without_recipient"), 0
+    )
+    more = dict.fromkeys(("opt_outs", "not_registrable", "past_term", "refused"), 0)
+    fields = {
+        **counts,
+        **more,
+        "path": Path("export.csv"),
+        "digest": "0" * 64,
+        "encoding": "utf-8-sig",
+        "delimiter": ";",
+        "header_line": 1,
+        "rows": 10,
+        "published": 10,
+        "reasons": {},
+        "report_path": None,
+        "dry_run": False,
+        "seconds": 0.0,
+    }
+    return ImportReport(**fields | changes)  # type: ignore[arg-type]  # as the test gives them
+
+
+@pytest.fixture
+def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Give what is printed on both."""
+    found = io.StringIO()
+    for name in ("out", "err"):
+        monkeypatch.setattr(output, name, Console(file=found, width=80))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "rows"),
+        ({"resumed_after": 7}, "export.csv: gone on after row 7; the counts are of all rows"),
+        (
+            {"restarted_because": Start.FILE_CHANGED, "resumed_after": 0},
+            "imported from its beginning: the file is not the one whose import had stopped",
+        ),
+        ({"restarted_because": Start.OPTIONS_CHANGED}, "the options are not those of"),
+        ({"restarted_because": Start.REPORT_LOST}, "the report's rows up to where"),
+        (
+            {"finished_before": datetime(2026, 3, 2, 9, tzinfo=UTC)},
+            "imported to its end at 02.03.2026 12:00:00: nothing was published now",
+        ),
+        ({"reversals": 3}, "ONAY among them: each reverses an opt-out"),
+        ({"without_recipient": 2}, "opt-outs of a channel for which the row has no address"),
+        ({"repeated_headers": 1}, "lines with the header once more"),
+        ({"would_stop": "3 of 10 would", "dry_run": True}, "without --dry-run: 3 of 10 would"),
+    ],
+)
+def test_result_says_what_happened(
+    printed: io.StringIO, changes: dict[str, object], said: str
+) -> None:
+    """Beside the counts, and nothing else of the kind."""
+    print_result(a_report(**changes), OutputFormat.TABLE)
+    text = " ".join(printed.getvalue().replace("│", " ").split())
+    assert " ".join(said.split()) in text
+    assert ("export.csv" in text) == bool(
+        changes.keys() & {"resumed_after", "restarted_because", "finished_before"}
+    )

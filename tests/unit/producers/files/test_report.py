@@ -1,0 +1,168 @@
+"""The report of an import: it has the file's own cells, and is imported once it is corrected."""
+
+import csv
+import re
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importing.report import RowOutcome
+from izin.producers.files.importing.report_formats import ADDED
+from tests.support.builders import BRAND, EMAIL, PHONE
+from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.files.conftest import ImportOf
+
+HEADER = ("Kayıt No", "Alıcı", "Kanal", "Durum", "Kaynak", "Tarih", "Marka")
+NUMBER = "0555 000 00 01"
+DATE = "02.03.2026 12:00:00"
+FORMULAS = (
+    '=HYPERLINK("http://example.com")',
+    "+1+1",
+    "-1+1",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    " =1",
+    "\uff1d1",
+)
+EXECUTABLE = re.compile(r"\s*[=+\-@\uff1d]|[\t\r\n]")
+
+
+def a_row(ref: str, recipient: str, status: str = "ONAY", date: str = DATE) -> tuple[str, ...]:
+    return ref, recipient, "SMS", status, "HS_WEB", date, str(BRAND)
+
+
+ROWS = (
+    a_row("A-1", NUMBER),
+    a_row("A-2", "12"),
+    a_row("A-3", "12", "RET"),
+    a_row("A-4", NUMBER, "?"),
+    a_row("A-5", NUMBER, "RET", "geçen hafta"),
+)
+ORDER = ["A-3", "A-4", "A-2", "A-5"]
+"""As the report has them: the opt-out that was refused first."""
+
+
+def write(path: Path, rows: Sequence[Sequence[str]]) -> Path:
+    """Write a table in the format that the name says."""
+    if path.suffix == ".xlsx":
+        book = openpyxl.Workbook()
+        for row in rows:
+            book.active.append(list(row))
+        for cell in chain(*book.active.iter_rows()):
+            cell.data_type = "s"
+        book.save(path)
+    else:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, delimiter=";").writerows(rows)
+    return path
+
+
+def read(report: ImportReport) -> list[list[str]]:
+    """Return header and rows of a report."""
+    path = report.report_path
+    assert path is not None
+    if path.suffix == ".xlsx":
+        rows = openpyxl.load_workbook(path).active.iter_rows(values_only=True)
+        return [["" if one is None else one for one in row] for row in rows]
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.reader(stream, delimiter=";"))
+
+
+@pytest.fixture(params=["csv", "xlsx"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return tmp_path / f"export.{request.param}"
+
+
+def test_report_has_the_cells_of_the_file_and_its_format(path: Path, import_of: ImportOf):
+    """And behind them where the row is, what is wrong in two languages, and what became of it."""
+    report = import_of(write(path, [HEADER, *ROWS]))
+    assert report.report_path == path.with_name(f"{path.name}.report{path.suffix}")
+    header, *rows = read(report)
+    assert header == [*HEADER, *ADDED]
+    assert [row[0] for row in rows] == ORDER
+    own = {row[0]: row for row in ROWS}
+    assert [tuple(row[: len(HEADER)]) for row in rows] == [own[one] for one in ORDER]
+    added = [dict(zip(ADDED, row[len(HEADER) :], strict=True)) for row in rows]
+    assert [one["izin: satır/row"] for one in added] == ["4", "5", "3", "6"]
+    assert [one["izin: sütun/column"] for one in added] == ["Alıcı", "Durum", "Alıcı", "Tarih"]
+    assert [one["izin: kod/code"] for one in added] == ["H121", "H115", "H121", "H158"]
+    assert all(one["izin: neden"] and one["izin: reason"] for one in added)
+    assert [one["izin: sonuç/outcome"] for one in added] == [
+        RowOutcome.OPT_OUT_NOT_IMPORTED,
+        RowOutcome.UNCLEAR_NOT_IMPORTED,
+        RowOutcome.NOT_IMPORTED,
+        RowOutcome.PUBLISHED,
+    ]
+
+
+def test_corrected_report_is_imported(path: Path, import_of: ImportOf, fake: FakePublisher):
+    """As it is: the columns that it has added are left out, and not added again."""
+    header, *rows = read(import_of(write(path, [HEADER, *ROWS])))
+    fake.events.clear()
+    for row in rows[:-1]:
+        row[1:6] = [NUMBER, "SMS", "RET", "HS_WEB", DATE]
+    corrected = path.with_name(f"corrected{path.suffix}")
+    report = import_of(write(corrected, [header, *rows]))
+    assert (report.published, report.refused, report.not_registrable) == (4, 0, 1)
+    assert [one.origin_ref for one in fake.events] == ORDER
+    again, (last,) = read(report)[0], read(report)[1:]
+    assert again == header
+    assert last[0] == "A-5"
+    assert last[len(HEADER)] == "5"
+
+
+def test_no_cell_of_a_report_is_a_formula(path: Path, import_of: ImportOf):
+    """However it begins, also in the header; what is read of it again is what it was."""
+    rows = [a_row(one, "12") for one in FORMULAS]
+    report = import_of(
+        write(path, [("=Kayıt", *HEADER[1:]), *rows]),
+        columns=ColumnChoices(mapped={"=Kayıt": "ref"}),
+    )
+    table = read(report)
+    assert not [cell for row in table for cell in row if EXECUTABLE.match(cell)]
+    repaired = [[*row[:1], NUMBER, *row[2:]] for row in table[1:]]
+    again = import_of(
+        write(path, [table[0], *repaired]), columns=ColumnChoices(mapped={"=Kayıt": "ref"})
+    )
+    assert (again.published, again.refused) == (len(FORMULAS), 0)
+
+
+@pytest.mark.parametrize("recipient", [f"+{PHONE[1:]}", "'05550000001", '="05550000001"'])
+def test_recipient_of_a_report_is_read_as_it_was(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, recipient: str
+):
+    """The apostrophe that protects a cell is no part of it."""
+    path = write(tmp_path / "export.csv", [HEADER, a_row("A-1", recipient, "?")])
+    header, row = read(import_of(path))
+    row[3] = "RET"
+    import_of(write(tmp_path / "report.csv", [header, row]))
+    assert [one.recipient for one in fake.events] == [PHONE]
+
+
+def test_row_that_cannot_be_separated_is_whole_in_its_first_cell(
+    tmp_path: Path, import_of: ImportOf
+):
+    """The other cells of it are empty, so that what is added stands in its columns."""
+    path = tmp_path / "export.csv"
+    path.write_text(
+        "\n".join((";".join(HEADER), "A-1;12", ";".join(a_row("A-2", NUMBER)))), "utf-8"
+    )
+    _, row = read(import_of(path))
+    assert row[: len(HEADER)] == ["A-1;12", *[""] * (len(HEADER) - 1)]
+    assert row[len(HEADER)] == "2"
+
+
+def test_report_may_be_read_by_whoever_may_read_the_file(tmp_path: Path, import_of: ImportOf):
+    """It quotes it."""
+    path = write(tmp_path / "export.csv", [HEADER, a_row("A-1", EMAIL)])
+    path.chmod(0o640)
+    report = import_of(path).report_path
+    assert report is not None
+    assert report.stat().st_mode & 0o777 == 0o640
