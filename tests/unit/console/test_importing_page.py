@@ -1,0 +1,82 @@
+"""docs/importing.md says what the command does: its example is imported, its tables are checked."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from izin.console.imports.result import print_result
+from izin.console.terminal import output
+from izin.console.terminal.output import ExitCode, OutputFormat
+from izin.producers.files.importer import Import, import_file
+from izin.producers.files.importing.journal import CHECKPOINT_ROWS
+from izin.producers.files.importing.report_formats import ADDED
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.settings import ImportSettings
+from tests.support.acts import commands
+from tests.unit.producers.fakes import FakePublisher
+
+PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
+EVERYWHERE = {"--output", "--help"}
+
+
+def first_cells(heading: str) -> list[str]:
+    """Return the first cell of each row of the table below a heading of the page."""
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?:^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [line.split("|")[1].strip(" `") for line in lines]
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+def test_example_of_the_page_gives_its_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a terminal of 80 columns; the report has what the page says of it."""
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    monkeypatch.setattr(output, "out", Console(file=printed, width=80))
+    path = Path("export.csv")
+    path.write_text(block("csv"), "utf-8")
+    brands = BrandDirectory(
+        [RegisteredBrand(brand_code=100001, iys_code=1, customer_id="acme", name="Example")]
+    )
+    clock: Callable[[], datetime] = lambda: NOW  # noqa: E731  # stands still
+    done = import_file(path, FakePublisher(clock), brands, clock=clock, how=Import())
+    print_result(done, OutputFormat.TABLE)
+    seconds = re.compile(r"│ seconds .*")
+    assert seconds.sub("", printed.getvalue()) == seconds.sub("", block("text"))
+    assert done.report_path is not None
+    with done.report_path.open(encoding="utf-8-sig", newline="") as stream:
+        header, *rows = csv.reader(stream, delimiter=";")
+    assert header == [*block("csv").splitlines()[0].split(";"), *ADDED]
+    assert [row[0] for row in rows] == ["A-3", "A-2"]
+
+
+def test_page_has_every_option_of_the_command() -> None:
+    """And no other."""
+    params = dict(commands())["import"].params
+    names = {name for one in params for name in one.opts if name.startswith("--")}
+    assert {one.split()[0] for one in first_cells("Options")} == names - EVERYWHERE
+
+
+def test_page_has_the_columns_codes_and_limits_of_the_import() -> None:
+    """As the code has them."""
+    assert tuple(first_cells("The report")) == ADDED
+    codes = {int(one) for one in first_cells("Exit codes")}
+    assert codes == set(ExitCode) - {ExitCode.USAGE}
+    assert f"{CHECKPOINT_ROWS:,} rows" in PAGE
+    limits = ImportSettings()
+    assert f"The limit is {limits.reversals} (" in PAGE
+    assert f"or {limits.reversals_percent:.0f} % of" in PAGE
+    for field in ImportSettings.model_fields.values():
+        assert f"`{field.validation_alias}`" in PAGE
