@@ -129,14 +129,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         if journal.state.finished_at is not None:
             return one.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
-        judge = RowJudge(
-            directory=directory,
-            dates=how.dates,
-            origin=how.origin,
-            ids=FileIds(table.file.digest),
-            digest=table.file.digest,
-            received_at=journal.state.received_at.astimezone(UTC),
-        )
+        judge = _judge(journal, directory, how)
         standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
         guard = ReversalGuard(standing, how.reversals, judge)
         would_stop = one.check(guard, is_dry=how.dry_run)
@@ -265,6 +258,18 @@ class _Import:
                 position = row.position
                 self._progress(Progress(rows=rows, position=position, size=size, is_check=is_check))
         self._progress(Progress(rows=rows, position=size, size=size, is_check=is_check))
+
+
+def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
+    digest = journal.state.digest
+    return RowJudge(
+        directory=directory,
+        dates=how.dates,
+        origin=how.origin,
+        ids=FileIds(digest),
+        digest=digest,
+        received_at=journal.state.received_at.astimezone(UTC),
+    )
 
 
 def _identity(how: Import) -> dict[str, object]:
