@@ -9,7 +9,6 @@ from izin.consent.enums import TextEnum
 from izin.consent.may_send import Permission
 from izin.consent.next_action import Action, Registered
 from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
-from izin.sinks.record.messages import permission_by_law
 
 _FOR_THE_LAW = (
     *("key", "desired_status", "desired_rank", "latest_ret_at", "state", "updated_at"),
@@ -159,7 +158,7 @@ def _ledger_row(found: Mapping[str, Any]) -> LedgerRow:
         recipient=recipient,
         **{name: found[name] for name in _FOR_THE_LAW},
     )
-    return LedgerRow(**own, by_law=permission_by_law(row))
+    return LedgerRow(**own, by_law=row.permission_by_law)
 
 
 def _desired(found: Mapping[str, Any]) -> DesiredRecord:

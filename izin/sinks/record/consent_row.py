@@ -1,7 +1,7 @@
 """A row of the ledger: one key, what is desired, what is registered, and what is due to İYS.
 
 The fields are the columns of ``consents``, so that a row is read and written whole; the law's
-values (desired, registered) are views of them. Nothing is decided here.
+values (desired, registered, permission) are views of them. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import orjson
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
-from izin.consent.model import ConsentKey, OriginRank
+from izin.consent.may_send import CollectedConsent, Permission, may_send
+from izin.consent.model import ConsentKey, OriginRank, Status
 from izin.consent.next_action import Action, Desired, Registered, RegisteredState
 from izin.consent.transitions import CLOSED, State
 
@@ -34,6 +35,7 @@ _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
 _ACTIONS = {one.value: one for one in Action}
+_VOID = frozenset({State.EXPIRED, State.REFUSED})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,6 +185,25 @@ class ConsentRow:
         before it.
         """
         return self.desired_event_id == event_id and self.desired_status == status
+
+    @property
+    def permission_by_law(self) -> Permission:
+        """What may be sent by what the row says of the recipient and of İYS."""
+        return may_send(
+            recipient_type=RECIPIENT_TYPES[self.recipient_type],
+            desired=None if self.desired_status is None else STATUSES[self.desired_status],
+            latest_ret_at=self.latest_ret_at,
+            registered=self.registered_state,
+            verified=self.verified_at is not None,
+            collected=self._collected,
+        )
+
+    @property
+    def _collected(self) -> CollectedConsent:
+        """What became of the opt-in that one of our systems collected."""
+        if self.desired_status != Status.ONAY or not self.is_ours:
+            return CollectedConsent.NONE
+        return CollectedConsent.VOID if self.state in _VOID else CollectedConsent.PENDING
 
     @property
     def is_open(self) -> bool:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.consent.enums import RECIPIENT_TYPES, STATUSES
 from izin.consent.making import maker
-from izin.consent.may_send import CollectedConsent, Permission, may_send
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.transitions import CLOSED, SETTLED, WAITING, State
 from izin.iys.wire_format.json_reader import UnreadableItem
@@ -31,7 +29,6 @@ from izin.sinks.record.outcome import Outcome, outcome_of
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 _FINAL = frozenset({*SETTLED, *CLOSED})
-_VOID = frozenset({State.EXPIRED, State.REFUSED})
 _SUPERSEDABLE = frozenset({*WAITING, State.PARKED})
 
 
@@ -260,7 +257,7 @@ class TopicMessages:
 
 def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -> ConsentRow | None:
     """Return ``after`` with a new permission; None if neither answer nor reason changed."""
-    answer = permission_by_law(after)
+    answer = after.permission_by_law
     is_same = after.may_send == answer.may_send
     if before is not None and is_same and after.permission_reason == answer.reason:
         return None
@@ -271,28 +268,9 @@ def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -
     )
 
 
-def permission_by_law(row: ConsentRow) -> Permission:
-    """Return what a row permits by what it says of the recipient and of İYS."""
-    return may_send(
-        recipient_type=RECIPIENT_TYPES[row.recipient_type],
-        desired=None if row.desired_status is None else STATUSES[row.desired_status],
-        latest_ret_at=row.latest_ret_at,
-        registered=row.registered_state,
-        verified=row.verified_at is not None,
-        collected=_collected(row),
-    )
-
-
 def may_send_before(row: ConsentRow | None) -> bool | None:
     """Return the answer that was published last; None: there was none."""
     return None if row is None or row.permission_reason is None else row.may_send
-
-
-def _collected(row: ConsentRow) -> CollectedConsent:
-    """Return what became of the opt-in that one of our systems collected."""
-    if row.desired_status != Status.ONAY or not row.is_ours:
-        return CollectedConsent.NONE
-    return CollectedConsent.VOID if row.state in _VOID else CollectedConsent.PENDING
 
 
 def _key_fields(key: ConsentKey) -> dict[str, object]:
