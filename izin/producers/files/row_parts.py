@@ -39,9 +39,10 @@ class RowPart(NamedTuple):
     @property
     def lacks_recipient(self) -> bool:
         """Whether the row has no address for the channel of this part: it concerns nobody."""
-        return bool(self.name) and not any(
-            self.values.get(one) for one in (Field.RECIPIENT, CHANNEL_RECIPIENTS[self.name])
-        )
+        if not self.name or self.values.get(CHANNEL_RECIPIENTS[self.name]):
+            return False
+        shared = self.values.get(Field.RECIPIENT, "")
+        return not shared or ("@" in shared) is not (self.name == Channel.EPOSTA)
 
 
 class ChannelColumns(NamedTuple):
