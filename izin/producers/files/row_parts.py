@@ -93,16 +93,16 @@ class Columns:
 
         It is one; with a column a channel, one for each channel of which the row says something.
         """
-        values = {name: cell_text(row[place]) for name, place in self.places}
-        for name in _NUMBERS & values.keys():
-            values[name] = whole_number(values[name])
+        values = dict(self.given)
+        for name, place in self.places:
+            text = cell_text(row[place])
+            values[name] = whole_number(text) if name in _NUMBERS else text
         if self.words:
             _translate(values, self.words)
-        common = {**self.given, **values}
         if not self.channels:
-            return (RowPart("", common),)
+            return (RowPart("", values),)
         return [
-            RowPart(one.channel, {**common, **own})
+            RowPart(one.channel, {**values, **own})
             for one in self.channels
             if (own := one.values(row, self.words))
         ]

@@ -193,13 +193,12 @@ def _text(name: Field, value: str, faults: list[Violation]) -> str:
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
     by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
-    given = [
-        found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
-    ]
-    if len(set(given)) > 1:
+    given = found.get(Field.RECIPIENT, "")
+    other = "" if by_channel is None else found.get(by_channel, "")
+    if given and other and given != other:
         faults.append(violation("recipient", "IZIN-TWO-RECIPIENTS", other=by_channel))
         return ""
-    return given[0] if given else ""
+    return given or other
 
 
 def _date(

@@ -1,9 +1,17 @@
 """Columns and words: what is known, what the caller says, and what is refused."""
 
+import re
+
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError, resolve
+from izin.producers.files.columns import (
+    ColumnChoiceError,
+    ColumnChoices,
+    ColumnsError,
+    column_meanings,
+    resolve,
+)
 from izin.producers.files.value_words import ValueChoiceError, words_of
 from izin.producers.mapping.field_names import Field
 
@@ -48,6 +56,16 @@ def test_map_takes_every_name_that_messages_offer(name: str):
     assert columns.places[0][0] in {Field.RECIPIENT, Field.PHONE}
     given = ColumnChoices(ignored=["puan"], given={name: "0555 000 00 01"})
     assert next(iter(resolve(OTHER.split(";"), given).given)) is columns.places[0][0]
+
+
+def test_names_that_messages_offer_are_known():
+    """Each of them, Turkish or English."""
+    with pytest.raises(ColumnsError) as caught:
+        resolve(["PUAN"], ColumnChoices())
+    offered = str(caught.value).partition("known names: ")[2].partition(";")[0]
+    names = re.split(r", or with a column a channel |, |/", offered)
+    assert len(names) == 25
+    assert all(column_meanings([one], ColumnChoices())[0].held for one in names)
 
 
 def test_map_takes_the_columns_of_a_channel():
