@@ -36,7 +36,7 @@ _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
 _MAX_HEADER_LINES, _MAX_HEADER = 10, 10_000
 """How many lines and characters a header with line breaks in its names may have."""
-SEPARATOR_LINE = re.compile(r'"?sep=(.)?"?[;,\t]*\n?', re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n\0])?"?[;,\t]*\n?', re.IGNORECASE)
 """Excel's own line before the header."""
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
 _TOO_LONG = f"the line is longer than {MAX_LINE} characters"

@@ -21,6 +21,12 @@ from izin.producers.mapping.field_values import RECIPIENTS
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
 
 
+def _cell(name: Field, cell: str) -> str:
+    """Return the text that a cell with the field ``name`` shows."""
+    text = cell_text(cell)
+    return whole_number(text) if name in _NUMBERS else text
+
+
 def _translate(values: dict[Field, str], words: Words) -> None:
     """Replace each of ``values`` that is one of ``words`` by its meaning."""
     for name in words.keys() & values.keys():
@@ -57,7 +63,7 @@ class ChannelColumns(NamedTuple):
 
         A date alone, also in place of the status, is that of a consent.
         """
-        cells = {held: cell_text(row[place]) for held, place in self.places.items()}
+        cells = {held: _cell(held, row[place]) for held, place in self.places.items()}
         _translate(cells, words)
         own = {held: text for held, text in cells.items() if text}
         status = own.get(Field.STATUS)
@@ -68,8 +74,6 @@ class ChannelColumns(NamedTuple):
                 own[Field.STATUS] = Status.ONAY
         elif is_date_like(status) and Field.CONSENT_DATE not in own:
             own |= {Field.STATUS: Status.ONAY, Field.CONSENT_DATE: status}
-        else:
-            own[Field.STATUS] = whole_number(status)
         own[Field.TYPE] = self.channel
         return own
 
@@ -95,8 +99,7 @@ class Columns:
         """
         values = dict(self.given)
         for name, place in self.places:
-            text = cell_text(row[place])
-            values[name] = whole_number(text) if name in _NUMBERS else text
+            values[name] = _cell(name, row[place])
         if self.words:
             _translate(values, self.words)
         if not self.channels:

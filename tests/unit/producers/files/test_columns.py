@@ -104,9 +104,10 @@ def test_words_are_read_in_their_fields_alone():
     for cell in ("pasif", "", "-"):
         (part,) = columns.parts(("5", cell, "", "Pasif", "sms", "1"))
         assert (part.values[Field.STATUS], part.values[Field.SOURCE]) == ("RET", "HS_WEB")
-    wide = ColumnChoices(values=values, given={"marka": "1"})
-    (part,) = resolve(["Cep", "SMS"], wide).parts(("0555", "Pasif"))
-    assert part.values[Field.STATUS] == "RET"
+    wide = ColumnChoices(values=values | {"1": "ONAY"}, given={"marka": "1"})
+    for cell, status in (("Pasif", "RET"), ("", "RET"), ("1,0", "ONAY")):
+        (part,) = resolve(["Cep", "SMS"], wide).parts(("0555", cell))
+        assert part.values[Field.STATUS] == status
 
 
 @pytest.mark.parametrize(
