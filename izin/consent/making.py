@@ -49,7 +49,7 @@ def changer(cls: type[T]) -> Callable[[T, Mapping[str, Any]], T]:
         TypeError: ``cls`` is not a dataclass with slots.
     """
     make = maker(cls)
-    changed = ", ".join(f"{one.name}=get({one.name!r}, value.{one.name})" for one in fields(cls))  # type: ignore[arg-type]
+    changed = ", ".join(f"{one}=get({one!r}, value.{one})" for one in vars(cls)["__slots__"])
     made: dict[str, Callable[[T, Mapping[str, Any]], T]] = {}
     exec(  # noqa: S102  # built from field names only, as dataclasses do
         f"def change(value, changes):\n    get = changes.get\n    return make({changed})\n",

@@ -8,6 +8,7 @@ HEAVY = frozenset(
     {
         *("aiohttp", "aiokafka", "cramjam", "faust", "mode", "multipart", "openpyxl", "orjson"),
         *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
+        "python_calamine",
         *(
             "pydantic_settings",
             "rfc3161_client",

@@ -31,6 +31,8 @@ _LONGEST_NOTHING: Final = 4
 
 def cell_text(cell: str) -> str:
     """Return the text that ``cell`` shows; "" for a placeholder."""
+    if len(cell) > _LONGEST_NOTHING and cell.isalnum():
+        return cell  # letters and digits are neither notation nor blanks
     text = notation_text(cell)
     return "" if len(text) <= _LONGEST_NOTHING and text.upper() in _NOTHING else text
 

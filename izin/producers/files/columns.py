@@ -24,7 +24,7 @@ from izin.runtime.observe import mask_text
 _KNOWN_NAMES = (
     "ALICI/recipient, TELEFON/phone, E-POSTA/email, İZİN TÜRÜ/type, İZİN DURUMU/status, "
     "İZİN KAYNAĞI/source, İZİN TARİHİ/consentDate, ALICI TİPİ/recipientType, MARKA/brandCode, "
-    "REFERANS/ref, BAYİ/retailerCode"
+    "REFERANS/ref, BAYİ/retailerCode, or with a column a channel SMS İZNİ, ARAMA İZNİ, E-POSTA İZNİ"
 )
 _REGISTERED = frozenset(map(fold, ("creationDate", "kayıt tarihi", "oluşturulma tarihi")))
 _NO_HEADER = "one is a recipient: give the file a first row that names its columns"

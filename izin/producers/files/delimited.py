@@ -19,7 +19,13 @@ from pathlib import Path
 
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
-from izin.producers.files.header_search import MOST_TITLES, Header, Score, best_header
+from izin.producers.files.header_search import (
+    MOST_TITLES,
+    Header,
+    Score,
+    best_header,
+    without_empty_end,
+)
 from izin.producers.files.text_encoding import EncodingDetector, what_else
 from izin.producers.files.text_lines import MAX_LINE, TextLines, is_cut
 
@@ -30,7 +36,7 @@ _MAX_RECORD_LINES = 50
 """How many lines a quoted field may span."""
 _MAX_HEADER_LINES, _MAX_HEADER = 10, 10_000
 """How many lines and characters a header with line breaks in its names may have."""
-SEPARATOR_LINE = re.compile(r'"?sep=(.)?"?[;,\t]*\n?', re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n\0])?"?[;,\t]*\n?', re.IGNORECASE)
 """Excel's own line before the header."""
 _UNCLOSED = "a quotation mark is never closed, or text follows it"
 _TOO_LONG = f"the line is longer than {MAX_LINE} characters"
@@ -157,7 +163,8 @@ def _candidate(lines: list[str], number: int, delimiter: str) -> Header:
         fields = _split(text, delimiter)
     if fields is None:
         fields, last = (lines[number - 1].rstrip("\n"),), number
-    return Header(line=number, last_line=last, fields=fields, delimiter=delimiter)
+    names = without_empty_end(fields)
+    return Header(line=number, last_line=last, fields=names, delimiter=delimiter)
 
 
 def rows(file: TextFile, head: Header) -> Generator[FileRow, None, None]:

@@ -43,5 +43,12 @@ def best_header(candidates: Iterable[Header], score: Score) -> Header | None:
     return max(found, key=lambda one: one[:-1])[-1] if found else None
 
 
+def without_empty_end(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """Return ``fields`` without empty ones at the end, which spreadsheets append."""
+    while fields and not fields[-1].strip():
+        fields = fields[:-1]
+    return fields
+
+
 def _has_data(cells: Sequence[str]) -> bool:
     return any(_DATA.search(one) for one in cells)

@@ -29,7 +29,7 @@ from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.observe import mask
+from izin.runtime.observe import mask, mask_text
 
 EXAMINED, SHOWN = 1000, 10
 """How many rows are read, and how many of them are shown."""
@@ -94,7 +94,7 @@ def preview_file(
         SourceError: the file as a whole cannot be used, or a choice names nothing.
     """
     table = open_table(path, columns)
-    meanings = column_meanings(table.headers, columns)
+    meanings = tuple(map(_masked, column_meanings(table.headers, columns)))
     try:
         known = resolve(table.headers, columns)
     except ColumnsError as error:
@@ -103,6 +103,11 @@ def preview_file(
         rows = [one for one in islice(first, EXAMINED) if not known.is_header(one.fields)]
     found = [list(_previewed(one, known, directory, dates, now)) for one in rows]
     return _preview(table, meanings, found, found[:SHOWN])
+
+
+def _masked(column: ColumnMeaning) -> ColumnMeaning:
+    """Return ``column`` without the recipient that is its name where a file has no header."""
+    return column._replace(name=mask_text(column.name))
 
 
 def _preview(

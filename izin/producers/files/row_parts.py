@@ -21,6 +21,12 @@ from izin.producers.mapping.field_values import RECIPIENTS
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
 
 
+def _cell(name: Field, cell: str) -> str:
+    """Return the text that a cell with the field ``name`` shows."""
+    text = cell_text(cell)
+    return whole_number(text) if name in _NUMBERS else text
+
+
 def _translate(values: dict[Field, str], words: Words) -> None:
     """Replace each of ``values`` that is one of ``words`` by its meaning."""
     for name in words.keys() & values.keys():
@@ -39,9 +45,10 @@ class RowPart(NamedTuple):
     @property
     def lacks_recipient(self) -> bool:
         """Whether the row has no address for the channel of this part: it concerns nobody."""
-        return bool(self.name) and not any(
-            self.values.get(one) for one in (Field.RECIPIENT, CHANNEL_RECIPIENTS[self.name])
-        )
+        if not self.name or self.values.get(CHANNEL_RECIPIENTS[self.name]):
+            return False
+        shared = self.values.get(Field.RECIPIENT, "")
+        return not shared or ("@" in shared) is not (self.name == Channel.EPOSTA)
 
 
 class ChannelColumns(NamedTuple):
@@ -56,7 +63,7 @@ class ChannelColumns(NamedTuple):
 
         A date alone, also in place of the status, is that of a consent.
         """
-        cells = {held: cell_text(row[place]) for held, place in self.places.items()}
+        cells = {held: _cell(held, row[place]) for held, place in self.places.items()}
         _translate(cells, words)
         own = {held: text for held, text in cells.items() if text}
         status = own.get(Field.STATUS)
@@ -67,8 +74,6 @@ class ChannelColumns(NamedTuple):
                 own[Field.STATUS] = Status.ONAY
         elif is_date_like(status) and Field.CONSENT_DATE not in own:
             own |= {Field.STATUS: Status.ONAY, Field.CONSENT_DATE: status}
-        else:
-            own[Field.STATUS] = whole_number(status)
         own[Field.TYPE] = self.channel
         return own
 
@@ -92,16 +97,15 @@ class Columns:
 
         It is one; with a column a channel, one for each channel of which the row says something.
         """
-        values = {name: cell_text(row[place]) for name, place in self.places}
-        for name in _NUMBERS & values.keys():
-            values[name] = whole_number(values[name])
+        values = dict(self.given)
+        for name, place in self.places:
+            values[name] = _cell(name, row[place])
         if self.words:
             _translate(values, self.words)
-        common = {**self.given, **values}
         if not self.channels:
-            return (RowPart("", common),)
+            return (RowPart("", values),)
         return [
-            RowPart(one.channel, {**common, **own})
+            RowPart(one.channel, {**values, **own})
             for one in self.channels
             if (own := one.values(row, self.words))
         ]

@@ -21,7 +21,7 @@ from openpyxl.cell import WriteOnlyCell
 
 from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
-from izin.producers.files.header_search import MOST_TITLES, Header, best_header
+from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")
@@ -146,9 +146,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
 
 def _candidates(rows: Batch) -> Iterator[Header]:
     for number, values in enumerate(rows[:MOST_TITLES], 1):
-        fields = tuple(map(_text, values))
-        while fields and not fields[-1]:
-            fields = fields[:-1]
+        fields = without_empty_end(tuple(map(_text, values)))
         yield Header(line=number, last_line=number, fields=fields, delimiter="")
 
 
@@ -171,19 +169,17 @@ def _values(path: Path) -> Iterator[Any]:
     ) as process:
         assert process.stdout is not None  # noqa: S101  # a pipe was asked for
         try:
-            while isinstance(batch := pickle.load(process.stdout), list | tuple):  # noqa: S301  # from our own process
-                yield batch
+            while (value := pickle.load(process.stdout)) is not None:  # noqa: S301  # from our own process
+                if isinstance(value, str):
+                    what = f"no Excel workbook, or damaged ({value})"
+                    raise UnusableFileError(path, f"{what}; save the table again, as .xlsx or CSV")
+                yield value
+        except (EOFError, pickle.UnpicklingError):
             raise UnusableFileError(
                 path,
-                f"no Excel workbook, or damaged ({batch}); save the table again, as .xlsx or CSV",
-            )
-        except (EOFError, pickle.UnpicklingError):
-            if process.wait():
-                raise UnusableFileError(
-                    path,
-                    f"it takes over {_MOST_MEMORY // 2**20} MB of memory, or is damaged; save the "
-                    "table as CSV (UTF-8)",
-                ) from None
+                f"it takes over {_MOST_MEMORY // 2**20} MB of memory, or is damaged; save the "
+                "table as CSV (UTF-8)",
+            ) from None
         finally:
             process.kill()
 

@@ -2,7 +2,7 @@
 
 The library allocates whatever a workbook claims to need, and where it cannot, the process ends. So
 this one has a limit, and nothing else to lose. It writes pickled values: what the workbook is, then
-lists of rows; or why it cannot be read.
+lists of rows, then None; or why it cannot be read.
 """
 
 import pickle
@@ -18,9 +18,14 @@ _CPU_SECONDS = 300
 
 def main(path: str, memory: int, out: BinaryIO) -> None:
     """Write to ``out`` what stands in the first sheet of the workbook at ``path``."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, limit in (
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_CPU, _CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, most = resource.getrlimit(what)
+        allowed = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(what, (allowed, allowed))
     try:
         for value in _values(path):
             pickle.dump(value, out, pickle.HIGHEST_PROTOCOL)
@@ -59,6 +64,7 @@ def _values(path: str) -> Iterator[Any]:
                 yield batch
                 batch = []
         yield batch
+        yield None
 
 
 def _value(cell: object) -> object:

@@ -123,7 +123,6 @@ _EXCEL_DAY_ZERO = {
 }
 
 
-@lru_cache(maxsize=4096)
 def read_date(text: str, rules: DateRules) -> datetime:
     """Return the instant that ``text`` means, in UTC.
 
@@ -131,8 +130,11 @@ def read_date(text: str, rules: DateRules) -> datetime:
         UnreadableDateError: it means none, or could mean several.
     """
     text = text.strip()
-    if common := _common(text):
-        return common
+    return _common(text) or _uncommon(text, rules)
+
+
+@lru_cache(maxsize=4096)
+def _uncommon(text: str, rules: DateRules) -> datetime:
     if found := _YEAR_FIRST.fullmatch(text):
         return _instant(found, found["month"], found["day"], rules, found["offset"])
     if found := _DAY_FIRST.fullmatch(text):

@@ -13,6 +13,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple
 
+from izin.consent.enums import CHANNELS
+from izin.consent.fields import read_recipient
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Status
 from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
@@ -115,13 +117,18 @@ class MappedRecord:
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
             date = origin.received_at if origin.is_live and not unread else None
         texts = self.texts
+        recipient = self.recipient
+        if self.type in CHANNELS:
+            # In the form of keys, so that admission need not make another event for it.
+            canonical = read_recipient(recipient, CHANNELS[self.type])
+            recipient = canonical if isinstance(canonical, str) else recipient
         return _event(
             event_id=origin.event_id,
             customer_id=customer_id,
             brand_code=brand_code,
             type=self.type,
             recipient_type=self.recipient_type,
-            recipient=self.recipient,
+            recipient=recipient,
             recipient_raw=cut(clean(self.recipient)),
             status=self.status,
             source=self.source,
@@ -150,7 +157,12 @@ _mapped = maker(MappedRecord)
 def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
     """Return ``values`` as a record; an empty field is the same as an absent one."""
     faults: list[Violation] = []
-    found = {name: text for name, value in values.items() if (text := _text(name, value, faults))}
+    found = dict[Field, str]()
+    for name, value in values.items():
+        # As nearly all are: nothing to clean, and surely not too long.
+        is_simple = len(value) <= _SHORT and value.isascii() and "\0" not in value
+        if text := value.strip() if is_simple else _text(name, value, faults):
+            found[name] = text
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
     if status == Status.RET:  # An opt-in is not refused for it.
@@ -185,21 +197,18 @@ def validate(
 
 def _text(name: Field, value: str, faults: list[Violation]) -> str:
     """Return the text of a field, clean and bounded; a recipient is for the law to clean."""
-    if len(value) <= _SHORT and value.isascii() and "\0" not in value:
-        return value.strip()  # as nearly all are
     text = bounded(name, clean(value).strip(), faults)
     return value.strip() if name in RECIPIENTS else text
 
 
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
     by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
-    given = [
-        found[one] for one in (Field.RECIPIENT, by_channel) if one is not None and one in found
-    ]
-    if len(set(given)) > 1:
+    given = found.get(Field.RECIPIENT, "")
+    other = "" if by_channel is None else found.get(by_channel, "")
+    if given and other and given != other:
         faults.append(violation("recipient", "IZIN-TWO-RECIPIENTS", other=by_channel))
         return ""
-    return given[0] if given else ""
+    return given or other
 
 
 def _date(

@@ -31,8 +31,26 @@ def long_bytes(number: int) -> bytes:
     return first + _BYTES[left]
 
 
+_SHORT: Final = 64
+_LENGTHS: Final = [_BYTES[2 * length] for length in range(_SHORT)]
+"""Of a short text: its length, as most have it."""
+_OPTIONAL_LENGTHS: Final = [b"\x02" + one for one in _LENGTHS]
+
+
 def _text(value: str) -> bytes:
-    return _raw(value.encode())
+    raw = value.encode()
+    length = len(raw)
+    return _LENGTHS[length] + raw if length < _SHORT else long_bytes(length) + raw
+
+
+def _optional_text(value: str | None) -> bytes:
+    if value is None:
+        return b"\x00"
+    raw = value.encode()
+    length = len(raw)
+    if length < _SHORT:
+        return _OPTIONAL_LENGTHS[length] + raw
+    return b"\x02" + long_bytes(length) + raw
 
 
 def _raw(value: bytes) -> bytes:
@@ -120,6 +138,8 @@ def writer_of(schema: Any) -> Write:  # noqa: ANN401  # any JSON
     match schema:
         case str() if schema in _PRIMITIVES:
             write = _PRIMITIVES[schema]
+        case ["null", "string"]:
+            write = _optional_text
         case ["null", some]:
             write = _or_null(writer_of(some))
         case {"type": "long", "logicalType": "timestamp-millis"}:

@@ -51,9 +51,10 @@ def report(verdict: FilesVerdict, *, seed: int, seconds: float) -> RunReport:
         f"{verdict.reader_megabytes:.0f} MB for a workbook"
     )
     return RunReport(
-        tables=[summary, kinds, *verdict.failures[:40]],
+        tables=[summary, kinds],
         data={"seed": seed, "seconds": round(seconds), **asdict(verdict)},
         figures={"files": verdict.violations},
+        failures=verdict.failures,
     )
 
 

@@ -31,7 +31,7 @@ class FilesVerdict:
     imported: int
     refused: int
     """As a whole, by an error that its source can act on."""
-    kinds: Counter[str] = field(default_factory=Counter)
+    kinds: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     """Other errors: number and kind of the file, and the error."""
     megabytes: float = 0.0
@@ -75,7 +75,7 @@ def run(
         files=files,
         imported=counts[True],
         refused=counts[False],
-        kinds=kinds,
+        kinds=dict(kinds),
         failures=failures,
         megabytes=_peak(resource.RUSAGE_SELF) - before,
         reader_megabytes=_peak(resource.RUSAGE_CHILDREN),

@@ -71,6 +71,15 @@ def test_fast_writer_and_reader_match_fastavro(record: str, data: st.DataObject)
     assert schemaless_reader(BytesIO(body), contract.parsed, None) == value
 
 
+@pytest.mark.parametrize("schema", ["string", ["null", "string"]])
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 8191, 8192])
+def test_text_of_any_length_is_written_as_by_fastavro(schema: Schema, length: int) -> None:
+    """Its length takes one, two or three bytes."""
+    out = BytesIO()
+    schemaless_writer(out, schema, "x" * length)
+    assert writer_of(schema)("x" * length) == out.getvalue()
+
+
 def test_fast_event_reader_returns_the_written_event() -> None:
     """The order stage reads events without a dictionary between."""
     for event in (an_admitted_event().event, an_iys_event(retailer_access=(11111111, 22222222))):

@@ -119,6 +119,15 @@ def test_opt_out_of_a_channel_without_address_concerns_nobody(run: Importer, fak
     assert len(fake.events) == 3
 
 
+def test_shared_recipient_is_for_the_channels_that_it_fits(run: Importer, fake: FakePublisher):
+    """An opt-out of another channel concerns nobody; a consent there is an error."""
+    header = "Alıcı;SMS İzni;E-Posta İzni;İzin Tarihi;Kaynak"
+    rows = [f"0555 000 00 01;0;0;{DATE};HS_WEB", f"{EMAIL};1;1;{DATE};HS_WEB"]
+    report = run(header, *rows, choices=ColumnChoices(given={"marka": str(BRAND)}))
+    assert published(fake) == [("MESAJ", PHONE, "RET"), ("EPOSTA", EMAIL, "ONAY")]
+    assert (report.without_recipient, report.reasons) == (1, {"H464": 1})
+
+
 def test_report_names_the_columns_of_the_channels(run: Importer):
     """The row once, as it stands, with all that is wrong in it."""
     row = f"C-1;0555;{EMAIL};evet;belki;1;{DATE};HS_WEB"
@@ -150,3 +159,19 @@ def test_header_in_between_is_no_row(run: Importer, fake: FakePublisher):
     report = run(HEADER, row, HEADER, row)
     assert (report.rows, report.repeated_headers, report.refused) == (2, 1, 0)
     assert [one.row for one in fake.events] == [2, 4]
+
+
+@pytest.mark.parametrize("headers", ["Telefon", "Telefon;;", "Alıcı"])
+def test_list_without_dates_is_of_opt_outs_alone(run: Importer, fake: FakePublisher, headers: str):
+    """Each counts from the import; a consent needs its instant."""
+    given = {"marka": str(BRAND), "kanal": "sms", "kaynak": "HS_EORTAM"}
+    report = run(
+        *(headers, "0555 000 00 01", "", "0555 000 00 02;"),
+        choices=ColumnChoices(given=given | {"durum": "Hayır"}),
+    )
+    assert (report.opt_outs, report.refused, report.not_registrable) == (2, 0, 0)
+    assert {(one.status, one.consent_date, one.date_basis) for one in fake.events} == {
+        ("RET", None, "received")
+    }
+    refused = run("Telefon", "0555 000 00 01", choices=ColumnChoices(given=given | {"durum": "1"}))
+    assert (refused.published, refused.reasons) == (0, {"H112": 1})

@@ -1,9 +1,17 @@
 """Columns and words: what is known, what the caller says, and what is refused."""
 
+import re
+
 import pytest
 
 from izin.consent.errors import SourceError
-from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError, resolve
+from izin.producers.files.columns import (
+    ColumnChoiceError,
+    ColumnChoices,
+    ColumnsError,
+    column_meanings,
+    resolve,
+)
 from izin.producers.files.value_words import ValueChoiceError, words_of
 from izin.producers.mapping.field_names import Field
 
@@ -50,6 +58,16 @@ def test_map_takes_every_name_that_messages_offer(name: str):
     assert next(iter(resolve(OTHER.split(";"), given).given)) is columns.places[0][0]
 
 
+def test_names_that_messages_offer_are_known():
+    """Each of them, Turkish or English."""
+    with pytest.raises(ColumnsError) as caught:
+        resolve(["PUAN"], ColumnChoices())
+    offered = str(caught.value).partition("known names: ")[2].partition(";")[0]
+    names = re.split(r", or with a column a channel |, |/", offered)
+    assert len(names) == 25
+    assert all(column_meanings([one], ColumnChoices())[0].held for one in names)
+
+
 def test_map_takes_the_columns_of_a_channel():
     """By their own names, or as channel and field."""
     for name in ("SMS İzni", "MESAJ.status"):
@@ -86,9 +104,10 @@ def test_words_are_read_in_their_fields_alone():
     for cell in ("pasif", "", "-"):
         (part,) = columns.parts(("5", cell, "", "Pasif", "sms", "1"))
         assert (part.values[Field.STATUS], part.values[Field.SOURCE]) == ("RET", "HS_WEB")
-    wide = ColumnChoices(values=values, given={"marka": "1"})
-    (part,) = resolve(["Cep", "SMS"], wide).parts(("0555", "Pasif"))
-    assert part.values[Field.STATUS] == "RET"
+    wide = ColumnChoices(values=values | {"1": "ONAY"}, given={"marka": "1"})
+    for cell, status in (("Pasif", "RET"), ("", "RET"), ("1,0", "ONAY")):
+        (part,) = resolve(["Cep", "SMS"], wide).parts(("0555", cell))
+        assert part.values[Field.STATUS] == status
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.results import publish
 from izin.producers.files import workbook
 from tests.chaos.files import campaign
 from tests.chaos.files.__main__ import report
@@ -32,7 +33,9 @@ def test_error_of_ours_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = campaign.run(tmp_path, files=2, seed=21)
     assert found.violations == 1
     assert found.failures[0].startswith("file 1 of seed 21, ")
-    assert report(found, seed=21, seconds=1).figures == {"files": 1}
+    results = tmp_path / "result.json"
+    assert publish(report(found, seed=21, seconds=1), bars=["files"], results=results) == 1
+    assert "RuntimeError: broken" in results.read_text()
 
 
 def test_memory_beyond_its_bound_is_a_violation():

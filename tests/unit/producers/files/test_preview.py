@@ -100,3 +100,11 @@ def test_preview_of_an_unknown_choice_is_an_error(preview: Previewer):
     """As the import would say."""
     with pytest.raises(ColumnChoiceError, match='"YOK"'):
         preview(HEADER, a_row(), ignored=["YOK"])
+
+
+def test_preview_of_a_file_without_a_header_shows_no_recipient(preview: Previewer):
+    """Its first row is none of names."""
+    found = preview("EPOSTA;HS_WEB;ada@example.com;ONAY")
+    assert "ada@" not in str(found)
+    assert found.problem is not None
+    assert "first row that names its columns" in found.problem

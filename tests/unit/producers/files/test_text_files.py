@@ -97,6 +97,13 @@ def test_delimiter_is_what_the_first_line_says(tmp_path: Path, separator: str):
     assert (table.delimiter, fields(list(table.rows()))) == ("^", [ROW])
 
 
+@pytest.mark.parametrize("separator", ["sep=", "sep=\0", 'sep=""', 'sep="""'])
+def test_line_that_names_no_delimiter_is_a_title(tmp_path: Path, separator: str):
+    """The names give it, as they would without the line."""
+    table = a_table(tmp_path, f"{separator}\n{lines(HEADER, ROW)}".encode())
+    assert (table.delimiter, table.header_line) == (";", 2)
+
+
 def test_titles_and_empty_lines_are_no_rows(tmp_path: Path):
     """The header is the line with the names; lines keep their numbers."""
     titles = ["İZİN LİSTESİ;;;", "Tarih: 02.03.2026;Hazırlayan: CRM", "", "   "]
