@@ -1,4 +1,6 @@
-"""Real servers for the whole suite: one of each per run, and a topic prefix and database per test.
+"""Real servers for the whole suite, and a topic prefix and database per test.
+
+The processes of a run (``pytest -n``) share a broker; each has a PostgreSQL of its own.
 
 KAFKA_BOOTSTRAP_SERVERS and DATABASE_URL in the environment name servers to use instead.
 """
@@ -22,12 +24,20 @@ from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck, settings
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
+from xdist.remote import Producer
+from xdist.workermanage import WorkerController
 
 from izin.local import ApicurioRegistry, Kafka, LocalError, create_database, drop_database
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.migrate import migrate
-from tests.support.databases import ForgetfulPostgres
+from tests.support.databases import ForgetfulPostgres, memory_folder
+from tests.support.distribution import (
+    ServerScheduling,
+    SharedBroker,
+    require_listed,
+    shared_broker,
+)
 from tests.support.secure.broker import SecureKafka
 from tests.support.secure.certificates import Authority
 
@@ -39,6 +49,7 @@ settings.register_profile("same", parent=_UNTIMED, derandomize=True)
 settings.load_profile("new")
 
 _OWN_FOLDER = pytest.StashKey[Path]()
+_BROKER = pytest.StashKey[SharedBroker]()
 _BLOCKED_SIGNALS = pytest.StashKey[set[int]]()
 _FOLDERS = "izin-tests-"
 _SERVERS = ("broker", "database", "e2e")
@@ -59,6 +70,27 @@ def pytest_configure(config: pytest.Config) -> None:
                     shutil.rmtree(old, ignore_errors=True)
         config.option.basetemp = tempfile.mkdtemp(prefix=_FOLDERS)
         config.stash[_OWN_FOLDER] = Path(config.option.basetemp)
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.stash[_BROKER] = SharedBroker()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the broker of all processes."""
+    broker = config.stash.get(_BROKER, None)
+    if broker is not None:
+        broker.stop()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: WorkerController) -> None:
+    """Let a process know where to ask for the broker of all."""
+    node.workerinput["broker"] = node.config.stash[_BROKER].address
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ServerScheduling:
+    """Have tests that share a server run in one process."""
+    return ServerScheduling(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -81,6 +113,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, item.stash[_BLOCKED_SIGNALS])
     assert blocked == item.stash[_BLOCKED_SIGNALS], f"signals are left blocked: {blocked}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Refuse a test that would start one more of a server that others have."""
+    require_listed(item.nodeid.partition("::")[0], getattr(item, "fixturenames", ()))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -119,16 +156,22 @@ def _time_limit(item: pytest.Item) -> float:
 def state_dir() -> Iterator[Path]:
     """Return the folder where this run's servers keep their data."""
     # Not pytest's own: that is private to the user, and PostgreSQL may run as another.
-    with tempfile.TemporaryDirectory(prefix="izin-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix="izin-", dir=memory_folder(), ignore_cleanup_errors=True
+    ) as folder:
         yield Path(folder)
 
 
 @pytest.fixture(scope="session")
-def kafka(state_dir: Path) -> Iterator[str]:
+def kafka(state_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """Yield the bootstrap servers of a real Kafka."""
     given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
     if given:
         yield given
+        return
+    shared = getattr(request.config, "workerinput", {}).get("broker")
+    if shared:
+        yield shared_broker(shared)
         return
     with Kafka(state_dir) as server:
         yield server.bootstrap_servers
@@ -136,8 +179,8 @@ def kafka(state_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def unprefixed_kafka(state_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Yield the bootstrap servers of a real Kafka whose topics need no prefix: no other program
-    uses it. Who makes topics deletes them.
+    """Yield the bootstrap servers of a real Kafka whose topics need no prefix: no other test that
+    runs at the same time has such topics. Who makes topics deletes them.
     """
     if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield request.getfixturevalue("kafka")

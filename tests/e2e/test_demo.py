@@ -34,11 +34,11 @@ def assert_complete(report: dict[str, Any]) -> None:
 
 
 def test_demo_ends_without_differences(tmp_path: Path) -> None:
-    """20,000 rows, signups and citizens are all explained, and no process is left running."""
-    code, report, messages = run_demo(tmp_path)
+    """8,000 rows, signups and citizens are all explained, and no process is left running."""
+    code, report, messages = run_demo(tmp_path, "--rows", "8000")
     assert code == 0, messages
     assert_complete(report)
-    assert report["rows_read"] == 20_000
+    assert report["rows_read"] == 8000
     assert report["signups"] == 200
     assert report["push"]["measured"] == 500
     assert report["dead_letters"] == 0

@@ -20,7 +20,7 @@ from izin.schemas.codec import Codec
 from tests.e2e.processes import izin, left_behind
 from tests.support.waiting import until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 PORTS = (
     "kafka",
@@ -232,36 +232,25 @@ def pid_of(up: int, mark: str) -> int:
     return found
 
 
-def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
+def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
     """The doctor finds nothing, consents reach İYS, also one that is posted with the stack's key,
     what was posted can be pulled at once, the gate follows it, keys are known as they are made and
     revoked, and a second run on the folder is refused.
 
-    Ctrl-C leaves no process behind and keeps what was stored; the next run, with --fresh, has
-    nothing.
+    Killed by their process ids, servers come back by themselves, and events go on to İYS. After
+    kill -9 of the command every process ends by itself, and the next run has everything, at İYS
+    too: brands, key and consents. Ctrl-C and SIGTERM leave no process behind and keep what was
+    stored; a run with --fresh has nothing.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
-        code, findings = asked(folder, "doctor", "--output", "json")
-        assert code == 0, findings
-        assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
-        publish(folder, "0555 000 00 01")
-        until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
-        await_registered(folder, "0 (555) 000 00 01")
-        await_registered(folder, "0555 000 00 02")
-        token = post(folder, "0555 000 00 02", "RET").json()["token"]
-        (opt_out,) = pulled(folder, "opt-outs", token)
-        assert opt_out["recipient"] == "+905550000002"
-        permission = [
-            one
-            for one in pulled(folder, "permissions", token)
-            if one["recipient"] == opt_out["recipient"]
-        ][-1]
-        assert (permission["may_send"], permission["desired"]) == (False, "RET")
-        assert gate_says(folder, "0555 000 00 02", at_least=token) == ("opted-out", None)
-        assert_gate_follows(folder, process.pid)
-        assert_key_follows_commands(folder)
-        assert_second_run_is_refused(folder)
+        assert_everything_works(folder, process.pid)
+        settings = (folder / "environment").read_text("utf-8")
+        assert_servers_come_back(folder, process)
+        assert_all_end_with_the_command(folder, process)
+    with a_stack(folder) as process:
+        assert (folder / "environment").read_text("utf-8") == settings
+        assert_everything_is_there(folder)
         process.send_signal(signal.SIGINT)
         assert process.wait(ENDED_WITHIN) == 0
     assert list(left_behind(tmp_path)) == []
@@ -270,12 +259,37 @@ def test_up_works_and_leaves_no_process(tmp_path: Path) -> None:
         assert in_ledger(folder, "05550000001") == ("ONAY", "accepted")
     with a_stack(folder, "--fresh") as process:
         assert asked(folder, "explain", "05550000001")[0] == 1
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(ENDED_WITHIN) == 0
         assert process.stderr is not None
         assert f"removing ledger, topics, logs and simulated İYS in {folder}" in (
             process.stderr.read()
         )
+    assert list(left_behind(tmp_path)) == []
+
+
+def assert_everything_works(folder: Path, up: int) -> None:
+    """Assert that the doctor finds nothing, and that consents reach İYS, feeds and gate."""
+    code, findings = asked(folder, "doctor", "--output", "json")
+    assert code == 0, findings
+    assert {one["state"] for one in json.loads(findings)} == {"ok", "skipped"}
+    publish(folder, "0555 000 00 01")
+    until(lambda: posted(folder, "0555 000 00 02") == 202, within=60)
+    await_registered(folder, "0 (555) 000 00 01")
+    await_registered(folder, "0555 000 00 02")
+    token = post(folder, "0555 000 00 02", "RET").json()["token"]
+    (opt_out,) = pulled(folder, "opt-outs", token)
+    assert opt_out["recipient"] == "+905550000002"
+    permission = [
+        one
+        for one in pulled(folder, "permissions", token)
+        if one["recipient"] == opt_out["recipient"]
+    ][-1]
+    assert (permission["may_send"], permission["desired"]) == (False, "RET")
+    assert gate_says(folder, "0555 000 00 02", at_least=token) == ("opted-out", None)
+    assert_gate_follows(folder, up)
+    assert_key_follows_commands(folder)
+    assert_second_run_is_refused(folder)
 
 
 def assert_gate_follows(folder: Path, up: int) -> None:
@@ -314,38 +328,31 @@ def assert_second_run_is_refused(folder: Path) -> None:
     assert asked(folder, "brands", "list")[0] == 0
 
 
-@pytest.mark.timeout(600)
-def test_up_survives_dead_servers_and_a_kill(tmp_path: Path) -> None:
-    """Killed by their process ids, servers come back by themselves, and events go on to İYS.
-
-    After kill -9 of the command every process ends by itself, and the next run has everything, at
-    İYS too: brands, key and consents.
-    """
-    folder = tmp_path / "state"
-    with a_stack(folder) as process:
-        publish(folder, "0555 000 00 01")
-        await_registered(folder, "05550000001")
-        settings = (folder / "environment").read_text("utf-8")
-        for number, mark in enumerate(("bin/postgres", "kafka.Kafka", "iys_simulator"), 2):
-            os.kill(pid_of(process.pid, mark), signal.SIGKILL)
-            recipient = f"0555 000 00 0{number}"
-            await_healthy(folder)
-            publish(folder, recipient)
-            await_registered(folder, recipient, within=120)
-        process.kill()
-        process.wait(ENDED_WITHIN)
-        assert process.stderr is not None
-        messages = process.stderr.read()
-        for name in ("PostgreSQL 18", "Kafka 4.2.2", "simulator"):
-            assert f"{name} ended with exit code -9; starting it again in 0.2 s" in messages
-        until(lambda: not list(left_behind(tmp_path)), within=60)
-    with a_stack(folder) as process:
-        assert (folder / "environment").read_text("utf-8") == settings
+def assert_servers_come_back(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Assert that a server that is killed is started again, and that events go on to İYS then."""
+    for number, mark in enumerate(("bin/postgres", "kafka.Kafka", "iys_simulator"), 5):
+        os.kill(pid_of(process.pid, mark), signal.SIGKILL)
+        recipient = f"0555 000 00 0{number}"
         await_healthy(folder)
-        assert asked(folder, "brands", "list")[0] == 0
-        assert all(is_registered(folder, f"0555 000 00 0{number}") for number in (1, 2, 3, 4))
-        until(lambda: posted(folder, "0555 000 00 05") == 202, within=60)
-        await_registered(folder, "0555 000 00 05", within=120)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(ENDED_WITHIN) == 0
-    assert list(left_behind(tmp_path)) == []
+        publish(folder, recipient)
+        await_registered(folder, recipient, within=120)
+
+
+def assert_all_end_with_the_command(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Assert that no process outlives the command that is killed, which said what it restarted."""
+    process.kill()
+    process.wait(ENDED_WITHIN)
+    assert process.stderr is not None
+    messages = process.stderr.read()
+    for name in ("PostgreSQL 18", "Kafka 4.2.2", "simulator"):
+        assert f"{name} ended with exit code -9; starting it again in 0.2 s" in messages
+    until(lambda: not list(left_behind(folder)), within=60)
+
+
+def assert_everything_is_there(folder: Path) -> None:
+    """Assert that a run has what the one before it had, and registers what is posted now."""
+    await_healthy(folder)
+    assert asked(folder, "brands", "list")[0] == 0
+    assert all(is_registered(folder, f"0555 000 00 0{number}") for number in (1, 5, 6, 7))
+    until(lambda: posted(folder, "0555 000 00 08") == 202, within=60)
+    await_registered(folder, "0555 000 00 08", within=120)

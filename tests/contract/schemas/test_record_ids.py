@@ -48,7 +48,8 @@ EVENTS = 900
 Written = Iterable[tuple[str, Headers]]
 
 
-def lanes() -> list[ConsumerRecord]:
+@cache
+def lanes() -> Sequence[ConsumerRecord]:
     """Return records of both lanes, the same offsets on each: few events, often repeated, some of
     them beyond the fast path and some unreadable.
     """

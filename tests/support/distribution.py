@@ -1,0 +1,109 @@
+"""What the processes of one run share (``pytest -n``): a broker, and who runs which tests.
+
+A server's start takes seconds of CPU. So the process that distributes the tests has the broker of
+all, and tests of another server run one after the other in one process.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from multiprocessing.connection import Client, Listener
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from izin.local import Kafka, LocalError
+from tests.support.databases import memory_folder
+
+_AT_ONCE = 16
+"""How many processes may ask at one instant."""
+_TOGETHER: Mapping[str, Sequence[str]] = {
+    "secure_kafka": (
+        "tests/e2e/test_secure_demo.py",
+        "tests/integration/console/test_secure_doctor.py",
+        "tests/integration/producers/test_secure_intake.py",
+        "tests/integration/runtime/test_secure_kafka.py",
+        "tests/integration/sinks/test_secure_worker.py",
+        "tests/integration/streams/test_secure_worker.py",
+    ),
+    "registry": (
+        "tests/contract/schemas/test_codec.py",
+        "tests/e2e/test_connect.py",
+        "tests/integration/local/test_registry.py",
+        "tests/integration/producers/library/test_publishing_page.py",
+        "tests/integration/runtime/test_secure_registry.py",
+        "tests/integration/subscribers/test_page.py",
+    ),
+}
+"""The files whose tests run in one process, and the fixture for which they do. Those that use the
+broker without a prefix are among those of the registry: they may not run at the same time.
+"""
+_FIXTURES = {"secure_kafka": "secure_kafka", "registry": "registry", "unprefixed_kafka": "registry"}
+_GROUPS = {file: name for name, files in _TOGETHER.items() for file in files}
+
+
+class SharedBroker:
+    """A broker that starts when the first process asks for it; ``address`` is where to ask."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(
+            prefix="izin-", dir=memory_folder(), ignore_cleanup_errors=True
+        )
+        self.address = f"{self._folder.name}/broker"
+        self._kafka = Kafka(Path(self._folder.name))
+        self._listener = Listener(self.address, backlog=_AT_ONCE)
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            with self._listener.accept() as connection:
+                if connection.recv() is None:
+                    return
+                try:
+                    self._kafka.start()
+                    connection.send((self._kafka.bootstrap_servers, None))
+                except LocalError as error:
+                    connection.send((None, str(error)))
+
+    def stop(self) -> None:
+        """Stop the broker, where one was started."""
+        with Client(self.address) as connection:
+            connection.send(None)
+        self._thread.join()
+        self._listener.close()
+        self._kafka.stop()
+        self._folder.cleanup()
+
+
+def shared_broker(address: str) -> str:
+    """Return the bootstrap servers of the broker of all, asked for at ``address``.
+
+    Raises:
+        LocalError: It cannot start.
+    """
+    with Client(address) as connection:
+        connection.send("start")
+        servers, error = connection.recv()
+    if error is not None:
+        raise LocalError(error)
+    return str(servers)
+
+
+class ServerScheduling(LoadFileScheduling):
+    """Each file runs in one process, and so do the files that share a server."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return _GROUPS.get(file, file)
+
+
+def require_listed(file: str, fixtures: Collection[str]) -> None:
+    """Raise UsageError where a test of ``file`` uses a server that others of its process have
+    not.
+    """
+    wanted = {group for fixture, group in _FIXTURES.items() if fixture in fixtures}
+    if wanted - {_GROUPS.get(file)}:
+        name = Path(__file__).name
+        raise pytest.UsageError(f"{file} uses {', '.join(sorted(wanted))}: list it in {name}")

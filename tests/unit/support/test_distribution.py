@@ -1,0 +1,101 @@
+"""What the processes of one run share, and where its servers' data is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from izin.local import LocalError
+from tests.support import databases, distribution
+from tests.support.databases import memory_folder
+from tests.support.distribution import (
+    ServerScheduling,
+    SharedBroker,
+    require_listed,
+    shared_broker,
+)
+from tests.support.source_tree import ROOT
+
+SECURE = "tests/integration/runtime/test_secure_kafka.py"
+
+
+class FakeKafka:
+    """Counts its starts; an address that is None is that of a server that cannot start."""
+
+    def __init__(self, _: Path, address: str | None = "127.0.0.1:1") -> None:
+        self.bootstrap_servers = address
+        self.calls: list[str] = []
+
+    def start(self) -> None:
+        self.calls.append("start")
+        if self.bootstrap_servers is None:
+            raise LocalError("no Java")
+
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
+@pytest.fixture
+def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[SharedBroker]:
+    """Yield a broker that processes share, of which none has asked yet."""
+    monkeypatch.setattr(distribution, "Kafka", FakeKafka)
+    shared = SharedBroker()
+    yield shared
+    fake: Any = shared._kafka
+    if "stop" not in fake.calls:
+        shared.stop()
+
+
+def test_broker_of_all_is_started_by_the_first_who_asks(broker: SharedBroker) -> None:
+    """Each gets the same address; a run that asks for none has started none."""
+    kafka: Any = broker._kafka
+    assert kafka.calls == []
+    assert {shared_broker(broker.address) for _ in range(2)} == {"127.0.0.1:1"}
+    broker.stop()
+    assert (kafka.calls[0], kafka.calls[-1]) == ("start", "stop")
+    assert not Path(broker.address).exists()
+
+
+def test_broker_that_cannot_start_is_an_error_of_who_asks(broker: SharedBroker) -> None:
+    """And the next is answered too."""
+    kafka: Any = broker._kafka
+    kafka.bootstrap_servers = None
+    for _ in range(2):
+        with pytest.raises(LocalError, match="no Java"):
+            shared_broker(broker.address)
+
+
+def test_files_that_share_a_server_are_of_one_scope() -> None:
+    """Any other file is of its own; every file that is named exists."""
+    scheduling = object.__new__(ServerScheduling)
+    scopes = {
+        one: scheduling._split_scope(f"{one}::test_it[1]")
+        for one in (SECURE, "tests/e2e/test_secure_demo.py", "tests/e2e/test_up.py")
+    }
+    assert list(scopes.values()) == ["secure_kafka", "secure_kafka", "tests/e2e/test_up.py"]
+    assert [one for one in distribution._GROUPS if not (ROOT / one).exists()] == []
+
+
+def test_test_that_shares_a_server_and_is_not_listed_is_refused() -> None:
+    """It would start one more of that server, or meet another's topics."""
+    require_listed(SECURE, {"secure_kafka", "tmp_path"})
+    require_listed("tests/unit/test_a.py", {"tmp_path"})
+    for file in ("tests/unit/test_a.py", SECURE):
+        with pytest.raises(pytest.UsageError, match=r"uses registry: list it in distribution\.py"):
+            require_listed(file, {"unprefixed_kafka"})
+
+
+@pytest.mark.parametrize(("free", "there"), [(5, False), (7, True)])
+def test_data_is_in_memory_where_there_is_room(
+    free: int, there: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else it is on disk, as where a machine has no such folder."""
+    usage = SimpleNamespace(free=free * 1024**3)
+    monkeypatch.setattr(databases, "_MEMORY", tmp_path)
+    monkeypatch.setattr(databases, "shutil", SimpleNamespace(disk_usage=lambda _: usage))
+    assert memory_folder() == (tmp_path if there else None)
+    monkeypatch.undo()
+    monkeypatch.setattr(databases, "_MEMORY", tmp_path / "absent")
+    assert memory_folder() is None
