@@ -10,6 +10,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "law": ("law",),
     "state": ("state",),
     "order": ("order",),
+    "profile": ("profile",),
     "publisher": ("publisher",),
     "light-install": ("light-install",),
     "latency": ("latency",),

@@ -16,8 +16,8 @@ from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
 from izin.streams.fast_path.row_writer import RowWriter
-from izin.streams.guard import SourceRecord
-from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.fetched_record import FetchedRecord
+from izin.streams.ownership.effects import Effects, output_record
 from izin.streams.state.packing import SharedFields
 from izin.streams.state.state import PartitionState
 
@@ -44,7 +44,7 @@ class LatestWinsStage:
     def fold(
         self,
         partition: int,
-        records: Iterable[SourceRecord],
+        records: Iterable[FetchedRecord],
         state: PartitionState,
         before: Effects,
     ) -> Effects:
@@ -81,7 +81,7 @@ class LatestWinsStage:
             facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
             changes[key] = packing.pack_facts(*facts)
             row = self._rows.write(value[customer:recipient], facts)
-            writes.append(OutputRecord(self._consents, partition, key, row, []))
+            writes.append(output_record((self._consents, partition, key, row, [])))
         return effects
 
     def _new_words(self, spelling: tuple[bytes, ...], value: bytes) -> SharedFields:
