@@ -174,22 +174,17 @@ _ALL = (
         *("order-speed-quix", "order", 2.5, "x", "events/s to Quix Streams"),
         *(*_SAME_WORK, "quix"),
     ),
-    _at_least(
-        *("order-events", "order", 35_000, "events/s", "one worker with everything on"),
-        *("--contender", "izin"),
-    ),
-    _at_most(
-        *("order-cpu", "order", 25, "µs", "CPU an event with everything on"),
-        *("--contender", "izin"),
-    ),
+    _at_least("order-events", "order", 35_000, "events/s", "everything on", "--contender", "izin"),
+    _at_most("order-cpu", "order", 20, "µs", "CPU of an event so", "--contender", "izin"),
+    _at_most("order-fetch", "profile", 3, "µs", "CPU to fetch and unpack an event"),
     _at_least(
         "publisher", "publisher", 0.4, "x", "events/s to a bare client that validates nothing"
     ),
     _at_most("light-install", "light-install", 33, "%", "packages, MB, seconds of everything"),
     _at_most("light-import", "light-install", 0.3, "s", "import of the publishing library"),
     _at_most("latency-idle-p50", "latency", 30, "ms", "published until readable, either lane"),
-    _at_most("latency-idle-p99", "latency", 100, "ms", "published until readable, either lane"),
-    _at_most("latency-backlog-p99", "latency", 300, "ms", "the express lane under a backlog"),
+    _at_most("latency-idle-p99", "latency", 20, "ms", "published until readable, either lane"),
+    _at_most("latency-backlog-p99", "latency", 150, "ms", "the express lane under a backlog"),
     _at_most("feeds", "feeds", 300, "ms", "an opt-out at 20 clients that wait for it, p99"),
     _at_most("restart-warm", "restart", 3, "s", "until ready with the state kept on disk"),
     _at_most("restart-cold", "restart", 30, "s", "until ready with nothing but the topic"),

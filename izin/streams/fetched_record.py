@@ -7,7 +7,10 @@ fields of its own classes without looking them up, and an event has a dozen of t
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mypy_extensions import mypyc_attr
 
+
+@mypyc_attr(acyclic=True)  # the garbage collector need not look at it
 class FetchedRecord:
     """A record of an input topic."""
 

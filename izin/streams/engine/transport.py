@@ -57,8 +57,6 @@ from izin.streams.fetched_record import FetchedRecord
 SCHEME = "batch"
 _PUBLISHED_WITHIN = 1.0
 """Seconds: a commit that waits for a rebalance would keep the consumer from ending."""
-_LOG_APPEND_TIME = 1
-"""The kind of time stamp that input topics have, as Kafka numbers it."""
 
 RELIES_ON = (
     *connecting.RELIES_ON,
@@ -292,7 +290,7 @@ def _batch_record(
         partition=tp.partition,
         offset=last.offset,
         timestamp=last.timestamp,
-        timestamp_type=_LOG_APPEND_TIME,
+        timestamp_type=1,  # LogAppendTime, which input topics have
         headers=(),
         key=None,
         value=RecordBatch(begun, following, records, opening),

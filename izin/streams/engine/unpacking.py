@@ -27,6 +27,10 @@ RELIES_ON = (
 class UnpackedFetch(fetcher.FetchResult):
     """What one fetch brought of one partition, unpacked without aiokafka's own records."""
 
+    _topic_partition: tuple[str, int]
+    _partition_records: Any
+    """None: all was taken."""
+
     def __init__(self, tp: Any, **fields: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         super().__init__(tp, **fields)
         self._rest = chain.from_iterable(_committed(self._partition_records))
@@ -35,8 +39,8 @@ class UnpackedFetch(fetcher.FetchResult):
         """Return the next records, at most ``max_records``, and move the position behind them."""
         if not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
-        unread = self._partition_records
-        records = fetched_records(*self._topic_partition, islice(self._rest, max_records))
+        unread, (topic, partition) = self._partition_records, self._topic_partition
+        records = fetched_records(topic, partition, islice(self._rest, max_records))
         if records:
             following = records[-1].offset + 1
             unread.next_fetch_offset = max(unread.next_fetch_offset, following)
