@@ -41,6 +41,10 @@ _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 _FOLDED_AT_ONCE = 250
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
 
+_TURN_LIMIT = 0.25
+"""Seconds of a commit after which other partitions fold their bulk: until then, the less the broker
+has to do at once the sooner it answers, and one that does not answer holds up nobody else."""
+
 _log = get_logger(__name__)
 
 
@@ -75,7 +79,6 @@ class PartitionProcessor:
         self._serving: int | None = None
         self._is_closing = False
         self._changed = asyncio.Event()
-        self._turns = turns
         self._turn = Turn(turns, self._changed.set)
         self._failures = 0
         self._failing_since = 0.0
@@ -211,9 +214,7 @@ class PartitionProcessor:
         else:
             effects, position = await self._fold(topic, batch), batch.next_offset
         began = time.perf_counter()
-        if topic == self._lanes[0][0]:
-            self._turns.note_urgent()
-        late = asyncio.get_running_loop().call_later(self._turns.patience, self._turn.give_back)
+        late = asyncio.get_running_loop().call_later(_TURN_LIMIT, self._turn.give_back)
         try:
             await owned.commit(
                 effects,

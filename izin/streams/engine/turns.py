@@ -3,40 +3,18 @@
 Folding keeps the event loop busy. Were the batches of all partitions folded side by side, each
 would take as long as all of them, and an opt-out waits for the batch in hand of its partition. What
 is urgent takes no turn.
-
-A turn lasts for the fold, and for a moment of the commit while there is anything urgent: the less
-the broker has to do at once, the sooner it answers. Where nothing was urgent lately, the next
-partition folds as soon as the commit begins, for the worker would only wait.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable
-
-_PATIENCE = 0.25
-"""Seconds of a commit after which a turn ends at the latest: a broker that does not answer holds up
-nobody else."""
-_URGENT_FOR = 1.0
-"""Seconds for which urgent records are expected after the last."""
 
 
 class Turns:
     """Grants turns, one at a time."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_taken = False
-        self._clock = clock
-        self._urgent_until = 0.0
-
-    def note_urgent(self) -> None:
-        """Expect more urgent records, of any partition."""
-        self._urgent_until = self._clock() + _URGENT_FOR
-
-    @property
-    def patience(self) -> float:
-        """How many seconds of its commit a turn still lasts."""
-        return _PATIENCE if self._clock() < self._urgent_until else 0.0
 
     def ask(self, grant: Callable[[], None]) -> None:
         """Call ``grant`` once it is the asker's turn, which it ends by :meth:`end`."""

@@ -50,16 +50,3 @@ def test_turn_wanted_again_before_it_comes_is_granted_once() -> None:
     second.give_back()
     first.want()
     assert first.is_mine
-
-
-def test_turn_outlasts_the_fold_only_while_something_is_urgent() -> None:
-    """Urgent records find an idle broker; a backlog alone keeps the worker busy."""
-    now = [100.0]
-    turns = Turns(lambda: now[0])
-    assert turns.patience == 0
-    turns.note_urgent()
-    assert turns.patience > 0
-    now[0] += 0.9
-    assert turns.patience > 0
-    now[0] += 0.2
-    assert turns.patience == 0
