@@ -33,6 +33,7 @@ HOT = (
     "izin/sinks/ingest/known_keys/decisions.py",
     "izin/sinks/ingest/known_keys/movements.py",
     "izin/sinks/outbound/bulk_success_rows.py",
+    "izin/streams/fetched_record.py",
     "izin/streams/ownership/effects.py",
     "izin/streams/order.py",
     "izin/streams/outputs.py",

@@ -44,6 +44,7 @@ from benchmarks.sink.sweep import sweep
 from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
 from benchmarks.webhooks.throughput import webhook_throughput
+from benchmarks.worker.cpu_profile import profile
 from benchmarks.worker.feeds import feeds
 from benchmarks.worker.latency import latency
 from benchmarks.worker.poison import poison
@@ -61,6 +62,7 @@ register(
         "law": law,
         "state": state,
         "order": order,
+        "profile": profile,
         "publisher": publisher,
         "light-install": light_install,
         "latency": latency,

@@ -14,7 +14,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +26,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ledger.privacy import erasure, history
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import OutputRecord
 from izin.streams.state.state import MemoryState
@@ -179,7 +179,7 @@ def decide(
     for offset, message in enumerate(messages, start=fixture.offset):
         key = message["key"].encode()
         partition = partition_of(key, partitions)
-        record = SimpleNamespace(
+        record = FetchedRecord(
             topic=message["topic"],
             partition=partition,
             offset=offset,

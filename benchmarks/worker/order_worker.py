@@ -1,6 +1,7 @@
 """The order worker as the product runs it, in a process of its own."""
 
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,9 +13,16 @@ _WITHIN = timedelta(minutes=5)
 
 
 def order_worker(
-    settings: KafkaSettings, folder: Path, *, state: StateKind = StateKind.MEMORY
+    settings: KafkaSettings,
+    folder: Path,
+    *,
+    state: StateKind = StateKind.MEMORY,
+    program: Sequence[str] = ("izin.streams",),
 ) -> Child:
-    """Return a worker, not yet started; it is ready when it owns every partition."""
+    """Return a worker, not yet started; it is ready when it owns every partition.
+
+    ``program`` is a module and its arguments.
+    """
     port = free_port()
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
@@ -31,7 +39,7 @@ def order_worker(
     return Child(
         Command(
             name="order worker",
-            argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", "izin.streams"),
+            argv=("env", "-u", "SCHEMA_REGISTRY_URL", *given, sys.executable, "-m", *program),
             folder=ROOT,
             log=folder / "worker.log",
             ready=f"http://127.0.0.1:{port}/health/ready",

@@ -24,12 +24,12 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
 from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     ErasureRecord,
     Guard,
-    SourceRecord,
     not_erasable,
     poison,
 )
@@ -61,7 +61,7 @@ class OrderStage:
     def fold(
         self,
         partition: int,
-        records: Iterable[SourceRecord],
+        records: Iterable[FetchedRecord],
         state: PartitionState,
         before: Effects | None = None,
     ) -> Effects:
@@ -79,7 +79,7 @@ class OrderStage:
         return effects
 
     def fold_opt_outs(
-        self, partition: int, records: Iterable[SourceRecord], state: PartitionState
+        self, partition: int, records: Iterable[FetchedRecord], state: PartitionState
     ) -> Effects:
         """Return the effects of the opt-outs (RET) among ``records`` alone.
 
@@ -93,7 +93,7 @@ class OrderStage:
         return effects
 
     def _fold_fast(
-        self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
+        self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
     ) -> bool:
         """Add the effects of a simple event; False, with nothing added, where it is none."""
         event = self._simple_events.read(record)
@@ -123,7 +123,7 @@ class OrderStage:
         return True
 
     def _fold_general(
-        self, effects: Effects, record: SourceRecord, partition: int, state: PartitionState
+        self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
     ) -> None:
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
@@ -136,7 +136,7 @@ class OrderStage:
     def _erase(
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         admitted: AdmittedEvent,
         partition: int,
         state: PartitionState,
@@ -158,7 +158,7 @@ class OrderStage:
     def _fold_admitted(
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         checked: AdmittedRecord,
         partition: int,
         state: PartitionState,
@@ -181,7 +181,7 @@ class OrderStage:
     def _decide(  # noqa: PLR0913, PLR0917  # an event, its record, and the state of its key
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         checked: AdmittedRecord,
         key: bytes,
         packed: bytes | None,

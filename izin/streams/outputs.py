@@ -18,11 +18,11 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
     APPENDED_AT,
     AdmittedRecord,
     DeadLetter,
-    SourceRecord,
     dead_letter_message,
     first_append,
     repartitioned_twice,
@@ -62,7 +62,7 @@ class OutputWriter:
     def simple(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         key: bytes,
         event: SimpleEvent,
         decision: SimpleDecision,
@@ -92,7 +92,7 @@ class OutputWriter:
     def general(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         key: bytes,
         checked: AdmittedRecord,
         decision: Decision,
@@ -123,7 +123,7 @@ class OutputWriter:
     def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         key: bytes,
         kind: DecisionKind,
         opted_out: bool,
@@ -149,7 +149,7 @@ class OutputWriter:
         writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
 
     def _encode(
-        self, decision: Decision, record: SourceRecord, row: bytes, *, is_unchanged: bool
+        self, decision: Decision, record: FetchedRecord, row: bytes, *, is_unchanged: bool
     ) -> bytes:
         """Return ``decision`` encoded around ``row``, its framed Consent."""
         admitted, value = decision.admitted, record.value or b""
@@ -174,7 +174,7 @@ class OutputWriter:
         return self._codec.encode("ConsentEvent", event_to_avro(event))[len(self._event_header) :]
 
     def repartition(
-        self, effects: Effects, record: SourceRecord, admitted: AdmittedEvent, key: bytes
+        self, effects: Effects, record: FetchedRecord, admitted: AdmittedEvent, key: bytes
     ) -> None:
         """Add the record again, in the partition that its key belongs to; once.
 
@@ -202,7 +202,7 @@ class OutputWriter:
         effects.counts["repartitioned"] += 1
         effects.repartitioned.append(again)
 
-    def dead_letter(self, effects: Effects, record: SourceRecord, letter: DeadLetter) -> None:
+    def dead_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
         """Add the dead letter that ``record`` becomes."""
         effects.counts[DEAD_LETTER + letter.reason] += 1
         if letter.suspect:

@@ -16,8 +16,8 @@ from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
 from izin.streams.fast_path.row_writer import RowWriter
-from izin.streams.guard import SourceRecord
-from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.fetched_record import FetchedRecord
+from izin.streams.ownership.effects import Effects, output_record
 from izin.streams.state.packing import SharedFields
 from izin.streams.state.state import PartitionState
 
@@ -44,25 +44,25 @@ class LatestWinsStage:
     def fold(
         self,
         partition: int,
-        records: Iterable[SourceRecord],
+        records: Iterable[FetchedRecord],
         state: PartitionState,
         before: Effects,
     ) -> Effects:
         """Return the rows of folding ``records`` over ``state``, added to those ``before``."""
         effects, packing = before, state.packing
         changes, writes = effects.changes, effects.writes
+        start = len(self._header)
         for record in records:
             key, value = record.key or b"", record.value or b""
+            # fmt: off
             try:
-                event_id, customer, recipient, raw, source, received, origin, *others = (
-                    event_offsets(value, len(self._header))
-                )
+                (event_id, customer, recipient, raw, source, received, origin, _, _, _, _, _, _, _,
+                 stated_at, received_at, end) = event_offsets(value, start)
             except (IndexError, ValueError):
                 continue
-            *_, stated_at, received_at, end = others
+            # fmt: on
             if end != len(value) or stated_at is None or received_at is None:
                 continue
-            stated = stated_at * 1000
             at = min(stated_at, received_at) // 1000 * _SECOND
             spelling = value[event_id:customer], value[raw:source], value[received:origin]
             words = self._words.get(spelling) or self._new_words(spelling, value)
@@ -78,10 +78,10 @@ class LatestWinsStage:
                 ret = at
             else:
                 onay = at
-            facts = words, at, stated, onay, ret, value[len(self._header) + 1 : event_id]
+            facts = words, at, stated_at * 1000, onay, ret, value[start + 1 : event_id]
             changes[key] = packing.pack_facts(*facts)
             row = self._rows.write(value[customer:recipient], facts)
-            writes.append(OutputRecord(self._consents, partition, key, row, []))
+            writes.append(output_record((self._consents, partition, key, row, [])))
         return effects
 
     def _new_words(self, spelling: tuple[bytes, ...], value: bytes) -> SharedFields:

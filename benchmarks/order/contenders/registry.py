@@ -114,6 +114,7 @@ CONTENDERS: tuple[Contender, ...] = (
         slug="quix",
         setup=f"{quix_environment.VERSION}, RocksDB, changelog, at least once",
         prepare=_quix,
+        is_slow=True,
     ),
     Contender(
         name=STREAMS_IN_MEMORY,
@@ -130,8 +131,8 @@ CONTENDERS: tuple[Contender, ...] = (
     Contender(
         name=FLINK_HEAP,
         slug="flink-heap",
-        setup=f"{flink.VERSION}, state on the heap, a subtask a core, EXACTLY_ONCE sink, "
-        "a checkpoint a second",
+        setup=f"{flink.VERSION}, state on the heap, a subtask a core, objects reused, "
+        "EXACTLY_ONCE sink with lz4 and batches of 64 KiB, a checkpoint a second",
         prepare=_flink(flink.HEAP, "1s"),
     ),
     Contender(

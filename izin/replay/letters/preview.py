@@ -17,6 +17,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, SUPPRESSED, SuppressionKeys
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import SUPPRESSED as SUPPRESSED_COUNT
@@ -79,7 +80,7 @@ class Preview:
         found = []
         for number, one in enumerate(orders):
             partition = one.record.partition
-            effects = self._stage.fold(partition, [one.record], states[partition])
+            effects = self._stage.fold(partition, [FetchedRecord(*one.record)], states[partition])
             states[partition].apply(effects.changes, 0)
             found.append(self._prediction(effects))
             if number % _REPORT_EVERY == 0:

@@ -24,6 +24,7 @@ from izin.replay.plan import Plan
 from izin.replay.selection import Facts, Selection
 from izin.schemas.erasure import ERASED, SUPPRESSED
 from izin.sinks.ledger.history.formats import history_codec
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import DeadLetter, Guard
 from izin.streams.order import OrderStage
 from izin.streams.ownership.bounded_reader import BoundedReader
@@ -33,19 +34,6 @@ from izin.streams.state.state import MemoryState
 _Headers = Sequence[tuple[str, bytes | None]]
 _AT_ONCE = 2000
 """Decisions of the history that are applied together."""
-
-
-@dataclass(slots=True)
-class FetchedRecord:
-    """A record of a lane, as the order stage takes it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: _Headers
 
 
 @dataclass(slots=True)

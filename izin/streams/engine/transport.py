@@ -36,12 +36,13 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.errors import IllegalStateError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
 from izin.runtime.observe import get_logger
-from izin.streams.engine import connecting
+from izin.streams.engine import connecting, unpacking
 from izin.streams.engine.connecting import NoProducer, PatientConsumerThread
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
@@ -50,7 +51,8 @@ from izin.streams.engine.fetching import (
     shorten_waits,
 )
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.guard import SourceRecord
+from izin.streams.engine.unpacking import UnpackedFetch
+from izin.streams.fetched_record import FetchedRecord
 
 SCHEME = "batch"
 _PUBLISHED_WITHIN = 1.0
@@ -58,6 +60,7 @@ _PUBLISHED_WITHIN = 1.0
 
 RELIES_ON = (
     *connecting.RELIES_ON,
+    *unpacking.RELIES_ON,
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._fetch_records",
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread._create_worker_consumer",
     "faust.transport.drivers.aiokafka:Consumer._new_consumer_thread",
@@ -86,7 +89,7 @@ class RecordBatch(NamedTuple):
     """No record from here to ``next_offset`` is missing."""
     next_offset: int
     """Where the next fetch will read."""
-    records: Sequence[SourceRecord]
+    records: Sequence[FetchedRecord]
     """Never empty."""
     opening: int = 0
     """Of its lane at the gate, under which it was fetched."""
@@ -261,8 +264,10 @@ def register(gate: FetchGate, *, ahead: Iterable[str] = ()) -> None:
 
     Only lanes that are open at ``gate`` are fetched. Records of the topics ``ahead`` are delivered
     before what was fetched of any other, so they never wait for more than the batches that Faust
-    has already. Holds for all apps of the process.
+    has already. Holds for all apps of the process, and so does that aiokafka unpacks by
+    ``unpacking``.
     """
+    aiokafka_fetcher.FetchResult = UnpackedFetch
     BatchConsumerThread.gate = gate
     BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"
@@ -270,7 +275,7 @@ def register(gate: FetchGate, *, ahead: Iterable[str] = ()) -> None:
 
 def _batch_record(
     tp: Any,  # noqa: ANN401  # Faust's TP
-    records: Sequence[Any],
+    records: Sequence[FetchedRecord],
     start: int | None,
     end: int | None,
     opening: int,
@@ -285,7 +290,7 @@ def _batch_record(
         partition=tp.partition,
         offset=last.offset,
         timestamp=last.timestamp,
-        timestamp_type=last.timestamp_type,
+        timestamp_type=1,  # LogAppendTime, which input topics have
         headers=(),
         key=None,
         value=RecordBatch(begun, following, records, opening),

@@ -64,6 +64,9 @@ class RowWriter:
         encoded = self._shared.get(shared) or self._encode(shared)
         customer, status, no_other, other, rank, origin_and_source, registrable, law = encoded
         overridden = latest_onay if shared[1] is Status.RET else latest_ret
+        at = instant_bytes(effective)
+        # The instants of a row mostly are one and the same.
+        same = _SOME + at
         return b"".join(
             (
                 self._header,
@@ -71,15 +74,15 @@ class RowWriter:
                 key_fields,
                 status,
                 no_other if overridden is None else other,
-                instant_bytes(effective),
+                at,
                 rank,
                 long_bytes(len(event_id)),
                 event_id,
                 origin_and_source,
-                _or_null(consent_date),
+                same if consent_date == effective else _or_null(consent_date),
                 registrable,
-                _or_null(latest_onay),
-                _or_null(latest_ret),
+                same if latest_onay == effective else _or_null(latest_onay),
+                same if latest_ret == effective else _or_null(latest_ret),
                 law,
             )
         )

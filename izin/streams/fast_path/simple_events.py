@@ -34,7 +34,8 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
-from izin.streams.guard import SourceRecord, was_appended_before
+from izin.streams.fetched_record import FetchedRecord
+from izin.streams.guard import was_appended_before
 from izin.streams.state.packing import Facts, Packing, SharedFields
 
 _NULL_SIZE: Final = 1
@@ -90,7 +91,7 @@ class SimpleEventReader:
         self._contents: dict[tuple[bytes, ...], SharedContent | None] = {}
         self._prefixes: dict[bytes, tuple[bytes, Callable[[str], object]]] = {}
 
-    def read(self, record: SourceRecord) -> SimpleEvent | None:
+    def read(self, record: FetchedRecord) -> SimpleEvent | None:
         """Return the event of ``record`` if it is a simple one."""
         value, key = record.value, record.key
         start = len(self._header)

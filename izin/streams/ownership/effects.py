@@ -13,6 +13,9 @@ DEAD_LETTER = "dead:"
 SUPPRESSED = "suppressed"
 """The name under which the opt-ins are counted that were given before their key was erased."""
 
+ANY_PARTITION: Final = -1
+"""Leaves the choice of the partition to librdkafka."""
+
 
 class OutputRecord(NamedTuple):
     """A record to write; ``partition`` None: any."""
@@ -52,6 +55,33 @@ class Effects:
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
     express lane, including unreadable ones."""
+
+
+def produce_all(
+    produce: Callable[..., object],
+    writes: list[OutputRecord],
+    topic: str,
+    on_delivery: Callable[..., object],
+) -> int:
+    """Hand ``writes`` to ``produce``, a producer's; return how many are of ``topic``.
+
+    ``on_delivery`` is called for the last of these alone: a call for each would cost as much again.
+    """
+    last, count = -1, 0
+    for index, write in enumerate(writes):
+        if write[0] == topic:
+            last, count = index, count + 1
+    for index, write in enumerate(writes):
+        name, partition, key, value, headers = write
+        produce(
+            name,
+            value,
+            key,
+            ANY_PARTITION if partition is None else partition,
+            on_delivery if index == last else None,
+            headers=headers,
+        )
+    return count
 
 
 def size(key: bytes, value: bytes, headers: Headers) -> int:

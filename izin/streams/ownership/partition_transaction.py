@@ -37,7 +37,7 @@ from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.commit import commit_transaction
-from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.effects import Effects, produce_all
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import Positions, key_of, latest_positions
 from izin.streams.ownership.repartitioning import repartition
@@ -45,9 +45,6 @@ from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 8.0
-_ANY_PARTITION = -1
-"""Leaves the choice of the partition to librdkafka."""
-
 _DROPPED: Any = None
 """In place of the producer of an acquisition that is over: nobody uses it again."""
 
@@ -116,7 +113,9 @@ class OwnedPartition:
                 "transactional.id": f"{clients.group}-{self.number}",
                 "transaction.timeout.ms": 10000,
                 "retry.backoff.ms": 10,
-                "linger.ms": 5,
+                # A commit sends what waits at once. Until then a request is made of a megabyte, for
+                # librdkafka's threads spin while five requests of a partition are on their way.
+                "linger.ms": 50,
                 "compression.type": "lz4",
                 "queue.buffering.max.messages": 1_000_000,
             },
@@ -204,25 +203,17 @@ class OwnedPartition:
         and clear them. Raises KafkaException.
         """
         acquisition = self._in_transaction()
-        topic_of_rows = self._topics.desired_consents.name
-        rows = [write for write in effects.writes if write.topic == topic_of_rows]
-        last_row = rows[-1] if rows else None
-        acquisition.rows += len(rows)
-        produce, delivered = acquisition.producer.produce, acquisition.delivered
+        delivered = acquisition.delivered
 
         def deliver(_: KafkaError | None, message: Message) -> None:
             delivered.append(message.offset())
 
-        for write in effects.writes:
-            topic, partition, key, value, headers = write
-            produce(
-                topic,
-                value,
-                key,
-                _ANY_PARTITION if partition is None else partition,
-                deliver if write is last_row else None,
-                headers=headers,
-            )
+        acquisition.rows += produce_all(
+            acquisition.producer.produce,
+            effects.writes,
+            self._topics.desired_consents.name,
+            deliver,
+        )
         effects.writes.clear()
 
     def _in_transaction(self) -> _Acquisition:

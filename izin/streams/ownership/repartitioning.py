@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from izin.streams.ownership.commit import timed_out
-from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership.effects import ANY_PARTITION, OutputRecord
 
 _WITHIN = 10.0
 _LONGEST_PAUSE = 0.05
-_ANY_PARTITION = -1
-"""Leaves the choice of the partition to librdkafka."""
 
 
 class Pauses:
@@ -43,7 +41,7 @@ async def repartition(producer: Producer, records: Sequence[OutputRecord]) -> No
             topic,
             value,
             key,
-            _ANY_PARTITION if partition is None else partition,
+            ANY_PARTITION if partition is None else partition,
             lambda error, _: outcomes.append(error),
             headers=headers,
         )

@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import cache
 
 import pytest
-from aiokafka import ConsumerRecord
 
 from izin.consent.model import Channel
 from izin.consent.transitions import State
@@ -32,6 +31,7 @@ from izin.sinks.publish.outbox_relay import headers_of
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.state.state import MemoryState
 from tests.support.api_keys import an_api_key
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key, an_event
@@ -49,7 +49,7 @@ Written = Iterable[tuple[str, Headers]]
 
 
 @cache
-def lanes() -> Sequence[ConsumerRecord]:
+def lanes() -> Sequence[FetchedRecord]:
     """Return records of both lanes, the same offsets on each: few events, often repeated, some of
     them beyond the fast path and some unreadable.
     """

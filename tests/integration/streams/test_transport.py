@@ -98,6 +98,8 @@ async def consuming(
     settings: KafkaSettings, *places: TopicPartition
 ) -> AsyncIterator[AIOKafkaConsumer]:
     """Give a consumer of partitions from their beginning."""
+    # aiokafka then unpacks as in a worker.
+    transport.register(FetchGate(), ahead=BatchConsumerThread.ahead)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.bootstrap_servers,
         isolation_level="read_committed",

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from aiokafka import ConsumerRecord
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
@@ -18,6 +17,7 @@ from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
@@ -42,25 +42,21 @@ IN_FULL = Packing(most=0)
 """Stores all fields with each consent, so that any other packing reads what it packs."""
 
 
-def fetched(**fields: object) -> ConsumerRecord:
+def fetched(**fields: object) -> FetchedRecord:
     """Return a record of the bulk lane without a value."""
     made: dict[str, Any] = {
         "topic": TOPIC,
         "partition": 0,
         "offset": 0,
         "timestamp": APPENDED,
-        "timestamp_type": 1,
         "key": b"any",
         "value": None,
-        "checksum": None,
-        "serialized_key_size": 0,
-        "serialized_value_size": 0,
         "headers": (),
     }
-    return ConsumerRecord(**made | fields)
+    return FetchedRecord(**made | fields)
 
 
-def a_record(event: ConsentEvent | None = None, **fields: object) -> ConsumerRecord:
+def a_record(event: ConsentEvent | None = None, **fields: object) -> FetchedRecord:
     """Return a record of `event`, an ONAY unless given."""
     value = CODEC.encode("ConsentEvent", event_to_avro(event or an_event()))
     return fetched(**{"value": value} | fields)
@@ -82,7 +78,7 @@ SPOILT_TEXTS = (
 )
 
 
-def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> ConsumerRecord:
+def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> FetchedRecord:
     """Return a record whose text `name` has, in place of @@@@, bytes that are in no text."""
     event = an_event(**{name: "@@@@"} | overrides)
     value = CODEC.encode("ConsentEvent", event_to_avro(event))
@@ -91,7 +87,7 @@ def a_spoilt_record(name: str, *, key: bytes = b"any", **overrides: object) -> C
     return fetched(value=value.replace(b"@@@@", b"\xff\xed\xa0\x80"), key=key, partition=HOME)
 
 
-def records_of(*events: ConsentEvent, **fields: object) -> list[ConsumerRecord]:
+def records_of(*events: ConsentEvent, **fields: object) -> list[FetchedRecord]:
     """Return a record of each of `events` on the partition of ``KEY``."""
     return [
         a_record(event, **{"partition": HOME, "offset": offset} | fields)
@@ -143,7 +139,7 @@ class OrderHarness:
 
     def fold(
         self,
-        records: Iterable[ConsumerRecord],
+        records: Iterable[FetchedRecord],
         state: PartitionState | None = None,
         *,
         partition: int = HOME,
@@ -154,7 +150,7 @@ class OrderHarness:
             state.packing = IN_FULL
         return self.stage.fold(partition, records, state)
 
-    def fold_generally(self, records: Iterable[ConsumerRecord], state: PartitionState) -> Effects:
+    def fold_generally(self, records: Iterable[FetchedRecord], state: PartitionState) -> Effects:
         """Return the effects of `records` on the general path."""
         effects = Effects()
         for record in records:

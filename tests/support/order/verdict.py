@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka import ConsumerRecord
 from confluent_kafka import KafkaError, Message, TopicPartition
 
 from izin.consent.admission import RefusedEvent, admit
@@ -18,6 +17,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import appended_at
 from izin.streams.outputs import REPARTITIONED
 from izin.streams.ownership.positions import DecidedOffsets
@@ -25,20 +25,16 @@ from izin.streams.ownership.positions import DecidedOffsets
 Coordinates = tuple[str, int, int]
 
 
-def source(message: Message) -> ConsumerRecord:
+def source(message: Message) -> FetchedRecord:
     """Return `message` as the order stage's transport delivers it."""
-    kind, timestamp = message.timestamp()
-    return ConsumerRecord(
+    _, timestamp = message.timestamp()
+    return FetchedRecord(
         topic=str(message.topic()),
         partition=int(message.partition() or 0),
         offset=int(message.offset() or 0),
         timestamp=timestamp,
-        timestamp_type=kind,
         key=message.key(),
         value=message.value(),
-        checksum=None,
-        serialized_key_size=0,
-        serialized_value_size=0,
         headers=message.headers() or [],
     )
 
@@ -158,7 +154,7 @@ def examine(
     return verdict
 
 
-def _admitted(source: ConsumerRecord, codec: Codec) -> AdmittedEvent | None:
+def _admitted(source: FetchedRecord, codec: Codec) -> AdmittedEvent | None:
     try:
         event = event_from_avro(codec.decode("ConsentEvent", source.value or b""))
     except UndecodableError:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
-from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.schemas.records import MAX_COPIED_BYTES
 from izin.streams import guard
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
     APPENDED_AT,
     AdmittedRecord,
@@ -37,11 +37,11 @@ from tests.support.order.harness import (
 )
 
 
-def admitted(record: ConsumerRecord) -> AdmittedRecord | DeadLetter:
+def admitted(record: FetchedRecord) -> AdmittedRecord | DeadLetter:
     return Guard(CODEC).admit(record)
 
 
-def a_letter(record: ConsumerRecord) -> DeadLetter:
+def a_letter(record: FetchedRecord) -> DeadLetter:
     letter = admitted(record)
     assert isinstance(letter, DeadLetter)
     return letter

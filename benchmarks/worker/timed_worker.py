@@ -1,0 +1,135 @@
+"""An order worker that counts the CPU time of its steps; a process of the benchmark ``profile``.
+
+``python -m benchmarks.worker.timed_worker EVENTS FILE``: from a tenth of ``EVENTS`` on, until all
+are folded; then the seconds of each step are written to ``FILE`` as JSON. Steps are timed by their
+thread's CPU clock, a slice of 250 records at a time, so that timing costs next to nothing.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from izin.runtime.daemon_thread import in_daemon_thread
+from izin.streams import __main__ as order_worker
+from izin.streams.engine import worker
+from izin.streams.engine.transport import BatchConsumerThread
+from izin.streams.fetched_record import FetchedRecord
+from izin.streams.order import OrderStage
+from izin.streams.ownership import commit
+from izin.streams.ownership.effects import Effects
+from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.state.state import PartitionState
+
+FETCH, FOLD, PRODUCE, COMMIT = "fetch", "fold", "produce", "commit"
+CLIENTS, ALL = "clients", "all"
+"""librdkafka's threads, and the whole process."""
+EVENTS = "events"
+
+_WARM = 0.1
+_THREAD_CPU_CLOCK = 6
+"""The kernel keeps that of a thread under ``~tid << 3 | 6`` (``pthread_getcpuclockid(3)``)."""
+
+
+class StepClocks:
+    """The CPU seconds of each step so far."""
+
+    def __init__(self) -> None:
+        self.fetching: int | None = None
+        """The thread that fetches and unpacks."""
+        self._spent: Counter[str] = Counter()
+
+    def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return ``function``, whose CPU time then counts for ``step``."""
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # of any function
+            began = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self._spent[step] += time.thread_time() - began  # type: ignore[assignment]
+
+        return wrapped
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds by step, of librdkafka's threads, and of the process."""
+        clients = [
+            int(task.name)
+            for task in Path("/proc/self/task").iterdir()
+            if (task / "comm").read_text().startswith("rdk:")
+        ]
+        return {
+            **self._spent,
+            FETCH: _thread_seconds(self.fetching) if self.fetching else 0.0,
+            CLIENTS: sum(map(_thread_seconds, clients)),
+            ALL: time.process_time(),
+        }
+
+
+def _thread_seconds(tid: int) -> float:
+    return time.clock_gettime(~tid << 3 | _THREAD_CPU_CLOCK)
+
+
+class TimedStage:
+    """The order stage, which writes what was spent once ``events`` are folded."""
+
+    def __init__(self, clocks: StepClocks, events: int, file: Path, **stage: Any) -> None:  # noqa: ANN401  # as OrderStage
+        self._fold = clocks.timed(FOLD, OrderStage(**stage).fold)
+        self._clocks = clocks
+        self._events = events
+        self._file = file
+        self._folded = 0
+        self._begun: dict[str, float] = {}
+
+    def fold(
+        self,
+        partition: int,
+        records: Sequence[FetchedRecord],
+        state: PartitionState,
+        before: Effects,
+    ) -> Effects:
+        """Return what the stage returns."""
+        effects: Effects = self._fold(partition, records, state, before)
+        self._folded += len(records)
+        if not self._begun and self._folded >= self._events * _WARM:
+            self._begun = {EVENTS: self._folded, **self._clocks.read()}
+        if self._folded == self._events:
+            ended = {EVENTS: self._folded, **self._clocks.read()}
+            spent = {step: ended[step] - self._begun.get(step, 0) for step in ended}
+            whole = self._file.with_suffix(".part")
+            whole.write_text(json.dumps(spent), encoding="utf-8")
+            whole.rename(self._file)
+        return effects
+
+
+def main(events: int, file: Path) -> None:
+    """Run until the process is ended."""
+    clocks = StepClocks()
+    fetch = BatchConsumerThread._fetch_records  # noqa: SLF001  # what it overrides of the driver
+
+    async def fetch_records(thread: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the same
+        clocks.fetching = threading.get_native_id()
+        return await fetch(thread, *args, **kwargs)
+
+    def in_thread(function: Callable[[], object], *, name: str) -> Any:  # noqa: ANN401  # awaitable
+        return in_daemon_thread(clocks.timed(COMMIT, function), name=name)
+
+    def stage(**given: Any) -> TimedStage:  # noqa: ANN401  # as OrderStage
+        return TimedStage(clocks, events, file, **given)
+
+    with (
+        mock.patch.object(BatchConsumerThread, "_fetch_records", fetch_records),
+        mock.patch.object(OwnedPartition, "write", clocks.timed(PRODUCE, OwnedPartition.write)),
+        mock.patch.object(commit, "in_daemon_thread", in_thread),
+        mock.patch.object(worker, "OrderStage", stage),
+    ):
+        order_worker.main()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

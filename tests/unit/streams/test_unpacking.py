@@ -1,0 +1,120 @@
+"""What was fetched is unpacked as aiokafka unpacks it, record for record."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+
+from izin.streams.engine.unpacking import UnpackedFetch
+from izin.streams.fetched_record import FetchedRecord
+
+PLACE = TopicPartition("events", 3)
+HEADERS = [("ce_id", b"1"), ("empty", None)]
+OURS, ABORTED = 7, 8
+"""The producers of the batches below."""
+
+
+def a_batch(base: int, offsets: list[int], *, producer: int = -1, control: bool = False) -> bytes:
+    """Return a batch of Kafka's at the offset `base`, with records at `offsets` behind it."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=producer >= 0,
+        producer_id=producer,
+        producer_epoch=0,
+        base_sequence=0,
+        batch_size=1 << 20,
+    )
+    key, value = (bytes(4), bytes(6)) if control else (b"key", b"value")
+    for offset in offsets:
+        builder.append(offset, 1000 + offset, key, value, [] if control else HEADERS)
+    built = bytearray(builder.build())
+    built[:8] = base.to_bytes(8, "big")
+    if control:
+        built[22] |= 1 << 5
+        built[17:21] = calc_crc32c(bytes(built[21:])).to_bytes(4, "big")
+    return bytes(built)
+
+
+FETCHED = b"".join(
+    (
+        a_batch(0, [0, 1, 2]),
+        a_batch(3, [0, 1], producer=ABORTED),
+        a_batch(5, [0, 4], producer=OURS),  # three offsets that compaction left empty
+        a_batch(10, [0, 1, 2, 3]),
+    )
+)
+
+
+def a_fetch(kind: type[FetchResult], data: bytes = FETCHED, *, position: int = 0) -> Any:  # noqa: ANN401  # aiokafka publishes no types
+    """Return what a fetch at `position` brought; its `state` is that of the partition."""
+    state = SimpleNamespace(paused=False, position=position)
+    state.consumed_to = lambda offset: setattr(state, "position", offset)
+    records = PartitionRecords(
+        PLACE, MemoryRecords(data), [(ABORTED, 3)], position, None, None, True, READ_COMMITTED
+    )
+    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
+    found = kind(PLACE, assignment=assignment, partition_records=records, backoff=0)
+    found.state = state
+    return found
+
+
+def taken(fetch: Any, most: int | None) -> list[tuple[list[Any], int]]:  # noqa: ANN401  # the same
+    """Return what each call gives, and where the position then is."""
+    found = []
+    while fetch.has_more():
+        records = fetch.getall(most)
+        fields = [(*PLACE, one.offset, one.timestamp, one.key, one.value) for one in records]
+        headers = [list(one.headers) for one in records]
+        found.append(([fields, headers], fetch.state.position))
+    return found
+
+
+@pytest.mark.parametrize("position", [0, 1, 6])
+@pytest.mark.parametrize("most", [None, 1, 2, 5, 9, 100])
+def test_unpacks_as_aiokafka_does(most: int | None, position: int) -> None:
+    """The same records and positions, however many are taken at once and wherever it begins: those
+    of an aborted transaction are left out, and gaps are passed.
+    """
+    expected = taken(a_fetch(FetchResult, position=position), most)
+    assert taken(a_fetch(UnpackedFetch, position=position), most) == expected
+    assert expected[-1][1] == 14
+
+
+def test_unpacked_records_are_of_the_lane() -> None:
+    """They are values of our own, of which compiled code finds the fields."""
+    record = a_fetch(UnpackedFetch).getall()[0]
+    assert isinstance(record, FetchedRecord)
+    assert (record.topic, record.partition) == PLACE
+
+
+@pytest.mark.parametrize("change", [{"position": 1}, {"paused": True}])
+def test_fetch_from_elsewhere_gives_nothing(change: dict[str, object]) -> None:
+    """A seek or a pause meanwhile makes it another's."""
+    fetch = a_fetch(UnpackedFetch)
+    vars(fetch.state).update(change)
+    assert (fetch.getall(), fetch.has_more()) == ([], False)
+
+
+def test_damaged_batch_is_refused() -> None:
+    """A checksum that is wrong is an error, after the batches before it were read."""
+    damaged = FETCHED[:-1] + b"!"
+    fetch = a_fetch(UnpackedFetch, damaged)
+    assert [one.offset for one in fetch.getall(5)] == [0, 1, 2, 5, 9]
+    with pytest.raises(CorruptRecordException, match="checksum"):
+        fetch.getall(5)
+
+
+def test_marker_of_an_aborted_transaction_ends_it() -> None:
+    """What its producer writes afterwards counts."""
+    marker = a_batch(5, [0], producer=ABORTED, control=True)
+    data = a_batch(3, [0, 1], producer=ABORTED) + marker + a_batch(6, [0], producer=ABORTED)
+    fetch = a_fetch(UnpackedFetch, data, position=3)
+    assert [one.offset for one in fetch.getall()] == [6]
+    assert fetch.state.position == 7
