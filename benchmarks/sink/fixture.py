@@ -21,6 +21,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ingest.known_keys.foresight import PIECE
 from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
@@ -116,8 +117,15 @@ class SinkFixture:
             most = most_after(ruled, len(reads))
 
     async def _read(self, values: Sequence[bytes]) -> list[IncomingDecision]:
-        reads = await self.ingester.read(values)
-        await self.ingester.foresight.look(reads)
+        reads: list[IncomingDecision] = []
+
+        async def pieces() -> AsyncIterator[list[str]]:
+            for start in range(0, len(values), PIECE):
+                piece = await self.ingester.read(values[start : start + PIECE])
+                reads.extend(piece)
+                yield [one.key for one in piece]
+
+        await self.ingester.foresight.look(pieces())
         return reads
 
     async def opt_out(self, key: str, at: datetime) -> None:

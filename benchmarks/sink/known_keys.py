@@ -1,16 +1,18 @@
 """The benchmark ``known-keys``: changes of keys that a large ledger knows, spread at random.
 
 Decisions of our own systems (two in three opt out, the others opt in again) are ingested as the
-sink worker does; then citizens' movements at İYS are observed, a page of the pull in a transaction.
-The figure is the slower of the two. The way through Kafka, and İYS, are left out.
+sink worker does; then citizens' movements at İYS are observed, in pages of the size in which a
+daily file enters. Rows are read ahead as there. The figure is the slower of the two. The way
+through Kafka, and İYS, are left out.
 """
 
 import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -24,18 +26,21 @@ from benchmarks.sink.fixture import BRANDS, SinkFixture, sink_fixture
 from izin.consent.model import ConsentKey
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.local import Postgres
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ingest.known_keys.movements import ObservedMovement
-from izin.sinks.ingest.known_keys.observations import observe
+from izin.sinks.inbound.daily.entering import AT_ONCE
+from izin.sinks.ingest.known_keys.foresight import PIECE, Foresight
+from izin.sinks.ingest.known_keys.movements import ObservedMovement, SeenMovement
+from izin.sinks.ingest.known_keys.observations import observe, seen_movements
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of, observation_of
 
-_PAGE = 1000
-"""Movements in a transaction, as a page of İYS's pull has at most."""
 _SEED = 20
+_Page = tuple[Brand, list[ObservedMovement]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,7 @@ def known_keys(
         progress().status("filling the ledger"),
         Postgres(Path(folder)) as postgres,
     ):
+        tune_gc_for_batches()  # as the worker does
         found = asyncio.run(measure_known_keys(postgres.url, keys=keys, changed=changed, seen=seen))
     table = Table(title=f"Known keys of {found.keys:,}, spread at random")
     for column in ("what", "decided", "observed"):
@@ -99,8 +105,7 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
             known = await brands.of_codes(connection, BRANDS)
         pages = _pages(of_movements, known)
         began, used = time.perf_counter(), time.process_time()
-        for brand, page in pages:
-            await _observe(fixture, brand, page)
+        await _observe(fixture, pages)
         observed, observed_cpu = time.perf_counter() - began, time.process_time() - used
     return KnownKeys(
         keys=keys,
@@ -113,24 +118,47 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
     )
 
 
-async def _observe(fixture: SinkFixture, brand: Brand, page: Sequence[ObservedMovement]) -> None:
-    changes = UnitOfWork(fixture.topic_messages, now=datetime.now(UTC))
-    async with fixture.ledger.transaction() as connection:
-        await observe(connection, changes, brand, page, calendar=fixture.ledger.calendar)
-        await changes.write(connection)
+async def _observe(fixture: SinkFixture, pages: Sequence[_Page]) -> None:
+    """Observe ``pages``; the rows of the next are read while the last is saved."""
+    foresight = Foresight(fixture.ledger)
+    following = iter(pages)
+
+    async def next_page() -> tuple[Brand, list[SeenMovement]] | None:
+        page = next(following, None)
+        if page is None:
+            return None
+        seen: list[SeenMovement] = []
+
+        async def pieces() -> AsyncIterator[list[str]]:
+            for start in range(0, len(page[1]), PIECE):
+                piece = await seen_movements(page[1][start : start + PIECE])
+                seen.extend(piece)
+                yield [one.key for one in piece]
+
+        await foresight.look(pieces())
+        return page[0], seen
+
+    async def save(brand: Brand, seen: Sequence[SeenMovement]) -> None:
+        changes = UnitOfWork(fixture.topic_messages, now=datetime.now(UTC))
+        calendar = fixture.ledger.calendar
+        async with fixture.ledger.transaction() as connection:
+            await observe(connection, changes, brand, seen, calendar=calendar, foresight=foresight)
+            await changes.write(connection)
+
+    coming = await next_page()
+    while coming is not None:
+        _, coming = await while_waiting(foresight.stored(partial(save, *coming)), next_page())
 
 
-def _pages(
-    keys: Sequence[str], known: dict[int, Brand]
-) -> list[tuple[Brand, list[ObservedMovement]]]:
+def _pages(keys: Sequence[str], known: dict[int, Brand]) -> list[_Page]:
     """Return citizens' movements on ``keys``, brand by brand: every second one opts out."""
     pages = []
     for code in BRANDS:
         its = [ConsentKey.parse(key) for key in keys if key.startswith(f"{code}/")]
         movements = [_movement(key, known[code], place) for place, key in enumerate(its)]
         pages += [
-            (known[code], movements[start : start + _PAGE])
-            for start in range(0, len(movements), _PAGE)
+            (known[code], movements[start : start + AT_ONCE])
+            for start in range(0, len(movements), AT_ONCE)
         ]
     return pages
 

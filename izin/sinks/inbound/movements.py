@@ -16,8 +16,9 @@ from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.unreadable_items import unreadable_messages
-from izin.sinks.ingest.known_keys.movements import ObservedMovement
-from izin.sinks.ingest.known_keys.observations import observe
+from izin.sinks.ingest.known_keys.foresight import Foresight
+from izin.sinks.ingest.known_keys.movements import ObservedMovement, SeenMovement
+from izin.sinks.ingest.known_keys.observations import observe, seen_movements
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
@@ -28,16 +29,6 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of, key_of, observation_of
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadMovement:
-    """A movement, read."""
-
-    event: ConsentEvent
-    key: ConsentKey
-    stream: Stream
-    is_ours: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +46,9 @@ class ReportedMovements:
         stream: Stream,
         movements: Sequence[IysMovement],
         unreadable: Sequence[UnreadableItem] = (),
-    ) -> list[ReadMovement]:
-        """Publish the movements of a brand that are not ours; return those that have a key.
+    ) -> list[SeenMovement]:
+        """Publish the movements of a brand that are not ours; return what those show that have a
+        key.
 
         Raises:
             StreamUnavailableError: the broker did not acknowledge them; publish them again.
@@ -75,19 +67,28 @@ class ReportedMovements:
             written = [(str(key), event.status, event.consent_date) for event, key in keyed]
             async with self.context.ledger.transaction() as connection:
                 ours = await submissions.submitted_by_us(connection, written)
-        seen = [
-            ReadMovement(event=event, key=key, stream=stream, is_ours=place in ours)
-            for place, (event, key) in enumerate(keyed)
-        ]
         await self.publisher.publish(
-            [messages.event(one.event, one.key, at) for one in seen if not one.is_ours]
+            [
+                messages.event(event, key, at)
+                for place, (event, key) in enumerate(keyed)
+                if place not in ours
+            ]
             + [messages.unkeyed(event, at) for event, key in read if key is None]
             + dead_letters
         )
-        return seen
+        return await seen_movements(
+            self._observed(event, key, stream, at, is_ours=place in ours)
+            for place, (event, key) in enumerate(keyed)
+        )
 
     async def record(
-        self, connection: Connection, brand: Brand, seen: Sequence[ReadMovement], *, now: datetime
+        self,
+        connection: Connection,
+        brand: Brand,
+        seen: Sequence[SeenMovement],
+        *,
+        now: datetime,
+        foresight: Foresight | None = None,
     ) -> None:
         """Record what was published: the observations in the history, and the rows that they rule.
 
@@ -95,37 +96,33 @@ class ReportedMovements:
             ConcurrentChangeError: another process changed one of the rows.
         """
         changes = UnitOfWork(self.context.topic_messages, now=now)
-        observed = [
-            ObservedMovement(
-                one.key,
-                observation_of(one.event, one.key),
-                self._observation(one, now),
-                one.is_ours,
-            )
-            for one in seen
-        ]
         calendar = self.context.ledger.calendar
-        await observe(connection, changes, brand, observed, calendar=calendar)
+        await observe(connection, changes, brand, seen, calendar=calendar, foresight=foresight)
         await changes.write(connection)
 
-    def _observation(self, one: ReadMovement, now: datetime) -> Movement:
-        event = one.event
-        return Movement(
+    def _observed(
+        self, event: ConsentEvent, key: ConsentKey, stream: Stream, at: datetime, *, is_ours: bool
+    ) -> ObservedMovement:
+        """Return an event at İYS that was published ``at`` an instant, with its record in the
+        history.
+        """
+        movement = Movement(
             kind="observation",
             customer_id=event.customer_id,
-            key=str(one.key),
+            key=str(key),
             event_id=event.event_id,
             status=event.status,
-            source=f"{self.path}/{one.stream}/{event.event_id}",
-            occurred_at=event.received_at or now,
+            source=f"{self.path}/{stream}/{event.event_id}",
+            occurred_at=at,
             data={
                 "by": self.path,
-                "stream": str(one.stream),
+                "stream": str(stream),
                 "creation_date": None if event.iys is None else event.iys.creation_date,
                 "consent_date": event.consent_date,
                 "source": event.source,
                 "transaction_id": event.origin_ref,
-                "ours": one.is_ours,
+                "ours": is_ours,
             },
             may_repeat=True,
         )
+        return ObservedMovement(key, observation_of(event, key), movement, is_ours)

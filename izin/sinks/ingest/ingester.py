@@ -51,8 +51,6 @@ from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 _YIELD_EVERY = 50
-_ATTEMPTS = 3
-"""So often a batch is stored whose rows another process changes meanwhile."""
 
 _log = get_logger(__name__)
 
@@ -151,14 +149,10 @@ class Ingester:
         ConcurrentChangeError where another process has written the offsets, or writes the same
         rows again and again.
         """
-        async with self._storing, self.foresight.storing():
-            for _ in range(_ATTEMPTS - 1):
-                try:
-                    return await self._store(topic, topic_id, decisions, moves, quarantined)
-                except ConcurrentChangeError as error:
-                    _log.info("batch stored again", reason=str(error))
-                    self.foresight.forget()
-            return await self._store(topic, topic_id, decisions, moves, quarantined)
+        async with self._storing:
+            return await self.foresight.stored(
+                partial(self._store, topic, topic_id, decisions, moves, quarantined)
+            )
 
     async def _store(
         self,

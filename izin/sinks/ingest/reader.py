@@ -6,7 +6,7 @@ read takes effect. So no record stops the ledger, and none is stumbled over twic
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from confluent_kafka import Message
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record
+from izin.sinks.ingest.known_keys.foresight import PIECE
 from izin.sinks.ingest.poison import is_poison, quarantine, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.record.unreadable import QuarantinedRecord
@@ -57,7 +58,7 @@ class Reader:
         codec: Codec,
         decisions: DecisionReader,
         store: Store,
-        foresee: Callable[[Sequence[IncomingDecision]], Awaitable[None]],
+        foresee: Callable[[AsyncIterator[Collection[str]]], Awaitable[None]],
         isolation: Isolation,
     ) -> None:
         self._topic = topic
@@ -100,16 +101,23 @@ class Reader:
         await self._topic.close()
 
     async def _next(self, wait: timedelta) -> list[Record]:
-        records = []
         most = self._most
         messages = await self._topic.poll(most, wait.total_seconds())
         self._is_full = len(messages) >= most
-        for place, message in enumerate(messages):
-            records.append(self._read(message))
-            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
-                await asyncio.sleep(0)
-        await self._foresee([one.decision for one in records if one.decision is not None])
+        records: list[Record] = []
+        await self._foresee(self._pieces(messages, records))
         return records
+
+    async def _pieces(
+        self, messages: Sequence[Message], records: list[Record]
+    ) -> AsyncIterator[list[str]]:
+        """Read ``messages`` into ``records``, and yield the keys of each piece of them."""
+        for start in range(0, len(messages), PIECE):
+            for place, message in enumerate(messages[start : start + PIECE]):
+                records.append(self._read(message))
+                if place % READ_AT_ONCE == READ_AT_ONCE - 1:
+                    await asyncio.sleep(0)
+            yield [one.decision.key for one in records[start:] if one.decision is not None]
 
     def _read(self, message: Message) -> Record:
         if message.error() is not None:

@@ -1,26 +1,41 @@
 """Lines that only İYS's daily file has: neither push nor pull brought them, so they enter here.
 
-They enter as what a pull brings, a thousand at a time; how far they have is noted in the
-transaction of their rows, so that after a kill the rest follows and nothing is recorded twice.
+They enter as what a pull brings, some thousand at a time, the next published while the last are
+recorded. How far they have entered is noted in the transaction of their rows, so that after a kill
+the rest follows and nothing is recorded twice.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.sinks.inbound.movements import ReportedMovements
+from izin.sinks.ingest.known_keys.foresight import PIECE, Foresight
+from izin.sinks.ingest.known_keys.movements import SeenMovement
 from izin.sinks.ledger.daily import progress
 from izin.sinks.ledger.daily.files import DailyFile
+from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import is_of_citizens
 
-_AT_ONCE = 1000
+AT_ONCE = 4000
+"""So many lines enter in a transaction."""
 
 Line = tuple[int, bytes]
 """The number of a line in İYS's file, from 1, and the line."""
+
+
+class _Page(NamedTuple):
+    """Lines that enter together, published."""
+
+    lines: Sequence[Line]
+    seen: list[SeenMovement]
 
 
 async def enter(
@@ -38,25 +53,67 @@ async def enter(
         ConcurrentChangeError: another process has recorded them.
         StreamUnavailableError: the broker did not acknowledge them; enter them again.
     """
+    entry = _Entry(
+        reported=reported,
+        brand=brand,
+        file=file,
+        empty_date=empty_date,
+        foresight=Foresight(reported.context.ledger),
+    )
     before, count = file.entered_lines, 0
-    for slice_ in _slices(one for one in lines if one[0] > file.entered_lines):
-        movements, unreadable = _read(slice_, empty_date)
-        # A pull shows them in two streams.
-        theirs = [one for one in movements if is_of_citizens(one.source)]
-        others = [one for one in movements if not is_of_citizens(one.source)]
-        seen = await reported.publish(brand, Stream.HS, others, unreadable)
-        seen += await reported.publish(brand, Stream.IYS, theirs)
-        last = slice_[-1][0]
-        ledger, now = reported.context.ledger, reported.context.clock()
-        async with ledger.transaction() as connection:
-            await progress.entered(connection, file, before=before, line=last, count=len(slice_))
-            await reported.record(connection, brand, seen, now=now)
-        before, count = last, count + len(slice_)
+    pages = _slices(one for one in lines if one[0] > file.entered_lines)
+    coming = await entry.publish(next(pages, ()))
+    while coming.lines:
+        page, recording = coming, entry.record(coming, before)
+        _, coming = await while_waiting(recording, entry.publish(next(pages, ())))
+        before, count = page.lines[-1][0], count + len(page.lines)
     return count
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """Enters lines of a file."""
+
+    reported: ReportedMovements
+    brand: Brand
+    file: DailyFile
+    empty_date: str
+    foresight: Foresight
+
+    async def publish(self, lines: Sequence[Line]) -> _Page:
+        """Publish the movements in ``lines``, and read their rows ahead."""
+        page = _Page(lines, [])
+        await self.foresight.look(self._published(page))
+        return page
+
+    async def _published(self, page: _Page) -> AsyncIterator[list[str]]:
+        """Publish a page in pieces, and yield the keys of each."""
+        for start in range(0, len(page.lines), PIECE):
+            movements, unreadable = _read(page.lines[start : start + PIECE], self.empty_date)
+            # A pull shows them in two streams.
+            theirs = [one for one in movements if is_of_citizens(one.source)]
+            others = [one for one in movements if not is_of_citizens(one.source)]
+            seen = await self.reported.publish(self.brand, Stream.HS, others, unreadable)
+            seen += await self.reported.publish(self.brand, Stream.IYS, theirs)
+            page.seen.extend(seen)
+            yield [one.key for one in seen]
+
+    async def record(self, page: _Page, before: int) -> None:
+        """Record a page behind the line ``before``."""
+        await self.foresight.stored(partial(self._record, page, before))
+
+    async def _record(self, page: _Page, before: int) -> None:
+        context, last, count = self.reported.context, page.lines[-1][0], len(page.lines)
+        now = context.clock()
+        async with context.ledger.transaction() as connection:
+            await progress.entered(connection, self.file, before=before, line=last, count=count)
+            await self.reported.record(
+                connection, self.brand, page.seen, now=now, foresight=self.foresight
+            )
+
+
 def _slices(lines: Iterator[Line]) -> Iterator[Sequence[Line]]:
-    while slice_ := tuple(islice(lines, _AT_ONCE)):
+    while slice_ := tuple(islice(lines, AT_ONCE)):
         yield slice_
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from izin.consent.business_days import Calendar
+from izin.sinks.ingest.known_keys.foresight import Foresight
 from izin.sinks.ingest.known_keys.movements import (
     Observations,
     ObservedMovement,
@@ -13,7 +14,7 @@ from izin.sinks.ingest.known_keys.movements import (
     seen_movement,
 )
 from izin.sinks.ingest.known_keys.saving import BulkChanges, lock_known
-from izin.sinks.ledger.db.connection import Connection, while_waiting
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.state_change import first_row
@@ -21,22 +22,39 @@ from izin.sinks.record.state_change import first_row
 _YIELD_EVERY = 50
 
 
-async def observe(
+async def seen_movements(observed: Iterable[ObservedMovement]) -> list[SeenMovement]:
+    """Return what ``observed`` movements show, whatever their rows are: what can be done before the
+    transaction.
+    """
+    seen = []
+    for place, one in enumerate(observed):
+        seen.append(seen_movement(one))
+        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+            # Let pushes in, which share this event loop.
+            await asyncio.sleep(0)
+    return seen
+
+
+async def observe(  # noqa: PLR0913  # where, whose, what, and how
     connection: Connection,
     changes: UnitOfWork,
     brand: Brand,
-    observed: Sequence[ObservedMovement],
+    seen: Sequence[SeenMovement],
     *,
     calendar: Calendar,
+    foresight: Foresight | None = None,
 ) -> None:
-    """Lock the rows of ``observed``, movements of a ``brand``, and save what they show; the history
-    and what is not alike through ``changes``, which the caller writes in the same transaction.
+    """Save what movements of a ``brand`` show; the history and what is not alike through
+    ``changes``, which the caller writes in the same transaction.
+
+    Their rows are locked, but for those that ``foresight`` has read: within its ``stored``.
 
     Raises:
         ConcurrentChangeError: a row is not where it was read.
     """
-    keys = {str(one.key) for one in observed}
-    rows, seen = await while_waiting(lock_known(connection, keys), _seen(observed))
+    keys = {one.key for one in seen}
+    rows, unread = ({}, keys) if foresight is None else foresight.take(keys)
+    rows |= await lock_known(connection, unread)
     occurrences = Counter(one.key for one in seen)
     kind = Observations(brand, now=changes.now, calendar=calendar)
     bulk = BulkChanges[SeenRow](kind=kind, topic_messages=changes.topic_messages)
@@ -58,16 +76,6 @@ async def observe(
             bulk.add(found[0], rows[one.key], found[1])
     rest += [one.seen.movement for one in await bulk.save(connection, changes)]
     await _one_by_one(connection, changes, kind, rest)
-
-
-async def _seen(observed: Sequence[ObservedMovement]) -> list[SeenMovement]:
-    seen = []
-    for place, one in enumerate(observed):
-        seen.append(seen_movement(one))
-        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-            # Let pushes in, which share this event loop.
-            await asyncio.sleep(0)
-    return seen
 
 
 async def _one_by_one(

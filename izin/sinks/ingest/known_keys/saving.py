@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import starmap
-from typing import Generic, LiteralString, Protocol, TypeVar
+from functools import cached_property
+from typing import Generic, LiteralString, NamedTuple, Protocol, TypeVar
 
 from psycopg.rows import tuple_row
 from psycopg.types.numeric import Int8BinaryLoader
@@ -22,7 +22,7 @@ from izin.sinks.ingest.known_keys.templates import (
     template_of,
 )
 from izin.sinks.ledger import retailers
-from izin.sinks.ledger.db import notifications
+from izin.sinks.ledger.db import copy_format, notifications
 from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact
@@ -34,7 +34,9 @@ from izin.sinks.record.ruling import RuledRow
 
 FEW = 8
 """Fewer changes of one template are made one by one: there is nothing to share."""
-_CHUNK = 400
+_SLICE = 1000
+"""So many rows are saved at once, while the next as many are made."""
+_YIELD_EVERY = 50
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
 
@@ -42,6 +44,18 @@ M = TypeVar("M")
 M_contra = TypeVar("M_contra", contravariant=True)
 Alike = tuple[ChangeTemplate, list[tuple[KnownRow, M]]]
 """A template, and the rows with what changes them."""
+Templated = tuple[ChangeTemplate, KnownRow, M]
+"""A row, how it changes, and what changes it."""
+
+
+class _Slice(NamedTuple):
+    """Rows that are saved together."""
+
+    number: int
+    size: int
+    staged: bytes
+    """In COPY format, as the messages."""
+    messages: bytes
 
 
 async def lock_known(connection: Connection, keys: Collection[str]) -> dict[str, KnownRow]:
@@ -109,16 +123,15 @@ class BulkChanges(Generic[M]):
             ConcurrentChangeError: a row is not where it was read.
         """
         alike, rest = await self._templates(connection, changes.now)
-        made: list[tuple[ChangeTemplate, Change]] = []
-        for template, members in alike:
-            for start in range(0, len(members), _CHUNK):
-                chunk = members[start : start + _CHUNK]
-                made += [(template, self.kind.change(row, member)) for row, member in chunk]
-                await asyncio.sleep(0)
-            changes.add_actions([template.due])
-        if made:
-            await self._write(connection, changes, made)
-        ended = [one.row.key for template, one in made if template.ends_access]
+        # In the order in which others lock them, so that two writers wait and never deadlock.
+        rows = sorted(
+            ((template, row, member) for template, members in alike for row, member in members),
+            key=_key,
+        )
+        changes.add_actions({template.due for template, _, _ in rows})
+        if rows:
+            await self._write(connection, changes, rows)
+        ended = [row.key for template, row, _ in rows if template.ends_access]
         if ended:
             await retailers.end(connection, ended)
         return rest
@@ -153,37 +166,51 @@ class BulkChanges(Generic[M]):
         return await _without_retailers(connection, alike, rest)
 
     async def _write(
-        self,
-        connection: Connection,
-        changes: UnitOfWork,
-        made: Sequence[tuple[ChangeTemplate, Change]],
+        self, connection: Connection, changes: UnitOfWork, rows: Sequence[Templated[M]]
     ) -> None:
-        stage, copy_in, save = self.kind.statements
-        # In the order in which others lock them, so that two writers wait and never deadlock.
-        made = sorted(made, key=_key)
-        await connection.execute(stage)
-        chunks = [made[start : start + _CHUNK] for start in range(0, len(made), _CHUNK)]
-        await copy(connection, copy_in, (b"".join(starmap(staged, chunk)) for chunk in chunks))
-        saved, messages = await while_waiting(
-            connection.execute(save), self._published(chunks, changes)
+        """Write slice after slice: the next is made while PostgreSQL saves the last."""
+        stage, _, _ = self.kind.statements
+        slices = [rows[start : start + _SLICE] for start in range(0, len(rows), _SLICE)]
+        _, coming = await while_waiting(
+            connection.execute(stage), self._made(0, slices[0], changes)
         )
-        if saved.rowcount != len(made):
-            raise ConcurrentChangeError("a row was changed by another process")
-        if any(messages):
-            await copy(connection, _OUTBOX["copy"], messages)
+        has_messages = False
+        for number, following in enumerate([*slices[1:], ()], start=1):
+            has_messages = has_messages or coming.messages != b""
+            _, coming = await while_waiting(
+                self._save(connection, coming), self._made(number, following, changes)
+            )
+        if has_messages:
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
-    async def _published(
-        self, chunks: Sequence[Sequence[tuple[ChangeTemplate, Change]]], changes: UnitOfWork
-    ) -> list[bytes]:
+    async def _save(self, connection: Connection, rows: _Slice) -> None:
+        _, copy_in, save = self.kind.statements
+        await copy(connection, copy_in, [rows.staged])
+        saved = await connection.execute(save, {"slice": rows.number})
+        if saved.rowcount != rows.size:
+            raise ConcurrentChangeError("a row was changed by another process")
+        if rows.messages:
+            await copy(connection, _OUTBOX["copy"], [rows.messages])
+
+    async def _made(self, number: int, rows: Sequence[Templated[M]], changes: UnitOfWork) -> _Slice:
+        head = self._size + copy_format.small(number)
+        staged_rows: list[bytes] = []
         messages: list[bytes] = []
         facts: list[Fact] = []
-        for chunk in chunks:
-            messages.append(b"".join([published(template, one, facts) for template, one in chunk]))
-            # Let pushes in, which share this event loop.
-            await asyncio.sleep(0)
+        for place, (template, row, member) in enumerate(rows):
+            change = self.kind.change(row, member)
+            staged_rows.append(staged(head, template, change))
+            messages.append(published(template, change, facts))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Let pushes in, which share this event loop, and what PostgreSQL has said.
+                await asyncio.sleep(0)
         changes.add_history(facts)
-        return messages
+        return _Slice(number, len(rows), b"".join(staged_rows), b"".join(messages))
+
+    @cached_property
+    def _size(self) -> bytes:
+        """How many columns a staged row has."""
+        return (3 + len(self.kind.own) + len(self.kind.shared)).to_bytes(2, "big")
 
 
 async def _without_retailers(
@@ -207,5 +234,5 @@ async def _without_retailers(
     return left, rest
 
 
-def _key(made: tuple[ChangeTemplate, Change]) -> str:
-    return made[1].row.key
+def _key(templated: Templated[M]) -> str:
+    return templated[1].key

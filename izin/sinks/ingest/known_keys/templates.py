@@ -85,8 +85,6 @@ class ChangeTemplate(NamedTuple):
 
     columns: bytes
     """Those that they share, in COPY format."""
-    size: bytes
-    """How many columns a staged row has."""
     now: int
     """In microseconds since 2000."""
     is_answer_new: bool
@@ -105,13 +103,13 @@ class ChangeTemplate(NamedTuple):
     """Whether İYS no longer holds the consent, and no retailer has access."""
 
 
-def staged(template: ChangeTemplate, change: Change) -> bytes:
-    """Return the row in the staging table, in COPY format."""
+def staged(head: bytes, template: ChangeTemplate, change: Change) -> bytes:
+    """Return the row in the staging table, in COPY format, behind its ``head``."""
     row = change.row
     since = template.now if template.is_answer_new else row.since
     return b"".join(
         (
-            template.size,
+            head,
             copy_format.text(row.address),
             copy_format.text(row.version),
             change.columns,
@@ -198,7 +196,6 @@ def template_of(  # noqa: PLR0913  # an example, how it is written, and when
     permission = None if published_row is None else published_row[1]
     template = ChangeTemplate(
         columns=columns_of(after, shared),
-        size=(2 + len(own) + len(shared)).to_bytes(2, "big"),
         now=copy_format.microseconds(now) - copy_format.EPOCH,
         is_answer_new=after.permission_since != before.permission_since,
         permission=None
@@ -217,8 +214,8 @@ def template_of(  # noqa: PLR0913  # an example, how it is written, and when
     at = copy_format.moment(now)
     is_same = published(template, example, []) == b"".join(row_of(one, at) for one in messages)
     address = copy_format.text(example.row.address) + copy_format.text(example.row.version)
-    columns = template.size + address + columns_of(after, own) + template.columns
-    return template if is_same and staged(template, example) == columns else None
+    columns = address + columns_of(after, own) + template.columns
+    return template if is_same and staged(b"", template, example) == columns else None
 
 
 def order_of_opt_out(stated_at: int | None, latest_ret: int | None) -> int:

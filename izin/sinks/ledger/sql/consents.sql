@@ -1,19 +1,19 @@
 -- name: lock
 -- Lock the rows of these keys, always in one order, so that two writers wait and never deadlock.
-SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+SELECT * FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 
 -- name: lock-known
 -- Lock the rows of these keys in the same order, and read which they are and what decides how they change in bulk. The
 -- last columns say whether something is known of İYS's record and of the consent date, and whether a row is unusual.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
     num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
-FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 
 -- name: read-known
 -- Read the same without a lock.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
     num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
-FROM consents WHERE key = ANY(%(keys)s)
+FROM consents WHERE key = ANY(%(keys)b)
 
 -- name: insert
 -- Insert new keys. A key that another writer inserted meanwhile is missing in the result.
@@ -36,32 +36,33 @@ WHERE c.key = r.key AND c.state = r.unnest
 RETURNING c.key
 
 -- name: stage-newer
--- Where rows wait that newer events change in bulk, until this transaction has saved them.
+-- Where rows wait that newer events change in bulk, slice by slice, until this transaction has saved them.
 CREATE TEMP TABLE IF NOT EXISTS newer_rows ON COMMIT DELETE ROWS AS
-SELECT ctid AS address, xmin AS version, {newer} FROM consents WITH NO DATA
+SELECT 0::smallint AS slice, ctid AS address, xmin AS version, {newer} FROM consents WITH NO DATA
 
 -- name: copy-newer
 -- Stage rows: first which they are and the columns that differ from row to row, then those that many share.
-COPY newer_rows (address, version, {newer}) FROM STDIN (FORMAT binary)
+COPY newer_rows (slice, address, version, {newer}) FROM STDIN (FORMAT binary)
 
 -- name: save-newer
--- Save staged rows. One that has changed since it was read is missing in the count, and the caller rolls back: it is
--- elsewhere, or another transaction wrote what is there now.
-UPDATE consents AS c SET ({newer}) = ({newer:s}) FROM newer_rows AS s WHERE c.ctid = s.address AND c.xmin = s.version
+-- Save a slice of the staged rows. One that has changed since it was read is missing in the count, and the caller rolls
+-- back: it is elsewhere, or another transaction wrote what is there now.
+UPDATE consents AS c SET ({newer}) = ({newer:s}) FROM newer_rows AS s
+WHERE s.slice = %(slice)s AND c.ctid = s.address AND c.xmin = s.version
 
 -- name: stage-observed
 -- Where rows wait that observations at İYS change in bulk, until this transaction has saved them.
 CREATE TEMP TABLE IF NOT EXISTS observed_rows ON COMMIT DELETE ROWS AS
-SELECT ctid AS address, xmin AS version, {observed} FROM consents WITH NO DATA
+SELECT 0::smallint AS slice, ctid AS address, xmin AS version, {observed} FROM consents WITH NO DATA
 
 -- name: copy-observed
 -- Stage rows like those that newer events change.
-COPY observed_rows (address, version, {observed}) FROM STDIN (FORMAT binary)
+COPY observed_rows (slice, address, version, {observed}) FROM STDIN (FORMAT binary)
 
 -- name: save-observed
--- Save staged rows like those that newer events change.
+-- Save a slice of staged rows like those that newer events change.
 UPDATE consents AS c SET ({observed}) = ({observed:s}) FROM observed_rows AS s
-WHERE c.ctid = s.address AND c.xmin = s.version
+WHERE s.slice = %(slice)s AND c.ctid = s.address AND c.xmin = s.version
 
 -- name: await-result
 -- İYS has acknowledged a batch: its records await their result. A row that a newer event has taken over keeps its
@@ -82,7 +83,7 @@ SELECT ctid::text, key, desired_event_id, desired_at, due_at, expires_at, attemp
     desired_status = 'ONAY' AND desired_rank = 0 AND state IN ('in_flight', 'awaiting_result', 'unknown')
         AND registered = 'UNKNOWN' AND registered_at IS NULL AND latest_ret_at IS NULL AND NOT ret_open
         AND retailer_code IS NULL AND retailer_access IS NULL AS is_usual
-FROM consents WHERE key = ANY(%(keys)s) ORDER BY key FOR UPDATE
+FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 
 -- name: settle-bulk
 -- Settle rows that this transaction has locked like the one that was computed in full, each with its own receipt.

@@ -27,7 +27,7 @@ UPDATE chains SET place = %(place)s, link = %(link)s, recorded_at = %(recorded_a
 -- The sources among these that were recorded lately, each looked up by its key: in a small history PostgreSQL would
 -- read all of it instead, for every page.
 SELECT one.source
-FROM unnest(%(keys)s::text[], %(sources)s::text[]) AS one (key, source)
+FROM unnest(%(keys)b::text[], %(sources)b::text[]) AS one (key, source)
 CROSS JOIN LATERAL (
     SELECT FROM movements AS m
     WHERE hashtextextended(m.key, 0) = hashtextextended(one.key, 0) AND m.key = one.key AND m.source = one.source

@@ -201,7 +201,7 @@ async def test_killed_process_leaves_no_doubles(
     harness: SinkHarness, monkeypatch: pytest.MonkeyPatch
 ):
     """Killed after publishing the second of three lines: another process continues there."""
-    monkeypatch.setattr(entering, "_AT_ONCE", 1)
+    monkeypatch.setattr(entering, "AT_ONCE", 1)
     day = await noon(harness)
     recipients = [a_phone(number) for number in (1, 2, 3)]
     for one in recipients:

@@ -14,7 +14,8 @@ from izin.iys.wire_format.consents import BrandPath, MovementPage, Stream
 from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
-from izin.sinks.inbound.movements import ReadMovement, ReportedMovements
+from izin.sinks.inbound.movements import ReportedMovements
+from izin.sinks.ingest.known_keys.movements import SeenMovement
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.stream_progress import WINDOW
 from izin.sinks.ledger.sweep import sweeps
@@ -112,7 +113,7 @@ async def test_page_that_the_ledger_refuses_stops_no_other_stream(
         reported: ReportedMovements,
         connection: Connection,
         brand: Brand,
-        seen: Sequence[ReadMovement],
+        seen: Sequence[SeenMovement],
         *,
         now: datetime,
     ) -> None:

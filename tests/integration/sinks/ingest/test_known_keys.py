@@ -1,7 +1,7 @@
 """Known keys that change in bulk become what they become one by one."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -18,7 +18,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
 from izin.sinks.ingest.known_keys import foresight, observations, saving
 from izin.sinks.ingest.known_keys.movements import Observations, ObservedMovement, SeenRow
-from izin.sinks.ingest.known_keys.observations import observe
+from izin.sinks.ingest.known_keys.observations import observe, seen_movements
 from izin.sinks.ingest.known_keys.saving import BulkChanges
 from izin.sinks.ingest.known_keys.templates import Change, KnownRow
 from izin.sinks.ledger import offsets
@@ -264,7 +264,8 @@ async def observed(
             for brand in BRANDS:
                 changes = UnitOfWork(TopicMessages(CODEC, Topics()), now=NOW)
                 its = [one for one in movements if one.key.brand_code == brand.brand_code]
-                await observe(connection, changes, brand, its, calendar=TURKEY_CALENDAR)
+                seen = await seen_movements(its)
+                await observe(connection, changes, brand, seen, calendar=TURKEY_CALENDAR)
                 await changes.write(connection)
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
         return found
@@ -282,6 +283,7 @@ def test_newer_decisions_change_rows_alike(
 ) -> None:
     """For any state of a row, and any record of İYS; most are made by templates."""
     monkeypatch.setattr(saving, "FEW", 2)
+    monkeypatch.setattr(saving, "_SLICE", 100)
     mark = "770001"
     found = situations(mark)
     values = decisions_on([an_event_on(*one) for one in found], mark)
@@ -313,6 +315,7 @@ def test_observations_change_rows_alike(
 
     monkeypatch.setattr(observations, "_one_by_one", counted)
     monkeypatch.setattr(saving, "FEW", 2)
+    monkeypatch.setattr(saving, "_SLICE", 100)
     mark = "770002"
     found = situations(mark)
     movements = [a_movement_on(*one) for one in found]
@@ -328,8 +331,11 @@ def test_observations_change_rows_alike(
 async def test_row_changed_since_it_was_foreseen_is_read_again(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """It is neither overwritten nor lost: the batch is stored again, from locked rows."""
+    """It is neither overwritten nor lost: the batch is stored again, from locked rows, though the
+    first slices of it were saved.
+    """
     monkeypatch.setattr(saving, "FEW", 2)
+    monkeypatch.setattr(saving, "_SLICE", 1)
     monkeypatch.setattr(foresight, "AT_LEAST", 1)
     await prepared(database_url)
     mark, random = "770003", Random(20)
@@ -360,7 +366,7 @@ async def test_row_changed_since_it_was_foreseen_is_read_again(
         its_ingester = ingester(ledger)
         await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
         reads = await its_ingester.read(values)
-        await its_ingester.foresight.look(reads)
+        await its_ingester.foresight.look(in_pieces([one.key for one in reads]))
         async with ledger.transaction() as connection:
             await connection.execute(CLOSED_LINE, {"key": rows[-1].key, "at": AFTER})
         with structlog.testing.capture_logs() as logs:
@@ -424,6 +430,11 @@ def as_seen(movement: ObservedMovement, status: str, seconds: int) -> ObservedMo
     at = seen.creation_date + timedelta(seconds=seconds)
     later = replace(seen, value=Registered(status), creation_date=at)
     return movement._replace(observation=later)
+
+
+async def in_pieces(keys: Sequence[str]) -> AsyncIterator[Sequence[str]]:
+    """Yield ``keys`` at once."""
+    yield keys
 
 
 async def unreachable(*_: object) -> None:
