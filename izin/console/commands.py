@@ -37,7 +37,7 @@ COMMANDS = {
     "deadlines": "izin.console.deadlines.command:app",
     "doctor": "izin.console.doctor.command:doctor",
     "verify": "izin.console.verify.command:verify",
-    "customers": "izin.console.customers:app",
+    "customers": "izin.console.customers.command:app",
     "brands": "izin.console.brands.command:app",
     "keys": "izin.console.keys:app",
     "subscribers": "izin.console.subscribers.command:app",

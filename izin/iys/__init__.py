@@ -2,6 +2,7 @@
 
 client       one method for each call of İYS
 reports      those about the day of a brand
+partner      those that only a business partner may make
 transport    HTTP, pacing and circuit breakers
 tokens       the access token of an account
 rate_limit   when a call may be sent, and which goes first
@@ -56,6 +57,7 @@ from izin.iys.wire_format.consents import (
     SerializedItems,
     Stream,
 )
+from izin.iys.wire_format.partner import GrantedBrand, GrantedBrands, Right
 from izin.iys.wire_format.push import Push, parse_push
 from izin.iys.wire_format.reports import DayAgreement, DayCount, ProcessStatus
 
@@ -74,6 +76,8 @@ __all__ = [
     "ConsentItem",
     "DayAgreement",
     "DayCount",
+    "GrantedBrand",
+    "GrantedBrands",
     "HourLimit",
     "InMemoryTokenStore",
     "InProcessPacer",
@@ -97,6 +101,7 @@ __all__ = [
     "RegisterRecord",
     "Reputation",
     "ReputationPolicy",
+    "Right",
     "SerializedItems",
     "Slot",
     "Stream",

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import httpx
 
 from izin.consent.model import Channel, RecipientType, Status
+from izin.iys.partner import PartnerCalls
 from izin.iys.rate_limit.pace import CallClass, Pacer
 from izin.iys.reports import DayReports
 from izin.iys.transport.circuit_breaker import CircuitState
@@ -60,6 +61,8 @@ class IysClient:
         )
         self.reports = DayReports(self._exchange)
         """The calls about the day of a brand."""
+        self.partner = PartnerCalls(self._exchange)
+        """The calls that only a business partner may make."""
 
     async def __aenter__(self) -> Self:
         await self._exchange.open()

@@ -9,6 +9,7 @@ from izin.console.cli import app
 
 ACTS: Mapping[str, str] = {
     "customers add": "add customer",
+    "customers change": "change customer",
     "customers brake": "set brake",
     "brands add": "add brand",
     "brands rights": "change rights",

@@ -32,6 +32,11 @@ def filled(text: str) -> str:
     return text
 
 
+def filled_if_given(text: str | None) -> str | None:
+    """Return ``text`` as :func:`filled` does; None, where the option was left out."""
+    return None if text is None else filled(text)
+
+
 BrandArgument = Annotated[
     int, typer.Argument(min=1, metavar="BRAND", help="Code of the brand at İYS (brandCode).")
 ]

@@ -19,6 +19,8 @@ OurError
 SourceError
 ├── UnreadablePushError      a push body is not İYS's list of movements
 ├── UnknownCustomerError     a customer that is not registered
+├── CompanyNumberError       a MERSİS number or VKN that cannot be right
+├── NationalIdError          the number of a natural person, which is never stored
 ├── UnregisteredBrandError   a brand that is not registered
 ├── DecidedBrakeError        what a brake holds back was decided about otherwise
 ├── UnknownComplaintError    no complaint of this number
@@ -133,6 +135,23 @@ class UnknownCustomerError(SourceError):
         super().__init__(
             f"customer {customer_id} is not registered; correct it, or register the customer: "
             f"izin customers add {customer_id} --name …"
+        )
+
+
+class CompanyNumberError(SourceError):
+    """A MERSİS number or VKN that cannot be right; nothing was stored."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be right: {why}; look it up in the company's documents")
+
+
+class NationalIdError(SourceError):
+    """The number of a natural person (T.C. kimlik numarası), which is never stored."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} has a T.C. kimlik numarası, which is never stored: leave it out, and register "
+            "a natural person by its VKN (10 digits)"
         )
 
 

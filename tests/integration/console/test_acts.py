@@ -31,6 +31,7 @@ OPT_OUT = """INSERT INTO consents SELECT (jsonb_populate_record(c, jsonb_build_o
 REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
+    "customers change": ("customers", "change", "beta", "--kind=legal", "--vkn=1234567890"),
     "brands add": REGISTER,
     "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
     "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),

@@ -7,6 +7,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.record.errors import UnknownCustomerError
 
@@ -49,10 +50,10 @@ async def set_limits(
     """
     async with ledger.transaction() as connection:
         values = {"customer_id": customer_id}
-        row = await (await connection.execute(_CUSTOMERS["lock"], values)).fetchone()
-        if row is None:
+        customer = await customers.lock(connection, customer_id)
+        if customer is None:
             raise UnknownCustomerError(customer_id)
-        before = limits_of(Customer(**row))
+        before = limits_of(customer)
         found = await connection.execute(_CUSTOMERS["brands"], values)
         codes = {"codes": [one["brand_code"] for one in await found.fetchall()]}
         await connection.execute(

@@ -1,17 +1,21 @@
 -- name: lock
 -- A customer as it is before a change, locked until the transaction ends.
-SELECT customer_id, name, created_at, brake_share, brake_at_least FROM customers
-WHERE customer_id = %(customer_id)s FOR UPDATE
+SELECT customer_id, name, created_at, kind, mersis, vkn, iys_code, offboarded_at,
+    brake_share, brake_at_least
+FROM customers WHERE customer_id = %(customer_id)s FOR UPDATE
 
 -- name: upsert
--- Insert a customer, or change its name.
-INSERT INTO customers (customer_id, name, created_at) VALUES (%(customer_id)s, %(name)s, %(now)s)
-ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name
-RETURNING customer_id, name, created_at, brake_share, brake_at_least
+-- Insert a customer, or change what a person says of it.
+INSERT INTO customers (customer_id, name, created_at, kind, mersis, vkn, iys_code)
+VALUES (%(customer_id)s, %(name)s, %(now)s, %(kind)s, %(mersis)s, %(vkn)s, %(iys_code)s)
+ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, kind = excluded.kind, mersis = excluded.mersis,
+    vkn = excluded.vkn, iys_code = excluded.iys_code
 
 -- name: all
 -- Every customer.
-SELECT customer_id, name, created_at, brake_share, brake_at_least FROM customers ORDER BY customer_id
+SELECT customer_id, name, created_at, kind, mersis, vkn, iys_code, offboarded_at,
+    brake_share, brake_at_least
+FROM customers ORDER BY customer_id
 
 -- name: brands
 -- The brands of a customer.

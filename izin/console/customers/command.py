@@ -7,7 +7,12 @@ from typing import Annotated
 import typer
 
 from izin.console.brake.setting import brake
-from izin.console.terminal.arguments import ByOption, CustomerArgument, filled
+from izin.console.terminal.arguments import (
+    ByOption,
+    CustomerArgument,
+    filled,
+    filled_if_given,
+)
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -22,7 +27,7 @@ from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.brake.limits import limits_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys, customers
-from izin.sinks.ledger.registry.customers import Customer
+from izin.sinks.ledger.registry.customers import Customer, CustomerDetails, PersonKind
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnknownCustomerError
 
@@ -35,10 +40,29 @@ app = typer.Typer(
 _COLUMNS = {
     "customer_id": "customer",
     "name": "name",
+    "kind": "kind",
+    "iys_code": "İYS code",
     "created_at": "registered",
     "brands": "brands",
     "brake": "brake",
 }
+
+
+KindOption = Annotated[
+    PersonKind | None,
+    typer.Option(
+        help="What it is before the law: a legal person, or a natural person who is a merchant "
+        "(tacir), a craftsman (esnaf) or neither."
+    ),
+]
+MersisOption = Annotated[
+    str | None,
+    typer.Option(help="Its MERSİS number (16 digits), that of a natural person never."),
+]
+VknOption = Annotated[str | None, typer.Option(help="Its VKN, the tax number (10 digits).")]
+IysCodeOption = Annotated[
+    int | None, typer.Option(min=0, help="Its number as a provider at İYS (iysCode).")
+]
 
 
 @app.command()
@@ -46,18 +70,60 @@ def add(
     customer_id: CustomerArgument,
     *,
     name: Annotated[str, typer.Option(help="Name of the company.", callback=filled)],
+    kind: KindOption = None,
+    mersis: MersisOption = None,
+    vkn: VknOption = None,
+    iys_code: IysCodeOption = None,
     by: ByOption,
 ) -> None:
-    """Register a customer, or change its name. Who ordered it is written to the history."""
+    """Register a customer, or change it. Who ordered it is written to the history.
+
+    The number of a natural person (T.C. kimlik numarası) is refused wherever it is given: it is
+    never stored. Exit code 3 for a number that cannot be right.
+    """
     with exit_on_error():
         now = datetime.now(UTC)
-        before, _ = run_on_ledger(
-            lambda ledger: customers.add(ledger, customer_id, name, by=by, now=now)
+        details = CustomerDetails(kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+        before, after = run_on_ledger(
+            lambda ledger: customers.add(ledger, customer_id, name, details=details, by=by, now=now)
         )
+    _say(before, after)
+
+
+@app.command()
+def change(
+    customer_id: CustomerArgument,
+    *,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the company.", callback=filled_if_given)
+    ] = None,
+    kind: KindOption = None,
+    mersis: MersisOption = None,
+    vkn: VknOption = None,
+    iys_code: IysCodeOption = None,
+    by: ByOption,
+) -> None:
+    """Change a customer: what is named, and nothing else. An empty number takes it away (0 as the
+    İYS code). Who ordered it is written to the history.
+
+    Exit code 3 if it is not registered, or for a number that cannot be right.
+    """
+    if name is kind is mersis is vkn is iys_code is None:
+        raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
+    with exit_on_error():
+        now = datetime.now(UTC)
+        details = CustomerDetails(name=name, kind=kind, mersis=mersis, vkn=vkn, iys_code=iys_code)
+        before, after = run_on_ledger(
+            lambda ledger: customers.change(ledger, customer_id, details, by=by, now=now)
+        )
+    _say(before, after)
+
+
+def _say(before: Customer | None, after: Customer) -> None:
     if before is None:
-        say(f"customer {customer_id} is registered")
+        say(f"customer {after.customer_id} is registered")
     else:
-        say(f"customer {customer_id} is {'unchanged' if before.name == name else 'changed'}")
+        say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
 
 
 @app.command("list")
@@ -69,6 +135,8 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
         (
             one.customer_id,
             one.name,
+            one.kind,
+            one.iys_code,
             one.created_at,
             _codes(brands, one.customer_id),
             str(limits_of(one) or ""),
@@ -90,6 +158,16 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
     rows: list[tuple[str, str]] = [
         ("customer", f"{customer.customer_id} {customer.name}"),
         ("registered", turkish(customer.created_at)),
+        *(
+            (field, str(value))
+            for field, value in (
+                ("kind", customer.kind),
+                ("MERSİS", customer.mersis),
+                ("VKN", customer.vkn),
+                ("İYS code", customer.iys_code),
+            )
+            if value is not None
+        ),
         ("brake", str(limits_of(customer) or "off")),
         *(
             (f"brand {one.brand_code}", f"{one.name}, {one.status}")
