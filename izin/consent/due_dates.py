@@ -95,6 +95,15 @@ def expires_at(
     return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
 
 
+def term_ends_at(effective_at: datetime, *, calendar: Calendar = TURKEY_CALENDAR) -> datetime:
+    """Return the end of the third business day, whether the brand is in its first loading or not.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
+    return _end(_last_day(_in_turkey(effective_at), calendar)).astimezone(UTC)
+
+
 def due_and_expiry(
     effective_at: datetime,
     brand: BrandTerms,
