@@ -75,6 +75,16 @@ class Import:
     report_path: Path | None = None
     """None: beside the file, as ``<name>.report.csv``."""
     dry_run: bool = False
+    review: Callable[[AcceptedRecord], tuple[Violation, ...]] = lambda _: ()
+    """Called with each record that would be published: why an opt-in is reported instead."""
+
+    def reviewed(self, judged: AcceptedRecord | RefusedRecord) -> AcceptedRecord | RefusedRecord:
+        """Return ``judged``, or as refused what the review does not let pass, never an opt-out."""
+        if isinstance(judged, RefusedRecord):
+            return judged
+        why = self.review(judged)
+        is_refused = why and judged.event.status != Status.RET
+        return RefusedRecord(violations=why) if is_refused else judged
 
 
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
@@ -175,7 +185,7 @@ class _Run:
             import_id=self._file.digest,
             row=row.line,
         )
-        match validate(record, self._directory, origin):
+        match self._how.reviewed(validate(record, self._directory, origin)):
             case RefusedRecord(violations=violations):
                 self._refuse(row, refusal(record.status), *violations)
             case AcceptedRecord() as accepted:
