@@ -24,7 +24,13 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.report import ReportFile, RowOutcome, inseparable, refusal
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.judgement import (
+    AcceptedRecord,
+    RefusedRecord,
+    Review,
+    passes,
+    reviewed,
+)
 from izin.producers.mapping.records import EventOrigin, read, validate
 from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
@@ -75,16 +81,8 @@ class Import:
     report_path: Path | None = None
     """None: beside the file, as ``<name>.report.csv``."""
     dry_run: bool = False
-    review: Callable[[AcceptedRecord], tuple[Violation, ...]] = lambda _: ()
+    review: Review = passes
     """Called with each record that would be published: why an opt-in is reported instead."""
-
-    def reviewed(self, judged: AcceptedRecord | RefusedRecord) -> AcceptedRecord | RefusedRecord:
-        """Return ``judged``, or as refused what the review does not let pass, never an opt-out."""
-        if isinstance(judged, RefusedRecord):
-            return judged
-        why = self.review(judged)
-        is_refused = why and judged.event.status != Status.RET
-        return RefusedRecord(violations=why) if is_refused else judged
 
 
 def import_file(  # noqa: PLR0913  # source, destination, clock and options
@@ -185,7 +183,7 @@ class _Run:
             import_id=self._file.digest,
             row=row.line,
         )
-        match self._how.reviewed(validate(record, self._directory, origin)):
+        match reviewed(validate(record, self._directory, origin), self._how.review):
             case RefusedRecord(violations=violations):
                 self._refuse(row, refusal(record.status), *violations)
             case AcceptedRecord() as accepted:
