@@ -4,7 +4,7 @@
 whether they opted out or were never registered (reference 2.5). The ledger knows opt-outs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -55,7 +55,7 @@ class IysQuery:
     budget: RequestBudget
     on_progress: OnProgress = lambda _done, _all: None
 
-    async def __call__(self, book: AddressBook, brands: dict[int, Brand]) -> int:
+    async def __call__(self, book: AddressBook, brands: Mapping[int, Brand]) -> int:
         """Note what İYS says; return how many recipients it refuses to look up.
 
         Raises:

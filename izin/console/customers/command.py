@@ -7,6 +7,9 @@ from typing import Annotated
 import typer
 
 from izin.console.brake.setting import brake
+from izin.console.customers.onboard import onboard
+from izin.console.customers.pack import pack, provide
+from izin.console.customers.void import void
 from izin.console.terminal.arguments import (
     ByOption,
     CustomerArgument,
@@ -198,3 +201,7 @@ def _codes(brands: Sequence[Brand], customer_id: str) -> str:
 
 
 app.command()(brake)
+app.command()(onboard)
+app.command()(pack)
+app.command()(provide)
+app.command()(void)
