@@ -6,20 +6,17 @@ whether they opted out or were never registered (reference 2.5). The ledger know
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from datetime import datetime
 from math import ceil
 
-from izin.consent.model import Channel, RecipientType
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS, IysClient
-from izin.iys.errors import RefusedError
-from izin.iys.wire_format.json_reader import lower_case_email
 from izin.onboarding.address_book import AddressBook, BookKey, StoredKey
-from izin.reconcile.asking import patiently
 from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.outbound.queries.refused_query import parts
+from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.record.brand import Brand
 
 _SQL = statements("onboarding")
@@ -49,9 +46,10 @@ def requests_to_ask(book: AddressBook) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IysQuery:
-    """Asks İYS which opt-ins of a book it holds, within the share of requests for that."""
+    """Asks İYS which opt-ins of a book it holds, as a sweep does and within its share."""
 
     client: IysClient
+    clock: Callable[[], datetime]
     budget: RequestBudget
     on_progress: OnProgress = lambda _done, _all: None
 
@@ -59,47 +57,41 @@ class IysQuery:
         """Note what İYS says; return how many recipients it refuses to look up.
 
         Raises:
-            IysSilentError: İYS does not answer, or does not let us ask.
+            CallError: İYS does not answer, or does not let us ask.
         """
+        query = PageQuery(context=self, budget=self.budget)
         groups = book.groups_to_ask()
         total, done, refused = sum(one["keys"] for one in groups), 0, 0
         for group in groups:
             names = {name: group[name] for name in ("brand_code", "channel", "recipient_type")}
             for page in book.consents_of(names, MAX_ITEMS):
-                refused += await self._page(book, brands[group["brand_code"]], page)
+                numbers = {one.key: one.number for one in page}
+                found = await query.query(brands[group["brand_code"]], _as_swept(page))
+                book.note_iys(
+                    (_registered(found, one), numbers[one.key])
+                    for one in found.keys
+                    if one.key not in found.refused
+                )
+                refused += len(found.refused)
                 done += len(page)
                 self.on_progress(done, total)
         return refused
 
-    async def _page(self, book: AddressBook, brand: Brand, page: Sequence[BookKey]) -> int:
-        """Ask about a page, in parts where İYS refuses one; return how many it refuses alone."""
-        waiting, refused = [page], 0
-        while waiting:
-            part = waiting.pop()
-            try:
-                found = await patiently(partial(self._approved, brand, part))
-            except RefusedError as error:
-                if len(part) > 1:
-                    waiting += parts(part, error)
-                else:
-                    refused += 1
-                continue
-            book.note_iys(
-                (
-                    Registered.ONAY
-                    if lower_case_email(one.recipient) in found
-                    else Registered.NOT_ONAY,
-                    one.number,
-                )
-                for one in part
-            )
-        return refused
 
-    async def _approved(self, brand: Brand, part: Sequence[BookKey]) -> frozenset[str]:
-        await self.budget.turn()
-        return await self.client.statuses(
-            brand.path,
-            Channel(part[0].channel),
-            RecipientType(part[0].recipient_type),
-            [one.recipient for one in part],
+def _as_swept(page: Sequence[BookKey]) -> tuple[SweptKey, ...]:
+    return tuple(
+        SweptKey(
+            key=one.key,
+            recipient=one.recipient,
+            channel=one.channel,
+            recipient_type=one.recipient_type,
+            registered=Registered.UNKNOWN,
+            registered_at=None,
+            last_exchange_at=None,
         )
+        for one in page
+    )
+
+
+def _registered(found: SweptPage, one: SweptKey) -> Registered:
+    return Registered.ONAY if found.is_approved(one) else Registered.NOT_ONAY

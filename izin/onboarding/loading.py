@@ -33,6 +33,7 @@ class OpenCount:
 
 
 OnOpen = Callable[[OpenCount], None]
+Pause = Callable[[float], Awaitable[None]]
 
 
 async def open_of(ledger: Ledger, brand_codes: Collection[int]) -> OpenCount:
@@ -47,7 +48,7 @@ async def await_settled(
     brand_codes: Collection[int],
     *,
     on_open: OnOpen,
-    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    pause: Pause = asyncio.sleep,
 ) -> OpenCount:
     """Wait until nothing of these brands is on its way to İYS; return what waits for a person."""
     while True:
@@ -59,7 +60,12 @@ async def await_settled(
 
 
 async def await_ingested(
-    ledger: Ledger, settings: KafkaSettings, codec: Codec, *, on_behind: Callable[[int], None]
+    ledger: Ledger,
+    settings: KafkaSettings,
+    codec: Codec,
+    *,
+    on_behind: Callable[[int], None],
+    pause: Pause = asyncio.sleep,
 ) -> None:
     """Wait until the ledger has every event that is on the topics now; ``on_behind`` is called with
     how many are not ordered, and then with how many decisions it has not.
@@ -73,13 +79,13 @@ async def await_ingested(
     try:
         while behind := _behind(await asyncio.to_thread(decided.read), written):
             on_behind(behind)
-            await asyncio.sleep(_EVERY)
+            await pause(_EVERY)
     finally:
         decided.close()
     decisions = await _ends(settings, topics.decisions.name)
     while behind := _behind(await reads.ingested(ledger), decisions):
         on_behind(behind)
-        await asyncio.sleep(_EVERY)
+        await pause(_EVERY)
 
 
 async def _ends(settings: KafkaSettings, *topics: str) -> dict[tuple[str, int], int]:

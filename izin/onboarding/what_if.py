@@ -20,16 +20,12 @@ from izin.sinks.record.brand import Brand
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLoading:
-    """What is loaded, for whom, and by which limits."""
+    """Of what brands, when, and by which limits."""
 
-    customer_id: str
     brands: Mapping[int, Brand]
-    """Those of the customer that may be in the files."""
+    """Those that may be in the files."""
     limits: Limits
     now: datetime
-    calendar: Calendar
-    addresses: int | None = None
-    """How many the provider had when the general transfers ended; None: as many as the files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,38 +53,57 @@ class LoadingWhatIf:
             code for code, at in self.loading_ends.items() if at is not None and at < ends_at
         )
 
+    @property
+    def is_short(self) -> bool:
+        """Whether something is void, will be, or a deadline does not hold."""
+        return bool(self.void or self.missed or self.time.forecast.lost)
 
-def check_brands(book: AddressBook, loading: FirstLoading) -> None:
-    """Check that every row is of a brand that may be loaded.
+
+def check_brands(book: AddressBook, customer_id: str, brands: Mapping[int, Brand]) -> None:
+    """Check that every row is of one of ``brands``, which are those of the customer.
 
     Raises:
         OtherBrandsError: one is not.
     """
-    if others := set(book.brands()) - loading.brands.keys():
-        raise OtherBrandsError(loading.customer_id, others)
+    if others := set(book.brands()) - brands.keys():
+        raise OtherBrandsError(customer_id, others)
 
 
-def review_of(book: AddressBook, loading: FirstLoading) -> LawfulReview:
-    """Return what decides which opt-ins of ``book`` are lawful."""
-    counted = book.addresses()
+def review_of(
+    book: AddressBook,
+    brands: Mapping[int, Brand],
+    *,
+    now: datetime,
+    calendar: Calendar,
+    addresses: int | None = None,
+) -> LawfulReview:
+    """Return what decides which opt-ins of ``book`` are lawful, and have the book judge by it.
+
+    ``addresses``: how many a provider had when the general transfers ended; None: as many as all of
+    its brands have in the book.
+    """
     totals: Counter[int] = Counter()
-    for code, count in counted.items():
-        totals[loading.brands[code].iys_code] += count.total
-    addresses = {
-        code: totals[brand.iys_code] if loading.addresses is None else loading.addresses
-        for code, brand in loading.brands.items()
-    }
-    return LawfulReview(book=book, now=loading.now, addresses=addresses, calendar=loading.calendar)
+    for code, count in book.addresses().items():
+        totals[brands[code].iys_code] += count.total
+    review = LawfulReview(
+        book=book,
+        now=now,
+        addresses={
+            code: totals[brand.iys_code] if addresses is None else addresses
+            for code, brand in brands.items()
+        },
+        calendar=calendar,
+    )
+    book.judge(review.lawful_until, review.is_transferable)
+    return review
 
 
 def what_if(
-    book: AddressBook,
-    loading: FirstLoading,
-    review: LawfulReview,
-    waiting: Collection[DueGroup],
+    book: AddressBook, loading: FirstLoading, waiting: Collection[DueGroup]
 ) -> LoadingWhatIf:
-    """Return what the loading would do, behind what is ``waiting`` for İYS already."""
-    book.judge(review.lawful_until, review.is_transferable)
+    """Return what the loading would do, behind what is ``waiting`` for İYS already; the book is
+    judged by ``review_of``.
+    """
     lanes = book.lanes(loading.now)
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
     return LoadingWhatIf(

@@ -109,7 +109,7 @@ class Asker:
             )
 
         try:
-            approved = await patiently(ask)
+            approved = await _patiently(ask)
         except RefusedError:
             if len(page) == 1:
                 return {}
@@ -151,7 +151,7 @@ class Asker:
             )
             return observation_of(record, asked_at)
 
-        return await patiently(ask)
+        return await _patiently(ask)
 
 
 @asynccontextmanager
@@ -170,7 +170,7 @@ async def iys_client(ledger: Ledger, settings: IysSettings) -> AsyncIterator[Iys
         await pacer.flush()
 
 
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
     """Return what ``ask`` returns, again after a pause where that may help.
 
     Raises:

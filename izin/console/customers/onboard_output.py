@@ -42,10 +42,12 @@ class Done:
     """What a run of the command did."""
 
     files: tuple[ImportReport, ...]
-    took: timedelta | None
-    """From the first row published until İYS had answered all; None: it was not awaited."""
-    left: OpenCount | None
     executed: bool
+    began: float
+    """When, by ``time.monotonic``."""
+    took: timedelta | None = None
+    """From the first row published until İYS had answered all; None: it was not awaited."""
+    left: OpenCount | None = None
 
 
 def print_what_if(

@@ -1,14 +1,17 @@
 """``izin customers pack`` and ``provide``: the application pack, and what is given for it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from izin.console.customers.files import file_options, loading_files
 from izin.console.terminal.arguments import ByOption, CustomerArgument
 from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -19,12 +22,17 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.private_file import write_new
+from izin.onboarding.address_book import AddressBook
+from izin.onboarding.known_keys import note_ledger
 from izin.onboarding.pack.application import ApplicationPack, providers_of
 from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import brand_counts
+from izin.onboarding.pack.counts import brand_counts, counts_in
 from izin.onboarding.pack.packages import MessagePackage, with_given
 from izin.onboarding.pack.page import page_of
 from izin.onboarding.pack.sheet import workbook_of
+from izin.onboarding.what_if import check_brands, review_of
+from izin.producers.files.importer import Import
+from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import application_items, customers
 from izin.sinks.ledger.registry.application_items import (
@@ -52,12 +60,24 @@ def _package(text: str) -> MessagePackage:
     name, equals, size = text.partition("=")
     if not name or not equals or not size.isdecimal() or not size.isascii():
         raise typer.BadParameter(f"{text} is no package; write it as İleti-75=75000")
-    return MessagePackage(name=name, up_to=int(size), source="given with --package")
+    return MessagePackage(name=name, up_to=int(size), source="elle verildi")
 
 
+@takes("how", file_options)
 def pack(
     customer_id: CustomerArgument,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Files to count, as izin import reads them. Default: the ledger.",
+        ),
+    ] = None,
     *,
+    how: Import,
     out: Annotated[
         Path, typer.Option(exists=True, file_okay=False, help="The folder to write it to.")
     ],
@@ -74,11 +94,20 @@ def pack(
     """Write the application pack of a customer: a page to print and a workbook.
 
     The distinct phones and e-mail addresses of each brand, the consents of each channel, the
-    message package (İleti paketi) that they need, and the checklist of documents. Files that are
-    there must go first. Exit code 1 if something of the checklist is missing.
+    message package (İleti paketi) that they need, and the checklist of documents. Before the first
+    loading it counts files. basvuru.html and basvuru.xlsx must not be in the folder yet. Exit code
+    1 if something of the checklist is missing.
     """
-    with exit_on_error():
-        found = run_on_ledger(lambda ledger: _pack(ledger, customer_id, package or []))
+    with exit_on_error(), AddressBook() as book:
+        now, calendar = datetime.now(UTC), LedgerSettings().calendar
+        if files:
+            with loading_files(files, how) as read:
+                read.note(book, now=now, calendar=calendar)
+        names = tuple(one.name for one in files or ())
+        found = run_on_ledger(
+            lambda ledger: _pack(ledger, customer_id, package or [], book if names else None)
+        )
+        found = replace(found, counted_in=names)
         write_new(out / PAGE, page_of(found))
         write_new(out / SHEET, workbook_of(found))
     _print(found, output)
@@ -134,11 +163,19 @@ def provide(
 
 
 async def _pack(
-    ledger: Ledger, customer_id: str, packages: Sequence[MessagePackage]
+    ledger: Ledger, customer_id: str, packages: Sequence[MessagePackage], book: AddressBook | None
 ) -> ApplicationPack:
+    """Return the pack, with the counts of ``book``, None: of the ledger."""
+    now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
     (customer,) = [one for one in await customers.every(ledger) if one.customer_id == customer_id]
-    counts = await brand_counts(ledger, customer_id)
+    if book is None:
+        counts = await brand_counts(ledger, customer_id)
+    else:
+        check_brands(book, customer_id, brands)
+        await note_ledger(ledger, book)
+        review_of(book, brands, now=now, calendar=ledger.calendar)
+        counts = counts_in(book, book.lanes(now), brands)
     given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,
@@ -147,7 +184,7 @@ async def _pack(
         counted_in=(),
         providers=providers_of(brands, counts, with_given(packages)),
         checklist=checklist(customer, brands.values(), given),
-        made_at=datetime.now(UTC),
+        made_at=now,
     )
 
 

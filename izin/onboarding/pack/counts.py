@@ -1,10 +1,10 @@
 """Addresses and consents of a customer's brands, counted exactly: by the ledger or in files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from izin.consent.model import Channel
-from izin.onboarding.address_book import AddressCount
+from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 
@@ -32,6 +32,26 @@ class BrandCounts:
     addresses: AddressCount
     """Those that İYS holds or is to hold."""
     channels: Mapping[Channel, ChannelCount] = field(default_factory=dict)
+
+
+def counts_in(
+    book: AddressBook, lanes: Iterable[LaneCount], brand_codes: Iterable[int]
+) -> dict[int, BrandCounts]:
+    """Return the counts of files: every address with an opt-in, and what is known of consents."""
+    channels: dict[int, dict[Channel, ChannelCount]] = {}
+    for one in lanes:
+        channels.setdefault(one.brand_code, {})[Channel(one.channel)] = ChannelCount(
+            held=one.held,
+            opted_out=one.refused,
+            waiting=one.lawful - one.held,
+            void=one.void,
+        )
+    addresses = book.addresses()
+    nothing = AddressCount(phones=0, emails=0)
+    return {
+        code: BrandCounts(addresses=addresses.get(code, nothing), channels=channels.get(code, {}))
+        for code in brand_codes
+    }
 
 
 async def brand_counts(ledger: Ledger, customer_id: str) -> dict[int, BrandCounts]:

@@ -8,8 +8,8 @@ names two packages; the others are from a public price list of a business partne
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_IYS = "İYS's API documentation 3.2.0"
-_PRICE_LIST = "a business partner's public price list; check it with İYS"
+_IYS = "İYS API belgesi 3.2.0"
+_PRICE_LIST = "bir iş ortağının ilan ettiği fiyat listesi; İYS'den teyit edilmeli"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class MessagePackage:
     up_to: int | None
     """None: more than any other."""
     source: str
+    """In Turkish, as it is printed."""
 
 
 PACKAGES = (

@@ -186,7 +186,6 @@ class VirtualOnboarding:
     ) -> tuple[LawfulReview, LoadingWhatIf]:
         """Return what the loading would do, as the command finds it."""
         loading = FirstLoading(
-            customer_id=CUSTOMER,
             brands=self._brands,
             limits=Limits(
                 requests_per_second=Pace().rate,
@@ -195,7 +194,6 @@ class VirtualOnboarding:
                 sweep_share=0.2,
             ),
             now=self._time.now(),
-            calendar=ledger.calendar,
         )
         noting = Import(
             review=BookReview(book=book, directory=self._directory(), now=loading.now),
@@ -204,11 +202,11 @@ class VirtualOnboarding:
         )
         import_file(path, log, self._directory(), clock=self._time.now, how=noting)
         book.finish()
-        check_brands(book, loading)
+        check_brands(book, CUSTOMER, self._brands)
         await note_ledger(ledger, book)
-        review = review_of(book, loading)
+        review = review_of(book, self._brands, now=loading.now, calendar=ledger.calendar)
         waiting = (await reads.backlog(ledger)).ready
-        return review, what_if(book, loading, review, waiting)
+        return review, what_if(book, loading, waiting)
 
     async def _order(self, ledger: Ledger, log: EventLog) -> None:
         """Decide about the events, as the order stage does, and ingest that."""

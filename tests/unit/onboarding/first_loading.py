@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.onboarding.address_book import AddressBook
 from izin.onboarding.loading_time import Limits
-from izin.onboarding.review import BookReview
-from izin.onboarding.what_if import FirstLoading
+from izin.onboarding.review import BookReview, LawfulReview
+from izin.onboarding.what_if import FirstLoading, review_of
 from izin.producers.mapping.judgement import AcceptedRecord, judge
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.sinks.record.brand import Brand
@@ -54,11 +54,9 @@ DIRECTORY = BrandDirectory(
 def a_loading(**overrides: object) -> FirstLoading:
     """Return the loading of both brands at noon."""
     fields: dict[str, object] = {
-        "customer_id": CUSTOMER,
         "brands": BRANDS,
         "limits": LIMITS,
         "now": NOON,
-        "calendar": TURKEY_CALENDAR,
     }
     return FirstLoading(**fields | overrides)  # type: ignore[arg-type]
 
@@ -78,3 +76,10 @@ def noted(book: AddressBook, *records: AcceptedRecord) -> AddressBook:
         assert review(one) == ()
     book.finish()
     return book
+
+
+def reviewed(
+    book: AddressBook, loading: FirstLoading, addresses: int | None = None
+) -> LawfulReview:
+    """Return what decides about the rows of ``book``."""
+    return review_of(book, BRANDS, now=loading.now, calendar=TURKEY_CALENDAR, addresses=addresses)

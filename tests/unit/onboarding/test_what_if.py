@@ -11,9 +11,9 @@ from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
 from izin.onboarding.loading_time import loading_time
-from izin.onboarding.what_if import check_brands, review_of, what_if
+from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, what_if
 from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
-from tests.support.builders import NOON
+from tests.support.builders import CUSTOMER, NOON
 from tests.unit.onboarding.first_loading import (
     ACTIVE,
     BEFORE_IYS,
@@ -26,6 +26,7 @@ from tests.unit.onboarding.first_loading import (
     a_loading,
     a_record,
     noted,
+    reviewed,
 )
 
 
@@ -38,7 +39,7 @@ def book() -> Iterator[AddressBook]:
 def lane(book: AddressBook, brand_code: int, **loading: object) -> LaneCount:
     """Return what the loading counts for one brand, of one channel."""
     one = a_loading(**loading)
-    found = what_if(book, one, review_of(book, one), [])
+    found = judged(book, one)
     (lane,) = [one for one in found.lanes if one.brand_code == brand_code]
     return lane
 
@@ -112,7 +113,7 @@ def test_void_consent_that_iys_holds_is_lawful(book: AddressBook):
     void = a_record(consent_date=LONG_AGO, recipient="+905550000002")
     noted(book, old, void)
     loading = a_loading()
-    review = review_of(book, loading)
+    review = reviewed(book, loading)
     codes = [[one.code for one in review(record)] for record in (old, void)]
     assert codes == [["IZIN-TRANSFER-ENDED"], ["IZIN-VOID"]]
     ((page,),) = [list(book.pages(10))]
@@ -126,10 +127,7 @@ def test_review_names_the_day_on_which_a_consent_became_void(book: AddressBook):
     """By its own term, and by the general transfer of a provider of that size."""
     noted(book)
     reasons = [
-        [
-            one.reason_tr
-            for one in review_of(book, a_loading(addresses=addresses))(a_record(**given))
-        ]
+        [one.reason_tr for one in reviewed(book, a_loading(), addresses)(a_record(**given))]
         for addresses, given in (
             (10, {"consent_date": LONG_AGO}),
             (10, {"consent_date": BEFORE_IYS}),
@@ -145,9 +143,9 @@ def test_review_names_the_day_on_which_a_consent_became_void(book: AddressBook):
 def test_row_of_another_brand_refuses_the_files(book: AddressBook):
     """Nothing is published for a customer whose brand it is not, or that was not named."""
     noted(book, a_record(brand_code=LOADING), a_record(brand_code=ACTIVE))
-    check_brands(book, a_loading())
+    check_brands(book, CUSTOMER, BRANDS)
     with pytest.raises(OtherBrandsError, match=str(ACTIVE)):
-        check_brands(book, a_loading(brands={LOADING: BRANDS[LOADING]}))
+        check_brands(book, CUSTOMER, {LOADING: BRANDS[LOADING]})
 
 
 def test_addresses_are_counted_over_all_brands_of_a_provider(book: AddressBook):
@@ -163,7 +161,7 @@ def test_addresses_are_counted_over_all_brands_of_a_provider(book: AddressBook):
     counted = book.addresses()
     assert (counted[LOADING].phones, counted[LOADING].emails, counted[LOADING].total) == (1, 1, 2)
     assert counted[ACTIVE].total == 1
-    assert dict(review_of(book, a_loading()).addresses) == {LOADING: 3, ACTIVE: 3}
+    assert dict(reviewed(book, a_loading()).addresses) == {LOADING: 3, ACTIVE: 3}
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,7 @@ def test_deadline_of_a_brand_that_cannot_hold_is_named(book: AddressBook):
     noted(book, a_record(), a_record(brand_code=ACTIVE))
     for now, missed in ((NOON, ()), (ENDS_AT - timedelta(seconds=200), (LOADING,))):
         loading = a_loading(now=now)
-        found = what_if(book, loading, review_of(book, loading), [group(10**9)] if missed else [])
+        found = judged(book, loading, [group(10**9)] if missed else [])
         assert found.missed == missed
         assert found.loading_ends == {LOADING: ENDS_AT, ACTIVE: None}
 
@@ -209,11 +207,19 @@ def test_consent_that_becomes_void_before_its_turn_is_lost(book: AddressBook):
     noted(book, a_record(consent_date=YESTERDAY))
     loading = a_loading()
     behind = group(100_000_000, due_at=YESTERDAY)
-    found = what_if(book, loading, review_of(book, loading), [behind])
+    found = judged(book, loading, [behind])
     assert found.time.forecast.lost == 0
     loading = a_loading(limits=replace(LIMITS, requests_per_second=0.1))
-    found = what_if(book, loading, review_of(book, loading), [behind])
+    found = judged(book, loading, [behind])
     assert found.time.forecast.lost == 1
+
+
+def judged(
+    book: AddressBook, loading: FirstLoading, waiting: list[DueGroup] | None = None
+) -> LoadingWhatIf:
+    """Return what a loading would do."""
+    reviewed(book, loading)
+    return what_if(book, loading, waiting or [])
 
 
 def group(count: int, **overrides: object) -> DueGroup:
