@@ -174,6 +174,12 @@ a record in `first-receipts`: the id of an event, for a day.
 | permission lists of subscribers | digests of keys, in memory | until the process ends |
 | memory and disk of sink workers | daily files that are compared, without a name | until then |
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
+| what `izin customers onboard` and `pack` read, while they run | recipients in full, in a \
+temporary file of the process | until the process ends |
+| reports and lists of void consents (`izin customers onboard`, `void`) | recipients in full | as \
+you keep them: erasing does not reach them |
+| application packs (`izin customers pack`) | counts, and the names of signatories; no recipient | \
+as you keep them |
 | archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
 history: what was erased or dropped goes with the next run; copies elsewhere are yours |
 | archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \

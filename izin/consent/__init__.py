@@ -9,7 +9,6 @@ gives the same decisions.
     attestation      certainly new consents      message_classes  which messages need a consent
     may_send         may a message be sent?      forecast         which backlog will be late
     violations       what is wrong, in English and Turkish
-    general_transfers  until when the consents of before İYS could be registered
 
 ``may_send`` and ``forecast`` are not exported here: each would hide the module of its name.
 """

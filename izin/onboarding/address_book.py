@@ -21,14 +21,13 @@ _CHUNK = 5000
 
 
 class BookKey(NamedTuple):
-    """A key of the book, and the status that its latest row gives it."""
+    """A key of the book."""
 
     number: int
     brand_code: int
     channel: str
     recipient_type: str
     recipient: str
-    status: str
 
     @property
     def key(self) -> str:

@@ -1,7 +1,7 @@
 """Which opt-ins of a file are lawful to publish: the same for what-if and import.
 
 İYS takes older dates until a brand is activated; the law does not know that exception. An opt-in is
-published while its lawful term runs (``consent.general_transfers``), or where İYS is known to hold
+published while its lawful term runs (``consent.due_dates``), or where İYS is known to hold
 ONAY of its key: it was registered in time then. Any other is reported, and never published.
 """
 
@@ -13,8 +13,7 @@ from typing import cast
 
 from izin.consent.admission import admit
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.due_dates import TURKEY, BrandTerms, due_and_expiry
-from izin.consent.general_transfers import LawfulTerm, lawful_term
+from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_and_expiry, lawful_term
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
 from izin.onboarding.address_book import AddressBook

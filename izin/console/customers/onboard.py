@@ -1,6 +1,6 @@
 """``izin customers onboard``: the first loading of a customer's address book (rehber aktarımı)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -47,15 +47,22 @@ class LoadingSettings(IysSettings, SinkSettings, LedgerSettings):
     """What the forecast of a loading needs, as one group: all that is missing is named at once."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingOrder:
+    """What is to be done with files."""
+
+    how: Import
+    brands: tuple[int, ...]
+    addresses: int | None
+    asks: bool
+    """Whether İYS is asked what it holds."""
+    reports: Path | None
+    executes: bool
+    waits: bool
+
+
 @takes("how", file_options)
-def onboard(
-    customer_id: CustomerArgument,
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE...", exists=True, dir_okay=False, readable=True, help="As izin import."
-        ),
-    ],
+def loading_order(
     *,
     how: Import,
     brand: Annotated[
@@ -88,6 +95,30 @@ def onboard(
     wait: Annotated[
         bool, typer.Option(help="Follow what was published until İYS has answered all of it.")
     ] = True,
+) -> LoadingOrder:
+    """Return what is to be done, by these options."""
+    return LoadingOrder(
+        how=how,
+        brands=tuple(brand or ()),
+        addresses=addresses,
+        asks=ask,
+        reports=reports,
+        executes=execute,
+        waits=wait,
+    )
+
+
+@takes("order", loading_order)
+def onboard(
+    customer_id: CustomerArgument,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", exists=True, dir_okay=False, readable=True, help="As izin import."
+        ),
+    ],
+    *,
+    order: LoadingOrder,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Say what a first loading of files would do, and do it with --execute.
@@ -101,46 +132,44 @@ def onboard(
     refused or are not lawful, or a deadline does not hold; 5 if opt-outs were refused; 3 if a file,
     or a brand in it, cannot be used.
     """
-    if reports is not None and len({one.name for one in files}) < len(files):
+    if order.reports is not None and len({one.name for one in files}) < len(files):
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
     with exit_on_error():
-        settings, now = LoadingSettings(), datetime.now(UTC)
-        brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, brand or ()), settings)
-        loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
-        with AddressBook() as book, loading_files(files, how) as read:
-            read.note(book, now=now, calendar=settings.calendar)
-            check_brands(book, customer_id, brands)
-            question = _Question(book=book, loading=loading, addresses=addresses, asks=ask)
-            found = run_on_ledger(lambda ledger: _judge(ledger, settings, question), settings)
-            print_what_if(found.what_if, loading, found.unasked, output)
-            done = _load(read, found, reports, execute=execute)
-        if execute and wait:
-            done = _followed(settings, found.what_if, brands, done)
-    print_done(found.what_if, done, output)
+        found, done = _onboard(customer_id, files, order, output)
+    print_done(found, done, output)
     if any(one.lost_opt_outs for one in done.files):
         raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
-    exit_if(found.what_if.is_short or any(one.refused for one in done.files))
+    exit_if(found.is_short or any(one.refused for one in done.files))
+
+
+def _onboard(
+    customer_id: str, files: Sequence[Path], order: LoadingOrder, output: OutputFormat
+) -> tuple[LoadingWhatIf, Done]:
+    """Say what the loading would do, and do it where that is ordered."""
+    settings, now = LoadingSettings(), datetime.now(UTC)
+    brands = run_on_ledger(lambda ledger: brands_of(ledger, customer_id, order.brands), settings)
+    loading = FirstLoading(brands=brands, limits=_limits(settings), now=now)
+    with AddressBook() as book, loading_files(files, order.how) as read:
+        read.note(book, now=now, calendar=settings.calendar)
+        check_brands(book, customer_id, brands)
+        found = run_on_ledger(
+            lambda ledger: _judge(ledger, settings, book, loading, order), settings
+        )
+        print_what_if(found.what_if, loading, found.unasked, output)
+        done = _load(read, found.review, order)
+    if order.executes and order.waits:
+        done = _followed(settings, found.what_if, brands, done)
+    return found.what_if, done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _JudgedFiles:
     """What a first look at files finds."""
 
     review: LawfulReview
     what_if: LoadingWhatIf
     unasked: int
     """Requests that would ask İYS about what is not known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """What is asked about files."""
-
-    book: AddressBook
-    loading: FirstLoading
-    addresses: int | None
-    asks: bool
-    """Whether İYS is asked too."""
 
 
 def _limits(settings: LoadingSettings) -> Limits:
@@ -152,11 +181,16 @@ def _limits(settings: LoadingSettings) -> Limits:
     )
 
 
-async def _judge(ledger: Ledger, settings: LoadingSettings, question: _Question) -> _Found:
+async def _judge(
+    ledger: Ledger,
+    settings: LoadingSettings,
+    book: AddressBook,
+    loading: FirstLoading,
+    order: LoadingOrder,
+) -> _JudgedFiles:
     """Return what the law and İYS make of the rows in the book."""
-    book, loading = question.book, question.loading
     await note_ledger(ledger, book)
-    if question.asks:
+    if order.asks:
         async with AsyncExitStack() as stack:
             rate = loading.limits.requests_per_second * loading.limits.sweep_share
             query = IysQuery(
@@ -173,22 +207,22 @@ async def _judge(ledger: Ledger, settings: LoadingSettings, question: _Question)
         loading.brands,
         now=loading.now,
         calendar=settings.calendar,
-        addresses=question.addresses,
+        addresses=order.addresses,
     )
     waiting = (await reads.backlog(ledger)).ready
-    return _Found(
+    return _JudgedFiles(
         review=review,
         what_if=what_if(book, loading, waiting),
-        unasked=0 if question.asks else requests_to_ask(book),
+        unasked=0 if order.asks else requests_to_ask(book),
     )
 
 
-def _load(read: LoadingFiles, found: _Found, reports: Path | None, *, execute: bool) -> Done:
-    """Import the files, or with ``execute`` unset only write their reports."""
+def _load(read: LoadingFiles, review: LawfulReview, order: LoadingOrder) -> Done:
+    """Import the files; where that is not ordered, only write their reports."""
     began = monotonic()
-    how = replace(read.how, review=found.review, dry_run=not execute)
-    files = read.read(how, reports, "importing" if execute else "reporting")
-    return Done(files=files, executed=execute, began=began)
+    how = replace(read.how, review=review, dry_run=not order.executes)
+    files = read.read(how, order.reports, "importing" if order.executes else "reporting")
+    return Done(files=files, executed=order.executes, began=began)
 
 
 def _followed(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from izin.consent.errors import SourceError
 from izin.console.customers.files import file_options, loading_files
 from izin.console.terminal.arguments import ByOption, CustomerArgument
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -99,6 +100,8 @@ def pack(
     1 if something of the checklist is missing.
     """
     with exit_on_error(), AddressBook() as book:
+        if taken := [one for one in (out / PAGE, out / SHEET) if one.exists()]:
+            raise SourceError(f"{taken[0]} exists already: choose another folder, or remove it")
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
         if files:
             with loading_files(files, how) as read:
@@ -108,8 +111,8 @@ def pack(
             lambda ledger: _pack(ledger, customer_id, package or [], book if names else None)
         )
         found = replace(found, counted_in=names)
-        write_new(out / PAGE, page_of(found))
-        write_new(out / SHEET, workbook_of(found))
+        for name, content in ((PAGE, page_of(found)), (SHEET, workbook_of(found))):
+            write_new(out / name, content)
     _print(found, output)
     say(f"written: {out / PAGE}, {out / SHEET}")
     exit_if(found.missing)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent.general_transfers import THRESHOLD
+from izin.consent.due_dates import THRESHOLD
 from izin.onboarding.pack.checklist import ChecklistLine
 from izin.onboarding.pack.counts import BrandCounts
 from izin.onboarding.pack.packages import MessagePackage, package_for

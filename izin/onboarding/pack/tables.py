@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from izin.consent.due_dates import TURKEY
-from izin.consent.general_transfers import THRESHOLD
+from izin.consent.due_dates import THRESHOLD, TURKEY
 from izin.consent.model import Channel
 from izin.evidence.words import CHANNELS
 from izin.onboarding.pack.application import ApplicationPack, ProviderCounts

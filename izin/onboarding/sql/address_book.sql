@@ -38,12 +38,12 @@ CREATE UNIQUE INDEX keys_key ON keys (brand_code, channel, recipient_type, recip
 
 -- name: page
 -- The next keys, in their order: those of one brand, channel and recipient type are together.
-SELECT rowid, brand_code, channel, recipient_type, recipient, status FROM keys
+SELECT rowid, brand_code, channel, recipient_type, recipient FROM keys
 WHERE rowid > :after ORDER BY rowid LIMIT :size
 
 -- name: consents-of
 -- The next opt-ins of one brand, channel and recipient type that nobody is known to have registered.
-SELECT rowid, brand_code, channel, recipient_type, recipient, status FROM keys
+SELECT rowid, brand_code, channel, recipient_type, recipient FROM keys
 WHERE rowid > :after AND brand_code = :brand_code AND channel = :channel AND recipient_type = :recipient_type
     AND status = 'ONAY' AND (registered IS NULL OR registered NOT IN ('ONAY', 'RET'))
 ORDER BY rowid LIMIT :size

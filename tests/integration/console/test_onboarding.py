@@ -134,7 +134,7 @@ def test_pack_counts_ledger_or_files_and_names_what_is_missing(
     assert (tmp_path / "basvuru.xlsx").stat().st_mode & 0o777 == 0o600
     again = izin("customers", "pack", company, "--out", tmp_path)
     assert again.exit_code == 3
-    assert "name a new file" in again.stderr
+    assert "choose another folder" in again.stderr
     folder = tmp_path / "of-files"
     folder.mkdir()
     path = a_file(
