@@ -58,7 +58,6 @@ BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 _LONG_ACTIVE = datetime(2020, 1, 1, tzinfo=UTC)
 _TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 _BATCH = 20_000
-_LOOK_EVERY = 5.0
 _SHOWN = 5
 _WITHHELD = {"IZIN-VOID", "IZIN-TRANSFER-ENDED"}
 
@@ -239,7 +238,7 @@ class VirtualOnboarding:
 
     async def _pause(self, _seconds: float) -> None:
         self._sinks.check()
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(self.poll_interval.total_seconds())
 
     def _columns(
         self, found: LoadingWhatIf, path: Path, report: Path | None, published: set[int]

@@ -12,8 +12,10 @@ import pytest
 
 from izin.consent.due_dates import TURKEY
 from izin.console.read_topic import read_all
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.streams.ownership.positions import Positions, key_of
 from tests.integration.console.conftest import Izin
 from tests.integration.console.test_explain import store_history
 from tests.support.builders import BRAND, PHONE
@@ -53,12 +55,33 @@ def events(topics: KafkaSettings) -> list[Mapping[str, Any]]:
     return [one.value for lane in lanes for one in read_all(topics, Codec(), lane)]
 
 
+def decide_all(topics: KafkaSettings) -> None:
+    """Have the order stage be beyond whatever comes."""
+    at = Positions(
+        cluster_id="c",
+        events_topic_id="e",
+        express_topic_id="x",
+        desired_consents_topic_id="d",
+        events_offset=1000,
+        express_offset=1000,
+    )
+    writer = producer(topics)
+    for number in range(topics.partitions):
+        value = at.encode(Codec())
+        writer.produce(
+            topics.topics.positions.name, key=key_of(number), value=value, partition=number
+        )
+    assert writer.flush(20) == 0
+
+
 @pytest.mark.broker
 @pytest.mark.database
 def test_onboard_says_what_it_would_do_and_publishes_what_is_lawful(
     izin: Izin, company: str, topics: KafkaSettings, tmp_path: Path
 ) -> None:
-    """Without --execute nothing is published; what is void is in the report, and never is."""
+    """Without --execute nothing is published, nor where a row is of another customer's brand; what
+    is void is in the report, and never is.
+    """
     path = a_file(
         tmp_path,
         a_row("0555 000 00 02", LAWFUL),
@@ -67,16 +90,23 @@ def test_onboard_says_what_it_would_do_and_publishes_what_is_lawful(
         a_row("0555 000 00 04", VOID, status="RET"),
         a_row(PHONE, LAWFUL),
     )
+    assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
+    shown = izin("customers", "onboard", "beta", path, "--execute")
+    assert (shown.exit_code, str(BRAND) in shown.stderr) == (3, True)
+    assert izin("customers", "onboard", "nobody", path).exit_code == 3
+    assert izin("customers", "onboard", company, path, "--brand=7").exit_code == 3
+    assert izin("customers", "onboard", company, path, "--map", "x").exit_code == 2
     shown = izin("customers", "onboard", company, path)
     assert shown.exit_code == 1, shown.stderr
     assert events(topics) == []
     for words in ("nothing was published", "at İYS's limit: 2 submissions", "known of 1 keys"):
         assert words in shown.stderr, words
     assert max(map(len, shown.stdout.splitlines())) <= 80
-    words = ("--execute", "--no-wait", "--output", "json")
-    done = izin("customers", "onboard", company, path, *words)
+    decide_all(topics)
+    done = izin("customers", "onboard", company, path, "--execute", "--output", "json")
     assert done.exit_code == 1, done.stderr
     result = json.loads(done.stdout)
+    assert (result["took_seconds"] >= 0, result["left_for_a_person"]) == (True, 1)
     (lane,) = result["lanes"]
     found = [lane[one] for one in ("rows", "duplicates", "taken", "lawful", "void", "refused")]
     # The brand is active since 2020: both columns are the same.
@@ -98,27 +128,12 @@ def test_onboard_says_what_it_would_do_and_publishes_what_is_lawful(
 
 @pytest.mark.broker
 @pytest.mark.database
-def test_onboard_refuses_rows_of_another_customer(
-    izin: Izin, company: str, topics: KafkaSettings, tmp_path: Path
+def test_pack_and_void_list_what_a_customer_must_do(
+    izin: Izin, company: str, ledger: str, tmp_path: Path
 ) -> None:
-    """The whole of the files, before anything is published; and an unknown customer."""
-    assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
-    path = a_file(tmp_path, a_row("0555 000 00 02", LAWFUL))
-    shown = izin("customers", "onboard", "beta", path, "--execute")
-    assert shown.exit_code == 3
-    assert str(BRAND) in shown.stderr
-    assert events(topics) == []
-    assert izin("customers", "onboard", "nobody", path).exit_code == 3
-    assert izin("customers", "onboard", company, path, "--brand=7").exit_code == 3
-    assert izin("customers", "onboard", company, path, "--map", "x").exit_code == 2
-
-
-@pytest.mark.broker
-@pytest.mark.database
-def test_pack_counts_ledger_or_files_and_names_what_is_missing(
-    izin: Izin, company: str, tmp_path: Path
-) -> None:
-    """What a customer gives is kept with who noted it; a page and a workbook are written."""
+    """The pack counts the ledger or files, has what the customer gave, and names what is missing; a
+    page and a workbook are written.
+    """
     given = ("signature=alone", "signatory=Ada", f"trade-mark:{BRAND}=2019-1", "undertaking=1")
     assert izin("customers", "provide", company, *given, "--by", "ada").exit_code == 0
     assert "0 items" in izin("customers", "provide", company, *given, "--by", "ada").stderr
@@ -159,32 +174,13 @@ def test_pack_counts_ledger_or_files_and_names_what_is_missing(
     ]
     assert [one["package"] for one in counted["providers"]] == ["İleti-5"]
     assert "rehber.csv" in (folder / "basvuru.html").read_text("utf-8")
+    check_void(izin, company, ledger, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("item", "code"),
-    [
-        ("colour=red", 2),
-        ("signature=both", 2),
-        ("trade-mark=2019-1", 2),
-        (f"undertaking:{BRAND}=1", 2),
-        ("signatory", 2),
-        ("signatory=Ada 10000000146", 3),
-    ],
-)
-def test_item_that_is_none_is_refused(izin: Izin, item: str, code: int) -> None:
-    """A wrong name or form is wrong usage; the number of a natural person is never stored."""
-    shown = izin("customers", "provide", "acme", item)
-    assert shown.exit_code == code
-    assert "10000000146" not in shown.stderr
-
-
-@pytest.mark.broker
-@pytest.mark.database
-def test_void_consents_are_listed_as_no_send_list(
-    izin: Izin, company: str, ledger: str, tmp_path: Path
-) -> None:
-    """By brand and channel, each row with the notice; an import refuses the file."""
+def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
+    """See that void consents are listed by brand and channel as no send list, which each row says,
+    and that an import refuses the file.
+    """
     out = tmp_path / "void.csv"
     assert izin("customers", "void", company, "--out", out).exit_code == 0
     out.unlink()
@@ -204,3 +200,21 @@ def test_void_consents_are_listed_as_no_send_list(
     refused = izin("import", out)
     assert refused.exit_code == 3
     assert "unknown column" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("item", "code"),
+    [
+        ("colour=red", 2),
+        ("signature=both", 2),
+        ("trade-mark=2019-1", 2),
+        (f"undertaking:{BRAND}=1", 2),
+        ("signatory", 2),
+        ("signatory=Ada 10000000146", 3),
+    ],
+)
+def test_item_that_is_none_is_refused(izin: Izin, item: str, code: int) -> None:
+    """A wrong name or form is wrong usage; the number of a natural person is never stored."""
+    shown = izin("customers", "provide", "acme", item)
+    assert shown.exit_code == code
+    assert "10000000146" not in shown.stderr
