@@ -14,6 +14,7 @@ from izin.console.customers.files import LoadingFiles, file_options, loading_fil
 from izin.console.customers.onboard_output import Done, print_done, print_what_if
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument
+from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
@@ -134,7 +135,7 @@ def onboard(
     """
     if order.reports is not None and len({one.name for one in files}) < len(files):
         raise typer.BadParameter("two of the files have one name", param_hint="--reports")
-    with exit_on_error():
+    with exit_on_signals(), exit_on_error():
         found, done = _onboard(customer_id, files, order, output)
     print_done(found, done, output)
     if any(one.lost_opt_outs for one in done.files):

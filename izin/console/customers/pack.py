@@ -125,7 +125,8 @@ def _item(text: str) -> NewItem:
     if not equals or item not in known:
         raise typer.BadParameter(f"{text} is no item; write ITEM=VALUE, of: {', '.join(known)}")
     chosen = known[item]
-    if (chosen in OF_BRANDS) is not (bool(colon) and brand.isdecimal() and brand.isascii()):
+    is_brand = brand.isdecimal() and brand.isascii()
+    if (chosen in OF_BRANDS) is not bool(colon) or bool(colon) is not is_brand:
         raise typer.BadParameter(
             f"{name}: write {', '.join(OF_BRANDS)} with a brand, as trade-mark:100001, and any "
             "other item without"

@@ -209,6 +209,8 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
         ("signature=both", 2),
         ("trade-mark=2019-1", 2),
         (f"undertaking:{BRAND}=1", 2),
+        ("undertaking:abc=1", 2),
+        ("trade-mark:=2019-1", 2),
         ("signatory", 2),
         ("signatory=Ada 10000000146", 3),
     ],
