@@ -56,6 +56,7 @@ OTHER_RUNS = {
     "chaos-sink": "make chaos STAGE=sink",
     "chaos-days": "make chaos STAGE=days",
     "chaos-outage": "make chaos STAGE=outage",
+    "chaos-onboarding": "make chaos STAGE=onboarding",
     "chaos-webhooks": "make chaos STAGE=webhooks",
     "chaos-gate": "make chaos STAGE=gate",
     "chaos-reconcile": "make chaos STAGE=reconcile",
@@ -293,6 +294,10 @@ _ALL = (
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
     _at_most(
         "outage-unexplained", "chaos-outage", 0, "", "gates shut without reason, limits passed"
+    ),
+    _at_most("onboarding-forecast", "chaos-onboarding", 10, "%", "off the time that it took"),
+    _at_most(
+        "onboarding-unexplained", "chaos-onboarding", 0, "", "counts and columns unlike İYS's"
     ),
     _at_most("days-token-calls", "chaos-days", 10, "", "token calls within any one hour"),
 )

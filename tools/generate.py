@@ -179,6 +179,12 @@ a record in `first-receipts`: the id of an event, for a day.
 rows | until the import is repeated to its end, or you delete them |
 | journals of imports (`.journal` beside the report) | digests, counts and a row number; no \
 recipient | until you delete them |
+| what `izin customers onboard` and `pack` read, while they run | recipients in full, in a \
+temporary file of the process | until the process ends |
+| reports and lists of void consents (`izin customers onboard`, `void`) | recipients in full | as \
+you keep them: erasing does not reach them |
+| application packs (`izin customers pack`) | counts, and the names of signatories; no recipient | \
+as you keep them |
 | archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
 history: what was erased or dropped goes with the next run; copies elsewhere are yours |
 | archives of customers that left (`izin customers offboard`) | everything of one customer | \

@@ -16,6 +16,13 @@ H467 applies from the brand's activation at İYS. Before it, historic consents a
 aktarımı*), until the brand's loading deadline or, at the latest, its activation; a consent given
 in that period still has its own three business days. Without either instant there is no deadline.
 
+When İYS began, the Ministry of Trade set a day by which every provider had to transfer the consents
+that it had, a *general transfer* (rehber aktarımı), and moved it several times; at last by how many
+addresses a provider has. A consent that was given by then had until that day, however old it was;
+one that was not transferred is void. İYS itself takes older dates until a brand is activated: what
+it takes is therefore not always lawful. A consent that İYS holds was transferred in time. The dates
+are data: the next one is a line of ``TRANSFERS``.
+
 Instants are UTC outside this module. Turkey has kept UTC+3 all year since September 2016, and İYS
 began in 2020, so the zone is a fixed offset and needs no time zone database. An event before the
 calendar begins counts as one on its first day: 6563 is of 2015, and such a term has long ended. An
@@ -24,6 +31,7 @@ event after the calendar ends raises OutsideCalendarError.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from operator import attrgetter
 
 from izin.consent.business_days import (
     FIRST_YEAR,
@@ -95,6 +103,15 @@ def expires_at(
     return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
 
 
+def term_ends_at(effective_at: datetime, *, calendar: Calendar = TURKEY_CALENDAR) -> datetime:
+    """Return the end of the third business day, whether the brand is in its first loading or not.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
+    return _end(_last_day(_in_turkey(effective_at), calendar)).astimezone(UTC)
+
+
 def due_and_expiry(
     effective_at: datetime,
     brand: BrandTerms,
@@ -135,3 +152,105 @@ def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> date
         return term_ends.astimezone(UTC)
     load_by = [one for one in (brand.loading_deadline, activated_at) if one is not None]
     return max(term_ends, min(load_by)).astimezone(UTC) if load_by else None
+
+
+THRESHOLD = 150_000
+"""Addresses of a provider: above it the last general transfer ended five months earlier."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneralTransfer:
+    """A day by which consents had to be transferred, and for providers of which size."""
+
+    announced_on: date
+    until: date
+    """Its last day, in Turkey."""
+    above: int = -1
+    """For providers with more addresses than this."""
+    up_to: int | None = None
+    """And at most so many; None: however many."""
+    source: str
+
+    @property
+    def ends_at(self) -> datetime:
+        """The end of its last day."""
+        return _end(self.until).astimezone(UTC)
+
+    def is_for(self, addresses: int) -> bool:
+        """Whether it is for a provider of so many addresses."""
+        return addresses > self.above and (self.up_to is None or addresses <= self.up_to)
+
+
+_MINISTRY = "Ministry of Trade, announcement of"
+TRANSFERS = (
+    GeneralTransfer(
+        announced_on=date(2020, 1, 4),
+        until=date(2020, 6, 1),
+        source="Yönetmelik as of RG 4.1.2020/30998",
+    ),
+    GeneralTransfer(
+        announced_on=date(2020, 5, 23),
+        until=date(2020, 8, 31),
+        source=f"{_MINISTRY} 23.5.2020",
+    ),
+    GeneralTransfer(
+        announced_on=date(2020, 8, 28),
+        until=date(2020, 12, 1),
+        source="Yönetmelik as of RG 28.8.2020/31227",
+    ),
+    GeneralTransfer(
+        announced_on=date(2020, 11, 30),
+        until=date(2020, 12, 31),
+        above=THRESHOLD,
+        source=f"{_MINISTRY} 30.11.2020",
+    ),
+    GeneralTransfer(
+        announced_on=date(2020, 11, 30),
+        until=date(2021, 5, 31),
+        up_to=THRESHOLD,
+        source=f"{_MINISTRY} 30.11.2020",
+    ),
+)
+"""Each with its source, in the order of their announcement; a later one replaces those before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawfulTerm:
+    """Until when a consent may lawfully be registered, whatever İYS takes."""
+
+    until: datetime
+    transfer: GeneralTransfer | None
+    """The general transfer that covers it; None: its own three business days alone."""
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether the consent is void unless İYS holds it."""
+        return aware("now", now) > self.until
+
+
+def transfer_in_force(addresses: int, *, on: date) -> GeneralTransfer | None:
+    """Return the general transfer that was in force on a day for a provider of so many addresses;
+    None: there was none yet.
+    """
+    found = [one for one in TRANSFERS if one.announced_on <= on and one.is_for(addresses)]
+    return max(found, key=attrgetter("announced_on"), default=None)
+
+
+def lawful_term(
+    given_at: datetime,
+    *,
+    addresses: int,
+    now: datetime,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> LawfulTerm:
+    """Return until when a consent of ``given_at`` may be registered, as of ``now``.
+
+    ``addresses``: how many the provider has. An opt-out has no such term, for it never expires.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
+    own = term_ends_at(given_at, calendar=calendar)
+    transfer = transfer_in_force(addresses, on=aware("now", now).astimezone(TURKEY).date())
+    if transfer is None or aware("given_at", given_at) > transfer.ends_at:
+        return LawfulTerm(until=own, transfer=None)
+    return LawfulTerm(until=max(own, transfer.ends_at), transfer=transfer)

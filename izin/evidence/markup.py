@@ -1,7 +1,24 @@
-"""Tables of the printable summary, as HTML: what people typed is no markup."""
+"""Printable pages in Turkish, as HTML without scripts, for A4: what people typed is no markup."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from importlib import resources
+
+
+def page(title: str, parts: Iterable[str], footer: str) -> bytes:
+    """Return a page of ``parts``, which are markup, between its title and a footer."""
+    css = (resources.files("izin.evidence") / "summary.css").read_text("utf-8")
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="tr"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{escape(title)}</title>",
+        f"<style>\n{css}</style></head><body>",
+        *parts,
+        f"<footer>{escape(footer)}</footer>",
+        "</body></html>",
+    ]
+    return ("\n".join(lines) + "\n").encode()
 
 
 def fact_table(facts: Iterable[tuple[str, str]]) -> str:

@@ -7,11 +7,10 @@ nothing else: whoever verifies computes it again, byte for byte.
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
-from importlib import resources
 from typing import Any
 
 from izin.evidence import words
-from izin.evidence.markup import fact_table, table
+from izin.evidence.markup import fact_table, page, table
 from izin.evidence.words import named, when
 
 _BURDEN = {
@@ -31,26 +30,19 @@ _BURDEN = {
 def summary_of(report: Mapping[str, Any]) -> bytes:
     """Return the summary of a report (``evidence.json``) as HTML."""
     header = report["header"]
-    css = (resources.files("izin.evidence") / "summary.css").read_text("utf-8")
     title = f"Ticari ileti izni kanıt özeti – {header['recipient']}"
     parts = [
-        "<!DOCTYPE html>",
-        '<html lang="tr"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{css}</style></head><body>",
         *_head(header),
         *_answers(report),
         *(line for key in report["keys"] for line in _key(key, header["at"])),
         *_daily_files(report["daily_files"]),
         *_proof(report),
-        (
-            f"<footer>{escape(title)} · {escape(when(header['made_at']))} tarihinde hazırlandı · "
-            "Kişisel veri içerir; yalnızca yetkili kişi ve kurumlarla paylaşılır.</footer>"
-        ),
-        "</body></html>",
     ]
-    return ("\n".join(parts) + "\n").encode()
+    footer = (
+        f"{title} · {when(header['made_at'])} tarihinde hazırlandı · Kişisel veri içerir; yalnızca "
+        "yetkili kişi ve kurumlarla paylaşılır."
+    )
+    return page(title, parts, footer)
 
 
 def _head(header: Mapping[str, Any]) -> list[str]:

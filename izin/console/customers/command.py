@@ -8,7 +8,10 @@ import typer
 
 from izin.console.brake.setting import brake
 from izin.console.customers.offboarding import offboard
+from izin.console.customers.onboard import onboard
+from izin.console.customers.pack import pack, provide
 from izin.console.customers.syncing import granted, sync
+from izin.console.customers.void import void
 from izin.console.terminal.arguments import (
     ByOption,
     CustomerArgument,
@@ -204,3 +207,7 @@ app.command()(brake)
 app.command()(sync)
 app.command()(granted)
 app.command()(offboard)
+app.command()(onboard)
+app.command()(pack)
+app.command()(provide)
+app.command()(void)

@@ -5,7 +5,10 @@ from typing import Annotated
 
 import typer
 
-from izin.producers.mapping.dates import ExcelEpoch
+from izin.console.terminal.arguments import TimeOfDayOption
+from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.importer import Import
+from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 
 FileArgument = Annotated[
     Path,
@@ -17,19 +20,6 @@ FileArgument = Annotated[
         help="A table: CSV, or the first sheet of an .xlsx workbook.",
     ),
 ]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
-]
-IgnoreOption = Annotated[
-    list[str] | None, typer.Option("--ignore", help="A column to skip; repeat it for each.")
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="field=value for every row; repeat it for each."),
-]
-EpochOption = Annotated[ExcelEpoch | None, typer.Option(help="First year of Excel's date numbers.")]
-OriginOption = Annotated[str, typer.Option(help="Which of your systems wrote the file.")]
 ReportOption = Annotated[
     Path | None,
     typer.Option(
@@ -57,15 +47,62 @@ SkipReversalsOption = Annotated[
     bool,
     typer.Option("--skip-reversals", help="Publish none of them; the report has their rows."),
 ]
+PreviewOption = Annotated[
+    bool,
+    typer.Option("--preview", help="Show what the columns are taken for, and how rows are read."),
+]
 
 
-def pairs(option: str, texts: list[str] | None) -> dict[str, str]:
+def reading_options(
+    *,
+    mapped: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
+    ] = None,
+    ignored: Annotated[
+        list[str] | None, typer.Option("--ignore", help="A column to skip; repeat it for each.")
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="field=value for every row; repeat it for each."),
+    ] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--value",
+            help="WORD=value: what a word of the file means, such as Mağaza=HS_MAGAZA; with a "
+            "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
+        ),
+    ] = None,
+    day_order: Annotated[
+        DayOrder | None,
+        typer.Option("--dates", help="Order of day and month in dates with slashes."),
+    ] = None,
+    excel_epoch: Annotated[
+        ExcelEpoch | None, typer.Option(help="First year of Excel's date numbers.")
+    ] = None,
+    time_of_day: TimeOfDayOption = None,
+    origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
+) -> Import:
+    """Return how a file is read, by these options."""
+    return Import(
+        columns=ColumnChoices(
+            mapped=_pairs("--map", "COLUMN=field", mapped),
+            ignored=ignored or (),
+            given=_pairs("--set", "field=value", given),
+            values=_pairs("--value", "WORD=value", words),
+        ),
+        dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
+        origin=origin,
+    )
+
+
+def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:
     """Return what comes before and behind the first ``=`` of each of ``texts``."""
     found = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals:
-            example = "COLUMN=field" if option == "--map" else "field=value"
             raise typer.BadParameter(f"{text} has no =; write {example}", param_hint=option)
         found[name] = value
     return found

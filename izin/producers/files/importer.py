@@ -32,6 +32,7 @@ from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import WORKBOOK, open_table, suffix_of
 from izin.producers.files.tables import Table
 from izin.producers.mapping.dates import DateRules
+from izin.producers.mapping.judgement import Review, passes
 from izin.producers.publishing.event_ids import FileIds
 from izin.producers.publishing.event_publisher import EventPublisher
 from izin.projections.brand_directory import BrandDirectory
@@ -74,6 +75,8 @@ class Import:
     again: bool = False
     """Repeat one that ended."""
     reversals: ReversalRules = field(default_factory=ReversalRules)
+    review: Review = passes
+    """Called with each record that would be published: why an opt-in is reported instead."""
 
     def report_of(self, path: Path) -> Path:
         """Return where the report of the file at ``path`` is."""
@@ -269,6 +272,7 @@ def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge
         ids=FileIds(digest),
         digest=digest,
         received_at=journal.state.received_at.astimezone(UTC),
+        review=how.review,
     )
 
 
@@ -280,4 +284,5 @@ def _identity(how: Import) -> dict[str, object]:
         "dates": asdict(how.dates),
         "origin": how.origin,
         "skips_reversals": how.reversals.skip,
+        "is_reviewed": how.review is not passes,
     }

@@ -1,5 +1,6 @@
 """What the law finds in an event of a source: published, or refused with every reason why."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -37,6 +38,26 @@ class RefusedRecord:
     """A record that is not published, and every reason why."""
 
     violations: tuple[Violation, ...]
+
+
+Review = Callable[[AcceptedRecord], tuple[Violation, ...]]
+"""Why a record that could be published is not; none: it is."""
+
+
+def passes(_record: AcceptedRecord) -> tuple[Violation, ...]:
+    """Let every record pass: a review that finds nothing."""
+    return ()
+
+
+def reviewed(
+    judged: AcceptedRecord | RefusedRecord, review: Review
+) -> AcceptedRecord | RefusedRecord:
+    """Return ``judged``, or as refused what a ``review`` does not let pass, never an opt-out."""
+    if isinstance(judged, RefusedRecord):
+        return judged
+    why = review(judged)
+    is_refused = why and judged.event.status != Status.RET
+    return RefusedRecord(violations=why) if is_refused else judged
 
 
 def find_brand(

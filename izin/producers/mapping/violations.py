@@ -71,6 +71,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "past its three business days: void unless İYS holds it; get a new consent",
             "Üç iş günü geçmiş; İYS'de kayıtlı değilse geçersizdir: yeni onay alın.",
         ),
+        "IZIN-TRANSFER-ENDED": (
+            "void since {ended}: the general transfer has ended; get a new consent",
+            "Eski onayların aktarımı {ended} günü bitti; geçersiz: yeni onay alın.",
+        ),
         "IZIN-TWICE": (
             "{name} is given twice with different values; give it once",
             "Alan iki kez, farklı değerlerle gönderilmiş; bir kez gönderin.",
@@ -82,6 +86,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "IZIN-TYPE": (
             "the value must be text or a whole number; write it in quotes",
             "Değer metin ya da tam sayı olmalı; tırnak içinde gönderin.",
+        ),
+        "IZIN-VOID": (
+            "void since {ended}: its three business days are over; get a new consent",
+            "Üç iş günü {ended} günü doldu; geçersiz: yeni onay alın.",
         ),
     }
 )

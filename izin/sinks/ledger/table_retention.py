@@ -57,6 +57,10 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why=f"{_NO_PERSON}; events name the key that published them",
     ),
+    "application_items": TableRetention(
+        kept="until it is taken away (`izin customers provide`)",
+        why=f"{_NO_PERSON}; may name a signatory of the customer",
+    ),
     "bootstraps": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "brakes": TableRetention(
         kept=_AS_LONG_AS_THE_LEDGER,

@@ -33,6 +33,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers add": ("customers", "add", "beta", "--name=Beta"),
     "customers change": ("customers", "change", "beta", "--kind=legal", "--vkn=1234567890"),
     "brands add": REGISTER,
+    "customers provide": ("customers", "provide", "acme", f"trade-mark:{BRAND}=2019-1"),
     "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
     "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),
     "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),

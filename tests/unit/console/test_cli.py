@@ -68,7 +68,14 @@ def test_publish_command_imports_only_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/intake.md", "docs/runbook.md", "docs/sending.md"]
+    "page",
+    [
+        "README.md",
+        "docs/intake.md",
+        "docs/onboarding.md",
+        "docs/runbook.md",
+        "docs/sending.md",
+    ],
 )
 def test_commands_named_in_docs_exist(page: str) -> None:
     """Each ``izin …`` that a page names is a command."""

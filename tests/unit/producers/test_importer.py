@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from izin.consent.errors import SourceError
+from izin.consent.violations import Violation
 from izin.producers.files.columns import ColumnChoiceError, ColumnChoices, ColumnsError
 from izin.producers.files.delimited import UnusableFileError, examine, rows
 from izin.producers.files.header_search import Header
@@ -16,6 +17,8 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.importing.run import ImportInterruptedError
+from izin.producers.mapping.judgement import AcceptedRecord
+from izin.producers.mapping.violations import violation
 from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
@@ -362,3 +365,23 @@ def test_unwritable_report_is_our_error(
     how = Import(report_path=path.parent / "missing" / "report.csv")
     with pytest.raises(UnwritableReportError, match="--report"):
         import_file(path, fake, directory, clock=clock, how=how)
+
+
+def test_review_withholds_an_opt_in_and_never_an_opt_out(
+    path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+):
+    """It sees every record that would be published; what it says of an opt-in is reported."""
+    path.write_text(f"{HEADER}\r\n{ONAY}\r\n{RET}\r\n{BAD}\r\n", "utf-8")
+    seen: list[str] = []
+
+    def review(accepted: AcceptedRecord) -> tuple[Violation, ...]:
+        seen.append(accepted.event.status)
+        return (violation("consent_date", "IZIN-VOID", ended="05.03.2026"),)
+
+    report = import_file(path, fake, directory, clock=clock, how=Import(review=review))
+    assert seen == ["ONAY", "RET"]
+    assert [one.status for one in fake.events] == ["RET"]
+    assert (report.published, report.refused, report.refused_opt_outs) == (1, 2, 0)
+    void, bad = reported(report)
+    assert (void["kod/code"], void["satır/row"], bad["satır/row"]) == ("IZIN-VOID", "2", "4")
+    assert "05.03.2026" in void["neden"]

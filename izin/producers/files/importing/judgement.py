@@ -6,7 +6,12 @@ from datetime import datetime
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
+from izin.producers.mapping.judgement import (
+    AcceptedRecord,
+    RefusedRecord,
+    Review,
+    reviewed,
+)
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
@@ -23,6 +28,7 @@ class RowJudge:
     digest: str
     """SHA-256 of the file."""
     received_at: datetime
+    review: Review
 
     def read(self, part: RowPart) -> MappedRecord:
         """Return what ``part`` says."""
@@ -39,7 +45,7 @@ class RowJudge:
             import_id=self.digest,
             row=row.line,
         )
-        return validate(record, self.directory, origin)
+        return reviewed(validate(record, self.directory, origin), self.review)
 
 
 def fits(row: FileRow, columns: Columns) -> bool:

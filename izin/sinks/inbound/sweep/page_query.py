@@ -6,17 +6,18 @@ names are asked about alone, else each half, until those at fault are found.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from izin.consent.model import Channel, RecipientType
+from izin.iys.client import IysClient
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.wire_format.json_reader import lower_case_email
 from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.sweep.cursor import SweptKey
-from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
@@ -45,11 +46,23 @@ class SweptPage:
         return one.key in self.approved
 
 
+class QueryContext(Protocol):
+    """What asks İYS, and by which clock."""
+
+    @property
+    def client(self) -> IysClient:
+        """The client of İYS."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The clock of what is noted."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageQuery:
     """Asks about pages, within the budget of sweeps."""
 
-    context: OutboundContext
+    context: QueryContext
     budget: RequestBudget
 
     async def query(self, brand: Brand, keys: tuple[SweptKey, ...]) -> SweptPage:

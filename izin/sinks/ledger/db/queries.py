@@ -15,9 +15,9 @@ _MARK = "-- name: "
 _COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
-def statements(file: str) -> Mapping[str, LiteralString]:
-    """Return the statements of ``sql/<file>.sql`` by name."""
-    text = (resources.files("izin.sinks.ledger") / "sql" / f"{file}.sql").read_text("utf-8")
+def statements(file: str, package: str = "izin.sinks.ledger") -> Mapping[str, LiteralString]:
+    """Return the statements of ``sql/<file>.sql`` of a package by name."""
+    text = (resources.files(package) / "sql" / f"{file}.sql").read_text("utf-8")
     found: dict[str, LiteralString] = {}
     for section in text.split(_MARK)[1:]:
         name, _, body = section.partition("\n")

@@ -1,0 +1,53 @@
+"""The files of a first loading, read as ``izin import`` reads them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from izin.consent.business_days import Calendar
+from izin.console.imports.session import ImportSession, import_session
+from izin.console.terminal.progress import showing_steps
+from izin.onboarding.address_book import AddressBook
+from izin.onboarding.review import BookReview
+from izin.producers.files.import_report import ImportReport
+from izin.producers.files.importer import Import
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingFiles:
+    """Files with what reads and publishes them."""
+
+    paths: Sequence[Path]
+    how: Import
+    session: ImportSession
+
+    def note(self, book: AddressBook, *, now: datetime, calendar: Calendar) -> None:
+        """Note in ``book`` what would be published; publish and report nothing."""
+        directory = self.session.directory
+        review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
+        with TemporaryDirectory() as folder:
+            self.read(replace(self.how, review=review, dry_run=True), Path(folder))
+        book.finish()
+
+    def read(self, how: Import, folder: Path | None) -> tuple[ImportReport, ...]:
+        """Import every file ``how``; its report goes into ``folder``, None: beside the file."""
+        with showing_steps() as begin:
+            return tuple(
+                self.session.run(path, _reported(how, path, folder), begin) for path in self.paths
+            )
+
+
+def _reported(how: Import, path: Path, folder: Path | None) -> Import:
+    if folder is None:
+        return how
+    return replace(how, report_path=folder / how.report_of(path).name)
+
+
+@contextmanager
+def loading_files(paths: Sequence[Path], how: Import) -> Iterator[LoadingFiles]:
+    """Provide the files with a publisher and the brands that are known."""
+    with import_session() as session:
+        yield LoadingFiles(paths=paths, how=how, session=session)

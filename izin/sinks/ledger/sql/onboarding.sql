@@ -1,0 +1,43 @@
+-- name: held-of
+-- What the ledger has of keys: what is desired, and what İYS holds as far as known.
+SELECT key, registered, desired_status, desired_at FROM consents WHERE key = ANY(%(keys)s)
+
+-- name: addresses
+-- The distinct addresses of a customer that İYS holds or is to hold, by brand: what a subscription is measured by. An
+-- opt-out that İYS holds keeps its address.
+SELECT b.brand_code,
+    count(DISTINCT c.recipient) FILTER (WHERE c.channel <> 'EPOSTA') AS phones,
+    count(DISTINCT c.recipient) FILTER (WHERE c.channel = 'EPOSTA') AS emails
+FROM brands AS b LEFT JOIN consents AS c ON c.brand_code = b.brand_code
+    AND (c.registered IN ('ONAY', 'RET') OR c.desired_status = 'ONAY' AND c.state NOT IN ('expired', 'refused'))
+WHERE b.customer_id = %(customer_id)s
+GROUP BY b.brand_code ORDER BY b.brand_code
+
+-- name: channels
+-- The consents of a customer by brand and channel: what İYS holds, what it is to hold, and what became void.
+SELECT c.brand_code, c.channel,
+    count(*) FILTER (WHERE c.registered = 'ONAY') AS held,
+    count(*) FILTER (WHERE c.registered = 'RET') AS opted_out,
+    count(*) FILTER (WHERE c.registered <> 'ONAY' AND c.desired_status = 'ONAY'
+        AND c.state NOT IN ('expired', 'refused')) AS waiting,
+    count(*) FILTER (WHERE c.state = 'expired' AND c.registered <> 'ONAY') AS void
+FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
+WHERE b.customer_id = %(customer_id)s
+GROUP BY c.brand_code, c.channel ORDER BY c.brand_code, c.channel
+
+-- name: void
+-- The next consents that became void because they were not registered in time, in the order of keys.
+SELECT key, brand_code, channel, recipient_type, recipient, desired_at, expires_at FROM consents
+WHERE key > %(after)s AND brand_code = ANY(%(brand_codes)s) AND state = 'expired' AND registered <> 'ONAY'
+ORDER BY key LIMIT %(size)s
+
+-- name: open
+-- What of brands is on its way to İYS, and what waits for a person: parked, held back by a brake, or suspended.
+SELECT count(*) FILTER (WHERE NOT waits) AS open, count(*) FILTER (WHERE waits) AS for_person
+FROM (
+    SELECT c.state = 'parked' OR c.brake_id IS NOT NULL OR b.status = 'stopped' OR EXISTS (
+        SELECT FROM suspensions AS s
+        WHERE s.brand_code = c.brand_code AND covers(s, c.channel, c.desired_status)) AS waits
+    FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
+    WHERE c.brand_code = ANY(%(brand_codes)s) AND is_unsettled(c)
+) AS unsettled

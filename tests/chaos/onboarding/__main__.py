@@ -1,0 +1,74 @@
+"""``python -m tests.chaos.onboarding``: a first loading; ``make chaos STAGE=onboarding``.
+
+It ends with the lines ``onboarding-forecast`` and ``onboarding-unexplained``, each ``ok`` or
+``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
+"""
+
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from benchmarks.bars import bars_of
+from benchmarks.results import RunReport, progress, publish
+from izin.local import Postgres, create_database
+from izin.runtime.observe import configure
+from izin.runtime.settings import LogSettings
+from tests.chaos.days.virtual_loop import run as run_loop
+from tests.chaos.onboarding.campaign import OnboardingVerdict, VirtualOnboarding
+
+app = typer.Typer(add_completion=False, help="The first loading of three brands.")
+
+
+@app.command()
+def main(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the file.")] = 1_000_000,
+    seed: Annotated[int, typer.Option(help="The same file for the same seed.")] = 1,
+    folder: Annotated[Path, typer.Option(help="Data of the last run, and its result.")] = Path(
+        ".izin/chaos-onboarding"
+    ),
+) -> None:
+    """Judge, import and load a file, and compare forecast, counts and columns with İYS's."""
+    configure(LogSettings(level="critical"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    began = time.monotonic()
+    with Postgres(folder) as postgres, progress().status("setting up") as status:
+        url = create_database(postgres.url, "onboarding")
+        verdict = run_loop(
+            lambda loop: VirtualOnboarding(
+                loop=loop,
+                database_url=url,
+                folder=folder,
+                rows=rows,
+                seed=seed,
+                on_progress=status.update,
+            ).run()
+        )
+    found = report(verdict, seconds=time.monotonic() - began)
+    bars = [bar.name for bar in bars_of("chaos-onboarding")]
+    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+
+
+def report(verdict: OnboardingVerdict, *, seconds: float) -> RunReport:
+    """Return the report of a first loading."""
+    summary = (
+        f"{verdict.rows:,} rows, {verdict.published:,} published, {verdict.void:,} not lawful, in "
+        f"{seconds:.0f} s: {verdict.took_seconds:.0f} s at İYS with {verdict.requests:,} requests, "
+        f"{verdict.forecast_seconds:.0f} s by the forecast"
+    )
+    return RunReport(
+        tables=[summary, *(f"  {one}" for one in verdict.unexplained)],
+        data={"seconds": round(seconds), **asdict(verdict)},
+        figures={
+            "onboarding-forecast": verdict.forecast_off,
+            "onboarding-unexplained": len(verdict.unexplained),
+        },
+    )
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m tests.chaos.onboarding")

@@ -1,0 +1,62 @@
+"""An address book as a company exports it: three brands, rows too old, twice, and bad."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from izin.consent.due_dates import TURKEY
+
+HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
+_CHANNELS = (("MESAJ", 6), ("ARAMA", 2), ("EPOSTA", 4))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddressFile:
+    """How the file is made; the same for the same seed."""
+
+    rows: int
+    seed: int
+    brands: Sequence[int]
+    now: datetime
+
+    def write(self, path: Path) -> None:
+        """Write it to ``path``."""
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.write(HEADER + "\r\n")
+            file.writelines(f"{line}\r\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        chance = random.Random(self.seed)
+        people = max(1, int(self.rows * 0.9))
+        for _ in range(self.rows):
+            person = chance.randrange(people)
+            (channel,) = chance.choices(
+                [name for name, _ in _CHANNELS], [weight for _, weight in _CHANNELS]
+            )
+            brand = chance.choice(self.brands)
+            status = "RET" if chance.random() < 0.03 else "ONAY"  # a share
+            given_at = self._given_at(chance)
+            recipient = _recipient(person, channel, is_bad=chance.random() < 0.005)  # the same
+            yield f"{recipient};{channel};{status};HS_WEB;{given_at:%d.%m.%Y %H:%M:%S};{brand}"
+
+    def _given_at(self, chance: random.Random) -> datetime:
+        """Return when a consent was given: most within three days, some years ago."""
+        share = chance.random()
+        if share < 0.75:  # a share, as those that follow
+            age = timedelta(seconds=chance.randrange(60, 2 * 24 * 3600))
+        elif share < 0.8:
+            age = timedelta(seconds=chance.randrange(2 * 24 * 3600, 10 * 24 * 3600))
+        elif share < 0.95:
+            age = timedelta(days=chance.randrange(10, 1900))
+        else:
+            age = timedelta(days=chance.randrange(2000, 4000))
+        return (self.now - age).astimezone(TURKEY)
+
+
+def _recipient(person: int, channel: str, *, is_bad: bool) -> str:
+    """Return an obviously fake address, or one that is none."""
+    if is_bad:
+        return "-" if channel == "EPOSTA" else "0555 12"
+    return f"p{person}@example.com" if channel == "EPOSTA" else f"+90555{person:07d}"

@@ -1,0 +1,313 @@
+"""The first loading of three brands, from the file to İYS's answers, on a virtual clock.
+
+One brand is active since long, one in its first loading, one soon active. The file is judged,
+imported without what is not lawful, ordered, and submitted by a sink at İYS's limit. Then the time
+that it took stands beside the forecast, the counts of the pack beside İYS's, and the lawful column
+beside what İYS takes once every brand is active.
+"""
+
+import asyncio
+import csv
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from iys_simulator.clock import wire_text
+from iys_simulator.rules.consent_fields import ValidationContext
+from iys_simulator.store.accounts import Brand as SimulatorBrand
+
+from izin.consent.admission import RefusedEvent, admit
+from izin.consent.model import Consent, ConsentEvent, DecisionKind
+from izin.consent.ordering import decide
+from izin.iys.rate_limit.pace import Pace
+from izin.onboarding.address_book import AddressBook
+from izin.onboarding.known_keys import note_ledger
+from izin.onboarding.loading import await_settled
+from izin.onboarding.loading_time import Limits
+from izin.onboarding.pack.counts import BrandCounts, brand_counts
+from izin.onboarding.review import BookReview, LawfulReview
+from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
+from izin.producers.files.importer import Import, import_file
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.ingester import Ingester
+from izin.sinks.ledger import offsets, reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.migrate import migrate
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.messages import TopicMessages
+from tests.chaos.days.virtual_loop import VirtualLoop
+from tests.chaos.days.virtual_sinks import (
+    RESULT_DELAY,
+    SimulatorTransport,
+    VirtualSinks,
+    VirtualTime,
+    create_simulator,
+    set_clock,
+)
+from tests.chaos.onboarding.address_file import AddressFile
+from tests.chaos.onboarding.event_log import EventLog
+from tests.support.builders import BRAND, CUSTOMER, a_decision_record
+from tests.support.registration import register_brand
+
+BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
+"""A Monday morning."""
+_LONG_ACTIVE = datetime(2020, 1, 1, tzinfo=UTC)
+_TOPIC, _TOPIC_ID = "consent-decisions", "topic"
+_BATCH = 20_000
+_SHOWN = 5
+_WITHHELD = {"IZIN-VOID", "IZIN-TRANSFER-ENDED"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnboardingVerdict:
+    """The result of a first loading."""
+
+    rows: int
+    published: int
+    void: int
+    """Rows that were not lawful, and were reported."""
+    forecast_seconds: float
+    took_seconds: float
+    requests: int
+    unexplained: tuple[str, ...]
+
+    @property
+    def forecast_off(self) -> float:
+        """By how much of the time that it took the forecast was wrong, in percent."""
+        return abs(self.forecast_seconds - self.took_seconds) / self.took_seconds * 100
+
+
+@dataclass(kw_only=True)
+class VirtualOnboarding:
+    """One first loading of so many rows."""
+
+    loop: VirtualLoop
+    database_url: str
+    folder: Path
+    rows: int = 1_000_000
+    seed: int = 1
+    poll_interval: timedelta = timedelta(seconds=1)
+    on_progress: Callable[[str], None] = print
+    _states: dict[str, Consent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._time = VirtualTime(loop=self.loop, began_at=BEGINS_AT)
+        self._simulator = create_simulator(self._time)
+        self._transport = SimulatorTransport(self._simulator, self._time)
+        self._codec = Codec()
+        self._settings = KafkaSettings(topic_prefix="", partitions=1)
+        self._messages = TopicMessages(self._codec, self._settings.topics)
+        self._sinks = VirtualSinks(
+            count=1,
+            database_url=self.database_url,
+            time=self._time,
+            transport=self._transport,
+            topic_messages=self._messages,
+            poll_interval=self.poll_interval,
+        )
+        soon = BEGINS_AT + timedelta(days=10)
+        self._brands = {
+            one.brand_code: one
+            for one in (
+                _brand(BRAND, activated_at=_LONG_ACTIVE),
+                _brand(BRAND + 1, loading_deadline=BEGINS_AT + timedelta(days=30)),
+                _brand(BRAND + 2, activated_at=soon),
+            )
+        }
+
+    async def run(self) -> OnboardingVerdict:
+        """Load the file, and compare."""
+        await migrate(self.database_url)
+        await asyncio.to_thread(set_clock, self.database_url)
+        path = self.folder / "address-book.csv"
+        AddressFile(
+            rows=self.rows, seed=self.seed, brands=list(self._brands), now=self._time.now()
+        ).write(path)
+        async with self._sinks.ledger() as ledger:
+            await self._register(ledger)
+            self._sinks.start_all()
+            try:
+                return await self._load(ledger, path)
+            finally:
+                await self._sinks.end()
+
+    async def _register(self, ledger: Ledger) -> None:
+        for one in self._brands.values():
+            await register_brand(ledger, self._messages, one, by="test", now=self._time.now())
+            at = one.activated_at
+            self._simulator.directory.add_brand(
+                SimulatorBrand(
+                    code=one.brand_code,
+                    iys_code=BRAND,
+                    name="Örnek",
+                    activated_at=None if at is None else wire_text(int(at.timestamp())),
+                )
+            )
+        await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
+
+    async def _load(self, ledger: Ledger, path: Path) -> OnboardingVerdict:
+        with AddressBook() as book, EventLog(self.folder / "events", self._codec) as log:
+            self.on_progress("judging")
+            review, found = await self._judge(ledger, book, path, log)
+            self.on_progress("importing")
+            how = Import(review=review)
+            done = import_file(path, log, self._directory(), clock=self._time.now, how=how)
+            log.flush(timedelta(0))
+            calls, began = self._transport.calls, self.loop.time()
+            self.on_progress("loading")
+            await self._order(ledger, log)
+            await await_settled(
+                ledger,
+                self._brands,
+                on_open=lambda left: self.on_progress(f"{left.open} on their way"),
+                pause=self._pause,
+            )
+            return OnboardingVerdict(
+                rows=done.rows,
+                published=done.published,
+                void=sum(done.reasons.get(code, 0) for code in _WITHHELD),
+                forecast_seconds=found.time.takes.total_seconds(),
+                took_seconds=self.loop.time() - began,
+                requests=self._transport.calls - calls,
+                unexplained=(
+                    *self._sinks.unforeseen,
+                    *self._columns(found, path, done.report_path, log.rows),
+                    *self._counts(await brand_counts(ledger, CUSTOMER)),
+                ),
+            )
+
+    async def _judge(
+        self, ledger: Ledger, book: AddressBook, path: Path, log: EventLog
+    ) -> tuple[LawfulReview, LoadingWhatIf]:
+        """Return what the loading would do, as the command finds it."""
+        loading = FirstLoading(
+            brands=self._brands,
+            limits=Limits(
+                requests_per_second=Pace().rate,
+                batch_size=1000,
+                result_delay=RESULT_DELAY,
+                sweep_share=0.2,
+            ),
+            now=self._time.now(),
+        )
+        noting = Import(
+            review=BookReview(book=book, directory=self._directory(), now=loading.now),
+            report_path=self.folder / "first-look.csv",
+            dry_run=True,
+        )
+        import_file(path, log, self._directory(), clock=self._time.now, how=noting)
+        book.finish()
+        check_brands(book, CUSTOMER, self._brands)
+        await note_ledger(ledger, book)
+        review = review_of(book, self._brands, now=loading.now, calendar=ledger.calendar)
+        waiting = (await reads.backlog(ledger)).ready
+        return review, what_if(book, loading, waiting)
+
+    async def _order(self, ledger: Ledger, log: EventLog) -> None:
+        """Decide about the events, as the order stage does, and ingest that."""
+        ingester = Ingester(
+            ledger=ledger,
+            topic_messages=self._messages,
+            codec=self._codec,
+            settings=self._settings,
+            clock=self._time.now,
+            wait=timedelta(seconds=1),
+        )
+        offset = 0
+        for events in log.batches(_BATCH):
+            decided = list(self._decisions(events, offset))
+            moves = {0: (offset, offset + len(events))}
+            await ingester.store(_TOPIC, _TOPIC_ID, decided, moves)
+            offset += len(events)
+            self._sinks.notify()
+
+    def _decisions(self, events: list[ConsentEvent], offset: int) -> Iterator[IncomingDecision]:
+        reader = DecisionReader(self._codec)
+        for place, event in enumerate(events, start=offset):
+            admitted = admit(event, appended_at=self._time.now())
+            assert not isinstance(admitted, RefusedEvent), admitted.violations
+            decision = decide(self._states.get(str(admitted.key)), admitted)
+            self._states[str(admitted.key)] = decision.consent
+            if decision.kind is not DecisionKind.DUPLICATE:
+                record = a_decision_record(decision, offset=place)
+                yield reader.read(self._codec.encode("Decision", record))
+
+    async def _pause(self, _seconds: float) -> None:
+        self._sinks.check()
+        await asyncio.sleep(self.poll_interval.total_seconds())
+
+    def _columns(
+        self, found: LoadingWhatIf, path: Path, report: Path | None, published: set[int]
+    ) -> Iterator[str]:
+        """Yield where the lawful column, the report or what was published is not as İYS takes rows
+        of an active brand.
+        """
+        withheld = _withheld(report)
+        if both := withheld.keys() & published:
+            yield f"published although reported: rows {sorted(both)[:_SHOWN]}"
+        second = int(found.now.timestamp())
+        context = ValidationContext.at(second, wire_text(second), self._simulator.settings)
+        wrong = 0
+        for number, status, given_at in _dates(path):
+            if status != "ONAY" or not (number in published or number in withheld):
+                continue
+            if withheld.get(number) == "IZIN-TRANSFER-ENDED":
+                continue  # İYS's rule is another one than that of the general transfer
+            wrong += context.is_too_late(given_at, status) is not (number in withheld)
+        if wrong:
+            yield f"{wrong} rows that İYS judges otherwise once their brand is active"
+        late = self._simulator.counters.as_dict()["codes"]
+        yield from (f"{late[code]} × {code}" for code in ("H467", "H084", "H124") if code in late)  # type: ignore[index, operator]
+
+    def _counts(self, counted: Mapping[int, BrandCounts]) -> Iterator[str]:
+        """Yield where the pack counts a brand otherwise than İYS."""
+        for code, ours in counted.items():
+            register = self._simulator.register_of(code)
+            held = sum(one.held for one in ours.channels.values())
+            if (ours.addresses.total, held) != (register.used_limit, register.approvals):
+                yield (
+                    f"brand {code}: {ours.addresses.total} addresses and {held} consents in the "
+                    f"pack, {register.used_limit} and {register.approvals} at İYS"
+                )
+
+    def _directory(self) -> BrandDirectory:
+        return BrandDirectory(
+            RegisteredBrand(
+                brand_code=one.brand_code,
+                iys_code=one.iys_code,
+                customer_id=one.customer_id,
+                name=one.name,
+                activated_at=one.activated_at,
+                loading_deadline=one.loading_deadline,
+            )
+            for one in self._brands.values()
+        )
+
+
+def _brand(code: int, **terms: datetime) -> Brand:
+    plain = Brand(brand_code=code, iys_code=BRAND, customer_id=CUSTOMER, name="Örnek")
+    return replace(plain, **terms)  # type: ignore[arg-type]
+
+
+def _withheld(report: Path | None) -> dict[int, str]:
+    """Return the rows that were reported as not lawful, with the code of each."""
+    if report is None:
+        return {}
+    with report.open(encoding="utf-8-sig", newline="") as file:
+        return {
+            int(row["satır/row"]): row["kod/code"]
+            for row in csv.DictReader(file, delimiter=";")
+            if row["kod/code"] in _WITHHELD
+        }
+
+
+def _dates(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield number, status and date, as İYS writes it, of each row of the file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, delimiter=";"), start=2):
+            at = datetime.strptime(row["İZİN TARİHİ"], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007  # a wire text
+            yield number, row["İZİN DURUMU"], f"{at:%Y-%m-%d %H:%M:%S}"

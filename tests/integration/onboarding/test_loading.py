@@ -1,0 +1,111 @@
+"""A loading is followed from the topics into the ledger, and until İYS has answered it."""
+
+import asyncio
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from izin.onboarding.loading import OpenCount, await_ingested, await_settled, open_of
+from izin.runtime.kafka import producer
+from izin.runtime.settings import KafkaSettings, LedgerSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.connection import Ledger
+from izin.streams.ownership.positions import Positions, key_of
+from tests.integration.console.test_explain import store_history
+from tests.support.builders import BRAND
+
+pytestmark = [pytest.mark.broker, pytest.mark.database]
+
+STEPS = (
+    "UPDATE consents SET state = 'pending', action = 'send'",
+    "UPDATE brands SET status = 'stopped'",
+    "UPDATE brands SET status = 'active'",
+    "UPDATE consents SET state = 'not_needed', action = 'nothing'",
+)
+
+
+async def _no_pause(_seconds: float) -> None:
+    return None
+
+
+def in_ledger(work: Callable[[Ledger], object]) -> object:
+    """Run ``work`` on the ledger of the environment."""
+
+    async def run() -> object:
+        async with Ledger(LedgerSettings(), owner=1) as ledger:
+            return await work(ledger)  # type: ignore[misc]
+
+    return asyncio.run(run())
+
+
+@pytest.fixture
+def stored(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a ledger with a parked consent of a registered brand."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    store_history()
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO brands (brand_code, iys_code, customer_id, name, updated_at)"
+            " VALUES (%s, 1, 'acme', 'One', now())",
+            [BRAND],
+        )
+    return database_url
+
+
+def test_loading_is_settled_once_nothing_is_on_its_way(stored: str) -> None:
+    """What waits for a person is counted apart: parked, or of a brand that is stopped."""
+    seen = [in_ledger(lambda ledger: open_of(ledger, [BRAND]))]
+    with psycopg.connect(stored, autocommit=True) as connection:
+        for step in STEPS[:3]:
+            connection.execute(step.encode())
+            seen.append(in_ledger(lambda ledger: open_of(ledger, [BRAND])))
+        assert [(one.open, one.for_person) for one in seen] == [(0, 1), (1, 0), (0, 1), (1, 0)]  # type: ignore[attr-defined]
+
+        def settle(left: OpenCount) -> None:
+            shown.append(left.open)
+            connection.execute(STEPS[3].encode())
+
+        shown: list[int] = []
+        left = in_ledger(
+            lambda ledger: await_settled(ledger, [BRAND], on_open=settle, pause=_no_pause)
+        )
+    assert shown == [1, 0]
+    assert left == OpenCount(open=0, for_person=0)
+
+
+def test_events_are_awaited_in_order_stage_and_ledger(
+    stored: str, kafka: str, topic_prefix: str
+) -> None:
+    """First until every event is decided, then until every decision is ingested."""
+    settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix, partitions=1)
+    ensure_topics(settings)
+    topics, writer, codec = settings.topics, producer(settings), Codec()
+    for topic in (topics.events, topics.decisions):
+        writer.produce(topic.name, value=b"one", partition=0)
+    assert writer.flush(20) == 0
+    seen: list[int] = []
+
+    def go_on(behind: int) -> None:
+        seen.append(behind)
+        if len(seen) == 1:
+            at = Positions(
+                cluster_id="c",
+                events_topic_id="e",
+                express_topic_id="x",
+                desired_consents_topic_id="d",
+                events_offset=1,
+            )
+            writer.produce(topics.positions.name, key=key_of(0), value=at.encode(codec))
+            assert writer.flush(20) == 0
+        else:
+            with psycopg.connect(stored) as connection:
+                connection.execute(
+                    "INSERT INTO kafka_offsets VALUES (%s, 0, 'c', 't', 1)", [topics.decisions.name]
+                )
+
+    in_ledger(
+        lambda ledger: await_ingested(ledger, settings, codec, on_behind=go_on, pause=_no_pause)
+    )
+    assert seen == [1, 1]

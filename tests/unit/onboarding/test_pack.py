@@ -1,0 +1,176 @@
+"""The application pack: the package that a count needs, the checklist, the page, the workbook."""
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import timedelta
+from io import BytesIO
+
+import pytest
+from openpyxl import load_workbook
+
+from izin.consent.model import Channel
+from izin.onboarding.address_book import AddressCount
+from izin.onboarding.pack.application import ApplicationPack, providers_of
+from izin.onboarding.pack.checklist import checklist
+from izin.onboarding.pack.counts import BrandCounts, ChannelCount
+from izin.onboarding.pack.packages import PACKAGES, MessagePackage, package_for, with_given
+from izin.onboarding.pack.page import page_of
+from izin.onboarding.pack.sheet import workbook_of
+from izin.sinks.ledger.registry.application_items import (
+    OF_BRANDS,
+    ApplicationItem,
+    GivenItem,
+    NewItem,
+)
+from izin.sinks.ledger.registry.customers import Customer, PersonKind
+from izin.sinks.record.errors import NationalIdError
+from tests.support.builders import CUSTOMER, NOON
+from tests.unit.onboarding.first_loading import ACTIVE, BRANDS, LOADING
+
+ACME = Customer(
+    customer_id=CUSTOMER,
+    name="Örnek <Ticaret> A.Ş.",
+    created_at=NOON,
+    brake_share=None,
+    brake_at_least=None,
+    kind=PersonKind.LEGAL,
+    mersis="0123456789000015",
+    iys_code=200001,
+)
+NATIONAL_ID = "10000000146"
+"""Obviously made up, and its check digits are right."""
+
+
+def items(*left_out: str, **values: str) -> list[GivenItem]:
+    """Return every item as given, but for some."""
+    return [
+        GivenItem(
+            item=item,
+            brand_code=code,
+            value=values.get(item, "jointly" if item == "signature" else "verildi"),
+            given_by="ada",
+            given_at=NOON,
+        )
+        for item in ApplicationItem
+        for code in (BRANDS if item in OF_BRANDS else [0])
+        if item not in left_out
+    ]
+
+
+def a_pack(given: Collection[GivenItem] = (), customer: Customer = ACME) -> ApplicationPack:
+    """Return the pack of two brands with these items."""
+    counts = {
+        LOADING: BrandCounts(
+            addresses=AddressCount(phones=100_000, emails=60_000),
+            channels={Channel.MESAJ: ChannelCount(held=1, opted_out=2, waiting=99_999, void=4)},
+        ),
+        ACTIVE: BrandCounts(addresses=AddressCount(phones=1, emails=0)),
+    }
+    return ApplicationPack(
+        customer=customer,
+        brands=BRANDS,
+        counts=counts,
+        counted_in=(),
+        providers=providers_of(BRANDS, counts, PACKAGES),
+        checklist=checklist(customer, BRANDS.values(), given),
+        made_at=NOON,
+    )
+
+
+@pytest.mark.parametrize(
+    ("addresses", "name"),
+    [
+        (0, "İleti-5"),
+        (5_000, "İleti-5"),
+        (5_001, "İleti-25"),
+        (150_000, "İleti-150"),
+        (250_001, "İleti+"),
+    ],
+)
+def test_smallest_package_that_fits_is_needed(addresses: int, name: str):
+    """In whatever order they stand; each names its source."""
+    found = package_for(addresses, reversed(PACKAGES))
+    assert found is not None
+    assert found.name == name
+    assert all(one.source for one in PACKAGES)
+
+
+def test_package_that_is_given_replaces_the_one_of_its_name():
+    """İYS's list is not published: whoever knows a size gives it."""
+    given = [MessagePackage(name="İleti-5", up_to=6_000, source="given")]
+    assert package_for(5_500, with_given(given)) == given[0]
+    assert package_for(10, []) is None
+
+
+def test_provider_has_the_addresses_of_all_its_brands():
+    """And what its subscription does not allow is refused by İYS (H525)."""
+    (found,) = a_pack().providers
+    assert (found.addresses, found.is_above_threshold, found.beyond_limit) == (160_001, True, 0)
+    limited = {code: replace(one, consent_limit=150_000) for code, one in BRANDS.items()}
+    (found,) = providers_of(limited, a_pack().counts, PACKAGES)
+    assert (found.limit, found.beyond_limit) == (150_000, 10_001)
+    assert found.package is not None
+    assert found.package.name == "İleti-250"
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (items(), []),
+        (items("second-signatory"), ["second-signatory"]),
+        (items("second-signatory", signature="alone"), []),
+        (items("signature", "second-signatory"), ["signature"]),
+        (items("trade-mark"), [f"trade-mark:{LOADING}", f"trade-mark:{ACTIVE}"]),
+        (items("undertaking", "opt-out-url"), ["undertaking", "opt-out-url"]),
+    ],
+)
+def test_missing_items_are_named(given: list[GivenItem], missing: list[str]):
+    """The second signatory only where they sign jointly; a trade mark for each brand."""
+    assert [one.name for one in a_pack(given).missing] == missing
+
+
+def test_mersis_number_is_missing_of_a_company_alone():
+    """That of a natural person begins with the T.C. number: the customer enters it at İYS."""
+    company = replace(ACME, mersis=None)
+    assert [one.name for one in a_pack(items(), company).missing] == ["mersis"]
+    merchant = replace(company, kind=PersonKind.MERCHANT)
+    assert a_pack(items(), merchant).missing == ()
+
+
+def test_national_id_is_refused_as_an_item():
+    """Wherever it stands in the value."""
+    with pytest.raises(NationalIdError):
+        NewItem(item=ApplicationItem.SIGNATORY, value=f"Ada Örnek {NATIONAL_ID}")
+
+
+def test_page_names_counts_package_and_what_is_missing():
+    """In Turkish, with Turkish numbers; what people typed is no markup."""
+    text = page_of(a_pack(items("undertaking", signatory="Ada <b>Örnek"))).decode()
+    assert "Örnek &lt;Ticaret&gt; A.Ş." in text
+    assert "Ada &lt;b&gt;Örnek" in text
+    for shown in ("160.000", "160.001", "üzerinde", "İleti-250", "99.999", "müşterek"):
+        assert shown in text, shown
+    assert "1 belge veya bilgi eksik" in text
+    assert text.count("EKSİK") == 1
+    assert "<script" not in text
+    assert "Belge ve bilgiler tamam." in page_of(a_pack(items())).decode()
+
+
+def test_workbook_has_the_tables_with_numbers():
+    """Counts can be added up; a text that looks like a formula stays a text."""
+    given = items(signatory="=HYPERLINK(1)")
+    made = replace(a_pack(given), made_at=NOON + timedelta(days=1))
+    book = load_workbook(BytesIO(workbook_of(made)))
+    assert book.sheetnames == [
+        "Başvuru",
+        "Adres sayıları",
+        "İleti paketi",
+        "Kanallara göre izinler",
+        "Başvuru belgeleri",
+    ]
+    rows = list(book["Adres sayıları"].iter_rows(values_only=True))
+    assert rows[1][1:4] == (100_000, 60_000, 160_000)
+    cells = [cell for row in book["Başvuru belgeleri"].iter_rows() for cell in row]
+    (formula,) = [cell for cell in cells if cell.value == "=HYPERLINK(1)"]
+    assert formula.data_type == "s"
+    assert len(list(book["Kanallara göre izinler"].iter_rows())) == 1 + 2 * len(Channel)

@@ -1,0 +1,236 @@
+"""What İYS would take beside what is lawful, and how long it takes."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from izin.consent.forecast import DueGroup
+from izin.consent.model import Status
+from izin.consent.next_action import Registered
+from izin.onboarding.address_book import AddressBook, LaneCount, StoredKey
+from izin.onboarding.loading_time import loading_time
+from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, what_if
+from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
+from tests.support.builders import CUSTOMER, NOON
+from tests.unit.onboarding.first_loading import (
+    ACTIVE,
+    BEFORE_IYS,
+    BRANDS,
+    ENDS_AT,
+    LIMITS,
+    LOADING,
+    LONG_AGO,
+    YESTERDAY,
+    a_loading,
+    a_record,
+    noted,
+    reviewed,
+)
+
+
+@pytest.fixture
+def book() -> Iterator[AddressBook]:
+    with AddressBook() as book:
+        yield book
+
+
+def lane(book: AddressBook, brand_code: int, **loading: object) -> LaneCount:
+    """Return what the loading counts for one brand, of one channel."""
+    one = a_loading(**loading)
+    found = judged(book, one)
+    (lane,) = [one for one in found.lanes if one.brand_code == brand_code]
+    return lane
+
+
+@pytest.mark.parametrize(
+    ("brand", "given_at", "taken", "lawful", "transferable"),
+    [
+        (LOADING, YESTERDAY, 1, 1, 0),
+        (LOADING, LONG_AGO, 1, 0, 0),
+        (LOADING, BEFORE_IYS, 1, 0, 1),
+        (ACTIVE, YESTERDAY, 1, 1, 0),
+        (ACTIVE, LONG_AGO, 0, 0, 0),
+        (ACTIVE, BEFORE_IYS, 0, 0, 1),
+    ],
+)
+def test_iys_takes_more_than_is_lawful_before_activation(  # noqa: PLR0917  # cases
+    book: AddressBook, brand: int, given_at: object, taken: int, lawful: int, transferable: int
+):
+    """After the activation both columns are the same."""
+    noted(book, a_record(brand_code=brand, consent_date=given_at))
+    found = lane(book, brand)
+    assert (found.taken, found.lawful, found.void, found.transferable) == (
+        taken,
+        lawful,
+        1 - lawful,
+        transferable,
+    )
+    assert found.to_send == lawful
+
+
+def test_latest_row_of_a_key_counts(book: AddressBook):
+    """In whatever order they come; the others are duplicates, and an opt-out wins its second."""
+    noted(
+        book,
+        a_record(event_id="3", status="RET", consent_date=YESTERDAY),
+        a_record(event_id="1", consent_date=YESTERDAY),
+        a_record(event_id="2", consent_date=LONG_AGO),
+        a_record(event_id="4", recipient="+905550000002"),
+    )
+    found = lane(book, LOADING)
+    assert (found.rows, found.keys, found.duplicates) == (4, 2, 2)
+    assert (found.opt_outs, found.consents, found.to_send) == (1, 1, 1)
+
+
+def test_what_is_known_of_a_key_is_not_sent_again(book: AddressBook):
+    """What İYS holds, whose recipient opted out, and what the ledger has already."""
+    numbers = [f"+90555000000{one}" for one in range(5)]
+    noted(book, *(a_record(event_id=one, recipient=one) for one in numbers))
+    keys = {one.recipient: one.number for page in book.pages(2) for one in page}
+    stored = [
+        (Registered.ONAY, "ONAY", LONG_AGO),
+        (Registered.RET, "RET", LONG_AGO),
+        (Registered.UNKNOWN, "ONAY", YESTERDAY),
+        (Registered.UNKNOWN, "ONAY", LONG_AGO),
+    ]
+    book.note_ledger(
+        StoredKey(str(registered), desired, at, keys[number])
+        for number, (registered, desired, at) in zip(numbers, stored, strict=False)
+    )
+    found = lane(book, LOADING)
+    assert (found.held, found.refused, found.stored, found.in_ledger) == (1, 1, 1, 4)
+    assert (found.lawful, found.to_send) == (5, 2)
+    book.note_iys([(Registered.ONAY, keys[numbers[4]]), (Registered.NOT_ONAY, keys[numbers[3]])])
+    found = lane(book, LOADING)
+    assert (found.held, found.to_send, found.asked, found.in_ledger) == (2, 1, 2, 3)
+
+
+def test_void_consent_that_iys_holds_is_lawful(book: AddressBook):
+    """It was registered in time then: it is published, and nothing is sent."""
+    old = a_record(consent_date=BEFORE_IYS)
+    void = a_record(consent_date=LONG_AGO, recipient="+905550000002")
+    noted(book, old, void)
+    loading = a_loading()
+    review = reviewed(book, loading)
+    codes = [[one.code for one in review(record)] for record in (old, void)]
+    assert codes == [["IZIN-TRANSFER-ENDED"], ["IZIN-VOID"]]
+    ((page,),) = [list(book.pages(10))]
+    book.note_iys((Registered.ONAY, one.number) for one in page)
+    assert [review(record) for record in (old, void)] == [(), ()]
+    found = lane(book, LOADING)
+    assert (found.lawful, found.void, found.held, found.to_send) == (2, 0, 2, 0)
+
+
+def test_review_names_the_day_on_which_a_consent_became_void(book: AddressBook):
+    """By its own term, and by the general transfer of a provider of that size."""
+    noted(book)
+    reasons = [
+        [one.reason_tr for one in reviewed(book, a_loading(), addresses)(a_record(**given))]
+        for addresses, given in (
+            (10, {"consent_date": LONG_AGO}),
+            (10, {"consent_date": BEFORE_IYS}),
+            (150_001, {"consent_date": BEFORE_IYS}),
+            (10, {"consent_date": LONG_AGO, "status": "RET"}),
+        )
+    ]
+    days = ["29.01.2025", "31.05.2021", "31.12.2020"]
+    assert all(day in one[0] for day, one in zip(days, reasons, strict=False)), reasons
+    assert reasons[3] == []
+
+
+def test_row_of_another_brand_refuses_the_files(book: AddressBook):
+    """Nothing is published for a customer whose brand it is not, or that was not named."""
+    noted(book, a_record(brand_code=LOADING), a_record(brand_code=ACTIVE))
+    check_brands(book, CUSTOMER, BRANDS)
+    with pytest.raises(OtherBrandsError, match=str(ACTIVE)):
+        check_brands(book, CUSTOMER, {LOADING: BRANDS[LOADING]})
+
+
+def test_addresses_are_counted_over_all_brands_of_a_provider(book: AddressBook):
+    """Distinct within a brand; phones of two channels are one address."""
+    noted(
+        book,
+        a_record(type="ARAMA"),
+        a_record(type="MESAJ"),
+        a_record(type="EPOSTA", recipient="ada@example.com"),
+        a_record(type="MESAJ", status="RET", recipient="+905550000009"),
+        a_record(brand_code=ACTIVE),
+    )
+    counted = book.addresses()
+    assert (counted[LOADING].phones, counted[LOADING].emails, counted[LOADING].total) == (1, 1, 2)
+    assert counted[ACTIVE].total == 1
+    assert dict(reviewed(book, a_loading()).addresses) == {LOADING: 3, ACTIVE: 3}
+
+
+@pytest.mark.parametrize(
+    ("to_send", "waiting", "requests", "seconds"),
+    [
+        (0, 0, 0, 0),
+        (1, 0, 1, 300.1),
+        (1001, 0, 2, 300.2),
+        (1_000_000, 0, 1000, 400),
+        (1_000_000, 3_000_000, 4000, 800),
+    ],
+)
+def test_loading_takes_its_requests_or_the_last_result(
+    to_send: int, waiting: int, requests: int, seconds: float
+):
+    """At İYS's ten requests a second; what waits already is counted with it."""
+    groups = [group(waiting)] if waiting else []
+    found = loading_time([a_lane(to_send=to_send)], [], groups, LIMITS, now=NOON)
+    assert (found.submissions, found.results) == (requests, requests)
+    assert found.takes == timedelta(seconds=seconds)
+
+
+def test_opt_outs_are_asked_about_and_withdrawn(book: AddressBook):
+    """A thousand of unknown state in a request; one alone is sent; those held go by batch."""
+    many = a_lane(opt_outs=2500, opt_outs_held=500)
+    one = a_lane(opt_outs=1)
+    found = loading_time([many, one], [], [], LIMITS, now=NOON)
+    assert (found.submissions, found.queries, found.results) == (2, 2, 1)
+
+
+def test_deadline_of_a_brand_that_cannot_hold_is_named(book: AddressBook):
+    """Against the end of its first loading; a brand that is active has no such deadline."""
+    noted(book, a_record(), a_record(brand_code=ACTIVE))
+    for now, missed in ((NOON, ()), (ENDS_AT - timedelta(seconds=200), (LOADING,))):
+        loading = a_loading(now=now)
+        found = judged(book, loading, [group(10**9)] if missed else [])
+        assert found.missed == missed
+        assert found.loading_ends == {LOADING: ENDS_AT, ACTIVE: None}
+
+
+def test_consent_that_becomes_void_before_its_turn_is_lost(book: AddressBook):
+    """Its lawful term ends before İYS's: the forecast counts by it."""
+    noted(book, a_record(consent_date=YESTERDAY))
+    loading = a_loading()
+    behind = group(100_000_000, due_at=YESTERDAY)
+    found = judged(book, loading, [behind])
+    assert found.time.forecast.lost == 0
+    loading = a_loading(limits=replace(LIMITS, requests_per_second=0.1))
+    found = judged(book, loading, [behind])
+    assert found.time.forecast.lost == 1
+
+
+def judged(
+    book: AddressBook, loading: FirstLoading, waiting: list[DueGroup] | None = None
+) -> LoadingWhatIf:
+    """Return what a loading would do."""
+    reviewed(book, loading)
+    return what_if(book, loading, waiting or [])
+
+
+def group(count: int, **overrides: object) -> DueGroup:
+    """Return what waits for İYS already."""
+    fields: dict[str, object] = {"due_at": None, "expires_at": None}
+    return DueGroup(status=Status.ONAY, count=count, **fields | overrides)  # type: ignore[arg-type]
+
+
+def a_lane(**counts: int) -> LaneCount:
+    """Return the counts of a lane, zero but for those given."""
+    names = LaneCount.__dataclass_fields__.keys() - {"brand_code", "channel"}
+    return LaneCount(
+        brand_code=LOADING, channel="MESAJ", **{one: counts.get(one, 0) for one in names}
+    )
