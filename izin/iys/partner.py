@@ -4,6 +4,7 @@ Only the account of a partner may make them (H363, H522), and İYS's sandbox has
 2.9). Every method raises a CallError.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from izin.iys.errors import UnreadableError
@@ -24,9 +25,15 @@ class PartnerCalls:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def brands(self, integrator_code: int, iys_code: int | None = None) -> GrantedBrands:
+    async def brands(
+        self,
+        integrator_code: int,
+        iys_code: int | None = None,
+        *,
+        turn: Callable[[], Awaitable[object]] | None = None,
+    ) -> GrantedBrands:
         """Return the brands granted to the partner, of one provider where ``iys_code`` is given, in
-        İYS's order, read page by page.
+        İYS's order, read page by page; ``turn`` is awaited before each page.
 
         A list that changes while it is read may lack a brand; it is then not complete.
 
@@ -41,6 +48,8 @@ class PartnerCalls:
         unreadable: list[UnreadableItem] = []
         offset = 0
         while offset < _MOST:
+            if turn is not None:
+                await turn()
             page = await self._page(path, name, offset)
             found |= {one.brand_code: one for one in page.brands}
             unreadable += page.unreadable

@@ -31,6 +31,7 @@ from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.erasures import Eraser
 from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
+from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.register_counts import RegisterCounter
@@ -70,7 +71,8 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs beside the outbound loops, by name."""
     kafka, sink, context = parts.kafka, parts.sink, parts.context
     ledger, topic_messages, clock = context.ledger, context.topic_messages, context.clock
-    puller, sweeper = _puller(parts), _sweeper(parts)
+    budget = _sweep_budget(parts)
+    puller, sweeper = _puller(parts), _sweeper(parts, budget)
     work: dict[str, Callable[[], Awaitable[None]]] = {
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
@@ -98,6 +100,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         **_daily_files(parts),
         "sweep": lambda: sweeper.run(sink.poll_interval),
         **_ends(parts),
+        **_granted_brands(parts, budget),
     }
     if sink.push_url is not None and parts.credentials is not None:
         work["push registration"] = _registrar(parts, sink.push_url, parts.credentials).run
@@ -197,13 +200,24 @@ def _daily_files(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
     return {"daily files": lambda: daily.run(sink.poll_interval)}
 
 
-def _sweeper(parts: Parts) -> Sweeper:
+def _sweep_budget(parts: Parts) -> RequestBudget:
     rate = parts.sink.sweep_share * parts.iys.requests_per_second
-    return Sweeper(
-        context=parts.context,
-        budget=RequestBudget(rate, clock=time.monotonic),
-        every=parts.sink.sweep_every,
-    )
+    return RequestBudget(rate, clock=time.monotonic)
+
+
+def _sweeper(parts: Parts, budget: RequestBudget) -> Sweeper:
+    return Sweeper(context=parts.context, budget=budget, every=parts.sink.sweep_every)
+
+
+def _granted_brands(
+    parts: Parts, budget: RequestBudget
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what reads the list of a business partner, by name; nothing for a provider."""
+    code = parts.iys.integrator_code
+    if code is None:
+        return {}
+    reader = GrantedBrandsReader(context=parts.context, integrator_code=code, budget=budget)
+    return {"granted brands": reader.run}
 
 
 def _figures(parts: Parts) -> LedgerFigures:

@@ -7,7 +7,7 @@ from izin.consent.next_action import ActionReason
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record import ruling
-from izin.sinks.record.suspension import EVERY, ORDERED, Suspension
+from izin.sinks.record.suspension import EVERY, NOT_GRANTED, ORDERED, Suspension
 
 REMEDIES: Mapping[str, str] = {
     str(
@@ -50,6 +50,11 @@ def remedy_of_suspension(suspension: Suspension, found: Iterable[Suspension]) ->
         return (
             f"once its reason is gone: izin brands resume {code} --what iys, or --customer where "
             f"every brand of the customer is suspended; {opt_outs}"
+        )
+    if suspension.code == NOT_GRANTED:
+        return (
+            f"have the provider grant {suspension.channel} to us on İYS's pages; it resumes once "
+            f"İYS lists it: izin customers sync; {opt_outs}"
         )
     if suspension.is_by_operator:
         # A channel that is not named loses its right: the command names all that the brand has,

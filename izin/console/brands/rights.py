@@ -19,7 +19,7 @@ from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
-from izin.sinks.record.suspension import EVERY, Suspension
+from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 
 
 def rights(
@@ -73,15 +73,18 @@ def changes(
         one = suspended.get(channel)
         waits = waiting(count for count in counted if count.channel == channel)
         is_ours = one is not None and one.is_by_operator
+        is_listed = one is not None and one.code == NOT_GRANTED
         if channel in channels and is_ours:
-            lines.append(f"{channel}: no -> write; {waits} continue")
+            until = " until İYS's list is read again, which has no right" if is_listed else ""
+            lines.append(f"{channel}: no -> write{until}; {waits} continue")
         elif channel in channels and one is not None:
             lines.append(
                 f"{channel}: no, for İYS refused it: once that is corrected at İYS, "
                 f"izin brands retry {brand_code}"
             )
-        elif channel not in channels and not is_ours:
+        elif channel not in channels and (is_listed or not is_ours):
             was = "write" if one is None else "no, refused by İYS"
+            was = "no, not granted at İYS" if is_listed else was
             lines.append(
                 f"{channel}: {was} -> no; {waits} wait until it is given "
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from izin.console.brake.setting import brake
+from izin.console.customers.syncing import granted, sync
 from izin.console.terminal.arguments import (
     ByOption,
     CustomerArgument,
@@ -198,3 +199,5 @@ def _codes(brands: Sequence[Brand], customer_id: str) -> str:
 
 
 app.command()(brake)
+app.command()(sync)
+app.command()(granted)

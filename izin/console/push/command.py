@@ -12,9 +12,10 @@ from pydantic import SecretStr
 from izin.consent.model import Channel
 from izin.console.brands.lookup import registered_brand
 from izin.console.push.registering import Registration
-from izin.console.push.session import receiver, run_at_iys
+from izin.console.push.session import receiver
 from izin.console.push.unregistering import Unregistration
-from izin.console.terminal.arguments import BrandArgument, ByOption
+from izin.console.terminal.arguments import BrandArgument, ByOption, ExecuteOption
+from izin.console.terminal.iys_session import run_at_iys
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -41,9 +42,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
-]
 TypesOption = Annotated[
     list[Channel] | None,
     typer.Option("--type", help="A channel; repeat it for each. Without it all."),

@@ -1,19 +1,12 @@
-"""Access to İYS's push connections for the length of one command, at the worker's rate limits."""
-
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+"""The receiver of İYS's pushes that the settings name, and its connections."""
 
 from izin.consent.errors import OurError
-from izin.console.terminal.ledger_session import run_on_ledger
 from izin.iys.client import IysClient
-from izin.runtime.settings import IysSettings, SinkSettings
+from izin.runtime.settings import SinkSettings
 from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.push_registrations import PushRegistrations
-from izin.sinks.outbound.iys_session import iys_session
-
-T = TypeVar("T")
 
 
 class NoReceiverError(OurError):
@@ -32,20 +25,6 @@ def receiver(sink: SinkSettings) -> tuple[str, Credentials]:
     if sink.push_url is None or credentials is None:
         raise NoReceiverError
     return sink.push_url, credentials
-
-
-def run_at_iys(work: Callable[[Ledger, IysClient], Awaitable[T]]) -> T:
-    """Run ``work`` on the ledger and on İYS; return its result."""
-
-    async def run(ledger: Ledger) -> T:
-        async with iys_session(ledger, IysSettings()) as (client, pacer):
-            await pacer.begin()
-            try:
-                return await work(ledger, client)
-            finally:
-                await pacer.flush()
-
-    return run_on_ledger(run)
 
 
 def connections(

@@ -46,6 +46,12 @@ CustomerArgument = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
 ]
+ExecuteOption = Annotated[
+    bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
+]
+OneCustomerOption = Annotated[
+    str | None, typer.Option("--customer", help="Only of this customer.", callback=filled_if_given)
+]
 ColumnOption = Annotated[
     str | None,
     typer.Option(help="The column of the recipients. Default: the one whose name says so."),

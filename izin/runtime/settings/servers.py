@@ -50,6 +50,9 @@ class IysSettings(SettingsGroup):
     base_url: str = Field("https://api.iys.org.tr", validation_alias="IYS_BASE_URL")
     username: str = Field(validation_alias="IYS_USERNAME")
     password: SecretStr = Field(validation_alias="IYS_PASSWORD")
+    integrator_code: int | None = Field(None, ge=1, validation_alias="IYS_INTEGRATOR_CODE")
+    """The business partner's own number at İYS, whose list of granted brands is read; none: the
+    account is a provider's own."""
     timeout: timedelta = Field(timedelta(seconds=20), validation_alias="IYS_TIMEOUT")
     requests_per_second: float = Field(10, gt=0, validation_alias="IYS_REQUESTS_PER_SECOND")
     token_requests_per_hour: int = Field(10, ge=1, validation_alias="IYS_TOKEN_REQUESTS_PER_HOUR")

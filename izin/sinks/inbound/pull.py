@@ -18,16 +18,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle
 
+from izin.consent.model import Channel
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.movements import ReadMovement, ReportedMovements
-from izin.sinks.ledger import stream_progress, suspensions
+from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.granted import listing
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import (
@@ -96,6 +99,7 @@ class Puller:
         values = {
             **self.context.lease_owner.who,
             "streams": [str(one) for one in Stream],
+            "channels": len(Channel),
             "behind_first": behind_first,
         }
         rows = await self.context.ledger.fetch(_SQL["next"], values)
@@ -142,6 +146,7 @@ class Puller:
             # for the start of the window: what was read before changes nothing.
             give_up = isinstance(error, RefusedError) and cursor.after is not None
             _log.warning("pull failed", **cursor.where, error=str(error), from_start=give_up)
+            await ask_for_rights(self.context, error)
             # Each failed call counts against our address.
             pause = error.pause(min(self.interval, _RETRY))
             await self._postpone(brand, stream, pause, give_up=give_up)
@@ -210,7 +215,7 @@ class Puller:
                 fresh = stream_progress.freshness(
                     self.context.topic_messages,
                     brand,
-                    await suspensions.rights_of(connection, brand.brand_code),
+                    await listing.readable(connection, brand.brand_code),
                     pulled,
                     hidden=self.hidden,
                     now=now,

@@ -3,10 +3,11 @@
 A suspension is stored beside a brand, not in its records: a million opt-outs behind a closed
 subscription are one row, and resume by themselves when İYS accepts one of them again. A lost right
 suspends one channel, a spent quota only new ONAYs. A right that an operator declared missing is a
-suspension too, one that is never tried: only an operator ends it.
+suspension too, one that is never tried: only an operator ends it. So is one that İYS lists as not
+granted: the list ends it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from psycopg.rows import DictRow
@@ -17,11 +18,13 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
+from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.suspension import EVERY, NO_RIGHT, Suspension
+from izin.sinks.record.suspension import EVERY, NO_RIGHT, NOT_GRANTED, Suspension
 
 _SQL = statements("suspensions")
 _CURSORS = statements("stream_progress")
+_GRANTED = statements("granted")
 
 
 async def every(ledger: Ledger) -> tuple[Suspension, ...]:
@@ -44,8 +47,11 @@ async def suspend(  # noqa: PLR0913 - what is suspended, why, and until when
     """Suspend records of this channel and status: of the brand, or of every brand in ``scope`` (of
     the provider, or of those that ``account`` serves).
 
-    The first try is allowed after a minute, later ones ever less often.
+    The first try is allowed after a minute, later ones ever less often. Where it concerns a brand
+    alone, İYS's list of rights is read soon.
     """
+    if scope == "brand":
+        await connection.execute(_GRANTED["ask"], {"account": account, "now": now})
     await connection.execute(
         _SQL["suspend"],
         {
@@ -135,14 +141,18 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
 
 
 async def _restart_pull(connection: Connection, restored: Iterable[DictRow]) -> None:
-    """Have the streams of brands pulled from the start of İYS's window: since the right to one of
-    these channels was lost, pages left out the movements of that channel. If that is longer ago
-    than the window, the pull finds the gap.
-    """
     since: dict[int, datetime] = {}
     for row in restored:
         code = row["brand_code"]
         since[code] = min(row["since"], since.get(code, row["since"]))
+    await pull_again(connection, since)
+
+
+async def pull_again(connection: Connection, since: Mapping[int, datetime]) -> None:
+    """Have the streams of brands pulled from the start of İYS's window: since the right to one of
+    their channels was lost, pages left out the movements of that channel. If that is longer ago
+    than the window, the pull finds the gap.
+    """
     for code, unread_since in since.items():
         values = {"brand_code": code, "unread_since": unread_since}
         await connection.execute(_CURSORS["restart"], values)
@@ -169,6 +179,35 @@ async def rights_of(connection: Connection, brand_code: int) -> tuple[Channel, .
     return rights(Suspension(**row) for row in rows if row["brand_code"] == brand_code)
 
 
+async def follow_list(  # noqa: PLR0913 - what İYS lists, of which brand, and who read it
+    connection: Connection,
+    brand: Brand,
+    *,
+    lost: Collection[Channel],
+    regained: Collection[Channel],
+    tried: Collection[Channel],
+    by: str,
+    now: datetime,
+) -> None:
+    """Suspend the channels that İYS's list says are ``lost``, and resume those ``regained`` that it
+    suspended; those that İYS refused and now lists are ``tried`` at once. What an operator declared
+    stays. The history has the change, and who had the list read.
+    """
+    scope = {"brand_code": brand.brand_code, "code": NOT_GRANTED, "now": now}
+    reason = "İYS lists no right to write it"
+    await connection.execute(_SQL["lock-brand"], scope)
+    before = await rights_of(connection, brand.brand_code)
+    withdrawn = {**scope, "channels": [*map(str, lost)], "reason": reason}
+    await connection.execute(_SQL["revoke-right"], withdrawn)
+    await connection.execute(_SQL["regrant"], {**scope, "channels": [*map(str, regained)]})
+    await connection.execute(_SQL["try-listed"], {**scope, "channels": [*map(str, tried)]})
+    after = await rights_of(connection, brand.brand_code)
+    if after != before:
+        await append.append(connection, [_rights_change(brand, before, after, by, now)], now=now)
+    if regained or tried:
+        await _wake(connection)
+
+
 async def set_rights(
     ledger: Ledger, brand_code: int, channels: Collection[Channel], *, by: str, now: datetime
 ) -> None:
@@ -179,9 +218,10 @@ async def set_rights(
     scope = {"brand_code": brand_code}
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
-        owner = await (await connection.execute(_SQL["lock-brand"], scope)).fetchone()
-        if owner is None:
+        row = await (await connection.execute(_SQL["lock-brand"], scope)).fetchone()
+        if row is None:
             return
+        brand = Brand.from_row(row)
         before = await rights_of(connection, brand_code)
         values = {**scope, "channels": revoked, "code": NO_RIGHT, "reason": reason, "now": now}
         await connection.execute(_SQL["revoke-right"], values)
@@ -189,15 +229,26 @@ async def set_rights(
             _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
         await _restart_pull(connection, await restored.fetchall())
-        change = act(
-            "change rights",
-            brand_key(brand_code),
-            by=by,
-            now=now,
-            before={"rights": [*map(str, before)]},
-            after={"rights": [*map(str, await rights_of(connection, brand_code))]},
-            customer_id=owner["customer_id"],
-        )
+        after = await rights_of(connection, brand_code)
+        change = _rights_change(brand, before, after, by, now)
         await append.append(connection, [change], now=now)
-        await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
-        await connection.execute(f"NOTIFY {notifications.BULK}")
+        await _wake(connection)
+
+
+def _rights_change(
+    brand: Brand, before: Iterable[Channel], after: Iterable[Channel], by: str, now: datetime
+) -> Movement:
+    return act(
+        "change rights",
+        brand_key(brand.brand_code),
+        by=by,
+        now=now,
+        before={"rights": [*map(str, before)]},
+        after={"rights": [*map(str, after)]},
+        customer_id=brand.customer_id,
+    )
+
+
+async def _wake(connection: Connection) -> None:
+    await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
+    await connection.execute(f"NOTIFY {notifications.BULK}")

@@ -6,6 +6,7 @@ for.
 """
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -42,15 +43,19 @@ class SubscriptionMonitor:
                 await owner.refresh()
                 await asyncio.sleep(_INTERVAL.total_seconds())
 
-    async def refresh(self, *, every: timedelta = EVERY) -> dict[int, str]:
-        """Query each subscription that was not queried within ``every``; return the errors, by İYS
-        code of the provider.
+    async def refresh(
+        self, *, every: timedelta = EVERY, only: Collection[int] | None = None
+    ) -> dict[int, str]:
+        """Query each subscription that was not queried within ``every``, of the providers ``only``
+        names; return the errors, by İYS code of the provider.
         """
         failed = {}
         before = self.context.clock() - every
         for iys_code in await brands.providers(
             self.context.ledger, self.context.lease_owner, before
         ):
+            if only is not None and iys_code not in only:
+                continue
             try:
                 found = await self.context.client.subscription(iys_code)
             except CallError as error:

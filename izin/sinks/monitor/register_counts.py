@@ -1,7 +1,7 @@
 """Count once a day what İYS holds of each brand, beside what the ledger believes in.
 
 The query takes a slot that no other call waits for. İYS answers it for all brands of a provider at
-once.
+once; those that are not registered here are kept as offers.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from izin.iys.errors import CallError
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.db.leases import sole
+from izin.sinks.ledger.granted import listing
 from izin.sinks.ledger.sweep import register_counts
 from izin.sinks.outbound.context import OutboundContext
 
@@ -54,4 +55,11 @@ class RegisterCounter:
                 continue
             self._asked_at[iys_code] = context.clock()
             await register_counts.count(context.ledger, summaries, now=context.clock())
+            await listing.store_own(
+                context.ledger,
+                context.lease_owner.account,
+                iys_code,
+                summaries,
+                now=context.clock(),
+            )
         return failed

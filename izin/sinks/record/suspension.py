@@ -8,6 +8,8 @@ EVERY = "*"
 
 NO_RIGHT = "no-right"
 """The code of a suspension of a channel that an operator declared the brand may not write."""
+NOT_GRANTED = "not-granted"
+"""The code of a suspension of a channel to which İYS lists no right to write."""
 ORDERED = "ordered"
 """The code of a suspension of everything of a brand that an operator ordered."""
 
@@ -25,12 +27,12 @@ class Suspension:
     """What the fault concerns: the brand, every brand of its provider, or of our account."""
     since: datetime
     recheck_at: datetime | None
-    """None: never, for an operator caused it and ends it."""
+    """None: never, for an operator or İYS's list of rights caused it and ends it."""
     rechecks: int
 
     @property
     def is_by_operator(self) -> bool:
-        """Whether an operator caused it, not İYS."""
+        """Whether an operator or İYS's list of rights caused it, not a refused call."""
         return self.recheck_at is None
 
 

@@ -29,6 +29,7 @@ from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.daily.progress import ComparedFile
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerFaultError
@@ -178,6 +179,7 @@ class DailyFiles:
         _log.warning(
             "daily file not fetched", brand=file.brand_code, day=str(file.day), error=str(error)
         )
+        await ask_for_rights(self.context, error)
         wait = error.pause(_BACKOFF.after(file.attempts + 1))
         is_for_time = error.is_transient or error.retry_after is not None
         await self._note(file, str(error), wait if is_for_time else _CORRECTED_AFTER)

@@ -102,7 +102,7 @@ FOR UPDATE SKIP LOCKED
 -- name: to-query
 -- How many records must be queried, in groups that one call can query, opt-outs first. Brands whose account or provider
 -- is suspended are left out until the next try, and those that a person has suspended; so is what a sweep could not
--- settle, which has a lane of its own.
+-- settle, which has a lane of its own, and channels that may not be read.
 SELECT c.brand_code, c.channel, c.recipient_type, count(*) AS waiting
 FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code AND b.status = 'active'
     AND is_served_by(b, %(account)s, %(address)s)
@@ -111,6 +111,7 @@ WHERE is_queryable(c, %(now)s, (SELECT living())) AND NOT is_swept(c)
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.status = '*' AND (
             s.scope IN ('account', 'provider') AND s.recheck_at > %(now)s OR s.channel = '*' AND s.recheck_at IS NULL))
+    AND NOT EXISTS (SELECT FROM unreadable_channels AS u WHERE u.brand_code = c.brand_code AND u.channel = c.channel)
 GROUP BY c.brand_code, c.channel, c.recipient_type
 ORDER BY max(c.desired_status) DESC NULLS LAST, c.brand_code, c.channel, c.recipient_type
 
@@ -133,6 +134,7 @@ WHERE is_swept(c) AND is_queryable(c, %(now)s, (SELECT living()))
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = c.brand_code AND s.status = '*' AND (
             s.scope IN ('account', 'provider') AND s.recheck_at > %(now)s OR s.channel = '*' AND s.recheck_at IS NULL))
+    AND NOT EXISTS (SELECT FROM unreadable_channels AS u WHERE u.brand_code = c.brand_code AND u.channel = c.channel)
 ORDER BY (c.registered <> 'NOT_ONAY'), c.next_attempt_at
 LIMIT 1
 

@@ -1,16 +1,18 @@
 -- name: note
--- Note the days of brands that may have a file.
+-- Note the days of brands that may have a file, and whose files may be read.
 INSERT INTO daily_files (brand_code, day, noted_at, next_attempt_at)
 SELECT b.brand_code, d.day, %(now)s, %(now)s
 FROM brands AS b, unnest(%(days)s::date[]) AS d (day)
 WHERE b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
+    AND b.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
 ON CONFLICT DO NOTHING
 
 -- name: due
 -- The files that something is to be done about now, the oldest day first: İYS shows it for the shortest time.
+-- Of brands whose files may not be read, nothing.
 SELECT f.* FROM daily_files AS f
 JOIN brands AS b ON b.brand_code = f.brand_code AND b.status = 'active' AND is_served_by(b, %(account)s, %(address)s)
-WHERE f.next_attempt_at <= %(now)s
+WHERE f.next_attempt_at <= %(now)s AND f.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
     AND (f.state IN ('waiting', 'fetched') OR f.agree_ordered_by IS NOT NULL AND f.agreed_at IS NULL
         AND f.day >= %(first)s)
 ORDER BY f.day, f.brand_code
@@ -26,10 +28,11 @@ ORDER BY day DESC, brand_code
 SELECT * FROM daily_files WHERE brand_code = %(brand_code)s AND day = %(day)s
 
 -- name: unsettled
--- Files of active brands that a person must know of: late, gone, with lines that only İYS had, or with a false time
--- stamp.
+-- Files of active brands that a person must know of: late (where they may be read), gone, with lines that only İYS had,
+-- or with a false time stamp.
 SELECT f.* FROM daily_files AS f JOIN brands AS b ON b.brand_code = f.brand_code AND b.status = 'active'
-WHERE f.day >= %(since)s AND (f.state IN ('waiting', 'fetched') AND f.day <= %(late)s OR f.state = 'gone'
+WHERE f.day >= %(since)s AND (f.state = 'gone' OR f.state IN ('waiting', 'fetched') AND f.day <= %(late)s
+    AND f.brand_code NOT IN (SELECT brand_code FROM brands_without_daily_files)
     OR f.only_at_iys > 0 OR f.timestamp_state = 'wrong')
 ORDER BY f.brand_code, f.day
 

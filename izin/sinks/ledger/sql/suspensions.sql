@@ -64,8 +64,8 @@ WHERE s.brand_code = was.brand_code AND s.channel = was.channel AND s.status = w
 RETURNING s.customer_id, s.channel, s.status, s.code, was.recheck_at AS before
 
 -- name: lock-brand
--- Whose brand it is; one person at a time changes its rights.
-SELECT customer_id FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
+-- A brand; one person at a time, or the list, changes its rights.
+SELECT {brand} FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
 
 -- name: is-suspended-by-operator
 -- Whether an operator has declared that there is no right to submit these records.
@@ -74,7 +74,8 @@ SELECT EXISTS (
     WHERE s.brand_code = %(brand_code)s AND covers(s, %(channel)s, %(status)s) AND s.recheck_at IS NULL)
 
 -- name: revoke-right
--- An operator declares that the brand may not write these channels at İYS; this replaces suspensions that İYS caused.
+-- An operator declares, or İYS lists, that the brand may not write these channels at İYS; this replaces suspensions that
+-- a refused call caused, and an operator's replaces those of the list.
 INSERT INTO suspensions (brand_code, channel, status, customer_id, code, reason, scope, since, recheck_at)
 SELECT b.brand_code, revoked.channel, '*', b.customer_id, %(code)s, %(reason)s, 'brand', %(now)s, NULL
 FROM brands AS b CROSS JOIN unnest(%(channels)s::text[]) AS revoked (channel)
@@ -82,13 +83,23 @@ WHERE b.brand_code = %(brand_code)s
 ON CONFLICT (brand_code, channel, status) DO UPDATE SET
     code = excluded.code, reason = excluded.reason, scope = excluded.scope, since = excluded.since, recheck_at = NULL,
     rechecks = 0
-WHERE suspensions.recheck_at IS NOT NULL
+WHERE suspensions.recheck_at IS NOT NULL OR suspensions.code = 'not-granted'
 
 -- name: restore-right
 -- An operator declares that the brand may write these channels.
 DELETE FROM suspensions
 WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NULL
 RETURNING brand_code, since
+
+-- name: regrant
+-- İYS lists the right to write these channels again: what the list suspended goes on.
+DELETE FROM suspensions
+WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND code = %(code)s
+
+-- name: try-listed
+-- İYS lists the right to write these channels, which it refused to take: one record of each may be tried at once.
+UPDATE suspensions SET recheck_at = least(recheck_at, %(now)s)
+WHERE brand_code = %(brand_code)s AND channel = ANY(%(channels)s) AND status = '*' AND recheck_at IS NOT NULL
 
 -- name: all
 -- Every suspension.
