@@ -8,7 +8,14 @@ from typing import Annotated
 import typer
 
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import ByOption, duration, filled, instant
+from izin.console.terminal.arguments import (
+    ByOption,
+    OneCustomerOption,
+    duration,
+    filled,
+    instant,
+)
+from izin.console.terminal.customer_cut import CustomerCut, cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -21,6 +28,7 @@ from izin.console.terminal.output import (
 )
 from izin.runtime.kafka import codec
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys
 from izin.sinks.record.errors import UnknownKeyError
 from izin.sinks.record.messages import TopicMessages
@@ -124,19 +132,29 @@ def create(
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List the keys, also those that ended, and what each may do."""
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
+    """List the keys, also those that ended, and what each may do. With --customer, of a key that is
+    of several customers only what is this one's.
+    """
     with exit_on_error():
-        found = run_on_ledger(api_keys.every)
+        found, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     now = datetime.now(UTC)
     rows = []
     for one in found:
         shown = one.to_avro()
         shown["state"] = _state(one, now)
+        if customer is not None:
+            shown["customers"] = [customer]
+            shown["brands"] = sorted(one.brands & cut.brand_codes)
         for many in ("scopes", "customers", "brands", "channels"):
             shown[many] = " ".join(map(str, shown[many])) or "all"
         rows.append([shown[column] for column in _COLUMNS])
     print_rows(output, _COLUMNS, rows)
+
+
+async def _listed(ledger: Ledger, customer: str | None) -> tuple[list[ApiKey], CustomerCut]:
+    cut = await cut_to(ledger, customer)
+    return [one for one in await api_keys.every(ledger) if cut.has(one.customers)], cut
 
 
 @app.command()

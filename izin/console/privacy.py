@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, YesOption, is_key, normalised
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -98,11 +100,11 @@ def erase(
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: CustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the erasures that have not ended; the table names no person."""
     with exit_on_error():
-        rows = run_on_ledger(erasure.unfinished)
-        going_on = run_on_ledger(erasure.progress)
+        rows = run_cut(customer, erasure.unfinished, itemgetter("customer_id"))
+        going_on = run_on_ledger(lambda ledger: erasure.progress(ledger, customer))
     print_rows(output, _GOING_ON, [[row[name] for name in _GOING_ON] for row in rows])
     say(
         f"{going_on.requested} requested, {going_on.waiting} waiting for İYS, "

@@ -1,6 +1,7 @@
 """``izin retention``: retention of the history, legal holds, and months that may be dropped."""
 
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -8,11 +9,13 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import (
     ByOption,
+    OneCustomerOption,
     YesOption,
     filled,
     is_key,
     normalised,
 )
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -116,10 +119,10 @@ def hold(
 
 
 @app.command()
-def holds(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def holds(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the legal holds."""
     with exit_on_error():
-        found = run_on_ledger(retention.holds)
+        found = run_cut(customer, retention.holds, attrgetter("customer_id"))
     rows = [(one.id, one.customer_id, one.key, one.reason, one.since) for one in found]
     print_rows(output, _HOLDS, rows)
 

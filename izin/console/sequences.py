@@ -1,12 +1,14 @@
 """``izin sequences``: numbered events of an origin that never arrived."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, YesOption
+from izin.console.terminal.arguments import ByOption, OneCustomerOption, YesOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -36,7 +38,7 @@ _COLUMNS = {
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is missing of each origin that misses anything.
 
     Left out is what may only be late: for five minutes, or in lanes not read to their end. Exit
@@ -44,7 +46,11 @@ def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
     """
     with exit_on_error():
         topics = kafka_settings().topics
-        found = run_on_ledger(lambda ledger: sequences.missing(ledger, topics))
+        found = run_cut(
+            customer,
+            lambda ledger: sequences.missing(ledger, topics),
+            attrgetter("customer_id"),
+        )
     rows = [
         (
             one.customer_id,

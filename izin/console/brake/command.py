@@ -4,6 +4,7 @@ pushes.
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -15,7 +16,14 @@ from izin.console.daily.command import app as daily
 from izin.console.push.command import app as push
 from izin.console.sweep import command as sweep
 from izin.console.sweep.counts import counts
-from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption, filled
+from izin.console.terminal.arguments import (
+    BrandArgument,
+    ByOption,
+    OneCustomerOption,
+    YesOption,
+    filled,
+)
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -69,13 +77,13 @@ _COLUMNS = {
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List what is held back: how many opt-outs of which source, and until when at most.
 
     Times are Turkish. Exit code 1 if there are any.
     """
     with exit_on_error():
-        found = run_on_ledger(decisions.undecided)
+        found = run_cut(customer, decisions.undecided, attrgetter("customer_id"))
     rows = [
         (
             one.brand_code,

@@ -12,7 +12,14 @@ from izin.console.brands import parked, suspensions
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
 from izin.console.brands.rights import rights
-from izin.console.terminal.arguments import BrandArgument, ByOption, filled, instant
+from izin.console.terminal.arguments import (
+    BrandArgument,
+    ByOption,
+    OneCustomerOption,
+    filled,
+    instant,
+)
+from izin.console.terminal.customer_cut import cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -139,12 +146,12 @@ def _add(brand: Brand, *, by: str, yes: bool) -> None:
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the brands: for which channels each has the right to write, and what is suspended by
     izin brands suspend (iys: its calls to İYS; gate: what may be sent).
     """
     with exit_on_error():
-        brands, found, orders = run_on_ledger(_every)
+        brands, found, orders = run_on_ledger(lambda ledger: _every(ledger, customer))
     rows = [
         (
             one.brand_code,
@@ -183,10 +190,11 @@ def show(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE
 
 
 async def _every(
-    ledger: Ledger,
+    ledger: Ledger, customer: str | None
 ) -> tuple[tuple[Brand, ...], tuple[Suspension, ...], tuple[SuspensionOrder, ...]]:
+    cut = await cut_to(ledger, customer)
     return (
-        await registry.every(ledger),
+        tuple(one for one in await registry.every(ledger) if cut.has(one.brand_code)),
         await standing.every(ledger),
         await suspension_orders.every(ledger),
     )

@@ -1,6 +1,7 @@
 """``izin brands parked``, ``retailers`` and ``requeue``: records that a person must act on."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -8,7 +9,13 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import of_brand, registered_brand
 from izin.console.brands.remedies import remedy_of_parked
-from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
+from izin.console.terminal.arguments import (
+    BrandArgument,
+    ByOption,
+    OneCustomerOption,
+    YesOption,
+)
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -47,13 +54,15 @@ _RETAILERS = {
 }
 
 
-def parked(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def parked(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """List the records that a person must act on, by reason, with the remedy for each.
 
     Exit code 1 if there are any.
     """
     with exit_on_error():
-        found = run_on_ledger(reads.parked)
+        found = run_cut(customer, reads.parked, attrgetter("brand_code"))
     rows = [
         (
             one.brand_code,

@@ -1,11 +1,13 @@
 """``izin brands suspensions`` and ``retry``: what a lost right or subscription holds back."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 
 from izin.consent.errors import SourceError
 from izin.console.brands.lookup import registered_brand
 from izin.console.brands.remedies import remedy_of_suspension
-from izin.console.terminal.arguments import BrandArgument, ByOption
+from izin.console.terminal.arguments import BrandArgument, ByOption, OneCustomerOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -31,14 +33,16 @@ _COLUMNS = {
 }
 
 
-def suspensions(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def suspensions(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """List what is not sent to İYS because a right or subscription is missing, or by an order.
 
     İYS refused it, or a person set it (izin brands rights, izin brands suspend). Each is retried at
     the time shown, one that a person set never. Exit code 1 if there are any.
     """
     with exit_on_error():
-        found = run_on_ledger(standing.every)
+        found = run_cut(customer, standing.every, attrgetter("brand_code"))
     rows = [
         (
             one.brand_code,

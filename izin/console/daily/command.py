@@ -1,6 +1,7 @@
 """``izin iys daily``: İYS's files of each day, how they compare with ours, and agreement."""
 
 from datetime import UTC, date, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,8 @@ from izin.console.daily.views import (
     row_of,
     shortened,
 )
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -63,6 +65,7 @@ DayOption = Annotated[
 @app.command("list")
 def list_(
     *,
+    customer: OneCustomerOption = None,
     brand: Annotated[
         int | None, typer.Option("--brand", min=1, help="Only the files of this brand.")
     ] = None,
@@ -78,7 +81,11 @@ def list_(
     now = datetime.now(UTC)
     since = files.today_in_turkey(now) - timedelta(days=days)
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: files.since(ledger, since, brand_code=brand))
+        found = run_cut(
+            customer,
+            lambda ledger: files.since(ledger, since, brand_code=brand),
+            attrgetter("brand_code"),
+        )
     today = files.today_in_turkey(now)
     match output:
         case OutputFormat.JSON:

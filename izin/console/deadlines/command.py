@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,7 +16,8 @@ from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
 from izin.console.deadlines.terms import rule_again
-from izin.console.terminal.arguments import BrandArgument
+from izin.console.terminal.arguments import BrandArgument, OneCustomerOption
+from izin.console.terminal.customer_cut import cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -74,18 +75,19 @@ def deadlines(context: typer.Context, *, output: OutputOption = OutputFormat.TAB
 
 
 @app.command()
-def show(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def show(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List unsettled records and how much of their term has passed, with a forecast.
 
     Grouped by brand, channel and status, with how many are missed or have used 95, 80 and 50
-    percent of their term. The forecast is what will be late at the pace İYS allows. Exit code 1 if
-    anything is missed, will be late or expire, is suspended, or is parked until a person acts.
+    percent of their term. The forecast is what will be late at the pace İYS allows; with --customer
+    it is of its records alone, as if no others waited. Exit code 1 if anything is missed, will be
+    late or expire, is suspended, or is parked until a person acts.
     """
     with exit_on_error():
         needed = ForecastSettings()
         pace = records_per_second(needed.requests_per_second, batch_size=needed.batch_size)
         margins, ahead, suspended, parked = run_on_ledger(
-            lambda ledger: _look(ledger, pace), needed
+            lambda ledger: _look(ledger, pace, customer), needed
         )
     rows = [attrgetter(*_COLUMNS)(one) for one in margins]
     match output:
@@ -137,13 +139,15 @@ def opt_outs(
 
 
 @app.command()
-def breaches(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def breaches(
+    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """List the latest opt-outs that were sent to İYS after their third business day.
 
     Exit code 1 if there are any. The JSON has whole keys, which are personal data.
     """
     with exit_on_error():
-        found = [_breach(one) for one in run_on_ledger(ledger_deadlines.breaches)]
+        found = [_breach(one) for one in run_on_ledger(lambda ledger: _breaches(ledger, customer))]
     match output:
         case OutputFormat.JSON:
             print_json(found)
@@ -208,15 +212,22 @@ def _forecast(ahead: Forecast, nothing: str) -> str:
     return f"all will be sent in time, the last by {turkish(ahead.done_at)}"
 
 
+async def _breaches(ledger: Ledger, customer: str | None) -> tuple[Mapping[str, Any], ...]:
+    cut = await cut_to(ledger, customer)
+    return await ledger_deadlines.breaches(ledger, customer_id=cut.customer_id)
+
+
 async def _look(
-    ledger: Ledger, pace: float
+    ledger: Ledger, pace: float, customer: str | None
 ) -> tuple[tuple[Margin, ...], Forecast, int, ParkedCounts]:
     """Return the unsettled records, their forecast, and how many are suspended and parked."""
-    now = datetime.now(UTC)
-    margins = await ledger_deadlines.margins(ledger, now=now)
-    backlog = await reads.backlog(ledger)
+    now, cut = datetime.now(UTC), await cut_to(ledger, customer)
+    margins = tuple(
+        one for one in await ledger_deadlines.margins(ledger, now=now) if cut.has(one.customer_id)
+    )
+    backlog = await reads.backlog(ledger, customer_id=customer)
     ahead = forecast(backlog.ready, now=now, records_per_second=pace)
-    parked = parked_counts(await reads.parked(ledger))
+    parked = parked_counts(one for one in await reads.parked(ledger) if cut.has(one.brand_code))
     return margins, ahead, sum(one.count for one in backlog.suspended), parked
 
 

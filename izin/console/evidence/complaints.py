@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -10,7 +11,15 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
+from izin.console.terminal.arguments import (
+    ByOption,
+    OneCustomerOption,
+    filled,
+    instant,
+    is_key,
+    normalised,
+)
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -120,6 +129,7 @@ def add(
 @app.command("list")
 def list_(
     *,
+    customer: OneCustomerOption = None,
     brand: Annotated[int | None, typer.Option(min=1, help="Only of this brand.")] = None,
     closed: Annotated[bool, typer.Option("--closed", help="Those that are closed too.")] = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -130,8 +140,10 @@ def list_(
     """
     now = datetime.now(UTC)
     with exit_on_error():
-        found = run_on_ledger(
-            lambda ledger: complaints.every(ledger, closed=closed, brand_code=brand)
+        found = run_cut(
+            customer,
+            lambda ledger: complaints.every(ledger, closed=closed, brand_code=brand),
+            attrgetter("brand_code"),
         )
     print_rows(output, _COLUMNS, [_row(one, now) for one in found])
     exit_if([one for one in found if one.is_overdue(now)])

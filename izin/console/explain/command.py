@@ -19,7 +19,8 @@ from izin.console.explain.history import (
     state_rows,
     why_suspended,
 )
-from izin.console.terminal.arguments import is_key, normalised
+from izin.console.terminal.arguments import OneCustomerOption, is_key, normalised
+from izin.console.terminal.customer_cut import cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
@@ -60,6 +61,7 @@ def explain(
         ),
     ],
     *,
+    customer: OneCustomerOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print the state of a recipient, and every event, decision, call to İYS and reply.
@@ -68,7 +70,7 @@ def explain(
     """
     with exit_on_error():
         key = normalised(recipient)
-        found = run_on_ledger(lambda ledger: _look(ledger, key))
+        found = run_on_ledger(lambda ledger: _look(ledger, key, customer))
     history = found.history
     if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")
@@ -119,8 +121,12 @@ def _print(found: _Found) -> None:
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
 
 
-async def _look(ledger: Ledger, recipient: str) -> _Found:
-    history = await reads.history(ledger, recipient)
+async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
+    cut, whole = await cut_to(ledger, customer), await reads.history(ledger, recipient)
+    history = History(
+        rows=tuple(one for one in whole.rows if cut.has(one.customer_id)),
+        facts=tuple(one for one in whole.facts if cut.has(one.customer_id)),
+    )
     known = {one.brand_code: one for one in await brands.every(ledger)}
     found, brakes = await suspensions.every(ledger), await decisions.undecided(ledger)
     suspended = {

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import duration, instant
+from izin.console.terminal.arguments import OneCustomerOption, duration, instant
+from izin.console.terminal.customer_cut import cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -17,6 +18,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
 )
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history.latency import Leg, LegLatency, latencies
 
 _SHORT = re.compile(r"(\d+)([smhd])")
@@ -38,6 +40,7 @@ def latency(
         str,
         typer.Option(help="For how long, as 24h, 7d or P1D; or from when, as 2026-03-02T12:00."),
     ] = "24h",
+    customer: OneCustomerOption = None,
     brand: Annotated[int | None, typer.Option(min=1, help="Only of this brand.")] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -49,18 +52,29 @@ def latency(
     clock. JSON has seconds.
     """
     with exit_on_error():
-        begin = _begin(since, datetime.now(UTC))
+        begin = begin_of(since, datetime.now(UTC))
         topic = kafka_settings().topics.permissions.name
-        found = run_on_ledger(
-            lambda ledger: latencies(ledger, since=begin, brand_code=brand, permissions=topic)
-        )
+        found = run_on_ledger(lambda ledger: _look(ledger, begin, customer, brand, topic))
     if output is OutputFormat.JSON:
         print_json({"since": begin, "latencies": [asdict(one) for one in found]})
     else:
         print_rows(output, _COLUMNS, [_row(one) for one in found])
 
 
-def _begin(text: str, now: datetime) -> datetime:
+async def _look(
+    ledger: Ledger, since: datetime, customer: str | None, brand: int | None, topic: str
+) -> tuple[LegLatency, ...]:
+    cut = await cut_to(ledger, customer)
+    return await latencies(
+        ledger,
+        since=since,
+        brand_code=brand,
+        permissions=topic,
+        customer_id=cut.customer_id,
+    )
+
+
+def begin_of(text: str, now: datetime) -> datetime:
     """Return the instant from which ``text`` counts; anything else is wrong usage."""
     short = _SHORT.fullmatch(text)
     if short is not None:

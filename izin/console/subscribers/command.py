@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -14,7 +15,8 @@ from izin.console.subscribers.compare import compare
 from izin.console.subscribers.options import NameArgument
 from izin.console.subscribers.ping import ping
 from izin.console.subscribers.resend import resend
-from izin.console.terminal.arguments import ByOption, duration, filled
+from izin.console.terminal.arguments import ByOption, OneCustomerOption, duration, filled
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -89,11 +91,11 @@ def add(
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the subscribers, what each gets, and whether it takes it."""
     now = datetime.now(UTC)
     with exit_on_error():
-        found = run_on_ledger(registry.every)
+        found = run_cut(customer, registry.every, attrgetter("customer_id"))
     print_rows(output, views.LIST, [views.list_row(one, now) for one in found])
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from izin.console.brands.lookup import registered_brand
 from izin.console.sweep.description import TITLES, remaining, sweep_row
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -81,14 +83,19 @@ def start(
 
 
 @app.command()
-def status(*, brand: BrandsOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
+def status(
+    *,
+    customer: OneCustomerOption = None,
+    brand: BrandsOption = None,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
     """Show the latest sweep of each brand: how far it is, and what it found.
 
     Times are Turkish. Exit code 1 if one waits because İYS does not answer it, or left a channel
     out.
     """
     with exit_on_error():
-        found = run_on_ledger(sweeps.latest)
+        found = run_cut(customer, sweeps.latest, attrgetter("brand_code"))
     shown = [one for one in found if brand is None or one.brand_code in brand]
     print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
     exit_if([one for one in shown if one.error is not None or one.passed_over])

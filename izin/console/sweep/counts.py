@@ -1,11 +1,13 @@
 """``izin iys counts``: how many consents İYS counts of a brand, beside what the ledger believes."""
 
+from operator import attrgetter
 from typing import Annotated
 
 import typer
 
 from izin.console.sweep.description import remedy_of_count
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.arguments import OneCustomerOption
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -35,6 +37,7 @@ _COLUMNS = {
 
 def counts(
     *,
+    customer: OneCustomerOption = None,
     brand: Annotated[int | None, typer.Option(min=1, help="Only this brand.")] = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -44,7 +47,11 @@ def counts(
     a brand's keys. Exit code 1 if a difference is more than what was on its way to İYS then.
     """
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: register_counts.latest(ledger, brand))
+        found = run_cut(
+            customer,
+            lambda ledger: register_counts.latest(ledger, brand),
+            attrgetter("brand_code"),
+        )
     rows = [
         (
             one.brand_code,

@@ -85,6 +85,9 @@ async def open_opt_outs(ledger: Ledger, brand_code: int) -> tuple[OpenOptOut, ..
     return tuple(OpenOptOut(**row) for row in await ledger.fetch(_SQL["open-opt-outs"], values))
 
 
-async def breaches(ledger: Ledger, *, most: int = 1000) -> tuple[Mapping[str, Any], ...]:
-    """Return the latest opt-outs that were submitted too late."""
-    return tuple(await ledger.fetch(_SQL["breaches"], {"size": most}))
+async def breaches(
+    ledger: Ledger, *, customer_id: str | None = None, most: int = 1000
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the latest opt-outs that were submitted too late, of a customer or of all."""
+    values = {"size": most, "customer_id": customer_id}
+    return tuple(await ledger.fetch(_SQL["breaches"], values))

@@ -161,10 +161,12 @@ async def lag(ledger: Ledger, *, now: datetime) -> Lag:
     return Lag(**rows[0], outbox=outbox[0]["rows"])
 
 
-async def backlog(ledger: Ledger) -> Backlog:
-    """Return what is still to be submitted; ``consent.forecast`` predicts when it will be."""
+async def backlog(ledger: Ledger, *, customer_id: str | None = None) -> Backlog:
+    """Return what is still to be submitted, of a customer or of all; ``consent.forecast`` predicts
+    when it will be.
+    """
     groups: dict[bool, list[DueGroup]] = {False: [], True: []}
-    for row in await ledger.fetch(_SQL["backlog"]):
+    for row in await ledger.fetch(_SQL["backlog"], {"customer_id": customer_id}):
         group = DueGroup(
             status=Status(row["status"]),
             due_at=row["due_at"],

@@ -51,16 +51,22 @@ class LegLatency:
 
 
 async def latencies(
-    ledger: Ledger, *, since: datetime, brand_code: int | None, permissions: str
+    ledger: Ledger,
+    *,
+    since: datetime,
+    brand_code: int | None,
+    permissions: str,
+    customer_id: str | None = None,
 ) -> tuple[LegLatency, ...]:
-    """Return the latencies of the changes recorded since an instant (of a brand, or None: of all),
-    by path and leg. ``permissions`` is the name of that topic.
+    """Return the latencies of the changes recorded since an instant (of a brand, or None: of all; of
+    a customer likewise), by path and leg. ``permissions`` is the name of that topic.
     """
     taken: dict[tuple[str, Leg], list[float]] = defaultdict(list)
     values = {
         "since": since,
         "brand": None if brand_code is None else str(brand_code),
         "permissions": permissions,
+        "customer_id": customer_id,
     }
     async with (
         ledger.transaction() as connection,

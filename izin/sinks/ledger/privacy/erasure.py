@@ -272,9 +272,9 @@ async def _remove(
     return len(gone)
 
 
-async def progress(ledger: Ledger) -> ErasureProgress:
-    """Return how many erasures are how far."""
-    (row,) = await ledger.fetch(_SQL["progress"])
+async def progress(ledger: Ledger, customer_id: str | None = None) -> ErasureProgress:
+    """Return how many erasures are how far, of a customer or of all."""
+    (row,) = await ledger.fetch(_SQL["progress"], {"customer_id": customer_id})
     return ErasureProgress(**row)
 
 

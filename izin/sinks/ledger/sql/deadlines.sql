@@ -41,6 +41,8 @@ WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = 
 ORDER BY due_at, key
 
 -- name: breaches
--- Opt-outs that were submitted after they were due.
+-- Opt-outs that were submitted after they were due, of a customer or of all.
 SELECT key, customer_id, event_id, occurred_at, data->>'due_at' AS due_at
-FROM movements WHERE kind = 'breach' AND key IS NOT NULL ORDER BY recorded_at DESC LIMIT %(size)s
+FROM movements
+WHERE kind = 'breach' AND key IS NOT NULL AND (%(customer_id)s::text IS NULL OR customer_id = %(customer_id)s)
+ORDER BY recorded_at DESC LIMIT %(size)s

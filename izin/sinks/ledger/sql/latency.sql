@@ -19,3 +19,4 @@ CROSS JOIN LATERAL (
 WHERE m.recorded_at >= %(since)s AND m.kind = 'decision'
     AND (position('\x06697973'::bytea IN m.decision) > 0 OR position('\x0c6979732d6873'::bytea IN m.decision) > 0)
     AND (%(brand)s::text IS NULL OR split_part(m.key, '/', 1) = %(brand)s)
+    AND (%(customer_id)s::text IS NULL OR m.customer_id = %(customer_id)s)

@@ -155,12 +155,12 @@ SELECT erase_movements(%(keys)s, %(shards)s, %(places)s, %(commitments)s, %(now)
 UPDATE erasures SET key = NULL, last_event_id = NULL, erased_at = %(now)s WHERE id = ANY(%(ids)s)
 
 -- name: progress
--- How many erasures are how far.
+-- How many erasures are how far, of a customer or of all.
 SELECT count(*) FILTER (WHERE acknowledged_at IS NULL) AS requested,
     count(*) FILTER (WHERE acknowledged_at IS NOT NULL AND removed_at IS NULL) AS waiting,
     count(*) FILTER (WHERE removed_at IS NOT NULL AND erased_at IS NULL) AS retained,
     count(*) FILTER (WHERE erased_at IS NOT NULL) AS erased
-FROM erasures
+FROM erasures WHERE %(customer_id)s::text IS NULL OR customer_id = %(customer_id)s
 
 -- name: list
 -- Erasures that have not ended, the earliest first.

@@ -85,6 +85,7 @@ SELECT lane.desired_status AS status, lane.due_at, lane.expires_at, sum(lane.key
         SELECT 1 FROM suspensions AS s
         WHERE s.brand_code = lane.brand_code AND covers(s, lane.channel, lane.desired_status)) AS suspended
 FROM lanes AS lane JOIN brands AS b ON b.brand_code = lane.brand_code
+    AND (%(customer_id)s::text IS NULL OR b.customer_id = %(customer_id)s)
 GROUP BY lane.desired_status, lane.due_at, lane.expires_at, suspended
 ORDER BY lane.desired_status DESC, lane.due_at, lane.expires_at
 
