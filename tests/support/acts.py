@@ -49,6 +49,7 @@ ACTS: Mapping[str, str] = {
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
 ELSEWHERE: Mapping[str, str] = {
+    "customers sync": "tests/integration/sinks/monitor/test_granted_brands.py",
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
     "reconcile": "tests/integration/reconcile/test_reconcile.py",
@@ -87,6 +88,7 @@ OTHERS: Mapping[str, str] = {
     "complaints list": READS,
     "complaints show": READS,
     "report latency": READS,
+    "report week": READS,
     "dead-letters list": READS,
     "dead-letters show": READS,
     "rate-limits": READS,
@@ -103,6 +105,7 @@ OTHERS: Mapping[str, str] = {
     "deadlines breaches": READS,
     "verify": READS,
     "customers list": READS,
+    "customers granted": READS,
     "customers show": READS,
     "keys list": READS,
     "subscribers list": READS,

@@ -3,6 +3,7 @@
 import typer
 
 from izin.console.reports.latency import latency
+from izin.console.reports.week import week
 
 app = typer.Typer(help="Report figures over a time, from the ledger.", no_args_is_help=True)
 
@@ -13,3 +14,4 @@ def report() -> None:
 
 
 app.command()(latency)
+app.command()(week)

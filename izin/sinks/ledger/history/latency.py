@@ -58,8 +58,8 @@ async def latencies(
     permissions: str,
     customer_id: str | None = None,
 ) -> tuple[LegLatency, ...]:
-    """Return the latencies of the changes recorded since an instant (of a brand, or None: of all; of
-    a customer likewise), by path and leg. ``permissions`` is the name of that topic.
+    """Return the latencies of the changes recorded since an instant, by path and leg: of a brand
+    and a customer, or None: of all. ``permissions`` is the name of that topic.
     """
     taken: dict[tuple[str, Leg], list[float]] = defaultdict(list)
     values = {

@@ -1,0 +1,321 @@
+"""What İYS lists for a business partner: lost and regained rights, offers, and what is believed."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from structlog.typing import EventDict
+
+from izin.consent.model import Channel
+from izin.iys.errors import BusyError
+from izin.iys.partner import PartnerCalls
+from izin.iys.wire_format.partner import GrantedBrands
+from izin.sinks.inbound.daily.loop import DailyFiles
+from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.sinks.ledger import stream_progress
+from izin.sinks.ledger.granted import listing, readings
+from izin.sinks.ledger.granted.readings import AGAIN
+from izin.sinks.monitor.granted_brands import BY_LIST, GrantedBrandsReader
+from tests.integration.sinks.inbound.test_pull import freshness
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    InMemoryTopic,
+    Izin,
+    SinkHarness,
+    onay,
+    ret,
+)
+from tests.support.builders import BRAND, PHONE
+from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME, SimulatorAdmin
+
+pytestmark = pytest.mark.database
+
+PARTNER = 700001
+OTHER = BRAND + 1
+WRITES = dict.fromkeys(map(str, Channel), "write")
+A_DAY = timedelta(days=1)
+
+
+def grant(iys: SimulatorAdmin, rights: Mapping[str, str] | None, **more: bool) -> None:
+    """Have the provider grant ``rights`` to us; None: nothing of the brand."""
+    one = {"integratorCode": PARTNER, "rights": rights, **more}
+    iys.brand(grants=[] if rights is None else [one])
+
+
+@pytest.fixture
+def reader(harness: SinkHarness) -> GrantedBrandsReader:
+    """Give the reader of the partner's list; our brand is granted whole."""
+    iys = harness.iys
+    iys.post("accounts", username=USERNAME, password=PASSWORD, iysCode=PARTNER, isIntegrator=True)
+    grant(iys, WRITES)
+    return GrantedBrandsReader(
+        context=harness.context,
+        integrator_code=PARTNER,
+        budget=RequestBudget(1000, clock=time.monotonic),
+    )
+
+
+async def suspended(harness: SinkHarness) -> list[tuple[int, str, str]]:
+    """Return what is suspended: brand, channel and code."""
+    return [(one.brand_code, one.channel, one.code) for one in await harness.suspensions()]
+
+
+async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
+    """Return the changes of rights in the history."""
+    rows = await harness.ledger.fetch(
+        "SELECT data FROM movements WHERE kind = 'act' AND data ->> 'act' = 'change rights'"
+        " ORDER BY recorded_at"
+    )
+    return [row["data"] for row in rows]
+
+
+async def test_lost_right_to_write_suspends_until_it_is_listed(
+    harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
+) -> None:
+    """Only its channel; the opt-out that waits is sent once the right is back, and no sooner."""
+    assert await reader.look()
+    assert await suspended(harness) == []
+    await harness.register_onay()
+    grant(harness.iys, {**WRITES, "MESAJ": "read"})
+    harness.advance(A_DAY)
+    assert await reader.look()
+    assert await suspended(harness) == [(BRAND, "MESAJ", "not-granted")]
+    (alert,) = [one for one in logged if one["event"] == "right to write lost"]
+    assert (alert["log_level"], alert["channel"]) == ("critical", "MESAJ")
+    await harness.ingest(ret())
+    assert not await harness.opt_out()
+    (one,) = await acts(harness)
+    assert (one["by"], one["after"]["rights"]) == (BY_LIST, ["ARAMA", "EPOSTA"])
+    grant(harness.iys, WRITES)
+    harness.advance(A_DAY)
+    assert await reader.look()
+    assert await suspended(harness) == []
+    assert await harness.opt_out()
+    assert harness.iys.register()[PHONE] == "RET"
+    assert len(await acts(harness)) == 2
+
+
+async def test_list_ends_no_suspension_that_a_person_declared(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """Neither before nor after the list lost the right: a person's word replaces the list's."""
+    await harness.set_rights([Channel.ARAMA, Channel.MESAJ])
+    await reader.look()
+    assert await suspended(harness) == [(BRAND, "EPOSTA", "no-right")]
+    grant(harness.iys, {"ARAMA": "write"})
+    harness.advance(A_DAY)
+    await reader.look()
+    await harness.set_rights([Channel.ARAMA])
+    grant(harness.iys, WRITES)
+    harness.advance(A_DAY)
+    await reader.look()
+    assert await suspended(harness) == [
+        (BRAND, "EPOSTA", "no-right"),
+        (BRAND, "MESAJ", "no-right"),
+    ]
+
+
+async def test_refused_call_has_the_list_read_once_in_a_while(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """After H353 the list is due, but not again within a quarter of an hour."""
+    await reader.look()
+    assert not await reader.look()
+    grant(harness.iys, {"ARAMA": "write", "EPOSTA": "write"})
+    await harness.ingest(onay())
+    assert await harness.bulk()
+    assert await suspended(harness) == [(BRAND, "MESAJ", "H353")]
+    assert not await reader.look()
+    harness.advance(AGAIN)
+    assert await reader.look()
+    assert await suspended(harness) == [(BRAND, "MESAJ", "not-granted")]
+    calls = harness.iys.calls("batchV2")
+    harness.advance(timedelta(hours=1))
+    assert not await harness.bulk()
+    assert harness.iys.calls("batchV2") == calls
+
+
+async def test_refused_channel_that_is_listed_is_tried_at_once(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """İYS refused it, then lists the right: a record may be tried before a minute is over."""
+    await harness.ingest(onay())
+    harness.iys.inject_fault("batchV2", status=403, code="H353")
+    assert await harness.bulk()
+    assert not await harness.bulk()
+    await reader.look()
+    (one,) = await harness.suspensions()
+    assert (one.code, one.recheck_at is not None) == ("H353", True)
+    assert one.recheck_at <= harness.clock()  # type: ignore[operator]
+
+
+async def test_right_to_read_alone_is_read_and_its_loss_noticed(
+    harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
+) -> None:
+    """Freshness follows what may be read, not what may be written; a gap is pulled again."""
+    grant(harness.iys, {"ARAMA": "write", "MESAJ": "read"})
+    await reader.look()
+    await harness.pull()
+    assert {one["type"] for one in await freshness(harness)} == {"ARAMA", "MESAJ"}
+    grant(harness.iys, {"ARAMA": "write"})
+    harness.advance(A_DAY)
+    await reader.look()
+    (lost,) = [one for one in logged if one["event"] == "right to read lost"]
+    assert lost["channel"] == "MESAJ"
+    (before,) = await listing.every(harness.ledger)
+    assert set(before.unread_since) == {Channel.MESAJ}
+    grant(harness.iys, {"ARAMA": "write", "MESAJ": "read"})
+    harness.advance(A_DAY)
+    await reader.look()
+    streams = await stream_progress.read(harness.ledger)
+    assert max(one.last_pulled_at for one in streams) <= before.unread_since[Channel.MESAJ]
+    (after,) = await listing.every(harness.ledger)
+    assert after.unread_since == {}
+
+
+async def test_brand_without_rights_is_neither_pulled_nor_queried(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """Each such call would fail, and count against our address."""
+    await reader.look()
+    await harness.ingest(ret())
+    puller = harness.puller(InMemoryTopic())
+    assert await puller.pull_next()
+    grant(harness.iys, None)
+    harness.advance(A_DAY)
+    await reader.look()
+    assert [code for _, _, code in await suspended(harness)] == ["not-granted"] * 3
+    (gone,) = await listing.every(harness.ledger)
+    assert (gone.gone_at is None, gone.reads) == (False, ())
+    calls = harness.iys.requests()
+    assert not await puller.pull_next()
+    assert not await harness.query()
+    assert not await harness.opt_out()
+    assert harness.iys.requests() == calls
+
+
+async def test_brand_without_agreement_control_has_no_daily_calls(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """Nothing is noted, and what was noted waits without an alert until the right is back."""
+    daily = DailyFiles(
+        context=harness.context,
+        publisher=InMemoryTopic(),  # type: ignore[arg-type]
+        available_from=(harness.clock() - A_DAY).time(),
+        empty_date="",
+    )
+    grant(harness.iys, WRITES, agreementControl=False)
+    await reader.look()
+    assert await daily.look() == 0
+    assert await harness.ledger.fetch("SELECT 1 FROM daily_files") == []
+    grant(harness.iys, WRITES)
+    harness.advance(A_DAY)
+    await reader.look()
+    assert await daily.look() > 0
+    grant(harness.iys, WRITES, agreementControl=False)
+    harness.advance(A_DAY * 3)
+    await reader.look()
+    assert await daily.look() == 0
+    assert [one for one in await harness.monitor.check() if one.stage == "daily"] == []
+
+
+async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
+    harness: SinkHarness, reader: GrantedBrandsReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that lacks the brand changes nothing, nor does a provider's list that fails."""
+    await reader.look()
+    brands = PartnerCalls.brands
+
+    async def without(
+        self: PartnerCalls, code: int, iys_code: int | None = None, **how: object
+    ) -> GrantedBrands:
+        found = await brands(self, code, iys_code, **how)
+        return found if iys_code is not None else replace(found, brands=())
+
+    monkeypatch.setattr(PartnerCalls, "brands", without)
+    harness.advance(A_DAY)
+    await reader.look()
+    assert await suspended(harness) == []
+
+    async def failing(
+        self: PartnerCalls, code: int, iys_code: int | None = None, **how: object
+    ) -> GrantedBrands:
+        if iys_code is not None:
+            raise BusyError("away")
+        return await without(self, code, **how)
+
+    monkeypatch.setattr(PartnerCalls, "brands", failing)
+    harness.advance(A_DAY)
+    await reader.look()
+    assert await suspended(harness) == []
+    reading = await readings.of_account(harness.ledger, "")
+    assert (reading.attempts, "away" in (reading.error or "")) == (1, True)
+    assert not reading.is_due(harness.clock())
+    harness.advance(timedelta(hours=1))
+    assert reading.is_due(harness.clock())
+
+
+async def test_new_brand_is_offered_and_never_registered_by_itself(
+    harness: SinkHarness, reader: GrantedBrandsReader
+) -> None:
+    """It is listed with its provider; once the list lacks it, it is forgotten."""
+    granted = [{"integratorCode": PARTNER, "rights": WRITES}]
+    other = {"brandCode": OTHER, "iysCode": IYS_CODE}
+    harness.iys.post("brands", **other, name="İkinci", grants=granted)
+    await reader.look()
+    assert [one.brand_code for one in await listing.every(harness.ledger)] == [BRAND, OTHER]
+    registered = await harness.ledger.fetch("SELECT brand_code FROM brands")
+    assert [row["brand_code"] for row in registered] == [BRAND]
+    harness.iys.post("brands", **other, grants=[])
+    harness.advance(A_DAY)
+    await reader.look()
+    assert [one.brand_code for one in await listing.every(harness.ledger)] == [BRAND]
+
+
+async def test_sync_command_shows_first_and_follows_with_execute(
+    harness: SinkHarness, reader: GrantedBrandsReader, izin: Izin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Offers come with their command; a lost right is exit code 1; a customer sees its own."""
+    given = {
+        "IYS_BASE_URL": harness.iys.address,
+        "IYS_USERNAME": USERNAME,
+        "IYS_PASSWORD": PASSWORD,
+        "IYS_INTEGRATOR_CODE": str(PARTNER),
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    granted = [{"integratorCode": PARTNER, "rights": {"ARAMA": "write"}}]
+    for code, iys_code, name in ((BRAND, IYS_CODE, "Örnek"), (OTHER, IYS_CODE, "O'nun")):
+        harness.iys.post("brands", brandCode=code, iysCode=iys_code, name=name, grants=granted)
+    shown = await izin("customers", "sync", "--output=json")
+    rows = json.loads(shown.stdout)
+    assert (shown.exit_code, "--execute" in shown.stderr) == (1, True)
+    assert [row["what"] for row in rows if row["brand_code"] == BRAND] == [
+        "MESAJ: write -> no",
+        "EPOSTA: write -> no",
+    ]
+    (offer,) = [row["remedy"] for row in rows if row["brand_code"] == OTHER]
+    command = f"izin brands add {OTHER} --iys-code {IYS_CODE} --customer {ACTIVE.customer_id}"
+    assert offer.startswith(command)
+    assert "'O'\"'\"'nun'" in offer
+    assert await suspended(harness) == []
+    done = await izin("customers", "sync", "--execute", "--by=ada")
+    assert done.exit_code == 1
+    assert {channel for _, channel, _ in await suspended(harness)} == {"MESAJ", "EPOSTA"}
+    assert [one["by"] for one in await acts(harness)] == ["ada"]
+    (brand,) = await harness.ledger.fetch("SELECT subscription FROM brands")
+    assert brand["subscription"] == "ACTIVE"
+    listed = json.loads((await izin("customers", "granted", "--output=json")).stdout)
+    assert [(row["brand_code"], row["writes"]) for row in listed] == [
+        (BRAND, "ARAMA"),
+        (OTHER, "ARAMA"),
+    ]
+    assert (await izin("customers", "granted", "--customer=nobody")).exit_code == 0
+    assert (await izin("customers", "sync", "--customer=nobody")).exit_code == 3
+    assert (await izin("customers", "sync", f"--customer={ACTIVE.customer_id}")).exit_code == 0
+    remedies = (await izin("brands", "suspensions", "--output=json")).stdout
+    assert "izin customers sync" in remedies
