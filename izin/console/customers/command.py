@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from izin.console.brake.setting import brake
+from izin.console.customers.offboarding import offboard
 from izin.console.customers.syncing import granted, sync
 from izin.console.terminal.arguments import (
     ByOption,
@@ -166,6 +167,7 @@ def show(customer_id: CustomerArgument, *, output: OutputOption = OutputFormat.T
                 ("MERSİS", customer.mersis),
                 ("VKN", customer.vkn),
                 ("İYS code", customer.iys_code),
+                ("offboarded", turkish(customer.offboarded_at) or None),
             )
             if value is not None
         ),
@@ -201,3 +203,4 @@ def _codes(brands: Sequence[Brand], customer_id: str) -> str:
 app.command()(brake)
 app.command()(sync)
 app.command()(granted)
+app.command()(offboard)

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from izin.consent.due_dates import TURKEY
 from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
@@ -19,6 +18,7 @@ from izin.console.deadlines.terms import rule_again
 from izin.console.terminal.arguments import BrandArgument, OneCustomerOption
 from izin.console.terminal.customer_cut import cut_to
 from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.opt_out_file import HEADER, opt_out_rows
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -53,7 +53,6 @@ _COLUMNS = {
     "unknown": "unknown",
     "first_due_at": "first due",
 }
-_FILE = ("recipient", "type", "recipientType", "status", "source", "consentDate", "due", "state")
 _OWNER_ONLY = 0o600
 
 
@@ -253,21 +252,5 @@ def _write(path: Path, found: Sequence[OpenOptOut]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file)
-        lines.writerow(_FILE)
-        lines.writerows(
-            (
-                one.recipient,
-                one.channel,
-                one.recipient_type,
-                "RET",
-                one.desired_source or "",
-                _as_iys_writes(one.desired_at),
-                "" if one.due_at is None else _as_iys_writes(one.due_at),
-                one.reason or one.state,
-            )
-            for one in found
-        )
-
-
-def _as_iys_writes(at: datetime) -> str:
-    return at.astimezone(TURKEY).strftime("%Y-%m-%d %H:%M:%S")
+        lines.writerow(HEADER)
+        lines.writerows(opt_out_rows(found))

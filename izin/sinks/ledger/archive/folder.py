@@ -55,6 +55,8 @@ class Archive:
     """By shard: up to which place acts of erasure were followed here."""
     registry: str | None = None
     """SHA-256 of the copy of the registry."""
+    customer_id: str | None = None
+    """Whose rows it has: of those of others only the places on their chains; None: everybody's."""
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -77,6 +79,7 @@ class Archive:
             files={(one.shard, one.first): one for one in files},
             erased_up_to={int(shard): place for shard, place in values["erased_up_to"].items()},
             registry=values["registry"],
+            customer_id=values.get("customer_id"),
         )
 
     @property
@@ -160,6 +163,7 @@ class Archive:
             "files": [asdict(one) for one in self.in_order()],
             "erased_up_to": {str(shard): place for shard, place in self.erased_up_to.items()},
             "registry": self.registry,
+            **({} if self.customer_id is None else {"customer_id": self.customer_id}),
         }
         return orjson.dumps(values, option=orjson.OPT_INDENT_2)
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 
 from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
-from izin.sinks.ledger.archive.rows import ArchivedRow
+from izin.sinks.ledger.archive.rows import WITHHELD, ArchivedRow
 from izin.sinks.ledger.history.chain_check import Fault, Head, VerifiedRow, verified_row
 from izin.sinks.ledger.history.verify import Verified, verify_rows
 from izin.sinks.record.anchor import Anchor
@@ -14,7 +14,8 @@ from izin.sinks.record.errors import UnreadableArchiveError
 async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verified:
     """Compute every link of ``archive`` again and compare with ``anchors``.
 
-    An anchor of a row behind its end is a fault too: what was recorded until then is not in it.
+    An anchor of a row behind its end is a fault too: what was recorded until then is not in it. The
+    archive of one customer proves what it shows, not that it shows all that is the customer's.
     """
     registry = archive.read_registry()
     cuts = {
@@ -33,7 +34,7 @@ async def _rows(archive: Archive, damaged: list[Fault]) -> AsyncIterator[Verifie
         try:
             _, is_whole = archive.read_rows(one)
             for row in archive.rows(one):
-                yield _verified(row)
+                yield _verified(row, is_of_one=archive.customer_id is not None)
         except UnreadableArchiveError as error:
             damaged.append(_fault(one, str(error)))
             continue
@@ -45,10 +46,13 @@ def _fault(one: ArchivedFile, what: str) -> Fault:
     return Fault(shard=one.shard, after=one.first - 1, place=one.last, what=what)
 
 
-def _verified(row: ArchivedRow) -> VerifiedRow:
+def _verified(row: ArchivedRow, *, is_of_one: bool) -> VerifiedRow:
     columns = row._asdict()
     data = row.data
-    return verified_row({**columns, "data": None if data is None else data.decode()})
+    found = verified_row({**columns, "data": None if data is None else data.decode()})
+    # A row of another customer was not erased: no act names it.
+    is_withheld = is_of_one and row.kind == WITHHELD
+    return replace(found, is_erased=False) if is_withheld else found
 
 
 def _bytes(text: str) -> bytes:

@@ -11,6 +11,9 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
 from izin.sinks.record.errors import UnreadableArchiveError
 
+WITHHELD = "withheld"
+"""The kind of a row of another customer in the archive of one: its commitment alone is there."""
+_COLUMNS = 15
 _COUNT = struct.Struct(">h")
 _SIZE = struct.Struct(">i")
 _INSTANT = struct.Struct(">q")
@@ -55,6 +58,48 @@ class ArchivedRow(NamedTuple):
             self.decision,
         )
         return commitment_of(self.salt or b"", content(self.place, fact, self.recorded))
+
+
+def withheld(row: ArchivedRow) -> ArchivedRow:
+    """Return a row of another customer as the archive of one has it: its place on the chain."""
+    return row._replace(
+        recorded=copy_format.EPOCH,
+        occurred=copy_format.EPOCH,
+        kind=WITHHELD,
+        salt=None,
+        key=None,
+        customer_id="",
+        event_id=None,
+        status=None,
+        source=None,
+        data=None,
+        decision=None,
+        commitment=row.committed,
+    )
+
+
+def copied(row: ArchivedRow) -> bytes:
+    """Return a row as COPY has it; :func:`row_of` reads it."""
+    return b"".join(
+        (
+            _COUNT.pack(_COLUMNS),
+            copy_format.instant(row.recorded),
+            copy_format.instant(row.occurred),
+            copy_format.long(row.place),
+            copy_format.small(row.shard),
+            copy_format.word(row.kind),
+            copy_format.text(row.link),
+            copy_format.text(row.salt),
+            copy_format.word(row.key),
+            copy_format.word(row.customer_id),
+            copy_format.word(row.event_id),
+            copy_format.word(row.status),
+            copy_format.word(row.source),
+            copy_format.text(row.data),
+            copy_format.text(row.decision),
+            copy_format.text(row.commitment),
+        )
+    )
 
 
 def rows_of(text: bytes) -> Iterator[ArchivedRow]:

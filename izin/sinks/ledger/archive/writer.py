@@ -13,13 +13,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
-from izin.sinks.ledger.archive.rows import ArchivedRow, row_of
+from izin.sinks.ledger.archive.rows import ArchivedRow, copied, row_of, withheld
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act
+from izin.sinks.ledger.history.acts import ERASED, KIND, NO_CUSTOMER, act
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
 from izin.sinks.record.errors import BrokenHistoryError
@@ -69,13 +71,18 @@ class _NewFile:
 
 
 class ArchiveWriter:
-    """Archives one ledger to one folder."""
+    """Archives one ledger to one folder; with ``customer_id``, what of it is that customer's."""
 
     def __init__(
-        self, ledger: Ledger, folder: Path, *, report: Callable[[int, int], None] = lambda *_: None
+        self,
+        ledger: Ledger,
+        folder: Path,
+        *,
+        report: Callable[[int, int], None] = lambda *_: None,
+        customer_id: str | None = None,
     ) -> None:
         self._ledger = ledger
-        self._archive = Archive.read(folder)
+        self._archive = replace(Archive.read(folder), customer_id=customer_id)
         self._report = report
         self._done = 0
 
@@ -107,12 +114,15 @@ class ArchiveWriter:
             for month in months:
                 await self._write_month(month, ranges, links, total=total)
         rewritten = await self._rewrite_erased()
-        (registry,) = await self._ledger.fetch(_SQL["registry"])
+        (registry,) = await self._ledger.fetch(
+            _SQL["registry"], {"customer_id": self._archive.customer_id}
+        )
         self._archive = self._archive.write_registry(registry["tables"])
         self._archive.write()
         files = len(self._archive.files) - before
         done = Archived(rows=self._done, files=files, rewritten=rewritten, removed=removed)
-        await self._record(done, by=by, now=now)
+        if self._archive.customer_id is None:
+            await self._record(done, by=by, now=now)
         return done
 
     def _remove_dropped(self, cuts: Mapping[int, Mapping[str, Any]]) -> int:
@@ -175,7 +185,16 @@ class ArchiveWriter:
             async for data in found:
                 text = bytes(data).removeprefix(copy_format.SIGNATURE)
                 if text and text != copy_format.END:
-                    yield text, row_of(text)
+                    row = row_of(text)
+                    yield (text, row) if self._shows(row) else _withheld(row)
+
+    def _shows(self, row: ArchivedRow) -> bool:
+        """Whether a row is archived as it is: erasures name only places, and prove what is gone."""
+        customer = self._archive.customer_id
+        if customer is None or row.commitment is not None or row.customer_id == customer:
+            return True
+        is_act = row.kind == KIND and row.customer_id == NO_CUSTOMER and row.data is not None
+        return is_act and orjson.loads(row.data or b"").get("act") == ERASED
 
     def _write(self, part: _NewFile) -> None:
         text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))
@@ -239,6 +258,11 @@ class ArchiveWriter:
         )
         async with self._ledger.transaction() as connection:
             await append.append(connection, [archived], now=now)
+
+
+def _withheld(row: ArchivedRow) -> tuple[bytes, ArchivedRow]:
+    masked = withheld(row)
+    return copied(masked), masked
 
 
 def _add(part: _NewFile, text: bytes, row: ArchivedRow, place: int) -> None:

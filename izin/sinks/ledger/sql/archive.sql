@@ -23,22 +23,33 @@ FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS
 WHERE m.kind = 'act' AND m.data ->> 'act' = 'erase history'
 
 -- name: registry
--- What the rows of consents depend on besides the history, how the history is retained, and complaints. Nothing of it
--- names a recipient but complaints, legal holds and erasures. Secrets of subscribers are left out.
+-- What the rows of consents depend on besides the history, how the history is retained, and complaints, of everybody or
+-- of one customer. Nothing of it names a recipient but complaints, legal holds and erasures. Secrets of subscribers are
+-- left out; so are, for one customer, the hashes of keys' secrets.
 SELECT jsonb_build_object(
-    'customers', (SELECT jsonb_agg(t) FROM customers AS t),
-    'brands', (SELECT jsonb_agg(t) FROM brands AS t),
-    'unknown_brands', (SELECT jsonb_agg(t) FROM unknown_brands AS t),
-    'suspension_orders', (SELECT jsonb_agg(t) FROM suspension_orders AS t),
-    'suspensions', (SELECT jsonb_agg(t) FROM suspensions AS t),
-    'api_keys', (SELECT jsonb_agg(t) FROM api_keys AS t),
-    'legal_holds', (SELECT jsonb_agg(t) FROM legal_holds AS t),
-    'complaints', (SELECT jsonb_agg(t) FROM complaints AS t),
-    'erasures', (SELECT jsonb_agg(t) FROM erasures AS t),
-    'retailer_access', (SELECT jsonb_agg(t) FROM retailer_access AS t),
+    'customers', (SELECT jsonb_agg(t) FROM customers AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'brands', (SELECT jsonb_agg(t) FROM brands AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'unknown_brands', (SELECT jsonb_agg(t) FROM unknown_brands AS t WHERE g.is_whole),
+    'suspension_orders', (
+        SELECT jsonb_agg(t) FROM suspension_orders AS t
+        WHERE g.is_whole OR t.customer_id = g.customer_id OR t.brand_code = ANY(g.brand_codes)),
+    'suspensions', (SELECT jsonb_agg(t) FROM suspensions AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'api_keys', (
+        SELECT jsonb_agg(CASE WHEN g.is_whole THEN to_jsonb(t) ELSE to_jsonb(t) - 'secret_hash' END) FROM api_keys AS t
+        WHERE g.is_whole OR t.customers = ARRAY[g.customer_id]),
+    'legal_holds', (SELECT jsonb_agg(t) FROM legal_holds AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'complaints', (SELECT jsonb_agg(t) FROM complaints AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'erasures', (SELECT jsonb_agg(t) FROM erasures AS t WHERE g.is_whole OR t.customer_id = g.customer_id),
+    'retailer_access', (
+        SELECT jsonb_agg(t) FROM retailer_access AS t
+        WHERE g.is_whole OR t.brand_code = ANY(g.brand_codes)),
     'movement_months', (SELECT jsonb_agg(t) FROM movement_months AS t),
     'chain_cuts', (SELECT jsonb_agg(t) FROM chain_cuts AS t),
     'anchors', (SELECT jsonb_agg(t) FROM anchors AS t)) AS tables
+FROM (
+    SELECT %(customer_id)s::text IS NULL AS is_whole, %(customer_id)s::text AS customer_id,
+        ARRAY(SELECT brand_code FROM brands WHERE customer_id = %(customer_id)s) AS brand_codes
+) AS g
 
 -- name: contents
 -- Whether the ledger has anything that a restoration would meet.

@@ -1,0 +1,1 @@
+"""The end of a customer: what waits is withdrawn, what is theirs is handed over, the rest ends."""

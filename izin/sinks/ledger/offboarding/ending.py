@@ -1,0 +1,132 @@
+"""End what a customer has: its keys, subscribers, waiting consents and brands, each only once.
+
+Opt-outs are never ended here: they are sent first, or named to a person.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from izin.consent.transitions import WAITING, State
+from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.registry import api_keys, suspension_orders
+from izin.sinks.ledger.registry.suspension_orders import Part, Target
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.webhooks import registry as subscribers
+from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.messages import TopicMessages
+
+OFFBOARDED = "offboarded"
+"""Why a consent was not sent to İYS any more, and why nothing may be sent for the brands."""
+_PAGE = 1000
+_SQL = statements("offboarding")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Belongings:
+    """What is a customer's, and ends with it."""
+
+    brands: tuple[Brand, ...]
+    keys: tuple[str, ...]
+    """Names of its valid API keys that are of no other customer."""
+    shared_keys: tuple[str, ...]
+    """Names of those that are another customer's too: a person replaces them."""
+    subscribers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Ends what is a customer's, by a person's order."""
+
+    ledger: Ledger
+    messages: TopicMessages
+    customer_id: str
+    by: str
+
+    async def belongings(self, now: datetime) -> Belongings:
+        """Return what is the customer's now."""
+        keys = [
+            one
+            for one in await api_keys.every(self.ledger)
+            if self.customer_id in one.customers and one.is_valid(now)
+        ]
+        return Belongings(
+            brands=tuple(
+                one
+                for one in await brands.every(self.ledger)
+                if one.customer_id == self.customer_id
+            ),
+            keys=tuple(one.name for one in keys if len(one.customers) == 1),
+            shared_keys=tuple(one.name for one in keys if len(one.customers) > 1),
+            subscribers=tuple(
+                one.name
+                for one in await subscribers.every(self.ledger)
+                if one.customer_id == self.customer_id
+            ),
+        )
+
+    async def close(self, now: datetime) -> None:
+        """Close the gate for its brands, revoke its keys and remove its subscribers."""
+        target = Target(customer_id=self.customer_id)
+        standing = await suspension_orders.every(self.ledger)
+        if not any(one.target == target and one.part == Part.GATE for one in standing):
+            await suspension_orders.suspend(
+                self.ledger,
+                self.messages,
+                target,
+                [Part.GATE],
+                reason=OFFBOARDED,
+                by=self.by,
+                now=now,
+            )
+        own = [
+            one.id
+            for one in await api_keys.every(self.ledger)
+            if one.customers == {self.customer_id} and one.is_valid(now)
+        ]
+        if own:
+            await api_keys.revoke(self.ledger, self.messages, own, by=self.by, now=now)
+        for name in (await self.belongings(now)).subscribers:
+            await subscribers.remove(self.ledger, name, by=self.by, now=now)
+
+    async def withdraw_consents(self, now: datetime) -> int:
+        """Have the consents that wait not sent to İYS any more; return how many."""
+        withdrawn = 0
+        values = {"customer_id": self.customer_id, "size": _PAGE}
+        while True:
+            async with self.ledger.transaction() as connection:
+                found = await (
+                    await connection.execute(_SQL["waiting-consents"], values)
+                ).fetchall()
+                if not found:
+                    return withdrawn
+                rows = await lock(connection, (row["key"] for row in found))
+                changes = UnitOfWork(self.messages, now=now)
+                for row in filter(_waits, rows.values()):
+                    changes.put(row, ruling.expire(row, OFFBOARDED, None))
+                    withdrawn += 1
+                await changes.write(connection)
+
+    async def stop_brands(self, now: datetime) -> int:
+        """Stop every brand: nothing of it is sent, asked or pulled any more; return how many."""
+        stopped = 0
+        for brand in (await self.belongings(now)).brands:
+            if brand.status != "stopped":
+                await brands.upsert(
+                    self.ledger,
+                    self.messages,
+                    replace(brand, status="stopped"),
+                    by=self.by,
+                    now=now,
+                )
+                stopped += 1
+        return stopped
+
+
+def _waits(row: ConsentRow) -> bool:
+    """Whether a consent still waits, now that its row is locked."""
+    is_waiting = row.state in {*WAITING, State.PARKED} and not row.onay_open
+    return is_waiting and row.desired_status == "ONAY"
