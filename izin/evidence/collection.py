@@ -92,7 +92,7 @@ async def collect(
         raise NoEvidenceError(request.brand_code)
     sent = await ledger.fetch(_SQL["deliveries"], {"keys": request.keys})
     every = [*rows, *await _requests(ledger, rows), *await _digests(ledger, sent)]
-    await _anchor(ledger, topic_messages, now)
+    await anchor_heads(ledger, topic_messages, now)
     evidence = Evidence(
         header=await _header(ledger, request, brand, sorted({row["key"] for row in rows}), now),
         rows=[_evidence_row(row) for row in every],
@@ -129,7 +129,7 @@ async def record(
         await append.append(connection, exported, now=now)
 
 
-async def _anchor(ledger: Ledger, topic_messages: TopicMessages, now: datetime) -> None:
+async def anchor_heads(ledger: Ledger, topic_messages: TopicMessages, now: datetime) -> None:
     """Anchor the heads of all chains; a sink worker publishes the anchors."""
     async with ledger.transaction() as connection:
         made = await verify.anchor(connection, now=now)

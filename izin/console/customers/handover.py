@@ -5,6 +5,7 @@ The history has the customer's rows; of others' rows the places on the chains al
 that every link can be computed again without the ledger.
 """
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -17,13 +18,14 @@ from typing import Final
 
 from izin.console.daily.evidence_files import write_files
 from izin.console.terminal.private_csv import private_csv
+from izin.evidence.collection import anchor_heads
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.archive.folder import write_private
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
-from izin.sinks.ledger.offboarding.ending import Belongings
+from izin.sinks.ledger.offboarding.ending import Belongings, Ending
 from izin.sinks.ledger.reads import RegisterRow
 
 ANCHORS: Final = "anchors.txt"
@@ -48,9 +50,8 @@ _EARLIEST: Final = date(2015, 5, 1)
 
 
 async def hand_over(
-    ledger: Ledger,
+    ending: Ending,
     belongings: Belongings,
-    customer_id: str,
     file: Path,
     *,
     now: datetime,
@@ -62,11 +63,13 @@ async def hand_over(
         BrokenHistoryError: a row of the history does not continue its chain.
         UnwritableCsvError: the folder beside ``file`` cannot be written.
     """
+    ledger, customer_id = ending.ledger, ending.customer_id
     folder = file.with_name(f"{file.name}.parts")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
-    await writer.run(by="", now=now)
+    await anchor_heads(ledger, ending.messages, now)
+    # Before the rows: an anchor of a row that is not in the archive would be a fault.
     anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
+    writer = ArchiveWriter(ledger, folder / HISTORY, report=report, customer_id=customer_id)
+    await writer.run(by=ending.by, now=now)
     write_private(folder / ANCHORS, anchors.encode())
     await _permissions(ledger, belongings, folder / PERMISSIONS)
     await _daily_files(ledger, belongings, folder / DAILY)
@@ -86,7 +89,7 @@ async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> No
 
 async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    await asyncio.to_thread(folder.mkdir, mode=0o700)
     for brand in belongings.brands:
         for file in await files.since(ledger, _EARLIEST, brand_code=brand.brand_code):
             if file.lines is not None:

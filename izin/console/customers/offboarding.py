@@ -59,7 +59,7 @@ def offboard(
     *,
     out: Annotated[
         Path,
-        typer.Option(dir_okay=False, help="The archive (ZIP) that is handed over: a new file."),
+        typer.Option(dir_okay=False, help="The archive (ZIP) to hand over: a new file."),
     ],
     reason: Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)],
     opt_outs: Annotated[
@@ -147,10 +147,8 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
     await ending.withdraw_consents(now)
     unsettled = await journal.unsettled(ledger, customer)
     if unsettled.open and order.opt_outs is None:
-        return [
-            f"{unsettled.opt_outs} opt-outs are not at İYS yet, and {unsettled.open} calls are not "
-            "settled: run it again once a sink worker has sent them, or name them with --opt-outs"
-        ]
+        waits = f"{unsettled.opt_outs} opt-outs are not at İYS, {unsettled.open} calls not settled"
+        return [f"{waits}: run it again once a sink worker has sent them, or add --opt-outs FILE"]
     if order.opt_outs is not None and unsettled.opt_outs:
         count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
         await journal.note_named(ledger, customer, count)
@@ -158,7 +156,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
     standing = await journal.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
         found = await ending.belongings(now)
-        digest = await hand_over(ledger, found, customer, order.out, now=now, report=shown)
+        digest = await hand_over(ending, found, order.out, now=now, report=shown)
         await journal.note_archive(ledger, customer, digest, now=datetime.now(UTC))
     left = await push_ends(ledger, before.brands)
     standing = await journal.find(ledger, customer)

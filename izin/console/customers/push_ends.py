@@ -51,9 +51,6 @@ async def _free(client: IysClient, brand: Brand, url: str, credentials: Credenti
                 ),
             )
     except CallError as error:
-        return [
-            *left,
-            f"push connections of brand {code} are not freed ({error}): "
-            f"izin iys push status {code}, then izin iys push unregister {code}",
-        ]
+        remedy = f"izin iys push status {code}, then izin iys push unregister {code}"
+        left.append(f"push connections of brand {code} are not freed ({error}): {remedy}")
     return left

@@ -1,0 +1,179 @@
+"""A customer is offboarded: opt-outs first, then its archive, and nothing of anybody else."""
+
+import csv
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from izin.console.customers import handover, offboarding
+from izin.console.terminal import interrupts
+from izin.sinks.ledger.archive.folder import Archive
+from izin.sinks.ledger.archive.reader import verify_archive
+from izin.sinks.ledger.archive.rows import WITHHELD, copied, withheld
+from izin.sinks.ledger.db.copy_format import END, SIGNATURE
+from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.offboarding import journal
+from izin.sinks.ledger.registry import customers
+from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
+from tests.support.builders import BRAND, PHONE
+
+pytestmark = pytest.mark.database
+
+CUSTOMER = ACTIVE.customer_id
+OTHER = "othercustomer"
+OTHER_BRAND, OTHER_PHONE, WAITING = BRAND + 1, "+905550000099", "+905550000002"
+Offboard = Callable[..., Any]
+
+
+@pytest.fixture
+async def two(harness: SinkHarness) -> SinkHarness:
+    """Give a ledger of two customers: ours has an opt-out and a consent that wait."""
+    await harness.brand(replace(ACTIVE, brand_code=OTHER_BRAND, customer_id=OTHER, name="Öteki"))
+    await harness.register_onay()
+    await harness.ingest(onay(OTHER_PHONE, brand_code=OTHER_BRAND, customer_id=OTHER))
+    await harness.ingest(ret(), onay(WAITING))
+    return harness
+
+
+@pytest.fixture
+def offboard(izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offboard:
+    """Give the command with a file of this test; signals come to the main thread alone."""
+    monkeypatch.setattr(interrupts, "_NUMBERS", ())
+
+    async def run(*words: object) -> Result:
+        out = tmp_path / "acme.zip"
+        return await izin(
+            *("customers", "offboard", CUSTOMER, f"--out={out}", "--reason=ended", "--by=ada"),
+            *words,
+        )
+
+    return run
+
+
+async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
+    """Return the acts that end a customer."""
+    rows = await harness.ledger.fetch(
+        "SELECT data FROM movements WHERE kind = 'act' AND data ->> 'act' = 'offboard customer'"
+    )
+    return [row["data"] for row in rows]
+
+
+async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
+    two: SinkHarness, offboard: Offboard, izin: Izin, tmp_path: Path
+) -> None:
+    """It waits for İYS, and ends once; what it hands over is verified without the ledger."""
+    shown = await offboard("--output=json")
+    plan = {row["what"]: row["count"] for row in json.loads(shown.stdout)}
+    assert (shown.exit_code, "--execute" in shown.stderr) == (0, True)
+    assert plan["opt-outs that İYS does not have"] == plan["consents that wait"] == 1
+    assert await journal.find(two.ledger, CUSTOMER) is None
+    waits = await offboard("--execute")
+    assert (waits.exit_code, "opt-outs are not at İYS" in waits.stderr) == (1, True)
+    assert await two.columns("state", "reason", recipient=WAITING) == ("expired", "offboarded")
+    assert await two.opt_out()
+    assert two.iys.register()[PHONE] == "RET"
+    done = await offboard("--execute")
+    assert done.exit_code == 0, done.stderr
+    (act,) = await acts(two)
+    assert act["by"] == "ada"
+    out = tmp_path / "acme.zip"
+    assert act["after"]["archive_sha256"] == handover.digest_of(out)
+    brands = await two.ledger.fetch("SELECT brand_code, status FROM brands ORDER BY brand_code")
+    assert [row["status"] for row in brands] == ["stopped", "active"]
+    again = await offboard("--execute")
+    assert (again.exit_code, len(await acts(two))) == (0, 1)
+    with zipfile.ZipFile(out) as packed:
+        packed.extractall(tmp_path / "unpacked")
+    _check_archive(tmp_path / "unpacked")
+    verified = await izin(
+        *("ledger", "verify", "--no-topic", f"--archive={tmp_path / 'unpacked' / 'history'}"),
+        f"--anchors={tmp_path / 'unpacked' / 'anchors.txt'}",
+    )
+    assert verified.exit_code == 0, verified.stdout
+
+
+def _check_archive(folder: Path) -> None:
+    """Check that an unpacked archive has our customer and nothing of the other."""
+    archive = Archive.read(folder / "history")
+    rows = [row for one in archive.in_order() for row in archive.rows(one)]
+    assert {row.customer_id for row in rows if row.kind != WITHHELD} <= {CUSTOMER, ""}
+    assert any(row.kind == WITHHELD for row in rows)
+    content = b"".join(path.read_bytes() for path in folder.rglob("*.*") if path.suffix != ".gz")
+    content += b"".join(archive.read_rows(one)[0] for one in archive.in_order())
+    for foreign in (OTHER, "Öteki", OTHER_PHONE, str(OTHER_BRAND)):
+        assert foreign.encode() not in content
+    with (folder / "permissions.csv").open(encoding="utf-8") as file:
+        listed = {row["recipient"]: row["permission_reason"] for row in csv.DictReader(file)}
+    assert listed.keys() == {PHONE, WAITING}
+    assert listed[PHONE] == "opted-out"
+
+
+async def test_altered_archive_of_a_customer_is_found(
+    two: SinkHarness, offboard: Offboard, tmp_path: Path
+) -> None:
+    """A row that is passed off as another customer's breaks the chain that the anchors prove."""
+    await two.opt_out()
+    assert (await offboard("--execute")).exit_code == 0
+    with zipfile.ZipFile(tmp_path / "acme.zip") as packed:
+        packed.extractall(tmp_path / "unpacked")
+    archive = Archive.read(tmp_path / "unpacked" / "history")
+    anchors = verify.read_anchors(tmp_path / "unpacked" / "anchors.txt")
+    assert (await verify_archive(archive, anchors)).faults == ()
+    for one in list(archive.in_order()):
+        rows = [row if row.kind == WITHHELD else withheld(row) for row in archive.rows(one)]
+        altered = [row._replace(commitment=bytes(32)) for row in rows]
+        text = b"".join((SIGNATURE, *map(copied, altered), END))
+        archive = archive.with_file(archive.write_rows(one, text))
+    assert (await verify_archive(archive, anchors)).faults
+
+
+async def test_opt_outs_that_cannot_wait_are_named_in_a_file(
+    two: SinkHarness, offboard: Offboard, tmp_path: Path
+) -> None:
+    """With their brand, for a person to withdraw at İYS; the act says how many."""
+    named = tmp_path / "opt-outs.csv"
+    done = await offboard("--execute", f"--opt-outs={named}")
+    assert done.exit_code == 0, done.stderr
+    with named.open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
+    (act,) = await acts(two)
+    assert act["after"]["named_opt_outs"] == 1
+
+
+@pytest.mark.parametrize("at", ["hand_over", "push_ends"])
+async def test_offboarding_that_was_killed_goes_on(
+    two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    """Before or after the archive is whole: the same order ends it once, with one archive."""
+    await two.opt_out()
+
+    async def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(offboarding, at, die)
+        assert (await offboard("--execute")).exit_code == 130
+    assert await acts(two) == []
+    standing = await journal.find(two.ledger, CUSTOMER)
+    assert standing is not None
+    assert (standing.sha256 is None) == (at == "hand_over")
+    assert (await offboard("--execute")).exit_code == 0
+    assert len(await acts(two)) == 1
+    (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
+    assert customer.offboarded_at is not None
+
+
+async def test_file_that_is_not_the_archive_is_refused(
+    two: SinkHarness, offboard: Offboard, tmp_path: Path
+) -> None:
+    """Nothing is overwritten, and nothing is ended."""
+    (tmp_path / "acme.zip").write_text("something else", encoding="utf-8")
+    assert (await offboard("--execute")).exit_code == 3
+    assert await journal.find(two.ledger, CUSTOMER) is None
