@@ -176,6 +176,8 @@ a record in `first-receipts`: the id of an event, for a day.
 | files of imports, scrubs, exports and reports, backups | what you wrote there | as you keep them |
 | archives (`izin ledger archive`) | the history, complaints, legal holds, erasures | as the \
 history: what was erased or dropped goes with the next run; copies elsewhere are yours |
+| archives of customers that left (`izin customers offboard`) | everything of one customer | \
+as you keep them: erasing does not reach them |
 | archives of evidence (`izin evidence`) | everything of one recipient | as you keep them: erasing \
 does not reach them |
 | plans of replays and reconciliations with the folders of their work, lists of differences | \

@@ -68,8 +68,8 @@ class SinkSettings(SettingsGroup):
     """A file to append the heads to, best on a disk that operators of the ledger cannot change;
     None: the topic only."""
     daily_files: bool = Field(True, validation_alias="IZIN_DAILY_FILES")
-    """Whether İYS's file of each day (mutabakat) is fetched and compared with ours. A business
-    partner needs ``agreementControl`` of the brand for it."""
+    """Whether İYS's file of each day (mutabakat) is fetched and compared with ours. Brands of a
+    business partner without ``agreementControl`` are left out, where İYS lists it."""
     daily_from: time = Field(time(6), validation_alias="IZIN_DAILY_FROM")
     """The Turkish time of the next morning from which a day's file is fetched."""
     daily_empty_date: str = Field("", validation_alias="IZIN_DAILY_EMPTY_DATE")

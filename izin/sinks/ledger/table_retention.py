@@ -94,7 +94,13 @@ TABLES: Mapping[str, TableRetention] = {
         kept=_AS_LONG_AS_THE_LEDGER,
         why="shows that an erasure was done; names the key only until its history is gone",
     ),
-    "customers": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
+    "customers": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; no number of a natural person (T.C. kimlik numarası) is stored",
+    ),
+    "granted_brands": TableRetention(
+        kept="while İYS lists the brand or it is registered here", why=_NO_PERSON
+    ),
     "kafka_offsets": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "leases": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "legal_holds": TableRetention(
@@ -102,11 +108,16 @@ TABLES: Mapping[str, TableRetention] = {
         why="shows why history was kept longer (6563 m.11/3); may name a key",
         period=timedelta(days=3653),
     ),
+    "list_readings": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "migrations": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "movement_months": TableRetention(kept=_AS_LONG_AS_THE_LEDGER, why=_NO_PERSON),
     "movements": TableRetention(
         kept="10 years, and 3 years after the consent ended",
         why="6563 m.11/3, Yönetmelik m.13; whole months are dropped by `izin retention drop`",
+    ),
+    "offboardings": TableRetention(
+        kept=_AS_LONG_AS_THE_LEDGER,
+        why=f"{_NO_PERSON}; the digest of the archive that was handed over",
     ),
     "opt_in_counts": TableRetention(kept="until the brake is taken away", why=_NO_PERSON),
     "outbox": TableRetention(

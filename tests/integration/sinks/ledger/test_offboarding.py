@@ -96,6 +96,16 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
         f"--anchors={tmp_path / 'unpacked' / 'anchors.txt'}",
     )
     assert verified.exit_code == 0, verified.stdout
+    # Whoever alters a row, if only what hides another customer's, breaks the chain.
+    archive = Archive.read(tmp_path / "unpacked" / "history")
+    anchors = verify.read_anchors(tmp_path / "unpacked" / "anchors.txt")
+    assert (await verify_archive(archive, anchors)).faults == ()
+    for one in list(archive.in_order()):
+        rows = [row if row.kind == WITHHELD else withheld(row) for row in archive.rows(one)]
+        altered = [row._replace(commitment=bytes(32)) for row in rows]
+        text = b"".join((SIGNATURE, *map(copied, altered), END))
+        archive = archive.with_file(archive.write_rows(one, text))
+    assert (await verify_archive(archive, anchors)).faults
 
 
 def _check_archive(folder: Path) -> None:
@@ -114,66 +124,35 @@ def _check_archive(folder: Path) -> None:
     assert listed[PHONE] == "opted-out"
 
 
-async def test_altered_archive_of_a_customer_is_found(
-    two: SinkHarness, offboard: Offboard, tmp_path: Path
+async def test_killed_order_goes_on_and_names_opt_outs(
+    two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A row that is passed off as another customer's breaks the chain that the anchors prove."""
-    await two.opt_out()
-    assert (await offboard("--execute")).exit_code == 0
-    with zipfile.ZipFile(tmp_path / "acme.zip") as packed:
-        packed.extractall(tmp_path / "unpacked")
-    archive = Archive.read(tmp_path / "unpacked" / "history")
-    anchors = verify.read_anchors(tmp_path / "unpacked" / "anchors.txt")
-    assert (await verify_archive(archive, anchors)).faults == ()
-    for one in list(archive.in_order()):
-        rows = [row if row.kind == WITHHELD else withheld(row) for row in archive.rows(one)]
-        altered = [row._replace(commitment=bytes(32)) for row in rows]
-        text = b"".join((SIGNATURE, *map(copied, altered), END))
-        archive = archive.with_file(archive.write_rows(one, text))
-    assert (await verify_archive(archive, anchors)).faults
-
-
-async def test_opt_outs_that_cannot_wait_are_named_in_a_file(
-    two: SinkHarness, offboard: Offboard, tmp_path: Path
-) -> None:
-    """With their brand, for a person to withdraw at İYS; the act says how many."""
-    named = tmp_path / "opt-outs.csv"
-    done = await offboard("--execute", f"--opt-outs={named}")
-    assert done.exit_code == 0, done.stderr
-    with named.open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
-    (act,) = await acts(two)
-    assert act["after"]["named_opt_outs"] == 1
-
-
-@pytest.mark.parametrize("at", ["hand_over", "push_ends"])
-async def test_offboarding_that_was_killed_goes_on(
-    two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch, at: str
-) -> None:
-    """Before or after the archive is whole: the same order ends it once, with one archive."""
-    await two.opt_out()
+    """Killed before and after the archive is whole, the same order ends it once, with one archive;
+    a file that is another's is refused first. Opt-outs are named with their brand.
+    """
+    other, named = tmp_path / "acme.zip", tmp_path / "opt-outs.csv"
+    other.write_text("something else", encoding="utf-8")
+    assert (await offboard("--execute")).exit_code == 3
+    assert await journal.find(two.ledger, CUSTOMER) is None
+    other.unlink()
 
     async def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(offboarding, at, die)
-        assert (await offboard("--execute")).exit_code == 130
+    for at in ("hand_over", "push_ends"):
+        with monkeypatch.context() as patched:
+            patched.setattr(offboarding, at, die)
+            assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 130
+        standing = await journal.find(two.ledger, CUSTOMER)
+        assert standing is not None
+        assert (standing.sha256 is None) == (at == "hand_over")
     assert await acts(two) == []
-    standing = await journal.find(two.ledger, CUSTOMER)
-    assert standing is not None
-    assert (standing.sha256 is None) == (at == "hand_over")
-    assert (await offboard("--execute")).exit_code == 0
-    assert len(await acts(two)) == 1
+    assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 0
+    (act,) = await acts(two)
+    assert act["after"]["named_opt_outs"] == 1
+    assert act["after"]["archive_sha256"] == handover.digest_of(other)
+    with named.open(encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
     (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
     assert customer.offboarded_at is not None
-
-
-async def test_file_that_is_not_the_archive_is_refused(
-    two: SinkHarness, offboard: Offboard, tmp_path: Path
-) -> None:
-    """Nothing is overwritten, and nothing is ended."""
-    (tmp_path / "acme.zip").write_text("something else", encoding="utf-8")
-    assert (await offboard("--execute")).exit_code == 3
-    assert await journal.find(two.ledger, CUSTOMER) is None

@@ -76,7 +76,9 @@ async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
 async def test_lost_right_to_write_suspends_until_it_is_listed(
     harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
 ) -> None:
-    """Only its channel; the opt-out that waits is sent once the right is back, and no sooner."""
+    """Only its channel; the opt-out that waits is sent once the right is back, and no sooner. What
+    a person declared, the list does not end.
+    """
     assert await reader.look()
     assert await suspended(harness) == []
     await harness.register_onay()
@@ -98,12 +100,9 @@ async def test_lost_right_to_write_suspends_until_it_is_listed(
     assert harness.iys.register()[PHONE] == "RET"
     assert len(await acts(harness)) == 2
 
-
-async def test_list_ends_no_suspension_that_a_person_declared(
-    harness: SinkHarness, reader: GrantedBrandsReader
-) -> None:
-    """Neither before nor after the list lost the right: a person's word replaces the list's."""
+    # What a person declared stays, before and after the list lost the right.
     await harness.set_rights([Channel.ARAMA, Channel.MESAJ])
+    harness.advance(A_DAY)
     await reader.look()
     assert await suspended(harness) == [(BRAND, "EPOSTA", "no-right")]
     grant(harness.iys, {"ARAMA": "write"})
@@ -137,17 +136,17 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     harness.advance(timedelta(hours=1))
     assert not await harness.bulk()
     assert harness.iys.calls("batchV2") == calls
-
-
-async def test_refused_channel_that_is_listed_is_tried_at_once(
-    harness: SinkHarness, reader: GrantedBrandsReader
-) -> None:
-    """İYS refused it, then lists the right: a record may be tried before a minute is over."""
-    await harness.ingest(onay())
+    # A channel that İYS refused and lists as granted is tried before a minute is over.
+    grant(harness.iys, WRITES)
+    harness.advance(A_DAY)
+    await reader.look()
     harness.iys.inject_fault("batchV2", status=403, code="H353")
     assert await harness.bulk()
-    assert not await harness.bulk()
-    await reader.look()
+    harness.advance(AGAIN)
+    await harness.ledger.fetch(
+        "UPDATE suspensions SET recheck_at = now() + interval '9 days' RETURNING code"
+    )
+    assert await reader.look()
     (one,) = await harness.suspensions()
     assert (one.code, one.recheck_at is not None) == ("H353", True)
     assert one.recheck_at <= harness.clock()  # type: ignore[operator]
@@ -156,7 +155,9 @@ async def test_refused_channel_that_is_listed_is_tried_at_once(
 async def test_right_to_read_alone_is_read_and_its_loss_noticed(
     harness: SinkHarness, reader: GrantedBrandsReader, logged: list[EventDict]
 ) -> None:
-    """Freshness follows what may be read, not what may be written; a gap is pulled again."""
+    """Freshness follows what may be read, not what may be written; a gap is pulled again. A brand
+    that may be neither is not called for at all.
+    """
     grant(harness.iys, {"ARAMA": "write", "MESAJ": "read"})
     await reader.look()
     await harness.pull()
@@ -176,12 +177,7 @@ async def test_right_to_read_alone_is_read_and_its_loss_noticed(
     (after,) = await listing.every(harness.ledger)
     assert after.unread_since == {}
 
-
-async def test_brand_without_rights_is_neither_pulled_nor_queried(
-    harness: SinkHarness, reader: GrantedBrandsReader
-) -> None:
-    """Each such call would fail, and count against our address."""
-    await reader.look()
+    # Without any right a brand is neither pulled nor queried: each call would fail.
     await harness.ingest(ret())
     puller = harness.puller(InMemoryTopic())
     assert await puller.pull_next()
@@ -226,7 +222,9 @@ async def test_brand_without_agreement_control_has_no_daily_calls(
 async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     harness: SinkHarness, reader: GrantedBrandsReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that lacks the brand changes nothing, nor does a provider's list that fails."""
+    """A page that lacks the brand changes nothing, nor does a provider's list that fails. A brand
+    that is new is an offer, until the list lacks it.
+    """
     await reader.look()
     brands = PartnerCalls.brands
 
@@ -258,11 +256,9 @@ async def test_loss_is_believed_only_if_the_providers_own_list_shows_it(
     harness.advance(timedelta(hours=1))
     assert reading.is_due(harness.clock())
 
-
-async def test_new_brand_is_offered_and_never_registered_by_itself(
-    harness: SinkHarness, reader: GrantedBrandsReader
-) -> None:
-    """It is listed with its provider; once the list lacks it, it is forgotten."""
+    # A new brand is offered, and never registered by itself.
+    monkeypatch.setattr(PartnerCalls, "brands", brands)
+    harness.advance(A_DAY)
     granted = [{"integratorCode": PARTNER, "rights": WRITES}]
     other = {"brandCode": OTHER, "iysCode": IYS_CODE}
     harness.iys.post("brands", **other, name="İkinci", grants=granted)
