@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import cycle
 
-from izin.consent.model import Channel
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.observe import get_logger
@@ -99,7 +98,6 @@ class Puller:
         values = {
             **self.context.lease_owner.who,
             "streams": [str(one) for one in Stream],
-            "channels": len(Channel),
             "behind_first": behind_first,
         }
         rows = await self.context.ledger.fetch(_SQL["next"], values)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from izin.gate.state import BrandState
 from izin.runtime.api_keys.access import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
@@ -90,3 +91,25 @@ async def test_key_in_the_query_or_the_body_is_no_key():
         response = await api.client.post(PATH, json=a_question(), params={"api_key": text})
         assert response.status_code == 401
         assert (await api.ask(api_key=text)).status_code == 401
+
+
+async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
+    """Of a hundred brands of forty customers it has verdicts on its own; a brand of another looks
+    like one that does not exist.
+    """
+    key = an_api_key(scopes=frozenset({Scope.ASK.value}))
+    async with serving(known(key)) as api:
+        api.state.put(a_standing())
+        for number in range(98):
+            customer = f"foreign-{number % 39}"
+            brand = BrandState(customer_id=customer, status="active", suspension=None)
+            api.state.known_brands[900_000 + number] = brand
+            api.state.put(a_standing(), brand_code=900_000 + number)
+        assert await api.said() == (True, "registered")
+        nobody = (await api.ask(brand_code=999_999)).text.replace("999999", "")
+        for number in range(98):
+            response = await api.ask(brand_code=900_000 + number)
+            (one,) = response.json()["verdicts"]
+            assert (one["may_send"], one["reason"]) == (False, "unknown")
+            assert "foreign" not in response.text
+            assert len(response.text.replace(str(900_000 + number), "")) == len(nobody)

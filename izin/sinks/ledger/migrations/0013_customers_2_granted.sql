@@ -44,6 +44,13 @@ JOIN brands AS b ON b.brand_code = g.brand_code AND g.account = coalesce(b.accou
 CROSS JOIN unnest(ARRAY['ARAMA', 'MESAJ', 'EPOSTA']) AS c (channel)
 WHERE NOT g.reads @> ARRAY[c.channel];
 
+-- The brands of which the account that serves them may read no channel.
+CREATE VIEW unreadable_brands AS
+SELECT b.brand_code
+FROM granted_brands AS g
+JOIN brands AS b ON b.brand_code = g.brand_code AND g.account = coalesce(b.account, g.account)
+WHERE g.reads = '{}';
+
 -- The brands whose daily files the account that serves them may not read.
 CREATE VIEW brands_without_daily_files AS
 SELECT b.brand_code
