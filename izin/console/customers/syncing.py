@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from izin.consent.model import Channel
 from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
+from izin.console.terminal.customer_cut import CustomerCut, cut_to
 from izin.console.terminal.iys_session import run_in_context
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -71,7 +72,7 @@ class _Registry:
         owner = shlex.quote(self.owner_of(iys_code) or "CUSTOMER")
         return (
             f"izin brands add {brand_code} --iys-code {iys_code} --customer {owner} "
-            f"--name {shlex.quote(name or str(brand_code))} (and --activated-at, if it is active)"
+            f"--name {shlex.quote(name or str(brand_code))}; with --activated-at if it is active"
         )
 
 
@@ -110,7 +111,7 @@ def granted(
     1 if a registered brand lacks the right to write a channel.
     """
     with exit_on_error():
-        listed, known = run_on_ledger(_listed)
+        listed, known, cut = run_on_ledger(lambda ledger: _listed(ledger, customer))
     codes = {one.brand_code: one for one in known.brands}
     offered = {one.brand_code for one in offers(listed, codes)}
     rows = [
@@ -128,7 +129,7 @@ def granted(
         for one in listed
         if one.brand_code in codes or one.brand_code in offered
         for owner in [_owner(one, codes, known)]
-        if customer in {None, owner}
+        if cut.has(owner)
     ]
     print_rows(output, _GRANTED, rows, below=True)
     exit_if([row for row in rows if row[0] in codes and row[-1]])
@@ -148,8 +149,11 @@ def _remedy(one: ListedBrand, known: _Registry, *, is_offered: bool) -> str:
     return f"have the provider grant {lost} on İYS's pages; then: izin customers sync"
 
 
-async def _listed(ledger: Ledger) -> tuple[tuple[ListedBrand, ...], _Registry]:
-    return await listing.every(ledger), await _registry(ledger)
+async def _listed(
+    ledger: Ledger, customer: str | None
+) -> tuple[tuple[ListedBrand, ...], _Registry, CustomerCut]:
+    cut = await cut_to(ledger, customer)
+    return await listing.every(ledger), await _registry(ledger), cut
 
 
 async def _registry(ledger: Ledger) -> _Registry:
@@ -161,9 +165,7 @@ async def _sync(
 ) -> tuple[list[_Row], bool]:
     """Return what İYS lists, with what to do, and whether anything is wrong; ``by`` follows it."""
     ledger = context.ledger
-    if customer is not None:
-        async with ledger.transaction() as connection:
-            await customers.require(connection, {customer})
+    await cut_to(ledger, customer)
     known, iys = await _registry(ledger), IysSettings()
     if iys.integrator_code is None:
         return await _own_brands(context, known, customer, store=by is not None)

@@ -82,7 +82,9 @@ class GrantedBrandsReader:
     async def run(self) -> None:
         """Read when it is due until cancelled, in one process of an account at a time."""
         context = self.context
-        async with sole(context.ledger, context.lease_owner.sole("granted")) as ledger:
+        # The list is the account's, whichever address its brands are served from.
+        work = f"granted brands {context.lease_owner.account}"
+        async with sole(context.ledger, work) as ledger:
             owner = replace(self, context=replace(context, ledger=ledger))
             while True:
                 await owner.look()
@@ -123,7 +125,7 @@ class GrantedBrandsReader:
             one
             for one in await brands.every(context.ledger)
             if one.status == "active"
-            and one.is_served_by(account, context.lease_owner.address)
+            and one.account in {None, account}
             and self.customer_id in {None, one.customer_id}
         ]
         before = {one.brand_code: one for one in await listing.every(context.ledger, account)}

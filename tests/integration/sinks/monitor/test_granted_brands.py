@@ -299,6 +299,13 @@ async def test_sync_command_shows_first_and_follows_with_execute(
     assert offer.startswith(command)
     assert "'O'\"'\"'nun'" in offer
     assert await suspended(harness) == []
+    # A provider's own account: İYS lists its brands without rights, and the new one is offered.
+    monkeypatch.delenv("IYS_INTEGRATOR_CODE")
+    own = await izin("customers", "sync", "--execute", "--output=json")
+    assert [row["brand_code"] for row in json.loads(own.stdout)] == [OTHER]
+    listed = json.loads((await izin("customers", "granted", "--output=json")).stdout)
+    assert {row["writes"] for row in listed} == {"unknown"}
+    monkeypatch.setenv("IYS_INTEGRATOR_CODE", str(PARTNER))
     done = await izin("customers", "sync", "--execute", "--by=ada")
     assert done.exit_code == 1
     assert {channel for _, channel, _ in await suspended(harness)} == {"MESAJ", "EPOSTA"}
@@ -310,7 +317,7 @@ async def test_sync_command_shows_first_and_follows_with_execute(
         (BRAND, "ARAMA"),
         (OTHER, "ARAMA"),
     ]
-    assert (await izin("customers", "granted", "--customer=nobody")).exit_code == 0
+    assert (await izin("customers", "granted", "--customer=nobody")).exit_code == 3
     assert (await izin("customers", "sync", "--customer=nobody")).exit_code == 3
     assert (await izin("customers", "sync", f"--customer={ACTIVE.customer_id}")).exit_code == 0
     remedies = (await izin("brands", "suspensions", "--output=json")).stdout
