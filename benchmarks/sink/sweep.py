@@ -34,12 +34,12 @@ from benchmarks.sink.iys_account import PASSWORD, USERNAME
 from izin.iys import IysClient, Pace, TokenAuth
 from izin.local import Postgres
 from izin.runtime.settings import IysSettings, KafkaSettings
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.lease import LeaseOwner
 
 _LIMIT = 10.0

@@ -18,7 +18,6 @@ from izin.sinks.inbound.push import BrandCache
 from izin.sinks.inbound.push_connections import PushConnections
 from izin.sinks.inbound.push_credentials import Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.isolation import Isolation
@@ -37,6 +36,7 @@ from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.register_counts import RegisterCounter
 from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
 

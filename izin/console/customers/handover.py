@@ -57,14 +57,16 @@ async def hand_over(
     now: datetime,
     report: Callable[[int, int], None],
 ) -> str:
-    """Write the archive of a customer to ``file``; return its SHA-256.
+    """Write the archive of a customer beside ``file``; return its SHA-256. It has the name once
+    :func:`complete` gives it, for which the digest must be noted first: a crash in between leaves
+    an archive that is known.
 
     Raises:
         BrokenHistoryError: a row of the history does not continue its chain.
         UnwritableCsvError: the folder beside ``file`` cannot be written.
     """
     ledger, customer_id = ending.ledger, ending.customer_id
-    folder = file.with_name(f"{file.name}.parts")
+    folder = _folder_of(file)
     await anchor_heads(ledger, ending.messages, now)
     # Before the rows: an anchor of a row that is not in the archive would be a fault.
     anchors = "".join(one.to_line() for one in await verify.anchors_after(ledger, 0))
@@ -75,9 +77,16 @@ async def hand_over(
     await _daily_files(ledger, belongings, folder / DAILY)
     about = _ABOUT.format(customer=customer_id, at=f"{now:%Y-%m-%d %H:%M}")
     write_private(folder / "README.txt", about.encode())
-    digest = _pack(folder, file)
-    shutil.rmtree(folder)
-    return digest
+    return _pack(folder, _part_of(file))
+
+
+def complete(file: Path, sha256: str) -> bool:
+    """Give the archive of this digest its name, unless it has it; return whether it is there."""
+    part = _part_of(file)
+    if not file.exists() and part.exists() and digest_of(part) == sha256:
+        part.replace(file)
+        shutil.rmtree(_folder_of(file), ignore_errors=True)
+    return file.exists() and digest_of(file) == sha256
 
 
 async def _permissions(ledger: Ledger, belongings: Belongings, path: Path) -> None:
@@ -96,9 +105,16 @@ async def _daily_files(ledger: Ledger, belongings: Belongings, folder: Path) -> 
                 await write_files(ledger, file, folder)
 
 
-def _pack(folder: Path, file: Path) -> str:
-    """Pack ``folder`` into ``file``, all or nothing; return the digest."""
-    part = file.with_name(f"{file.name}.part")
+def _folder_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.parts")
+
+
+def _part_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.part")
+
+
+def _pack(folder: Path, part: Path) -> str:
+    """Pack ``folder`` into a file; return its digest."""
     number = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(number, "w+b") as target:
         with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
@@ -106,9 +122,7 @@ def _pack(folder: Path, file: Path) -> str:
                 packed.write(path, path.relative_to(folder))
         target.flush()
         os.fsync(target.fileno())
-    digest = digest_of(part)
-    part.replace(file)
-    return digest
+    return digest_of(part)
 
 
 def digest_of(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.customers.handover import digest_of, hand_over
+from izin.console.customers.handover import complete, hand_over
 from izin.console.customers.push_ends import push_ends
 from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption, filled
 from izin.console.terminal.interrupts import exit_on_signals
@@ -80,7 +80,8 @@ def offboard(
     withdrawn; once İYS has every opt-out, or --opt-outs names them, the archive is written, its
     brands are stopped and our push connections freed. The archive has its history, permissions and
     daily files, and is verified without the ledger. The same order goes on where it was stopped.
-    The end is one act of the history. Exit code 1 if opt-outs are still on their way: run it again.
+    The end is one act of the history. Exit code 1 if opt-outs are still on their way (run it again)
+    or something is left to a person, 3 if the customer is not registered or the file is another.
     """
     order = _Order(customer_id=customer_id, reason=reason, out=out, opt_outs=opt_outs, by=by)
     with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:
@@ -158,6 +159,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
         found = await ending.belongings(now)
         digest = await hand_over(ending, found, order.out, now=now, report=shown)
         await journal.note_archive(ledger, customer, digest, now=datetime.now(UTC))
+        complete(order.out, digest)
     left = await push_ends(ledger, before.brands)
     standing = await journal.find(ledger, customer)
     if standing is not None:
@@ -180,12 +182,8 @@ async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) ->
 
 def _check_file(order: _Order, standing: Offboarding | None) -> None:
     """Refuse a file that is not the archive of this order."""
-    if not order.out.exists():
-        if standing is not None and standing.sha256 is not None:
-            raise SourceError(
-                f"the archive was written, and is not at {order.out}: name the file it is in"
-            )
-        return
-    is_ours = standing is not None and standing.sha256 == digest_of(order.out)
-    if not is_ours:
-        raise SourceError(f"{order.out} exists and is not this archive; name a new file")
+    if standing is not None and standing.sha256 is not None:
+        if not complete(order.out, standing.sha256):
+            raise SourceError(f"the archive is not at {order.out}: name the file that it is in")
+    elif order.out.exists():
+        raise SourceError(f"{order.out} exists; name a new file")

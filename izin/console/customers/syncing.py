@@ -23,7 +23,6 @@ from izin.iys.errors import CallError
 from izin.iys.wire_format.account import BrandSummary
 from izin.iys.wire_format.partner import GrantedBrand
 from izin.runtime.settings import IysSettings, SinkSettings
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.granted import listing, readings
@@ -34,6 +33,7 @@ from izin.sinks.ledger.registry.customers import Customer
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader, ListFinding
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
 _FOUND = {"brand_code": "brand", "what": "what İYS lists", "remedy": "remedy"}

@@ -16,13 +16,13 @@ from izin.iys.wire_format.account import Subscription, SubscriptionStatus
 from izin.iys.wire_format.partner import GrantedBrand, GrantedBrands
 from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.ledger import brands, suspensions
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.granted import changes, listing, readings
 from izin.sinks.ledger.granted.changes import RightsChange, change_of
 from izin.sinks.monitor.provider_subscriptions import SOON
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
 BY_LIST = "İYS's list of rights"

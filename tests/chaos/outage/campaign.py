@@ -26,7 +26,6 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
@@ -34,6 +33,7 @@ from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import Message, TopicMessages
 from tests.chaos.days.virtual_loop import VirtualLoop

@@ -22,7 +22,6 @@ from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
@@ -38,6 +37,7 @@ from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.queries.swept_query import SweptQuerier
 from izin.sinks.outbound.recover import SubmissionRecovery
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender
 from izin.sinks.record.brand import Brand

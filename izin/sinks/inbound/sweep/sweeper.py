@@ -16,7 +16,6 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.runtime.task_cancellation import cancel_all
-from izin.sinks.inbound.sweep.budget import RequestBudget
 from izin.sinks.inbound.sweep.page_query import PageQuery, SweptPage
 from izin.sinks.inbound.sweep.save_page import save_page
 from izin.sinks.ledger import brands
@@ -25,6 +24,7 @@ from izin.sinks.ledger.sweep import cursor, sweeps
 from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.ledger.sweep.sweeps import Sweep
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
 _AHEAD = timedelta(seconds=4)

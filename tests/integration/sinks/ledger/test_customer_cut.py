@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+from izin.consent.model import Channel
 from izin.console.terminal import interrupts
-from izin.sinks.inbound.sweep.budget import RequestBudget
+from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
+from izin.iys.partner import PartnerCalls
+from izin.iys.wire_format.json_reader import JsonReader
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key, customer_key
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
-from tests.integration.sinks.monitor.test_granted_brands import PARTNER, WRITES
+from izin.sinks.outbound.request_budget import RequestBudget
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay
 from tests.support.builders import BRAND, CUSTOMER, PHONE
 from tests.support.cuts import CUT
-from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database
 
@@ -94,28 +96,47 @@ async def test_no_command_shows_a_customer_what_is_anothers(
     assert FOREIGN.search((tmp_path / "opt-outs.csv").read_text("utf-8")) is None
 
 
-async def test_lost_right_of_one_brand_touches_no_other(forty: SinkHarness) -> None:
+async def test_lost_right_of_one_brand_touches_no_other(
+    forty: SinkHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a hundred brands that are granted, one loses a channel: one suspension is added."""
-    iys = forty.iys
-    iys.post("accounts", username=USERNAME, password=PASSWORD, iysCode=PARTNER, isIntegrator=True)
-    granted = [{"integratorCode": PARTNER, "rights": WRITES}]
-    known = [*await forty.ledger.fetch("SELECT brand_code, iys_code FROM brands")]
-    for one in known:
-        iys.post(
-            "brands", brandCode=one["brand_code"], iysCode=one["iys_code"], name="x", grants=granted
-        )
-    reader = GrantedBrandsReader(
-        context=forty.context,
-        integrator_code=PARTNER,
-        budget=RequestBudget(10_000, clock=time.monotonic),
-    )
+    rows = await forty.ledger.fetch("SELECT brand_code, iys_code FROM brands")
+    lost: set[Channel] = set()
+
+    async def brands(
+        _: PartnerCalls, _code: int, iys_code: int | None = None, **_how: object
+    ) -> GrantedBrands:
+        found = [a_grant(**row, lost=lost) for row in rows if iys_code in {None, row["iys_code"]}]
+        return GrantedBrands(brands=tuple(found), unreadable=(), total=len(found))
+
+    async def subscription(_: PartnerCalls, _code: int) -> Subscription:
+        return Subscription.read(JsonReader({"status": "ACTIVE"}))
+
+    monkeypatch.setattr(PartnerCalls, "brands", brands)
+    monkeypatch.setattr(PartnerCalls, "subscription", subscription)
+    budget = RequestBudget(10_000, clock=time.monotonic)
+    reader = GrantedBrandsReader(context=forty.context, integrator_code=1, budget=budget)
     assert await reader.look()
     before = set(await forty.suspensions())
-    rights = {"ARAMA": "write", "MESAJ": "write"}
-    lost = [{"integratorCode": PARTNER, "rights": rights}]
-    iys.post("brands", brandCode=BRAND, iysCode=IYS_CODE, grants=lost)
+    lost.add(Channel.EPOSTA)
     forty.advance(timedelta(days=1))
     assert await reader.look()
-    (added,) = set(await forty.suspensions()) - before
+    after = set(await forty.suspensions())
+    (added,) = after - before
     assert (added.brand_code, added.channel, added.code) == (BRAND, "EPOSTA", "not-granted")
-    assert before <= set(await forty.suspensions())
+    assert before <= after
+
+
+def a_grant(*, brand_code: int, iys_code: int, lost: Collection[Channel]) -> GrantedBrand:
+    """Return a brand that is granted whole, ours without what is ``lost``."""
+    gone = lost if brand_code == BRAND else ()
+    return GrantedBrand(
+        brand_code=brand_code,
+        iys_code=iys_code,
+        name="x",
+        title="X",
+        is_master=True,
+        rights={one: Right.WRITE for one in Channel if one not in gone},
+        agreement_control=True,
+        via_control=False,
+    )

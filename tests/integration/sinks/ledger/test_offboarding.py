@@ -139,9 +139,12 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     async def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for at in ("hand_over", "push_ends"):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for at in ("hand_over", "complete", "push_ends"):
         with monkeypatch.context() as patched:
-            patched.setattr(offboarding, at, die)
+            patched.setattr(offboarding, at, stop if at == "complete" else die)
             assert (await offboard("--execute", f"--opt-outs={named}")).exit_code == 130
         standing = await journal.find(two.ledger, CUSTOMER)
         assert standing is not None

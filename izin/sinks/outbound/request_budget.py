@@ -1,4 +1,4 @@
-"""The share of İYS's requests that sweeps may take: one turn after the other, none of them lost.
+"""A share of İYS's requests, as that of sweeps: one turn after the other, none of them lost.
 
 A turn that could not be taken in time, because the event loop or İYS was slow, is made up for, up
 to a second's worth. Whoever waits first goes first.
