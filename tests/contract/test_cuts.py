@@ -1,7 +1,7 @@
 """Each command and route says how it is cut to one customer, so that none is forgotten."""
 
 from tests.support.acts import commands
-from tests.support.cuts import CUT, ELSEWHERE, NAMED, OPERATORS, ROUTES, WHOLE, routes
+from tests.support.customers.cuts import CUT, ELSEWHERE, NAMED, OPERATORS, ROUTES, WHOLE, routes
 from tests.support.source_tree import ROOT
 
 COMMANDS = dict(commands())

@@ -49,8 +49,8 @@ ACTS: Mapping[str, str] = {
 """Commands that change the ledger by a person's order, and the name of the movement of each."""
 
 ELSEWHERE: Mapping[str, str] = {
-    "customers offboard": "tests/integration/sinks/ledger/test_offboarding.py",
-    "customers sync": "tests/integration/sinks/monitor/test_granted_brands.py",
+    "customers offboard": "tests/integration/sinks/customers/test_offboarding.py",
+    "customers sync": "tests/integration/sinks/customers/test_granted_brands.py",
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
     "reconcile": "tests/integration/reconcile/test_reconcile.py",

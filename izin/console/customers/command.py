@@ -110,7 +110,7 @@ def change(
 
     Exit code 3 if it is not registered, or for a number that cannot be right.
     """
-    if name is kind is mersis is vkn is iys_code is None:
+    if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")
     with exit_on_error():
         now = datetime.now(UTC)

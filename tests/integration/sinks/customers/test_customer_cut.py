@@ -23,7 +23,7 @@ from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay
 from tests.support.builders import BRAND, CUSTOMER, PHONE
-from tests.support.cuts import CUT
+from tests.support.customers.cuts import CUT
 
 pytestmark = pytest.mark.database
 
@@ -31,7 +31,7 @@ CUSTOMERS, BRANDS = 40, 100
 OWN_BRANDS = (BRAND, BRAND + 1)
 FOREIGN = re.compile(r"foreign|Yabancı|9000\d\d|\+90555900\d{4}", re.IGNORECASE)
 """What must never be in the output: ids, names, brand codes and recipients of the others."""
-_TABLES = Path(__file__).parents[3] / "support" / "forty_customers.sql"
+_TABLES = Path(__file__).parents[3] / "support" / "customers" / "forty_customers.sql"
 
 
 def movements(brands: list[dict[str, Any]], now: datetime) -> Iterator[Movement]:

@@ -89,7 +89,7 @@ NAMED: Mapping[str, str] = {
 """Commands about one thing, which whoever runs them names."""
 
 ELSEWHERE: Mapping[str, str] = {
-    "customers sync": "tests/integration/sinks/monitor/test_granted_brands.py",
+    "customers sync": "tests/integration/sinks/customers/test_granted_brands.py",
     "dead-letters list": "tests/integration/console/test_dead_letters.py",
     "dead-letters redrive": "tests/integration/console/test_dead_letters.py",
     "reconcile": "tests/integration/reconcile/test_reconcile.py",

@@ -1,0 +1,1 @@
+"""How what is shown is cut to one customer."""
