@@ -28,6 +28,7 @@ LANE = {
     "after": "",
     "ours": 0,
     "account": "ada",
+    "customer_id": None,
     "address": "192.0.2.1",
 }
 QUERIES = [
