@@ -197,7 +197,7 @@ def _rows(found: ListFinding, known: _Registry, context: OutboundContext) -> Ite
         code = change.brand.brand_code
         remedy = f"izin deadlines opt-outs {code}" if change.lost else ""
         for line in change.lines():
-            yield code, line.removeprefix(f"{code} "), remedy
+            yield code, line, remedy
     yield from _offered(found.offered, known)
     for brand in found.unlisted:
         yield (

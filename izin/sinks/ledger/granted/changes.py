@@ -42,31 +42,20 @@ class RightsChange:
     """Whether the daily files might be read before, and may be now, where that differs."""
 
     @property
-    def is_none(self) -> bool:
-        """Whether nothing changes but when the brand was listed."""
-        found = (self.lost, self.regained, self.tried, self.unread, self.read_again)
-        return not any(found) and self.agreement is None
-
-    @property
     def loses(self) -> bool:
         """Whether a right is lost."""
         return bool(self.lost or self.unread)
 
     def lines(self) -> list[str]:
-        """Return, a line each, what changes."""
-        code = self.brand.brand_code
-        return [
-            *(f"{code} {one}: write -> no" for one in self.lost),
-            *(f"{code} {one}: no -> write" for one in self.regained),
-            *(f"{code} {one}: refused by İYS, and granted: tried at once" for one in self.tried),
-            *(f"{code} {one}: may not be read any more" for one in self.unread),
-            *(f"{code} {one}: may be read again" for one in self.read_again),
-            *(
-                [f"{code} daily files: {_word(self.agreement[0])} -> {_word(self.agreement[1])}"]
-                if self.agreement
-                else []
-            ),
-        ]
+        """Return, a line each, what changes for the brand."""
+        lines = [f"{one}: write -> no" for one in self.lost]
+        lines += [f"{one}: no -> write" for one in self.regained]
+        lines += [f"{one}: refused by İYS, and granted: tried at once" for one in self.tried]
+        lines += [f"{one}: may not be read any more" for one in self.unread]
+        lines += [f"{one}: may be read again" for one in self.read_again]
+        if self.agreement is not None:
+            lines.append(f"daily files: {' -> '.join(map(_word, self.agreement))}")
+        return lines
 
 
 def change_of(
