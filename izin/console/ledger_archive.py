@@ -87,7 +87,7 @@ def restore(
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=_secrets(),
-                archive=None if folder is None else Archive.read(folder),
+                archive=None if folder is None else Archive.read(folder).of(None),
                 on_load=shown,
                 on_read=_say_read,
             )

@@ -82,6 +82,19 @@ class Archive:
             customer_id=values.get("customer_id"),
         )
 
+    def of(self, customer_id: str | None) -> Self:
+        """Return the archive as that of a customer, or None: of everybody.
+
+        Raises:
+            UnreadableArchiveError: it is another's, and has files.
+        """
+        if self.files and self.customer_id != customer_id:
+            whose = "everybody" if self.customer_id is None else f"customer {self.customer_id}"
+            raise UnreadableArchiveError(
+                f"{self.folder} has the archive of {whose}, and no other can be made of it"
+            )
+        return replace(self, customer_id=customer_id)
+
     @property
     def ends(self) -> dict[int, ArchivedFile]:
         """The last file of each chain."""

@@ -82,7 +82,7 @@ class ArchiveWriter:
         customer_id: str | None = None,
     ) -> None:
         self._ledger = ledger
-        self._archive = replace(Archive.read(folder), customer_id=customer_id)
+        self._archive = Archive.read(folder).of(customer_id)
         self._report = report
         self._done = 0
 
@@ -191,7 +191,7 @@ class ArchiveWriter:
     def _shows(self, row: ArchivedRow) -> bool:
         """Whether a row is archived as it is: erasures name only places, and prove what is gone."""
         customer = self._archive.customer_id
-        if customer is None or row.commitment is not None or row.customer_id == customer:
+        if customer is None or row.customer_id == customer:
             return True
         is_act = row.kind == KIND and row.customer_id == NO_CUSTOMER and row.data is not None
         return is_act and orjson.loads(row.data or b"").get("act") == ERASED

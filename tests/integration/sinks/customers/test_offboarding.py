@@ -96,6 +96,10 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
         f"--anchors={tmp_path / 'unpacked' / 'anchors.txt'}",
     )
     assert verified.exit_code == 0, verified.stdout
+    # No ledger is restored from it, and it is not continued as everybody's.
+    for words in (("restore", "--no-topic"), ("archive",)):
+        refused = await izin("ledger", *words, tmp_path / "unpacked" / "history")
+        assert (refused.exit_code, f"archive of customer {CUSTOMER}" in refused.stderr) == (4, True)
     # Whoever alters a row, if only what hides another customer's, breaks the chain.
     archive = Archive.read(tmp_path / "unpacked" / "history")
     anchors = verify.read_anchors(tmp_path / "unpacked" / "anchors.txt")
