@@ -29,14 +29,20 @@ class LoadingFiles:
         directory = self.session.directory
         review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
         with TemporaryDirectory() as folder:
-            self.read(replace(self.how, review=review, dry_run=True), Path(folder))
+            how = replace(self.how, review=review, dry_run=True)
+            self.read(how, Path(folder), counts_reversals=False)
         book.finish()
 
-    def read(self, how: Import, folder: Path | None) -> tuple[ImportReport, ...]:
+    def read(
+        self, how: Import, folder: Path | None, *, counts_reversals: bool = True
+    ) -> tuple[ImportReport, ...]:
         """Import every file ``how``; its report goes into ``folder``, None: beside the file."""
         with showing_steps() as begin:
             return tuple(
-                self.session.run(path, _reported(how, path, folder), begin) for path in self.paths
+                self.session.run(
+                    path, _reported(how, path, folder), begin, counts_reversals=counts_reversals
+                )
+                for path in self.paths
             )
 
 

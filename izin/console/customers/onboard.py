@@ -12,7 +12,7 @@ import typer
 
 from izin.console.customers.files import LoadingFiles, loading_files
 from izin.console.customers.onboard_output import Done, print_done, print_what_if
-from izin.console.imports.options import reading_options
+from izin.console.imports.options import reading_options, reversal_options
 from izin.console.publish import utc_now
 from izin.console.terminal.arguments import CustomerArgument
 from izin.console.terminal.interrupts import exit_on_signals
@@ -35,6 +35,7 @@ from izin.onboarding.loading_time import Limits
 from izin.onboarding.review import LawfulReview
 from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
 from izin.producers.files.importer import Import
+from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
@@ -64,9 +65,11 @@ class LoadingOrder:
 
 
 @takes("how", reading_options)
+@takes("reversals", reversal_options)
 def loading_order(
     *,
     how: Import,
+    reversals: ReversalRules,
     brand: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Only this brand may be in the files; may be repeated."),
@@ -100,7 +103,7 @@ def loading_order(
 ) -> LoadingOrder:
     """Return what is to be done, by these options."""
     return LoadingOrder(
-        how=how,
+        how=replace(how, resumable=True, reversals=reversals),
         brands=tuple(brand or ()),
         addresses=addresses,
         asks=ask,
@@ -222,7 +225,7 @@ async def _judge(
 def _load(read: LoadingFiles, review: LawfulReview, order: LoadingOrder) -> Done:
     """Import the files; where that is not ordered, only write their reports."""
     began = monotonic()
-    how = replace(read.how, review=review, dry_run=not order.executes, resumable=True)
+    how = replace(read.how, review=review, dry_run=not order.executes)
     files = read.read(how, order.reports)
     return Done(files=files, executed=order.executes, began=began)
 

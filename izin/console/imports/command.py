@@ -11,9 +11,8 @@ from izin.console.imports.options import (
     FileArgument,
     PreviewOption,
     ReportOption,
-    ReversalsOption,
-    SkipReversalsOption,
     reading_options,
+    reversal_options,
 )
 from izin.console.imports.preview import print_preview
 from izin.console.imports.result import print_result
@@ -36,10 +35,10 @@ from izin.producers.files.importing.reversals import ReversalRules
 from izin.producers.files.preview import ImportPreview, preview_file
 from izin.projections.brand_directory import BrandReader
 from izin.runtime.kafka import access_of
-from izin.runtime.settings import ImportSettings
 
 
 @takes("reading", reading_options)
+@takes("reversals", reversal_options)
 def import_(
     path: FileArgument,
     *,
@@ -48,8 +47,7 @@ def import_(
     preview: PreviewOption = False,
     dry_run: DryRunOption = False,
     again: AgainOption = False,
-    reversals: ReversalsOption = None,
-    skip_reversals: SkipReversalsOption = False,
+    reversals: ReversalRules,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Publish the consents and opt-outs of a file; write a report of the rows that are refused.
@@ -69,20 +67,13 @@ def import_(
         if preview:
             found = _preview(path, reading)
         else:
-            limits = ImportSettings()
-            rules = ReversalRules(
-                least=limits.reversals,
-                percent=limits.reversals_percent,
-                accepted=reversals,
-                skip=skip_reversals,
-            )
             how = replace(
                 reading,
                 report_path=report,
                 dry_run=dry_run,
                 resumable=True,
                 again=again,
-                reversals=rules,
+                reversals=reversals,
             )
             with import_session() as session, showing_steps() as begin:
                 done = session.run(path, how, begin)

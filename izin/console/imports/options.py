@@ -8,7 +8,9 @@ import typer
 from izin.console.terminal.arguments import TimeOfDayOption
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import
+from izin.producers.files.importing.reversals import ReversalRules
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
+from izin.runtime.settings import ImportSettings
 
 FileArgument = Annotated[
     Path,
@@ -33,19 +35,6 @@ DryRunOption = Annotated[
 ]
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Import a file that was imported to its end once more.")
-]
-ReversalsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Accept up to N opt-ins (ONAY) that reverse an opt-out (RET). "
-        "Default: IZIN_IMPORT_REVERSALS, or IZIN_IMPORT_REVERSALS_PERCENT of the opt-ins.",
-    ),
-]
-SkipReversalsOption = Annotated[
-    bool,
-    typer.Option("--skip-reversals", help="Publish none of them; the report has their rows."),
 ]
 PreviewOption = Annotated[
     bool,
@@ -94,6 +83,32 @@ def reading_options(
         ),
         dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
         origin=origin,
+    )
+
+
+def reversal_options(
+    *,
+    reversals: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Accept up to N opt-ins (ONAY) that reverse an opt-out (RET). "
+            "Default: IZIN_IMPORT_REVERSALS, or IZIN_IMPORT_REVERSALS_PERCENT of the opt-ins.",
+        ),
+    ] = None,
+    skip_reversals: Annotated[
+        bool,
+        typer.Option("--skip-reversals", help="Publish none of them; the report has their rows."),
+    ] = False,
+) -> ReversalRules:
+    """Return how many opt-outs may be reversed, by these options and the settings."""
+    limits = ImportSettings()
+    return ReversalRules(
+        least=limits.reversals,
+        percent=limits.reversals_percent,
+        accepted=reversals,
+        skip=skip_reversals,
     )
 
 

@@ -31,8 +31,12 @@ class ImportSession:
     directory: BrandDirectory
     publisher: KafkaPublisher
 
-    def run(self, path: Path, how: Import, begin: Begin) -> ImportReport:
+    def run(
+        self, path: Path, how: Import, begin: Begin, *, counts_reversals: bool = True
+    ) -> ImportReport:
         """Import the file at ``path``, and show the rows of each pass as a step.
+
+        Without ``counts_reversals`` it is read once, and no opt-in counts as a reversal.
 
         Raises:
             SourceError: the file as a whole cannot be used.
@@ -61,7 +65,7 @@ class ImportSession:
                 clock=utc_now,
                 how=how,
                 progress=show,
-                opt_outs=standing,
+                opt_outs=standing if counts_reversals else None,
             )
         except ColumnsError as error:
             raise SourceError(f"{path.name}, {error}") from error

@@ -16,7 +16,9 @@ CUT: Mapping[str, tuple[str, ...]] = {
     "customers brake": ("acme", "--share=5"),
     "customers granted": ("--customer=acme",),
     "customers offboard": ("acme", "--out={folder}/acme.zip", "--reason=ended"),
+    "customers pack": ("acme", "--out={folder}"),
     "customers show": ("acme",),
+    "customers void": ("acme",),
     "deadlines breaches": ("--customer=acme",),
     "deadlines opt-outs": ("{brand}", "--file={folder}/opt-outs.csv"),
     "deadlines rule-again": ("--brand={brand}",),
@@ -37,7 +39,7 @@ CUT: Mapping[str, tuple[str, ...]] = {
     "sequences list": ("--customer=acme",),
     "subscribers list": ("--customer=acme",),
 }
-"""Commands that show a customer's, and how they are told whose; each is run among forty of them."""
+"""Commands that show a customer's, with the option that says whose; each is run among forty of them."""
 
 OWN = "names one thing of a customer, and shows nothing else"
 ORDERED = "does what is ordered of one thing, and shows nothing else"
@@ -53,6 +55,7 @@ NAMED: Mapping[str, str] = {
     "complaints show": OWN,
     "customers add": ORDERED,
     "customers change": ORDERED,
+    "customers provide": ORDERED,
     "dead-letters acknowledge": ORDERED,
     "dead-letters show": OWN,
     "evidence write": OWN,
@@ -89,6 +92,7 @@ NAMED: Mapping[str, str] = {
 """Commands about one thing, which whoever runs them names."""
 
 ELSEWHERE: Mapping[str, str] = {
+    "customers onboard": "tests/integration/console/test_onboarding.py",
     "customers sync": "tests/integration/sinks/customers/test_granted_brands.py",
     "dead-letters list": "tests/integration/console/test_dead_letters.py",
     "dead-letters redrive": "tests/integration/console/test_dead_letters.py",

@@ -383,5 +383,9 @@ def test_review_withholds_an_opt_in_and_never_an_opt_out(
     assert [one.status for one in fake.events] == ["RET"]
     assert (report.published, report.refused, report.refused_opt_outs) == (1, 2, 0)
     void, bad = reported(report)
-    assert (void["kod/code"], void["satır/row"], bad["satır/row"]) == ("IZIN-VOID", "2", "4")
-    assert "05.03.2026" in void["neden"]
+    assert (void["izin: kod/code"], void["izin: satır/row"], bad["izin: satır/row"]) == (
+        "IZIN-VOID",
+        "2",
+        "4",
+    )
+    assert "05.03.2026" in void["izin: neden"]

@@ -81,6 +81,7 @@ async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bo
         if ended is None:
             return False
         await connection.execute(_SQL["end-customer"], values)
+        await connection.execute(_SQL["remove-items"], values)
         done = act(
             "offboard customer",
             customer_key(one.customer_id),

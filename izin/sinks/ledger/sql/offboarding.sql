@@ -26,6 +26,10 @@ RETURNING customer_id
 -- Nothing more is done for the customer.
 UPDATE customers SET offboarded_at = %(now)s WHERE customer_id = %(customer_id)s
 
+-- name: remove-items
+-- What it gave for its application names its signatories.
+DELETE FROM application_items WHERE customer_id = %(customer_id)s
+
 -- name: waiting-consents
 -- Consents of a customer that wait to be sent to İYS, or for a person, a page at a time.
 SELECT key FROM consents
