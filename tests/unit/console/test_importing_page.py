@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import typer.main
 from rich.console import Console
 
+from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
@@ -18,12 +20,11 @@ from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.producers.files.importing.report_formats import ADDED
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import ImportSettings
-from tests.support.acts import commands
 from tests.unit.producers.fakes import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
-EVERYWHERE = {"--output", "--help"}
+EVERYWHERE = {"--output", "--help", "--install-completion", "--show-completion"}
 
 
 def first_cells(heading: str) -> list[str]:
@@ -64,7 +65,9 @@ def test_example_of_the_page_gives_its_output(
 
 def test_page_has_every_option_of_the_command() -> None:
     """And no other."""
-    params = dict(commands())["import"].params
+    alone = typer.Typer()
+    alone.command()(import_)
+    params = typer.main.get_command(alone).params
     names = {name for one in params for name in one.opts if name.startswith("--")}
     assert {one.split()[0] for one in first_cells("Options")} == names - EVERYWHERE
 
