@@ -1,7 +1,6 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import typer
 
@@ -14,10 +13,9 @@ from izin.console.imports.options import (
     reading_options,
     reversal_options,
 )
-from izin.console.imports.preview import print_preview
+from izin.console.imports.preview import show_preview
 from izin.console.imports.result import print_result
 from izin.console.imports.session import import_session
-from izin.console.publish import utc_now
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import (
@@ -26,15 +24,15 @@ from izin.console.terminal.output import (
     OutputOption,
     exit_if,
     exit_on_error,
-    kafka_settings,
 )
 from izin.console.terminal.progress import showing_steps
-from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.reversals import ReversalRules
-from izin.producers.files.preview import ImportPreview, preview_file
-from izin.projections.brand_directory import BrandReader
-from izin.runtime.kafka import access_of
+
+_ONLY_SHOWN = (
+    "it publishes nothing and writes no report: leave out --report, --dry-run, --again, "
+    "--reversals and --skip-reversals"
+)
 
 
 @takes("reading", reading_options)
@@ -56,46 +54,31 @@ def import_(
     Nothing is published where too many opt-ins (ONAY) would reverse an opt-out (RET) that stands.
     Importing a file again has no effect.
 
-    With --preview only the first rows are read: what each column is taken for, and what becomes of
-    them. Nothing is published or written then.
-
     Exit code 5 if opt-outs are among the refused rows, or may be because a status cannot be read; 1
     if only other rows were refused; 3 if the file as a whole cannot be used, or would reverse too
-    many opt-outs.
+    many opt-outs. With --preview 1 if rows of the first thousand are refused, and 3 if no row can
+    be read with these columns.
     """
+    imports = report or dry_run or again or reversals.skip or reversals.accepted is not None
+    if preview and imports:
+        raise typer.BadParameter(_ONLY_SHOWN, param_hint="--preview")
     with exit_on_signals(), exit_on_error():
         if preview:
-            found = _preview(path, reading)
-        else:
-            how = replace(
-                reading,
-                report_path=report,
-                dry_run=dry_run,
-                resumable=True,
-                again=again,
-                reversals=reversals,
-            )
-            with import_session() as session, showing_steps() as begin:
-                done = session.run(path, how, begin)
-    if preview:
-        print_preview(found, output)
-        exit_if(found.refused)
-        return
-    _end(done, output)
-
-
-def _end(done: ImportReport, output: OutputFormat) -> None:
+            show_preview(path, reading, output)
+            return
+        how = replace(
+            reading,
+            report_path=report,
+            dry_run=dry_run,
+            resumable=True,
+            again=again,
+            reversals=reversals,
+        )
+        with import_session() as session, showing_steps() as begin:
+            done = session.run(path, how, begin)
     print_result(done, output)
     if done.lost_opt_outs:
         raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)
     if done.would_stop is not None:
         raise typer.Exit(ExitCode.SOURCE)
     exit_if(done.refused)
-
-
-def _preview(path: Path, reading: Import) -> ImportPreview:
-    kafka = access_of(kafka_settings())
-    directory = BrandReader(kafka, kafka.codec()).load()
-    return preview_file(
-        path, directory, columns=reading.columns, dates=reading.dates, now=utc_now()
-    )

@@ -19,7 +19,7 @@ FileArgument = Annotated[
         exists=True,
         dir_okay=False,
         readable=True,
-        help="A table: CSV, or the first sheet of an .xlsx workbook.",
+        help="A table: CSV, or an .xlsx workbook.",
     ),
 ]
 ReportOption = Annotated[
@@ -38,7 +38,7 @@ AgainOption = Annotated[
 ]
 PreviewOption = Annotated[
     bool,
-    typer.Option("--preview", help="Show what the columns are taken for, and how rows are read."),
+    typer.Option("--preview", help="Show what each column holds, and how the first rows are read."),
 ]
 
 
@@ -59,13 +59,15 @@ def reading_options(
         list[str] | None,
         typer.Option(
             "--value",
-            help="WORD=value: what a word of the file means, such as Mağaza=HS_MAGAZA; with a "
+            help="WORD=value: what a word of the file means, as Mağaza=HS_FIZIKSEL_ORTAM; with a "
             "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
         ),
     ] = None,
     day_order: Annotated[
         DayOrder | None,
-        typer.Option("--dates", help="Order of day and month in dates with slashes."),
+        typer.Option(
+            "--dates", help="What stands first in dates with slashes: the day, or the month."
+        ),
     ] = None,
     excel_epoch: Annotated[
         ExcelEpoch | None, typer.Option(help="First year of Excel's date numbers.")

@@ -7,7 +7,7 @@ journal goes on where it stopped.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -252,14 +252,18 @@ class _Import:
     def _rows(self, *, is_check: bool = False) -> Iterator[FileRow]:
         """Yield the rows that are not acknowledged yet."""
         rows, size = 0, self._table.size
-        for row in self._table.rows():
-            rows += 1
-            if row.line <= self.after:
-                continue
-            yield row
-            if rows % _PROGRESS_ROWS == 0:
-                position = row.position
-                self._progress(Progress(rows=rows, position=position, size=size, is_check=is_check))
+        # A process reads the rows of a workbook: it ends with them, also where they are left.
+        with closing(self._table.rows()) as found:
+            for row in found:
+                rows += 1
+                if row.line <= self.after:
+                    continue
+                yield row
+                if rows % _PROGRESS_ROWS == 0:
+                    position = row.position
+                    self._progress(
+                        Progress(rows=rows, position=position, size=size, is_check=is_check)
+                    )
         self._progress(Progress(rows=rows, position=size, size=size, is_check=is_check))
 
 

@@ -21,6 +21,7 @@ from izin.producers.files.columns import (
     resolve,
 )
 from izin.producers.files.delimited import FileRow
+from izin.producers.files.importing.report_formats import without_added
 from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import open_table
 from izin.producers.files.tables import Table
@@ -94,6 +95,7 @@ def preview_file(
         SourceError: the file as a whole cannot be used, or a choice names nothing.
     """
     table = open_table(path, columns)
+    columns = without_added(columns, table.headers)
     meanings = tuple(map(_masked, column_meanings(table.headers, columns)))
     try:
         known = resolve(table.headers, columns)

@@ -39,7 +39,7 @@ CUT: Mapping[str, tuple[str, ...]] = {
     "sequences list": ("--customer=acme",),
     "subscribers list": ("--customer=acme",),
 }
-"""Commands that show a customer's, with the option that says whose; each is run among forty of them."""
+"""Commands that show a customer's, with what says whose; each is run among forty of them."""
 
 OWN = "names one thing of a customer, and shows nothing else"
 ORDERED = "does what is ordered of one thing, and shows nothing else"

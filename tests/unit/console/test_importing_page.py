@@ -11,13 +11,16 @@ import pytest
 import typer.main
 from rich.console import Console
 
+from izin.consent.model import Status
 from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
+from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.producers.files.importing.report_formats import ADDED
+from izin.producers.mapping.field_names import status_of
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import ImportSettings
 from tests.unit.producers.fakes import FakePublisher
@@ -83,3 +86,41 @@ def test_page_has_the_columns_codes_and_limits_of_the_import() -> None:
     assert f"or {limits.reversals_percent:.0f} % of" in PAGE
     for field in ImportSettings.model_fields.values():
         assert f"`{field.validation_alias}`" in PAGE
+
+
+def test_page_has_words_that_are_read_as_it_says() -> None:
+    """Those with a meaning, and those without."""
+    (line,) = re.findall(r"^\| statuses \|(.*)$", PAGE, re.MULTILINE)
+    meant, unclear = line.split(";")
+    onay, ret = (re.findall("`(.+?)`", words) for words in meant.split(" and "))
+    assert {status_of(one) for one in onay} == {Status.ONAY}
+    assert {status_of(one) for one in ret} == {Status.RET}
+    unknown = re.findall("`(.+?)`", unclear)
+    assert unknown.pop() == "--value"
+    assert not {status_of(one) for one in unknown} & set(Status)
+
+
+@pytest.mark.parametrize(
+    ("content", "given"),
+    [
+        ("Rehber;;\n\ntelefon;kanal;durum;tarih;marka\n{};SMS;iptal;;100001", {}),
+        ("telefon\n{}", {"durum": "RET", "kanal": "SMS", "marka": "100001"}),
+        ("telefon;SMS izni;marka\n{};vazgeçti;100001", {}),
+        ("sep=|\ntelefon|kanal|durum|marka\n{}|SMS|yok|100001", {}),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1254"])
+def test_shapes_of_the_page_are_read(
+    tmp_path: Path, content: str, given: dict[str, str], encoding: str
+) -> None:
+    """Each with an opt-out."""
+    path = tmp_path / "export.csv"
+    path.write_bytes(content.format("0555 000 00 01").encode(encoding))
+    brands = BrandDirectory(
+        [RegisteredBrand(brand_code=100001, iys_code=1, customer_id="acme", name="Example")]
+    )
+    clock: Callable[[], datetime] = lambda: NOW  # noqa: E731  # stands still
+    publisher = FakePublisher(clock)
+    how = Import(columns=ColumnChoices(given=given))
+    import_file(path, publisher, brands, clock=clock, how=how)
+    assert [one.status for one in publisher.events] == ["RET"]

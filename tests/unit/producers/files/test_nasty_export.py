@@ -83,15 +83,19 @@ def test_nasty_export_is_read_as_a_person_would(  # noqa: PLR0917  # fixtures an
 def check_report(report: ImportReport, truth: NastyTruth) -> None:
     """Check that the report has a reason for each row that a person cannot read, and no other."""
     lines = reported(report)
-    assert all(one["neden"] and one["reason"] and one["kod/code"] for one in lines)
-    refused = {_place(one) for one in lines if "not imported" in one["sonuç/outcome"]}
+    assert all(
+        one["izin: neden"] and one["izin: reason"] and one["izin: kod/code"] for one in lines
+    )
+    unread = [one for one in lines if "not imported" in one["izin: sonuç/outcome"]]
+    refused = {place for one in unread for place in _places(one)}
     assert refused == {(one.line, one.column) for one in truth.refused}
-    published = [one for one in lines if "published" in one["sonuç/outcome"]]
-    assert {_place(one)[0] for one in published} == truth.undated
+    published = [one for one in lines if "published" in one["izin: sonuç/outcome"]]
+    assert {int(one["izin: satır/row"]) for one in published} == truth.undated
     # Nobody can read the recipients of these opt-outs.
     assert report.refused_opt_outs == sum(one.status == "RET" for one in truth.refused)
     assert report.refused_unclear == sum(one.status == "" for one in truth.refused)
 
 
-def _place(line: dict[str, str]) -> tuple[int, str]:
-    return int(line["satır/row"]), line["sütun/column"]
+def _places(line: dict[str, str]) -> list[tuple[int, str]]:
+    number = int(line["izin: satır/row"])
+    return [(number, column) for column in line["izin: sütun/column"].split(", ")]
