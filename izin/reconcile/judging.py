@@ -270,7 +270,7 @@ def registered_record(row: LedgerRow) -> IysRecord:
     )
 
 
-def _words(may_send: bool, reason: str) -> str:  # a yes or a no
+def _words(may_send: bool, reason: str) -> str:
     return f"{'yes' if may_send else 'no'}: {reason}"
 
 
