@@ -10,7 +10,7 @@ from tests.chaos.files import campaign
 from tests.chaos.files.__main__ import report
 from tests.chaos.files.campaign import FilesVerdict
 
-FILES, BOOK_EVERY = 200, 10
+FILES, BOOK_EVERY = 200, 16
 
 
 def test_malformed_files_are_imported_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
