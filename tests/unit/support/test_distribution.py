@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from izin.local import LocalError
-from tests.support import databases, distribution
-from tests.support.databases import memory_folder
-from tests.support.distribution import (
+from tests.support.servers import databases, distribution
+from tests.support.servers.databases import memory_folder
+from tests.support.servers.distribution import (
     ServerScheduling,
     SharedBroker,
     require_listed,

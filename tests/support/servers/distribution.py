@@ -14,7 +14,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from izin.local import Kafka, LocalError
-from tests.support.databases import memory_folder
+from tests.support.servers.databases import memory_folder
 
 _AT_ONCE = 16
 """How many processes may ask at one instant."""
