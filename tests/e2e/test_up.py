@@ -241,8 +241,8 @@ def test_up_works_survives_kills_and_leaves_no_process(tmp_path: Path) -> None:
 
     Killed by their process ids, servers come back by themselves, and events go on to İYS. After
     kill -9 of the command every process ends by itself, and the next run has everything, at İYS
-    too: brands, key and consents. Ctrl-C and SIGTERM leave no process behind and keep what was
-    stored; a run with --fresh has nothing.
+    too: brands, key and consents. Ctrl-C and SIGTERM leave no process behind. What was stored is
+    kept, but for a run with --fresh, which has nothing.
     """
     folder = tmp_path / "state"
     with a_stack(folder) as process:
