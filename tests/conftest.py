@@ -31,15 +31,15 @@ from izin.local import ApicurioRegistry, Kafka, LocalError, create_database, dro
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.migrate import migrate
-from tests.support.databases import ForgetfulPostgres, memory_folder
-from tests.support.distribution import (
+from tests.support.secure.broker import SecureKafka
+from tests.support.secure.certificates import Authority
+from tests.support.servers.databases import ForgetfulPostgres, memory_folder
+from tests.support.servers.distribution import (
     ServerScheduling,
     SharedBroker,
     require_listed,
     shared_broker,
 )
-from tests.support.secure.broker import SecureKafka
-from tests.support.secure.certificates import Authority
 
 # Examples have no deadline. Runs by hand try new examples each time; `make test`, which decides
 # over a change, tries the same ones for the same code.

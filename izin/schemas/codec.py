@@ -14,6 +14,7 @@ there goes to fastavro, which either succeeds or names what is wrong.
 
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, cast
@@ -25,7 +26,7 @@ from izin.consent.making import maker
 from izin.consent.model import Consent, ConsentEvent, IysOrigin
 from izin.schemas import contracts
 from izin.schemas.fast.reader import Constructor, Read, reader_of
-from izin.schemas.fast.writer import writer_of
+from izin.schemas.fast.writer import Write, writer_of
 from izin.schemas.records import AvroRecord, consent_from_avro, consent_of, event_from_avro
 
 T = TypeVar("T")
@@ -40,6 +41,24 @@ _CONSTRUCTORS: Mapping[str, Constructor] = {
 _SINGLE = b"\xc3\x01"
 _SINGLE_SIZE = 10
 _CONFLUENT_SIZE = 5
+
+
+@cache
+def _write_of(contract: contracts.Contract) -> Write:
+    """Return what writes records of ``contract``, made once a process: its source is compiled."""
+    return writer_of(contract.schema)
+
+
+@cache
+def _read_of(contract: contracts.Contract) -> Read:
+    """Return what reads records of ``contract`` into dicts."""
+    return reader_of(contract.schema, {})
+
+
+@cache
+def _read_value_of(contract: contracts.Contract) -> Read:
+    """Return what reads records of ``contract`` into values of the law."""
+    return reader_of(contract.schema, _CONSTRUCTORS, sequence=tuple)
 
 
 class UndecodableError(SourceError):
@@ -81,10 +100,10 @@ class Codec:
         self._current = contracts.current()
         self._known = {**others, **contracts.known()}
         self._writers: dict[bytes, contracts.Contract] = {}
-        self._write = {name: writer_of(one.schema) for name, one in self._current.items()}
-        self._read = {name: reader_of(one.schema, {}) for name, one in self._current.items()}
+        self._write = {name: _write_of(one) for name, one in self._current.items()}
+        self._read = {name: _read_of(one) for name, one in self._current.items()}
         self._read_value = {
-            name: reader_of(one.schema, _CONSTRUCTORS, sequence=tuple)
+            name: _read_value_of(one)
             for name, one in self._current.items()
             if name in _CONSTRUCTORS
         }

@@ -10,7 +10,7 @@ single-object encoding carries it.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -52,9 +52,9 @@ class Contract:
     """One version of a record: its name, its whole schema, and the fingerprint of it."""
 
     record: str
-    schema: Schema
+    schema: Schema = field(hash=False)
     """It names nothing outside itself."""
-    parsed: Schema
+    parsed: Schema = field(hash=False)
     """As fastavro wants it."""
     fingerprint: bytes
     """Eight bytes, little-endian, as the single-object header carries it."""

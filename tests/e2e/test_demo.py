@@ -15,8 +15,10 @@ def run_demo(folder: Path, *options: str, **environment: str) -> tuple[int, dict
     """Run ``izin demo`` on servers of its own, or those of ``environment``; return exit code,
     report and messages.
     """
-    where = ["--state-dir", str(folder / "state"), "--export", str(folder / "export.csv")]
-    with izin("demo", "--output", "json", *where, *options, **environment) as process:
+    # In the environment, for our workers inherit it: so those that are left behind are found.
+    given = {**environment, "IZIN_STATE_DIR": str(folder / "state")}
+    export = ("--export", str(folder / "export.csv"))
+    with izin("demo", "--output", "json", *export, *options, **given) as process:
         printed, messages = process.communicate()
     return process.returncode, json.loads(printed) if printed else {}, messages
 

@@ -1,5 +1,6 @@
 """The command line: help of every command, and errors that name place and remedy."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from izin.console.cli import WarningLogger, app
+from izin.console.demo import ROWS, demo
 
 ROOT = Path(__file__).parents[3]
 RUNNER = CliRunner()
@@ -32,6 +34,13 @@ ALONE = {
     for name, command in typer.main.get_command(app).commands.items()
     if getattr(command, "invoke_without_command", False)
 }
+
+
+def test_demo_imports_as_many_rows_as_help_and_readme_say() -> None:
+    """The end-to-end tests import fewer."""
+    assert inspect.signature(demo).parameters["rows"].default == ROWS
+    for text in (demo.__doc__ or "", (ROOT / "README.md").read_text(encoding="utf-8")):
+        assert re.search(rf"[Ii]mports?\b.* {ROWS:,} ", text)
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -1,6 +1,7 @@
 """What the processes of one run share, and where its servers' data is."""
 
 from collections.abc import Iterator
+from multiprocessing.connection import Client
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 
 from izin.local import LocalError
-from tests.support import databases, distribution
-from tests.support.databases import memory_folder
-from tests.support.distribution import (
+from tests.support.servers import databases, distribution
+from tests.support.servers.databases import memory_folder
+from tests.support.servers.distribution import (
     ServerScheduling,
     SharedBroker,
     require_listed,
@@ -52,6 +53,7 @@ def test_broker_of_all_is_started_by_the_first_who_asks(broker: SharedBroker) ->
     """Each gets the same address; a run that asks for none has started none."""
     kafka: Any = broker._kafka
     assert kafka.calls == []
+    Client(broker.address).close()  # of a process that ended before it asked
     assert {shared_broker(broker.address) for _ in range(2)} == {"127.0.0.1:1"}
     broker.stop()
     assert (kafka.calls[0], kafka.calls[-1]) == ("start", "stop")

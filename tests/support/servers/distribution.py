@@ -5,6 +5,7 @@ all, and tests of another server run one after the other in one process.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +15,7 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from izin.local import Kafka, LocalError
-from tests.support.databases import memory_folder
+from tests.support.servers.databases import memory_folder
 
 _AT_ONCE = 16
 """How many processes may ask at one instant."""
@@ -58,7 +59,8 @@ class SharedBroker:
 
     def _serve(self) -> None:
         while True:
-            with self._listener.accept() as connection:
+            # A process that ends while it asks takes no broker from the others.
+            with suppress(EOFError, OSError), self._listener.accept() as connection:
                 if connection.recv() is None:
                     return
                 try:
