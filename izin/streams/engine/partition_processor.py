@@ -27,9 +27,9 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
+from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.engine.transport import RecordBatch
-from izin.streams.engine.turns import Turn, Turns
+from izin.streams.engine.turns import TURN_LIMIT, Turn, Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
@@ -40,10 +40,6 @@ ALARM_AFTER = 10.0
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 _FOLDED_AT_ONCE = 250
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
-
-_TURN_LIMIT = 0.25
-"""Seconds of a commit after which other partitions fold their bulk: until then, the less the broker
-has to do at once the sooner it answers, and one that does not answer holds up nobody else."""
 
 _log = get_logger(__name__)
 
@@ -212,9 +208,10 @@ class PartitionProcessor:
         if topic in self._scanned:
             effects = self._stage.fold_opt_outs(owned.number, batch.records, owned.state)
         else:
-            effects, position = await self._fold(topic, batch), batch.next_offset
+            effects, batch = await self._fold(topic, batch)
+            position = batch.next_offset
         began = time.perf_counter()
-        late = asyncio.get_running_loop().call_later(_TURN_LIMIT, self._turn.give_back)
+        late = asyncio.get_running_loop().call_later(TURN_LIMIT, self._turn.give_back)
         try:
             await owned.commit(
                 effects,
@@ -231,10 +228,15 @@ class PartitionProcessor:
             self._scanned[topic] = batch.next_offset
         self._count(effects, topic, len(batch.records))
 
-    async def _fold(self, topic: str, batch: RecordBatch) -> Effects:
-        """Fold ``batch`` and send what it gives; raises DeadLetterBudgetError."""
+    async def _fold(self, topic: str, batch: RecordBatch) -> tuple[Effects, RecordBatch]:
+        """Fold and send ``batch`` until something urgent waits; raises DeadLetterBudgetError."""
         owned, records, effects = self.owned, batch.records, Effects()
         for start in range(0, len(records), _FOLDED_AT_ONCE):
+            if start and topic != self._lanes[0][0] and self._waiting[self._lanes[0][0]]:
+                batch, rest = batch.split(start)
+                self._waiting[topic].appendleft(rest)
+                self._gate.hold((topic, owned.number))
+                break
             some = records[start : start + _FOLDED_AT_ONCE]
             self._stage.fold(owned.number, some, owned.state, effects)
             source = self._latest.exceeded_by(effects.suspects, len(records))
@@ -245,10 +247,12 @@ class PartitionProcessor:
                 raise DeadLetterBudgetError(topic, owned.number, source, suspects, seen)
             owned.write(effects)
             await asyncio.sleep(0)
-        return effects
+        return effects, batch
 
     def _count(self, effects: Effects, topic: str, records: int) -> None:
-        self._note_success()
+        if self._is_reported:
+            _log.warning("partition resumed", partition=self.owned.number)
+        self._failures, self._is_reported = 0, False
         self._latest.add(effects.suspects, records)
         self._counts.update(effects.counts)
         self._counts["batches"] += 1
@@ -269,11 +273,6 @@ class PartitionProcessor:
         others = sum(reasons.values()) - len(effects.alarms)
         if others:
             _log.warning("records dead-lettered", topic=topic, count=others, reasons=reasons)
-
-    def _note_success(self) -> None:
-        if self._is_reported:
-            _log.warning("partition resumed", partition=self.owned.number)
-        self._failures, self._is_reported = 0, False
 
     def _report(self, error: Exception) -> None:
         """Log a failure; a person is called for what lasts, and for what no retry can mend."""

@@ -33,7 +33,7 @@ that an upgrade that moves one fails there and not in production.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -43,6 +43,7 @@ from faust.transport.drivers import aiokafka as driver
 
 from izin.runtime.observe import get_logger
 from izin.streams.engine import connecting, unpacking
+from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.connecting import NoProducer, PatientConsumerThread
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
@@ -80,19 +81,6 @@ RELIES_ON = (
 
 
 _log = get_logger(__name__)
-
-
-class RecordBatch(NamedTuple):
-    """The records that one fetch brought for one partition, oldest first."""
-
-    start: int
-    """No record from here to ``next_offset`` is missing."""
-    next_offset: int
-    """Where the next fetch will read."""
-    records: Sequence[FetchedRecord]
-    """Never empty."""
-    opening: int = 0
-    """Of its lane at the gate, under which it was fetched."""
 
 
 class BatchConsumerThread(PatientConsumerThread):

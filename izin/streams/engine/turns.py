@@ -8,6 +8,10 @@ is urgent takes no turn.
 from collections import deque
 from collections.abc import Callable
 
+TURN_LIMIT = 0.25
+"""Seconds of a commit after which other partitions fold their bulk: until then, the less the broker
+has to do at once the sooner it answers, and one that does not answer holds up nobody else."""
+
 
 class Turns:
     """Grants turns, one at a time."""

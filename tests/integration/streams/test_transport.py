@@ -19,8 +19,9 @@ from faust.transport.drivers import TRANSPORTS
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.streams.engine import app, fetching, transport
+from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate
-from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread, RecordBatch
+from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
 
 
 @pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])

@@ -20,8 +20,8 @@ from izin.streams import order as order_module
 from izin.streams.engine import app as app_module
 from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
+from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.metrics import WorkerMetrics
-from izin.streams.engine.transport import RecordBatch
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership.effects import Effects, OutputRecord
@@ -214,6 +214,30 @@ async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     partition.may_commit.set()
     await until(lambda: len(partition.committed) == 3)
     assert [topic for topic, *_ in partition.committed] == [TOPIC, EXPRESS, TOPIC]
+
+
+async def test_opt_out_cuts_the_bulk_in_hand_short(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is folded of it is committed, then the opt-out, then the rest: nothing twice."""
+    monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
+    await acquired(worker, 0)
+    partition = owned(worker)
+    express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
+    write = partition.write
+
+    def receive_meanwhile(effects: Effects) -> None:
+        write(effects)
+        if express:
+            give(worker, RecordBatch(0, 1, [express.pop()]), EXPRESS)
+
+    monkeypatch.setattr(partition, "write", receive_meanwhile)
+    give(worker, a_batch(0, 6, next_offset=9))
+    await until(lambda: len(partition.committed) == 3)
+    places = [(topic, position) for topic, position, _ in partition.committed]
+    assert places == [(TOPIC, 2), (EXPRESS, 1), (TOPIC, 9)]
+    assert worker.counts["records"] == 7
+    await decided(worker, a_batch(9, 1))
 
 
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
