@@ -1,6 +1,6 @@
 """Lines that only İYS's daily file has: neither push nor pull brought them, so they enter here.
 
-They enter as what a pull brings, some thousand at a time, the next published while the last are
+They enter as what a pull brings, two thousand at a time, the next published while the last are
 recorded. How far they have entered is noted in the transaction of their rows, so that after a kill
 the rest follows and nothing is recorded twice.
 """
@@ -24,7 +24,7 @@ from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import is_of_citizens
 
-AT_ONCE = 4000
+AT_ONCE = 2000
 """So many lines enter in a transaction."""
 
 Line = tuple[int, bytes]

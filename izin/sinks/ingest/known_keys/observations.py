@@ -47,14 +47,17 @@ async def observe(  # noqa: PLR0913  # where, whose, what, and how
     """Save what movements of a ``brand`` show; the history and what is not alike through
     ``changes``, which the caller writes in the same transaction.
 
-    Their rows are locked, but for those that ``foresight`` has read: within its ``stored``.
+    Their rows are locked, but for those that ``foresight`` has read: within its ``stored``. What a
+    submission of ours made is locked too, for whether the key has a row counts then.
 
     Raises:
         ConcurrentChangeError: a row is not where it was read.
     """
     keys = {one.key for one in seen}
-    rows, unread = ({}, keys) if foresight is None else foresight.take(keys)
-    rows |= await lock_known(connection, unread)
+    ours = {one.key for one in seen if one.movement.is_ours}
+    foreseen, unread = ({}, keys) if foresight is None else foresight.take(keys)
+    rows = {key: row for key, row in foreseen.items() if key not in ours}
+    rows |= await lock_known(connection, unread | ours)
     occurrences = Counter(one.key for one in seen)
     kind = Observations(brand, now=changes.now, calendar=calendar)
     bulk = BulkChanges[SeenRow](kind=kind, topic_messages=changes.topic_messages)

@@ -34,7 +34,7 @@ from izin.sinks.record.ruling import RuledRow
 
 FEW = 8
 """Fewer changes of one template are made one by one: there is nothing to share."""
-_SLICE = 1000
+_SLICE = 2000
 """So many rows are saved at once, while the next as many are made."""
 _YIELD_EVERY = 50
 _CONSENTS = statements("consents")
@@ -52,10 +52,9 @@ class _Slice(NamedTuple):
     """Rows that are saved together."""
 
     number: int
-    size: int
+    changes: list[tuple[ChangeTemplate, Change]]
     staged: bytes
-    """In COPY format, as the messages."""
-    messages: bytes
+    """In COPY format."""
 
 
 async def lock_known(connection: Connection, keys: Collection[str]) -> dict[str, KnownRow]:
@@ -168,44 +167,51 @@ class BulkChanges(Generic[M]):
     async def _write(
         self, connection: Connection, changes: UnitOfWork, rows: Sequence[Templated[M]]
     ) -> None:
-        """Write slice after slice: the next is made while PostgreSQL saves the last."""
-        stage, _, _ = self.kind.statements
+        """Write slice after slice: while one is saved, its messages are made, and the next."""
+        stage, copy_in, save = self.kind.statements
         slices = [rows[start : start + _SLICE] for start in range(0, len(rows), _SLICE)]
-        _, coming = await while_waiting(
-            connection.execute(stage), self._made(0, slices[0], changes)
-        )
+        _, coming = await while_waiting(connection.execute(stage), self._staged(0, slices[0]))
         has_messages = False
         for number, following in enumerate([*slices[1:], ()], start=1):
-            has_messages = has_messages or coming.messages != b""
-            _, coming = await while_waiting(
-                self._save(connection, coming), self._made(number, following, changes)
+            current = coming
+            await copy(connection, copy_in, [current.staged])
+            saved, (messages, coming) = await while_waiting(
+                connection.execute(save, {"slice": current.number}),
+                self._meanwhile(current, changes, number, following),
             )
+            if saved.rowcount != len(current.changes):
+                raise ConcurrentChangeError("a row was changed by another process")
+            if messages:
+                has_messages = True
+                await copy(connection, _OUTBOX["copy"], [messages])
         if has_messages:
             await connection.execute(f"NOTIFY {notifications.OUTBOX}")
 
-    async def _save(self, connection: Connection, rows: _Slice) -> None:
-        _, copy_in, save = self.kind.statements
-        await copy(connection, copy_in, [rows.staged])
-        saved = await connection.execute(save, {"slice": rows.number})
-        if saved.rowcount != rows.size:
-            raise ConcurrentChangeError("a row was changed by another process")
-        if rows.messages:
-            await copy(connection, _OUTBOX["copy"], [rows.messages])
-
-    async def _made(self, number: int, rows: Sequence[Templated[M]], changes: UnitOfWork) -> _Slice:
-        head = self._size + copy_format.small(number)
-        staged_rows: list[bytes] = []
+    async def _meanwhile(
+        self, current: _Slice, changes: UnitOfWork, number: int, following: Sequence[Templated[M]]
+    ) -> tuple[bytes, _Slice]:
+        """Return the messages of the ``current`` slice, and the ``following`` one, staged."""
         messages: list[bytes] = []
         facts: list[Fact] = []
-        for place, (template, row, member) in enumerate(rows):
-            change = self.kind.change(row, member)
-            staged_rows.append(staged(head, template, change))
+        for place, (template, change) in enumerate(current.changes):
             messages.append(published(template, change, facts))
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Let pushes in, which share this event loop, and what PostgreSQL has said.
+                # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
         changes.add_history(facts)
-        return _Slice(number, len(rows), b"".join(staged_rows), b"".join(messages))
+        return b"".join(messages), await self._staged(number, following)
+
+    async def _staged(self, number: int, rows: Sequence[Templated[M]]) -> _Slice:
+        head = self._size + copy_format.small(number)
+        made: list[tuple[ChangeTemplate, Change]] = []
+        staged_rows: list[bytes] = []
+        for place, (template, row, member) in enumerate(rows):
+            change = self.kind.change(row, member)
+            made.append((template, change))
+            staged_rows.append(staged(head, template, change))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        return _Slice(number, made, b"".join(staged_rows))
 
     @cached_property
     def _size(self) -> bytes:

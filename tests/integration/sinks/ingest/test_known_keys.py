@@ -423,6 +423,45 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
 
 
+async def test_key_erased_since_it_was_foreseen_stays_erased(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    """What a submission of ours made brings it not back, whatever was read ahead."""
+    monkeypatch.setattr(foresight, "AT_LEAST", 1)
+    await prepared(database_url)
+    random = Random(20)
+    case = next(iter(cases(random))) | {
+        "brand": ACTIVE,
+        "desired_near": BEFORE,
+        "obligation": OBLIGATIONS[0],
+        "registered": "UNKNOWN",
+        "seen_near": NOON,
+        "unusual": {},
+    }
+    rows = [a_row(random, case, "770006", number) for number in range(2)]
+    page = await seen_movements(a_movement_on(case, row, random) for row in rows)
+    page = [one._replace(movement=one.movement._replace(is_ours=True)) for one in page]
+    async with Ledger(LedgerSettings(database_url=SecretStr(database_url)), owner=1) as ledger:
+        ahead = foresight.Foresight(ledger)
+        async with ledger.transaction() as connection:
+            await insert(connection, rows)
+        await ahead.look(in_pieces([one.key for one in page]))
+        async with ledger.transaction() as connection:
+            await connection.execute("DELETE FROM consents WHERE key = %s", [rows[0].key])
+
+        async def store() -> None:
+            changes = UnitOfWork(TopicMessages(CODEC, Topics()), now=NOW)
+            async with ledger.transaction() as connection:
+                await observe(
+                    connection, changes, ACTIVE, page, calendar=TURKEY_CALENDAR, foresight=ahead
+                )
+                await changes.write(connection)
+
+        await ahead.stored(store)
+        found = await ledger.fetch("SELECT key, registered FROM consents")
+    assert [(one["key"], one["registered"]) for one in found] == [(rows[1].key, case["seen"])]
+
+
 def as_seen(movement: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
     """Return a movement of the same key to ``status``, so many seconds later."""
     seen = movement.observation
