@@ -9,7 +9,7 @@ import json
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class StepClocks:
     def __init__(self) -> None:
         self.fetching: int | None = None
         """The thread that fetches and unpacks."""
-        self._spent: Counter[str] = Counter()
+        self._spent: defaultdict[str, float] = defaultdict(float)
 
     def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return ``function``, whose CPU time then counts for ``step``."""
@@ -52,7 +52,7 @@ class StepClocks:
             try:
                 return function(*args, **kwargs)
             finally:
-                self._spent[step] += time.thread_time() - began  # type: ignore[assignment]
+                self._spent[step] += time.thread_time() - began
 
         return wrapped
 
