@@ -49,6 +49,8 @@ def export_rows(count: int, until: datetime) -> Iterator[ExportRow]:
         digits = f"{number:07d}"
         phone = f"0555 {digits[:3]} {digits[3:5]} {digits[5:]}"
         at = until - timedelta(seconds=number % _SPREAD)
+        # At midnight a workbook's date would have no time of day.
+        at = at.replace(second=at.second | 1)
         yield ExportRow(phone, status, at, f"CRM-{number}")
 
 

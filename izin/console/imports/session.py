@@ -15,6 +15,7 @@ from izin.producers.files.importer import Import, Progress, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.standing_opt_outs import StandingOptOuts
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.kafka import access_of
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.schemas.codec import Codec
@@ -77,5 +78,6 @@ def import_session() -> Iterator[ImportSession]:
     kafka = access_of(kafka_settings())
     codec = kafka.codec()
     directory = BrandReader(kafka, codec).load()
+    tune_gc_for_batches()
     with KafkaPublisher(kafka, codec, clock=utc_now, linger=BULK_LINGER) as publisher:
         yield ImportSession(kafka=kafka, codec=codec, directory=directory, publisher=publisher)
