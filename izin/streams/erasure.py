@@ -17,7 +17,7 @@ from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, Suppressi
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topics
-from izin.streams.guard import SourceRecord
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import PartitionState, erased_until, suppression
 
@@ -56,7 +56,7 @@ class Erasures:
     def erase(
         self,
         effects: Effects,
-        record: SourceRecord,
+        record: FetchedRecord,
         admitted: AdmittedEvent,
         state: PartitionState,
         current: datetime | None,
@@ -101,7 +101,7 @@ def suppression_row(codec: Codec, at: datetime, event_id: str) -> bytes:
     return codec.encode("Consent", _consent(at, _NOBODY, event_id))
 
 
-def _headers(name: str, event_id: str, record: SourceRecord, at: datetime) -> Headers:
+def _headers(name: str, event_id: str, record: FetchedRecord, at: datetime) -> Headers:
     """Return the headers of a record of the contract ``name`` that an erasure gives."""
     identity = derived_id(f"{event_id}/{name}", record.topic, record.partition, record.offset)
     return headers(record=name, event_id=identity, source="/izin/streams", at=at)
@@ -126,7 +126,7 @@ def _consent(at: datetime, address: Mapping[str, Any], event_id: str) -> Mapping
     }
 
 
-def _decision(admitted: AdmittedEvent, record: SourceRecord, reason: str) -> Mapping[str, Any]:
+def _decision(admitted: AdmittedEvent, record: FetchedRecord, reason: str) -> Mapping[str, Any]:
     event = event_to_avro(replace(admitted.event, status=ERASURE))
     address = {name: event[name] for name in _NOBODY}
     return {

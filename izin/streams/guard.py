@@ -24,6 +24,7 @@ from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
+from izin.streams.fetched_record import FetchedRecord
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
@@ -65,32 +66,12 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
 """Each code of this stage with its English and its Turkish reason; the law's are the law's."""
 
 
-class SourceRecord(Protocol):
-    """A record of an input topic: what is read of aiokafka's ``ConsumerRecord``."""
-
-    @property
-    def topic(self) -> str:
-        """The topic that it was fetched from."""
-
-    @property
-    def partition(self) -> int:
-        """Its partition there."""
-
-    @property
-    def offset(self) -> int:
-        """Its offset there."""
+class Appended(Protocol):
+    """A record, or a dead letter of one: what says when it was first appended."""
 
     @property
     def timestamp(self) -> int:
         """When the broker appended it, in milliseconds since 1970."""
-
-    @property
-    def key(self) -> bytes | None:
-        """The key, as its publisher chose it."""
-
-    @property
-    def value(self) -> bytes | None:
-        """A framed ConsentEvent, or whatever else it is."""
 
     @property
     def headers(self) -> Sequence[tuple[str, bytes | None]]:
@@ -137,7 +118,7 @@ class Guard:
     def __init__(self, codec: Codec) -> None:
         self._codec = codec
 
-    def admit(self, record: SourceRecord) -> AdmittedRecord | ErasureRecord | DeadLetter:
+    def admit(self, record: FetchedRecord) -> AdmittedRecord | ErasureRecord | DeadLetter:
         """Return the admitted event of ``record``, or the dead letter that it becomes.
 
         Raises nothing for the record's sake; OurError where the schema registry is out of reach.
@@ -155,7 +136,7 @@ class Guard:
         return _admit(event, record, record.value)
 
     def _admit_damaged(
-        self, record: SourceRecord, value: bytes, error: UndecodableError
+        self, record: FetchedRecord, value: bytes, error: UndecodableError
     ) -> AdmittedRecord | DeadLetter:
         """Return the opt-out (RET) that ``value`` is but for bytes that are no text."""
         letter = _dead_letter("IZIN-UNDECODABLE", "value", str(error))
@@ -173,7 +154,7 @@ class Guard:
         )
 
 
-def _admit(event: ConsentEvent, record: SourceRecord, value: bytes) -> AdmittedRecord | DeadLetter:
+def _admit(event: ConsentEvent, record: FetchedRecord, value: bytes) -> AdmittedRecord | DeadLetter:
     try:
         admitted = admit(event, appended_at=appended_at(record))
         if isinstance(admitted, RefusedEvent):
@@ -188,7 +169,7 @@ def _admit(event: ConsentEvent, record: SourceRecord, value: bytes) -> AdmittedR
 
 
 def _admit_erasure(
-    event: ConsentEvent, record: SourceRecord, value: bytes
+    event: ConsentEvent, record: FetchedRecord, value: bytes
 ) -> ErasureRecord | DeadLetter:
     """Admit an erasure as an opt-out: both need nothing but a readable key."""
     found = _admit(replace(event, status=Status.RET), record, value)
@@ -203,12 +184,12 @@ def _source(event: ConsentEvent) -> str:
     return f"{event.customer_id}/{event.origin}"
 
 
-def appended_at(record: SourceRecord) -> datetime:
+def appended_at(record: Appended) -> datetime:
     """Return when the broker first appended ``record`` (input topics use LogAppendTime)."""
     return datetime.fromtimestamp(first_append(record) / 1000, UTC)
 
 
-def first_append(record: SourceRecord) -> int:
+def first_append(record: Appended) -> int:
     """Return the same in milliseconds since 1970."""
     if was_appended_before(record):
         _, value = record.headers[-1]
@@ -218,13 +199,13 @@ def first_append(record: SourceRecord) -> int:
     return record.timestamp
 
 
-def was_appended_before(record: SourceRecord) -> bool:
+def was_appended_before(record: Appended) -> bool:
     """Return whether ``record`` was repartitioned or redriven, as its last header then says."""
     headers = record.headers
     return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
-def dead_letter_of(letter: DeadLetter, record: SourceRecord) -> AvroRecord:
+def dead_letter_of(letter: DeadLetter, record: FetchedRecord) -> AvroRecord:
     """Return ``letter`` about ``record`` as an Avro DeadLetter."""
     return dead_letter_to_avro(
         reason=letter.reason,
@@ -240,7 +221,7 @@ def dead_letter_of(letter: DeadLetter, record: SourceRecord) -> AvroRecord:
 
 
 def dead_letter_message(
-    letter: DeadLetter, record: SourceRecord, codec: Codec
+    letter: DeadLetter, record: FetchedRecord, codec: Codec
 ) -> tuple[bytes | None, bytes, Headers]:
     """Return ``letter`` about ``record`` as key, value and headers of a Kafka record."""
     key, written = record.key, dead_letter_of(letter, record)

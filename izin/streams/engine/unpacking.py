@@ -42,8 +42,7 @@ class UnpackedFetch(fetcher.FetchResult):
         unread, (topic, partition) = self._partition_records, self._topic_partition
         records = fetched_records(topic, partition, islice(self._rest, max_records))
         if records:
-            following = records[-1].offset + 1
-            unread.next_fetch_offset = max(unread.next_fetch_offset, following)
+            unread.next_fetch_offset = max(unread.next_fetch_offset, records[-1].offset + 1)
         self._update_position()
         if max_records is None or len(records) < max_records:
             self._partition_records = None
@@ -56,15 +55,13 @@ def _committed(unread: Any) -> Iterator[Any]:  # noqa: ANN401  # aiokafka publis
 
     Raises CorruptRecordException.
     """
-    batches = unread._records  # noqa: SLF001  # aiokafka has no public way
-    while batches.has_next():
-        batch, start = batches.next_batch(), unread.next_fetch_offset
+    while unread._records.has_next():  # noqa: SLF001  # aiokafka has no public way
+        batch, start = unread._records.next_batch(), unread.next_fetch_offset  # noqa: SLF001  # the same
         if not batch.validate_crc():
             raise CorruptRecordException(f"the checksum of a batch of {unread._tp} is wrong")  # noqa: SLF001  # the same
         if not _is_left_out(unread, batch):
             # A fetch brings whole batches, so the first may begin before the position.
-            is_partial = batch.base_offset < start
-            yield dropwhile(lambda one: one.offset < start, batch) if is_partial else batch  # noqa: B023  # read before the next round
+            yield dropwhile(lambda one: one.offset < start, batch)  # noqa: B023  # used at once
         # Not behind its last record, for compaction may have removed those after it.
         unread.next_fetch_offset = batch.next_offset
 

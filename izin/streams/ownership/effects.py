@@ -67,10 +67,8 @@ def produce_all(
 
     ``on_delivery`` is called for the last of these alone: a call for each would cost as much again.
     """
-    last, count = -1, 0
-    for index, write in enumerate(writes):
-        if write[0] == topic:
-            last, count = index, count + 1
+    rows = [index for index, write in enumerate(writes) if write[0] == topic]
+    last = rows[-1] if rows else -1
     for index, write in enumerate(writes):
         name, partition, key, value, headers = write
         produce(
@@ -81,7 +79,7 @@ def produce_all(
             on_delivery if index == last else None,
             headers=headers,
         )
-    return count
+    return len(rows)
 
 
 def size(key: bytes, value: bytes, headers: Headers) -> int:
