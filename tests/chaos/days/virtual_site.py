@@ -96,10 +96,13 @@ class VirtualSite:
                     name="Örnek",
                     activated_at=_ACTIVATED_AT,
                 )
-                now = self.time.now()
-                await register_brand(ledger, self._messages, brand, by="test", now=now)
+                await self.register(ledger, brand)
             await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
             yield ledger
+
+    async def register(self, ledger: Ledger, brand: Brand) -> None:
+        """Register ``brand`` here; at İYS it is another's to do."""
+        await register_brand(ledger, self._messages, brand, by="test", now=self.time.now())
 
     async def decide(self, ledger: Ledger, events: Sequence[ConsentEvent]) -> None:
         """Decide about events as the order stage does, and have the ledger take that."""

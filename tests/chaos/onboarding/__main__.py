@@ -4,7 +4,6 @@ It ends with the lines ``onboarding-forecast`` and ``onboarding-unexplained``, e
 ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 """
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,12 +11,9 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
-from izin.local import Postgres, create_database
-from izin.runtime.observe import configure
-from izin.runtime.settings import LogSettings
-from tests.chaos.days.virtual_loop import run as run_loop
+from benchmarks.results import RunReport
+from tests.chaos.command import conclude, listed
+from tests.chaos.days.virtual_site import run_campaign
 from tests.chaos.onboarding.campaign import OnboardingVerdict, VirtualOnboarding
 
 app = typer.Typer(add_completion=False, help="The first loading of three brands.")
@@ -32,25 +28,15 @@ def main(
     ),
 ) -> None:
     """Judge, import and load a file, and compare forecast, counts and columns with İYS's."""
-    configure(LogSettings(level="critical"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     began = time.monotonic()
-    with Postgres(folder) as postgres, progress().status("setting up") as status:
-        url = create_database(postgres.url, "onboarding")
-        verdict = run_loop(
-            lambda loop: VirtualOnboarding(
-                loop=loop,
-                database_url=url,
-                folder=folder,
-                rows=rows,
-                seed=seed,
-                on_progress=status.update,
-            ).run()
-        )
-    found = report(verdict, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-onboarding")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    verdict = run_campaign(
+        "onboarding",
+        folder,
+        lambda loop, url, show: VirtualOnboarding(
+            loop=loop, database_url=url, folder=folder, rows=rows, seed=seed, on_progress=show
+        ).run(),
+    )
+    raise conclude("onboarding", folder, report(verdict, seconds=time.monotonic() - began))
 
 
 def report(verdict: OnboardingVerdict, *, seconds: float) -> RunReport:
@@ -61,7 +47,7 @@ def report(verdict: OnboardingVerdict, *, seconds: float) -> RunReport:
         f"{verdict.forecast_seconds:.0f} s by the forecast"
     )
     return RunReport(
-        tables=[summary, *(f"  {one}" for one in verdict.unexplained)],
+        tables=[summary, *listed(verdict.unexplained)],
         data={"seconds": round(seconds), **asdict(verdict)},
         figures={
             "onboarding-forecast": verdict.forecast_off,

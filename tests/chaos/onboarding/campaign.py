@@ -9,7 +9,7 @@ beside what İYS takes once every brand is active.
 import asyncio
 import csv
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,9 +17,6 @@ from iys_simulator.clock import wire_text
 from iys_simulator.rules.consent_fields import ValidationContext
 from iys_simulator.store.accounts import Brand as SimulatorBrand
 
-from izin.consent.admission import RefusedEvent, admit
-from izin.consent.model import Consent, ConsentEvent, DecisionKind
-from izin.consent.ordering import decide
 from izin.iys.rate_limit.pace import Pace
 from izin.onboarding.address_book import AddressBook
 from izin.onboarding.known_keys import note_ledger
@@ -30,33 +27,18 @@ from izin.onboarding.review import BookReview, LawfulReview
 from izin.onboarding.what_if import FirstLoading, LoadingWhatIf, check_brands, review_of, what_if
 from izin.producers.files.importer import Import, import_file
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import offsets, reads
+from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 from tests.chaos.days.virtual_loop import VirtualLoop
-from tests.chaos.days.virtual_sinks import (
-    RESULT_DELAY,
-    SimulatorTransport,
-    VirtualSinks,
-    VirtualTime,
-    create_simulator,
-    set_clock,
-)
+from tests.chaos.days.virtual_sinks import RESULT_DELAY
+from tests.chaos.days.virtual_site import BEGINS_AT, VirtualSite
 from tests.chaos.onboarding.address_file import AddressFile
 from tests.chaos.onboarding.event_log import EventLog
-from tests.support.builders import BRAND, CUSTOMER, a_decision_record
-from tests.support.registration import register_brand
+from tests.support.builders import BRAND, CUSTOMER
 
-BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
-"""A Monday morning."""
 _LONG_ACTIVE = datetime(2020, 1, 1, tzinfo=UTC)
-_TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 _BATCH = 20_000
 _SHOWN = 5
 _WITHHELD = {"IZIN-VOID", "IZIN-TRANSFER-ENDED"}
@@ -92,23 +74,15 @@ class VirtualOnboarding:
     seed: int = 1
     poll_interval: timedelta = timedelta(seconds=1)
     on_progress: Callable[[str], None] = print
-    _states: dict[str, Consent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._time = VirtualTime(loop=self.loop, began_at=BEGINS_AT)
-        self._simulator = create_simulator(self._time)
-        self._transport = SimulatorTransport(self._simulator, self._time)
-        self._codec = Codec()
-        self._settings = KafkaSettings(topic_prefix="", partitions=1)
-        self._messages = TopicMessages(self._codec, self._settings.topics)
-        self._sinks = VirtualSinks(
-            count=1,
+        self._site = VirtualSite(
+            loop=self.loop,
             database_url=self.database_url,
-            time=self._time,
-            transport=self._transport,
-            topic_messages=self._messages,
+            count=1,
             poll_interval=self.poll_interval,
         )
+        self._time, self._simulator = self._site.time, self._site.simulator
         soon = BEGINS_AT + timedelta(days=10)
         self._brands = {
             one.brand_code: one
@@ -121,23 +95,21 @@ class VirtualOnboarding:
 
     async def run(self) -> OnboardingVerdict:
         """Load the file, and compare."""
-        await migrate(self.database_url)
-        await asyncio.to_thread(set_clock, self.database_url)
         path = self.folder / "address-book.csv"
         AddressFile(
             rows=self.rows, seed=self.seed, brands=list(self._brands), now=self._time.now()
         ).write(path)
-        async with self._sinks.ledger() as ledger:
+        async with self._site.open() as ledger:
             await self._register(ledger)
-            self._sinks.start_all()
+            self._site.sinks.start_all()
             try:
                 return await self._load(ledger, path)
             finally:
-                await self._sinks.end()
+                await self._site.sinks.end()
 
     async def _register(self, ledger: Ledger) -> None:
         for one in self._brands.values():
-            await register_brand(ledger, self._messages, one, by="test", now=self._time.now())
+            await self._site.register(ledger, one)
             at = one.activated_at
             self._simulator.directory.add_brand(
                 SimulatorBrand(
@@ -147,17 +119,16 @@ class VirtualOnboarding:
                     activated_at=None if at is None else wire_text(int(at.timestamp())),
                 )
             )
-        await offsets.positions(ledger, _TOPIC, [0], cluster_id="cluster", topic_id=_TOPIC_ID)
 
     async def _load(self, ledger: Ledger, path: Path) -> OnboardingVerdict:
-        with AddressBook() as book, EventLog(self.folder / "events", self._codec) as log:
+        with AddressBook() as book, EventLog(self.folder / "events", Codec()) as log:
             self.on_progress("judging")
             review, found = await self._judge(ledger, book, path, log)
             self.on_progress("importing")
             how = Import(review=review)
             done = import_file(path, log, self._directory(), clock=self._time.now, how=how)
             log.flush(timedelta(0))
-            calls, began = self._transport.calls, self.loop.time()
+            calls, began = self._site.transport.calls, self.loop.time()
             self.on_progress("loading")
             await self._order(ledger, log)
             await await_settled(
@@ -172,9 +143,9 @@ class VirtualOnboarding:
                 void=sum(done.reasons.get(code, 0) for code in _WITHHELD),
                 forecast_seconds=found.time.takes.total_seconds(),
                 took_seconds=self.loop.time() - began,
-                requests=self._transport.calls - calls,
+                requests=self._site.transport.calls - calls,
                 unexplained=(
-                    *self._sinks.unforeseen,
+                    *self._site.sinks.unforeseen,
                     *self._columns(found, path, done.report_path, log.rows),
                     *self._counts(await brand_counts(ledger, CUSTOMER)),
                 ),
@@ -209,35 +180,11 @@ class VirtualOnboarding:
 
     async def _order(self, ledger: Ledger, log: EventLog) -> None:
         """Decide about the events, as the order stage does, and ingest that."""
-        ingester = Ingester(
-            ledger=ledger,
-            topic_messages=self._messages,
-            codec=self._codec,
-            settings=self._settings,
-            clock=self._time.now,
-            wait=timedelta(seconds=1),
-        )
-        offset = 0
         for events in log.batches(_BATCH):
-            decided = list(self._decisions(events, offset))
-            moves = {0: (offset, offset + len(events))}
-            await ingester.store(_TOPIC, _TOPIC_ID, decided, moves)
-            offset += len(events)
-            self._sinks.notify()
-
-    def _decisions(self, events: list[ConsentEvent], offset: int) -> Iterator[IncomingDecision]:
-        reader = DecisionReader(self._codec)
-        for place, event in enumerate(events, start=offset):
-            admitted = admit(event, appended_at=self._time.now())
-            assert not isinstance(admitted, RefusedEvent), admitted.violations
-            decision = decide(self._states.get(str(admitted.key)), admitted)
-            self._states[str(admitted.key)] = decision.consent
-            if decision.kind is not DecisionKind.DUPLICATE:
-                record = a_decision_record(decision, offset=place)
-                yield reader.read(self._codec.encode("Decision", record))
+            await self._site.decide(ledger, events)
 
     async def _pause(self, _seconds: float) -> None:
-        self._sinks.check()
+        self._site.sinks.check()
         await asyncio.sleep(self.poll_interval.total_seconds())
 
     def _columns(
@@ -260,8 +207,7 @@ class VirtualOnboarding:
             wrong += context.is_too_late(given_at, status) is not (number in withheld)
         if wrong:
             yield f"{wrong} rows that İYS judges otherwise once their brand is active"
-        late = self._simulator.counters.as_dict()["codes"]
-        yield from (f"{late[code]} × {code}" for code in ("H467", "H084", "H124") if code in late)  # type: ignore[index, operator]
+        yield from self._site.codes_among("H467", "H084", "H124")
 
     def _counts(self, counted: Mapping[int, BrandCounts]) -> Iterator[str]:
         """Yield where the pack counts a brand otherwise than İYS."""
@@ -299,9 +245,9 @@ def _withheld(report: Path | None) -> dict[int, str]:
         return {}
     with report.open(encoding="utf-8-sig", newline="") as file:
         return {
-            int(row["satır/row"]): row["kod/code"]
+            int(row["izin: satır/row"]): row["izin: kod/code"]
             for row in csv.DictReader(file, delimiter=";")
-            if row["kod/code"] in _WITHHELD
+            if row["izin: kod/code"] in _WITHHELD
         }
 
 

@@ -123,7 +123,7 @@ def test_onboard_says_what_it_would_do_and_publishes_what_is_lawful(
     }
     with Path(result["files"][0]["report"]).open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file, delimiter=";")
-    assert (row["satır/row"], row["kod/code"]) == ("4", "IZIN-VOID")
+    assert (row["izin: satır/row"], row["izin: kod/code"]) == ("4", "IZIN-VOID")
 
 
 @pytest.mark.broker
