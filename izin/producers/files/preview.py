@@ -21,14 +21,15 @@ from izin.producers.files.columns import (
     resolve,
 )
 from izin.producers.files.delimited import FileRow
+from izin.producers.files.importing.judgement import RowJudge, fault_of
 from izin.producers.files.importing.report_formats import without_added
 from izin.producers.files.row_parts import Columns
 from izin.producers.files.table_formats import open_table
 from izin.producers.files.tables import Table
 from izin.producers.mapping.dates import DateRules
-from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord
-from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
-from izin.producers.mapping.violations import violation
+from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, passes
+from izin.producers.mapping.records import MappedRecord, read
+from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
 from izin.runtime.observe import mask, mask_text
 
@@ -103,7 +104,16 @@ def preview_file(
         return _preview(table, meanings, (), (), problem=str(error))
     with closing(table.rows()) as first:
         rows = [one for one in islice(first, EXAMINED) if not known.is_header(one.fields)]
-    found = [list(_previewed(one, known, directory, dates, now)) for one in rows]
+    judge = RowJudge(
+        directory=directory,
+        dates=dates,
+        origin=_ORIGIN,
+        ids=FileIds(table.file.digest),
+        digest=table.file.digest,
+        received_at=now,
+        review=passes,
+    )
+    found = [list(_previewed(one, known, judge)) for one in rows]
     return _preview(table, meanings, found, found[:SHOWN])
 
 
@@ -135,25 +145,15 @@ def _preview(
     )
 
 
-def _previewed(
-    row: FileRow,
-    columns: Columns,
-    directory: BrandDirectory,
-    dates: DateRules,
-    now: datetime,
-) -> Iterator[PreviewedRow]:
-    width = len(columns.headers)
-    if row.fault is not None or len(row.fields) != width:
-        what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-        fault = violation("", "IZIN-ROW", what=what, width=width)
-        yield _row(row.line, read({}, dates), RefusedRecord(violations=(fault,)))
+def _previewed(row: FileRow, columns: Columns, judge: RowJudge) -> Iterator[PreviewedRow]:
+    fault = fault_of(row, columns)
+    if fault is not None:
+        yield _row(row.line, read({}, judge.dates), RefusedRecord(violations=(fault,)))
         return
     for part in columns.parts(row.fields):
-        record = read(part.values, dates)
-        if part.lacks_recipient and record.status == Status.RET:
-            continue
-        origin = EventOrigin(event_id=_ORIGIN, origin=_ORIGIN, received_at=now)
-        yield _row(row.line, record, validate(record, directory, origin))
+        record = judge.read(part)
+        if not (part.lacks_recipient and record.status == Status.RET):
+            yield _row(row.line, record, judge.judge(row, part, record))
 
 
 def _row(line: int, record: MappedRecord, judged: AcceptedRecord | RefusedRecord) -> PreviewedRow:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.row_parts import Columns, RowPart
 from izin.producers.mapping.dates import DateRules
@@ -13,6 +14,7 @@ from izin.producers.mapping.judgement import (
     reviewed,
 )
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read, validate
+from izin.producers.mapping.violations import violation
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
 
@@ -48,7 +50,15 @@ class RowJudge:
         return reviewed(validate(record, self.directory, origin), self.review)
 
 
+def fault_of(row: FileRow, columns: Columns) -> Violation | None:
+    """Return why the fields of ``row`` cannot be assigned to ``columns``; None: they can."""
+    width = len(columns.headers)
+    if row.fault is None and len(row.fields) == width:
+        return None
+    what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
+    return violation("", "IZIN-ROW", what=what, width=width)
+
+
 def fits(row: FileRow, columns: Columns) -> bool:
     """Whether the fields of ``row`` can be assigned to ``columns``, and are not their names."""
-    is_separable = row.fault is None and len(row.fields) == len(columns.headers)
-    return is_separable and not columns.is_header(row.fields)
+    return fault_of(row, columns) is None and not columns.is_header(row.fields)

@@ -10,7 +10,7 @@ from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
-from izin.producers.files.importing.judgement import RowJudge, fits
+from izin.producers.files.importing.judgement import RowJudge, fault_of
 from izin.producers.files.importing.report import (
     ReportRows,
     RowFault,
@@ -76,11 +76,9 @@ class ImportRun:
             self.tally.repeated_headers += 1
             return
         self.tally.rows += 1
-        width = len(self._columns.headers)
-        if not fits(row, self._columns):
-            what = row.fault or f"has {len(row.fields)} fields where the header has {width}"
-            fault = violation("", "IZIN-ROW", what=what, width=width)
-            faults = self._refused(row, "", inseparable(row.fields), fault)
+        inassignable = fault_of(row, self._columns)
+        if inassignable is not None:
+            faults = self._refused(row, "", inseparable(row.fields), inassignable)
         else:
             faults = [
                 fault
