@@ -5,8 +5,7 @@ from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.history.acts import customer_key, record_act
 
 _SQL = statements("offboarding")
 
@@ -82,7 +81,8 @@ async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bo
             return False
         await connection.execute(_SQL["end-customer"], values)
         await connection.execute(_SQL["remove-items"], values)
-        done = act(
+        await record_act(
+            connection,
             "offboard customer",
             customer_key(one.customer_id),
             by=by,
@@ -98,5 +98,4 @@ async def end(ledger: Ledger, one: Offboarding, *, by: str, now: datetime) -> bo
             },
             customer_id=one.customer_id,
         )
-        await append.append(connection, [done], now=now)
     return True

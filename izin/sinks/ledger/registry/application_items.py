@@ -11,8 +11,7 @@ from enum import StrEnum
 
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.registry.company_numbers import refuse_national_id
 from izin.sinks.ledger.registry.customer_brands import brands_of
 
@@ -114,7 +113,8 @@ async def put(
             }
             await connection.execute(_SQL["put" if one.value else "remove"], values)
         if changed:
-            given = act(
+            await record_act(
+                connection,
                 "provide application items",
                 customer_key(customer_id),
                 by=by,
@@ -126,7 +126,6 @@ async def put(
                 },
                 customer_id=customer_id,
             )
-            await append.append(connection, [given], now=now)
     return len(changed)
 
 

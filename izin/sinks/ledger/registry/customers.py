@@ -11,8 +11,7 @@ from typing import Any, Self
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, customer_key
+from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.registry.company_numbers import read_mersis, read_vkn, refuse_national_id
 from izin.sinks.record.errors import UnknownCustomerError
 
@@ -159,7 +158,8 @@ async def _store(
     differing = [one for one in fields if fields[one] != known.get(one)]
     values = {**fields, "customer_id": after.customer_id, "now": now}
     await connection.execute(_SQL["upsert"], values)
-    changed = act(
+    await record_act(
+        connection,
         "add customer" if before is None else "change customer",
         customer_key(after.customer_id),
         by=by,
@@ -168,7 +168,6 @@ async def _store(
         after={one: fields[one] for one in differing},
         customer_id=after.customer_id,
     )
-    await append.append(connection, [changed], now=now)
 
 
 async def lock(connection: Connection, customer_id: str) -> Customer | None:
