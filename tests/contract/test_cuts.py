@@ -14,7 +14,7 @@ def test_every_command_says_how_it_is_cut() -> None:
 
 
 def test_command_that_takes_a_customer_is_cut() -> None:
-    """What can be told whose data it shows is run with that, here or elsewhere."""
+    """What takes whose data it shows is run with that, here or elsewhere."""
     takes = {
         name
         for name, command in COMMANDS.items()

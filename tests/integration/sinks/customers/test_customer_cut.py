@@ -78,7 +78,7 @@ async def forty(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> SinkHa
 async def test_no_command_shows_a_customer_what_is_anothers(
     forty: SinkHarness, izin: Izin, tmp_path: Path
 ) -> None:
-    """Every command that is told whose data it shows, as a table and as JSON where it has both."""
+    """Every command that takes whose data it shows, as a table and as JSON where it has both."""
     places = {"brand": BRAND, "shared": PHONE, "folder": tmp_path}
     assert FOREIGN.search((await izin("brands", "list", "--output=json")).stdout)
     for name, words in CUT.items():
