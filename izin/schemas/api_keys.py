@@ -8,8 +8,8 @@ of twelve hexadecimal digits and a number: a key that replaces another has the n
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
@@ -74,6 +74,17 @@ class ApiKey:
     def customer_id(self) -> str:
         """Its customer where it has one alone, else empty."""
         return next(iter(self.customers)) if len(self.customers) == 1 else ""
+
+    def without(self, customer_id: str, brands: Collection[int]) -> Self | None:
+        """Return the key without a customer and its ``brands``; None: it could do nothing then.
+
+        A key of that customer's brands alone is none of the others': without any brand it would be
+        for all of theirs.
+        """
+        customers, left = self.customers - {customer_id}, self.brands.difference(brands)
+        if not customers or (self.brands and not left):
+            return None
+        return replace(self, customers=customers, brands=left)
 
     @property
     def next_id(self) -> str:

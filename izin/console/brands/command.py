@@ -108,7 +108,7 @@ def add(
 
     A sink worker then publishes it to producers. A change that affects existing records is only
     printed unless --yes is given. Who ordered it is written to the history. Exit code 3 if its
-    customer is not registered.
+    customer is not registered, or was offboarded.
     """
     with exit_on_error():
         brand = Brand(
@@ -204,7 +204,7 @@ async def _look_at(
     ledger: Ledger, brand: Brand
 ) -> tuple[Brand | None, tuple[Suspension, ...], tuple[Count, ...]]:
     async with ledger.transaction() as connection:
-        await customers.require(connection, {brand.customer_id})
+        await customers.require_active(connection, {brand.customer_id})
     return await _look(ledger, brand.brand_code)
 
 

@@ -36,7 +36,8 @@ _ABOUT: Final = """\
 What izin kept for the customer {customer}, made at {at} (UTC).
 
 history/          every movement, in files of PostgreSQL's binary COPY, with the list archive.json
-                  and a copy of the registry. Rows of others are there as hashes alone.
+                  and a copy of the registry. Rows of others, and erased ones, are there as
+                  hashes alone.
 permissions.csv   every record: what was desired, what IYS holds, and whether a message may be sent
 daily-files/      IYS's files of days, with IYS's time stamps (RFC 3161)
 anchors.txt       heads of the chains, as they were published meanwhile

@@ -76,9 +76,10 @@ def offboard(
 ) -> None:
     """End a customer: send or name its opt-outs, hand over its archive, and stop everything else.
 
-    Its gate closes, its API keys are revoked, its subscribers removed, consents that wait are
-    withdrawn; once İYS has every opt-out, or --opt-outs names them, the archive is written, its
-    brands are stopped and our push connections freed. The archive has its history, permissions and
+    Its gate closes, its API keys are revoked (one of other customers too goes on for them alone),
+    its subscribers removed, consents that wait are withdrawn; once İYS has every opt-out, or
+    --opt-outs names them, the archive is written, its brands are stopped and our push connections
+    freed. The archive has its history, permissions and
     daily files, and is verified without the ledger. The same order goes on where it was stopped.
     The end is one act of the history. Exit code 1 if opt-outs are still on their way (run it again)
     or something is left to a person, 3 if the customer is not registered or the file is another.
@@ -124,7 +125,7 @@ def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tu
     yield "API keys", len(found.keys), f"revoked: {' '.join(found.keys)}" if found.keys else ""
     if found.shared_keys:
         names = " ".join(found.shared_keys)
-        yield "API keys shared with others", len(found.shared_keys), f"replace: {names}"
+        yield "API keys shared with others", len(found.shared_keys), f"go on for them: {names}"
     yield "subscribers", len(found.subscribers), "removed"
     codes = " ".join(str(one.brand_code) for one in active)
     yield "active brands", len(active), f"stopped: {codes}" if active else ""
@@ -160,11 +161,10 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
         digest = await hand_over(ending, found, order.out, now=now, report=shown)
         await journal.note_archive(ledger, customer, digest, now=datetime.now(UTC))
         complete(order.out, digest)
-    left = await push_ends(ledger, before.brands)
+    left = await push_ends(ledger, before.brands, by=order.by)
     standing = await journal.find(ledger, customer)
     if standing is not None:
         await journal.end(ledger, standing, by=order.by, now=datetime.now(UTC))
-    left += [f"key {name} is another customer's too: replace it" for name in before.shared_keys]
     return left
 
 

@@ -10,9 +10,8 @@ from izin.console.brands.lookup import registered_brand
 from izin.iys.client import IysClient
 from izin.iys.errors import MisconfiguredError
 from izin.iys.wire_format.account import PushConnection
+from izin.sinks.inbound.push_connections import unregister
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.acts import brand_key, record_act
-from izin.sinks.ledger.push_registrations import PushRegistrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,23 +50,9 @@ class Unregistration:
             url=self.url, type=self.channel, username=self.username, password=password
         )
         try:
-            await client.unregister_push(brand.path, connection)
+            await unregister(ledger, client, brand, connection, by=by)
         except MisconfiguredError as error:
             raise SourceError(
                 f"İYS did not free it ({error}): user and password must be those that it was "
                 "registered with; if nobody has them, ask İYS's support (API Destek Platformu)"
             ) from error
-        now = ledger.clock.now()
-        registrations = PushRegistrations(ledger=ledger, url=self.url)
-        async with ledger.transaction() as session:
-            await registrations.remove(session, self.brand_code, self.channel)
-            await record_act(
-                session,
-                "unregister push",
-                brand_key(self.brand_code),
-                by=by,
-                now=now,
-                before={"url": self.url, "channel": str(self.channel)},
-                after={},
-                customer_id=brand.customer_id,
-            )

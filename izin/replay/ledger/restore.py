@@ -164,12 +164,15 @@ class LedgerRestoration:
         """Add the brands and API keys of the topics that the archive does not have."""
         now = self.rebuild.clock()
         found = [one async for one in self._latest(self.kafka.topics.brands)]
-        known = {one.customer_id for one in await customers.every(self.ledger)}
-        for customer in sorted({one["customer_id"] for one in found} - known):
+        known = {one.customer_id: one for one in await customers.every(self.ledger)}
+        for customer in sorted({one["customer_id"] for one in found} - known.keys()):
             # Its name is in no topic.
             await customers.add(self.ledger, customer, customer, by=by, now=now)
         stored = {one.brand_code: one for one in await brands.every(self.ledger)}
         for one in found:
+            customer_of = known.get(one["customer_id"])
+            if customer_of is not None and customer_of.offboarded_at is not None:
+                continue  # what the archive has of a customer that was offboarded stands
             suspension = one.pop("suspension")
             brand, before = Brand(**one), stored.get(one["brand_code"])
             if before is None or any(getattr(before, name) != one[name] for name in one):

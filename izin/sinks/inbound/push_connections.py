@@ -16,6 +16,8 @@ from izin.iys.client import IysClient
 from izin.iys.errors import CallError
 from izin.iys.wire_format.account import PushConnection, PushRegistration
 from izin.sinks.inbound.push_credentials import Credentials
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.record.brand import Brand
 
@@ -110,6 +112,30 @@ class PushConnections:
         )
         await self.client.register_push(brand.path, [ours])
         await self.registrations.add(code, channel, fingerprint, now=self.clock())
+
+
+async def unregister(
+    ledger: Ledger, client: IysClient, brand: Brand, connection: PushConnection, *, by: str
+) -> None:
+    """Have İYS push nothing over ``connection`` any more; the history has ``by`` whose order.
+
+    Raises:
+        CallError: İYS does not free it, or does not answer; nothing is noted.
+    """
+    await client.unregister_push(brand.path, connection)
+    registrations = PushRegistrations(ledger=ledger, url=connection.url)
+    async with ledger.transaction() as session:
+        await registrations.remove(session, brand.brand_code, connection.type)
+        await record_act(
+            session,
+            "unregister push",
+            brand_key(brand.brand_code),
+            by=by,
+            now=ledger.clock.now(),
+            before={"url": connection.url, "channel": str(connection.type)},
+            after={},
+            customer_id=brand.customer_id,
+        )
 
 
 def connections_of(

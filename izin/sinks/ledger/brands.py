@@ -50,10 +50,11 @@ async def upsert(
 
     Raises:
         UnknownCustomerError: its customer is not registered; nothing is changed.
+        OffboardedCustomerError: nothing more is done for its customer; nothing is changed.
     """
     code = brand.brand_code
     async with ledger.transaction() as connection:
-        await customers.require(connection, {brand.customer_id})
+        await customers.require_active(connection, {brand.customer_id})
         found = await connection.execute(_SQL["lock"], {"brand_code": code})
         known = await found.fetchone()
         before = None if known is None else Brand.from_row(known)

@@ -19,6 +19,7 @@ OurError
 SourceError
 ├── UnreadablePushError      a push body is not İYS's list of movements
 ├── UnknownCustomerError     a customer that is not registered
+├── OffboardedCustomerError  a customer for which nothing more is done
 ├── CompanyNumberError       a MERSİS number or VKN that cannot be right
 ├── NationalIdError          the number of a natural person, which is never stored
 ├── UnregisteredBrandError   a brand that is not registered
@@ -38,6 +39,7 @@ SourceError
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from izin.consent.errors import OurError, SourceError
 
@@ -135,6 +137,17 @@ class UnknownCustomerError(SourceError):
         super().__init__(
             f"customer {customer_id} is not registered; correct it, or register the customer: "
             f"izin customers add {customer_id} --name …"
+        )
+
+
+class OffboardedCustomerError(SourceError):
+    """A customer for which nothing more is done; nothing was changed."""
+
+    def __init__(self, customer_id: str, offboarded_at: datetime) -> None:
+        super().__init__(
+            f"customer {customer_id} was offboarded on {offboarded_at:%Y-%m-%d}, and nothing is "
+            "registered for it any more; name another customer, or register it under another id: "
+            "izin customers add ID --name …"
         )
 
 

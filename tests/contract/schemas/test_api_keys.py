@@ -36,6 +36,28 @@ def test_family_is_twelve_digits_and_counts_its_keys() -> None:
 
 
 @pytest.mark.parametrize(
+    ("customers", "brands", "left"),
+    [
+        ({"acme"}, (), None),
+        ({"acme"}, {1}, None),
+        ({"acme", "beta"}, (), ({"beta"}, frozenset())),
+        ({"acme", "beta"}, {1, 3}, ({"beta"}, {3})),
+        ({"acme", "beta"}, {3}, ({"beta"}, {3})),
+        ({"acme", "beta"}, {1, 2}, None),
+    ],
+)
+def test_key_without_a_customer_is_never_wider(
+    customers: set[str], brands: set[int], left: tuple[set[str], set[int]] | None
+) -> None:
+    """Of its brands alone nothing is left: without any, the key would be for every brand."""
+    key = an_api_key(customers=frozenset(customers), brands=frozenset(brands))
+    narrowed = key.without("acme", [1, 2])
+    assert (narrowed and (narrowed.customers, narrowed.brands)) == left
+    if narrowed is not None:
+        assert (narrowed.id, narrowed.scopes) == (key.id, key.scopes)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

@@ -50,7 +50,7 @@ def _verified(row: ArchivedRow, *, is_of_one: bool) -> VerifiedRow:
     columns = row._asdict()
     data = row.data
     found = verified_row({**columns, "data": None if data is None else data.decode()})
-    # A row of another customer was not erased: no act names it.
+    # Another customer's, or erased: whichever act names it may not be there.
     is_withheld = is_of_one and row.kind == WITHHELD
     return replace(found, is_erased=False) if is_withheld else found
 

@@ -12,7 +12,8 @@ from izin.sinks.ledger.history.hash_chain import Fact, commitment_of, content
 from izin.sinks.record.errors import UnreadableArchiveError
 
 WITHHELD = "withheld"
-"""The kind of a row of another customer in the archive of one: its commitment alone is there."""
+"""The kind of a row of another customer, or an erased one, in the archive of one customer: its
+commitment alone is there."""
 _COLUMNS = 15
 _COUNT = struct.Struct(">h")
 _SIZE = struct.Struct(">i")
@@ -61,7 +62,7 @@ class ArchivedRow(NamedTuple):
 
 
 def withheld(row: ArchivedRow) -> ArchivedRow:
-    """Return a row of another customer as the archive of one has it: its place on the chain."""
+    """Return a row that the archive of one customer does not show: its place on the chain."""
     return row._replace(
         recorded=copy_format.EPOCH,
         occurred=copy_format.EPOCH,

@@ -13,14 +13,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from izin.sinks.ledger.archive.folder import Archive, ArchivedFile
 from izin.sinks.ledger.archive.rows import ArchivedRow, copied, row_of, withheld
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import ERASED, KIND, NO_CUSTOMER, record_act
+from izin.sinks.ledger.history.acts import record_act
 from izin.sinks.ledger.history.chain_check import first_link
 from izin.sinks.ledger.history.hash_chain import next_link
 from izin.sinks.record.errors import BrokenHistoryError
@@ -188,12 +186,11 @@ class ArchiveWriter:
                     yield (text, row) if self._shows(row) else _withheld(row)
 
     def _shows(self, row: ArchivedRow) -> bool:
-        """Whether a row is archived as it is: erasures name only places, and prove what is gone."""
+        """Whether a row is archived as it is. In the archive of one customer others' are not, nor
+        those that were erased: the act that names them may be another's, to whom the brand moved.
+        """
         customer = self._archive.customer_id
-        if customer is None or row.customer_id == customer:
-            return True
-        is_act = row.kind == KIND and row.customer_id == NO_CUSTOMER and row.data is not None
-        return is_act and orjson.loads(row.data or b"").get("act") == ERASED
+        return customer is None or (row.customer_id == customer and row.commitment is None)
 
     def _write(self, part: _NewFile) -> None:
         text = b"".join((copy_format.SIGNATURE, *part.rows, copy_format.END))

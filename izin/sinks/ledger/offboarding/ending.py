@@ -31,9 +31,9 @@ class Belongings:
 
     brands: tuple[Brand, ...]
     keys: tuple[str, ...]
-    """Names of its valid API keys that are of no other customer."""
+    """Names of the valid API keys that are for nothing else: they are revoked."""
     shared_keys: tuple[str, ...]
-    """Names of those that are another customer's too: a person replaces them."""
+    """Names of those that go on for other customers, without this one and its brands."""
     subscribers: tuple[str, ...]
 
 
@@ -48,19 +48,19 @@ class Ending:
 
     async def belongings(self, now: datetime) -> Belongings:
         """Return what is the customer's now."""
+        own = tuple(
+            one for one in await brands.every(self.ledger) if one.customer_id == self.customer_id
+        )
+        codes = [one.brand_code for one in own]
         keys = [
-            one
+            (one.name, one.without(self.customer_id, codes) is None)
             for one in await api_keys.every(self.ledger)
             if self.customer_id in one.customers and one.is_valid(now)
         ]
         return Belongings(
-            brands=tuple(
-                one
-                for one in await brands.every(self.ledger)
-                if one.customer_id == self.customer_id
-            ),
-            keys=tuple(one.name for one in keys if len(one.customers) == 1),
-            shared_keys=tuple(one.name for one in keys if len(one.customers) > 1),
+            brands=own,
+            keys=tuple(name for name, ends in keys if ends),
+            shared_keys=tuple(name for name, ends in keys if not ends),
             subscribers=tuple(
                 one.name
                 for one in await subscribers.every(self.ledger)
@@ -69,7 +69,7 @@ class Ending:
         )
 
     async def close(self, now: datetime) -> None:
-        """Close the gate for its brands, revoke its keys and remove its subscribers."""
+        """Close the gate for its brands, take it from its keys and remove its subscribers."""
         target = Target(customer_id=self.customer_id)
         standing = await suspension_orders.every(self.ledger)
         if not any(one.target == target and one.part == Part.GATE for one in standing):
@@ -82,14 +82,12 @@ class Ending:
                 by=self.by,
                 now=now,
             )
-        own = [
-            one.id
-            for one in await api_keys.every(self.ledger)
-            if one.customers == {self.customer_id} and one.is_valid(now)
-        ]
-        if own:
-            await api_keys.revoke(self.ledger, self.messages, own, by=self.by, now=now)
-        for name in (await self.belongings(now)).subscribers:
+        found = await self.belongings(now)
+        codes = [one.brand_code for one in found.brands]
+        await api_keys.withdraw_customer(
+            self.ledger, self.messages, self.customer_id, codes, by=self.by, now=now
+        )
+        for name in found.subscribers:
             await subscribers.remove(self.ledger, name, by=self.by, now=now)
 
     async def withdraw_consents(self, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The API keys: created, replaced and revoked by people, each by a movement of the history.
+"""The API keys: created, replaced, narrowed and revoked by people, each by a movement of history.
 
 Row, movement and the record for the topic ``api-keys`` are written in one transaction. None of them
 has the key itself, nor its hash in the movement.
@@ -15,7 +15,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, api_key_key
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.registry.customers import require
+from izin.sinks.ledger.registry.customers import require_active
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.errors import (
     EndedKeyError,
@@ -35,11 +35,12 @@ async def create(
 
     Raises:
         UnknownCustomerError: one of its customers is not registered.
+        OffboardedCustomerError: one of them was offboarded.
         ForeignBrandError: one of its brands belongs to none of its customers.
         TakenNameError: another key has its name, which is neither revoked nor replaced.
     """
     async with ledger.transaction() as connection:
-        await require(connection, key.customers)
+        await require_active(connection, key.customers)
         values = {"brands": sorted(key.brands), "customers": sorted(key.customers)}
         foreign = await (await connection.execute(_SQL["foreign-brands"], values)).fetchall()
         if foreign:
@@ -105,21 +106,63 @@ async def revoke(
 ) -> tuple[ApiKey, ...]:
     """Revoke the keys with these ``ids``, ``by`` whose order; return those that were not yet."""
     async with ledger.transaction() as connection:
-        values = {"ids": sorted(ids), "now": now}
-        rows = await (await connection.execute(_SQL["revoke"], values)).fetchall()
-        keys = tuple(map(ApiKey.of, rows))
-        revoked = [
-            _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
-            for one in keys
+        return await _revoke(connection, topic_messages, ids, by=by, now=now)
+
+
+async def withdraw_customer(  # noqa: PLR0913  # whose keys, what of them, and by whose order
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    customer_id: str,
+    brands: Collection[int],
+    *,
+    by: str,
+    now: datetime,
+) -> None:
+    """Take a customer and its ``brands`` from every key; revoke those that could do nothing then.
+
+    The history has each, ``by`` whose order. A narrowed key is of several customers before, so
+    what was done to it is no one customer's to see.
+    """
+    async with ledger.transaction() as connection:
+        values = {"customer_id": customer_id}
+        rows = await (await connection.execute(_SQL["of-customer"], values)).fetchall()
+        left = [(one, one.without(customer_id, brands)) for one in map(ApiKey.of, rows)]
+        ended = [old.id for old, new in left if new is None]
+        await _revoke(connection, topic_messages, ended, by=by, now=now)
+        narrowed = [(old, new) for old, new in left if new is not None]
+        for _, new in narrowed:
+            await connection.execute(_SQL["narrow"], new.to_avro())
+        movements = [
+            _movement("narrow API key", old, by, now, before=_scope(old), after=_scope(new))
+            for old, new in narrowed
         ]
-        if keys:
-            await _write(connection, topic_messages, keys, revoked, now)
-    return keys
+        if narrowed:
+            await _write(connection, topic_messages, [new for _, new in narrowed], movements, now)
 
 
 async def every(ledger: Ledger) -> tuple[ApiKey, ...]:
     """Return every key, also those that ended, by name and age."""
     return tuple(ApiKey.of(row) for row in await ledger.fetch(_SQL["all"]))
+
+
+async def _revoke(
+    connection: Connection,
+    topic_messages: TopicMessages,
+    ids: Collection[str],
+    *,
+    by: str,
+    now: datetime,
+) -> tuple[ApiKey, ...]:
+    values = {"ids": sorted(ids), "now": now}
+    rows = await (await connection.execute(_SQL["revoke"], values)).fetchall()
+    keys = tuple(map(ApiKey.of, rows))
+    revoked = [
+        _movement("revoke API key", one, by, now, before=_shown(one), after={"revoked_at": now})
+        for one in keys
+    ]
+    if keys:
+        await _write(connection, topic_messages, keys, revoked, now)
+    return keys
 
 
 async def _of_name(connection: Connection, name: str) -> ApiKey | None:
@@ -169,3 +212,9 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         name: shown[name]
         for name in ("name", "scopes", "customers", "brands", "channels", "expires_at")
     }
+
+
+def _scope(key: ApiKey) -> dict[str, Any]:
+    """Return what the history has of a key for whom it is."""
+    shown = key.to_avro()
+    return {name: shown[name] for name in ("name", "customers", "brands")}

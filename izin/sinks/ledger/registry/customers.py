@@ -13,7 +13,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import customer_key, record_act
 from izin.sinks.ledger.registry.company_numbers import read_mersis, read_vkn, refuse_national_id
-from izin.sinks.record.errors import UnknownCustomerError
+from izin.sinks.record.errors import OffboardedCustomerError, UnknownCustomerError
 
 _SQL = statements("customers")
 
@@ -184,8 +184,28 @@ async def every(ledger: Ledger) -> tuple[Customer, ...]:
 
 async def require(connection: Connection, customers: Collection[str]) -> None:
     """Raise UnknownCustomerError where one of ``customers`` is not registered."""
+    await _required(connection, customers)
+
+
+async def require_active(connection: Connection, customers: Collection[str]) -> None:
+    """Refuse ``customers`` for which nothing more may be registered.
+
+    Raises:
+        UnknownCustomerError: one is not registered.
+        OffboardedCustomerError: one was offboarded.
+    """
+    for one, offboarded_at in (await _required(connection, customers)).items():
+        if offboarded_at is not None:
+            raise OffboardedCustomerError(one, offboarded_at)
+
+
+async def _required(
+    connection: Connection, customers: Collection[str]
+) -> Mapping[str, datetime | None]:
+    """Return since when each customer is offboarded; raises UnknownCustomerError."""
     found = await connection.execute(_SQL["known"], {"customers": sorted(customers)})
-    known = {row["customer_id"] for row in await found.fetchall()}
+    known = {row["customer_id"]: row["offboarded_at"] for row in await found.fetchall()}
     for one in sorted(customers):
         if one not in known:
             raise UnknownCustomerError(one)
+    return known

@@ -22,6 +22,15 @@ RETURNING id
 UPDATE api_keys SET revoked_at = %(now)s WHERE id = ANY(%(ids)s) AND revoked_at IS NULL
 RETURNING id, name, secret_hash, scopes, customers, brands, channels, created_at, expires_at, revoked_at
 
+-- name: of-customer
+-- The keys of a customer that are not revoked, locked until the transaction ends.
+SELECT id, name, secret_hash, scopes, customers, brands, channels, created_at, expires_at, revoked_at
+FROM api_keys WHERE %(customer_id)s = ANY(customers) AND revoked_at IS NULL ORDER BY id FOR UPDATE
+
+-- name: narrow
+-- Take customers and brands from a key.
+UPDATE api_keys SET customers = %(customers)s, brands = %(brands)s WHERE id = %(id)s
+
 -- name: all
 -- Every key, also those that ended.
 SELECT id, name, secret_hash, scopes, customers, brands, channels, created_at, expires_at, revoked_at

@@ -80,9 +80,12 @@ INSERT INTO suspensions SELECT t.* FROM jsonb_populate_recordset(NULL::suspensio
 ON CONFLICT DO NOTHING
 
 -- name: load-api_keys
--- Put the API keys back: the hashes of their secrets, and what has ended since.
+-- Put the API keys back: the hashes of their secrets, and what has ended since, also for customers that were offboarded.
 INSERT INTO api_keys AS k SELECT t.* FROM jsonb_populate_recordset(NULL::api_keys, %(rows)s::jsonb) AS t
-ON CONFLICT (id) DO UPDATE SET expires_at = coalesce(excluded.expires_at, k.expires_at),
+ON CONFLICT (id) DO UPDATE SET
+    customers = ARRAY(SELECT unnest(k.customers) INTERSECT SELECT unnest(excluded.customers) ORDER BY 1),
+    brands = ARRAY(SELECT unnest(k.brands) INTERSECT SELECT unnest(excluded.brands) ORDER BY 1),
+    expires_at = coalesce(excluded.expires_at, k.expires_at),
     revoked_at = coalesce(excluded.revoked_at, k.revoked_at), replaced_at = coalesce(excluded.replaced_at, k.replaced_at)
 
 -- name: load-legal_holds

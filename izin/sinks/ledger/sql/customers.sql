@@ -23,4 +23,4 @@ SELECT brand_code FROM brands WHERE customer_id = %(customer_id)s
 
 -- name: known
 -- The customers among these that are registered; they stay so until the transaction ends.
-SELECT customer_id FROM customers WHERE customer_id = ANY(%(customers)s) ORDER BY customer_id FOR KEY SHARE
+SELECT customer_id, offboarded_at FROM customers WHERE customer_id = ANY(%(customers)s) ORDER BY customer_id FOR KEY SHARE

@@ -12,7 +12,7 @@ from typing import Any
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import record_act, subscriber_key
-from izin.sinks.ledger.registry.customers import require
+from izin.sinks.ledger.registry.customers import require_active
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     EventFilter,
@@ -52,12 +52,13 @@ async def add(
 
     Raises:
         UnknownCustomerError: its customer is not registered.
+        OffboardedCustomerError: it was offboarded.
         ForeignBrandError: one of its brands is not the customer's.
         TakenSubscriberError: there is one of this name.
     """
     chosen = new.filter
     async with ledger.transaction() as connection:
-        await require(connection, [chosen.customer_id])
+        await require_active(connection, [chosen.customer_id])
         values = {"brands": sorted(chosen.brands), "customers": [chosen.customer_id]}
         foreign = await (await connection.execute(_KEYS["foreign-brands"], values)).fetchall()
         if foreign:

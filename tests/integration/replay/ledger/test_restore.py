@@ -15,6 +15,7 @@ from izin.replay.ledger.restore import LedgerRestoration, Restored
 from izin.replay.selection import Selection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.erasure import SuppressionKeys
+from izin.sinks.ledger import brands
 from izin.sinks.ledger.archive import writer
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.writer import ArchiveWriter
@@ -23,6 +24,7 @@ from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.registry import complaints, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
 from izin.sinks.record.anchor import Anchor
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import (
     FullLedgerError,
     UnknownSuppressionError,
@@ -35,7 +37,14 @@ from tests.integration.sinks.ingest.test_bootstrap import delete_decisions, writ
 from tests.integration.sinks.ingest.test_isolation import write
 from tests.integration.sinks.ledger.test_archive import change
 from tests.integration.sinks.ledger.test_history import anchor_writer
-from tests.integration.sinks.sink_harness import Killed, SinkHarness, a_phone, onay, ret
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    Killed,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+)
 from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
@@ -144,6 +153,18 @@ async def resume(harness: SinkHarness) -> None:
     )
 
 
+async def _offboarded(site: Site) -> Brand:
+    """Have a customer that was offboarded, and in the topic its brand as it was before."""
+    harness, brand = site.harness, replace(ACTIVE, brand_code=BRAND + 9, customer_id="left")
+    active = harness.context.topic_messages.brand(await harness.brand(brand), harness.clock())
+    produce(site.kafka, site.kafka.topics.brands.name, active.key.encode(), active.value or b"")
+    stopped = await harness.brand(replace(brand, status="stopped"))
+    await harness.ledger.fetch(
+        "UPDATE customers SET offboarded_at = now() WHERE customer_id = 'left' RETURNING name"
+    )
+    return stopped
+
+
 @pytest.mark.timeout(120)
 async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     """The worked case: history, rows, brands, complaints and numbers come back; İYS is asked once a
@@ -151,6 +172,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     """
     await every_kind(site.harness)
     complaint = await entered(site.harness)
+    gone = await _offboarded(site)
     anchors = await archived(site.harness, site.folder)
     await site.harness.ingest(
         ret(a_phone(3), minutes=1)
@@ -161,7 +183,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     restoration = site.restoration()
     assert (await restoration.check(anchors)).lost == []
     done = await site.restored(restoration, anchors)
-    assert (done.rows, done.keys, done.held) == (10, 10, [CUSTOMER])
+    assert (done.rows, done.keys, done.held) == (10, 10, [CUSTOMER, "left"])
     after = await rows(site.new)
     late = str(a_key(recipient=a_phone(3)))
     assert {key: decided(row) for key, row in after.items() if key != late} == {
@@ -175,6 +197,7 @@ async def test_lost_ledger_is_restored_and_agrees_with_iys(site: Site):
     assert (await verify.verify(site.new.ledger, anchors)).faults == ()
     assert await complaints.every(site.new.ledger) == (complaint,)
     assert (await site.new.brand()).customer_id == CUSTOMER
+    assert gone in await brands.every(site.new.ledger)
     for step in (site.new.bulk, site.new.opt_out, site.new.query, site.new.scheduler.last_hour):
         assert not await step()
     assert not await site.new.scheduler.expire()

@@ -11,16 +11,21 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from izin.consent.model import Channel
 from izin.console.customers import handover, offboarding
 from izin.console.terminal import interrupts
+from izin.local import free_port
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.reader import verify_archive
 from izin.sinks.ledger.archive.rows import WITHHELD, copied, withheld
 from izin.sinks.ledger.db.copy_format import END, SIGNATURE
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.offboarding import journal
-from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry import api_keys, customers
+from tests.integration.sinks.inbound.test_push_command import our_receiver
+from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
+from tests.support.api_keys import a_second_key, an_api_key
 from tests.support.builders import BRAND, PHONE
 
 pytestmark = pytest.mark.database
@@ -56,6 +61,13 @@ def offboard(izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Off
     return run
 
 
+@pytest.fixture
+def ours(two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Give our receiver of pushes, which the settings of the command name."""
+    assert offboard
+    return our_receiver(two, monkeypatch)
+
+
 async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return the acts that end a customer."""
     rows = await harness.ledger.fetch(
@@ -88,6 +100,7 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert [row["status"] for row in brands] == ["stopped", "active"]
     again = await offboard("--execute")
     assert (again.exit_code, len(await acts(two))) == (0, 1)
+    await _refuses_new_things(izin)
     with zipfile.ZipFile(out) as packed:
         packed.extractall(tmp_path / "unpacked")
     _check_archive(tmp_path / "unpacked")
@@ -112,6 +125,18 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     assert (await verify_archive(archive, anchors)).faults
 
 
+async def _refuses_new_things(izin: Izin) -> None:
+    """Check that nothing is registered for our customer, which was offboarded."""
+    for words in (
+        ("brands", "add", BRAND + 7, "--iys-code=100001", "--name=New"),
+        ("keys", "create", "late", "--scope=publish"),
+    ):
+        refused = await izin(*words, f"--customer={CUSTOMER}", "--by=ada")
+        assert refused.exit_code == 3
+        assert f"customer {CUSTOMER} was offboarded on" in refused.stderr
+        assert "izin customers add ID" in refused.stderr
+
+
 def _check_archive(folder: Path) -> None:
     """Check that an unpacked archive has our customer and nothing of the other."""
     archive = Archive.read(folder / "history")
@@ -126,6 +151,60 @@ def _check_archive(folder: Path) -> None:
         listed = {row["recipient"]: row["permission_reason"] for row in csv.DictReader(file)}
     assert listed.keys() == {PHONE, WAITING}
     assert listed[PHONE] == "opted-out"
+
+
+async def test_shared_key_goes_on_and_push_connections_are_freed(
+    two: SinkHarness, offboard: Offboard, ours: Worker
+) -> None:
+    """A key is narrowed to the other customer, one of ours alone revoked; the dry run names both.
+    İYS pushes nothing of our brand to us any more; another receiver is left to its owner.
+    """
+    _, shared = a_second_key(customers=frozenset({CUSTOMER, OTHER}))
+    for key in (an_api_key(), shared):
+        await api_keys.create(
+            two.ledger, two.context.topic_messages, key, by="ada", now=two.clock()
+        )
+    shown = await offboard("--output=json")
+    plan = {row["what"]: row["then"] for row in json.loads(shown.stdout)}
+    assert plan["API keys"] == "revoked: shop"
+    assert plan["API keys shared with others"] == "go on for them: crm"
+    assert await api_keys.every(two.ledger) == (shared, an_api_key())
+    assert await two.opt_out()
+    other = Worker(two, free_port(), "fake-password")
+    async with other.serving(), ours.serving():
+        await ours.registrar.register_due()
+        await other.register(Channel.MESAJ)
+        client = two.context.client
+        assert len(await client.push_registrations(ACTIVE.path)) == 4
+        done = await offboard("--execute")
+        (left,) = await client.push_registrations(ACTIVE.path)
+    assert (left.type, left.url) == (Channel.MESAJ, url_of(other.port))
+    freed = "SELECT count(*) AS acts FROM movements WHERE data ->> 'act' = 'unregister push'"
+    assert await two.ledger.fetch(freed) == [{"acts": len(Channel)}]
+    given = ours.connections
+    assert not await given.registrations.registered(BRAND, given.credentials.secret)
+    named = " ".join(done.stderr.split())
+    assert (done.exit_code, f"to {left.url} too: its owner frees it" in named) == (1, True)
+    assert OTHER not in named
+    (act,) = await acts(two)
+    assert act["by"] == "ada"
+    crm, shop = await api_keys.every(two.ledger)
+    assert (crm.customers, crm.is_valid(two.clock())) == ({OTHER}, True)
+    assert shop.revoked_at is not None
+
+
+async def test_refused_push_connection_is_left_to_a_person(
+    two: SinkHarness, offboard: Offboard, ours: Worker
+) -> None:
+    """İYS does not free it: the customer ends, and the remedy is named."""
+    assert await two.opt_out()
+    async with ours.serving():
+        await ours.registrar.register_due()
+        two.iys.inject_fault("pushUnregister", status=403, code="H353", times=1)
+        done = await offboard("--execute")
+    named = " ".join(done.stderr.split())
+    assert (done.exit_code, f"izin iys push unregister {BRAND}" in named) == (1, True)
+    assert len(await acts(two)) == 1
 
 
 async def test_killed_order_goes_on_and_names_opt_outs(

@@ -19,9 +19,8 @@ OUR_PASSWORD = "our-fake-password"
 ACTS = "SELECT data FROM movements WHERE kind = 'act' AND key = %(key)s ORDER BY place"
 
 
-@pytest.fixture
-def ours(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """Give our receiver, which the settings name."""
+def our_receiver(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Return our receiver; the settings name it, and the simulator."""
     worker = Worker(harness, free_port(), OUR_PASSWORD)
     given = {
         "IYS_BASE_URL": harness.iys.address,
@@ -36,6 +35,12 @@ def ours(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     return worker
+
+
+@pytest.fixture
+def ours(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Give our receiver, which the settings name."""
+    return our_receiver(harness, monkeypatch)
 
 
 @pytest.fixture

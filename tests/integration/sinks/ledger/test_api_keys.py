@@ -1,5 +1,6 @@
 """Customers and API keys in the ledger: row, record and movement, together or not at all."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.registry import api_keys, customers
 from izin.sinks.record.errors import (
     EndedKeyError,
@@ -207,6 +209,36 @@ async def test_revoked_key_is_a_record_not_a_tombstone(registered: Ledger) -> No
         "create API key",
         "revoke API key",
     ]
+
+
+async def test_customer_is_taken_from_every_key_once(registered: Ledger) -> None:
+    """A key of it alone ends, another goes on for the others, also after a restoration from an
+    archive that is older. What was done to the latter is no one customer's.
+    """
+    await customers.add(registered, "beta", "Beta", by="ada", now=NOON)
+    _, shared = a_second_key(customers=frozenset({CUSTOMER, "beta"}))
+    for key in (KEY, shared):
+        await create(registered, key)
+    for _ in range(2):
+        await api_keys.withdraw_customer(
+            registered, MESSAGES, CUSTOMER, [BRAND], by="ada", now=NOON
+        )
+    narrowed = replace(shared, customers=frozenset({"beta"}))
+    assert await api_keys.every(registered) == (narrowed, replace(KEY, revoked_at=NOON))
+    assert (await published(registered))[2:] == [replace(KEY, revoked_at=NOON), narrowed]
+    *_, act = await acts(registered)
+    assert len(await acts(registered)) == 4
+    assert (act["data"]["act"], act["customer_id"]) == ("narrow API key", "")
+    assert act["data"]["before"]["customers"] == [CUSTOMER, "beta"]
+    assert act["data"]["after"]["customers"] == ["beta"]
+    (older,) = await registered.fetch(
+        "UPDATE api_keys SET customers = '{acme,beta}' WHERE name = 'crm' RETURNING *"
+    )
+    row = {**older, "customers": ["beta"], "secret_hash": f"\\x{older['secret_hash'].hex()}"}
+    async with registered.transaction() as connection:
+        values = {"rows": json.dumps([row], default=str)}
+        await connection.execute(statements("archive")["load-api_keys"], values)
+    assert narrowed in await api_keys.every(registered)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import shutil
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from izin.sinks.ledger import reads
 from izin.sinks.ledger.archive import writer
 from izin.sinks.ledger.archive.folder import LIST, REGISTRY, Archive, ArchivedFile
 from izin.sinks.ledger.archive.reader import verify_archive
-from izin.sinks.ledger.archive.rows import ArchivedRow
+from izin.sinks.ledger.archive.rows import WITHHELD, ArchivedRow
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
+from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import retention, verify
 from izin.sinks.ledger.history.append import append
 from izin.sinks.ledger.history.chain_check import Fault
@@ -23,8 +25,16 @@ from izin.sinks.ledger.privacy import erasure, history
 from izin.sinks.record.errors import BrokenHistoryError, UnreadableArchiveError
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.ledger.test_history import EDIT, anchor_writer, tampered
-from tests.integration.sinks.sink_harness import Izin, Killed, SinkHarness, onay, ret
-from tests.support.builders import PHONE, a_key
+from tests.integration.sinks.sink_harness import (
+    ACTIVE,
+    Izin,
+    Killed,
+    SinkHarness,
+    a_phone,
+    onay,
+    ret,
+)
+from tests.support.builders import BRAND, CUSTOMER, PHONE, a_key
 
 pytestmark = pytest.mark.database
 
@@ -165,6 +175,44 @@ async def test_rows_erased_meanwhile_are_erased_in_the_archive(harness: SinkHarn
     assert str(a_key()) not in (folder / REGISTRY).read_text()
     assert await faults(folder) == []
     assert (await archived(harness, folder)).rewritten == 0
+
+
+async def test_erased_rows_are_withheld_in_the_archive_of_one_customer(
+    harness: SinkHarness, folder: Path
+):
+    """Its own and another's: nothing is left of them but their place on the chain, whichever
+    customer's act has erased them. A brand that has moved since is erased as its new owner's.
+    """
+    theirs = replace(ACTIVE, brand_code=BRAND + 1, customer_id="othercustomer", name="Öteki")
+    await harness.brand(theirs)
+    kept, ours, moved, foreign = map(a_phone, range(4))
+    await harness.ingest(*map(onay, (kept, ours, moved)))
+    await harness.ingest(
+        onay(foreign, brand_code=theirs.brand_code, customer_id=theirs.customer_id)
+    )
+    gone = [str(a_key(recipient=one)) for one in (ours, moved)]
+    gone.append(str(a_key(recipient=foreign, brand_code=theirs.brand_code)))
+    values = {
+        "customers": [CUSTOMER, theirs.customer_id, theirs.customer_id],
+        "keys": gone,
+        "event_ids": ["one", "two", "three"],
+        "untils": [harness.clock()] * 3,
+        "now": harness.clock(),
+    }
+    async with harness.ledger.transaction() as connection:
+        await connection.execute(statements("archive")["add-erased"], values)
+    later = harness.clock() + timedelta(days=366 * 11)
+    assert await history.erase(harness.ledger, now=later) == 3
+    handed_over = ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER)
+    await handed_over.run(by="ada", now=harness.clock())
+    assert await faults(folder) == []
+    shown = everything_in(folder)
+    assert kept in shown
+    for word in (ours, moved, foreign, theirs.customer_id):
+        assert word not in shown
+    rows = [row for row in rows_in(folder) if row.commitment is not None]
+    assert {(row.kind, row.customer_id) for row in rows} == {(WITHHELD, "")}
+    assert (await handed_over.run(by="ada", now=harness.clock())).rewritten == 0
 
 
 def everything_in(folder: Path) -> str:
