@@ -14,7 +14,13 @@ from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
 from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
-from izin.console.doctor.ledger_checks import of_backlog, of_brakes, of_brands, of_missing
+from izin.console.doctor.ledger_checks import (
+    of_backlog,
+    of_brakes,
+    of_brands,
+    of_granted,
+    of_missing,
+)
 from izin.console.doctor.runner import Check
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -36,6 +42,7 @@ from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate, pending
+from izin.sinks.ledger.granted import listing, readings
 from izin.sinks.ledger.webhooks import registry as subscribers
 from izin.streams.ownership.positions import DecidedOffsets
 
@@ -174,6 +181,11 @@ def _brands() -> Iterator[Finding]:
         yield ok("brands", f"{len(brands)} registered, and none needs a person")
 
 
+def _granted() -> Iterator[Finding]:
+    lost = _query(listing.lost_rights)
+    yield from of_granted(_query(readings.every), lost, now=datetime.now(UTC))
+
+
 def _sequences() -> Iterator[Finding]:
     topics = kafka_settings().topics
     yield from of_missing(_query(lambda ledger: sequences.missing(ledger, topics)))
@@ -253,6 +265,7 @@ CHECKS = (
     Check(name="pull", run=_pull, needs=_LEDGER),
     Check(name="deadlines", run=_deadlines, needs=_LEDGER),
     Check(name="brands", run=_brands, needs=_LEDGER),
+    Check(name="granted", run=_granted, needs=_LEDGER),
     Check(name="sequences", run=_sequences, needs=_LEDGER),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),

@@ -7,10 +7,12 @@ from shlex import quote
 from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.console.brake.description import held_back, remedy_of_brake
-from izin.console.doctor.finding import Finding, ok, wrong
+from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.terminal.output import turkish
 from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.granted.listing import LostRight
+from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
@@ -18,6 +20,14 @@ from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)
 """Of a token of İYS (reference section 1.2)."""
+
+_GIVE = {
+    "write": "opt-outs of it wait too: izin deadlines opt-outs; have the provider give the right "
+    "back on İYS's pages; if the brand never writes it: izin brands rights",
+    "read": "its citizens' opt-outs are not seen; have the provider give the right back on İYS's "
+    "pages",
+}
+"""What to do about a right that is lost."""
 
 
 def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:
@@ -84,6 +94,37 @@ def of_missing(missing: Sequence[Missing]) -> Iterator[Finding]:
         )
     if not missing:
         yield ok("sequences", "no origin that numbers its events misses one")
+
+
+def of_granted(
+    lists: Sequence[ListReading], lost: Sequence[LostRight], *, now: datetime
+) -> Iterator[Finding]:
+    """Yield which lists of granted brands are old, and which rights are lost."""
+    followed = [one for one in lists if one.tried_at is not None]
+    stale = [one for one in followed if one.is_stale(now)]
+    for one in stale:
+        since = f"since {turkish(one.read_at)}" if one.read_at else "ever"
+        yield wrong(
+            "granted",
+            f"İYS's list of the brands granted to {one.account} was not wholly read {since} "
+            f"({one.error or 'nobody tried'}); does a sink worker with IYS_INTEGRATOR_CODE run? "
+            "Read it now: izin customers sync --execute",
+        )
+    by_right: dict[tuple[int, str], list[LostRight]] = {}
+    for right in lost:
+        by_right.setdefault((right.brand_code, right.right), []).append(right)
+    for (brand_code, name), rights in by_right.items():
+        channels = " ".join(one.channel for one in rights)
+        since = turkish(min(one.since for one in rights))
+        yield wrong(
+            "granted",
+            f"brand {brand_code} may not {name} {channels} at İYS since {since}; {_GIVE[name]}",
+        )
+    if not followed and not lost:
+        yield skipped("granted", "no list of granted brands was read (IYS_INTEGRATOR_CODE)")
+    elif not stale and not lost:
+        last = min(one.read_at for one in followed if one.read_at)
+        yield ok("granted", f"no right is lost; the list was read at {turkish(last)}")
 
 
 def of_brakes(brakes: Sequence[Brake]) -> Iterator[Finding]:

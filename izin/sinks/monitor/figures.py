@@ -18,6 +18,7 @@ from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.granted import listing, readings
 from izin.sinks.ledger.rate_limits import addresses
 from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.sweep import register_counts, sweeps
@@ -59,6 +60,8 @@ class LedgerFigures:
         margins = await deadlines.margins(self.ledger, now=now)
         limits = await addresses(self.ledger)
         progress = await stream_progress.read(self.ledger)
+        lists = await readings.every(self.ledger)
+        lost = await listing.lost_rights(self.ledger)
         daily = await files.states(self.ledger, now=now)
         swept = await sweeps.latest(self.ledger)
         counted = await register_counts.latest(self.ledger)
@@ -71,6 +74,7 @@ class LedgerFigures:
         self.metrics.show_deadlines(margins, now=now)
         self.metrics.show_rate_limits(limits)
         self.metrics.show_streams(progress, now=now)
+        self.metrics.show_granted(lists, lost, now=now)
         self.metrics.show_daily_files(daily)
         self.metrics.show_sweeps(swept)
         self.metrics.show_register(counted)

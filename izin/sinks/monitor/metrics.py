@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -11,6 +12,8 @@ from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.granted.listing import LostRight
+from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
@@ -57,6 +60,14 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     "izin_stream_stale_seconds": (
         "Time since a stream of İYS was pulled to its end, by brand and stream",
         ["brand", "stream"],
+    ),
+    "izin_granted_list_stale_seconds": (
+        "Time since İYS's list of granted brands was read whole, by account; +Inf: it never was",
+        ["account"],
+    ),
+    "izin_lost_rights": (
+        "Channels of a brand that İYS does not let us write, or read any more, by right",
+        ["brand", "right"],
     ),
     "izin_daily_files": (
         "İYS's daily files of the days that it still shows, by brand and state",
@@ -130,6 +141,22 @@ class Metrics:
         for one in progress:
             age = (now - one.last_pulled_at).total_seconds()
             stale.labels(one.brand_code, one.stream).set(age)
+
+    def show_granted(
+        self, lists: Iterable[ListReading], lost: Iterable[LostRight], *, now: datetime
+    ) -> None:
+        """Show how long ago each list of rights was read whole, and the rights that are lost."""
+        stale, rights = (
+            self._gauges[name] for name in ("izin_granted_list_stale_seconds", "izin_lost_rights")
+        )
+        stale.clear()
+        rights.clear()
+        for one in lists:
+            if one.tried_at is not None:
+                age = inf if one.read_at is None else (now - one.read_at).total_seconds()
+                stale.labels(one.account).set(age)
+        for right in lost:
+            rights.labels(right.brand_code, right.right).inc()
 
     def show_daily_files(self, counts: Iterable[StateCount]) -> None:
         """Show how far the daily files are, and how they differ from ours."""

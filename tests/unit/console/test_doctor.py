@@ -17,11 +17,19 @@ from izin.console.cli import app
 from izin.console.doctor import checks, command, lag_checks, runner
 from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import CheckState, Finding, fixed, ok
-from izin.console.doctor.ledger_checks import of_backlog, of_brakes, of_brands, of_missing
+from izin.console.doctor.ledger_checks import (
+    of_backlog,
+    of_brakes,
+    of_brands,
+    of_granted,
+    of_missing,
+)
 from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
 from izin.local import free_port
 from izin.runtime import topic_admin
+from izin.sinks.ledger.granted.listing import LostRight
+from izin.sinks.ledger.granted.readings import STALE_AFTER, ListReading
 from izin.sinks.ledger.reads import Backlog, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
@@ -375,6 +383,30 @@ def test_of_brands_names_those_that_need_a_person() -> None:
     subscription, waiting = of_these(ending, parked=(parked,))
     assert subscription == "subscription of brand 1: it ends on 2026-03-05; renew or enlarge it"
     assert waiting == "3 records need a person, 0 of them opt-outs; see: izin brands parked"
+
+
+def test_of_granted_names_old_lists_and_lost_rights() -> None:
+    """One that was never read whole, and rights by brand; a call that İYS refused is no list."""
+    asked = ListReading(account="ada", asked_at=NOON)
+    assert [one.state for one in of_granted([asked], [], now=NOON)] == [CheckState.SKIPPED]
+    read = replace(asked, tried_at=NOON, read_at=NOON)
+    (well,) = of_granted([read], [], now=NOON + STALE_AFTER)
+    assert (well.state, "02.03.2026" in well.what) == (CheckState.OK, True)
+    never = replace(read, account="can", read_at=None, error="H363")
+    lost = [
+        LostRight(brand_code=BRAND, right=right, channel=channel, since=NOON)
+        for right, channel in (("read", "MESAJ"), ("write", "ARAMA"), ("write", "MESAJ"))
+    ]
+    late = NOON + STALE_AFTER + timedelta(seconds=1)
+    found = list(of_granted([read, never], lost, now=late))
+    assert {one.state for one in found} == {CheckState.WRONG}
+    old, unread, read_right, write_right = (one.what for one in found)
+    assert "granted to ada was not wholly read since" in old
+    assert "granted to can was not wholly read ever (H363)" in unread
+    assert "izin customers sync --execute" in unread
+    assert f"brand {BRAND} may not read MESAJ at İYS since" in read_right
+    assert f"brand {BRAND} may not write ARAMA MESAJ at İYS since" in write_right
+    assert "izin deadlines opt-outs" in write_right
 
 
 def test_of_brakes_names_what_waits_and_both_orders() -> None:

@@ -54,6 +54,18 @@ class ListedBrand:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostRight:
+    """A right to a channel that a brand has not any more, or that İYS does not list."""
+
+    brand_code: int
+    right: str
+    """``write``, or ``read``."""
+    channel: str
+    since: datetime
+    """When it was found lost; of a right to read, when the list last had it."""
+
+
 def writes_of(brand: GrantedBrand) -> tuple[Channel, ...]:
     """Return the channels that may be written, in the order of the channels."""
     return tuple(one for one in Channel if brand.rights.get(one) is Right.WRITE)
@@ -68,6 +80,13 @@ async def every(ledger: Ledger, account: str | None = None) -> tuple[ListedBrand
     """Return the brands that İYS lists to ``account``, or to every account, by provider."""
     rows = await ledger.fetch(_SQL["all"], {"account": account})
     return tuple(ListedBrand.from_row(row) for row in rows)
+
+
+async def lost_rights(ledger: Ledger) -> tuple[LostRight, ...]:
+    """Return the rights that active brands have lost, by brand; none that a person declared
+    missing.
+    """
+    return tuple(LostRight(**row) for row in await ledger.fetch(_SQL["lost-rights"]))
 
 
 async def store(

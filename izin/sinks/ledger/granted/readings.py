@@ -10,6 +10,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 
 EVERY = timedelta(days=1)
+STALE_AFTER = 2 * EVERY
+"""After so long without a whole reading, rights may have changed that nobody here knows of."""
 AGAIN = timedelta(minutes=15)
 """A list is read no sooner again, however many calls are refused for a missing right."""
 _SQL = statements("granted")
@@ -32,6 +34,12 @@ class ListReading:
     subscription: str | None = None
     """The partner's own, as İYS showed it."""
     subscription_ends_at: datetime | None = None
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether it is followed and was not wholly read for longer than ``STALE_AFTER``."""
+        if self.tried_at is None:
+            return False
+        return self.read_at is None or now - self.read_at > STALE_AFTER
 
     def is_due(self, now: datetime) -> bool:
         """Whether it is to be read: daily, or for a refused call, or again after a failure."""

@@ -54,6 +54,19 @@ SELECT EXISTS (
     SELECT FROM granted_brands AS g JOIN brands AS b USING (brand_code)
     WHERE g.brand_code = %(brand_code)s AND g.account = coalesce(b.account, g.account) AND g.reads IS NOT NULL)
 
+-- name: lost-rights
+-- The rights that active brands have lost, but for those that an operator declared missing.
+SELECT s.brand_code, 'write' AS "right", s.channel, s.since
+FROM suspensions AS s JOIN brands AS b USING (brand_code)
+WHERE b.status = 'active' AND s.status = '*' AND s.channel <> '*' AND s.code <> 'no-right'
+UNION ALL
+SELECT b.brand_code, 'read', u.channel, u.since::timestamptz
+FROM granted_brands AS g
+JOIN brands AS b ON b.brand_code = g.brand_code AND g.account = coalesce(b.account, g.account)
+CROSS JOIN jsonb_each_text(g.unread_since) AS u (channel, since)
+WHERE b.status = 'active'
+ORDER BY brand_code, "right", channel
+
 -- name: ask
 -- Have the list of an account read soon; what was asked already stays.
 INSERT INTO list_readings AS r (account, asked_at) VALUES (%(account)s, %(now)s)

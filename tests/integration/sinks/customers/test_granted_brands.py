@@ -64,6 +64,11 @@ async def suspended(harness: SinkHarness) -> list[tuple[int, str, str]]:
     return [(one.brand_code, one.channel, one.code) for one in await harness.suspensions()]
 
 
+async def lost_rights(harness: SinkHarness) -> list[tuple[str, str]]:
+    """Return the rights of our brand that count as lost: which, and of which channel."""
+    return [(one.right, one.channel) for one in await listing.lost_rights(harness.ledger)]
+
+
 async def acts(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return the changes of rights in the history."""
     rows = await harness.ledger.fetch(
@@ -102,6 +107,7 @@ async def test_lost_right_to_write_suspends_until_it_is_listed(
 
     # What a person declared stays, before and after the list lost the right.
     await harness.set_rights([Channel.ARAMA, Channel.MESAJ])
+    assert await lost_rights(harness) == []
     harness.advance(A_DAY)
     await reader.look()
     assert await suspended(harness) == [(BRAND, "EPOSTA", "no-right")]
@@ -169,6 +175,11 @@ async def test_right_to_read_alone_is_read_and_its_loss_noticed(
     assert lost["channel"] == "MESAJ"
     (before,) = await listing.every(harness.ledger)
     assert set(before.unread_since) == {Channel.MESAJ}
+    assert await lost_rights(harness) == [
+        ("read", "MESAJ"),
+        ("write", "EPOSTA"),
+        ("write", "MESAJ"),
+    ]
     grant(harness.iys, {"ARAMA": "write", "MESAJ": "read"})
     harness.advance(A_DAY)
     await reader.look()

@@ -1,6 +1,6 @@
 """The figures of the metrics page."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import timedelta
 
 from prometheus_client import generate_latest
@@ -9,13 +9,15 @@ from izin.consent.forecast import DueGroup, forecast
 from izin.consent.model import Status
 from izin.sinks.ledger.daily.files import StateCount
 from izin.sinks.ledger.deadlines import Margin
+from izin.sinks.ledger.granted.listing import LostRight
+from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.rate_limits import Address
 from izin.sinks.ledger.reads import Lag
 from izin.sinks.ledger.registry.complaints import ComplaintCounts
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.metrics import Metrics
 from tests.support.brakes import a_brake
-from tests.support.builders import NOON
+from tests.support.builders import BRAND, NOON
 from tests.support.sweep.builders import a_count, a_sweep
 
 NOTHING = Lag(**{one.name: 0 for one in fields(Lag)})
@@ -152,6 +154,25 @@ def test_unforeseen_field_error_is_counted_by_code():
     metrics.unforeseen("H121")
     page = generate_latest(metrics.registry).decode().splitlines()
     assert 'izin_iys_field_faults_total{code="H121"} 1.0' in page
+
+
+def test_granted_list_and_lost_rights_are_shown():
+    """A list that nobody follows is not; one that was never read whole is infinitely old."""
+    metrics, later = Metrics(), NOON + timedelta(hours=2)
+    read = ListReading(account="ada", tried_at=NOON, read_at=NOON)
+    lists = [read, replace(read, account="can", read_at=None), ListReading(account="eda")]
+    lost = [
+        LostRight(brand_code=BRAND, right="write", channel=channel, since=NOON)
+        for channel in ("ARAMA", "MESAJ")
+    ]
+    metrics.show_granted(lists, lost, now=later)
+    page = generate_latest(metrics.registry).decode().splitlines()
+    assert 'izin_granted_list_stale_seconds{account="ada"} 7200.0' in page
+    assert 'izin_granted_list_stale_seconds{account="can"} +Inf' in page
+    assert 'izin_lost_rights{brand="100001",right="write"} 2.0' in page
+    assert not any('"eda"' in line for line in page)
+    metrics.show_granted([], [], now=later)
+    assert b"izin_lost_rights{" not in generate_latest(metrics.registry)
 
 
 def test_daily_files_are_shown_by_state_and_side():
