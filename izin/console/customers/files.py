@@ -1,19 +1,20 @@
 """The files of a first loading, read as ``izin import`` reads them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from izin.consent.business_days import Calendar
-from izin.console.imports.session import ImportSession, import_session
+from izin.console.imports.session import Begin, ImportSession, import_session
 from izin.console.terminal.progress import showing_steps
 from izin.onboarding.address_book import AddressBook
 from izin.onboarding.review import BookReview
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import
+from izin.producers.files.importer import FindOptOuts, Import
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +31,29 @@ class LoadingFiles:
         review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
         with TemporaryDirectory() as folder:
             how = replace(self.how, review=review, dry_run=True)
-            self.read(how, Path(folder), counts_reversals=False)
+            self._read(how, Path(folder), lambda _begin: None)
         book.finish()
 
     def read(
-        self, how: Import, folder: Path | None, *, counts_reversals: bool = True
+        self, how: Import, folder: Path | None, *, brands: Collection[int]
     ) -> tuple[ImportReport, ...]:
-        """Import every file ``how``; its report goes into ``folder``, None: beside the file."""
+        """Import every file ``how``, with consents of ``brands`` alone; its report goes into
+        ``folder``, None: beside the file. The opt-outs that stand are read once for all files.
+        """
+
+        def standing(begin: Begin) -> FindOptOuts:
+            found = cache(lambda: self.session.opt_outs(brands, begin))
+            return lambda _brands: found()
+
+        return self._read(how, folder, standing)
+
+    def _read(
+        self, how: Import, folder: Path | None, find: Callable[[Begin], FindOptOuts | None]
+    ) -> tuple[ImportReport, ...]:
         with showing_steps() as begin:
+            opt_outs = find(begin)
             return tuple(
-                self.session.run(
-                    path, _reported(how, path, folder), begin, counts_reversals=counts_reversals
-                )
+                self.session.run(path, _reported(how, path, folder), begin, opt_outs=opt_outs)
                 for path in self.paths
             )
 

@@ -1,6 +1,6 @@
 """``izin customers onboard``: the first loading of a customer's address book (rehber aktarımı)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -161,7 +161,7 @@ def _onboard(
             lambda ledger: _judge(ledger, settings, book, loading, order), settings
         )
         print_what_if(found.what_if, loading, found.unasked, output)
-        done = _load(read, found.review, order)
+        done = _load(read, found.review, order, brands)
     if order.executes and order.waits:
         done = _followed(settings, found.what_if, brands, done)
     return found.what_if, done
@@ -222,11 +222,13 @@ async def _judge(
     )
 
 
-def _load(read: LoadingFiles, review: LawfulReview, order: LoadingOrder) -> Done:
+def _load(
+    read: LoadingFiles, review: LawfulReview, order: LoadingOrder, brands: Collection[int]
+) -> Done:
     """Import the files; where that is not ordered, only write their reports."""
     began = monotonic()
     how = replace(read.how, review=review, dry_run=not order.executes)
-    files = read.read(how, order.reports)
+    files = read.read(how, order.reports, brands=brands)
     return Done(files=files, executed=order.executes, began=began)
 
 

@@ -75,7 +75,9 @@ def import_(
             reversals=reversals,
         )
         with import_session() as session, showing_steps() as begin:
-            done = session.run(path, how, begin)
+            done = session.run(
+                path, how, begin, opt_outs=lambda brands: session.opt_outs(brands, begin)
+            )
     print_result(done, output)
     if done.lost_opt_outs:
         raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)

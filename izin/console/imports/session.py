@@ -11,7 +11,7 @@ from izin.console.terminal.output import kafka_settings
 from izin.console.terminal.progress import StepProgress
 from izin.producers.files.columns import ColumnsError
 from izin.producers.files.import_report import ImportReport
-from izin.producers.files.importer import Import, Progress, import_file
+from izin.producers.files.importer import FindOptOuts, Import, Progress, import_file
 from izin.producers.publishing.kafka_publisher import BULK_LINGER, KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.standing_opt_outs import StandingOptOuts
@@ -32,23 +32,28 @@ class ImportSession:
     directory: BrandDirectory
     publisher: KafkaPublisher
 
+    def opt_outs(self, brands: Collection[int], begin: Begin) -> StandingOptOuts:
+        """Return the opt-outs that stand for keys of ``brands``, and show their reading as a step.
+
+        Raises:
+            BrokerError: the topic cannot be read.
+        """
+        found = StandingOptOuts(self.kafka, self.codec, brands)
+        found.load(begin("opt-outs read"))
+        return found
+
     def run(
-        self, path: Path, how: Import, begin: Begin, *, counts_reversals: bool = True
+        self, path: Path, how: Import, begin: Begin, *, opt_outs: FindOptOuts | None
     ) -> ImportReport:
         """Import the file at ``path``, and show the rows of each pass as a step.
 
-        Without ``counts_reversals`` it is read once, and no opt-in counts as a reversal.
+        Without ``opt_outs`` it is read once, and no opt-in counts as a reversal.
 
         Raises:
             SourceError: the file as a whole cannot be used.
             ImportInterruptedError: Kafka became unreachable.
         """
         steps: dict[str, StepProgress] = {}
-
-        def standing(codes: Collection[int]) -> StandingOptOuts:
-            found = StandingOptOuts(self.kafka, self.codec, codes)
-            found.load(begin("opt-outs read"))
-            return found
 
         def show(done: Progress) -> None:
             what = "checked" if done.is_check or how.dry_run else "published"
@@ -66,7 +71,7 @@ class ImportSession:
                 clock=utc_now,
                 how=how,
                 progress=show,
-                opt_outs=standing if counts_reversals else None,
+                opt_outs=opt_outs,
             )
         except ColumnsError as error:
             raise SourceError(f"{path.name}, {error}") from error
