@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent.enums import Channel
-from izin.producers.mapping.field_names import Field, fold
+from izin.producers.mapping.field_names import CHANNEL_WORDS, Field, fold
 
 
 class ChannelField(NamedTuple):
@@ -25,11 +25,6 @@ class ChannelField(NamedTuple):
         return f"{self.channel}.{self.held}"
 
 
-_CHANNELS = {
-    Channel.ARAMA: ("arama", "sesli arama", "telefon", "telefonla arama", "çağrı", "call"),
-    Channel.MESAJ: ("mesaj", "sms", "kısa mesaj", "text message"),
-    Channel.EPOSTA: ("eposta", "e-posta", "email", "e-mail", "mail"),
-}
 _STATUSES = (
     *("izni", "izin", "onayı", "onay", "izin durumu", "izni durumu", "onay durumu", "durumu"),
     *("iletişim izni", "ileti izni", "gönderim izni", "izni var mı", "izin verdi mi"),
@@ -50,7 +45,7 @@ _ALONE = {"sms": Channel.MESAJ, "arama": Channel.ARAMA}
 
 
 def _names() -> Iterator[tuple[str, ChannelField]]:
-    for (channel, names), (held, suffixes) in product(_CHANNELS.items(), _SUFFIXES.items()):
+    for (channel, names), (held, suffixes) in product(CHANNEL_WORDS.items(), _SUFFIXES.items()):
         found = ChannelField(channel, held)
         for name, suffix in product(names, suffixes):
             yield fold(f"{name} {suffix}"), found

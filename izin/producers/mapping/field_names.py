@@ -184,15 +184,18 @@ _STATUSES = _table(
         ),
     }
 )
-_CHANNELS = _table(
+CHANNEL_WORDS: Mapping[Channel, tuple[str, ...]] = MappingProxyType(
     {
         Channel.ARAMA: (
-            *("telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone", "voice"),
+            *("arama", "telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone"),
+            "voice",
         ),
-        Channel.MESAJ: ("sms", "kısa mesaj", "message", "text message"),
-        Channel.EPOSTA: ("e-posta", "email", "e-mail", "mail"),
+        Channel.MESAJ: ("mesaj", "sms", "kısa mesaj", "message", "text message"),
+        Channel.EPOSTA: ("eposta", "e-posta", "email", "e-mail", "mail"),
     }
 )
+"""What each channel is called, as a value and in the name of a column of its own."""
+_CHANNELS = _table(CHANNEL_WORDS)
 _RECIPIENT_TYPES = _table(
     {
         RecipientType.BIREYSEL: ("individual", "birey", "consumer", "tüketici"),

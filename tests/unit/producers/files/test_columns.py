@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from izin.consent.enums import Channel
 from izin.consent.errors import SourceError
+from izin.producers.files.channel_columns import ChannelField, channel_field_of
 from izin.producers.files.columns import (
     ColumnChoiceError,
     ColumnChoices,
@@ -13,7 +15,7 @@ from izin.producers.files.columns import (
     resolve,
 )
 from izin.producers.files.value_words import ValueChoiceError, words_of
-from izin.producers.mapping.field_names import Field
+from izin.producers.mapping.field_names import CHANNEL_WORDS, Field, channel_of
 
 IYS_DAILY = "creationDate,transactionId,recipient,recipientType,type,status,consentDate,source"
 IYS_TURKISH = (
@@ -132,3 +134,14 @@ def test_unfitting_word_is_an_error(values: dict[str, str], what: str):
 def test_errors_are_of_the_source(error: type[Exception]):
     """The caller corrects them."""
     assert issubclass(error, SourceError)
+
+
+@pytest.mark.parametrize(
+    ("channel", "word"),
+    [(channel, word) for channel, words in CHANNEL_WORDS.items() for word in words],
+)
+def test_word_of_a_channel_is_a_value_and_begins_a_column(channel: Channel, word: str):
+    """Whoever writes ``phone`` in a column of channels may have a column ``phone consent``."""
+    assert channel_of(word.upper()) == channel
+    assert channel_field_of(f"{word} izni") == ChannelField(channel, Field.STATUS)
+    assert channel_field_of(f"{word} consent date") == ChannelField(channel, Field.CONSENT_DATE)
