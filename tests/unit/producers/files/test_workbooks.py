@@ -33,18 +33,22 @@ def a_table(path: Path, *rows: Sequence[object]) -> Table:
 
 
 def test_cells_are_read_as_the_sheet_shows_them(tmp_path: Path):
-    """Numbers as digits, dates with their seconds, and truth values as words."""
+    """Numbers as digits, dates with their seconds, and truth values as words. A date at midnight
+    has no time, whatever its format: the reader does not tell formats.
+    """
     at = datetime(2026, 3, 2, 12, 0, 5)  # noqa: DTZ001  # a workbook's dates have no zone
     table = a_table(
         tmp_path,
         HEADER,
         (5550000001, "SMS", True, at),
         (5550000001.0, "SMS", False, date(2026, 3, 2)),
+        (5550000001, "SMS", False, datetime.combine(at, time())),
         (5550000001.5, "SMS", 1, time(12, 30)),
         ("0555", None, "=1+1", "02.03.2026"),
     )
     assert [one.fields for one in table.rows()] == [
         ("5550000001", "SMS", "True", "2026-03-02 12:00:05"),
+        ("5550000001", "SMS", "False", "2026-03-02"),
         ("5550000001", "SMS", "False", "2026-03-02"),
         ("5550000001.5", "SMS", "1", "12:30:00"),
         ("0555", "", "", "02.03.2026"),
