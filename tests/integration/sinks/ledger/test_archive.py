@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import secrets
 import shutil
 import stat
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +21,7 @@ from izin.sinks.ledger.archive.rows import WITHHELD, ArchivedRow
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import retention, verify
+from izin.sinks.ledger.history.acts import act
 from izin.sinks.ledger.history.append import append
 from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.privacy import erasure, history
@@ -175,6 +178,30 @@ async def test_rows_erased_meanwhile_are_erased_in_the_archive(harness: SinkHarn
     assert str(a_key()) not in (folder / REGISTRY).read_text()
     assert await faults(folder) == []
     assert (await archived(harness, folder)).rewritten == 0
+
+
+async def test_archive_holds_one_file_in_memory_at_a_time(harness: SinkHarness, folder: Path):
+    """However long the history is. Of another customer's row, however large, little is there."""
+    size, now = 40_000, harness.clock()
+    for customer_id in (CUSTOMER, "othercustomer"):
+        after = {"text": secrets.token_hex(size // 2)}
+        values = {"before": {}, "after": after, "by": "ada", "customer_id": customer_id, "now": now}
+        async with harness.ledger.transaction() as connection:
+            await append(
+                connection, [act("note", f"note/{one}", **values) for one in range(100)], now=now
+            )
+    tracemalloc.start()
+    try:
+        done = await ArchiveWriter(harness.ledger, folder, customer_id=CUSTOMER).run(
+            by="ada", now=now
+        )
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert done.rows >= 200
+    assert most < 50 * size
+    content = everything_in(folder)
+    assert 100 * size < len(content) < 105 * size
 
 
 async def test_erased_rows_are_withheld_in_the_archive_of_one_customer(
