@@ -32,12 +32,19 @@ WHERE key > %(after)s AND brand_code = ANY(%(brand_codes)s) AND state = 'expired
 ORDER BY key LIMIT %(size)s
 
 -- name: open
--- What of brands is on its way to İYS, and what waits for a person: parked, held back by a brake, or suspended.
-SELECT count(*) FILTER (WHERE NOT waits) AS open, count(*) FILTER (WHERE waits) AS for_person
+-- What of brands is on its way to İYS, and what waits for a person: parked, held back by a brake, or suspended. Whether a
+-- suspension concerns them is asked once for all records of a brand, channel and status: there may be a million.
+SELECT coalesce(sum(keys - waiting), 0)::bigint AS open, coalesce(sum(waiting), 0)::bigint AS for_person
 FROM (
-    SELECT c.state = 'parked' OR c.brake_id IS NOT NULL OR b.status = 'stopped' OR EXISTS (
+    SELECT g.keys, CASE WHEN b.status = 'stopped' OR EXISTS (
         SELECT FROM suspensions AS s
-        WHERE s.brand_code = c.brand_code AND covers(s, c.channel, c.desired_status)) AS waits
-    FROM consents AS c JOIN brands AS b ON b.brand_code = c.brand_code
-    WHERE c.brand_code = ANY(%(brand_codes)s) AND is_unsettled(c)
-) AS unsettled
+        WHERE s.brand_code = g.brand_code AND covers(s, g.channel, g.desired_status)) THEN g.keys ELSE g.waiting END AS waiting
+    FROM (
+        SELECT c.brand_code, c.channel, c.desired_status, count(*) AS keys,
+            count(*) FILTER (WHERE c.state = 'parked' OR c.brake_id IS NOT NULL) AS waiting
+        FROM consents AS c
+        WHERE c.brand_code = ANY(%(brand_codes)s) AND is_unsettled(c)
+        GROUP BY c.brand_code, c.channel, c.desired_status
+    ) AS g
+    JOIN brands AS b USING (brand_code)
+) AS counted
