@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Annotated, Any, NamedTuple
 from uuid import UUID, uuid5
@@ -24,8 +22,8 @@ from fastavro import schemaless_writer
 from rich.table import Table
 
 from benchmarks.order.timer import TrialError
-from benchmarks.results import RunReport, progress
-from benchmarks.worker.installation import installation
+from benchmarks.results import RunReport
+from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from izin.producers import ConsentPublisher, IzinError, NewEvent, Published
 from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
@@ -68,20 +66,12 @@ class PublishingSpeed:
 def publisher(
     events: Annotated[int, typer.Option(min=100, help="Events of a trial.")] = 200_000,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each contender.")] = 5,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    partitions: PartitionsOption = 4,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how fast the library publishes, and its ratio to a bare client of Kafka."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
-        found = speeds(settings, events=events, trials=trials, on_progress=status.update)
+    with measuring(partitions, bootstrap_servers) as (settings, _, show):
+        found = speeds(settings, events=events, trials=trials, on_progress=show)
     by_name = {one.name: one for one in found}
     ratio = by_name[LIBRARY].median / by_name[BARE].median
     table = Table(title=f"Published and acknowledged, {events:,} events, {trials} trials")

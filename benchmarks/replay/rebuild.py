@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -20,9 +19,9 @@ from rich.table import Table
 
 from benchmarks.replay.events import events as replay_events
 from benchmarks.replay.events import publish
-from benchmarks.results import RunReport, progress
+from benchmarks.results import RunReport
 from benchmarks.worker.drain import DrainProgress
-from benchmarks.worker.installation import installation
+from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.rebuilding import dry_run
@@ -56,26 +55,18 @@ class RebuildRun:
 def rebuild(  # noqa: PLR0913, PLR0917  # an option is an argument
     events: Annotated[int, typer.Option(min=1000, help="Events to decide again.")] = 5_000_000,
     keys: Annotated[int, typer.Option(min=100, help="Recipients.")] = 1_000_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 8,
+    partitions: PartitionsOption = 8,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; one a core.")] = None,
     limit: Annotated[int, typer.Option(min=5, help="Seconds to decide all events.")] = 1200,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how fast the order state is rebuilt, and check that its digest is identical."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
-        status.update("publishing")
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
+        show("publishing")
         refused = publish(settings, replay_events(events, keys))
-        decide(settings, Path(folder), timedelta(seconds=limit), status.update)
-        status.update("rebuilding")
-        found = measure(settings, Path(folder), workers or multiprocessing.cpu_count())
+        decide(settings, folder, timedelta(seconds=limit), show)
+        show("rebuilding")
+        found = measure(settings, folder, workers or multiprocessing.cpu_count())
     return RunReport(
         tables=[_table(found)],
         data=asdict(found),

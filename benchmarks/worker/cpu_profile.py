@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -23,7 +22,12 @@ from benchmarks.order.dataset import BEGAN, Dataset, DatasetShape
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport, progress
 from benchmarks.worker import timed_worker
-from benchmarks.worker.installation import installation
+from benchmarks.worker.installation import (
+    BrokerOption,
+    PartitionsOption,
+    RecipientsOption,
+    measuring,
+)
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.timed_worker import ALL, CLIENTS, COMMIT, EVENTS, FETCH, FOLD, PRODUCE
 from izin.consent.enums import DecisionKind
@@ -45,27 +49,20 @@ _YEAR = timedelta(days=365)
 
 def profile(
     events: Annotated[int, typer.Option(min=1000, help="Events of the backlog.")] = 1_000_000,
-    recipients: Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")] = 200_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
+    recipients: RecipientsOption = 200_000,
+    partitions: PartitionsOption = 4,
     limit: Annotated[int, typer.Option(min=5, help="Seconds that the worker may take.")] = 300,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure the CPU time of each step of an order worker that drains a backlog."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as name,
-        progress().status("publishing") as status,
-        installation(
-            Path(name), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
+        show("publishing")
         publish(Dataset(shape, Codec()), settings)
-        status.update("draining")
-        file = Path(name) / "steps.json"
+        show("draining")
+        file = folder / "steps.json"
         worker = order_worker(
-            settings, Path(name), program=(timed_worker.__name__, str(events), str(file))
+            settings, folder, program=(timed_worker.__name__, str(events), str(file))
         )
         try:
             worker.start()

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import httpx
@@ -24,8 +23,8 @@ import typer
 from rich.table import Table
 
 from benchmarks import ROOT
-from benchmarks.results import RunReport, progress
-from benchmarks.worker.installation import installation
+from benchmarks.results import RunReport
+from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
 from izin.local import Child, Command, free_port
@@ -68,20 +67,13 @@ class Client:
 def feeds(
     probes: Annotated[int, typer.Option(min=20, help="Opt-outs, five a second.")] = 500,
     clients: Annotated[int, typer.Option(min=1, help="Clients that wait.")] = 20,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    partitions: PartitionsOption = 4,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how soon clients of the feeds have an opt-out."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status(f"publishing {probes} opt-outs"),
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
-        found = measure(settings, Path(folder), probes=probes, clients=clients)
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
+        show(f"publishing {probes} opt-outs")
+        found = measure(settings, folder, probes=probes, clients=clients)
     table = Table(title=f"Published until returned, {probes:,} opt-outs, {clients:,} clients")
     for name in ("", "p50", "p99", "most"):
         table.add_column(name, justify="right")

@@ -1,14 +1,42 @@
 """An installation to measure: topics of its own, on a new broker or an existing one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
 from uuid import uuid4
 
+import typer
+
 from benchmarks.order.broker import QUIET, delete_topics
+from benchmarks.results import progress
 from izin.local import Kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+
+RecipientsOption = Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")]
+PartitionsOption = Annotated[int, typer.Option(min=1, help="Partitions of every topic.")]
+BrokerOption = Annotated[
+    str | None, typer.Option(help="A broker to use instead of one of our own.")
+]
+
+
+@contextmanager
+def measuring(
+    partitions: int, bootstrap_servers: str | None
+) -> Iterator[tuple[KafkaSettings, Path, Callable[[str], None]]]:
+    """Yield an installation, a folder of its own that is gone at the end, and what shows
+    progress.
+    """
+    with (
+        TemporaryDirectory(prefix="izin-bench-") as name,
+        progress().status("starting") as status,
+        installation(
+            Path(name), partitions=partitions, bootstrap_servers=bootstrap_servers
+        ) as settings,
+    ):
+        yield settings, Path(name), status.update
 
 
 @contextmanager

@@ -10,16 +10,20 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
-from benchmarks.results import RunReport, progress
+from benchmarks.results import RunReport
 from benchmarks.worker.drain import DrainProgress
-from benchmarks.worker.installation import installation
+from benchmarks.worker.installation import (
+    BrokerOption,
+    PartitionsOption,
+    RecipientsOption,
+    measuring,
+)
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe, latency_table
 from izin.runtime.settings import KafkaSettings
@@ -46,22 +50,14 @@ def latency(
     events: Annotated[
         int, typer.Option(min=1000, help="Events of the backlog on the bulk lane.")
     ] = 1_000_000,
-    recipients: Annotated[int, typer.Option(min=1, help="Recipients of the backlog.")] = 200_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    recipients: RecipientsOption = 200_000,
+    partitions: PartitionsOption = 4,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how soon subscribers can read an opt-out, idle and under a backlog."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
-        found = measure(settings, shape, Path(folder), probes=probes, on_progress=status.update)
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
+        found = measure(settings, shape, folder, probes=probes, on_progress=show)
     title = f"Published until readable, {probes:,} probes a lane, {events:,} events in the backlog"
     return RunReport(
         tables=[

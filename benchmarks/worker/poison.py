@@ -22,7 +22,13 @@ from benchmarks.order.timer import TrialError, TrialResult
 from benchmarks.order.verify_output import read_rows
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.drain import drain
-from benchmarks.worker.installation import installation, recreate_topics
+from benchmarks.worker.installation import (
+    BrokerOption,
+    PartitionsOption,
+    RecipientsOption,
+    installation,
+    recreate_topics,
+)
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -89,13 +95,11 @@ class PoisonCost:
 def poison(  # noqa: PLR0913, PLR0917 - an option is an argument
     events: Annotated[int, typer.Option(min=1000, help="Events of either lane.")] = 500_000,
     share: Annotated[float, typer.Option(min=0, max=0.1, help="The share of poison.")] = 0.001,
-    recipients: Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")] = 200_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
+    recipients: RecipientsOption = 200_000,
+    partitions: PartitionsOption = 4,
     trials: Annotated[int, typer.Option(min=1, help="Trials of either lane.")] = 5,
     limit: Annotated[int, typer.Option(min=5, help="Seconds that a trial may take.")] = 300,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure what undecodable records cost the records around them, in trials that take turns."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions, truncated=0)

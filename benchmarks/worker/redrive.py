@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import Annotated, Any
 
@@ -27,8 +26,8 @@ from benchmarks import ROOT
 from benchmarks.events import BEGAN, canonical_events
 from benchmarks.order.timer import TrialError
 from benchmarks.order.verify_output import read_rows
-from benchmarks.results import RunReport, progress
-from benchmarks.worker.installation import installation
+from benchmarks.results import RunReport
+from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from izin.consent.model import ConsentEvent, Status
 from izin.local import Child, Postgres
@@ -76,27 +75,19 @@ class RedriveRun:
 
 def redrive(
     letters: Annotated[int, typer.Option(min=10, help="Dead letters.")] = 10_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    partitions: PartitionsOption = 4,
+    bootstrap_servers: BrokerOption = None,
     database_url: Annotated[
         str | None, typer.Option(help="An empty database instead of one of our own.")
     ] = None,
 ) -> RunReport:
     """Redrive many dead letters with one command."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
         if database_url is not None:
-            found = measure(settings, database_url, Path(folder), letters, status.update)
+            found = measure(settings, database_url, folder, letters, show)
         else:
-            with Postgres(Path(folder)) as postgres:
-                found = measure(settings, postgres.url, Path(folder), letters, status.update)
+            with Postgres(folder) as postgres:
+                found = measure(settings, postgres.url, folder, letters, show)
     speed = found.letters / found.seconds
     line = f"{found.letters:,} letters in {found.seconds:.2f} s, {speed:,.0f}/s: {found.result}"
     return RunReport(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -19,9 +18,16 @@ from benchmarks.order.broker import publish
 from benchmarks.order.dataset import Dataset, DatasetShape
 from benchmarks.order.timer import TrialResult
 from benchmarks.order.verify_output import OutputDigest, digest_rows, read_rows
-from benchmarks.results import RunReport, progress
+from benchmarks.results import RunReport
 from benchmarks.worker.drain import drain
-from benchmarks.worker.installation import installation, recreate_positions, recreate_topics
+from benchmarks.worker.installation import (
+    BrokerOption,
+    PartitionsOption,
+    RecipientsOption,
+    measuring,
+    recreate_positions,
+    recreate_topics,
+)
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -40,24 +46,16 @@ class ReplayPass:
 
 def replay(
     events: Annotated[int, typer.Option(min=1000, help="Events of the dataset.")] = 5_000_000,
-    recipients: Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")] = 200_000,
-    partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
+    recipients: RecipientsOption = 200_000,
+    partitions: PartitionsOption = 4,
     limit: Annotated[int, typer.Option(min=5, help="Seconds that a pass may take.")] = 1200,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how fast events are decided again, and check that the result is the same."""
     shape = DatasetShape(events=events, recipients=recipients, partitions=partitions)
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=partitions, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
+    with measuring(partitions, bootstrap_servers) as (settings, folder, show):
         limit_ = timedelta(seconds=limit)
-        found = measure(settings, shape, Path(folder), limit=limit_, on_progress=status.update)
+        found = measure(settings, shape, folder, limit=limit_, on_progress=show)
     same = len({one.output.digest for one in found}) == 1
     return RunReport(
         tables=[

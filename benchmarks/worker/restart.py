@@ -10,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import Annotated
 
@@ -19,8 +18,8 @@ import typer
 from rich.table import Table
 
 from benchmarks.process_usage import cpu_seconds, peak_megabytes
-from benchmarks.results import RunReport, progress
-from benchmarks.worker.installation import installation
+from benchmarks.results import RunReport
+from benchmarks.worker.installation import BrokerOption, measuring
 from benchmarks.worker.order_worker import order_worker
 from benchmarks.worker.probe import LatencySummary, Probe
 from benchmarks.worker.sample_consents import sample_consents
@@ -59,24 +58,16 @@ def restart(
     state: Annotated[
         list[StateKind] | None, typer.Option(help="Only this kind of state; may be repeated.")
     ] = None,
-    bootstrap_servers: Annotated[
-        str | None, typer.Option(help="A broker to use instead of one of our own.")
-    ] = None,
+    bootstrap_servers: BrokerOption = None,
 ) -> RunReport:
     """Measure how long a worker needs until it is ready, and the latency of other partitions."""
-    with (
-        TemporaryDirectory(prefix="izin-bench-") as folder,
-        progress().status("starting") as status,
-        installation(
-            Path(folder), partitions=PARTITIONS, bootstrap_servers=bootstrap_servers
-        ) as settings,
-    ):
+    with measuring(PARTITIONS, bootstrap_servers) as (settings, folder, show):
         found = measure(
             settings,
-            Path(folder),
+            folder,
             keys=keys,
             kinds=state or tuple(StateKind),
-            on_progress=status.update,
+            on_progress=show,
         )
     return RunReport(
         tables=[_table(found, f"Ready again, {keys:,} keys in one partition")],
