@@ -1,21 +1,75 @@
 """What the command of each stage does before and after its campaign."""
 
 import shutil
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import Field, asdict
 from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import typer
 
 from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, publish
+from benchmarks.results import RunReport, progress, publish
 
 _SHOWN = 20
+_PRINTED_EVERY = 10.0
+"""Seconds between two lines of progress, where that is no terminal."""
+
+
+class Explained(Protocol):
+    """The verdict of a campaign on virtual time, a dataclass."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """What is as it must not be."""
 
 
 def empty(folder: Path) -> None:
     """Make ``folder`` anew: what the last campaign left there goes."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+
+
+@contextmanager
+def showing(text: str) -> Iterator[Callable[[str], None]]:
+    """Provide what shows how far a campaign is: a line that changes, or one every ten seconds where
+    that is no terminal. It begins with ``text``.
+    """
+    console, printed_at = progress(), -_PRINTED_EVERY
+
+    with console.status(text) as status:
+
+        def show(text: str) -> None:
+            nonlocal printed_at
+            status.update(text)
+            if not console.is_terminal and time.monotonic() - printed_at >= _PRINTED_EVERY:
+                printed_at = time.monotonic()
+                console.print(text)
+
+        yield show
+
+
+def explained_report(
+    stage: str,
+    verdict: Explained,
+    summary: str,
+    *,
+    seconds: float,
+    figures: Mapping[str, float | None],
+    **data: object,
+) -> RunReport:
+    """Return the report of a campaign of ``seconds``, with what is unexplained as a figure, beside
+    ``figures``, and ``data`` beside the verdict's own.
+    """
+    return RunReport(
+        tables=[summary, *listed(verdict.unexplained)],
+        data={"seconds": round(seconds), **asdict(verdict), **data},
+        figures={**figures, f"{stage}-unexplained": len(verdict.unexplained)},
+    )
 
 
 def conclude(stage: str, folder: Path, report: RunReport) -> typer.Exit:

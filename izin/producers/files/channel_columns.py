@@ -46,7 +46,7 @@ _ALONE = {"sms": Channel.MESAJ, "arama": Channel.ARAMA}
 
 def _names() -> Iterator[tuple[str, ChannelField]]:
     for (channel, names), (held, suffixes) in product(CHANNEL_WORDS.items(), _SUFFIXES.items()):
-        found = ChannelField(channel, held)
+        found = ChannelField(Channel(channel), held)
         for name, suffix in product(names, suffixes):
             yield fold(f"{name} {suffix}"), found
     for name, channel in _ALONE.items():

@@ -184,7 +184,7 @@ _STATUSES = _table(
         ),
     }
 )
-CHANNEL_WORDS: Mapping[Channel, tuple[str, ...]] = MappingProxyType(
+CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         Channel.ARAMA: (
             *("arama", "telefon", "sesli arama", "telefonla arama", "çağrı", "call", "phone"),

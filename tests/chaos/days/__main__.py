@@ -4,15 +4,13 @@ It ends with the lines ``days-unexplained`` and ``days-token-calls``, each ``ok`
 codes: 0 every guarantee held, 1 one was violated, 2 wrong usage.
 """
 
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmarks.results import RunReport
-from tests.chaos.command import conclude, listed
+from tests.chaos.command import explained_report
 from tests.chaos.days.campaign import DaysVerdict, VirtualDays
 from tests.chaos.days.virtual_site import run_campaign
 
@@ -29,16 +27,14 @@ def main(
     ),
 ) -> None:
     """Run days as fast as their work permits, let everything settle, then compare."""
-    began = time.monotonic()
-    verdict = run_campaign(
+    raise run_campaign(
         "days",
         folder,
         lambda loop, url, show: VirtualDays(
             loop=loop, database_url=url, days=days, seed=seed, sinks=sinks, on_progress=show
         ).run(),
+        lambda verdict, seconds: report(verdict, seed=seed, sinks=sinks, seconds=seconds),
     )
-    found = report(verdict, seed=seed, sinks=sinks, seconds=time.monotonic() - began)
-    raise conclude("days", folder, found)
 
 
 def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> RunReport:
@@ -50,14 +46,15 @@ def report(verdict: DaysVerdict, *, seed: int, sinks: int, seconds: float) -> Ru
         f"{verdict.over_the_holiday} terms over the holiday, the tightest kept with "
         f"{verdict.tightest} left"
     )
-    data = {"seed": seed, "sinks": sinks, "seconds": round(seconds), **asdict(verdict)}
-    return RunReport(
-        tables=[summary, *listed(verdict.unexplained)],
-        data=data | {"tightest": str(verdict.tightest)},
-        figures={
-            "days-unexplained": len(verdict.unexplained),
-            "days-token-calls": verdict.most_tokens_an_hour,
-        },
+    return explained_report(
+        "days",
+        verdict,
+        summary,
+        seconds=seconds,
+        figures={"days-token-calls": verdict.most_tokens_an_hour},
+        seed=seed,
+        sinks=sinks,
+        tightest=str(verdict.tightest),
     )
 
 

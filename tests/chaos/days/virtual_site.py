@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks.results import progress
+import typer
+
+from benchmarks.results import RunReport
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
@@ -25,7 +27,7 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
-from tests.chaos.command import empty
+from tests.chaos.command import conclude, empty, showing
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_loop import run as run_loop
 from tests.chaos.days.virtual_sinks import (
@@ -45,8 +47,6 @@ BEGINS_AT = datetime(2026, 10, 26, 5, 30, tzinfo=UTC)
 HOUR = 3600.0
 DAY = 24 * HOUR
 _ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)
-_PRINTED_EVERY = 10.0
-"""Real seconds between two lines of progress, where that is no terminal."""
 _TOPIC, _TOPIC_ID = "consent-decisions", "topic"
 
 
@@ -145,26 +145,19 @@ class VirtualSite:
 
 
 def run_campaign(
-    name: str,
+    stage: str,
     folder: Path,
     campaign: Callable[[VirtualLoop, str, Callable[[str], None]], Coroutine[Any, Any, T]],
-) -> T:
-    """Return what ``campaign`` returns: it gets a loop, the URL of a database, and what shows
-    progress.
+    report: Callable[[T, float], RunReport],
+) -> typer.Exit:
+    """Run the ``campaign`` of a stage and conclude it: it gets a loop, the URL of a database, and
+    what shows progress; ``report`` gets its verdict, and how many seconds it took.
     """
     # Injected failures are in the result; only events that alert a person are logged.
     configure(LogSettings(level="critical"))
     empty(folder)
-    console = progress()
-    with Postgres(folder) as postgres, console.status("setting up") as status:
-        url = create_database(postgres.url, name)
-        printed_at = -_PRINTED_EVERY
-
-        def show(text: str) -> None:
-            nonlocal printed_at
-            status.update(text)
-            if not console.is_terminal and time.monotonic() - printed_at >= _PRINTED_EVERY:
-                printed_at = time.monotonic()
-                console.print(text)
-
-        return run_loop(lambda loop: campaign(loop, url, show))
+    began = time.monotonic()
+    with Postgres(folder) as postgres, showing("setting up") as show:
+        url = create_database(postgres.url, stage)
+        verdict = run_loop(lambda loop: campaign(loop, url, show))
+    return conclude(stage, folder, report(verdict, time.monotonic() - began))

@@ -4,7 +4,6 @@ It ends with the line ``files: … ok`` or ``short``. Exit codes: 0 every file w
 with an error of its source, within the memory; 1 one was not; 2 wrong usage.
 """
 
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.bars import bars_of
-from benchmarks.results import RunReport, progress, publish
+from benchmarks.results import RunReport
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
+from tests.chaos.command import conclude, counted, empty, showing
 from tests.chaos.files import campaign
 from tests.chaos.files.campaign import FilesVerdict
 
@@ -32,26 +31,23 @@ def main(
 ) -> None:
     """Preview and import malformed files: damaged, mutated, or claiming too much memory."""
     configure(LogSettings(level="critical"))
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    empty(folder)
     began = time.monotonic()
-    with progress().status("starting") as status:
-        verdict = campaign.run(folder, files=files, seed=seed, on_progress=status.update)
+    with showing("starting") as show:
+        verdict = campaign.run(folder, files=files, seed=seed, on_progress=show)
     found = report(verdict, seed=seed, seconds=time.monotonic() - began)
-    bars = [bar.name for bar in bars_of("chaos-files")]
-    raise typer.Exit(publish(found, bars=bars, results=folder / "result.json"))
+    raise conclude("files", folder, found)
 
 
 def report(verdict: FilesVerdict, *, seed: int, seconds: float) -> RunReport:
     """Return the report of a campaign."""
-    kinds = ", ".join(f"{name} {count}" for name, count in sorted(verdict.kinds.items()))
     summary = (
         f"{verdict.files} files in {seconds:.0f} s: {verdict.imported} imported, "
         f"{verdict.refused} refused; {verdict.megabytes:.0f} MB more memory, "
         f"{verdict.reader_megabytes:.0f} MB for a workbook"
     )
     return RunReport(
-        tables=[summary, kinds],
+        tables=[summary, counted(verdict.kinds)],
         data={"seed": seed, "seconds": round(seconds), **asdict(verdict)},
         figures={"files": verdict.violations},
         failures=verdict.failures,

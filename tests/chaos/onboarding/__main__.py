@@ -4,15 +4,13 @@ It ends with the lines ``onboarding-forecast`` and ``onboarding-unexplained``, e
 ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 """
 
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmarks.results import RunReport
-from tests.chaos.command import conclude, listed
+from tests.chaos.command import explained_report
 from tests.chaos.days.virtual_site import run_campaign
 from tests.chaos.onboarding.campaign import OnboardingVerdict, VirtualOnboarding
 
@@ -28,32 +26,25 @@ def main(
     ),
 ) -> None:
     """Judge, import and load a file, and compare forecast, counts and columns with İYS's."""
-    began = time.monotonic()
-    verdict = run_campaign(
+    raise run_campaign(
         "onboarding",
         folder,
         lambda loop, url, show: VirtualOnboarding(
             loop=loop, database_url=url, folder=folder, rows=rows, seed=seed, on_progress=show
         ).run(),
+        report,
     )
-    raise conclude("onboarding", folder, report(verdict, seconds=time.monotonic() - began))
 
 
-def report(verdict: OnboardingVerdict, *, seconds: float) -> RunReport:
+def report(verdict: OnboardingVerdict, seconds: float) -> RunReport:
     """Return the report of a first loading."""
     summary = (
         f"{verdict.rows:,} rows, {verdict.published:,} published, {verdict.void:,} not lawful, in "
         f"{seconds:.0f} s: {verdict.took_seconds:.0f} s at İYS with {verdict.requests:,} requests, "
         f"{verdict.forecast_seconds:.0f} s by the forecast"
     )
-    return RunReport(
-        tables=[summary, *listed(verdict.unexplained)],
-        data={"seconds": round(seconds), **asdict(verdict)},
-        figures={
-            "onboarding-forecast": verdict.forecast_off,
-            "onboarding-unexplained": len(verdict.unexplained),
-        },
-    )
+    figures = {"onboarding-forecast": verdict.forecast_off}
+    return explained_report("onboarding", verdict, summary, seconds=seconds, figures=figures)
 
 
 if __name__ == "__main__":

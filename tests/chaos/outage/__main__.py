@@ -4,15 +4,13 @@ It ends with the lines ``outage-shut``, ``outage-confirmed`` and ``outage-unexpl
 or ``short``. Exit codes: 0 every bar is met, 1 one is missed, 2 wrong usage.
 """
 
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from benchmarks.results import RunReport
-from tests.chaos.command import conclude, listed
+from tests.chaos.command import explained_report
 from tests.chaos.days.virtual_site import run_campaign
 from tests.chaos.outage.campaign import OutageVerdict, VirtualOutage
 
@@ -30,8 +28,7 @@ def main(
     ),
 ) -> None:
     """Have citizens reject while the sinks are down for days, and measure the return."""
-    began = time.monotonic()
-    verdict = run_campaign(
+    raise run_campaign(
         "outage",
         folder,
         lambda loop, url, show: VirtualOutage(
@@ -43,27 +40,22 @@ def main(
             seed=seed,
             on_progress=show,
         ).run(),
+        report,
     )
-    found = report(verdict, seconds=time.monotonic() - began)
-    raise conclude("outage", folder, found)
 
 
-def report(verdict: OutageVerdict, *, seconds: float) -> RunReport:
+def report(verdict: OutageVerdict, seconds: float) -> RunReport:
     """Return the report of an outage."""
     summary = (
         f"{verdict.days:g} days down, {verdict.rejections:,} rejections among {verdict.keys:,} "
         f"keys, in {seconds:.0f} s: {verdict.swept:,} requests for a thousand, "
         f"{verdict.queried:,} for one"
     )
-    return RunReport(
-        tables=[summary, *listed(verdict.unexplained)],
-        data={"seconds": round(seconds), **asdict(verdict)},
-        figures={
-            "outage-shut": verdict.shut_minutes,
-            "outage-confirmed": verdict.confirmed_hours,
-            "outage-unexplained": len(verdict.unexplained),
-        },
-    )
+    figures = {
+        "outage-shut": verdict.shut_minutes,
+        "outage-confirmed": verdict.confirmed_hours,
+    }
+    return explained_report("outage", verdict, summary, seconds=seconds, figures=figures)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,10 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.results import RunReport, progress
+from benchmarks.results import RunReport
 from izin.runtime.observe import configure
 from izin.runtime.settings import LogSettings
-from tests.chaos.command import conclude, empty
+from tests.chaos.command import conclude, empty, showing
 from tests.chaos.reconcile.campaign import ReconcileCampaign, ReconcileVerdict
 from tests.chaos.servers import running_servers
 from tests.support.simulator import running_simulator
@@ -36,7 +36,7 @@ def main(
     empty(folder)
     began = time.monotonic()
     with (
-        progress().status("starting") as status,
+        showing("starting") as show,
         running_servers(folder, partitions=4) as servers,
         running_simulator(folder) as iys,
     ):
@@ -47,7 +47,7 @@ def main(
             folder=folder,
             differences=differences,
             seed=seed,
-            on_progress=status.update,
+            on_progress=show,
         )
         verdict = asyncio.run(campaign.run())
     found = report(verdict, seed=seed, seconds=time.monotonic() - began)

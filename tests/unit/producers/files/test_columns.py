@@ -138,7 +138,7 @@ def test_errors_are_of_the_source(error: type[Exception]):
 
 @pytest.mark.parametrize(
     ("channel", "word"),
-    [(channel, word) for channel, words in CHANNEL_WORDS.items() for word in words],
+    [(Channel(one), word) for one, words in CHANNEL_WORDS.items() for word in words],
 )
 def test_word_of_a_channel_is_a_value_and_begins_a_column(channel: Channel, word: str):
     """Whoever writes ``phone`` in a column of channels may have a column ``phone consent``."""
