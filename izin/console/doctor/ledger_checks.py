@@ -103,7 +103,7 @@ def of_granted(
     followed = [one for one in lists if one.tried_at is not None]
     stale = [one for one in followed if one.is_stale(now)]
     for one in stale:
-        since = f"since {turkish(one.read_at)}" if one.read_at else "ever"
+        since = f"since {turkish(one.read_at)}" if one.read_at else "yet"
         yield wrong(
             "granted",
             f"İYS's list of the brands granted to {one.account} was not wholly read {since} "

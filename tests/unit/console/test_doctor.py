@@ -402,7 +402,7 @@ def test_of_granted_names_old_lists_and_lost_rights() -> None:
     assert {one.state for one in found} == {CheckState.WRONG}
     old, unread, read_right, write_right = (one.what for one in found)
     assert "granted to ada was not wholly read since" in old
-    assert "granted to can was not wholly read ever (H363)" in unread
+    assert "granted to can was not wholly read yet (H363)" in unread
     assert "izin customers sync --execute" in unread
     assert f"brand {BRAND} may not read MESAJ at İYS since" in read_right
     assert f"brand {BRAND} may not write ARAMA MESAJ at İYS since" in write_right
