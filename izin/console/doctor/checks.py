@@ -14,7 +14,13 @@ from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
 from izin.console.doctor import consumer_lag, lag_checks, living_workers
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
-from izin.console.doctor.ledger_checks import of_backlog, of_brakes, of_brands, of_missing
+from izin.console.doctor.ledger_checks import (
+    of_backlog,
+    of_brakes,
+    of_brands,
+    of_memory,
+    of_missing,
+)
 from izin.console.doctor.runner import Check
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
@@ -113,6 +119,10 @@ def _migrations() -> Iterator[Finding]:
         if missing
         else ok("migrations", "the ledger is up to date")
     )
+
+
+def _memory() -> Iterator[Finding]:
+    yield from of_memory(_query(reads.memory))
 
 
 def _sink() -> Iterator[Finding]:
@@ -245,6 +255,7 @@ CHECKS = (
     Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
     Check(name="database", run=_database),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
+    Check(name="memory", run=_memory, needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=_intake),
     Check(name="feeds", run=_feeds),
