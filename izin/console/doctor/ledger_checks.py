@@ -13,14 +13,18 @@ from izin.iys.tokens.token_policy import TokenPolicy
 from izin.sinks.ledger.brake.decisions import Brake
 from izin.sinks.ledger.granted.listing import LostRight
 from izin.sinks.ledger.granted.readings import ListReading
-from izin.sinks.ledger.reads import Backlog, Parked
+from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)
 """Of a token of İYS (reference section 1.2)."""
-
+_MIB = 1 << 20
+_LARGE = 1024 * _MIB
+"""Consents of more, two million keys, need more than PostgreSQL's default settings."""
+_LEAST = {"shared_buffers": 1024 * _MIB, "max_wal_size": 4096 * _MIB}
+"""What such a ledger needs (decision 0052)."""
 _GIVE = {
     "write": "opt-outs of it wait too: izin deadlines opt-outs; have the provider give the right "
     "back on İYS's pages; if the brand never writes it: izin brands rights",
@@ -28,6 +32,23 @@ _GIVE = {
     "pages",
 }
 """What to do about a right that is lost."""
+
+
+def of_memory(memory: Memory) -> Iterator[Finding]:
+    """Yield which settings of the server are too small for so many consents."""
+    found = {"shared_buffers": memory.shared_buffers, "max_wal_size": memory.max_wal_size}
+    small = [name for name, least in _LEAST.items() if found[name] < least]
+    size = f"{memory.consents // _MIB:,} MB of consents"
+    has = ", ".join(f"{name} {value // _MIB:,} MB" for name, value in found.items())
+    if small and memory.consents > _LARGE:
+        needs = ", ".join(f"{name} = {_LEAST[name] // _MIB}MB" for name in small)
+        yield wrong(
+            "memory",
+            f"{size}, and PostgreSQL has {has}: changes of known keys wait for its disk; set at "
+            f"least {needs}, shared_buffers to a quarter of the server's memory, and restart it",
+        )
+    else:
+        yield ok("memory", f"{size}, {has}")
 
 
 def of_backlog(backlog: Backlog, *, now: datetime, pace: float) -> Iterator[Finding]:

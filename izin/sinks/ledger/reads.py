@@ -144,6 +144,15 @@ class Parked:
     keys: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """How large the consents are, and two settings of the server, in bytes."""
+
+    consents: int
+    shared_buffers: int
+    max_wal_size: int
+
+
 async def counts(ledger: Ledger) -> tuple[Count, ...]:
     """Return how many keys are in each state."""
     return tuple(Count(**row) for row in await ledger.fetch(_SQL["counts"]))
@@ -183,6 +192,12 @@ async def ingested(ledger: Ledger) -> dict[tuple[str, int], int]:
     """
     rows = await ledger.fetch(_SQL["ingested"])
     return {(row["topic"], row["partition"]): row["next_offset"] for row in rows}
+
+
+async def memory(ledger: Ledger) -> Memory:
+    """Return how large the consents are beside what the server has for them."""
+    (row,) = await ledger.fetch(_SQL["memory"])
+    return Memory(**row)
 
 
 async def living(ledger: Ledger) -> int:

@@ -88,6 +88,8 @@ def test_doctor_checks_deadlines_once_there_is_a_ledger(
     (found,) = (one for one in findings if one["check"] == "deadlines")
     assert found["state"] == "ok"
     assert found["what"] == "0 records to send, all in time at 5000 a second"
+    (found,) = (one for one in findings if one["check"] == "memory")
+    assert (found["state"], found["what"][:17]) == ("ok", "0 MB of consents,")
     (found,) = (one for one in findings if one["check"] == "sequences")
     assert (found["state"], found["what"]) == ("ok", "no origin that numbers its events misses one")
 

@@ -73,6 +73,15 @@ def test_postgres_durability_is_not_relaxed(shared: tuple[Postgres, Path], setti
     assert one(server.url, f"SHOW {setting}") == "on"
 
 
+def test_postgres_has_memory_for_a_large_ledger(shared: tuple[Postgres, Path]) -> None:
+    """Neither of the two settings is PostgreSQL's default, unless the machine is small."""
+    server, _ = shared
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    shown = one(server.url, "SELECT pg_size_bytes(current_setting('shared_buffers'))")
+    assert max(128 << 20, min(memory // 8, 1 << 30)) - shown in range(1 << 20)
+    assert one(server.url, "SHOW max_wal_size") == "4GB"
+
+
 def test_postgres_with_a_stale_pid_file_starts(server: Postgres, folder: Path) -> None:
     """A stale postmaster.pid whose number runs again as something else is removed."""
     server.kill()

@@ -37,4 +37,5 @@ class ForgetfulPostgres(Postgres):
             "fsync": "off",
             "full_page_writes": "off",
             "max_wal_size": "256MB",
+            "shared_buffers": "128MB",
         }

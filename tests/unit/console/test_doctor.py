@@ -22,6 +22,7 @@ from izin.console.doctor.ledger_checks import (
     of_brakes,
     of_brands,
     of_granted,
+    of_memory,
     of_missing,
 )
 from izin.console.doctor.runner import Check
@@ -30,7 +31,7 @@ from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.granted.listing import LostRight
 from izin.sinks.ledger.granted.readings import STALE_AFTER, ListReading
-from izin.sinks.ledger.reads import Backlog, Parked
+from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.ledger.stream_progress import StreamProgress
 from izin.sinks.record.brand import Brand
@@ -454,3 +455,23 @@ def test_of_pulls_names_a_stale_stream():
     stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))
     assert stale.state is CheckState.WRONG
     assert f"IYS of {BRAND}" in stale.what
+
+
+@pytest.mark.parametrize(
+    ("consents", "shared_buffers", "max_wal_size", "named"),
+    [
+        (900, 128, 1024, []),
+        (3000, 1024, 4096, []),
+        (3000, 128, 4096, ["at least shared_buffers = 1024MB,"]),
+        (3000, 2048, 1024, ["at least max_wal_size = 4096MB,"]),
+        (3000, 128, 1024, ["3,000 MB", "shared_buffers = 1024MB, max_wal_size = 4096MB,"]),
+    ],
+)
+def test_doctor_finds_a_server_too_small_for_its_ledger(
+    consents: int, shared_buffers: int, max_wal_size: int, named: list[str]
+) -> None:
+    """The default settings of PostgreSQL are enough for a small ledger only."""
+    sizes = (one << 20 for one in (consents, shared_buffers, max_wal_size))
+    (finding,) = of_memory(Memory(**dict(zip(Memory.__dataclass_fields__, sizes, strict=True))))
+    assert finding.state is (CheckState.WRONG if named else CheckState.OK)
+    assert all(one in finding.what for one in named)

@@ -41,6 +41,11 @@ ORDER BY m.recorded_at, m.shard, m.place
 -- The rows of these keys.
 SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key
 
+-- name: memory
+-- How large the consents are, and what memory and log this server gives them, in bytes.
+SELECT pg_table_size('consents') AS consents, pg_size_bytes(current_setting('shared_buffers')) AS shared_buffers,
+    pg_size_bytes(current_setting('max_wal_size')) AS max_wal_size
+
 -- name: lag
 -- Count what is still due, for progress and alerts.
 SELECT
