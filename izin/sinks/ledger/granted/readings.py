@@ -62,7 +62,7 @@ async def of_account(ledger: Ledger, account: str) -> ListReading:
 
 
 async def every(ledger: Ledger) -> tuple[ListReading, ...]:
-    """Return when each list was read that was read or asked for."""
+    """Return when each list was read that was read or asked for, of accounts that are used."""
     return tuple(map(_reading, await ledger.fetch(_SQL["readings"])))
 
 

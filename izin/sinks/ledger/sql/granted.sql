@@ -78,8 +78,12 @@ WHERE r.asked_at IS NULL OR r.asked_at <= r.tried_at
 SELECT * FROM list_readings WHERE account = %(account)s
 
 -- name: readings
--- When the lists were read, by account.
-SELECT * FROM list_readings ORDER BY account
+-- When the lists were read of the accounts that serve brands: those that an active brand names, and the one that tried
+-- last. Another is not used any more.
+SELECT * FROM list_readings AS r
+WHERE EXISTS (SELECT FROM brands AS b WHERE b.account = r.account AND b.status = 'active')
+    OR NOT EXISTS (SELECT FROM list_readings AS later WHERE later.tried_at > r.tried_at)
+ORDER BY account
 
 -- name: read
 -- The list was read.

@@ -128,8 +128,16 @@ async def test_refused_call_has_the_list_read_once_in_a_while(
     harness: SinkHarness, reader: GrantedBrandsReader
 ) -> None:
     """After H353 the list is due, but not again within a quarter of an hour."""
+    await harness.ledger.fetch(
+        "INSERT INTO list_readings (account, tried_at) VALUES ('former', '2020-01-01') RETURNING *"
+    )
     await reader.look()
     assert not await reader.look()
+    (used,) = await readings.every(harness.ledger)
+    assert (used.account, used.is_stale(harness.clock())) == (
+        reader.context.lease_owner.account,
+        False,
+    )
     grant(harness.iys, {"ARAMA": "write", "EPOSTA": "write"})
     await harness.ingest(onay())
     assert await harness.bulk()
