@@ -22,6 +22,7 @@ SourceError
 ├── CompanyNumberError       a MERSİS number or VKN that cannot be right
 ├── NationalIdError          the number of a natural person, which is never stored
 ├── UnregisteredBrandError   a brand that is not registered
+├── BrandOfAnotherError      a brand that another customer has
 ├── DecidedBrakeError        what a brake holds back was decided about otherwise
 ├── UnknownComplaintError    no complaint of this number
 ├── ClosedComplaintError     a complaint that is closed
@@ -186,6 +187,16 @@ class ClosedComplaintError(SourceError):
         super().__init__(
             f"complaint {number} is closed; see: izin complaints show {number}. What comes after "
             "is entered as another"
+        )
+
+
+class BrandOfAnotherError(SourceError):
+    """A brand has another customer than the one that is named."""
+
+    def __init__(self, brand_code: int) -> None:
+        super().__init__(
+            f"brand {brand_code} is another customer's: check the code; where it moves, name that "
+            "customer with --from"
         )
 
 
