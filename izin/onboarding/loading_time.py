@@ -4,7 +4,7 @@ A batch costs one submission, and one query of its result no sooner than ``resul
 Submissions and results that are due share the slots of the address, so a small loading takes as
 long as its last result is awaited, and a large one as long as all its requests take. It assumes
 that İYS has each result when it is first asked, and one queue for all brands of the address: what
-waits already is counted with it.
+waits already, of other customers too, makes it take longer, and is counted in nothing else.
 """
 
 from collections.abc import Collection
@@ -45,7 +45,7 @@ class LoadingTime:
     takes: timedelta
     """Until the last result is known."""
     forecast: Forecast
-    """Of everything that waits, with what will be late or lost."""
+    """Of the loading, in its turn among what waits already: what of it will be late or lost."""
 
 
 def loading_time(
@@ -60,7 +60,7 @@ def loading_time(
     and beside what is ``waiting``.
     """
     batches = sum(ceil(one.to_send / limits.batch_size) for one in lanes)
-    batches += ceil(sum(one.count for one in waiting) / limits.batch_size)
+    before = ceil(sum(one.count for one in waiting) / limits.batch_size)
     singles = queries = 0
     for one in lanes:
         batches += ceil(one.opt_outs_held / limits.batch_size)
@@ -75,9 +75,17 @@ def loading_time(
         submissions=batches + singles,
         queries=queries,
         results=batches,
-        takes=_takes(batches + singles + queries, batches, rate, limits.result_delay),
-        forecast=forecast([*groups, *waiting], now=now, records_per_second=pace),
+        takes=_takes(
+            before + batches + singles + queries, before + batches, rate, limits.result_delay
+        ),
+        forecast=_own(groups, forecast([*groups, *waiting], now=now, records_per_second=pace)),
     )
+
+
+def _own(groups: Collection[DueGroup], whole: Forecast) -> Forecast:
+    """Return what ``whole`` says of ``groups`` themselves: others may have equal deadlines."""
+    ours = {id(one) for one in groups}
+    return Forecast(groups=tuple(one for one in whole.groups if id(one.group) in ours))
 
 
 def _takes(first: int, results: int, rate: float, delay: timedelta) -> timedelta:

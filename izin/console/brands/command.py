@@ -39,7 +39,7 @@ from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.errors import UnregisteredBrandError
+from izin.sinks.record.errors import BrandOfAnotherError, UnregisteredBrandError
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
@@ -67,6 +67,23 @@ _COLUMNS = {
 }
 
 
+ActivatedOption = Annotated[
+    datetime | None,
+    typer.Option(
+        parser=instant,
+        metavar="DATE",
+        help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with an "
+        "offset). Leave it out in first loading, while a new brand loads its old consents.",
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="CUSTOMER", help="Who has the brand now, where it moves to another."
+    ),
+]
+
+
 @app.command()
 def add(
     brand_code: BrandArgument,
@@ -76,15 +93,7 @@ def add(
         str, typer.Option(help="Who owns the brand (izin customers).", callback=filled)
     ],
     name: Annotated[str, typer.Option(help="Name of the brand.", callback=filled)],
-    activated_at: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=instant,
-            metavar="DATE",
-            help="Since when it is active at İYS, in Turkish time, as 2024-01-31T12:00 (or with "
-            "an offset). Leave it out in first loading, while a new brand loads its old consents.",
-        ),
-    ] = None,
+    activated_at: ActivatedOption = None,
     loading_deadline: Annotated[
         datetime | None,
         typer.Option(parser=instant, metavar="DATE", help="End of first loading, in Turkish time."),
@@ -99,6 +108,7 @@ def add(
         str | None,
         typer.Option(help="Address it is submitted from; empty: any (IYS_EGRESS_ADDRESS)."),
     ] = None,
+    former: FromOption = None,
     by: ByOption,
     yes: Annotated[
         bool, typer.Option("--yes", help="Make a change that affects existing records.")
@@ -108,7 +118,8 @@ def add(
 
     A sink worker then publishes it to producers. A change that affects existing records is only
     printed unless --yes is given. Who ordered it is written to the history. Exit code 3 if its
-    customer is not registered, or was offboarded.
+    customer is not registered or was offboarded, or another customer has the brand and --from does
+    not name it.
     """
     with exit_on_error():
         brand = Brand(
@@ -122,12 +133,14 @@ def add(
             account=account,
             egress_address=address,
         )
-        _add(brand, by=by, yes=yes)
+        _add(brand, former, by=by, yes=yes)
 
 
-def _add(brand: Brand, *, by: str, yes: bool) -> None:
+def _add(brand: Brand, former: str | None, *, by: str, yes: bool) -> None:
     code = brand.brand_code
     known, _, counts = run_on_ledger(lambda ledger: _look_at(ledger, brand))
+    if known is not None and known.customer_id not in {brand.customer_id, former}:
+        raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
     if changed and not yes:
         for line in changed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Annotated
 
 import typer
@@ -15,9 +16,11 @@ from izin.console.customers.void import void
 from izin.console.terminal.arguments import (
     ByOption,
     CustomerArgument,
+    OneCustomerOption,
     filled,
     filled_if_given,
 )
+from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
@@ -132,10 +135,11 @@ def _say(before: Customer | None, after: Customer) -> None:
 
 
 @app.command("list")
-def list_(*, output: OutputOption = OutputFormat.TABLE) -> None:
+def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
     """List the customers, with their brands."""
     with exit_on_error():
-        found, brands, _ = run_on_ledger(_read)
+        found = run_cut(customer, customers.every, attrgetter("customer_id"))
+        brands = run_on_ledger(registry.every)
     rows = [
         (
             one.customer_id,

@@ -85,6 +85,7 @@ def list_(
             customer,
             lambda ledger: files.since(ledger, since, brand_code=brand),
             attrgetter("brand_code"),
+            only=None if brand is None else [brand],
         )
     today = files.today_in_turkey(now)
     match output:

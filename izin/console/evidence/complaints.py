@@ -144,6 +144,7 @@ def list_(
             customer,
             lambda ledger: complaints.every(ledger, closed=closed, brand_code=brand),
             attrgetter("brand_code"),
+            only=None if brand is None else [brand],
         )
     print_rows(output, _COLUMNS, [_row(one, now) for one in found])
     exit_if([one for one in found if one.is_overdue(now)])

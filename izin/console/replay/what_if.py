@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from izin.consent.errors import SourceError
 from izin.console.replay.selection_options import (
     BrandOption,
     CustomerOption,
@@ -39,6 +40,7 @@ from izin.replay.what_if.run import WhatIf, WhatIfRequest
 from izin.replay.what_if.settings import differing
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.record.brand import Brand
 
 _MOST_CHANGES = 1000
 """Changes in the JSON; all of them are in the file."""
@@ -214,11 +216,16 @@ async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
 ) -> tuple[WhatIfResult, ResultFolder, list[str]]:
     known = await brands.every(ledger)
     before, after = varied.settings(known, ledger.calendar)
+    customers = {one.brand_code: one.customer_id for one in known if _concerns(chosen, one)}
+    if chosen.brands or chosen.customers:
+        before, after = before.within(customers), after.within(customers)
+        if not differing(before, after):
+            raise SourceError("what is varied is not of what --brand and --customer select")
     request = WhatIfRequest(
         selection=chosen,
         before=before,
         after=after,
-        customers={one.brand_code: one.customer_id for one in known},
+        customers=customers,
         lists=lists,
         by=actor_if_named(),
         now=datetime.now(UTC),
@@ -226,6 +233,13 @@ async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
     made = await run.plan(ledger, request, path)
     work = WhatIf(ledger=ledger, plan=made, path=path, lists=lists)
     return await work.run(progress), run.result_folder(made, path), differing(before, after)
+
+
+def _concerns(chosen: Selection, brand: Brand) -> bool:
+    """Whether a brand may be in the plan: of others it has nothing."""
+    return (not chosen.brands or brand.brand_code in chosen.brands) and (
+        not chosen.customers or brand.customer_id in chosen.customers
+    )
 
 
 def _lists(files: Sequence[Path], receipts: Sequence[str]) -> tuple[GivenList, ...]:

@@ -64,7 +64,7 @@ def latency(
 async def _look(
     ledger: Ledger, since: datetime, customer: str | None, brand: int | None, topic: str
 ) -> tuple[LegLatency, ...]:
-    cut = await cut_to(ledger, customer)
+    cut = await cut_to(ledger, customer, None if brand is None else [brand])
     return await latencies(
         ledger,
         since=since,

@@ -191,9 +191,11 @@ def remove(
             return
         kafka = kafka_settings()
         found, lanes, *_ = run_on_ledger(lambda ledger: look(ledger, kafka, name))
-    waiting = sum(one.open + one.unread for one in lanes)
+    # What is unread is also of others: how much of it is for this one, nobody knows yet.
+    waiting = sum(one.open for one in lanes)
+    more = ", and more that was not read for it yet" if any(one.unread for one in lanes) else ""
     say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
-    say(f"{waiting} records wait for it; add --execute to remove it")
+    say(f"{waiting} records wait for it{more}; add --execute to remove it")
 
 
 def _grace(text: str) -> timedelta:

@@ -10,7 +10,7 @@ from izin.schemas.api_keys import Scope
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.record.errors import UnknownSubscriberError
+from izin.sinks.ledger.webhooks.errors import UnknownSubscriberError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,7 +95,7 @@ def status(
     out.
     """
     with exit_on_error():
-        found = run_cut(customer, sweeps.latest, attrgetter("brand_code"))
+        found = run_cut(customer, sweeps.latest, attrgetter("brand_code"), only=brand)
     shown = [one for one in found if brand is None or one.brand_code in brand]
     print_rows(output, TITLES, [sweep_row(one) for one in shown], below=True)
     exit_if([one for one in shown if one.error is not None or one.passed_over])

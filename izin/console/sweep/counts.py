@@ -58,6 +58,7 @@ def counts(
             customer,
             lambda ledger: register_counts.latest(ledger, brand, since=since),
             attrgetter("brand_code"),
+            only=None if brand is None else [brand],
         )
     last = {one.brand_code: one for one in reversed(found)}
     rows = [

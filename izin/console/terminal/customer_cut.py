@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from izin.console.terminal.ledger_session import run_on_ledger
-from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.registry import customers
+from izin.sinks.ledger.registry.customer_brands import brands_of
 
 T = TypeVar("T")
 Owner = int | str | Collection[str] | None
@@ -36,29 +35,35 @@ class CustomerCut:
                 return self.customer_id in owner
 
 
-async def cut_to(ledger: Ledger, customer: str | None) -> CustomerCut:
-    """Return the cut to ``customer``; None is everybody.
+async def cut_to(
+    ledger: Ledger, customer: str | None, only: Collection[int] | None = None
+) -> CustomerCut:
+    """Return the cut to ``customer``, None: everybody; to ``only`` those of its brands, where any
+    are named.
 
     Raises:
         UnknownCustomerError: it is not registered.
+        OtherBrandsError: one of ``only`` is not its brand.
     """
     if customer is None:
         return CustomerCut(customer_id=None, brand_codes=frozenset())
-    async with ledger.transaction() as connection:
-        await customers.require(connection, {customer})
-    codes = (one.brand_code for one in await brands.every(ledger) if one.customer_id == customer)
-    return CustomerCut(customer_id=customer, brand_codes=frozenset(codes))
+    found = await brands_of(ledger, customer, only or ())
+    return CustomerCut(customer_id=customer, brand_codes=frozenset(found))
 
 
 def run_cut(
     customer: str | None,
     read: Callable[[Ledger], Awaitable[Iterable[T]]],
     owner: Callable[[T], Owner],
+    *,
+    only: Collection[int] | None = None,
 ) -> list[T]:
-    """Return what ``read`` finds in the ledger, without what is another customer's."""
+    """Return what ``read`` finds in the ledger, without what is another customer's; ``only`` are
+    the brands that were named. Raises as :func:`cut_to`.
+    """
 
     async def work(ledger: Ledger) -> list[T]:
-        cut = await cut_to(ledger, customer)
+        cut = await cut_to(ledger, customer, only)
         return [one for one in await read(ledger) if cut.has(owner(one))]
 
     return run_on_ledger(work)

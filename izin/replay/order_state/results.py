@@ -25,7 +25,7 @@ class PartitionResult:
 
     partition: int
     events: int
-    """How many records of the lanes were folded."""
+    """How many records of the lanes were folded, and are selected."""
     seconds: float
     """How long that took."""
     keys: int

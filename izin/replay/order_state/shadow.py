@@ -7,7 +7,7 @@ already, and nobody is notified. Events that the lanes no longer have are decide
 Only an erasure depends on what was decided before it; ``erased_keys`` decides such keys again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,8 @@ from typing import cast
 
 from confluent_kafka import Message
 
-from izin.consent.model import AdmittedEvent
+from izin.consent.errors import UnreadableKeyError
+from izin.consent.model import AdmittedEvent, ConsentKey
 from izin.consent.ordering import decide
 from izin.replay.order_state.decisions import AvroDecision, admitted_of, is_erasure
 from izin.replay.order_state.planning import Installation
@@ -50,6 +51,7 @@ class Shadow:
     chosen: set[bytes] = field(default_factory=set)
     """The keys with a selected event, where the selection names more than keys."""
     events: int = 0
+    """Of those in the lanes, how many are selected."""
 
 
 class ShadowFolder:
@@ -95,18 +97,15 @@ class ShadowFolder:
 
     def _fold_lane(self, lane: str, start: int, end: int) -> None:
         number, shadow = self._number, self.shadow
-        names_keys = self._plan.selection.names_keys
         reader = BoundedReader(self._installation.kafka, "izin-replay", lane)
         try:
             for messages in reader.read({number: start}, {number: end}):
                 records = _records(messages, lane, number, end)
-                if not names_keys:
-                    self._choose(records)
+                shadow.events += self._choose(records)
                 effects = self._stage.fold(number, records, shadow.state)
                 if effects.suppresses:
                     self._note_erasures(effects)
                 shadow.state.apply(effects.changes, 0)
-                shadow.events += len(records)
                 self._advance(len(records))
         finally:
             reader.close()
@@ -125,14 +124,24 @@ class ShadowFolder:
                 if decision["kind"] == ERASED:
                     self.shadow.erased.add(key)
 
-    def _choose(self, records: Iterable[FetchedRecord]) -> None:
-        """Note the keys of selected events."""
+    def _choose(self, records: Sequence[FetchedRecord]) -> int:
+        """Return how many of ``records`` are selected; note their keys, where the selection names
+        more than keys.
+        """
+        selection = self._plan.selection
+        if selection == Selection():
+            return len(records)
+        if selection.names_keys:
+            return sum(_is_named(selection, record.key or b"") for record in records)
+        count = 0
         for record in records:
             checked = self._guard.admit(record)
             if not isinstance(checked, DeadLetter):
                 facts = _facts(checked.admitted, record)
-                if self._plan.selection.takes(facts):
+                if selection.takes(facts):
+                    count += 1
                     self.shadow.chosen.add(facts.key.encode())
+        return count
 
     def _fold_history(self) -> None:
         """Decide again what only the history has; no effect of it depends on the order."""
@@ -195,6 +204,13 @@ def _records(messages: Sequence[Message], lane: str, number: int, end: int) -> l
         for one in messages
         if (one.offset() or 0) < end
     ]
+
+
+def _is_named(selection: Selection, key: bytes) -> bool:
+    try:
+        return selection.takes_key(str(ConsentKey.parse(key.decode())))
+    except (UnicodeDecodeError, UnreadableKeyError):
+        return False
 
 
 def _facts(admitted: AdmittedEvent, record: FetchedRecord) -> Facts:

@@ -54,7 +54,7 @@ class WhatIfRequest:
     """Those in force."""
     after: LawSettings
     customers: Mapping[int, str]
-    """Of each brand."""
+    """Of each brand that the selection concerns."""
     lists: tuple[GivenList, ...] = ()
     by: str
     now: datetime
@@ -195,9 +195,10 @@ class WhatIf:
         customers = self._customers
         facts = []
         for one in _folded(movements):
-            one.customer_id = customers.get(one.key.brand_code, one.customer_id)
-            wanted = selection.customers
-            if selection.takes_key(str(one.key)) and (not wanted or one.customer_id in wanted):
+            # A brand that has moved is its present customer's, whatever its history says.
+            owner, wanted = customers.get(one.key.brand_code), selection.customers
+            one.customer_id = owner or one.customer_id
+            if selection.takes_key(str(one.key)) and (not wanted or owner in wanted):
                 facts.append(one)
         return facts
 

@@ -6,7 +6,7 @@ other bound can be judged by it.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -99,6 +99,16 @@ class LawSettings:
             terms=self.terms.get(brand_code, _NO_TERMS),
             is_apart=customer_id in self.merchants_apart,
             needs_registration=customer_id not in self.unregistered_merchants,
+        )
+
+    def within(self, customers: Mapping[int, str]) -> Self:
+        """Return the settings of these brands and of whose they are alone, by brand."""
+        owners = frozenset(customers.values())
+        return replace(
+            self,
+            terms={code: one for code, one in self.terms.items() if code in customers},
+            merchants_apart=owners & self.merchants_apart,
+            unregistered_merchants=owners & self.unregistered_merchants,
         )
 
     def as_json(self) -> dict[str, Any]:

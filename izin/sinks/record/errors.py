@@ -23,19 +23,14 @@ SourceError
 ├── CompanyNumberError       a MERSİS number or VKN that cannot be right
 ├── NationalIdError          the number of a natural person, which is never stored
 ├── UnregisteredBrandError   a brand that is not registered
+├── BrandOfAnotherError      a brand that another customer has
 ├── DecidedBrakeError        what a brake holds back was decided about otherwise
 ├── UnknownComplaintError    no complaint of this number
 ├── ClosedComplaintError     a complaint that is closed
 ├── ForeignBrandError        brands that belong to none of a key's customers
 ├── TakenNameError           an API key of this name exists
 ├── UnknownKeyError          no API key of this name or id is left
-├── EndedKeyError            an API key that has expired cannot be replaced
-├── UnknownSubscriberError   no subscriber of this name
-├── TakenSubscriberError     a subscriber of this name exists
-├── RunningResendError       a resend of this subscriber is not done
-├── NoResendError            no resend of this subscriber is under way
-├── UnknownPlaceError        a partition of no topic that webhooks are made of
-└── RefusedUrlError          a URL to which no webhook may be posted
+└── EndedKeyError            an API key that has expired cannot be replaced
 """
 
 from collections.abc import Sequence
@@ -202,6 +197,16 @@ class ClosedComplaintError(SourceError):
         )
 
 
+class BrandOfAnotherError(SourceError):
+    """A brand has another customer than the one that is named."""
+
+    def __init__(self, brand_code: int) -> None:
+        super().__init__(
+            f"brand {brand_code} is another customer's: check the code; where it moves, name that "
+            "customer with --from"
+        )
+
+
 class ForeignBrandError(SourceError):
     """Brands that belong to none of the customers of an API key."""
 
@@ -237,50 +242,6 @@ class EndedKeyError(SourceError):
             f"key {name} has expired; revoke it, and create another: izin keys revoke {name}, "
             "izin keys create"
         )
-
-
-class UnknownSubscriberError(SourceError):
-    """No subscriber of this name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"there is no subscriber {name}; see: izin subscribers list")
-
-
-class TakenSubscriberError(SourceError):
-    """A subscriber of this name exists."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"a subscriber {name} exists; choose another name")
-
-
-class RunningResendError(SourceError):
-    """A resend of this subscriber is not done."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"an earlier resend of {name} is not done; see izin subscribers show {name}, and order "
-            f"this one when it is, or after izin subscribers resend {name} --cancel"
-        )
-
-
-class NoResendError(SourceError):
-    """No resend of this subscriber is under way."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no resend of {name} is under way; see: izin subscribers show {name}")
-
-
-class UnknownPlaceError(SourceError):
-    """A partition of no topic that webhooks are made of."""
-
-    def __init__(self, place: tuple[str, int], topics: Sequence[str]) -> None:
-        super().__init__(
-            f"{place[0]}/{place[1]} is no partition of {', '.join(topics)}; name one of theirs"
-        )
-
-
-class RefusedUrlError(SourceError):
-    """A URL to which no webhook may be posted."""
 
 
 class LedgerUnavailableError(OurError):

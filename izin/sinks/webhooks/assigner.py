@@ -18,6 +18,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import assignments, registry, resends
 from izin.sinks.ledger.webhooks.assignments import AssignedSubscriber
 from izin.sinks.ledger.webhooks.deliveries import lease_name
+from izin.sinks.ledger.webhooks.errors import UnknownSubscriberError
 from izin.sinks.ledger.webhooks.resends import OpenResend
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
@@ -25,11 +26,7 @@ from izin.sinks.ledger.webhooks.subscriber import (
     PauseReason,
     WebhookSubscriber,
 )
-from izin.sinks.record.errors import (
-    ConcurrentChangeError,
-    LedgerUnavailableError,
-    UnknownSubscriberError,
-)
+from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.delivery import EventSource, SubscriberDelivery

@@ -16,7 +16,7 @@ from aiohttp import AddrInfoType, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from izin.consent.errors import SourceError
-from izin.sinks.record.errors import RefusedUrlError
+from izin.sinks.ledger.webhooks.errors import RefusedUrlError
 from izin.sinks.webhooks.addresses import AllowedTargets
 
 _IDLE_SECONDS = 30.0

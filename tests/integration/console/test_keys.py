@@ -35,14 +35,24 @@ def keys(izin: Izin) -> list[dict[str, Any]]:
     return found
 
 
-def test_brands_add_of_an_unknown_customer_exits_3(izin: Izin, registered: str) -> None:
-    """With the remedy, and before anything is stored."""
+def test_brands_add_takes_no_brand_of_others(izin: Izin, registered: str) -> None:
+    """An unknown customer is refused with the remedy, before anything is stored; another's brand
+    moves where its customer is named.
+    """
     order = ("brands", "add", "100002", "--iys-code=100001", "--customer=beta", "--name=Two")
     refused = izin(*order)
     assert (refused.exit_code, "izin customers add beta" in refused.stderr) == (3, True)
     moved = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=beta", "--name=One")
     assert izin(*moved).exit_code == 3
     assert len(json.loads(izin("brands", "list", "--output", "json").stdout)) == 1
+    assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
+    for wrong in ((), ("--from=beta",)):
+        refused = izin(*moved, *wrong, "--yes")
+        assert (refused.exit_code, "with --from" in refused.stderr) == (3, True)
+        assert "acme" not in refused.stderr
+    assert izin(*moved, "--from=acme", "--yes").exit_code == 0
+    (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
+    assert brand["customer_id"] == "beta"
 
 
 def test_customers_are_listed_and_shown(izin: Izin, registered: str) -> None:

@@ -171,13 +171,13 @@ def test_addresses_are_counted_over_all_brands_of_a_provider(book: AddressBook):
         (1, 0, 1, 300.1),
         (1001, 0, 2, 300.2),
         (1_000_000, 0, 1000, 400),
-        (1_000_000, 3_000_000, 4000, 800),
+        (1_000_000, 3_000_000, 1000, 800),
     ],
 )
 def test_loading_takes_its_requests_or_the_last_result(
     to_send: int, waiting: int, requests: int, seconds: float
 ):
-    """At İYS's ten requests a second; what waits already is counted with it."""
+    """At İYS's ten requests a second; what waits already only makes it take longer."""
     groups = [group(waiting)] if waiting else []
     found = loading_time([a_lane(to_send=to_send)], [], groups, LIMITS, now=NOON)
     assert (found.submissions, found.results) == (requests, requests)
@@ -212,6 +212,15 @@ def test_consent_that_becomes_void_before_its_turn_is_lost(book: AddressBook):
     loading = a_loading(limits=replace(LIMITS, requests_per_second=0.1))
     found = judged(book, loading, [behind])
     assert found.time.forecast.lost == 1
+
+
+def test_consents_of_others_that_become_void_are_not_counted(book: AddressBook):
+    """A customer's forecast says nothing of what another's backlog loses."""
+    noted(book, a_record(consent_date=YESTERDAY))
+    others = group(10**9, due_at=NOON, expires_at=NOON)
+    found = judged(book, a_loading(), [others])
+    assert (found.time.forecast.lost, found.time.forecast.first_lost_at) == (0, None)
+    assert not found.is_short
 
 
 def judged(

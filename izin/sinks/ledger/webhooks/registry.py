@@ -13,17 +13,14 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import record_act, subscriber_key
 from izin.sinks.ledger.registry.customers import require_active
+from izin.sinks.ledger.webhooks.errors import TakenSubscriberError, UnknownSubscriberError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     EventFilter,
     PauseReason,
     WebhookSubscriber,
 )
-from izin.sinks.record.errors import (
-    ForeignBrandError,
-    TakenSubscriberError,
-    UnknownSubscriberError,
-)
+from izin.sinks.record.errors import ForeignBrandError
 
 _SQL = statements("subscribers")
 _KEYS = statements("api_keys")

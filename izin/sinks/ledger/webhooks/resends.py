@@ -16,13 +16,13 @@ from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.errors import NoResendError, RunningResendError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     EventFilter,
     LaneName,
     WebhookSubscriber,
 )
-from izin.sinks.record.errors import NoResendError, RunningResendError
 
 _PAGE = 5000
 _COLUMNS = (3).to_bytes(2, "big")

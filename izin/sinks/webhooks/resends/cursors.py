@@ -12,8 +12,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.partitioning import partition_of
 from izin.sinks.ingest.topic_reader import identities_of
+from izin.sinks.ledger.webhooks.errors import UnknownPlaceError
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, LaneName
-from izin.sinks.record.errors import StreamUnavailableError, UnknownPlaceError
+from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent, lanes
 from izin.sinks.webhooks.partitions import (
     PartitionReader,

@@ -1,99 +1,114 @@
-"""Forty customers with a hundred brands in one ledger: no command shows one what is another's."""
+"""Forty customers with a hundred brands: no command and no route shows one what is another's."""
 
-import json
-import re
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Collection, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 
 from izin.consent.model import Channel
-from izin.console.terminal import interrupts
 from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
 from izin.iys.partner import PartnerCalls
 from izin.iys.wire_format.json_reader import JsonReader
-from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.acts import act, brand_key, customer_key
-from izin.sinks.ledger.history.append import Movement
+from izin.local import free_port
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
-from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay
-from tests.support.builders import BRAND, CUSTOMER, PHONE
-from tests.support.customers.cuts import CUT
+from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
+from tests.integration.sinks.sink_harness import Izin, SinkHarness
+from tests.support.api_keys import AUTHORIZATION
+from tests.support.builders import BRAND
+from tests.support.customers import endpoints
+from tests.support.customers.asking import ROUTES, Ask
+from tests.support.customers.installation import (
+    BRANDS,
+    FOREIGN_BRAND,
+    FOREIGN_RECIPIENT,
+    OWN_BRANDS,
+    Installation,
+)
+from tests.support.customers.ordering import ORDERING
+from tests.support.customers.reading import READING
+from tests.support.customers.running import CutRunner
+from tests.support.customers.traces import FOREIGN, traces
 
-pytestmark = pytest.mark.database
-
-CUSTOMERS, BRANDS = 40, 100
-OWN_BRANDS = (BRAND, BRAND + 1)
-FOREIGN = re.compile(r"foreign|Yabancı|9000\d\d|\+90555900\d{4}", re.IGNORECASE)
-"""What must never be in the output: ids, names, brand codes and recipients of the others."""
-_TABLES = Path(__file__).parents[3] / "support" / "customers" / "forty_customers.sql"
-
-
-def movements(brands: list[dict[str, Any]], now: datetime) -> Iterator[Movement]:
-    """Yield what the history has of each brand."""
-    for one in brands:
-        code, customer = one["brand_code"], one["customer_id"]
-        key = f"{code}/MESAJ/BIREYSEL/{PHONE}"
-        for kind, data in (
-            ("answer", {"verdict": "data", "code": f"H{code}", "how": customer}),
-            ("breach", {"due_at": now.isoformat(), "of": customer}),
-        ):
-            yield Movement(
-                kind=kind,
-                customer_id=customer,
-                key=key,
-                event_id=f"event-of-{customer}",
-                status="RET",
-                source=f"{kind}/{code}",
-                occurred_at=now,
-                data=data,
-            )
-        for about in (brand_key(code), customer_key(customer)):
-            name = f"look at {customer} {code}"
-            yield act(name, about, by="ada", now=now, before={}, after={}, customer_id=customer)
+pytestmark = [pytest.mark.database, pytest.mark.broker]
 
 
 @pytest.fixture
-async def forty(harness: SinkHarness, monkeypatch: pytest.MonkeyPatch) -> SinkHarness:
-    """Give a ledger of forty customers and a hundred brands, each with something of every kind."""
-    monkeypatch.setattr(interrupts, "_NUMBERS", ())
-    await harness.brand(replace(ACTIVE, brand_code=OWN_BRANDS[1], name="İkinci"))
-    await harness.ingest(onay())
-    tables = _TABLES.read_text("utf-8").replace("{shared}", PHONE)
-    async with harness.ledger.transaction() as connection:
-        await connection.execute(tables)  # type: ignore[arg-type]
-    brands = [*await harness.ledger.fetch("SELECT brand_code, customer_id FROM brands")]
-    now = harness.clock()
-    async with harness.ledger.transaction() as connection:
-        await append.append(connection, list(movements(brands, now)), now=now)
-    assert (len({one["customer_id"] for one in brands}), len(brands)) == (CUSTOMERS, BRANDS)
-    return harness
+def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Give our receiver of İYS's pushes, which the settings of commands name."""
+    one = Worker(installed.harness, free_port(), endpoints.PUSH_PASSWORD)
+    installed.places["push_url"] = url_of(one.port)
+    given = {
+        "IZIN_PUSH_URL": url_of(one.port),
+        "IZIN_PUSH_USERNAME": "iys",
+        "IZIN_PUSH_PASSWORD": endpoints.PUSH_PASSWORD,
+        "IZIN_PUSH_OLD_PASSWORD": endpoints.PUSH_PASSWORD,
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return one
 
 
-async def test_no_command_shows_a_customer_what_is_anothers(
-    forty: SinkHarness, izin: Izin, tmp_path: Path
+@pytest.fixture
+async def served(
+    installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Mapping[str, str]]:
+    """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
+    async with endpoints.every(installed, worker) as urls:
+        monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
+        # Nobody takes webhooks there: that is an answer too.
+        installed.places["hook"] = f"{urls['feeds']}/hook"
+        yield urls
+
+
+async def test_no_command_or_route_shows_what_is_anothers(
+    installed: Installation,
+    served: Mapping[str, str],
+    izin: Izin,
+    tmp_path: Path,
 ) -> None:
-    """Every command that takes whose data it shows, as a table and as JSON where it has both."""
-    places = {"brand": BRAND, "shared": PHONE, "folder": tmp_path}
-    assert FOREIGN.search((await izin("brands", "list", "--output=json")).stdout)
-    for name, words in CUT.items():
-        given = [word.format(**places) for word in words]
-        shown = await izin(*name.split(), *given)
-        assert shown.exit_code in {0, 1}, (name, shown.stdout, shown.stderr)
-        found = FOREIGN.search(shown.stdout + shown.stderr)
-        assert found is None, (name, found)
-        if "--customer=acme" in words and "list" in name:
-            assert CUSTOMER in shown.stdout + shown.stderr or str(BRAND) in shown.stdout, name
-    shown = await izin("report", "week", "--customer=acme", "--output=json")
-    (week,) = json.loads(shown.stdout)["customers"]
-    assert week["refused"] == {f"H{code}": 1 for code in OWN_BRANDS}
-    assert (week["breaches"], week["requests"], week["opt_outs"]) == (2, 2, 5)
-    assert FOREIGN.search((tmp_path / "opt-outs.csv").read_text("utf-8")) is None
+    """Every route, asked with the API key of one customer; every command that can, as a table and
+    as JSON, and what it writes. Where a command is asked for another's, it refuses.
+    """
+    # The traps close: without a customer the same commands show everybody's, and count it.
+    every = {one.group() for one in FOREIGN.finditer((await izin("iys", "counts")).stdout)}
+    assert len(every) == BRANDS - len(OWN_BRANDS)
+    assert traces("100 keys") == ["100"]
+    files = {"plan": "plan.json", "archive": "archive", "zip": "acme.zip"}
+    files |= {"evidence": "evidence.zip", "parked_evidence": "parked.zip"}
+    installed.places |= {name: tmp_path / file for name, file in files.items()}
+    found = await faults_of_routes(served)
+    runner = CutRunner(izin=izin, places=installed.places, folder=tmp_path)
+    for name, cut in READING.items():
+        found += await runner.faults(name, cut, also_json=True)
+    for name, cut in ORDERING.items():
+        found += await runner.faults(name, cut)
+    assert not found, "\n\n".join(found)
+
+
+async def faults_of_routes(urls: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the responses to a customer's API key."""
+    found: list[str] = []
+    given = (str(FOREIGN_BRAND), FOREIGN_RECIPIENT)
+    async with httpx.AsyncClient(headers=AUTHORIZATION, trust_env=False) as client:
+        for ask in (one for asks in ROUTES.values() for one in asks):
+            response = await asked(client, urls[ask.server], ask)
+            is_right = response.status_code == ask.status and ask.shows in response.text
+            text = response.text.replace(f'"status":{ask.status}', "")
+            shown = [*traces(text, given), *traces(str(response.headers), counts=False)]
+            if shown or not is_right:
+                found.append(f"{ask}: {shown}: {response.status_code} {text[:2000]}")
+    return found
+
+
+async def asked(client: httpx.AsyncClient, url: str, ask: Ask) -> httpx.Response:
+    """Return the response to a request."""
+    if ask.body is None:
+        return await client.get(f"{url}{ask.path}")
+    return await client.post(f"{url}{ask.path}", json=ask.body)
 
 
 async def test_lost_right_of_one_brand_touches_no_other(

@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, harness: SinkHarness, port: int, password: str) -> None:
         credentials = Credentials(username="iys", password=SecretStr(password))
         brands = BrandCache(harness.ledger)
-        self.port = port
+        self.port, self.operations_port = port, free_port()
         self.topic = InMemoryTopic()
         self.metrics = Metrics()
         self.connections = PushConnections(
@@ -73,7 +73,7 @@ class Worker:
     async def serving(self) -> AsyncIterator[None]:
         """Receive pushes."""
         stopping = asyncio.Event()
-        sink = SinkSettings(port=self.port, operations_port=free_port())
+        sink = SinkSettings(port=self.port, operations_port=self.operations_port)
         with closing(listeners(sink)) as bound:
             server = SinkServer(
                 listeners=bound,

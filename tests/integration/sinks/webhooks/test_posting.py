@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.webhooks.receiver import ScriptedAnswer, WebhookReceiver
 from izin.runtime.settings import WebhookSettings
-from izin.sinks.record.errors import RefusedUrlError
+from izin.sinks.ledger.webhooks.errors import RefusedUrlError
 from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.network import check_url
 from izin.sinks.webhooks.posting import MOST_OF_A_REPLY, Poster

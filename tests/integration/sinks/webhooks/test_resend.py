@@ -21,7 +21,7 @@ from izin.sinks.ledger.history.append import append_facts
 from izin.sinks.ledger.history.formats import source_of
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.record.errors import NoResendError, RunningResendError
+from izin.sinks.ledger.webhooks.errors import NoResendError, RunningResendError
 from tests.support.builders import CUSTOMER, NOON, a_decision_record, a_key, a_ret
 from tests.support.webhooks import (
     Hooks,

@@ -1,0 +1,61 @@
+"""Forty customers with a hundred brands: the ledger alone, and a whole installation."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from izin.console.terminal import interrupts, output
+from izin.runtime.settings import IysSettings, KafkaSettings
+from izin.sinks.ledger.db.connection import Ledger
+from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
+from tests.support.customers import installation, surroundings
+from tests.support.customers.installation import Installation
+from tests.support.simulator import SimulatorAdmin
+
+_WIDE = 400
+"""Columns of a terminal on which no line is broken, so that words are found."""
+
+
+@pytest.fixture
+async def forty(harness: SinkHarness) -> SinkHarness:
+    """Give a ledger of forty customers, each with something of every kind."""
+    await installation.fill_ledger(harness)
+    return harness
+
+
+@pytest.fixture
+async def with_topics(
+    ledger: Ledger,
+    iys: SimulatorAdmin,
+    iys_settings: IysSettings,
+    clock: Clock,
+    kafka_settings: KafkaSettings,
+) -> AsyncIterator[SinkHarness]:
+    """Give the sinks over an empty ledger and empty topics."""
+    async with sinks_over(ledger, iys, iys_settings, clock, kafka_settings) as harness:
+        yield harness
+
+
+@pytest.fixture
+async def installed(
+    with_topics: SinkHarness, izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Installation:
+    """Give an installation of forty customers, which ``izin`` finds by the environment."""
+    assert izin
+    brands = await installation.fill_ledger(with_topics)
+    await installation.fill_days(with_topics, brands)
+    await asyncio.to_thread(surroundings.fill_topics, with_topics.settings, brands)
+    await surroundings.note_ingested(with_topics)
+    surroundings.fill_simulator(with_topics.iys, brands)
+    found = Installation(harness=with_topics, brands=brands)
+    found.places |= surroundings.fill_files(tmp_path)
+    found.places |= await installation.names(with_topics, brands)
+    for name, value in found.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("SCHEMA_REGISTRY_URL", raising=False)
+    monkeypatch.setattr(interrupts, "_NUMBERS", ())  # signals come to the main thread alone
+    for console in (output.out, output.err):
+        monkeypatch.setattr(console, "_width", _WIDE)
+    return found

@@ -1,0 +1,128 @@
+"""Commands that change something by a person's order, one after the other."""
+
+from collections.abc import Mapping
+
+from tests.support.customers.cut import Cut, cut
+
+ORDERING: Mapping[str, Cut] = {
+    "brands retry": cut("{brand}"),
+    "customers add": cut("acme --name=Acme --kind=legal"),
+    "customers change": cut("acme --vkn=1234567890"),
+    "customers provide": cut(
+        "acme trade-mark:{brand}=2019-1", refused=("acme trade-mark:{their_brand}=2019-1",)
+    ),
+    "brands add": cut(
+        "100003 --iys-code=100001 --customer=acme --name=Third",
+        refused=(
+            "{their_brand} --iys-code=900001 --customer=acme --name=Third",
+            "{their_brand} --iys-code=900001 --customer=acme --name=Third --yes",
+        ),
+    ),
+    "brands rights": cut("{brand} --type=MESAJ --type=EPOSTA --yes"),
+    "brands suspend": cut(
+        "--customer=acme --reason=audit",
+        "{brand} --reason=audit --yes",
+        shows="100001",
+        refused=("{their_brand} --customer=acme --reason=audit --yes",),
+    ),
+    "brands resume": cut(
+        "--customer=acme --yes", "{brand} --yes", refused=("{their_brand} --customer=acme --yes",)
+    ),
+    "brands requeue": cut("{brand} --reason=reconsent", "{brand} --reason=reconsent --yes"),
+    "complaints add": cut(
+        "{parked} --brand={brand} --channel=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
+        counts=False,
+    ),
+    "evidence write": cut(
+        "{shared} --brand={brand} --reason=court --out={evidence}",
+        "{parked} --brand={brand} --reason=court --out={parked_evidence}",
+        shows="100001/MESAJ/BIREYSEL/",
+    ),
+    "evidence verify": cut("{evidence}", shows="verified"),
+    "complaints attach": cut("{complaint} {parked_evidence}"),
+    "complaints close": cut("{complaint} --outcome=unfounded"),
+    "customers brake": cut("acme --share=7 --at-least=9 --yes", shows="acme"),
+    "iys release": cut("100002 --reason=right", shows="crm of acme"),
+    "iys withdraw": cut(
+        "{brand} --reason=wrong", "{brand} --reason=wrong --yes", shows="crm of acme"
+    ),
+    "dead-letters acknowledge": cut(
+        "0/0 --reason=seen --yes",
+        "--customer=acme --reason=seen",
+        shows="dead letters",
+        refused=("0/9 --customer=acme --reason=seen",),
+        selects_none=("--customer=acme --brand={their_brand} --reason=seen --yes",),
+    ),
+    "dead-letters redrive": cut(
+        "0/1 --reason=mended",
+        "--customer=acme --reason=mended --wait=PT0S --yes",
+        refused=("0/9 --customer=acme --reason=mended",),
+        selects_none=("--customer=acme --brand={their_brand} --reason=mended --yes",),
+    ),
+    "deadlines rule-again": cut("--brand={brand} --yes", shows="100001"),
+    "iys daily agree": cut("--brand={brand} --day={day} --execute", shows="100001"),
+    "iys daily fetch": cut("--brand={brand} --day={day}"),
+    "iys push register": cut("{brand} --type=MESAJ --execute", shows="registered"),
+    "iys push unregister": cut("{brand} --type=MESAJ --url={push_url} --username=iys --execute"),
+    "iys sweep start": cut("--brand={brand} --execute", shows="100001"),
+    "iys sweep stop": cut("--brand={brand}", shows="100001"),
+    "keys create": cut(
+        "shop --scope=ask --customer=acme",
+        shows="ask for acme",
+        refused=("till --scope=ask --customer=acme --brand={their_brand}",),
+    ),
+    "keys rotate": cut("key-acme"),
+    "keys revoke": cut("shop", "shop --execute"),
+    "privacy erase": cut(
+        "{shared} --customer=acme",
+        "{shared} --customer=acme --yes",
+        shows="100002",
+        refused=("{their_recipient} --customer=acme --yes", "{their_key} --customer=acme --yes"),
+    ),
+    "publish": cut(
+        "--brand={brand} --type=MESAJ --recipient={opted_out} --status=RET --source=HS_WEB",
+        "--corrects=0/2 --status=RET",
+        shows="consent-events",
+    ),
+    "import": cut("{book}", shows="published"),
+    "customers onboard": cut(
+        "acme {book} --ask --execute --no-wait",
+        shows="1 submissions",
+        refused=("acme {mixed} --execute --no-wait", "acme {book} --brand={their_brand}"),
+    ),
+    "retention hold": cut(
+        "acme --reason=court",
+        "acme --reason=court --key={shared}",
+        refused=(
+            "acme --reason=court --key={their_key}",
+            "acme --reason=court --key={their_recipient}",
+        ),
+    ),
+    "retention release": cut("{hold}"),
+    "sequences close": cut(
+        "--customer=acme --origin=crm --until=5", "--customer=acme --origin=crm --until=5 --yes"
+    ),
+    "subscribers add": cut(
+        "till --customer=acme --url={hook}",
+        refused=("shop --customer=acme --url={hook} --brand={their_brand}",),
+    ),
+    "subscribers test": cut("till", counts=False),
+    "subscribers pause": cut("till"),
+    "subscribers resume": cut("till"),
+    "subscribers rotate-secret": cut("till"),
+    "subscribers resend": cut(
+        "till --since=2026-01-01", "till --since=2026-01-01 --execute", "till --recipient={shared}"
+    ),
+    "subscribers remove": cut("till", "till --execute", shows="till"),
+    "replay run": cut("{plan} --execute", shows="keys"),
+    "retention set": cut("{month} 2099-01-01"),
+    "retention drop": cut("", "--yes"),
+    "ledger bootstrap": cut("", "--execute", counts=False),
+    "ledger archive": cut("{archive}", whole="the archive of a ledger is of all that it holds"),
+    "ledger restore": cut(refused=("{archive}",), counts=False),
+    "customers offboard": cut(
+        "acme --reason=ended --out={zip}",
+        "acme --reason=ended --out={zip} --opt-outs={new}.csv --execute",
+        shows="acme",
+    ),
+}
