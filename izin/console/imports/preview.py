@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from izin.console.imports.result import say_words
 from izin.console.publish import utc_now
 from izin.console.terminal.output import (
     ExitCode,
@@ -69,6 +70,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
             print_rows(output, _ROWS, map(_cells, found.rows))
             for code, reason in _reasons(found.rows).items():
                 say(f"{code}: {reason}")
+            say_words(found.codes)
             say(
                 f"{found.path.name}, {found.encoding}: of the first {found.examined} rows "
                 f"{found.published} consents would be published, {found.refused} refused"
