@@ -171,7 +171,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
 async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) -> int:
     """Write the opt-outs that İYS does not have to a file; return how many."""
     count = 0
-    with private_csv(path, ("brand", *HEADER)) as rows:
+    with private_csv(path, ("brand", *HEADER), for_excel=True) as rows:
         for brand in brands:
             found = await deadlines.open_opt_outs(ledger, brand.brand_code)
             for row in opt_out_rows(found):

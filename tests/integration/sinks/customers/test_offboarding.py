@@ -158,8 +158,8 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     (act,) = await acts(two)
     assert act["after"]["named_opt_outs"] == 1
     assert act["after"]["archive_sha256"] == handover.digest_of(other)
-    with named.open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
+    with named.open(encoding="utf-8-sig") as file:
+        (row,) = csv.DictReader(file, delimiter=";")
     assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
     (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
     assert customer.offboarded_at is not None
