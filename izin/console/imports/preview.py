@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from izin.console.imports.result import say_words
+from izin.console.imports.result import say_words, warn_of_hidden
 from izin.console.publish import utc_now
 from izin.console.terminal.output import (
     ExitCode,
@@ -53,6 +53,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
                     "encoding": found.encoding,
                     "delimiter": found.delimiter,
                     "header_line": found.header_line,
+                    "hidden_sheets": found.hidden_sheets,
                     "columns": columns,
                     "problem": found.problem,
                     "rows": [asdict(one) for one in found.rows],
@@ -63,6 +64,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
                 }
             )
         case OutputFormat.TABLE:
+            warn_of_hidden(found.hidden_sheets)
             print_rows(output, _COLUMNS, _columns(found))
             if found.problem is not None:
                 warn(found.problem)

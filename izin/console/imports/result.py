@@ -1,6 +1,6 @@
 """What an import did, as the command prints it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 
 from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
@@ -37,10 +37,21 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
         case OutputFormat.TABLE:
             if done.lost_opt_outs:
                 warn(_lost_opt_outs(done))
+            warn_of_hidden(done.hidden_sheets)
             if done.would_stop is not None:
                 warn(f"without --dry-run: {done.would_stop}")
             print_rows(output, ("what", "count", "note"), _rows(done))
             say_words(done.reasons)
+
+
+def warn_of_hidden(sheets: Sequence[str]) -> None:
+    """Say that hidden ``sheets`` are not read: opt-outs could be in them."""
+    if sheets:
+        names = ", ".join(f'"{one}"' for one in sheets)
+        warn(
+            f"left out: hidden sheets that have rows: {names}. If consents or opt-outs are in "
+            "them, save each as a file of its own, and import it."
+        )
 
 
 def say_words(codes: Collection[str]) -> None:

@@ -15,6 +15,7 @@ from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
 from izin.producers.files.cells import notation_text
 from izin.producers.files.channel_columns import ChannelField, channel_field_of
+from izin.producers.files.refusal_columns import says_who_refused, without_flags
 from izin.producers.files.row_parts import ChannelColumns, Columns
 from izin.producers.files.value_words import words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
@@ -83,6 +84,11 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
                 else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
             )
         )
+    words = words_of(choices.values)
+    refusals = [one for one in columns if one.held is not None and says_who_refused(one.name)]
+    if any(one.held is Field.STATUS for one in refusals):
+        words = without_flags(words)
+    _check_refusals(refusals)
     held = [(one.held, place) for place, one in enumerate(columns) if one.held is not None]
     channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
     _check_unique(held, given, names, channels)
@@ -94,7 +100,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         places=places,
         given=MappingProxyType(given),
         channels=channels,
-        words=words_of(choices.values),
+        words=words,
     )
 
 
@@ -122,6 +128,20 @@ def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> tuple[ChannelColumn
     for one, place in held:
         found[one.channel][one.held] = place
     return tuple(ChannelColumns(one, found[one]) for one in Channel if one in found)
+
+
+def _check_refusals(columns: Sequence[ColumnMeaning]) -> None:
+    """Raise ColumnsError where one of ``columns``, which say who refused, is of one channel: there
+    a yes, and a date, are a consent.
+    """
+    for one in columns:
+        if isinstance(one.held, ChannelField):
+            name = _quoted_one(one.name)
+            raise ColumnsError(
+                f"header: {name} says who refused, and cannot hold {one.held}; import it apart, as "
+                f"--map {name}=status --set type={one.held.channel} --value status:Evet=RET, and "
+                "leave it out here (--ignore COLUMN)"
+            )
 
 
 def _check_unique(

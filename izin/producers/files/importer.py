@@ -229,6 +229,7 @@ class _Import:
             encoding=file.encoding,
             delimiter=self._table.delimiter,
             header_line=self._table.header_line,
+            hidden_sheets=self._table.hidden,
             repeated_headers=tally.repeated_headers,
             without_recipient=tally.without_recipient,
             rows=tally.rows,

@@ -42,6 +42,8 @@ class WorkbookTable:
     """Its rows."""
     others: tuple[str, ...]
     """The other visible sheets that have rows."""
+    hidden: tuple[str, ...]
+    """The hidden sheets that have rows."""
     begun: list[Iterator[Batch]] = field(default_factory=list, repr=False)
     """What was read for the header, and what comes next: a large workbook is not opened twice."""
 
@@ -123,7 +125,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     stat = path.stat()
-    (title, size, others), batches = _begin(path)
+    (title, size, others, hidden), batches = _begin(path)
     first = next(batches, [])
     head = best_header(_candidates(first), lambda found: known_columns(found, choices))
     if head is None:
@@ -140,6 +142,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
         head=head,
         size=size,
         others=tuple(others),
+        hidden=tuple(hidden),
         begun=[chain([first], batches)],
     )
 
@@ -150,9 +153,9 @@ def _candidates(rows: Batch) -> Iterator[Header]:
         yield Header(line=number, last_line=number, fields=fields, delimiter="")
 
 
-def _begin(path: Path) -> tuple[tuple[str, int, list[str]], Iterator[Batch]]:
-    """Return the name of the sheet, its number of rows, and the names of the others that have any;
-    and what yields the rows.
+def _begin(path: Path) -> tuple[tuple[str, int, list[str], list[str]], Iterator[Batch]]:
+    """Return the name of the sheet, its number of rows, and the names of the others that have any,
+    visible and hidden; and what yields the rows.
 
     Raises:
         UnusableFileError: it is no workbook, damaged, or too large; also while the rows are read.

@@ -56,7 +56,15 @@ def _values(path: str) -> Iterator[Any]:
         sheet = book.get_sheet_by_index(first)
         filled = [one for one in others if book.get_sheet_by_index(one).height]
         size = 0 if sheet.end is None else sheet.end[0] + 1
-        yield sheet.name, size, [book.sheet_names[one] for one in filled]
+        hidden = [
+            one.name
+            for place, one in enumerate(book.sheets_metadata)
+            if sheets
+            and place not in sheets
+            and one.typ == SheetTypeEnum.WorkSheet
+            and book.get_sheet_by_index(place).height
+        ]
+        yield sheet.name, size, [book.sheet_names[one] for one in filled], hidden
         batch: list[list[Any]] = []
         for cells in sheet.iter_rows():
             batch.append([_value(one) for one in cells])

@@ -75,14 +75,17 @@ def test_table_is_read_as_often_as_asked(tmp_path: Path):
 
 
 def test_rows_in_other_sheets_are_not_passed_over(tmp_path: Path):
-    """They could be the opt-outs; empty and hidden sheets are none of the table."""
+    """They could be the opt-outs; empty and hidden sheets are none of the table, and hidden ones
+    with rows are named.
+    """
     sheet = [HEADER, ("0555", "SMS", "RET", "")]
     path = a_book(tmp_path / "a.xlsx", sheet, [], sheet, sheet, hidden=[3])
     with pytest.raises(UnusableFileError, match='rows in other sheets, too: "Sayfa3"; save each'):
         open_table(path, ColumnChoices())
     assert len(list(open_table(path, ColumnChoices(), first_sheet=True).rows())) == 1
     hidden = a_book(tmp_path / "b.xlsx", [("x",)], sheet, hidden=[0])
-    assert open_table(hidden, ColumnChoices()).headers == HEADER
+    table = open_table(hidden, ColumnChoices())
+    assert (table.headers, table.hidden) == (HEADER, ("Sayfa1",))
 
 
 def test_workbook_without_a_header_is_refused(tmp_path: Path):
@@ -126,7 +129,7 @@ def test_reader_that_ends_within_the_rows_is_an_error(
     script.write_text(
         "import os, pickle, sys\n"
         "out = sys.stdout.buffer\n"
-        'pickle.dump(("Sayfa1", 2, []), out)\n'
+        'pickle.dump(("Sayfa1", 2, [], []), out)\n'
         'pickle.dump([["Telefon", "Kanal", "Durum"], ["0555", "SMS", "RET"]], out)\n'
         "out.flush()\n"
         "os.kill(os.getpid(), 9)\n"
