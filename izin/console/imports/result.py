@@ -45,7 +45,7 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
 
 
 def warn_of_hidden(sheets: Sequence[str]) -> None:
-    """Say that hidden ``sheets`` are not read: opt-outs could be in them."""
+    """Say that hidden ``sheets`` are not read: consents could be in them, unrecognised."""
     if sheets:
         names = ", ".join(f'"{one}"' for one in sheets)
         warn(

@@ -80,7 +80,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
             + (
                 _NO_HEADER
-                if any(map(_is_recipient, unknown))
+                if any(map(is_recipient, unknown))
                 else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
             )
         )
@@ -211,7 +211,7 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
             f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
             + (
                 _NO_HEADER
-                if any(map(_is_recipient, names))
+                if any(map(is_recipient, names))
                 else "say which column it is (--column COLUMN)"
             )
         )
@@ -224,7 +224,8 @@ def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     return sum(_known(one) is not None or fold(one) in chosen for one in headers)
 
 
-def _is_recipient(header: str) -> bool:
+def is_recipient(header: str) -> bool:
+    """Whether ``header`` is no name but an address."""
     return any(isinstance(read_recipient(header, one), str) for one in Channel)
 
 
