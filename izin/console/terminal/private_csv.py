@@ -45,14 +45,13 @@ def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -
         UnwritableCsvError: it cannot be written.
     """
     part = path.with_name(f".{path.name}.part")
-    delimiter, encoding = (";", "utf-8-sig") if for_excel else (",", "utf-8")
+    encoding = "utf-8-sig" if for_excel else "utf-8"
     try:
-        if path.exists() and not _begins_with(path, header, delimiter):
-            raise OtherFileError(path)
+        check_place(path, header, for_excel=for_excel)
         part.unlink(missing_ok=True)
         number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "w", encoding=encoding, newline="") as file:
-            rows = csv.writer(file, delimiter=delimiter)
+            rows = csv.writer(file, delimiter=_delimiter(for_excel))
             rows.writerow(header)
             yield rows
         part.replace(path)
@@ -60,6 +59,24 @@ def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -
         raise UnwritableCsvError(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_place(path: Path, header: Sequence[str], *, for_excel: bool = False) -> None:
+    """Check that :func:`private_csv` would replace at most an earlier file of its kind.
+
+    Raises:
+        OtherFileError: a file with another header is at ``path``.
+        UnwritableCsvError: what is there cannot be read.
+    """
+    try:
+        if path.exists() and not _begins_with(path, header, _delimiter(for_excel)):
+            raise OtherFileError(path)
+    except OSError as error:
+        raise UnwritableCsvError(path, error) from error
+
+
+def _delimiter(for_excel: bool) -> str:
+    return ";" if for_excel else ","
 
 
 def _begins_with(path: Path, header: Sequence[str], delimiter: str) -> bool:
