@@ -5,7 +5,7 @@ that is imported or another one.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from izin.consent.errors import SourceError
@@ -57,7 +57,7 @@ def _is_report(path: Path) -> bool:
     return False
 
 
-def _streams(path: Path, stack: ExitStack) -> Iterator[BinaryIO]:
+def _streams(path: Path, stack: ExitStack) -> Iterator[IO[bytes]]:
     """Yield what holds the cells of the table at ``path``: the file, or the parts of a workbook."""
     if not is_zipfile(path):
         yield stack.enter_context(path.open("rb"))
@@ -66,6 +66,6 @@ def _streams(path: Path, stack: ExitStack) -> Iterator[BinaryIO]:
         book = stack.enter_context(ZipFile(path))
         for name in book.namelist():
             if name.startswith("xl/") and name.endswith(".xml"):
-                yield stack.enter_context(book.open(name))  # type: ignore[misc]  # IO[bytes] of the standard library
+                yield stack.enter_context(book.open(name))
     except BadZipFile:
         return
