@@ -13,7 +13,7 @@ from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.importing.report_formats import ADDED
 
 _PIECE: Final = 1 << 16
-_BEGINNING: Final = 16 * _PIECE
+_BEGINNING: Final = 256 * _PIECE
 """So much of a file is looked at: a header is at the beginning."""
 _TITLES: Final = tuple(ADDED[2].encode(encoding) for encoding in ("ascii", "utf-16-le"))
 """A column that only reports have, also where a spreadsheet has saved one as Unicode text."""
