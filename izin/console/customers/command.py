@@ -1,6 +1,6 @@
 """``izin customers``: whose consents are managed. Every brand and every API key belongs to one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Annotated
@@ -29,6 +29,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
     turkish,
+    warn,
 )
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.ledger import brands as registry
@@ -53,6 +54,7 @@ _COLUMNS = {
     "created_at": "registered",
     "brands": "brands",
     "brake": "brake",
+    "offboarded_at": "offboarded",
 }
 
 
@@ -132,6 +134,27 @@ def _say(before: Customer | None, after: Customer) -> None:
         say(f"customer {after.customer_id} is registered")
     else:
         say(f"customer {after.customer_id} is {'unchanged' if before == after else 'changed'}")
+    with exit_on_error():
+        known = run_on_ledger(customers.every)
+    for line in _shared_numbers(after, known):
+        warn(line)
+
+
+def _shared_numbers(customer: Customer, known: Sequence[Customer]) -> Iterator[str]:
+    """Say which numbers of ``customer`` others of ``known`` have: a company is one customer."""
+    others = [one for one in known if one.customer_id != customer.customer_id]
+    for name, field in (("MERSİS", "mersis"), ("VKN", "vkn"), ("İYS code", "iys_code")):
+        value = getattr(customer, field)
+        same = [
+            one.customer_id
+            for one in others
+            if value is not None and getattr(one, field) == value and one.offboarded_at is None
+        ]
+        if same:
+            yield (
+                f"its {name} is that of {', '.join(same)}, too: if they are one company, make it "
+                "one customer; if not, correct it (izin customers change)"
+            )
 
 
 @app.command("list")
@@ -149,6 +172,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
             one.created_at,
             _codes(brands, one.customer_id),
             str(limits_of(one) or ""),
+            one.offboarded_at,
         )
         for one in found
     ]

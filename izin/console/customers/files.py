@@ -25,14 +25,17 @@ class LoadingFiles:
     how: Import
     session: ImportSession
 
-    def note(self, book: AddressBook, *, now: datetime, calendar: Calendar) -> None:
-        """Note in ``book`` what would be published; publish and report nothing."""
+    def note(
+        self, book: AddressBook, *, now: datetime, calendar: Calendar
+    ) -> tuple[ImportReport, ...]:
+        """Note in ``book`` what would be published; publish nothing, and leave no report."""
         directory = self.session.directory
         review = BookReview(book=book, directory=directory, now=now, calendar=calendar)
         with TemporaryDirectory() as folder:
             how = replace(self.how, review=review, dry_run=True)
-            self._read(how, Path(folder), lambda _begin: None)
+            found = self._read(how, Path(folder), lambda _begin: None)
         book.finish()
+        return found
 
     def read(
         self, how: Import, folder: Path | None, *, brands: Collection[int]

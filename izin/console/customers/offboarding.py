@@ -24,7 +24,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
-from izin.console.terminal.private_csv import private_csv
+from izin.console.terminal.private_csv import check_place, private_csv
 from izin.console.terminal.progress import showing
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import deadlines
@@ -37,6 +37,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 
 _COLUMNS = {"what": "what", "count": "count", "then": "with --execute"}
+_OPT_OUT_HEADER = ("brand", *HEADER)
 _KEPT = (
     "history, permissions and complaints are kept here as the law says (docs/retention.md): an "
     "opt-out has no end, and what was decided is proven for ten years"
@@ -86,6 +87,8 @@ def offboard(
     """
     order = _Order(customer_id=customer_id, reason=reason, out=out, opt_outs=opt_outs, by=by)
     with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:
+        if opt_outs is not None:
+            check_place(opt_outs, _OPT_OUT_HEADER, for_excel=True)
         rows, known = run_on_ledger(lambda ledger: _look(ledger, order))
         is_done = known is not None and known.ended_at is not None
         left: Sequence[str] = ()
@@ -171,7 +174,7 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
 async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) -> int:
     """Write the opt-outs that İYS does not have to a file; return how many."""
     count = 0
-    with private_csv(path, ("brand", *HEADER)) as rows:
+    with private_csv(path, _OPT_OUT_HEADER, for_excel=True) as rows:
         for brand in brands:
             found = await deadlines.open_opt_outs(ledger, brand.brand_code)
             for row in opt_out_rows(found):

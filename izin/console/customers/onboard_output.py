@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
+from izin.console.imports.result import warn_of_hidden
 from izin.console.terminal.output import (
     OutputFormat,
     print_json,
@@ -112,6 +113,7 @@ def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
         print_json(_as_json(found, done))
         return
     for one in done.files:
+        warn_of_hidden(one.hidden_sheets)
         if one.lost_opt_outs:
             warn(
                 f"{one.path.name}: {one.refused_opt_outs} opt-outs (RET) were refused, and "

@@ -1,5 +1,6 @@
 """``izin customers pack`` and ``provide``: the application pack, and what is given for it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -28,11 +29,12 @@ from izin.onboarding.address_book import AddressBook
 from izin.onboarding.known_keys import note_ledger
 from izin.onboarding.pack.application import ApplicationPack, providers_of
 from izin.onboarding.pack.checklist import checklist
-from izin.onboarding.pack.counts import brand_counts, counts_in
+from izin.onboarding.pack.counts import BrandCounts, brand_counts, counts_in
 from izin.onboarding.pack.packages import MessagePackage, with_given
 from izin.onboarding.pack.page import page_of
 from izin.onboarding.pack.sheet import workbook_of
 from izin.onboarding.what_if import check_brands, review_of
+from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Import
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
@@ -40,8 +42,8 @@ from izin.sinks.ledger.registry import application_items, customers
 from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,
+    ItemFormError,
     NewItem,
-    SignatureKind,
 )
 from izin.sinks.ledger.registry.customer_brands import brands_of
 
@@ -81,7 +83,8 @@ def pack(
     *,
     how: Import,
     out: Annotated[
-        Path, typer.Option(exists=True, file_okay=False, help="The folder to write it to.")
+        Path,
+        typer.Option(file_okay=False, help="The folder to write it to; it is made if need be."),
     ],
     package: Annotated[
         list[MessagePackage] | None,
@@ -106,17 +109,36 @@ def pack(
         now, calendar = datetime.now(UTC), LedgerSettings().calendar
         if files:
             with loading_files(files, how) as read:
-                read.note(book, now=now, calendar=calendar)
+                _say_refused(read.note(book, now=now, calendar=calendar))
         names = tuple(one.name for one in files or ())
         found = run_on_ledger(
             lambda ledger: _pack(ledger, customer_id, package or [], book if names else None)
         )
         found = replace(found, counted_in=names)
+        _make(out)
         for name, content in ((PAGE, page_of(found)), (SHEET, workbook_of(found))):
             write_new(out / name, content)
     _print(found, output)
     say(f"written: {out / PAGE}, {out / SHEET}")
     exit_if(found.missing)
+
+
+def _say_refused(files: Sequence[ImportReport]) -> None:
+    for one in files:
+        if one.refused:
+            say(
+                f"{one.path.name}: {one.refused:,} rows cannot be read, and are not counted: izin "
+                f"import {shlex.quote(str(one.path))} --dry-run reports them"
+            )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise SourceError(
+            f"the folder {folder} cannot be made: {error.strerror}; name another one"
+        ) from error
 
 
 def _item(text: str) -> NewItem:
@@ -132,10 +154,10 @@ def _item(text: str) -> NewItem:
             f"{name}: write {', '.join(OF_BRANDS)} with a brand, as trade-mark:100001, and any "
             "other item without"
         )
-    kinds = [str(one) for one in SignatureKind]
-    if chosen is ApplicationItem.SIGNATURE and value and value not in kinds:
-        raise typer.BadParameter(f"{value}: the signatories sign {' or '.join(kinds)}")
-    return NewItem(item=chosen, brand_code=int(brand or 0), value=value.strip())
+    try:
+        return NewItem(item=chosen, brand_code=int(brand or 0), value=value.strip())
+    except ItemFormError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def provide(
@@ -174,6 +196,7 @@ async def _pack(
     now = datetime.now(UTC)
     brands = await brands_of(ledger, customer_id)
     (customer,) = [one for one in await customers.every(ledger) if one.customer_id == customer_id]
+    others: dict[int, BrandCounts] = {}
     if book is None:
         counts = await brand_counts(ledger, customer_id)
     else:
@@ -181,12 +204,21 @@ async def _pack(
         await note_ledger(ledger, book)
         review_of(book, brands, now=now, calendar=ledger.calendar)
         counts = counts_in(book, book.lanes(now), brands)
+        # A provider's package is for the addresses of all of its brands, also of those in no file.
+        known = await brand_counts(ledger, customer_id)
+        others = {
+            code: known[code]
+            for code, one in counts.items()
+            if known[code].is_counted and not one.is_counted
+        }
+        counts |= others
     given = await application_items.of_customer(ledger, customer_id)
     return ApplicationPack(
         customer=customer,
         brands=brands,
         counts=counts,
         counted_in=(),
+        counted_in_ledger=tuple(others),
         providers=providers_of(brands, counts, with_given(packages)),
         checklist=checklist(customer, brands.values(), given),
         made_at=now,
@@ -227,6 +259,8 @@ def _print(found: ApplicationPack, output: OutputFormat) -> None:
         )
         return
     print_rows(output, _COLUMNS, rows)
+    for code in found.counted_in_ledger:
+        say(f"brand {code} is in no file: it is counted as the ledger has it")
     for one in found.providers:
         needs = "no package is known" if one.package is None else one.package.name
         limit = f"; its subscription allows {one.limit:,}" if one.limit is not None else ""

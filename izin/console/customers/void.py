@@ -66,7 +66,7 @@ async def _count(
         async for one in void_consents(ledger, brands):
             found[one.brand_code, one.channel] += 1
         return found
-    with private_csv(out, HEADER) as rows:
+    with private_csv(out, HEADER, for_excel=True) as rows:
         async for one in void_consents(ledger, brands):
             found[one.brand_code, one.channel] += 1
             rows.writerow(row_of(one))

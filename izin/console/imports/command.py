@@ -24,6 +24,7 @@ from izin.console.terminal.output import (
     OutputOption,
     exit_if,
     exit_on_error,
+    say,
 )
 from izin.console.terminal.progress import showing_steps
 from izin.producers.files.importer import Import
@@ -33,6 +34,9 @@ _ONLY_SHOWN = (
     "it publishes nothing and writes no report: leave out --report, --dry-run, --again, "
     "--reversals and --skip-reversals"
 )
+_STOPPED = "stopped before its end; the same command goes on where it was"
+_STOPPED_DRY = "stopped before its end; nothing was published: --dry-run"
+_BOTH_REVERSALS = "it publishes no reversal, and --reversals accepts some: give one of them"
 
 
 @takes("reading", reading_options)
@@ -62,6 +66,8 @@ def import_(
     imports = report or dry_run or again or reversals.skip or reversals.accepted is not None
     if preview and imports:
         raise typer.BadParameter(_ONLY_SHOWN, param_hint="--preview")
+    if reversals.skip and reversals.accepted is not None:
+        raise typer.BadParameter(_BOTH_REVERSALS, param_hint="--skip-reversals")
     with exit_on_signals(), exit_on_error():
         if preview:
             show_preview(path, reading, output)
@@ -74,10 +80,14 @@ def import_(
             again=again,
             reversals=reversals,
         )
-        with import_session() as session, showing_steps() as begin:
-            done = session.run(
-                path, how, begin, opt_outs=lambda brands: session.opt_outs(brands, begin)
-            )
+        try:
+            with import_session() as session, showing_steps() as begin:
+                done = session.run(
+                    path, how, begin, opt_outs=lambda brands: session.opt_outs(brands, begin)
+                )
+        except KeyboardInterrupt:
+            say(f"{path.name}: {_STOPPED_DRY if dry_run else _STOPPED}")
+            raise
     print_result(done, output)
     if done.lost_opt_outs:
         raise typer.Exit(ExitCode.OPT_OUTS_REFUSED)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from izin.console.imports.result import say_words, warn_of_hidden
 from izin.console.publish import utc_now
 from izin.console.terminal.output import (
     ExitCode,
@@ -52,6 +53,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
                     "encoding": found.encoding,
                     "delimiter": found.delimiter,
                     "header_line": found.header_line,
+                    "hidden_sheets": found.hidden_sheets,
                     "columns": columns,
                     "problem": found.problem,
                     "rows": [asdict(one) for one in found.rows],
@@ -62,6 +64,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
                 }
             )
         case OutputFormat.TABLE:
+            warn_of_hidden(found.hidden_sheets)
             print_rows(output, _COLUMNS, _columns(found))
             if found.problem is not None:
                 warn(found.problem)
@@ -69,6 +72,7 @@ def print_preview(found: ImportPreview, output: OutputFormat) -> None:
             print_rows(output, _ROWS, map(_cells, found.rows))
             for code, reason in _reasons(found.rows).items():
                 say(f"{code}: {reason}")
+            say_words(found.codes)
             say(
                 f"{found.path.name}, {found.encoding}: of the first {found.examined} rows "
                 f"{found.published} consents would be published, {found.refused} refused"

@@ -1,6 +1,6 @@
 """What an import did, as the command prints it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 
 from izin.console.terminal.output import OutputFormat, print_json, print_rows, say, turkish, warn
@@ -12,6 +12,8 @@ _RESTARTED = {
     Start.OPTIONS_CHANGED: "the options are not those of the import before",
     Start.REPORT_LOST: "the report's rows up to where the import had stopped are gone",
 }
+_NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
+"""The codes of a status, recipient type, channel or source that is none."""
 
 
 def print_result(done: ImportReport, output: OutputFormat) -> None:
@@ -35,9 +37,30 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
         case OutputFormat.TABLE:
             if done.lost_opt_outs:
                 warn(_lost_opt_outs(done))
+            warn_of_hidden(done.hidden_sheets)
             if done.would_stop is not None:
                 warn(f"without --dry-run: {done.would_stop}")
             print_rows(output, ("what", "count", "note"), _rows(done))
+            say_words(done.reasons)
+
+
+def warn_of_hidden(sheets: Sequence[str]) -> None:
+    """Say that hidden ``sheets`` are not read: consents could be in them, unrecognised."""
+    if sheets:
+        names = ", ".join(f'"{one}"' for one in sheets)
+        warn(
+            f"left out: hidden sheets that have rows: {names}. If consents or opt-outs are in "
+            "them, save each as a file of its own, and import it."
+        )
+
+
+def say_words(codes: Collection[str]) -> None:
+    """Say how a word of the file is given a meaning, where one of ``codes`` is that it has none."""
+    if not _NO_MEANING.isdisjoint(codes):
+        say(
+            "words that are not known are given a meaning: --value WORD=RET, a channel or a source "
+            "in its place, or --value status:WORD=RET for one column alone"
+        )
 
 
 def _lost_opt_outs(done: ImportReport) -> str:
@@ -60,15 +83,17 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
         note = "ONAY among them: void unless İYS holds them; they need a new consent"
         yield "past their term", done.past_term, note
     if done.not_registrable:
-        yield "not registrable", done.not_registrable, "published opt-outs that İYS would not take"
+        note = "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
+        yield "to be corrected", done.not_registrable, note
     if done.without_recipient:
         note = "opt-outs of a channel for which the row has no address: they concern nobody"
         yield "without recipient", done.without_recipient, note
     if done.repeated_headers:
         yield "headers", done.repeated_headers, "lines with the header once more, left out"
-    yield "refused", done.refused, ", ".join(f"{code} {count}" for code, count in ranked)
+    yield "refused", done.refused, ""
+    if ranked:
+        yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
     if done.report_path is not None:
-        note = f"{done.report_path}: each refused row, its reason and its remedy"
-        yield "report", "", note
+        yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds

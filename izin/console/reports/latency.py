@@ -76,10 +76,17 @@ async def _look(
 
 def begin_of(text: str, now: datetime) -> datetime:
     """Return the instant from which ``text`` counts; anything else is wrong usage."""
-    short = _SHORT.fullmatch(text)
-    if short is not None:
-        return now - timedelta(**{_UNITS[short[2]]: int(short[1])})
-    return now - duration(text) if text.startswith("P") else instant(text)
+    try:
+        short = _SHORT.fullmatch(text)
+        if short is not None:
+            return now - timedelta(**{_UNITS[short[2]]: int(short[1])})
+        return now - duration(text) if text.startswith("P") else instant(text)
+    except (OverflowError, typer.BadParameter):
+        raise typer.BadParameter(
+            f"{text} says neither for how long nor from when; write it as 24h, 7d, P1D or "
+            "2026-03-02T12:00",
+            param_hint="--since",
+        ) from None
 
 
 def _row(one: LegLatency) -> tuple[object, ...]:

@@ -44,6 +44,8 @@ class ApplicationPack:
     counts: Mapping[int, BrandCounts]
     counted_in: tuple[str, ...]
     """The names of the files that were counted; none: the ledger was."""
+    counted_in_ledger: tuple[int, ...] = ()
+    """Brands that are in none of these files: they have the counts of the ledger."""
     providers: tuple[ProviderCounts, ...]
     checklist: tuple[ChecklistLine, ...]
     made_at: datetime

@@ -5,10 +5,12 @@ number, which is never stored: such a customer enters it at İYS itself.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from izin.sinks.ledger.registry.application_items import (
+    DAYS,
     OF_BRANDS,
     ApplicationItem,
     GivenItem,
@@ -107,8 +109,16 @@ def _lines(
                 title=_WORDS[item][0],
                 title_tr=_WORDS[item][1],
                 value=value,
-                value_tr=_SIGNATURES.get(value, value) if value else None,
+                value_tr=_turkish(item, value) if value else None,
                 given_by=None if found is None else found.given_by,
                 given_at=None if found is None else found.given_at,
                 is_needed=item is not ApplicationItem.SECOND_SIGNATORY or is_joint,
             )
+
+
+def _turkish(item: ApplicationItem, value: str) -> str:
+    """Return a value as the page has it: days as Turkish writes them."""
+    if item in DAYS:
+        with suppress(ValueError):
+            return f"{date.fromisoformat(value):%d.%m.%Y}"
+    return _SIGNATURES.get(value, value)

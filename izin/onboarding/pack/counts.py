@@ -33,6 +33,11 @@ class BrandCounts:
     """Those that İYS holds or is to hold."""
     channels: Mapping[Channel, ChannelCount] = field(default_factory=dict)
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether there is anything of the brand in what was counted."""
+        return bool(self.channels)
+
 
 def counts_in(
     book: AddressBook, lanes: Iterable[LaneCount], brand_codes: Iterable[int]

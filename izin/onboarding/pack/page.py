@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from izin.consent.due_dates import TURKEY
 from izin.evidence.markup import fact_table, page, table
 from izin.onboarding.pack.application import ApplicationPack
-from izin.onboarding.pack.tables import Cell, facts_of, tables_of
+from izin.onboarding.pack.tables import Cell, facts_of, number, tables_of
 
 
 def page_of(pack: ApplicationPack) -> bytes:
@@ -31,4 +31,4 @@ def _parts(pack: ApplicationPack) -> Iterator[str]:
 
 def _text(cell: Cell) -> str:
     """Return a cell as Turkish writes it."""
-    return f"{cell:,}".replace(",", ".") if isinstance(cell, int) else cell
+    return number(cell) if isinstance(cell, int) else cell

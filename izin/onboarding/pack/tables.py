@@ -30,6 +30,11 @@ class PackTable:
     rows: Sequence[Sequence[Cell]]
 
 
+def number(count: int) -> str:
+    """Return a number as Turkish writes it."""
+    return f"{count:,}".replace(",", ".")
+
+
 def facts_of(pack: ApplicationPack) -> list[tuple[str, str]]:
     """Return what is known of the customer."""
     one = pack.customer
@@ -38,8 +43,16 @@ def facts_of(pack: ApplicationPack) -> list[tuple[str, str]]:
         ("Türü", _KINDS.get(one.kind or "", "bildirilmedi")),
         ("VKN", one.vkn or "–"),
         ("İYS no", str(one.iys_code or "–")),
-        ("Sayılan", ", ".join(pack.counted_in) or "kayıtlı izinler"),
+        ("Sayılan", _counted(pack)),
     ]
+
+
+def _counted(pack: ApplicationPack) -> str:
+    if not pack.counted_in:
+        return "kayıtlı izinler"
+    brands = ", ".join(map(str, pack.counted_in_ledger))
+    others = f"; dosyalarda olmayan marka {brands}: kayıtlı izinler" if brands else ""
+    return ", ".join(pack.counted_in) + others
 
 
 def tables_of(pack: ApplicationPack) -> list[PackTable]:
@@ -82,8 +95,8 @@ def _brand_row(pack: ApplicationPack, code: int) -> list[Cell]:
 
 def _provider_row(one: ProviderCounts) -> list[Cell]:
     package = ("bilinmiyor", "–") if one.package is None else (one.package.name, one.package.source)
-    limit = "İYS göstermiyor" if one.limit is None else f"en fazla {one.limit} adres"
-    beyond = f"; {one.beyond_limit} adres sığmaz (H525)" if one.beyond_limit else ""
+    limit = "İYS göstermiyor" if one.limit is None else f"en fazla {number(one.limit)} adres"
+    beyond = f"; {number(one.beyond_limit)} adres sığmaz (H525)" if one.beyond_limit else ""
     return [
         str(one.iys_code),
         one.addresses,

@@ -15,6 +15,7 @@ from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
 from izin.producers.files.cells import notation_text
 from izin.producers.files.channel_columns import ChannelField, channel_field_of
+from izin.producers.files.refusal_columns import says_who_refused, without_flags
 from izin.producers.files.row_parts import ChannelColumns, Columns
 from izin.producers.files.value_words import words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
@@ -79,10 +80,15 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
             f"header: unknown column {_quoted(unknown)}; known names: {_KNOWN_NAMES}; "
             + (
                 _NO_HEADER
-                if any(map(_is_recipient, unknown))
+                if any(map(is_recipient, unknown))
                 else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
             )
         )
+    words = words_of(choices.values)
+    refusals = [one for one in columns if one.held is not None and says_who_refused(one.name)]
+    if any(one.held is Field.STATUS for one in refusals):
+        words = without_flags(words)
+    _check_refusals(refusals)
     held = [(one.held, place) for place, one in enumerate(columns) if one.held is not None]
     channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
     _check_unique(held, given, names, channels)
@@ -94,7 +100,7 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
         places=places,
         given=MappingProxyType(given),
         channels=channels,
-        words=words_of(choices.values),
+        words=words,
     )
 
 
@@ -122,6 +128,20 @@ def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> tuple[ChannelColumn
     for one, place in held:
         found[one.channel][one.held] = place
     return tuple(ChannelColumns(one, found[one]) for one in Channel if one in found)
+
+
+def _check_refusals(columns: Sequence[ColumnMeaning]) -> None:
+    """Raise ColumnsError where one of ``columns``, which say who refused, is of one channel: there
+    a yes, and a date, are a consent.
+    """
+    for one in columns:
+        if isinstance(one.held, ChannelField):
+            name = _quoted_one(one.name)
+            raise ColumnsError(
+                f"header: {name} says who refused, and cannot hold {one.held}; import it apart, as "
+                f"--map {name}=status --set type={one.held.channel} --value status:Evet=RET, and "
+                "leave it out here (--ignore COLUMN)"
+            )
 
 
 def _check_unique(
@@ -191,7 +211,7 @@ def recipient_place(headers: Sequence[str], channel: Channel, chosen: str | None
             f"header: {what} the recipients of {channel}; the file has: {_quoted(names)}; "
             + (
                 _NO_HEADER
-                if any(map(_is_recipient, names))
+                if any(map(is_recipient, names))
                 else "say which column it is (--column COLUMN)"
             )
         )
@@ -204,7 +224,8 @@ def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     return sum(_known(one) is not None or fold(one) in chosen for one in headers)
 
 
-def _is_recipient(header: str) -> bool:
+def is_recipient(header: str) -> bool:
+    """Whether ``header`` is no name but an address."""
     return any(isinstance(read_recipient(header, one), str) for one in Channel)
 
 

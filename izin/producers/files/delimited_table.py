@@ -66,6 +66,11 @@ class DelimitedTable:
         return self.head.delimiter
 
     @property
+    def hidden(self) -> tuple[str, ...]:
+        """Nothing: there are no sheets."""
+        return ()
+
+    @property
     def header_line(self) -> int:
         """The line of the header."""
         return self.head.line

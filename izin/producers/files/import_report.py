@@ -40,6 +40,8 @@ class ImportReport:
     """Nothing for a workbook."""
     header_line: int
     """The line, or row, of the header; those above it are titles."""
+    hidden_sheets: tuple[str, ...] = ()
+    """Hidden sheets of the workbook that have rows, and were left out."""
     repeated_headers: int
     """Lines that are the header once more; no rows."""
     without_recipient: int

@@ -20,6 +20,7 @@ from izin.producers.files.importing.file_columns import brands_of, columns_of
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
 from izin.producers.files.importing.judgement import RowJudge
 from izin.producers.files.importing.report import ReportRows, RowOutcome
+from izin.producers.files.importing.report_place import check_place
 from izin.producers.files.importing.reversals import (
     NoOptOuts,
     OptOuts,
@@ -107,6 +108,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
 
     Raises:
         SourceError: the file as a whole cannot be used.
+        ReportPlaceError: the report would replace this file, or another that is no report.
         TooManyReversalsError: too many opt-ins would reverse an opt-out; nothing was published.
         ImportRunningError: another import is writing the same report.
         UnusableJournalError: what stands in the place of the journal is none.
@@ -118,6 +120,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     mode = path.stat().st_mode & 0o666
     columns = columns_of(table.headers, how.columns, directory)
     report_path = how.report_of(path)
+    check_place(report_path, path)
     is_kept = how.resumable and not how.dry_run
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
         journal = begin(
@@ -226,6 +229,7 @@ class _Import:
             encoding=file.encoding,
             delimiter=self._table.delimiter,
             header_line=self._table.header_line,
+            hidden_sheets=self._table.hidden,
             repeated_headers=tally.repeated_headers,
             without_recipient=tally.without_recipient,
             rows=tally.rows,

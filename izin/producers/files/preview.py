@@ -67,6 +67,8 @@ class ImportPreview:
     """Nothing for a workbook."""
     header_line: int
     """Lines or rows above it are titles."""
+    hidden_sheets: tuple[str, ...]
+    """Hidden sheets of a workbook that have rows, and are left out."""
     columns: tuple[ColumnMeaning, ...]
     problem: str | None
     """What is wrong with the columns and how to correct it: no row can be read before."""
@@ -135,6 +137,7 @@ def _preview(
         encoding=table.file.encoding,
         delimiter=table.delimiter,
         header_line=table.header_line,
+        hidden_sheets=table.hidden,
         columns=columns,
         problem=problem,
         rows=tuple(one for row in shown for one in row),

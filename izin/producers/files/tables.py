@@ -50,6 +50,10 @@ class Table(Protocol):
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The hidden sheets of a workbook that have rows: they are not read."""
+
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
 

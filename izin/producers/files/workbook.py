@@ -19,14 +19,17 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from izin.producers.files.columns import ColumnChoices, known_columns
+from izin.producers.files.columns import ColumnChoices, is_recipient, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
+from izin.producers.mapping.field_names import field_of
+from izin.producers.mapping.field_values import RECIPIENTS
 
 _READER: Final = Path(__file__).with_name("workbook_process.py")
 Batch = Sequence[Sequence[object]]
 """Some rows."""
+_Sheets = tuple[str, int, list[str], list[tuple[str, Batch]]]
 _MOST_MEMORY: Final = 1024 * 1024 * 1024
 """Bytes of the process that reads a workbook: a million rows of ten columns take three quarters."""
 
@@ -41,7 +44,9 @@ class WorkbookTable:
     size: int
     """Its rows."""
     others: tuple[str, ...]
-    """The other visible sheets that have rows."""
+    """The other visible sheets that have rows, and hidden ones that have recipients."""
+    hidden: tuple[str, ...]
+    """The other hidden sheets that have rows."""
     begun: list[Iterator[Batch]] = field(default_factory=list, repr=False)
     """What was read for the header, and what comes next: a large workbook is not opened twice."""
 
@@ -123,7 +128,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     stat = path.stat()
-    (title, size, others), batches = _begin(path)
+    (title, size, others, hidden), batches = _begin(path)
     first = next(batches, [])
     head = best_header(_candidates(first), lambda found: known_columns(found, choices))
     if head is None:
@@ -139,7 +144,8 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
         title=title,
         head=head,
         size=size,
-        others=tuple(others),
+        others=(*others, *(name for name, rows in hidden if _has_recipients(rows))),
+        hidden=tuple(name for name, rows in hidden if not _has_recipients(rows)),
         begun=[chain([first], batches)],
     )
 
@@ -150,9 +156,15 @@ def _candidates(rows: Batch) -> Iterator[Header]:
         yield Header(line=number, last_line=number, fields=fields, delimiter="")
 
 
-def _begin(path: Path) -> tuple[tuple[str, int, list[str]], Iterator[Batch]]:
-    """Return the name of the sheet, its number of rows, and the names of the others that have any;
-    and what yields the rows.
+def _has_recipients(rows: Batch) -> bool:
+    """Whether ``rows``, the first of a sheet, name a column of recipients, or have one."""
+    cells = (_text(cell) for row in rows for cell in row)
+    return any(field_of(one) in RECIPIENTS or is_recipient(one) for one in cells)
+
+
+def _begin(path: Path) -> tuple[_Sheets, Iterator[Batch]]:
+    """Return the name of the sheet, its number of rows, the names of the others that have any, and
+    the hidden ones that have any with their first rows; and what yields the rows.
 
     Raises:
         UnusableFileError: it is no workbook, damaged, or too large; also while the rows are read.

@@ -9,9 +9,12 @@ import pickle
 import resource
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, BinaryIO
 
 _BATCH = 500
+_LOOK = 30
+"""So many rows of a hidden sheet say what it has."""
 _CPU_SECONDS = 300
 """A workbook of a million rows takes a thirtieth of that."""
 
@@ -56,7 +59,13 @@ def _values(path: str) -> Iterator[Any]:
         sheet = book.get_sheet_by_index(first)
         filled = [one for one in others if book.get_sheet_by_index(one).height]
         size = 0 if sheet.end is None else sheet.end[0] + 1
-        yield sheet.name, size, [book.sheet_names[one] for one in filled]
+        hidden = [
+            (one.name, [[_value(cell) for cell in row] for row in islice(found.iter_rows(), _LOOK)])
+            for place, one in enumerate(book.sheets_metadata)
+            if sheets and place not in sheets and one.typ == SheetTypeEnum.WorkSheet
+            if (found := book.get_sheet_by_index(place)).height
+        ]
+        yield sheet.name, size, [book.sheet_names[one] for one in filled], hidden
         batch: list[list[Any]] = []
         for cells in sheet.iter_rows():
             batch.append([_value(one) for one in cells])

@@ -204,7 +204,10 @@ def _text(name: Field, value: str, faults: list[Violation]) -> str:
 def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]) -> str:
     by_channel = field_names.CHANNEL_RECIPIENTS.get(channel)
     given = found.get(Field.RECIPIENT, "")
-    other = "" if by_channel is None else found.get(by_channel, "")
+    if by_channel is None:
+        # Of a channel that is none: there is a recipient, and it is not what is missing.
+        return given or found.get(Field.PHONE) or found.get(Field.EMAIL) or ""
+    other = found.get(by_channel, "")
     if given and other and given != other:
         faults.append(violation("recipient", "IZIN-TWO-RECIPIENTS", other=by_channel))
         return ""

@@ -55,8 +55,13 @@ def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def brand(topics: KafkaSettings) -> int:
     """Publish a brand, so that producers know it."""
+    return put_brand(topics, 100001)
+
+
+def put_brand(topics: KafkaSettings, code: int) -> int:
+    """Publish a brand of a customer, and return its code."""
     value = {
-        "brand_code": 100001,
+        "brand_code": code,
         "iys_code": 100001,
         "customer_id": "acme",
         "name": "Örnek",
@@ -65,6 +70,7 @@ def brand(topics: KafkaSettings) -> int:
         "status": "active",
     }
     writer = producer(topics)
-    writer.produce(topics.topics.brands.name, key=b"100001", value=Codec().encode("Brand", value))
+    key = str(code).encode()
+    writer.produce(topics.topics.brands.name, key=key, value=Codec().encode("Brand", value))
     assert writer.flush(20) == 0
-    return 100001
+    return code

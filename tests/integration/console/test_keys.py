@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from izin.runtime.settings import LedgerSettings
@@ -69,6 +70,20 @@ def test_customers_are_listed_and_shown(izin: Izin, registered: str) -> None:
     assert fields[f"brand {BRAND}"] == "One, active"
     assert fields["key shop"].endswith(", publish")
     assert izin("customers", "show", "beta").exit_code == 3
+
+
+def test_number_of_two_customers_is_named(izin: Izin, registered: str, ledger: str) -> None:
+    """A company is one customer, until it is offboarded; the list says since when."""
+    number = "--vkn=1234567890"
+    assert "VKN" not in izin("customers", "change", "acme", number).stdout
+    added = izin("customers", "add", "beta", "--name=Beta", number)
+    assert added.exit_code == 0
+    assert "its VKN is that of acme, too" in added.stdout
+    with psycopg.connect(ledger) as connection:
+        connection.execute("UPDATE customers SET offboarded_at = now() WHERE customer_id = 'acme'")
+    assert "VKN" not in izin("customers", "add", "beta", "--name=Beta").stdout
+    acme, beta = json.loads(izin("customers", "list", "--output", "json").stdout)
+    assert (acme["offboarded_at"] is None, beta["offboarded_at"]) == (False, None)
 
 
 def test_created_key_is_printed_once(izin: Izin, registered: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.streams.ownership.positions import Positions, key_of
-from tests.integration.console.conftest import Izin
+from tests.integration.console.conftest import Izin, put_brand
 from tests.integration.console.test_explain import store_history
 from tests.support.builders import BRAND, PHONE
 
@@ -129,12 +130,13 @@ def test_onboard_says_what_it_would_do_and_publishes_what_is_lawful(
 @pytest.mark.broker
 @pytest.mark.database
 def test_pack_and_void_list_what_a_customer_must_do(
-    izin: Izin, company: str, ledger: str, tmp_path: Path
+    izin: Izin, company: str, topics: KafkaSettings, ledger: str, tmp_path: Path
 ) -> None:
     """The pack counts the ledger or files, has what the customer gave, and names what is missing; a
     page and a workbook are written.
     """
-    given = ("signature=alone", "signatory=Ada", f"trade-mark:{BRAND}=2019-1", "undertaking=1")
+    given = ("signature=alone", "signatory=Ada", f"trade-mark:{BRAND}=2019-1")
+    given = (*given, "undertaking=2026-03-02")
     assert izin("customers", "provide", company, *given, "--by", "ada").exit_code == 0
     assert "0 items" in izin("customers", "provide", company, *given, "--by", "ada").stderr
     shown = izin("customers", "pack", company, "--out", tmp_path, "--output", "json")
@@ -151,7 +153,6 @@ def test_pack_and_void_list_what_a_customer_must_do(
     assert again.exit_code == 3
     assert "choose another folder" in again.stderr
     folder = tmp_path / "of-files"
-    folder.mkdir()
     path = a_file(
         tmp_path,
         a_row("0555 000 00 02", LAWFUL),
@@ -174,7 +175,28 @@ def test_pack_and_void_list_what_a_customer_must_do(
     ]
     assert [one["package"] for one in counted["providers"]] == ["İleti-5"]
     assert "rehber.csv" in (folder / "basvuru.html").read_text("utf-8")
+    put_brand(topics, BRAND + 1)
+    check_brand_in_no_file(izin, company, tmp_path)
     check_void(izin, company, ledger, tmp_path)
+
+
+def check_brand_in_no_file(izin: Izin, company: str, tmp_path: Path) -> None:
+    """See that a brand of which the files have nothing keeps the addresses of the ledger: the
+    provider's package is for all of its brands.
+    """
+    other, folder = BRAND + 1, tmp_path / "of-another"
+    words = ("brands", "add", str(other), "--iys-code=100001", f"--customer={company}")
+    assert izin(*words, "--name=Two").exit_code == 0
+    path = a_file(tmp_path, a_row("0555 000 00 02", LAWFUL, brand=other), "12;;MESAJ;RET;;;")
+    shown = izin("customers", "pack", company, path, "--out", folder)
+    assert f"brand {BRAND} is in no file" in shown.stderr
+    assert "provider 100001: 2 addresses" in shown.stderr
+    assert "rehber.csv: 1 rows cannot be read, and are not counted" in shown.stderr
+    page = (folder / "basvuru.html").read_text("utf-8")
+    assert f"rehber.csv; dosyalarda olmayan marka {BRAND}: kayıtlı izinler" in page
+    (tmp_path / "no-folder").touch()
+    refused = izin("customers", "pack", company, "--out", tmp_path / "no-folder" / "below")
+    assert (refused.exit_code, "cannot be made" in refused.stderr) == (3, True)
 
 
 def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
@@ -189,7 +211,9 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
     shown = izin("customers", "void", company, f"--brand={BRAND}", "--out", out)
     assert shown.exit_code == 1, shown.stderr
     assert "never ask for it by a commercial message" in shown.stderr
-    (row,) = csv.DictReader(out.read_text("utf-8").splitlines())
+    # As Excel in Turkey opens it.
+    assert out.read_bytes().startswith(BOM_UTF8)
+    (row,) = csv.DictReader(out.read_text("utf-8-sig").splitlines(), delimiter=";")
     assert "GÖNDERİM LİSTESİ DEĞİLDİR" in row["uyarı/notice"]
     assert row["alıcı/recipient"] == f"'{PHONE}"
     for way in ("next visit", "order", "call", "ViA"):
@@ -212,6 +236,7 @@ def check_void(izin: Izin, company: str, ledger: str, tmp_path: Path) -> None:
         ("undertaking:abc=1", 2),
         ("trade-mark:=2019-1", 2),
         ("signatory", 2),
+        ("undertaking=dün", 2),
         ("signatory=Ada 10000000146", 3),
     ],
 )

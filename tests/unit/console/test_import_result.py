@@ -1,15 +1,21 @@
-"""What ``izin import`` says of an import that went on, started over, or was done before."""
+"""What ``izin import`` says of one that went on, started over, stopped, or was done before."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from izin.console.cli import app
+from izin.console.imports import command
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
-from izin.console.terminal.output import OutputFormat
+from izin.console.terminal.output import ExitCode, OutputFormat
 from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importing.journal import Start
 
@@ -64,6 +70,10 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
         ),
         ({"reversals": 3}, "ONAY among them: each reverses an opt-out"),
         ({"without_recipient": 2}, "opt-outs of a channel for which the row has no address"),
+        ({"not_registrable": 1}, "to be corrected 1 opt-outs among them: else İYS gets them as"),
+        ({"hidden_sheets": ("Ret",)}, 'left out: hidden sheets that have rows: "Ret". If consents'),
+        ({"reasons": {"H121": 2, "H158": 1}}, "refused 0 reasons H121 2, H158 1 seconds"),
+        ({"reasons": {"H115": 2}}, "words that are not known are given a meaning: --value WORD="),
         ({"repeated_headers": 1}, "lines with the header once more"),
         ({"would_stop": "3 of 10 would", "dry_run": True}, "without --dry-run: 3 of 10 would"),
     ],
@@ -78,3 +88,49 @@ def test_result_says_what_happened(
     assert ("export.csv" in text) == bool(
         changes.keys() & {"resumed_after", "restarted_because", "finished_before"}
     )
+
+
+class StoppedSession:
+    """A session in which Ctrl-C comes while a file is imported."""
+
+    def run(self, *_: object) -> NoReturn:
+        """Raise what Ctrl-C does."""
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def stopped() -> Iterator[StoppedSession]:
+    """Provide a session that is stopped."""
+    yield StoppedSession()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "export.csv"
+    path.write_text("telefon\n0555 000 00 01\n", "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [((), "the same command goes on where it was"), (("--dry-run",), "nothing was published")],
+)
+def test_stopped_import_says_how_it_goes_on(
+    path: Path,
+    printed: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    said: str,
+) -> None:
+    """Exit code 130 alone leaves a person without it."""
+    monkeypatch.setattr(command, "import_session", stopped)
+    found = CliRunner().invoke(app, ["import", str(path), *options])
+    assert found.exit_code == ExitCode.INTERRUPTED
+    assert f"export.csv: stopped before its end; {said}" in " ".join(printed.getvalue().split())
+
+
+def test_reversals_are_accepted_or_skipped(path: Path) -> None:
+    """Both at once would leave open which is meant."""
+    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "3", "--skip-reversals"])
+    assert found.exit_code == ExitCode.USAGE
+    assert "give one of them" in " ".join(found.stderr.replace("│", "").split())

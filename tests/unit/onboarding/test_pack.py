@@ -20,6 +20,7 @@ from izin.sinks.ledger.registry.application_items import (
     OF_BRANDS,
     ApplicationItem,
     GivenItem,
+    ItemFormError,
     NewItem,
 )
 from izin.sinks.ledger.registry.customers import Customer, PersonKind
@@ -141,6 +142,44 @@ def test_national_id_is_refused_as_an_item():
     """Wherever it stands in the value."""
     with pytest.raises(NationalIdError):
         NewItem(item=ApplicationItem.SIGNATORY, value=f"Ada Örnek {NATIONAL_ID}")
+
+
+@pytest.mark.parametrize(
+    ("item", "right", "wrong"),
+    [
+        ("signature", ["alone", "jointly"], ["birlikte"]),
+        ("undertaking", ["2026-03-02"], ["dün", "02.03.2026", "2026-02-30", "20260302"]),
+        ("authorisation", ["2026-03-03"], ["evet"]),
+        (
+            "opt-out-number",
+            ["08500000000", "0850 000 00 00", "(0212) 000 00 00", "+90-850-0000000", "4440000"],
+            ["ret", "12", "0850 yazın", "0" * 16],
+        ),
+        (
+            "opt-out-url",
+            ["https://example.com/ret", "http://ret.example"],
+            ["ret", "example.com/ret", "javascript:ret()", "https://", "https://[", "https://a b"],
+        ),
+        ("opt-out-sms", ["RET yazıp 0000"], []),
+    ],
+)
+def test_item_has_the_form_of_what_it_is(item: str, right: list[str], wrong: list[str]):
+    """An empty value takes it away, and a wrong one is named with a right one."""
+    for value in (*right, ""):
+        assert NewItem(item=ApplicationItem(item), value=value).value == value
+    for value in wrong:
+        with pytest.raises(ItemFormError, match=f"^{item} is "):
+            NewItem(item=ApplicationItem(item), value=value)
+
+
+def test_page_has_days_and_numbers_as_turkish_writes_them():
+    """Also where a value was noted before its form was checked."""
+    limited = {code: replace(one, consent_limit=150_000) for code, one in BRANDS.items()}
+    given = items(undertaking="2026-03-02", authorisation="imzalı")
+    pack = replace(a_pack(given), providers=providers_of(limited, a_pack().counts, PACKAGES))
+    text = page_of(pack).decode()
+    for words in ("02.03.2026", "imzalı", "en fazla 150.000 adres", "10.001 adres sığmaz"):
+        assert words in text, words
 
 
 def test_page_names_counts_package_and_what_is_missing():

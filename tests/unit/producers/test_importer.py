@@ -121,11 +121,30 @@ def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePu
 
 
 def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePublisher):
-    """Both, for its source must correct it."""
-    report = run(HEADER, f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}")
+    """Both, for its source must correct it; a dry run does not say that it was published."""
+    line = f"{PHONE};SMS;RET;HS_WEB;geçen hafta;{BRAND}"
+    dry = reported(run(HEADER, line, dry_run=True))[0]["izin: sonuç/outcome"]
+    assert dry.startswith("deneme, yayımlanmadı")
+    assert "dry run, not published: " in dry
+    report = run(HEADER, line)
     assert (report.published, report.not_registrable, report.refused) == (1, 1, 0)
     assert fake.events[0].consent_date is None
-    assert "not registrable as it stands" in reported(report)[0]["izin: sonuç/outcome"]
+    outcome = reported(report)[0]["izin: sonuç/outcome"]
+    assert outcome.startswith("yayımlandı, düzeltilmezse")
+    assert "published, unless corrected İYS gets it as HS_KARAR" in outcome
+
+
+@pytest.mark.parametrize("channel", ["Hepsi", ""])
+def test_opt_out_of_an_unknown_channel_lacks_no_recipient(run: Importer, channel: str):
+    """The report names the channel alone, in both languages."""
+    header = HEADER.replace("ALICI", "TELEFON;E-POSTA")
+    report = run(header, f"0555 000 00 01;{EMAIL};{channel};RET;HS_WEB;;{BRAND}")
+    assert report.refused_opt_outs == 1
+    (row,) = reported(report)
+    assert row["izin: kod/code"] == ("H117" if channel else "H111")
+    assert row["izin: sütun/column"] == "İZİN TÜRÜ"
+    assert "Alıcı" not in row["izin: neden"]
+    assert "recipient" not in row["izin: reason"]
 
 
 def test_void_onay_is_published_and_counted(

@@ -44,7 +44,14 @@ class RowOutcome(StrEnum):
     UNCLEAR_NOT_IMPORTED = "alınmadı, RET olabilir/not imported, may be an opt-out"
     NOT_IMPORTED = "alınmadı/not imported"
     REVERSAL = "alınmadı, RET'i geri alırdı/not imported, would reverse an opt-out"
-    PUBLISHED = "yayımlandı, bu haliyle İYS'ye kaydedilemez/published, not registrable as it stands"
+    PUBLISHED = (
+        "yayımlandı, düzeltilmezse İYS'ye HS_KARAR olarak ya da alındığı anla bildirilir/"
+        "published, unless corrected İYS gets it as HS_KARAR or with the time of the import"
+    )
+    WOULD_BE_PUBLISHED = (
+        "deneme, yayımlanmadı: içe aktarılınca yayımlanır/dry run, not published: the import "
+        "would publish it"
+    )
 
 
 _OUTCOMES: Final = tuple(RowOutcome)

@@ -124,7 +124,9 @@ class ImportRun:
             return refused
         if status == Status.RET:
             self.tally.not_registrable += 1
-            return self._faults(row, part, RowOutcome.PUBLISHED, accepted.violations)
+            is_dry = self._publisher is None
+            outcome = RowOutcome.WOULD_BE_PUBLISHED if is_dry else RowOutcome.PUBLISHED
+            return self._faults(row, part, outcome, accepted.violations)
         # Counted only: in an old export that İYS holds already, this would be every row.
         self.tally.past_term += 1
         return ()

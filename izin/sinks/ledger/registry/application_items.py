@@ -4,11 +4,14 @@ They are facts that somebody gave, with who noted them and when. The number of a
 never stored (``registry.company_numbers``); a signatory is noted by name.
 """
 
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
+from urllib.parse import urlsplit
 
+from izin.consent.errors import SourceError
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import customer_key, record_act
@@ -38,6 +41,8 @@ class ApplicationItem(StrEnum):
 
 OF_BRANDS = frozenset({ApplicationItem.TRADE_MARK})
 """Items that each brand has; the others are the customer's."""
+DAYS = frozenset({ApplicationItem.UNDERTAKING, ApplicationItem.AUTHORISATION})
+"""Items that are noted by the day of their signature."""
 
 
 class SignatureKind(StrEnum):
@@ -65,6 +70,7 @@ class NewItem:
 
     Raises:
         NationalIdError: the value has the number of a natural person.
+        ItemFormError: it is not what the item is.
     """
 
     item: ApplicationItem
@@ -74,6 +80,64 @@ class NewItem:
     def __post_init__(self) -> None:
         """Check the value."""
         refuse_national_id(self.value, f"the item {self.item}")
+        is_right, what = _FORMS.get(self.item, (_is_any, ""))
+        if self.value and not is_right(self.value):
+            raise ItemFormError(self.item, what)
+
+
+class ItemFormError(SourceError):
+    """A value that an item cannot have."""
+
+    def __init__(self, item: ApplicationItem, what: str) -> None:
+        super().__init__(f"{item} {what}")
+
+
+def _is_any(_value: str) -> bool:
+    return True
+
+
+def _is_signature(value: str) -> bool:
+    return value in set(SignatureKind)
+
+
+def _is_day(value: str) -> bool:
+    try:
+        return date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        return False
+
+
+def _is_number(value: str) -> bool:
+    """Whether a person could dial it: short numbers and those of any country are among them."""
+    return _NUMBER.fullmatch(value) is not None
+
+
+def _is_address(value: str) -> bool:
+    try:
+        found = urlsplit(value)
+    except ValueError:
+        return False
+    return found.scheme in {"http", "https"} and bool(found.hostname) and " " not in value
+
+
+_NUMBER = re.compile(r"\(?\+?[0-9](?:[ ().-]{0,2}[0-9]){2,14}")
+_DAY = (_is_day, "is the day on which it was signed or given: write it as 2026-03-02")
+_FORMS: Mapping[ApplicationItem, tuple[Callable[[str], bool], str]] = {
+    ApplicationItem.SIGNATURE: (
+        _is_signature,
+        f"is how the signatories sign: {' or '.join(SignatureKind)}",
+    ),
+    **dict.fromkeys(DAYS, _DAY),
+    ApplicationItem.OPT_OUT_NUMBER: (
+        _is_number,
+        "is a number to dial, in digits: write it as 08500000000",
+    ),
+    ApplicationItem.OPT_OUT_URL: (
+        _is_address,
+        "is the address of a page: write it as https://example.com/ret",
+    ),
+}
+"""Whether a value is what an item is, and what to say where it is not."""
 
 
 async def of_customer(ledger: Ledger, customer_id: str) -> tuple[GivenItem, ...]:

@@ -84,6 +84,9 @@ async def test_opt_outs_are_sent_first_and_the_archive_shows_one_customer(
     plan = {row["what"]: row["count"] for row in json.loads(shown.stdout)}
     assert (shown.exit_code, "--execute" in shown.stderr) == (0, True)
     assert plan["opt-outs that İYS does not have"] == plan["consents that wait"] == 1
+    (tmp_path / "rehber.csv").write_text("telefon\n0555 000 00 01\n", "utf-8")
+    taken = await offboard("--execute", f"--opt-outs={tmp_path / 'rehber.csv'}")
+    assert (taken.exit_code, "name another file" in taken.stderr) == (3, True)
     assert await journal.find(two.ledger, CUSTOMER) is None
     waits = await offboard("--execute")
     assert (waits.exit_code, "opt-outs are not at İYS" in waits.stderr) == (1, True)
@@ -237,8 +240,8 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     (act,) = await acts(two)
     assert act["after"]["named_opt_outs"] == 1
     assert act["after"]["archive_sha256"] == handover.digest_of(other)
-    with named.open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
+    with named.open(encoding="utf-8-sig") as file:
+        (row,) = csv.DictReader(file, delimiter=";")
     assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
     (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
     assert customer.offboarded_at is not None

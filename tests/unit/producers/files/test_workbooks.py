@@ -79,14 +79,30 @@ def test_table_is_read_as_often_as_asked(tmp_path: Path):
 
 
 def test_rows_in_other_sheets_are_not_passed_over(tmp_path: Path):
-    """They could be the opt-outs; empty and hidden sheets are none of the table."""
+    """They could be the opt-outs; empty sheets, and hidden ones without recipients, are none of
+    the table.
+    """
     sheet = [HEADER, ("0555", "SMS", "RET", "")]
-    path = a_book(tmp_path / "a.xlsx", sheet, [], sheet, sheet, hidden=[3])
-    with pytest.raises(UnusableFileError, match='rows in other sheets, too: "Sayfa3"; save each'):
+    path = a_book(tmp_path / "a.xlsx", sheet, [], sheet, [("x",)], hidden=[3])
+    with pytest.raises(UnusableFileError, match='also hidden ones: "Sayfa3"; save each'):
         open_table(path, ColumnChoices())
     assert len(list(open_table(path, ColumnChoices(), first_sheet=True).rows())) == 1
     hidden = a_book(tmp_path / "b.xlsx", [("x",)], sheet, hidden=[0])
-    assert open_table(hidden, ColumnChoices()).headers == HEADER
+    table = open_table(hidden, ColumnChoices())
+    assert (table.headers, table.hidden) == (HEADER, ("Sayfa1",))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [[HEADER], [("Kara liste",), ("0555 000 00 01",)], [("",), (5550000001,)], [("a@b.co",)]],
+)
+def test_hidden_sheet_with_recipients_is_not_passed_over(
+    tmp_path: Path, rows: list[tuple[object, ...]]
+):
+    """Whoever imports the workbook may never have seen it."""
+    path = a_book(tmp_path / "a.xlsx", [HEADER, ("0555", "SMS", "RET", "")], rows, hidden=[1])
+    with pytest.raises(UnusableFileError, match='also hidden ones: "Sayfa2"; save each'):
+        open_table(path, ColumnChoices())
 
 
 def test_workbook_without_a_header_is_refused(tmp_path: Path):
@@ -130,7 +146,7 @@ def test_reader_that_ends_within_the_rows_is_an_error(
     script.write_text(
         "import os, pickle, sys\n"
         "out = sys.stdout.buffer\n"
-        'pickle.dump(("Sayfa1", 2, []), out)\n'
+        'pickle.dump(("Sayfa1", 2, [], []), out)\n'
         'pickle.dump([["Telefon", "Kanal", "Durum"], ["0555", "SMS", "RET"]], out)\n'
         "out.flush()\n"
         "os.kill(os.getpid(), 9)\n"

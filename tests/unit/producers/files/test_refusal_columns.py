@@ -1,0 +1,80 @@
+"""A column that says who refused is never read as one that says who consented."""
+
+from pathlib import Path
+
+import pytest
+
+from izin.consent.model import Channel
+from izin.producers.files.channel_columns import channel_field_of
+from izin.producers.files.columns import ColumnChoices, ColumnsError, column_meanings
+from izin.producers.files.refusal_columns import says_who_refused
+from izin.producers.mapping.field_names import Field
+from tests.support.builders import BRAND
+from tests.unit.producers.fakes import FakePublisher
+from tests.unit.producers.files.conftest import ImportOf
+
+GIVEN = {"kanal": "SMS", "kaynak": "HS_WEB", "marka": str(BRAND)}
+DATE = "02.03.2026 12:00:00"
+
+
+def a_file(folder: Path, name: str, *statuses: str) -> Path:
+    """Write a file whose column of that name has these words."""
+    path = folder / "export.csv"
+    rows = [f"0555 000 00 0{number};{one};{DATE}" for number, one in enumerate(statuses, 1)]
+    path.write_text("\n".join((f"telefon;{name};tarih", *rows)), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((one, True) for one in ("Kara Liste", "SMS istemiyor", "RET", "Ret Durumu", "Red")),
+        *((one, True) for one in ("İzin İptali", "opt-out", "Unsubscribed", "İzinsiz", "Engelli")),
+        *((one, False) for one in ("Durum", "İzin", "onay/ret", "İzin-Ret", "Onay(1)-Ret(0)")),
+        *((one, False) for one in ("izin/ret tarihi", "consent", "SMS izni")),
+    ],
+)
+def test_name_says_who_refused(name: str, expected: bool):
+    """Or which of the two statuses a row has."""
+    assert says_who_refused(name) is expected
+
+
+def test_no_name_that_is_known_says_who_refused():
+    """Else its words would have no meaning."""
+    for channel in Channel:
+        for held in ("izni", "izin durumu", "onay tarihi"):
+            name = f"{channel} {held}"
+            assert channel_field_of(name) is not None
+            assert not says_who_refused(name)
+    known = ("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "izin var mı")
+    for name in known:
+        (found,) = column_meanings([name], ColumnChoices())
+        assert found.held is Field.STATUS
+        assert not says_who_refused(name)
+
+
+@pytest.mark.parametrize("yes", ["Evet", "1", "✓", "E", "TRUE"])
+def test_yes_among_refusals_is_no_consent(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, yes: str
+):
+    """It has no meaning until the caller gives one; words that name a status have theirs."""
+    path = a_file(tmp_path, "Kara Liste", yes, "RET", "onaylı")
+    mapped = {"Kara Liste": "durum"}
+    done = import_of(path, columns=ColumnChoices(mapped=mapped, given=GIVEN))
+    assert (done.refused_unclear, done.reasons) == (1, {"H115": 1})
+    assert [one.status for one in fake.events] == ["RET", "ONAY"]
+    fake.events.clear()
+    choices = ColumnChoices(mapped=mapped, given=GIVEN, values={f"status:{yes}": "RET"})
+    assert import_of(path, columns=choices).refused == 0
+    assert [one.status for one in fake.events] == ["RET", "RET", "ONAY"]
+
+
+@pytest.mark.parametrize("held", ["SMS izni", "SMS izin tarihi"])
+def test_column_of_refusals_is_of_no_channel(tmp_path: Path, import_of: ImportOf, held: str):
+    """There a date alone is a consent."""
+    path = a_file(tmp_path, "SMS iptal", DATE)
+    given = {"kaynak": "HS_WEB", "marka": str(BRAND)}
+    choices = ColumnChoices(mapped={"SMS iptal": held}, given=given)
+    with pytest.raises(ColumnsError, match='"SMS iptal" says who refused') as raised:
+        import_of(path, columns=choices)
+    assert '--map "SMS iptal"=status --set type=MESAJ' in str(raised.value)
