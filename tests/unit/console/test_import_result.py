@@ -93,7 +93,7 @@ def test_result_says_what_happened(
 class StoppedSession:
     """A session in which Ctrl-C comes while a file is imported."""
 
-    def run(self, *_: object) -> NoReturn:
+    def run(self, *_: object, **_named: object) -> NoReturn:
         """Raise what Ctrl-C does."""
         raise KeyboardInterrupt
 
