@@ -17,7 +17,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import writer_of
 from izin.streams.fast_path.row_writer import row_fields
-from izin.streams.state.packing import Facts, SharedFields, facts_of
+from izin.streams.state.packing import NEVER, Facts, SharedFields, facts_of
 
 _ONE_BYTE = 128
 _MILLISECOND = 1000
@@ -83,9 +83,9 @@ class RowReader:
         return (
             shared,
             effective,
-            None if not dated else effective if dated == instant else _microseconds(dated),
-            None if not onay else effective if onay == instant else _microseconds(onay),
-            None if not ret else effective if ret == instant else _microseconds(ret),
+            NEVER if not dated else effective if dated == instant else _microseconds(dated),
+            NEVER if not onay else effective if onay == instant else _microseconds(onay),
+            NEVER if not ret else effective if ret == instant else _microseconds(ret),
             event_id,
         )
 

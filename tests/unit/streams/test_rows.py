@@ -11,7 +11,7 @@ from izin.schemas.codec import UndecodableError
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.streams.fast_path.row_reader import RowReader
 from izin.streams.fast_path.row_writer import FIELDS, RowWriter
-from izin.streams.state.packing import Facts, facts_of
+from izin.streams.state.packing import NEVER, Facts, facts_of
 from tests.support.order.harness import CODEC, row_of
 from tests.unit.streams.test_packing import ONAY, consents
 
@@ -29,8 +29,10 @@ def key_fields(consent: Consent) -> bytes:
 def in_milliseconds(facts: Facts) -> Facts:
     """Return ``facts`` as a row keeps them."""
     shared, *instants, event_id = facts
-    floored = [None if at is None else at // 1000 * 1000 for at in instants]
-    return shared, floored[0] or 0, floored[1], floored[2], floored[3], event_id
+    date, onay, ret, effective = (
+        at if at == NEVER else at // 1000 * 1000 for at in (*instants[1:], instants[0])
+    )
+    return shared, effective, date, onay, ret, event_id
 
 
 @given(consents())
