@@ -71,12 +71,8 @@ class OutputWriter:
     ) -> None:
         """Add the ``decision`` on a simple event, and its row where it ``changed`` the state."""
         kind, opted_out = decision.kind, decision.opted_out
-        at = effective_at = instant_bytes(event.effective)
-        if decision.effective != event.effective:
-            at = instant_bytes(decision.effective)
-        row = self._rows.write_facts(
+        row = self._rows.write(
             event.key_fields,
-            at,
             decision.fields,
             decision.effective,
             decision.consent_date,
@@ -88,7 +84,7 @@ class OutputWriter:
             kind=kind,
             reason=decision.reason,
             opted_out=opted_out,
-            effective_at=effective_at,
+            effective_at=instant_bytes(event.effective),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,

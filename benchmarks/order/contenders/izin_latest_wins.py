@@ -71,7 +71,7 @@ class LatestWinsStage:
                 onay = at
             facts = event.content.fields, at, event.consent_date, onay, ret, event.event_id
             changes[key] = pack(*facts)
-            row = write(event.key_fields, facts)
+            row = write(event.key_fields, *facts)
             writes.append(output_record((self._consents, partition, key, row, [])))
         return effects
 

@@ -16,7 +16,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.contracts import Schema
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, writer_of
-from izin.streams.state.packing import NEVER, Facts, SharedFields
+from izin.streams.state.packing import NEVER, SharedFields
 
 FIELDS: tuple[str, ...] = (
     "customer_id",
@@ -71,14 +71,9 @@ class RowWriter:
         self._write = {field["name"]: writer_of(field["type"]) for field in row_fields()}
         self._shared: dict[SharedFields, _EncodedFields] = {}
 
-    def write(self, key_fields: bytes, facts: Facts) -> bytes:
-        """Return the framed row of ``facts`` about the key with ``key_fields``."""
-        return self.write_facts(key_fields, instant_bytes(facts[1]), *facts)
-
-    def write_facts(  # noqa: PLR0913, PLR0917  # the facts, one by one
+    def write(  # noqa: PLR0913, PLR0917  # the facts, one by one
         self,
         key_fields: bytes,
-        at: bytes,
         shared: SharedFields,
         effective: i64,
         consent_date: i64,
@@ -86,10 +81,11 @@ class RowWriter:
         latest_ret: i64,
         event_id: bytes,
     ) -> bytes:
-        """Return the same; ``at`` is the effective instant as Avro writes it."""
+        """Return the framed row of these facts about the key with ``key_fields``."""
         encoded = self._shared.get(shared) or self._encode(shared)
         overridden = latest_onay if shared[1] is _RET else latest_ret
         # The instants of a row mostly are one and the same.
+        at = instant_bytes(effective)
         same = _SOME + at
         return b"%b%b%b%b%b%b%b%b%b%b%b%b%b" % (
             encoded.start,

@@ -40,7 +40,7 @@ def test_rows_match_the_codec(consent: Consent) -> None:
     """For any consent: the same bytes, and the same facts back."""
     law = replace(consent, law_version=consent.law_version % (1 << 31))
     row = row_of(law)
-    assert WRITER.write(key_fields(law), facts_of(law)) == row
+    assert WRITER.write(key_fields(law), *facts_of(law)) == row
     for _ in range(2):  # its shared fields are learnt, and known
         assert READER.read(row) == in_milliseconds(facts_of(law))
 
@@ -54,7 +54,7 @@ def test_full_cache_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
             ONAY, origin=f"o{number}", consent_date=EPOCH + 1000 * number * MILLISECOND
         )
         row = row_of(consent)
-        assert writer.write(key_fields(consent), facts_of(consent)) == row
+        assert writer.write(key_fields(consent), *facts_of(consent)) == row
         assert reader.read(row) == facts_of(consent)
 
 
@@ -86,7 +86,7 @@ def test_row_with_any_instants_is_read(at: int, brand: int, is_dated: bool) -> N
 
 
 def test_similar_origins_and_sources_are_distinguished() -> None:
-    """Where one origin ends as another goes on, the pattern's cut is not trusted."""
+    """Where one origin ends as another goes on."""
     reader = RowReader(CODEC)
     several = [
         replace(ONAY, origin=origin, source=source, consent_date=None)
