@@ -15,6 +15,8 @@ from itertools import islice
 from struct import Struct
 from typing import Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from izin.runtime.observe import get_logger
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.partitioning import last_slash
@@ -78,6 +80,7 @@ class PartitionState(Protocol):
         """Return the number of keys."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # a preview looks at some keys alone
 class MemoryState:
     """A state in memory, packed; rebuilt from ``desired-consents`` when a worker starts."""
 
