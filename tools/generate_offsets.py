@@ -88,7 +88,6 @@ from __future__ import annotations
 {final}from mypy_extensions import i64
 
 {imports}from izin.schemas.fast.reader import {names}
-
 {readers}{functions}'''
 
 _IMPORTS = """\
@@ -145,7 +144,7 @@ def _module(cutters: Sequence[_Function]) -> str:
         final="from typing import Final\n\n" if readers else "",
         imports=_IMPORTS if readers else "",
         names="long_of, long_text" + ", reader_of_some" * bool(readers),
-        readers="".join(f"{line}\n" for line in readers),
+        readers="\n" * bool(readers) + "".join(f"{line}\n" for line in readers),
         functions="".join(functions),
     )
 

@@ -1,6 +1,6 @@
 """Numbers of a fixed size, little end first: read from bytes as machine words.
 
-Compiled, that takes a tenth of ``int.from_bytes``, which has to be looked up and makes objects.
+Compiled, that makes no object, where ``int.from_bytes`` is looked up and makes several.
 """
 
 from mypy_extensions import i64

@@ -12,7 +12,6 @@ from mypy_extensions import i64
 from izin.schemas.fast.reader import long_of, long_text
 
 
-
 def head_offsets(data: bytes, at: i64) -> tuple[int, int, int, int, int, int]:
     """Return offsets and instants of the head of the Decision at ``at``.
 
