@@ -11,6 +11,7 @@ from setuptools import setup
 
 HOT = (
     "izin/schemas/fast/reader.py",
+    "izin/schemas/fast/words.py",
     "izin/schemas/fast/writer.py",
     "izin/schemas/fast/header_writer.py",
     "izin/schemas/generated/decision_offsets.py",
@@ -38,6 +39,7 @@ HOT = (
     "izin/streams/order.py",
     "izin/streams/outputs.py",
     "izin/streams/state/packing.py",
+    "izin/streams/state/state.py",
     "izin/streams/fast_path/simple_events.py",
     "izin/streams/fast_path/row_writer.py",
 )

@@ -85,11 +85,9 @@ Generated from the contract by `make docs`; changes made here are lost.
 
 from __future__ import annotations
 
-from typing import Final
+{final}from mypy_extensions import i64
 
 {imports}from izin.schemas.fast.reader import {names}
-
-short: Final[list[int]] = SHORT
 {readers}{functions}'''
 
 _IMPORTS = """\
@@ -143,19 +141,20 @@ def _module(cutters: Sequence[_Function]) -> str:
             readers += [_READER.format(name=name) for name in source.readers]
     return _MODULE.format(
         records=" and a ".join(one.record for one in cutters),
+        final="from typing import Final\n\n" if readers else "",
         imports=_IMPORTS if readers else "",
-        names="SHORT, long_of, long_text" + ", reader_of_some" * bool(readers),
-        readers="".join(f"{line}\n" for line in readers),
+        names="long_of, long_text" + ", reader_of_some" * bool(readers),
+        readers="\n" * bool(readers) + "".join(f"{line}\n" for line in readers),
         functions="".join(functions),
     )
 
 
 def _signature(name: str, returns: str) -> str:
     """Return the signature of the function, formatted as ruff formats it."""
-    whole = f"def {name}(data: bytes, at: int) -> {returns}:"
+    whole = f"def {name}(data: bytes, at: i64) -> {returns}:"
     if len(whole) <= _WIDTH:
         return whole
-    begun = f"def {name}(\n    data: bytes, at: int\n) -> "
+    begun = f"def {name}(\n    data: bytes, at: i64\n) -> "
     if len(f") -> {returns}:") <= _WIDTH:
         return f"{begun}{returns}:"
     items = returns[len("tuple[") : -1].replace(", ", ",\n    ")

@@ -18,9 +18,9 @@ from izin.schemas.contracts import Schema
 
 _TIMESTAMP = {"type": "long", "logicalType": "timestamp-millis"}
 _TEXT = """\
-step = short[data[at]]
-if step:
-    at += step
+first = data[at]
+if first & 129 == 0:
+    at += 1 + (first >> 1)
 else:
     data[run:at].decode()
     run, at = long_text(data, at)"""
@@ -37,16 +37,8 @@ else:
         at = run = long_of(data, at)[1]"""
 _INSTANT = """\
 data[run:at].decode()
-bits = int.from_bytes(data[at : at + 6], "little")
-if bits & 0x808080808081 == 0x008080808080:
-    zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-    zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-    {name}_millis = zigzag >> 1
-    at += 6
-else:
-    {name}_millis, at = long_of(data, at)
+{name}_millis, at = long_of(data, at)
 run = at"""
-"""Instants from 1987 to 2109 take six bytes."""
 _BOOLEAN = """\
 if data[at] > 1:
     raise ValueError("no boolean")
@@ -101,7 +93,8 @@ def generate(schema: Schema, ends: Sequence[str], instants: Sequence[str] = ()) 
     ]
     if missing:
         raise ValueError(f"{schema['name']} has no {missing}")
-    lines, readers = ["run = at"], []
+    # Compiled, an i64 is a machine word.
+    lines, readers = ["run: i64 = at", "first: i64"], []
     for name, kind in types.items():
         passing = _passing(name, kind, is_read=name in instants)
         if f"read_{name}(" in passing:

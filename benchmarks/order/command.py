@@ -42,7 +42,7 @@ def order(  # noqa: PLR0913, PLR0917 - an option is an argument
     recipients: Annotated[int, typer.Option(min=1, help="Recipients, by Zipf's law.")] = 200_000,
     partitions: Annotated[int, typer.Option(min=1, help="Partitions of every topic.")] = 4,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each contender.")] = 3,
-    limit: Annotated[int, typer.Option(min=5, help="Seconds that a trial may take.")] = 600,
+    limit: Annotated[int, typer.Option(min=5, help="Seconds that a trial may take.")] = 180,
     contender: Annotated[
         list[str] | None, typer.Option(help="Only this contender; may be repeated.")
     ] = None,

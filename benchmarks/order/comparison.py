@@ -80,7 +80,8 @@ class OrderComparison:
         results: dict[Contender, list[TrialResult]] = {one: [] for one in self._commands}
         for number in range(1, trials + 1):
             for contender in self._commands:
-                if contender.name not in self.failed:
+                is_enough = contender.runs_once and number > 1
+                if contender.name not in self.failed and not is_enough:
                     self._trial(contender, number, results[contender])
         readable = {one: self._live(one) for one in results if one.name not in self.failed}
         return [

@@ -154,8 +154,8 @@ def _decide(records: Sequence[FetchedRecord]) -> None:
             continue
         key = record.key or b""
         decision = decide_simple(event, state.packed(key), state.packing)
-        if decision is not None and decision[0] is DecisionKind.APPLY:
-            state.apply({key: state.packing.pack_facts(*decision[3])}, 0)
+        if decision is not None and decision.kind is DecisionKind.APPLY:
+            state.apply({key: decision.pack(state.packing)}, 0)
 
 
 def _table(steps: Mapping[str, float], title: str) -> Table:

@@ -34,6 +34,8 @@ IDLE, BACKLOG = "idle", "under the backlog"
 _INTERVAL = 0.025
 """Seconds between probes: some forty a second, a negligible load."""
 _LEAST = 20
+_WARM_UP = 400
+"""Probes of each lane that are not counted, in which a new broker compiles what it runs."""
 _POLL_EACH = 20
 
 
@@ -111,7 +113,7 @@ def measure(
         with Probe(settings, codec) as probe:
             for name, lane in ((f"{IDLE}, bulk lane", bulk), (f"{IDLE}, express lane", express)):
                 on_progress(name)
-                for count in (_LEAST, probes):  # the first few warm up
+                for count in (_WARM_UP, probes):
                     taken = probe.run(
                         lane,
                         every=_INTERVAL,

@@ -37,7 +37,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow
 from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.messages import Message, TopicMessages, permitted_row
-from izin.streams.guard import APPENDED_AT
+from izin.streams.fetched_record import APPENDED_AT
 
 _PAGE = 200
 _SQL = statements("reconcile")

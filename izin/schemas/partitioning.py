@@ -12,6 +12,7 @@ from mypy_extensions import i64
 _SEED: Final = 0x9747B28C
 _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
+_SLASH: Final = ord("/")
 
 
 def murmur2(data: bytes) -> int:
@@ -36,3 +37,11 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition, 0 to ``partitions`` - 1, that ``key`` belongs to."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def last_slash(key: bytes) -> i64:
+    """Return where the last slash of ``key`` is, before its recipient; -1 where there is none."""
+    at: i64 = len(key) - 1
+    while at >= 0 and key[at] != _SLASH:
+        at -= 1
+    return at

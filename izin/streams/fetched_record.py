@@ -5,9 +5,14 @@ fields of its own classes without looking them up, and an event has a dozen of t
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from mypy_extensions import mypyc_attr
+
+APPENDED_AT: Final = "izin-appended-at"
+"""The last header of a record that was appended before (repartitioned, or redriven), with its first
+append in milliseconds since 1970: a later one must not change the instant from which an event
+counts."""
 
 
 @mypyc_attr(acyclic=True)  # the garbage collector need not look at it
@@ -34,6 +39,8 @@ class FetchedRecord:
         self.value = value
         """A framed ConsentEvent, or whatever else it is."""
         self.headers = headers
+        self.was_appended_before = bool(headers) and headers[-1][0] == APPENDED_AT
+        """Whether it was repartitioned or redriven, as its last header then says."""
 
 
 def fetched_records(topic: str, partition: int, records: Iterable[Any]) -> list[FetchedRecord]:

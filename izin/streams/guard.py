@@ -24,16 +24,11 @@ from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
-from izin.streams.fetched_record import FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
 its texts three times (event, row, headers), and is at most about 1 MB."""
-
-APPENDED_AT = "izin-appended-at"
-"""The last header of a record that was appended before (repartitioned, or redriven), with its first
-append in milliseconds since 1970: a later one must not change the instant from which an event
-counts."""
 
 REDRIVEN = "izin-redriven"
 """The header of a record that was redriven; its value is the dead letter, ``partition/offset`` of
@@ -191,18 +186,12 @@ def appended_at(record: Appended) -> datetime:
 
 def first_append(record: Appended) -> int:
     """Return the same in milliseconds since 1970."""
-    if was_appended_before(record):
-        _, value = record.headers[-1]
-        if value is not None and value.isdigit():
+    if record.headers:
+        name, value = record.headers[-1]
+        if name == APPENDED_AT and value is not None and value.isdigit():
             # Never later than this append, or a publisher could date an event ahead.
             return min(record.timestamp, int(value))
     return record.timestamp
-
-
-def was_appended_before(record: Appended) -> bool:
-    """Return whether ``record`` was repartitioned or redriven, as its last header then says."""
-    headers = record.headers
-    return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
 def dead_letter_of(letter: DeadLetter, record: FetchedRecord) -> AvroRecord:

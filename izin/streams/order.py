@@ -14,6 +14,7 @@ An erasure leaves nothing of a key but a suppression (``erasure``).
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Final
 
 from izin.consent.model import AdmittedEvent, DecisionKind, Status
 from izin.consent.ordering import decide
@@ -39,6 +40,8 @@ from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
 
 _MICROSECOND = timedelta(microseconds=1)
+_DUPLICATE: Final = DecisionKind.DUPLICATE
+_STALE: Final = DecisionKind.STALE
 
 
 class OrderStage:
@@ -106,19 +109,19 @@ class OrderStage:
             return False
         if (
             (state.suppresses or effects.suppresses)
-            and event[0].status is Status.ONAY
-            and self._erasures.suppress(effects, state, key, event[4])
+            and not event.content.is_ret
+            and self._erasures.suppress(effects, state, key, event.effective)
         ):
             effects.counts[SUPPRESSED] += 1
             return True
         decision = decide_simple(event, packed, packing)
         if decision is None:
             return False
-        kind, _, _, facts = decision
-        if kind is DecisionKind.DUPLICATE:
+        kind = decision.kind
+        if kind is _DUPLICATE:
             effects.counts[kind] += 1
             return True
-        changed = None if kind is DecisionKind.STALE else packing.pack_facts(*facts)
+        changed = None if kind is _STALE else decision.pack(packing)
         self._outputs.simple(effects, record, key, event, decision, changed)
         return True
 
@@ -190,7 +193,7 @@ class OrderStage:
         current = None if packed is None else packing.unpack(key, packed)
         decision = decide(current, checked.admitted)
         kind = decision.kind
-        if kind is DecisionKind.DUPLICATE:
+        if kind is _DUPLICATE:
             effects.counts[kind] += 1
             return
         changed = None if decision.consent is current else packing.pack(decision.consent)

@@ -5,6 +5,7 @@ among them has lost texts at the guard and takes effect; an ONAY is poison.
 """
 
 from datetime import timedelta
+from typing import Final
 
 from izin.consent.errors import SourceError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
@@ -18,9 +19,8 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent
-from izin.streams.fetched_record import FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 from izin.streams.guard import (
-    APPENDED_AT,
     AdmittedRecord,
     DeadLetter,
     dead_letter_message,
@@ -36,6 +36,7 @@ MAX_BYTES = 900_000
 """What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
 
 _SECOND = timedelta(seconds=1)
+_MICROSECONDS: Final = 1_000_000
 
 
 class OversizedError(SourceError):
@@ -69,14 +70,21 @@ class OutputWriter:
         changed: bytes | None,
     ) -> None:
         """Add the ``decision`` on a simple event, and its row where it ``changed`` the state."""
-        kind, reason, opted_out, facts = decision
-        (_, _, source), key_fields, event_id, _, effective = event
-        row = self._rows.write(key_fields, facts)
+        kind, opted_out = decision.kind, decision.opted_out
+        row = self._rows.write(
+            event.key_fields,
+            decision.fields,
+            decision.effective,
+            decision.consent_date,
+            decision.latest_onay,
+            decision.latest_ret,
+            decision.event_id,
+        )
         encoded = self._decisions.encode(
             kind=kind,
-            reason=reason,
+            reason=decision.reason,
             opted_out=opted_out,
-            effective_at=instant_bytes(effective),
+            effective_at=instant_bytes(event.effective),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -84,9 +92,11 @@ class OutputWriter:
             event=(record.value or b"")[len(self._event_header) :],
         )
         record_id = self._decision_headers.derived_id(
-            event_id, record.topic, record.partition, record.offset
+            event.event_id, record.topic, record.partition, record.offset
         )
-        headers = self._decision_headers.headers(record_id, source, effective // 1_000_000)
+        headers = self._decision_headers.headers(
+            record_id, event.content.source, event.effective // _MICROSECONDS
+        )
         self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
 
     def general(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state

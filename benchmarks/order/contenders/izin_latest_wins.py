@@ -10,15 +10,16 @@ from unittest import mock
 from benchmarks.order.contenders import izin_everything
 from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
-from izin.schemas.codec import Codec
+from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
 from izin.streams.fast_path.row_writer import RowWriter
+from izin.streams.fast_path.simple_events import SharedContent, SimpleEvent, SimpleEventReader
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.ownership.effects import Effects, output_record
-from izin.streams.state.packing import SharedFields
+from izin.streams.state.packing import NEVER
 from izin.streams.state.state import PartitionState
 
 _SECOND = 1_000_000
@@ -39,7 +40,7 @@ class LatestWinsStage:
         self._codec = codec
         self._header = codec.header("ConsentEvent")
         self._rows = RowWriter(codec)
-        self._words: dict[tuple[bytes, ...], SharedFields] = {}
+        self._simple_events = SimpleEventReader(codec)
 
     def fold(
         self,
@@ -51,26 +52,16 @@ class LatestWinsStage:
         """Return the rows of folding ``records`` over ``state``, added to those ``before``."""
         effects, packing = before, state.packing
         changes, writes = effects.changes, effects.writes
-        start = len(self._header)
+        read, write, pack = self._simple_events.read, self._rows.write, packing.pack_facts
         for record in records:
-            key, value = record.key or b"", record.value or b""
-            # fmt: off
-            try:
-                (event_id, customer, recipient, raw, source, received, origin, _, _, _, _, _, _, _,
-                 stated_at, received_at, end) = event_offsets(value, start)
-            except (IndexError, ValueError):
+            event = read(record) or self._other(record)
+            if event is None:
                 continue
-            # fmt: on
-            if end != len(value) or stated_at is None or received_at is None:
-                continue
-            at = min(stated_at, received_at) // 1000 * _SECOND
-            spelling = value[event_id:customer], value[raw:source], value[received:origin]
-            words = self._words.get(spelling) or self._new_words(spelling, value)
-            is_ret = words[1] is Status.RET
-            onay, ret = None, None
+            key, at, is_ret = record.key or b"", event.effective, event.content.is_ret
+            onay, ret = NEVER, NEVER
             packed = changes.get(key) or state.packed(key)
             if packed is not None:
-                current, effective, _, onay, ret, _ = packing.unpack_facts(packed)
+                current, effective, _, onay, ret = packing.unpack_instants(packed)
                 ties = at == effective and is_ret and current[1] is Status.ONAY
                 if at <= effective and not ties:
                     continue
@@ -78,16 +69,25 @@ class LatestWinsStage:
                 ret = at
             else:
                 onay = at
-            facts = words, at, stated_at * 1000, onay, ret, value[start + 1 : event_id]
-            changes[key] = packing.pack_facts(*facts)
-            row = self._rows.write(value[customer:recipient], facts)
+            facts = event.content.fields, at, event.consent_date, onay, ret, event.event_id
+            changes[key] = pack(*facts)
+            row = write(event.key_fields, *facts)
             writes.append(output_record((self._consents, partition, key, row, [])))
         return effects
 
-    def _new_words(self, spelling: tuple[bytes, ...], value: bytes) -> SharedFields:
-        event = self._codec.decode_event(value)
+    def _other(self, record: FetchedRecord) -> SimpleEvent | None:
+        """Return the event of ``record`` where the product would not call it simple."""
+        value, start = record.value or b"", len(self._header)
+        try:
+            offsets = event_offsets(value, start)
+            event = self._codec.decode_event(value)
+        except (IndexError, ValueError, UndecodableError):
+            return None
+        event_id, customer, recipient, *_, stated_at, received_at, end = offsets
+        if end != len(value) or stated_at is None or received_at is None:
+            return None
         status = Status(event.status)
-        words = self._words[spelling] = (
+        fields = (
             event.customer_id,
             status,
             OriginRank.OURS,
@@ -96,7 +96,11 @@ class LatestWinsStage:
             True,
             LAW_VERSION,
         )
-        return words
+        content = SharedContent(fields, status, "")
+        identity = value[customer:recipient], value[start + 1 : event_id]
+        found = SimpleEvent(content, *identity, stated_at * 1000)
+        found.effective = min(stated_at, received_at) // 1000 * _SECOND
+        return found
 
 
 def main(task: Task) -> None:

@@ -19,7 +19,8 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.dead_letters import LetterKey
-from izin.streams.guard import APPENDED_AT, REDRIVEN, first_append
+from izin.streams.fetched_record import APPENDED_AT
+from izin.streams.guard import REDRIVEN, first_append
 from izin.streams.outputs import REPARTITIONED
 
 _MARKS = frozenset({APPENDED_AT, REDRIVEN, REPARTITIONED})

@@ -30,7 +30,7 @@ class CanonicalRows:
         recipient = key.split(b"/", _SLASHES)[-1]
         prefix = key[: len(key) - len(recipient)]
         encoded = self._prefixes.get(prefix) or self._learn(prefix)
-        return self._writer.write(encoded + long_bytes(len(recipient)) + recipient, facts)
+        return self._writer.write(encoded + long_bytes(len(recipient)) + recipient, *facts)
 
     def of_value(self, key: bytes, value: bytes) -> bytes:
         """Return the row that ``value`` is; raises UndecodableError."""

@@ -6,6 +6,7 @@ nothing of it: three quarters of the encoding are saved. The general path is ``C
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from izin.consent.enums import DecisionKind, Reason
 from izin.consent.violations import Violation
@@ -28,6 +29,9 @@ FIELDS: tuple[str, ...] = (
 """The fields of a Decision, in the order in which they are written and found here."""
 
 
+_NONE: Final = b"\x00"
+
+
 class DecisionWriter:
     """Encodes decisions behind ``header``, the frame of a Decision."""
 
@@ -47,7 +51,8 @@ class DecisionWriter:
         }
         self._violations = write["violations"]
         self._topic, self._partition = write["topic"], write["partition"]
-        self._places: dict[tuple[str, int], bytes] = {}
+        self._last_topic, self._last_partition, self._place = "", -1, b""
+        """Where the last event came from, and so mostly the next one."""
 
     def encode(  # noqa: PLR0913  # the decision and its event's coordinates, by keyword
         self,
@@ -68,21 +73,17 @@ class DecisionWriter:
         ``effective_at``, ``consent`` and ``event`` are an instant, a Consent and a ConsentEvent as
         Avro writes each of them within a record: without a frame.
         """
-        place = topic, partition
-        return b"".join(
-            (
-                self._beginnings[kind, reason, opted_out],
-                effective_at,
-                self._violations([violation_to_avro(one) for one in violations])
-                if violations
-                else b"\x00",
-                self._places.get(place) or self._encode_place(place),
-                long_bytes(offset),
-                consent,
-                event,
-            )
+        if partition != self._last_partition or topic != self._last_topic:
+            self._last_topic, self._last_partition = topic, partition
+            self._place = self._topic(topic) + self._partition(partition)
+        return b"%b%b%b%b%b%b%b" % (
+            self._beginnings[kind, reason, opted_out],
+            effective_at,
+            self._violations([violation_to_avro(one) for one in violations])
+            if violations
+            else _NONE,
+            self._place,
+            long_bytes(offset),
+            consent,
+            event,
         )
-
-    def _encode_place(self, place: tuple[str, int]) -> bytes:
-        topic, partition = place
-        return self._places.setdefault(place, self._topic(topic) + self._partition(partition))

@@ -28,15 +28,15 @@ class HeaderWriter:
         self._sources: dict[str, Any] = {}
         self._part = part.encode()
         self._days: dict[int, bytes] = {}
-        self._places: dict[tuple[str, int], bytes] = {}
+        self._topic, self._partition, self._between = "", -1, b""
+        """Where the last event came from, and so mostly the next one."""
 
     def derived_id(self, event_id: bytes, topic: str, partition: int, offset: int) -> bytes:
         """Return what ``cloud_events.derived_id`` returns without a part."""
-        place = topic, partition
-        between = self._places.get(place) or put(
-            self._places, place, f"/{topic}/{partition}/".encode()
-        )
-        return event_id + between + str(offset).encode()
+        if partition != self._partition or topic != self._topic:
+            self._topic, self._partition = topic, partition
+            self._between = f"/{topic}/{partition}/".encode()
+        return b"%b%b%b" % (event_id, self._between, str(offset).encode())
 
     def headers(self, record_id: bytes, source: str, at: int) -> Headers:
         """Return what ``cloud_events.headers`` returns; ``at`` is in whole seconds since 1970."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from mypy_extensions import i64
+
 from izin.schemas.contracts import Schema
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 
@@ -23,6 +25,8 @@ SHORT: Final = [
 """By the first byte of a text: how many bytes it takes, size included; 0: more bytes decide."""
 
 _LONGEST_SHIFT: Final = 63
+_WORD: Final = 56
+"""The bits of eight bytes: they fit a machine word."""
 
 
 def reader_of(
@@ -72,8 +76,23 @@ def _short_text(name: str) -> list[str]:
     ]
 
 
-def long_of(data: bytes, at: int) -> tuple[int, int]:
+def long_of(data: bytes, at: i64) -> tuple[int, int]:
     """Read an ``int`` or ``long``; raises ValueError for one of more than nine bytes."""
+    word: i64 = 0
+    shift: i64 = 0
+    start = at
+    while shift < _WORD:
+        byte: i64 = data[at]
+        word |= (byte & 127) << shift
+        at += 1
+        if byte < 128:  # noqa: PLR2004  # the last of it
+            return (word >> 1) ^ -(word & 1), at
+        shift += 7
+    return _long_number(data, start)
+
+
+def _long_number(data: bytes, at: int) -> tuple[int, int]:
+    """Read one that may be longer than a machine word."""
     byte = data[at]
     number, shift = byte & 127, 7
     while byte & 128:
@@ -105,8 +124,8 @@ def long_text(data: bytes, at: int) -> tuple[int, int]:
         size = (data[at] & 127 | data[at + 1] << 7) >> 1
         return at + 2, at + 2 + size
     size, at = long_of(data, at)
-    if size < 0:
-        raise ValueError("a negative size")
+    if not 0 <= size <= len(data):
+        raise ValueError("a negative size, or one beyond the bytes")
     return at, at + size
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from mypy_extensions import i64
+
 from izin.schemas.contracts import Schema
 
 Write = Callable[[Any], bytes]
@@ -19,16 +21,34 @@ MILLISECOND = timedelta(milliseconds=1)
 
 _INT: Final = 1 << 31
 _LONG: Final = 1 << 63
+_EIGHT_BYTES: Final = 1 << 55
 _BYTES: Final = [bytes((one,)) for one in range(256)]
 
 
 def long_bytes(number: int) -> bytes:
     """Return ``number`` zigzag and seven bits a byte, as Avro writes ``int`` and ``long``."""
+    if 0 <= number < 64:  # noqa: PLR2004  # one byte
+        return _BYTES[2 * number]
+    if 0 < number < _EIGHT_BYTES:
+        return _some_bytes(number)
     left, first = (number << 1) ^ (number >> 63), b""
     while left > 127:  # noqa: PLR2004  # seven bits
         first += _BYTES[left & 127 | 128]
         left >>= 7
     return first + _BYTES[left]
+
+
+def _some_bytes(number: i64) -> bytes:
+    """Do the same in machine words, which take eight bytes, of a number that is not negative."""
+    left: i64 = number << 1
+    word: i64 = 0
+    shift: i64 = 0
+    while left > 127:  # noqa: PLR2004  # seven bits
+        word |= (left & 127 | 128) << shift
+        shift += 8
+        left >>= 7
+    found: int = word | left << shift
+    return found.to_bytes(int(shift // 8 + 1), "little")
 
 
 _SHORT: Final = 64

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from izin.schemas import contracts
-from izin.schemas.fast.reader import SHORT, long_of, long_text, reader_of_some
+from mypy_extensions import i64
 
-short: Final[list[int]] = SHORT
+from izin.schemas import contracts
+from izin.schemas.fast.reader import long_of, long_text, reader_of_some
+
 _KINDS = {one["name"]: one["type"] for one in contracts.current()["ConsentEvent"].schema["fields"]}
 read_retailer_access: Final = reader_of_some(_KINDS["retailer_access"])
 read_iys: Final = reader_of_some(_KINDS["iys"])
 
 
 def event_offsets(
-    data: bytes, at: int
+    data: bytes, at: i64
 ) -> tuple[
     int,
     int,
@@ -51,17 +52,18 @@ def event_offsets(
 
     Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
-    run = at
-    step = short[data[at]]
-    if step:
-        at += step
+    run: i64 = at
+    first: i64
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     event_id_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
@@ -76,30 +78,30 @@ def event_offsets(
             at = run = at + 3
         else:
             at = run = long_of(data, at)[1]
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     recipient_end = at
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -108,17 +110,17 @@ def event_offsets(
     else:
         raise ValueError("no such branch")
     recipient_raw_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -130,14 +132,7 @@ def event_offsets(
     if data[at] == 2:
         at += 1
         data[run:at].decode()
-        bits = int.from_bytes(data[at : at + 6], "little")
-        if bits & 0x808080808081 == 0x008080808080:
-            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            consent_date_millis = zigzag >> 1
-            at += 6
-        else:
-            consent_date_millis, at = long_of(data, at)
+        consent_date_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
@@ -147,14 +142,7 @@ def event_offsets(
     if data[at] == 2:
         at += 1
         data[run:at].decode()
-        bits = int.from_bytes(data[at : at + 6], "little")
-        if bits & 0x808080808081 == 0x008080808080:
-            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            received_at_millis = zigzag >> 1
-            at += 6
-        else:
-            received_at_millis, at = long_of(data, at)
+        received_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
@@ -162,24 +150,24 @@ def event_offsets(
     else:
         raise ValueError("no such branch")
     received_at_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     origin_end = at
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -206,9 +194,9 @@ def event_offsets(
         raise ValueError("no such branch")
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -218,9 +206,9 @@ def event_offsets(
         raise ValueError("no such branch")
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -230,9 +218,9 @@ def event_offsets(
         raise ValueError("no such branch")
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -243,9 +231,9 @@ def event_offsets(
     cause_end = at
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -298,9 +286,9 @@ def event_offsets(
     retailer_access_end = at
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -315,9 +303,9 @@ def event_offsets(
     at += 1
     if count:
         for _ in range(count):
-            step = short[data[at]]
-            if step:
-                at += step
+            first = data[at]
+            if first & 129 == 0:
+                at += 1 + (first >> 1)
             else:
                 data[run:at].decode()
                 run, at = long_text(data, at)
@@ -326,9 +314,9 @@ def event_offsets(
         at += 1
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)

@@ -7,14 +7,12 @@ Generated from the contract by `make docs`; changes made here are lost.
 
 from __future__ import annotations
 
-from typing import Final
+from mypy_extensions import i64
 
-from izin.schemas.fast.reader import SHORT, long_of, long_text
-
-short: Final[list[int]] = SHORT
+from izin.schemas.fast.reader import long_of, long_text
 
 
-def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
+def head_offsets(data: bytes, at: i64) -> tuple[int, int, int, int, int, int]:
     """Return offsets and instants of the head of the Decision at ``at``.
 
     The offsets are those behind its
@@ -25,16 +23,17 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
 
     Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
-    run = at
-    step = short[data[at]]
-    if step:
-        at += step
+    run: i64 = at
+    first: i64
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
@@ -43,23 +42,16 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     at += 1
     opted_out_end = at
     data[run:at].decode()
-    bits = int.from_bytes(data[at : at + 6], "little")
-    if bits & 0x808080808081 == 0x008080808080:
-        zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-        zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-        effective_at_millis = zigzag >> 1
-        at += 6
-    else:
-        effective_at_millis, at = long_of(data, at)
+    effective_at_millis, at = long_of(data, at)
     run = at
     effective_at_end = at
     if data[at] > 1:
         raise ValueError("no boolean")
     at += 1
     violations_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
@@ -96,7 +88,7 @@ def head_offsets(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
 
 
 def consent_offsets(
-    data: bytes, at: int
+    data: bytes, at: i64
 ) -> tuple[
     int,
     int,
@@ -125,10 +117,11 @@ def consent_offsets(
 
     Raises IndexError, ValueError or TypeError where the bytes are wrong or unusual.
     """
-    run = at
-    step = short[data[at]]
-    if step:
-        at += step
+    run: i64 = at
+    first: i64
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
@@ -142,37 +135,37 @@ def consent_offsets(
             at = run = at + 3
         else:
             at = run = long_of(data, at)[1]
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     recipient_type_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     recipient_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -182,14 +175,7 @@ def consent_offsets(
         raise ValueError("no such branch")
     previous_status_end = at
     data[run:at].decode()
-    bits = int.from_bytes(data[at : at + 6], "little")
-    if bits & 0x808080808081 == 0x008080808080:
-        zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-        zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-        effective_at_millis = zigzag >> 1
-        at += 6
-    else:
-        effective_at_millis, at = long_of(data, at)
+    effective_at_millis, at = long_of(data, at)
     run = at
     effective_at_end = at
     if data[at] < 128:
@@ -203,24 +189,24 @@ def consent_offsets(
         else:
             at = run = long_of(data, at)[1]
     origin_rank_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     event_id_end = at
-    step = short[data[at]]
-    if step:
-        at += step
+    first = data[at]
+    if first & 129 == 0:
+        at += 1 + (first >> 1)
     else:
         data[run:at].decode()
         run, at = long_text(data, at)
     if data[at] == 2:
         at += 1
-        step = short[data[at]]
-        if step:
-            at += step
+        first = data[at]
+        if first & 129 == 0:
+            at += 1 + (first >> 1)
         else:
             data[run:at].decode()
             run, at = long_text(data, at)
@@ -232,14 +218,7 @@ def consent_offsets(
     if data[at] == 2:
         at += 1
         data[run:at].decode()
-        bits = int.from_bytes(data[at : at + 6], "little")
-        if bits & 0x808080808081 == 0x008080808080:
-            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            consent_date_millis = zigzag >> 1
-            at += 6
-        else:
-            consent_date_millis, at = long_of(data, at)
+        consent_date_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
@@ -254,14 +233,7 @@ def consent_offsets(
     if data[at] == 2:
         at += 1
         data[run:at].decode()
-        bits = int.from_bytes(data[at : at + 6], "little")
-        if bits & 0x808080808081 == 0x008080808080:
-            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            latest_onay_at_millis = zigzag >> 1
-            at += 6
-        else:
-            latest_onay_at_millis, at = long_of(data, at)
+        latest_onay_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1
@@ -271,14 +243,7 @@ def consent_offsets(
     if data[at] == 2:
         at += 1
         data[run:at].decode()
-        bits = int.from_bytes(data[at : at + 6], "little")
-        if bits & 0x808080808081 == 0x008080808080:
-            zigzag = bits & 0x7F | bits >> 1 & 0x3F80 | bits >> 2 & 0x1FC000
-            zigzag |= bits >> 3 & 0xFE00000 | bits >> 4 & 0x7F0000000 | bits >> 5 & 0x3F800000000
-            latest_ret_at_millis = zigzag >> 1
-            at += 6
-        else:
-            latest_ret_at_millis, at = long_of(data, at)
+        latest_ret_at_millis, at = long_of(data, at)
         run = at
     elif data[at] == 0:
         at += 1

@@ -10,6 +10,7 @@ that comes back what it had, with its former address; so to Faust a worker's add
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, assert_never
@@ -49,6 +50,9 @@ _BUFFERED_BYTES = 64 << 20
 """What of a worker's fetched records may wait to be decided: a batch for each lane it owns."""
 _OFFSETS_PUBLISHED_EVERY = 5.0
 """Seconds between two commits of the group's offsets, which lag tools alone read."""
+_SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread may keep the interpreter while another waits for it. Bulk is folded a
+slice of some two milliseconds at a time; who fetches or commits would wait for several."""
 
 _log = get_logger(__name__)
 
@@ -286,4 +290,5 @@ def run(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> None:
     worker = _Worker(app, override_logging=False, redirect_stdouts=False, quiet=True)
     worker.shutdown = shutdown
     tune_gc_for_batches()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     worker.execute_from_commandline()

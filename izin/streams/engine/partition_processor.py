@@ -229,10 +229,11 @@ class PartitionProcessor:
         self._count(effects, topic, len(batch.records))
 
     async def _fold(self, topic: str, batch: RecordBatch) -> tuple[Effects, RecordBatch]:
-        """Fold and send ``batch`` until something urgent waits; raises DeadLetterBudgetError."""
-        owned, records, effects = self.owned, batch.records, Effects()
+        """Fold and send ``batch``, less of it where others wait; raises DeadLetterBudgetError."""
+        owned, records, effects, urgent = self.owned, batch.records, Effects(), self._lanes[0][0]
         for start in range(0, len(records), _FOLDED_AT_ONCE):
-            if start and topic != self._lanes[0][0] and self._waiting[self._lanes[0][0]]:
+            is_cut = topic != urgent and self._waiting[urgent]
+            if start and (is_cut or self._generation != self._serving):
                 batch, rest = batch.split(start)
                 self._waiting[topic].appendleft(rest)
                 self._gate.hold((topic, owned.number))

@@ -2,7 +2,7 @@
 
     simple_events  reads and decides simple events on their bytes   guard, consent.ordering
     row_writer     a row of desired-consents from packed fields     codec.encode
-    row_reader     the same row, read back by a pattern             codec.decode_consent
+    row_reader     the same row, read back by offsets               codec.decode_consent
 
 The general path of each is named beside it; ``docs/fast-path.md`` names the tests that hold them
 equal, and what each saves.

@@ -8,13 +8,15 @@ event's id. The general path is ``Codec.encode``; ``row_reader`` reads the rows 
 from collections.abc import Sequence
 from typing import Final
 
+from mypy_extensions import i64
+
 from izin.consent.enums import Status
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Schema
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import long_bytes, writer_of
-from izin.streams.state.packing import Facts, SharedFields
+from izin.streams.state.packing import NEVER, SharedFields
 
 FIELDS: tuple[str, ...] = (
     "customer_id",
@@ -40,6 +42,8 @@ FIELDS: tuple[str, ...] = (
 _NULL: Final = b"\x00"
 _SOME: Final = b"\x02"
 _MILLISECOND: Final = 1000
+_ONAY: Final = Status.ONAY
+_RET: Final = Status.RET
 
 
 def row_fields() -> Sequence[Schema]:
@@ -50,57 +54,70 @@ def row_fields() -> Sequence[Schema]:
     return fields
 
 
+class _EncodedFields:
+    """The bytes of shared fields in a row, and what is always beside them."""
+
+    def __init__(self, parts: Sequence[bytes]) -> None:
+        # Each is set from one of the parts, for compiled code finds attributes without looking.
+        self.start, self.alone, self.overriding, self.rank = parts[:4]
+        self.origin, self.registrable, self.end = parts[4:]
+
+
 class RowWriter:
     """Writes rows, framed as ``codec`` frames."""
 
     def __init__(self, codec: Codec) -> None:
         self._header = codec.header("Consent")
         self._write = {field["name"]: writer_of(field["type"]) for field in row_fields()}
-        self._shared: dict[SharedFields, tuple[bytes, ...]] = {}
+        self._shared: dict[SharedFields, _EncodedFields] = {}
 
-    def write(self, key_fields: bytes, facts: Facts) -> bytes:
-        """Return the framed row of ``facts`` about the key with ``key_fields``."""
-        shared, effective, consent_date, latest_onay, latest_ret, event_id = facts
+    def write(  # noqa: PLR0913, PLR0917  # the facts, one by one
+        self,
+        key_fields: bytes,
+        shared: SharedFields,
+        effective: i64,
+        consent_date: i64,
+        latest_onay: i64,
+        latest_ret: i64,
+        event_id: bytes,
+    ) -> bytes:
+        """Return the framed row of these facts about the key with ``key_fields``."""
         encoded = self._shared.get(shared) or self._encode(shared)
-        customer, status, no_other, other, rank, origin_and_source, registrable, law = encoded
-        overridden = latest_onay if shared[1] is Status.RET else latest_ret
-        at = instant_bytes(effective)
+        overridden = latest_onay if shared[1] is _RET else latest_ret
         # The instants of a row mostly are one and the same.
+        at = instant_bytes(effective)
         same = _SOME + at
-        return b"".join(
-            (
-                self._header,
-                customer,
-                key_fields,
-                status,
-                no_other if overridden is None else other,
-                at,
-                rank,
-                long_bytes(len(event_id)),
-                event_id,
-                origin_and_source,
-                same if consent_date == effective else _or_null(consent_date),
-                registrable,
-                same if latest_onay == effective else _or_null(latest_onay),
-                same if latest_ret == effective else _or_null(latest_ret),
-                law,
-            )
+        return b"%b%b%b%b%b%b%b%b%b%b%b%b%b" % (
+            encoded.start,
+            key_fields,
+            encoded.alone if overridden == NEVER else encoded.overriding,
+            at,
+            encoded.rank,
+            long_bytes(len(event_id)),
+            event_id,
+            encoded.origin,
+            same if consent_date == effective else _or_null(consent_date),
+            encoded.registrable,
+            same if latest_onay == effective else _or_null(latest_onay),
+            same if latest_ret == effective else _or_null(latest_ret),
+            encoded.end,
         )
 
-    def _encode(self, shared: SharedFields) -> tuple[bytes, ...]:
-        """Return the bytes of the ``shared`` fields in a row, in their order."""
+    def _encode(self, shared: SharedFields) -> _EncodedFields:
+        """Return the bytes of the ``shared`` fields in a row."""
         customer_id, status, origin_rank, origin, source, registrable, law_version = shared
         write = self._write
-        other = Status.ONAY if status is Status.RET else Status.RET
-        encoded = (
-            write["customer_id"](customer_id),
-            write["status"](status),
-            write["previous_status"](None),
-            write["previous_status"](other),
-            write["origin_rank"](int(origin_rank)),
-            write["origin"](origin) + write["source"](source),
-            write["registrable"](registrable),
-            write["law_version"](law_version),
+        other = _ONAY if status is _RET else _RET
+        encoded = _EncodedFields(
+            (
+                self._header + write["customer_id"](customer_id),
+                write["status"](status) + write["previous_status"](None),
+                write["status"](status) + write["previous_status"](other),
+                write["origin_rank"](int(origin_rank)),
+                write["origin"](origin) + write["source"](source),
+                write["registrable"](registrable),
+                write["law_version"](law_version),
+            )
         )
         return put(self._shared, shared, encoded)
 
@@ -110,5 +127,5 @@ def instant_bytes(microseconds: int) -> bytes:
     return long_bytes(microseconds // _MILLISECOND)
 
 
-def _or_null(microseconds: int | None) -> bytes:
-    return _NULL if microseconds is None else _SOME + instant_bytes(microseconds)
+def _or_null(microseconds: i64) -> bytes:
+    return _NULL if microseconds == NEVER else _SOME + instant_bytes(microseconds)

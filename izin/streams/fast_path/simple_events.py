@@ -12,7 +12,9 @@ makes the same bytes of a simple event. A test folds the same events both ways.
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
+
+from mypy_extensions import i64, mypyc_attr
 
 from izin.consent.admission import FIRST_DATE, SKEW
 from izin.consent.emails import is_canonical_email
@@ -34,9 +36,9 @@ from izin.schemas.codec import Codec
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, long_bytes, writer_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
+from izin.schemas.partitioning import last_slash
 from izin.streams.fetched_record import FetchedRecord
-from izin.streams.guard import was_appended_before
-from izin.streams.state.packing import Facts, Packing, SharedFields
+from izin.streams.state.packing import NEVER, Packing, SharedFields
 
 _NULL_SIZE: Final = 1
 _ONE_BYTE: Final = 128
@@ -64,22 +66,58 @@ def is_compiled() -> bool:
     return not __file__.endswith(".py")
 
 
-class SharedContent(NamedTuple):
+class SharedContent:
     """What many events have in common."""
 
-    fields: SharedFields
-    status: Status
-    source: str
-    """The relative URI of the CloudEvents header."""
+    def __init__(self, fields: SharedFields, status: Status, source: str) -> None:
+        self.fields, self.is_ret, self.source = fields, status is _RET, source
+        """The last is the relative URI of the CloudEvents header."""
 
 
-SimpleEvent = tuple[SharedContent, bytes, bytes, int, int]
-"""A simple event: what it shares with others; the fields of its key, as a row has them too; its id;
-its consent date in microseconds since 1970, and its effective instant: the same in whole seconds.
-Like a simple decision a tuple, for one is made of each record."""
+@mypyc_attr(acyclic=True)  # the garbage collector need not look at it
+class SimpleEvent:
+    """A simple event; its instants are in microseconds since 1970, the effective one in whole
+    seconds.
+    """
 
-SimpleDecision = tuple[DecisionKind, Reason, bool, Facts]
-"""What the law decides of a simple event, whether it opts out, and the key's state from then on."""
+    def __init__(
+        self, content: SharedContent, key_fields: bytes, event_id: bytes, consent_date: i64
+    ) -> None:
+        self.content, self.key_fields, self.event_id = content, key_fields, event_id
+        """The second is the fields of its key, as a row has them too."""
+        self.consent_date, self.effective = consent_date, consent_date // _SECOND * _SECOND
+
+
+@mypyc_attr(acyclic=True)  # the same
+class SimpleDecision:
+    """What the law decides of a simple event, and the facts of its key from then on."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # by position, for one is made of each record
+        self,
+        kind: DecisionKind,
+        reason: Reason,
+        opted_out: bool,
+        fields: SharedFields,
+        effective: i64,
+        consent_date: i64,
+        latest_onay: i64,
+        latest_ret: i64,
+        event_id: bytes,
+    ) -> None:
+        self.kind, self.reason, self.opted_out, self.fields = kind, reason, opted_out, fields
+        self.effective, self.consent_date, self.event_id = effective, consent_date, event_id
+        self.latest_onay, self.latest_ret = latest_onay, latest_ret
+
+    def pack(self, packing: Packing) -> bytes:
+        """Return the facts packed."""
+        return packing.pack_facts(
+            self.fields,
+            self.effective,
+            self.consent_date,
+            self.latest_onay,
+            self.latest_ret,
+            self.event_id,
+        )
 
 
 class SimpleEventReader:
@@ -101,8 +139,9 @@ class SimpleEventReader:
             return None
         # fmt: off
         try:
-            (event_id, customer, recipient, raw, source, received, origin, _, _, _, row, access, _,
-             evidence, consent_date, received_at, end) = event_offsets(value, start)
+            (event_id, customer, recipient, raw, source, received, origin, _ref, _cause, _import,
+             row, access, _notice, evidence, consent_date, received_at,
+             end) = event_offsets(value, start)
         except Exception:  # noqa: BLE001  # wrong or unusual: not simple
             return None
         # fmt: on
@@ -122,25 +161,22 @@ class SimpleEventReader:
         content = self._contents.get(shared, _UNKNOWN)
         if content is _UNKNOWN:
             content = self._learn_content(shared, value)
-        if content is None or not self._is_key_of(key, key_fields) or was_appended_before(record):
+        if content is None or not self._is_key_of(key, key_fields) or record.was_appended_before:
             return None
-        return (
-            content,
-            key_fields,
-            value[start + 1 : event_id],
-            consent_date * _MILLISECOND,
-            consent_date // _MILLISECOND * _SECOND,
+        return SimpleEvent(
+            content, key_fields, value[start + 1 : event_id], consent_date * _MILLISECOND
         )
 
     def _is_key_of(self, key: bytes, key_fields: bytes) -> bool:
         """Return whether ``key`` is the canonical key of ``key_fields``, recipient included."""
-        prefix, _, recipient = key.rpartition(b"/")
+        slash = last_slash(key)
+        prefix, recipient = key[:slash], key[slash + 1 :]
         found = self._prefixes.get(prefix)
         if found is None:
             found = self._learn_prefix(prefix)
         encoded, is_canonical = found
         return (
-            key_fields == encoded + long_bytes(len(recipient)) + recipient
+            key_fields == b"%b%b%b" % (encoded, long_bytes(len(recipient)), recipient)
             and is_canonical(recipient.decode()) is not None
         )
 
@@ -175,7 +211,7 @@ class SimpleEventReader:
         return put(self._contents, shared, content)
 
 
-_UNKNOWN = SharedContent(("", Status.RET, OriginRank.OURS, "", None, False, 0), Status.RET, "")
+_UNKNOWN: Final = SharedContent((), Status.RET, "")
 
 
 def _is_none(_: str) -> None:
@@ -188,22 +224,31 @@ def decide_simple(
     """Return what the law decides of ``event`` over the state of its key, ``packed``; None where
     more than the instant decides.
     """
-    (fields, status_of_event, _), _, event_id, consent_date, at = event
-    is_ret = status_of_event is _RET
-    if packed is None:
-        onay, ret = (None, at) if is_ret else (at, None)
-        facts = fields, at, consent_date, onay, ret, event_id
-        return _APPLY, _FIRST_OF_KEY, is_ret, facts
-    current = packing.unpack_facts(packed)
-    current_fields, effective, date, latest_onay, latest_ret, current_id = current
-    if at > effective:
-        onay, ret = (latest_onay, at) if is_ret else (at, latest_ret)
-        facts = fields, at, consent_date, onay, ret, event_id
-        return _APPLY, _NEWER, is_ret and current_fields[1] is not _RET, facts
-    if at == effective:
-        is_same = current_fields == fields and date == consent_date and current_id == event_id
-        return (_DUPLICATE, _SAME_EVENT, False, current) if is_same else None
-    known = latest_ret if is_ret else latest_onay
-    if known is not None and at <= known:
-        return _STALE, _OLDER, False, current
-    return None
+    content, date, at = event.content, event.consent_date, event.effective
+    is_ret, onay, ret = content.is_ret, NEVER, NEVER
+    reason, was_ret = _FIRST_OF_KEY, False
+    if packed is not None:
+        fields, effective, current_date, onay, ret = packing.unpack_instants(packed)
+        reason, was_ret = _NEWER, fields[1] is _RET
+        if at <= effective:
+            known = ret if is_ret else onay
+            current_id = packing.event_id(packed)
+            is_same = (
+                at == effective
+                and date == current_date
+                and current_id == event.event_id
+                and fields == content.fields
+            )
+            if not is_same and (at == effective or known == NEVER or at > known):
+                return None
+            kind, reason = (_DUPLICATE, _SAME_EVENT) if is_same else (_STALE, _OLDER)
+            return SimpleDecision(
+                kind, reason, False, fields, effective, current_date, onay, ret, current_id
+            )
+    if is_ret:
+        ret = at
+    else:
+        onay = at
+    return SimpleDecision(
+        _APPLY, reason, is_ret and not was_ret, content.fields, at, date, onay, ret, event.event_id
+    )

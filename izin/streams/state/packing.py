@@ -18,11 +18,13 @@ import re
 from binascii import a2b_hex
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final
+
+from mypy_extensions import i64
 
 from izin.consent.making import maker
 from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.schemas.fast.words import signed, unsigned
 from izin.schemas.fast.writer import EPOCH
 
 LAYOUT = 2
@@ -30,15 +32,18 @@ LAYOUT = 2
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _FAR_SECONDS: Final = 1 << 32
-_HEAD: Final = Struct("<HBI")
-_STORED_FROM: Final = _HEAD.size
-_INSTANT: Final = Struct("<q")
-_LENGTH: Final = Struct("<I")
+_EFFECTIVE_FROM: Final = 3
+_INSTANTS_FROM: Final = 7
+_INSTANT_SIZE: Final = 8
+_LENGTH_SIZE: Final = 4
 _SECOND: Final = 1_000_000
 _is_uuid: Final[Callable[[bytes], object]] = re.compile(
     rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ).fullmatch
 """Matches the canonical spelling, the only one that 16 bytes give back."""
+
+_UUID_SIZE: Final = 36
+_unhex: Final = a2b_hex
 
 _SAME: Final = 1
 _STORED: Final = 2
@@ -46,30 +51,24 @@ _STORED: Final = 2
 _DATE: Final = 0
 _ONAY: Final = 2
 _RET: Final = 4
+_INSTANTS_END: Final = 6
 _IS_UUID: Final = 1 << 6
 _IS_FAR: Final = 1 << 7
 _TABLE_FULL: Final = 0xFFFF
 
-SharedFields = tuple[str, Status, OriginRank, str, str | None, bool, int]
+SharedFields = tuple[Any, ...]
+"""Customer, status, origin rank, origin, source, whether it is registrable, the law's version. They
+have no types here, for compiled code would take such a tuple apart and make it again."""
 
 _consent = maker(Consent)
 
 
-Facts = tuple[SharedFields, int, int | None, int | None, int | None, bytes]
+Facts = tuple[SharedFields, int, int, int, int, bytes]
 """All of a consent but its key: the shared fields; the effective instant, the consent date, the
-latest ONAY and the latest RET in microseconds since 1970; the event's id. A tuple, for it is the
-cheapest."""
+latest ONAY and the latest RET in microseconds since 1970, or ``NEVER``; the event's id."""
 
-
-class _Shape(NamedTuple):
-    """How a row with some flags is read; the indexes are in (None, effective, stored…)."""
-
-    stored: Struct | None
-    consent_date: int
-    latest_onay: int
-    latest_ret: int
-    event_id: int
-    is_uuid: bool
+NEVER: Final = -(1 << 62)
+"""In place of an instant that there is not: compiled code has instants in machine words."""
 
 
 class Packing:
@@ -93,61 +92,74 @@ class Packing:
     def pack_facts(  # noqa: PLR0913, PLR0917  # the facts, one by one
         self,
         shared: SharedFields,
-        effective: int,
-        consent_date: int | None,
-        latest_onay: int | None,
-        latest_ret: int | None,
+        effective: i64,
+        consent_date: i64,
+        latest_onay: i64,
+        latest_ret: i64,
         event_id: bytes,
     ) -> bytes:
-        """Return these facts packed; the instants are in microseconds since 1970."""
-        index = self._indexes.get(shared)
-        if index is None:
+        """Return these facts packed."""
+        index: i64 = self._indexes.get(shared, -1)
+        if index < 0:
             index = self._add(shared)
-        flags, stored = 0, b""
-        seconds = effective // _SECOND
+        flags: i64 = (
+            _kind(consent_date, effective) << _DATE
+            | _kind(latest_onay, effective) << _ONAY
+            | _kind(latest_ret, effective) << _RET
+        )
+        seconds: i64 = effective // _SECOND
+        far = fields = b""
         if seconds * _SECOND != effective or not 0 <= seconds < _FAR_SECONDS:
-            seconds, flags, stored = 0, _IS_FAR, _INSTANT.pack(effective)
-        for shift, instant in ((_DATE, consent_date), (_ONAY, latest_onay), (_RET, latest_ret)):
-            if instant is None:
-                continue
-            if instant == effective:
-                flags |= _SAME << shift
-            else:
-                flags |= _STORED << shift
-                stored += _INSTANT.pack(instant)
-        if _is_uuid(event_id):
+            seconds, far = 0, _stored(effective, NEVER)
+            flags |= _IS_FAR
+        if len(event_id) == _UUID_SIZE and _is_uuid(event_id):
             flags |= _IS_UUID
-            event_id = a2b_hex(event_id.translate(None, b"-"))
+            event_id = _unhex(event_id.translate(None, b"-"))
         if index == _TABLE_FULL:
             fields = _encoded(shared)
-            stored += _LENGTH.pack(len(fields)) + fields
-        return _HEAD.pack(index, flags, seconds) + stored + event_id
+            fields = len(fields).to_bytes(_LENGTH_SIZE, "little") + fields
+        head: int = index | flags << 16 | seconds << 24
+        return b"%b%b%b%b%b%b%b" % (
+            head.to_bytes(_INSTANTS_FROM, "little"),
+            far,
+            _stored(consent_date, effective),
+            _stored(latest_onay, effective),
+            _stored(latest_ret, effective),
+            fields,
+            event_id,
+        )
 
-    def unpack_facts(self, packed: bytes) -> Facts:
-        """Return the facts in ``packed``."""
-        index, flags, seconds = _HEAD.unpack_from(packed)
-        stored, consent_date, latest_onay, latest_ret, start, is_uuid = _SHAPES[flags]
-        effective = seconds * _SECOND
-        instants: tuple[int | None, ...] = None, effective
-        if stored is not None:
-            instants += stored.unpack_from(packed, _STORED_FROM)
-            if flags & _IS_FAR:
-                effective = instants[2] or 0
-                instants = None, *instants[2:]
+    def unpack_instants(self, packed: bytes) -> tuple[SharedFields, i64, i64, i64, i64]:
+        """Return the facts in ``packed`` but for the event's id."""
+        flags: i64 = packed[2]
+        effective = unsigned(packed, _EFFECTIVE_FROM, _INSTANTS_FROM) * _SECOND
+        if flags & _IS_FAR:
+            effective = signed(packed, _INSTANTS_FROM, _INSTANTS_FROM + _INSTANT_SIZE)
+        index = unsigned(packed, 0, 2)
         if index == _TABLE_FULL:
-            begun = start + _LENGTH.size
-            start = begun + _LENGTH.unpack_from(packed, start)[0]
-            shared = _decoded(packed[begun:start])
+            end = _place(flags, _INSTANTS_END) + _LENGTH_SIZE
+            shared = _decoded(packed[end : end + unsigned(packed, end - _LENGTH_SIZE, end)])
         else:
             shared = self._table[index]
         return (
             shared,
             effective,
-            instants[consent_date],
-            instants[latest_onay],
-            instants[latest_ret],
-            _hex(packed[start:]) if is_uuid else packed[start:],
+            _one_of(packed, flags, _DATE, effective),
+            _one_of(packed, flags, _ONAY, effective),
+            _one_of(packed, flags, _RET, effective),
         )
+
+    def event_id(self, packed: bytes) -> bytes:
+        """Return the id of the event in ``packed``."""
+        flags: i64 = packed[2]
+        start = _place(flags, _INSTANTS_END)
+        if unsigned(packed, 0, 2) == _TABLE_FULL:
+            start += _LENGTH_SIZE + unsigned(packed, start, start + _LENGTH_SIZE)
+        return _hex(packed[start:]) if flags & _IS_UUID else packed[start:]
+
+    def unpack_facts(self, packed: bytes) -> Facts:
+        """Return the facts in ``packed``."""
+        return (*self.unpack_instants(packed), self.event_id(packed))
 
     def unpack(self, key: bytes, packed: bytes) -> Consent:
         """Return the consent of the canonical ``key``."""
@@ -159,15 +171,15 @@ class Packing:
             key=ConsentKey.parse(key.decode()),
             customer_id=customer_id,
             status=status,
-            effective_at=_at(effective),
+            effective_at=EPOCH + effective * _MICROSECOND,
             origin_rank=origin_rank,
             event_id=event_id.decode(),
             origin=origin,
             source=source,
-            consent_date=None if consent_date is None else _at(consent_date),
+            consent_date=_at(consent_date),
             registrable=registrable,
-            latest_onay_at=None if latest_onay is None else _at(latest_onay),
-            latest_ret_at=None if latest_ret is None else _at(latest_ret),
+            latest_onay_at=_at(latest_onay),
+            latest_ret_at=_at(latest_ret),
             law_version=law_version,
         )
 
@@ -194,19 +206,19 @@ def facts_of(consent: Consent) -> Facts:
             consent.law_version,
         ),
         _since(consent.effective_at),
-        None if consent.consent_date is None else _since(consent.consent_date),
-        None if consent.latest_onay_at is None else _since(consent.latest_onay_at),
-        None if consent.latest_ret_at is None else _since(consent.latest_ret_at),
+        _since(consent.consent_date),
+        _since(consent.latest_onay_at),
+        _since(consent.latest_ret_at),
         consent.event_id.encode(),
     )
 
 
-def _since(instant: datetime) -> int:
-    return (instant - EPOCH) // _MICROSECOND
+def _since(instant: datetime | None) -> int:
+    return NEVER if instant is None else (instant - EPOCH) // _MICROSECOND
 
 
-def _at(microseconds: int) -> datetime:
-    return EPOCH + microseconds * _MICROSECOND
+def _at(microseconds: int) -> datetime | None:
+    return None if microseconds == NEVER else EPOCH + microseconds * _MICROSECOND
 
 
 def _hex(uuid: bytes) -> bytes:
@@ -225,18 +237,30 @@ def _decoded(encoded: bytes) -> SharedFields:
     return customer_id, Status(status), rank, origin, source, registrable, law_version
 
 
-def _shape(flags: int) -> _Shape:
-    """Return how a row with ``flags`` is read."""
-    indexes, following = [], _STORED
-    for shift in (_DATE, _ONAY, _RET):
-        kind = flags >> shift & 3
-        indexes.append(following if kind == _STORED else kind)
-        following += kind == _STORED
-    count = following - _STORED + bool(flags & _IS_FAR)
-    stored = Struct(f"<{count}q") if count else None
-    start = _STORED_FROM + (stored.size if stored else 0)
-    date, onay, ret = indexes
-    return _Shape(stored, date, onay, ret, start, bool(flags & _IS_UUID))
+def _kind(instant: i64, effective: i64) -> i64:
+    """Return the two bits of ``instant``."""
+    return 0 if instant == NEVER else _SAME if instant == effective else _STORED
 
 
-_SHAPES = [_shape(flags) for flags in range(256)]
+def _stored(instant: i64, effective: i64) -> bytes:
+    """Return what is stored of ``instant``."""
+    if _kind(instant, effective) != _STORED:
+        return b""
+    number: int = instant
+    return number.to_bytes(_INSTANT_SIZE, "little", signed=True)
+
+
+def _place(flags: i64, shift: i64) -> i64:
+    """Return where the instant with the bits at ``shift`` is, if it is stored: behind others."""
+    before: i64 = flags & (1 << shift) - 1
+    count: i64 = (flags >> 7) + (before >> 1 & 1) + (before >> 3 & 1) + (before >> 5 & 1)
+    return _INSTANTS_FROM + _INSTANT_SIZE * count
+
+
+def _one_of(packed: bytes, flags: i64, shift: i64, effective: i64) -> i64:
+    """Return the instant with the bits at ``shift``."""
+    kind: i64 = flags >> shift & 3
+    if kind == _STORED:
+        at = _place(flags, shift)
+        return signed(packed, at, at + _INSTANT_SIZE)
+    return effective if kind == _SAME else NEVER

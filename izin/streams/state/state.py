@@ -15,8 +15,11 @@ from itertools import islice
 from struct import Struct
 from typing import Final, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from izin.runtime.observe import get_logger
 from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.partitioning import last_slash
 from izin.streams.state.packing import Packing
 
 _INSTANT: Final = Struct(">q")
@@ -77,6 +80,7 @@ class PartitionState(Protocol):
         """Return the number of keys."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)  # a preview looks at some keys alone
 class MemoryState:
     """A state in memory, packed; rebuilt from ``desired-consents`` when a worker starts."""
 
@@ -107,14 +111,15 @@ class MemoryState:
 
     def packed(self, key: bytes) -> bytes | None:
         """Return the packed consent of ``key``, or None."""
-        shared, _, recipient = key.rpartition(b"/")
-        group = self._packed.get(shared)
-        return None if group is None else group.get(recipient)
+        slash = last_slash(key)
+        group = self._packed.get(key[:slash])
+        return None if group is None else group.get(key[slash + 1 :])
 
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply ``rows`` (none, or empty: a tombstone), and all rows below ``position``."""
         for key, packed in rows.items():
-            shared, _, recipient = key.rpartition(b"/")
+            slash = last_slash(key)
+            shared, recipient = key[:slash], key[slash + 1 :]
             group = self._packed.get(shared)
             if group is None:
                 group = self._packed[shared] = {}

@@ -8,7 +8,7 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
-from izin.streams.guard import APPENDED_AT
+from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.outputs import REPARTITIONED
 from tests.chaos.order.test_checker import CommittedMessage
 from tests.support.builders import NOON, a_decision_record, a_ret, an_admitted_event

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.partitioning import murmur2, partition_of
+from izin.schemas.partitioning import last_slash, murmur2, partition_of
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,12 @@ def test_murmur2_matches_kafkas_vectors(data: bytes, expected: int) -> None:
 def test_partition_of_any_key_is_in_range(key: bytes, partitions: int) -> None:
     """Whatever the bytes, the partition is one of those there are."""
     assert 0 <= partition_of(key, partitions) < partitions
+
+
+@given(st.binary(max_size=40))
+def test_last_slash_is_found(key: bytes) -> None:
+    """As ``rfind`` finds it, in any bytes."""
+    assert last_slash(key) == key.rfind(b"/")
 
 
 @pytest.mark.broker

@@ -20,7 +20,7 @@ from izin.replay.letters.redrive import Redriver, RedriveStatement
 from izin.replay.letters.selection import Selection
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import ERASURE
-from izin.streams.guard import APPENDED_AT
+from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.outputs import REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.order.harness import SUPPRESSIONS

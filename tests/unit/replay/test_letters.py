@@ -15,7 +15,8 @@ from izin.replay.letters.letter import UNREADABLE, Letter, content_of, letter_of
 from izin.replay.letters.orders import Obstacle, RedriveOrder, order_of
 from izin.replay.letters.selection import Selection
 from izin.schemas.topics import Topics
-from izin.streams.guard import APPENDED_AT, REDRIVEN
+from izin.streams.fetched_record import APPENDED_AT
+from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import REPARTITIONED
 from tests.support.builders import NOON, an_event, an_iys_event
 from tests.support.order.harness import HOME, KEY, PARTITIONS

@@ -17,15 +17,8 @@ from izin.schemas import contracts
 from izin.schemas.codec import Codec, SchemaIds
 from izin.schemas.records import MAX_COPIED_BYTES
 from izin.streams import guard
-from izin.streams.fetched_record import FetchedRecord
-from izin.streams.guard import (
-    APPENDED_AT,
-    AdmittedRecord,
-    DeadLetter,
-    Guard,
-    appended_at,
-    dead_letter_of,
-)
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.guard import AdmittedRecord, DeadLetter, Guard, appended_at, dead_letter_of
 from tests.support.builders import PHONE, an_event
 from tests.support.order.harness import (
     APPENDED,

@@ -13,7 +13,8 @@ from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Decision
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro
 from izin.streams import order
-from izin.streams.guard import APPENDED_AT, REDRIVEN
+from izin.streams.fetched_record import APPENDED_AT
+from izin.streams.guard import REDRIVEN
 from izin.streams.outputs import MAX_BYTES, REPARTITIONED
 from izin.streams.ownership.effects import Effects, size
 from izin.streams.state.state import MemoryState

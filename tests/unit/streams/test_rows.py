@@ -11,7 +11,7 @@ from izin.schemas.codec import UndecodableError
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.streams.fast_path.row_reader import RowReader
 from izin.streams.fast_path.row_writer import FIELDS, RowWriter
-from izin.streams.state.packing import Facts, facts_of
+from izin.streams.state.packing import NEVER, Facts, facts_of
 from tests.support.order.harness import CODEC, row_of
 from tests.unit.streams.test_packing import ONAY, consents
 
@@ -29,8 +29,10 @@ def key_fields(consent: Consent) -> bytes:
 def in_milliseconds(facts: Facts) -> Facts:
     """Return ``facts`` as a row keeps them."""
     shared, *instants, event_id = facts
-    floored = [None if at is None else at // 1000 * 1000 for at in instants]
-    return shared, floored[0] or 0, floored[1], floored[2], floored[3], event_id
+    date, onay, ret, effective = (
+        at if at == NEVER else at // 1000 * 1000 for at in (*instants[1:], instants[0])
+    )
+    return shared, effective, date, onay, ret, event_id
 
 
 @given(consents())
@@ -38,7 +40,7 @@ def test_rows_match_the_codec(consent: Consent) -> None:
     """For any consent: the same bytes, and the same facts back."""
     law = replace(consent, law_version=consent.law_version % (1 << 31))
     row = row_of(law)
-    assert WRITER.write(key_fields(law), facts_of(law)) == row
+    assert WRITER.write(key_fields(law), *facts_of(law)) == row
     for _ in range(2):  # its shared fields are learnt, and known
         assert READER.read(row) == in_milliseconds(facts_of(law))
 
@@ -52,7 +54,7 @@ def test_full_cache_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
             ONAY, origin=f"o{number}", consent_date=EPOCH + 1000 * number * MILLISECOND
         )
         row = row_of(consent)
-        assert writer.write(key_fields(consent), facts_of(consent)) == row
+        assert writer.write(key_fields(consent), *facts_of(consent)) == row
         assert reader.read(row) == facts_of(consent)
 
 
@@ -84,7 +86,7 @@ def test_row_with_any_instants_is_read(at: int, brand: int, is_dated: bool) -> N
 
 
 def test_similar_origins_and_sources_are_distinguished() -> None:
-    """Where one origin ends as another goes on, the pattern's cut is not trusted."""
+    """Where one origin ends as another goes on."""
     reader = RowReader(CODEC)
     several = [
         replace(ONAY, origin=origin, source=source, consent_date=None)

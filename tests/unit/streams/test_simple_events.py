@@ -17,7 +17,8 @@ from izin.streams.fast_path.simple_events import (
     SimpleEventReader,
     decide_simple,
 )
-from izin.streams.guard import APPENDED_AT, REDRIVEN
+from izin.streams.fetched_record import APPENDED_AT
+from izin.streams.guard import REDRIVEN
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState
 from tests.support.builders import EMAIL, NOON, PHONE, a_key, an_event, an_iys_event
@@ -99,7 +100,7 @@ def decided(state: list[ConsentEvent], event: ConsentEvent) -> SimpleDecision | 
         assert event_read is not None
         found = decide_simple(event_read, packed, packing)
         if found is not None:
-            packed = packing.pack_facts(*found[3])
+            packed = found.pack(packing)
     return found
 
 
@@ -163,7 +164,7 @@ def test_same_event_is_a_duplicate() -> None:
     event = an_event(event_id="1")
     found = decided([event], event)
     assert found is not None
-    assert found[:2] == (DecisionKind.DUPLICATE, Reason.SAME_EVENT)
+    assert (found.kind, found.reason) == (DecisionKind.DUPLICATE, Reason.SAME_EVENT)
     assert decided([event], replace(event, origin="crm")) is None
     assert decided([event], replace(event, consent_date=NOON + MILLISECOND)) is None
 

@@ -45,6 +45,7 @@ class PartitionWithoutBroker:
         self.committed: list[tuple[str, int, Effects]] = []
         self.faults: list[Exception] = []
         self.while_acquiring: Callable[[], object] = lambda: None
+        self.may_be_lost = False
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.after_commit: Callable[[], object] = lambda: None
@@ -73,7 +74,7 @@ class PartitionWithoutBroker:
         await self.may_commit.wait()
         if self.faults:
             raise self.faults.pop(0)
-        assert is_assigned()
+        assert is_assigned() or self.may_be_lost
         self.write(effects)
         self.state.apply(effects.changes, next_offset)
         self.next_offsets[topic] = next_offset
@@ -238,6 +239,26 @@ async def test_opt_out_cuts_the_bulk_in_hand_short(
     assert places == [(TOPIC, 2), (EXPRESS, 1), (TOPIC, 9)]
     assert worker.counts["records"] == 7
     await decided(worker, a_batch(9, 1))
+
+
+async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is folded of it is committed; the rest is the next owner's, so the end is soon."""
+    monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
+    await acquired(worker, 0)
+    partition = owned(worker)
+    write, partition.may_be_lost = partition.write, True
+
+    def end_meanwhile(effects: Effects) -> None:
+        write(effects)
+        worker._begin(frozenset())
+
+    monkeypatch.setattr(partition, "write", end_meanwhile)
+    give(worker, a_batch(0, 6))
+    await until(lambda: partition.committed)
+    assert [(topic, position) for topic, position, _ in partition.committed] == [(TOPIC, 2)]
+    assert worker.counts["records"] == 2
 
 
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
