@@ -23,6 +23,8 @@ HOT = (
     "izin/projections/permission_reader.py",
     "izin/gate/key_tables.py",
     "izin/gate/lane_table.py",
+    "izin/producers/files/cells.py",
+    "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",
     "izin/sinks/ledger/history/hash_chain.py",
     "izin/sinks/ledger/outbox.py",

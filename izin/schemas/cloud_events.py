@@ -6,7 +6,8 @@ record that was made of another (a decision, a row) has an id of its own, :func:
 it is written again after a crash, it is made of the same one and has the same id.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -48,13 +49,24 @@ def attributes(*, record: str, event_id: str, source: str, at: datetime) -> dict
     }
 
 
+@lru_cache(maxsize=16)
+def _repeated(record: str, source: str, at: datetime, _offset: timedelta | None) -> Headers:
+    """Return the headers in which many records of a file or a batch are alike.
+
+    Two notations of one instant are equal, so the offset from UTC is part of what is looked up.
+    """
+    return [
+        (TYPE, f"izin.{record}".encode()),
+        (SOURCE, source.encode()),
+        (TIME, at.isoformat().encode()),
+    ]
+
+
 def headers(*, record: str, event_id: str, source: str, at: datetime) -> Headers:
     """Return the same as Kafka headers."""
     return [
         _VERSION,
         (ID, event_id.encode()),
-        (TYPE, f"izin.{record}".encode()),
-        (SOURCE, source.encode()),
-        (TIME, at.isoformat().encode()),
+        *_repeated(record, source, at, at.utcoffset()),
         _CONTENT_TYPE,
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from izin.consent.enums import Channel, Status
@@ -19,6 +20,15 @@ from izin.producers.mapping.field_values import RECIPIENTS
 
 # A recipient is none: a number with a fraction may have lost digits.
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
+# A file has few values of these, each in many rows.
+_REPEATED = _NUMBERS - {Field.SEQUENCE} | {Field.TYPE, Field.SOURCE, Field.RECIPIENT_TYPE}
+_SHORT = 64
+"""Longer cells are not kept: a thousand of any size would be."""
+
+
+@lru_cache(maxsize=1024)
+def _repeated_cell(name: Field, cell: str) -> str:
+    return _cell(name, cell)
 
 
 def _cell(name: Field, cell: str) -> str:
@@ -99,7 +109,9 @@ class Columns:
         """
         values = dict(self.given)
         for name, place in self.places:
-            values[name] = _cell(name, row[place])
+            cell = row[place]
+            is_kept = name in _REPEATED and len(cell) <= _SHORT
+            values[name] = _repeated_cell(name, cell) if is_kept else _cell(name, cell)
         if self.words:
             _translate(values, self.words)
         if not self.channels:
