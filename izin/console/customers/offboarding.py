@@ -80,10 +80,10 @@ def offboard(
     Its gate closes, its API keys are revoked (one of other customers too goes on for them alone),
     its subscribers removed, consents that wait are withdrawn; once İYS has every opt-out, or
     --opt-outs names them, the archive is written, its brands are stopped and our push connections
-    freed. The archive has its history, permissions and
-    daily files, and is verified without the ledger. The same order goes on where it was stopped.
-    The end is one act of the history. Exit code 1 if opt-outs are still on their way (run it again)
-    or something is left to a person, 3 if the customer is not registered or the file is another.
+    freed. The archive has its history, permissions and daily files, and is verified without the
+    ledger. The same order goes on where it was stopped. The end is one act of the history. Exit
+    code 1 if opt-outs are still on their way (run it again) or something is left to a person, 3 if
+    the customer is not registered or the file is another.
     """
     order = _Order(customer_id=customer_id, reason=reason, out=out, opt_outs=opt_outs, by=by)
     with exit_on_signals(), exit_on_error(), showing("rows archived") as shown:

@@ -26,15 +26,18 @@ _SHORT = 64
 """Longer cells are not kept: a thousand of any size would be."""
 
 
-@lru_cache(maxsize=1024)
-def _repeated_cell(name: Field, cell: str) -> str:
-    return _cell(name, cell)
-
-
 def _cell(name: Field, cell: str) -> str:
     """Return the text that a cell with the field ``name`` shows."""
+    is_kept = name in _REPEATED and len(cell) <= _SHORT
+    return _kept_text(name, cell) if is_kept else _text(name, cell)
+
+
+def _text(name: Field, cell: str) -> str:
     text = cell_text(cell)
     return whole_number(text) if name in _NUMBERS else text
+
+
+_kept_text = lru_cache(maxsize=1024)(_text)
 
 
 def _translate(values: dict[Field, str], words: Words) -> None:
@@ -109,9 +112,7 @@ class Columns:
         """
         values = dict(self.given)
         for name, place in self.places:
-            cell = row[place]
-            is_kept = name in _REPEATED and len(cell) <= _SHORT
-            values[name] = _repeated_cell(name, cell) if is_kept else _cell(name, cell)
+            values[name] = _cell(name, row[place])
         if self.words:
             _translate(values, self.words)
         if not self.channels:

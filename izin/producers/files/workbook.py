@@ -136,6 +136,7 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
             f"the first {MOST_TITLES} rows of its first sheet are empty; one must name the columns"
         )
         raise UnusableFileError(path, what)
+    with_recipients = tuple(name for name, rows in hidden if _has_recipients(rows))
     file = TextFile(
         path=path, digest=digest, encoding="xlsx", size=stat.st_size, modified_ns=stat.st_mtime_ns
     )
@@ -144,8 +145,8 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
         title=title,
         head=head,
         size=size,
-        others=(*others, *(name for name, rows in hidden if _has_recipients(rows))),
-        hidden=tuple(name for name, rows in hidden if not _has_recipients(rows)),
+        others=(*others, *with_recipients),
+        hidden=tuple(name for name, _ in hidden if name not in with_recipients),
         begun=[chain([first], batches)],
     )
 
