@@ -13,6 +13,7 @@ HOT = (
     "izin/schemas/fast/reader.py",
     "izin/schemas/fast/words.py",
     "izin/schemas/fast/writer.py",
+    "izin/schemas/fast/record_format.py",
     "izin/schemas/fast/header_writer.py",
     "izin/schemas/generated/decision_offsets.py",
     "izin/schemas/fast/decision_writer.py",

@@ -17,7 +17,9 @@ from izin.runtime import kafka
 from izin.runtime.registry_client import RegistryClient
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.cloud_events import Headers
 from izin.schemas.codec import Codec
+from izin.schemas.fast.record_format import headers_of
 from izin.schemas.records import event_to_avro
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.outbox_reader import OutboxReader
@@ -25,7 +27,6 @@ from izin.sinks.ledger.privacy import erasure
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.streams.ownership.effects import OutputRecord
 
-_ANY = -1
 _TIMEOUT = 30.0
 
 
@@ -97,8 +98,8 @@ def write(producer: Producer, records: Sequence[OutputRecord]) -> None:
 def produce(producer: Producer, records: Sequence[OutputRecord]) -> None:
     """Write ``records`` in the transaction of ``producer``, and leave it open."""
     for one in records:
-        partition = _ANY if one.partition is None else one.partition
-        producer.produce(one.topic, one.value, one.key, partition, headers=list(one.headers))
+        headers: Headers = [*headers_of(one.headers)]
+        producer.produce(one.topic, one.value, one.key, one.partition, headers=headers)
         producer.poll(0)
     producer.flush(_TIMEOUT)
 

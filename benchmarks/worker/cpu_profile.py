@@ -29,7 +29,7 @@ from benchmarks.worker.installation import (
     measuring,
 )
 from benchmarks.worker.order_worker import order_worker
-from benchmarks.worker.timed_worker import ALL, CLIENTS, COMMIT, EVENTS, FETCH, FOLD, PRODUCE
+from benchmarks.worker.timed_worker import ALL, BATCH, COMPRESS, EVENTS, FETCH, FOLD
 from izin.consent.enums import DecisionKind
 from izin.local import Child
 from izin.schemas.codec import Codec
@@ -99,14 +99,13 @@ def _wait(worker: Child, file: Path, limit: timedelta) -> Mapping[str, float]:
 def _steps(spent: Mapping[str, float], *, decided: float) -> Mapping[str, float]:
     """Return µs an event by step, whose sum is the last; ``decided`` is a share of the fold."""
     each = {step: seconds / spent[EVENTS] * 1e6 for step, seconds in spent.items()}
-    named = (FETCH, FOLD, PRODUCE, COMMIT, CLIENTS)
+    named = (FETCH, FOLD, BATCH, COMPRESS)
     return {
         "fetch and unpack": each[FETCH],
         "fold: read, decide, pack": each[FOLD] * decided,
         "fold: encode": each[FOLD] * (1 - decided),
-        "produce: the calls": each[PRODUCE],
-        "produce: librdkafka's threads": each[CLIENTS],
-        "commit: its thread": each[COMMIT],
+        "write: batches": each[BATCH],
+        "write: LZ4": each[COMPRESS],
         "the rest": each[ALL] - sum(each[step] for step in named),
         "all": each[ALL],
     }

@@ -12,23 +12,20 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from izin.runtime.daemon_thread import in_daemon_thread
 from izin.streams import __main__ as order_worker
 from izin.streams.engine import worker
 from izin.streams.engine.transport import BatchConsumerThread
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership import commit
-from izin.streams.ownership.effects import Effects
-from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership import encoded_batch, transactional_producer
+from izin.streams.ownership.effects import Effects, OutputBatches
 from izin.streams.state.state import PartitionState
 
-FETCH, FOLD, PRODUCE, COMMIT = "fetch", "fold", "produce", "commit"
-CLIENTS, ALL = "clients", "all"
-"""librdkafka's threads, and the whole process."""
+FETCH, FOLD, BATCH, COMPRESS, ALL = "fetch", "fold", "batch", "compress", "all"
 EVENTS = "events"
 
 _WARM = 0.1
@@ -57,16 +54,10 @@ class StepClocks:
         return wrapped
 
     def read(self) -> dict[str, float]:
-        """Return the seconds by step, of librdkafka's threads, and of the process."""
-        clients = [
-            int(task.name)
-            for task in Path("/proc/self/task").iterdir()
-            if (task / "comm").read_text().startswith("rdk:")
-        ]
+        """Return the seconds by step, and of the process."""
         return {
             **self._spent,
             FETCH: _thread_seconds(self.fetching) if self.fetching else 0.0,
-            CLIENTS: sum(map(_thread_seconds, clients)),
             ALL: time.process_time(),
         }
 
@@ -116,16 +107,20 @@ def main(events: int, file: Path) -> None:
         clocks.fetching = threading.get_native_id()
         return await fetch(thread, *args, **kwargs)
 
-    def in_thread(function: Callable[[], object], *, name: str) -> Any:  # noqa: ANN401  # awaitable
-        return in_daemon_thread(clocks.timed(COMMIT, function), name=name)
+    encode = clocks.timed(COMPRESS, encoded_batch._encode)  # noqa: SLF001  # timed in its thread
+
+    def batches() -> Any:  # noqa: ANN401  # with the methods of OutputBatches
+        found = OutputBatches()
+        add = clocks.timed(BATCH, found.add)
+        return SimpleNamespace(add=add, take=found.take)
 
     def stage(**given: Any) -> TimedStage:  # noqa: ANN401  # as OrderStage
         return TimedStage(clocks, events, file, **given)
 
     with (
         mock.patch.object(BatchConsumerThread, "_fetch_records", fetch_records),
-        mock.patch.object(OwnedPartition, "write", clocks.timed(PRODUCE, OwnedPartition.write)),
-        mock.patch.object(commit, "in_daemon_thread", in_thread),
+        mock.patch.object(transactional_producer, "OutputBatches", batches),
+        mock.patch.object(encoded_batch, "_encode", encode),
         mock.patch.object(worker, "OrderStage", stage),
     ):
         order_worker.main()

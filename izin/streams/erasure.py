@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.model import LAW_VERSION, AdmittedEvent, OriginRank
-from izin.schemas.cloud_events import Headers, derived_id, headers
+from izin.schemas.cloud_events import derived_id, headers
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
+from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topics
@@ -101,10 +102,10 @@ def suppression_row(codec: Codec, at: datetime, event_id: str) -> bytes:
     return codec.encode("Consent", _consent(at, _NOBODY, event_id))
 
 
-def _headers(name: str, event_id: str, record: FetchedRecord, at: datetime) -> Headers:
+def _headers(name: str, event_id: str, record: FetchedRecord, at: datetime) -> bytes:
     """Return the headers of a record of the contract ``name`` that an erasure gives."""
     identity = derived_id(f"{event_id}/{name}", record.topic, record.partition, record.offset)
-    return headers(record=name, event_id=identity, source="/izin/streams", at=at)
+    return headers_bytes(headers(record=name, event_id=identity, source="/izin/streams", at=at))
 
 
 def _consent(at: datetime, address: Mapping[str, Any], event_id: str) -> Mapping[str, Any]:

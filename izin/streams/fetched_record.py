@@ -4,15 +4,17 @@ What the client makes of a record is a dictionary with a key for each field. Com
 fields of its own classes without looking them up, and an event has a dozen of them read.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from mypy_extensions import mypyc_attr
+from mypy_extensions import i64, mypyc_attr
+
+from izin.schemas.fast.record_format import RecordHeaders, headers_of, varint
 
 APPENDED_AT: Final = "izin-appended-at"
 """The last header of a record that was appended before (repartitioned, or redriven), with its first
 append in milliseconds since 1970: a later one must not change the instant from which an event
 counts."""
+_APPENDED_AT: Final = APPENDED_AT.encode()
 
 
 @mypyc_attr(acyclic=True)  # the garbage collector need not look at it
@@ -27,7 +29,7 @@ class FetchedRecord:
         timestamp: int,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes | None]],
+        headers: RecordHeaders | bytes,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -38,14 +40,62 @@ class FetchedRecord:
         """As its publisher chose it."""
         self.value = value
         """A framed ConsentEvent, or whatever else it is."""
-        self.headers = headers
-        self.was_appended_before = bool(headers) and headers[-1][0] == APPENDED_AT
+        self._headers = headers
+        # Most have no such header anywhere in their bytes, and then no header of theirs is read.
+        may_be_again = not isinstance(headers, bytes) or _APPENDED_AT in headers
+        self.was_appended_before = may_be_again and self._ends_in_append()
         """Whether it was repartitioned or redriven, as its last header then says."""
 
+    @property
+    def headers(self) -> RecordHeaders:
+        """Its headers, in order."""
+        if isinstance(self._headers, bytes):
+            self._headers = headers_of(self._headers)
+        return self._headers
 
-def fetched_records(topic: str, partition: int, records: Iterable[Any]) -> list[FetchedRecord]:
-    """Return ``records``, as aiokafka unpacks them, of a partition of ``topic``."""
-    return [
-        FetchedRecord(topic, partition, one.offset, one.timestamp, one.key, one.value, one.headers)
-        for one in records
-    ]
+    def _ends_in_append(self) -> bool:
+        headers = self.headers
+        return bool(headers) and headers[-1][0] == APPENDED_AT
+
+
+def fetched_records(  # noqa: PLR0913, PLR0917  # what a batch says of all its records
+    topic: str,
+    partition: int,
+    data: bytes,
+    base: i64,
+    first_timestamp: i64,
+    append_time: i64,
+    start: i64,
+) -> list[FetchedRecord]:
+    """Return the records of ``data``, a batch without its header and not compressed, of a partition
+    of ``topic``, from the offset ``start`` on.
+
+    ``base`` is the offset of the batch; ``append_time`` is when the broker appended it where the
+    topic has that for a timestamp, else negative (milliseconds since 1970). Raises IndexError where
+    the bytes are wrong.
+    """
+    found: list[FetchedRecord] = []
+    at: i64 = 0
+    size: i64 = len(data)
+    while at < size:
+        length, at = varint(data, at)
+        end = at + length
+        delta, at = varint(data, at + 1)  # behind its attributes
+        timestamp = append_time if append_time >= 0 else first_timestamp + delta
+        delta, at = varint(data, at)
+        offset = base + delta
+        length, at = varint(data, at)
+        key = value = None
+        if length >= 0:
+            key = data[at : at + length]
+            at += length
+        length, at = varint(data, at)
+        if length >= 0:
+            value = data[at : at + length]
+            at += length
+        if offset >= start:
+            found.append(
+                FetchedRecord(topic, partition, offset, timestamp, key, value, data[at:end])
+            )
+        at = end
+    return found

@@ -9,10 +9,10 @@ from typing import Final
 
 from izin.consent.errors import SourceError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Decision, DecisionKind, Status
-from izin.schemas.cloud_events import Headers
 from izin.schemas.codec import Codec
 from izin.schemas.fast.decision_writer import DecisionWriter
 from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
@@ -27,7 +27,7 @@ from izin.streams.guard import (
     first_append,
     repartitioned_twice,
 )
-from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record, size
+from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record
 
 REPARTITIONED = "izin-repartitioned"
 """The header that marks a repartitioned record; its value is the coordinates it came from."""
@@ -94,10 +94,10 @@ class OutputWriter:
         record_id = self._decision_headers.derived_id(
             event.event_id, record.topic, record.partition, record.offset
         )
-        headers = self._decision_headers.headers(
-            record_id, event.content.source, event.effective // _MICROSECONDS
+        shared = self._decision_headers.shared(
+            event.content.source, event.effective // _MICROSECONDS
         )
-        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, shared, record_id)
 
     def general(  # noqa: PLR0913, PLR0917  # what was decided of what, over which state
         self,
@@ -119,16 +119,15 @@ class OutputWriter:
         record_id = self._decision_headers.derived_id(
             event.event_id.encode(), record.topic, record.partition, record.offset
         )
-        headers = self._decision_headers.headers(
-            record_id,
+        shared = self._decision_headers.shared(
             f"/{event.customer_id}/{event.origin}",
             (checked.admitted.effective_at - EPOCH) // _SECOND,
         )
-        # The decision has all that the others have, key and headers too: a small one needs no sum.
-        if len(encoded) > MAX_BYTES // 4 and size(key, encoded, headers) > MAX_BYTES:
+        # The decision has all that the others have, key and headers too.
+        if len(key) + len(encoded) + len(record_id) + len(shared) > MAX_BYTES:
             raise OversizedError(self._decisions_topic)
         kind, opted_out = decision.kind, decision.opted_out
-        self._add(effects, record, key, kind, opted_out, changed, row, encoded, headers, record_id)
+        self._add(effects, record, key, kind, opted_out, changed, row, encoded, shared, record_id)
 
     def _add(  # noqa: PLR0913, PLR0917  # what was decided, and all that is written of it
         self,
@@ -140,22 +139,23 @@ class OutputWriter:
         changed: bytes | None,
         row: bytes,
         decision: bytes,
-        headers: Headers,
+        shared: bytes,
         record_id: bytes,
     ) -> None:
-        """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state."""
+        """Add an encoded ``decision``, and the ``row`` where it ``changed`` the packed state;
+        ``shared`` is of the headers of all.
+        """
         counts, writes, partition = effects.counts, effects.writes, record.partition
         counts[kind] += 1
         if changed is not None:
             effects.changes[key] = changed
-            row_headers = self._row_headers.retyped(headers, record_id)
-            writes.append(output_record((self._rows_topic, partition, key, row, row_headers)))
+            headers = self._row_headers.headers(record_id, shared)
+            writes.append(output_record((self._rows_topic, partition, key, row, headers)))
             if opted_out:
                 counts["opt-outs"] += 1
-                opt_out_headers = self._opt_out_headers.retyped(headers, record_id)
-                writes.append(
-                    output_record((self._opt_outs_topic, partition, key, row, opt_out_headers))
-                )
+                headers = self._opt_out_headers.headers(record_id, shared)
+                writes.append(output_record((self._opt_outs_topic, partition, key, row, headers)))
+        headers = self._decision_headers.headers(record_id, shared)
         writes.append(output_record((self._decisions_topic, partition, key, decision, headers)))
 
     def _encode(
@@ -195,20 +195,15 @@ class OutputWriter:
             self.dead_letter(effects, record, repartitioned_twice(admitted))
             return
         came_from = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        first_appended = str(first_append(record)).encode()
-        value = record.value or b""
-        again = OutputRecord(
-            topic=record.topic,
-            partition=partition_of(key, self._partitions),
-            key=key,
-            value=value,
-            headers=[*record.headers, (REPARTITIONED, came_from), (APPENDED_AT, first_appended)],
-        )
-        if size(key, value, again.headers) > MAX_BYTES:
+        marks = [(REPARTITIONED, came_from), (APPENDED_AT, str(first_append(record)).encode())]
+        value, headers = record.value or b"", headers_bytes([*record.headers, *marks])
+        if len(key) + len(value) + len(headers) > MAX_BYTES:
             if admitted.status is not Status.RET:
                 raise OversizedError(record.topic)
-            event = self._event_header + self._event_body(admitted.event)
-            again = again._replace(value=event, headers=again.headers[-2:])
+            value = self._event_header + self._event_body(admitted.event)
+            headers = headers_bytes([*marks])
+        home = partition_of(key, self._partitions)
+        again = OutputRecord(record.topic, home, key, value, headers)
         effects.counts["repartitioned"] += 1
         effects.repartitioned.append(again)
 
@@ -221,5 +216,5 @@ class OutputWriter:
         if letter.lost_ret or record.topic == self._topics.express.name:
             effects.alarms.append((record.topic, record.partition, record.offset))
         key, value, headers = dead_letter_message(letter, record, self._codec)
-        topic = self._topics.dead_letters.name
-        effects.writes.append(OutputRecord(topic, None, key, value, headers))
+        topic = self._topics.dead_letters.name  # which has one partition
+        effects.writes.append(OutputRecord(topic, 0, key, value, headers_bytes(headers)))

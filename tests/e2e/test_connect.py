@@ -36,6 +36,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
+from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.streams.ownership.effects import OutputRecord
@@ -77,7 +78,7 @@ class Tables:
             partition_of(key.encode(), self.settings.partitions),
             key.encode(),
             None if value is None else self.codec.encode(topic.record, value),
-            [],
+            NO_HEADERS,
         )
 
     def write(self, table: str, key: str, value: Mapping[str, Any] | None) -> None:

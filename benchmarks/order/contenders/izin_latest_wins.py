@@ -12,6 +12,7 @@ from benchmarks.order.contenders.task import Task
 from izin.consent.model import LAW_VERSION, OriginRank, Status
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.topics import Topics
 from izin.streams.engine import worker
@@ -72,7 +73,7 @@ class LatestWinsStage:
             facts = event.content.fields, at, event.consent_date, onay, ret, event.event_id
             changes[key] = pack(*facts)
             row = write(event.key_fields, *facts)
-            writes.append(output_record((self._consents, partition, key, row, [])))
+            writes.append(output_record((self._consents, partition, key, row, NO_HEADERS)))
         return effects
 
     def _other(self, record: FetchedRecord) -> SimpleEvent | None:

@@ -20,6 +20,7 @@ from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
+from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects, OutputRecord
@@ -84,8 +85,11 @@ class RowWriterOfPlan:
             StateError: the topic has what this release cannot use.
             KafkaException: a transaction did not certainly commit; what it wrote is found then.
         """
+        return asyncio.run(self._write(changes))
+
+    async def _write(self, changes: Iterable[Change]) -> Written:
         owned = self._owned
-        owned.acquire()
+        await owned.acquire()
         try:
             lane, offset = next(iter(owned.decided.items()))
             done = Written(0, 0, 0)
@@ -94,12 +98,13 @@ class RowWriterOfPlan:
             while (some := list(islice(waiting, _AT_ONCE))) or (is_first and self._is_lost):
                 effects, written = self._effects(some)
                 if effects.writes or self._is_lost:
-                    asyncio.run(owned.commit(effects, topic=lane, next_offset=offset))
+                    await owned.commit(effects, topic=lane, next_offset=offset)
                 done = Written(*(a + b for a, b in zip(done, written, strict=True)))
                 is_first = False
             return done
         finally:
             owned.release()
+            await owned.closed()
 
     def _effects(self, changes: Sequence[Change]) -> tuple[Effects, Written]:
         effects = Effects()
@@ -145,7 +150,7 @@ class RowWriterOfPlan:
         return None if packed is None else state.packing.unpack(key, packed)
 
     def _add(self, effects: Effects, topic: str, key: bytes, row: bytes, made: Headers) -> None:
-        identified = [*made, (REPLAY, self._digest.encode())]
+        identified = headers_bytes([*made, (REPLAY, self._digest.encode())])
         effects.writes.append(OutputRecord(topic, self._number, key, row, identified))
 
     def _headers(self, consent: Consent, part: str) -> Headers:

@@ -30,11 +30,11 @@ from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
 from izin.streams.engine import transport
-from izin.streams.engine.credentials import credentials
 from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.engine.worker import OrderWorker
+from izin.streams.ownership.credentials import credentials
 from izin.streams.state.rocks import RocksFolder
 from izin.streams.state.state import MemoryState, PartitionState
 

@@ -117,6 +117,7 @@ class PartitionProcessor:
             else:
                 await self._serve(self._generation)
                 await in_daemon_thread(self._close_state, name="close-state")
+        await self.owned.closed()
 
     def _close_state(self) -> None:
         """Release the state's folder, unless the partition came back at once."""
@@ -154,7 +155,7 @@ class PartitionProcessor:
         async with self._acquiring:
             if self._generation != generation:  # to acquire it now would fence its new owner
                 return
-            await in_daemon_thread(self.owned.acquire, name=f"acquire-{self.owned.number}")
+            await self.owned.acquire()
         if self._generation == generation:
             offsets = {**self.owned.next_offsets, **self._scanned}
             self._opening = self._gate.open({lane: offsets[lane[0]] for lane in self._lanes})
@@ -246,8 +247,7 @@ class PartitionProcessor:
                 suspects = self._latest.suspects[source] + effects.suspects[source]
                 seen = self._latest.records + len(records)
                 raise DeadLetterBudgetError(topic, owned.number, source, suspects, seen)
-            owned.write(effects)
-            await asyncio.sleep(0)
+            await owned.write(effects)
         return effects, batch
 
     def _count(self, effects: Effects, topic: str, records: int) -> None:

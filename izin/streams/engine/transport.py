@@ -52,7 +52,7 @@ from izin.streams.engine.fetching import (
     shorten_waits,
 )
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.engine.unpacking import UnpackedFetch
+from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch
 from izin.streams.fetched_record import FetchedRecord
 
 SCHEME = "batch"
@@ -256,6 +256,7 @@ def register(gate: FetchGate, *, ahead: Iterable[str] = ()) -> None:
     ``unpacking``.
     """
     aiokafka_fetcher.FetchResult = UnpackedFetch
+    aiokafka_fetcher.MemoryRecords = FetchedBatches
     BatchConsumerThread.gate = gate
     BatchConsumerThread.ahead = frozenset(ahead)
     TRANSPORTS.aliases[SCHEME] = f"{__name__}:{Transport.__name__}"

@@ -1,16 +1,19 @@
 """Unpack what was fetched of a partition, a batch of Kafka's at a time.
 
-aiokafka reads a record from its bytes in half a microsecond, and then takes two to wrap it. So its
-result of a fetch is replaced by one that unpacks by itself: which batches count (those of a
-transaction that was aborted do not), how many records are taken, and where the position is then.
+aiokafka reads a record from its bytes in a microsecond, half of it for headers, and then takes two
+to wrap it. So its result of a fetch is replaced by one that unpacks by itself: which batches count
+(those of a transaction that was aborted do not), how many records are taken, and where the position
+is then.
 """
 
-from collections.abc import Iterator
-from itertools import chain, dropwhile, islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
+from aiokafka import codec
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatch
 
 from izin.streams.fetched_record import FetchedRecord, fetched_records
 
@@ -20,8 +23,48 @@ RELIES_ON = (
     "aiokafka.consumer.fetcher:FetchResult._update_position",
     "aiokafka.consumer.fetcher:PartitionRecords._consume_aborted_up_to",
     "aiokafka.consumer.fetcher:PartitionRecords._contains_abort_marker",
+    "aiokafka.consumer.fetcher:MemoryRecords.has_next",
+    "aiokafka.consumer.fetcher:MemoryRecords.size_in_bytes",
 )
 """Overridden or called here; a test checks each."""
+
+_LENGTH = slice(8, 12)
+"""Of a batch: where its header says how long it is, without these twelve bytes."""
+_HEADER_SIZE = 61
+_VERSION = 2
+_DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
+    0: bytes,
+    1: codec.gzip_decode,
+    2: codec.snappy_decode,
+    3: codec.lz4_decode,
+    4: codec.zstd_decode,
+}
+"""By the number of the codec."""
+
+
+class FetchedBatches:
+    """The bytes of a fetch, a batch at a time, in place of aiokafka's MemoryRecords."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def size_in_bytes(self) -> int:
+        """Return the bytes of all batches."""
+        return len(self._data)
+
+    def has_next(self) -> bool:
+        """Whether another batch is there; of the last one a fetch may bring a part."""
+        return self._at + _HEADER_SIZE <= len(self._data) and self._end() <= len(self._data)
+
+    def next_batch(self) -> bytes:
+        """Return the bytes of the next batch."""
+        start, self._at = self._at, self._end()
+        return self._data[start : self._at]
+
+    def _end(self) -> int:
+        length = self._data[self._at + _LENGTH.start : self._at + _LENGTH.stop]
+        return self._at + _LENGTH.stop + int.from_bytes(length, "big")
 
 
 class UnpackedFetch(fetcher.FetchResult):
@@ -33,14 +76,16 @@ class UnpackedFetch(fetcher.FetchResult):
 
     def __init__(self, tp: Any, **fields: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         super().__init__(tp, **fields)
-        self._rest = chain.from_iterable(_committed(self._partition_records))
+        self._rest = chain.from_iterable(
+            _committed(*self._topic_partition, self._partition_records)
+        )
 
     def getall(self, max_records: int | None = None) -> list[FetchedRecord]:
         """Return the next records, at most ``max_records``, and move the position behind them."""
         if not self.check_assignment(self._topic_partition) or not self.has_more():
             return []
-        unread, (topic, partition) = self._partition_records, self._topic_partition
-        records = fetched_records(topic, partition, islice(self._rest, max_records))
+        unread = self._partition_records
+        records = list(islice(self._rest, max_records))
         if records:
             unread.next_fetch_offset = max(unread.next_fetch_offset, records[-1].offset + 1)
         self._update_position()
@@ -49,19 +94,30 @@ class UnpackedFetch(fetcher.FetchResult):
         return records
 
 
-def _committed(unread: Any) -> Iterator[Any]:  # noqa: ANN401  # aiokafka publishes no types
-    """Yield the batches that ``unread``, a PartitionRecords, still has for a reader of committed
-    records; its position is behind each of them before the next is read.
+def _committed(topic: str, partition: int, unread: Any) -> Iterator[list[FetchedRecord]]:  # noqa: ANN401  # aiokafka publishes no types
+    """Yield the records, batch by batch, that ``unread``, a PartitionRecords, still has for a
+    reader of committed ones; its position is behind a batch before the next is read.
 
     Raises CorruptRecordException.
     """
     while unread._records.has_next():  # noqa: SLF001  # aiokafka has no public way
-        batch, start = unread._records.next_batch(), unread.next_fetch_offset  # noqa: SLF001  # the same
-        if not batch.validate_crc():
-            raise CorruptRecordException(f"the checksum of a batch of {unread._tp} is wrong")  # noqa: SLF001  # the same
+        data, start = unread._records.next_batch(), unread.next_fetch_offset  # noqa: SLF001  # the same
+        batch = DefaultRecordBatch(data)
+        if batch.magic != _VERSION or not batch.validate_crc():
+            raise CorruptRecordException(
+                f"a batch of {topic}-{partition} has a wrong checksum, or an old format"
+            )
         if not _is_left_out(unread, batch):
             # A fetch brings whole batches, so the first may begin before the position.
-            yield dropwhile(lambda one: one.offset < start, batch)  # noqa: B023  # used at once
+            yield fetched_records(
+                topic,
+                partition,
+                _DECODERS[batch.compression_type](data[_HEADER_SIZE:]),
+                batch.base_offset,
+                batch.first_timestamp,
+                batch.max_timestamp if batch.timestamp_type else -1,
+                start,
+            )
         # Not behind its last record, for compaction may have removed those after it.
         unread.next_fetch_offset = batch.next_offset
 

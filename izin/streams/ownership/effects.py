@@ -1,35 +1,37 @@
 """What a batch amounts to: filled while it is folded, written in one transaction, then applied."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, NamedTuple
 
-from izin.schemas.cloud_events import Headers
+from izin.schemas.fast.record_format import BatchBuilder
 
 DEAD_LETTER = "dead:"
 """Before the reason in the names under which dead letters are counted."""
 SUPPRESSED = "suppressed"
 """The name under which the opt-ins are counted that were given before their key was erased."""
 
-ANY_PARTITION: Final = -1
-"""Leaves the choice of the partition to librdkafka."""
+_FULL: Final = 256 * 1024
+"""Bytes of a batch, not compressed, that is sent before the rest of its transaction is folded. With
+one more record it is below what a broker takes, about 1 MB."""
 
 
 class OutputRecord(NamedTuple):
-    """A record to write; ``partition`` None: any."""
+    """A record to write."""
 
     topic: str
-    partition: int | None
+    partition: int
     key: bytes | None
     value: bytes | None
     """None: a tombstone."""
-    headers: Headers
+    headers: bytes
+    """As ``record_format.headers_bytes`` returns them."""
 
 
 output_record: Final[
-    Callable[[tuple[str, int | None, bytes | None, bytes | None, Headers]], OutputRecord]
+    Callable[[tuple[str, int, bytes | None, bytes | None, bytes]], OutputRecord]
 ] = partial(tuple.__new__, OutputRecord)
 """Makes an output record of its fields in a third of the time; most events need two."""
 
@@ -57,35 +59,29 @@ class Effects:
     express lane, including unreadable ones."""
 
 
-def produce_all(
-    produce: Callable[..., object],
-    writes: list[OutputRecord],
-    topic: str,
-    on_delivery: Callable[..., object],
-) -> int:
-    """Hand ``writes`` to ``produce``, a producer's; return how many are of ``topic``.
+class OutputBatches:
+    """The records of a transaction that were not sent yet, in batches as a topic stores them."""
 
-    ``on_delivery`` is called for the last of these alone: a call for each would cost as much again.
-    """
-    rows = [index for index, write in enumerate(writes) if write[0] == topic]
-    last = rows[-1] if rows else -1
-    for index, write in enumerate(writes):
-        name, partition, key, value, headers = write
-        produce(
-            name,
-            value,
-            key,
-            ANY_PARTITION if partition is None else partition,
-            on_delivery if index == last else None,
-            headers=headers,
-        )
-    return len(rows)
+    def __init__(self) -> None:
+        self._open: dict[str, BatchBuilder] = {}
 
+    def add(self, writes: Sequence[OutputRecord]) -> list[BatchBuilder]:
+        """Add ``writes``; return the batches that are full, in order."""
+        full: list[BatchBuilder] = []
+        for topic, partition, key, value, headers in writes:
+            batch = self._open.get(topic)
+            if batch is not None and (
+                batch.partition != partition or batch.size + len(value or b"") > _FULL
+            ):
+                full.append(batch)
+                batch = None
+            if batch is None:
+                batch = self._open[topic] = BatchBuilder(topic, partition)
+            batch.add(key, value, headers)
+        return full
 
-def size(key: bytes, value: bytes, headers: Headers) -> int:
-    """Return roughly how many bytes a record of these takes."""
-    return (
-        len(key)
-        + len(value)
-        + sum(len(name) + len(content or b"") + 16 for name, content in headers)
-    )
+    def take(self) -> list[BatchBuilder]:
+        """Return the other batches, of which none is kept."""
+        found = list(self._open.values())
+        self._open.clear()
+        return found

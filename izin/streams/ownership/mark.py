@@ -11,10 +11,11 @@ up to it. No subscriber ever sees the record; it has an offset, and everything t
 before lies below.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Iterable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from izin.schemas.fast.record_format import NO_HEADERS
+from izin.streams.ownership.effects import OutputRecord
+from izin.streams.ownership.transactional_producer import TransactionalProducer
 
 _KEY = b"izin-mark"
 """A compacted topic accepts no record without a key."""
@@ -22,32 +23,12 @@ _OFFSETS_OF_A_MARK = 2
 """The record's, and that of the transaction's own marker."""
 
 
-def set_marks(
-    producer: Producer, places: Sequence[TopicPartition], *, within: float
+async def set_marks(
+    producer: TransactionalProducer, topics: Iterable[str], number: int
 ) -> Mapping[str, int]:
-    """Mark the end of each of ``places``, of different topics; return the offset behind each mark
-    by topic.
-
-    ``producer`` is transactional and initialised; ``within`` is in seconds, of each call. Raises
-    KafkaException.
+    """Mark the end of partition ``number`` of each of ``topics``; return the offset behind each
+    mark by topic. Raises KafkaException.
     """
-    delivered: dict[str, tuple[KafkaError | None, int]] = {}
-
-    def deliver(topic: str, error: KafkaError | None, message: Message) -> None:
-        delivered[topic] = error, message.offset() or 0
-
-    producer.begin_transaction()
-    for place in places:
-        producer.produce(
-            place.topic,
-            key=_KEY,
-            partition=place.partition,
-            on_delivery=partial(deliver, place.topic),
-        )
-    if producer.flush(within) or len(delivered) < len(places):
-        raise KafkaException(KafkaError(KafkaError._MSG_TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
-    for error, _ in delivered.values():
-        if error is not None:
-            raise KafkaException(error)
-    producer.abort_transaction(within)
-    return {topic: offset + _OFFSETS_OF_A_MARK for topic, (_, offset) in delivered.items()}
+    await producer.write([OutputRecord(topic, number, _KEY, None, NO_HEADERS) for topic in topics])
+    marks = await producer.abort()
+    return {topic: offset + _OFFSETS_OF_A_MARK for topic, offset in marks.items()}

@@ -3,8 +3,8 @@
 Exactly once rests on this sequence, run on every assignment and after every abort whatever its
 cause:
 
-1. a new producer, ``init_transactions``: the former owner of the transactional id is fenced, and
-   its open transaction is completed or aborted;
+1. a new producer starts: the former owner of the transactional id is fenced, and its open
+   transaction is completed or aborted;
 2. marks are written, which no former leader can know (see ``mark``);
 3. rows of ``desired-consents`` are read up to their mark, which comes after everything
    committed before;
@@ -22,31 +22,30 @@ key by a tombstone; the position stays, and the partition is acquired again to r
 A batch is one transaction: the outputs and the positions.
 """
 
-import threading
+import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from izin.runtime import kafka
+from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
+from izin.schemas.fast.record_format import NO_HEADERS
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.commit import commit_transaction
-from izin.streams.ownership.effects import Effects, produce_all
+from izin.streams.ownership.commit import in_time
+from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import Positions, key_of, latest_positions
 from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
+from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import PartitionState
 
 _TIMEOUT = 8.0
-_DROPPED: Any = None
-"""In place of the producer of an acquisition that is over: nobody uses it again."""
 
 _log = get_logger(__name__)
 
@@ -55,16 +54,13 @@ _log = get_logger(__name__)
 class _Acquisition:
     """What an acquisition gives; dropped as a whole, and never used again."""
 
-    producer: Producer
+    producer: TransactionalProducer
     origin: Positions
     """The ids of the cluster and of the topics."""
     next_row: int
     """The offset in ``desired-consents`` of our next row, without another writer."""
-    is_open: bool = False
     rows: int = 0
     """How many rows the open transaction has."""
-    delivered: list[int | None] = field(default_factory=list)
-    """The offset of the last row of each write."""
 
 
 class OwnedPartition:
@@ -88,6 +84,7 @@ class OwnedPartition:
         self._topics = clients.settings.topics
         self._changelog = Changelog(number, clients.settings, clients.group, codec, suppressions)
         self._acquisition: _Acquisition | None = None
+        self._closing = set[asyncio.Task[None]]()
 
     @property
     def is_acquired(self) -> bool:
@@ -99,39 +96,48 @@ class OwnedPartition:
         """The ids of the cluster and of the topics under which it was acquired; None: it is not."""
         return None if self._acquisition is None else self._acquisition.origin
 
-    def acquire(self) -> None:
-        """Acquire the partition: fence, catch up, read positions. Blocks: run it in a thread.
+    async def acquire(self) -> None:
+        """Acquire the partition: fence, catch up, read positions.
 
         Raises KafkaException; StateError if ``desired-consents`` cannot be used; PositionAheadError
         if an input topic ends before what was decided of it.
         """
         self.release()
         clients, topics = self._clients, self._topics
-        producer = kafka.producer(
-            clients.settings,
-            **{
-                "transactional.id": f"{clients.group}-{self.number}",
-                "transaction.timeout.ms": 10000,
-                "retry.backoff.ms": 10,
-                # A commit sends what waits at once. Until then a request is made of a megabyte, for
-                # librdkafka's threads spin while five requests of a partition are on their way.
-                "linger.ms": 50,
-                "compression.type": "lz4",
-                "queue.buffering.max.messages": 1_000_000,
-            },
+        producer = await in_time(
+            TransactionalProducer.start(
+                clients.connection,
+                f"{clients.group}-{self.number}",
+                [
+                    one.name
+                    for one in (
+                        topics.desired_consents,
+                        topics.decisions,
+                        topics.opt_outs,
+                        topics.positions,
+                        topics.dead_letters,
+                    )
+                ],
+            ),
+            within=_TIMEOUT,
         )
-        # Unconnected it may find no coordinator, and would look again half a second later.
-        producer.list_topics(topics.positions.name, timeout=_TIMEOUT)
-        producer.init_transactions(_TIMEOUT)
-        marked = [topics.desired_consents.name, topics.positions.name]
-        ends = set_marks(
-            producer, [TopicPartition(topic, self.number) for topic in marked], within=_TIMEOUT
-        )
-        origin = clients.origin()
+        try:
+            marked = [topics.desired_consents.name, topics.positions.name]
+            ends = await in_time(set_marks(producer, marked, self.number), within=_TIMEOUT)
+            self._acquisition = await in_daemon_thread(
+                lambda: self._read(producer, ends), name=f"acquire-{self.number}"
+            )
+        finally:
+            if self._acquisition is None:
+                self._drop(producer)
+
+    def _read(self, producer: TransactionalProducer, ends: Mapping[str, int]) -> _Acquisition:
+        """Read the state and the positions below the ``ends`` of their topics. Blocks."""
+        topics, origin = self._topics, self._clients.origin()
         end = ends[topics.desired_consents.name]
         self._catch_up(origin, end)
         self.next_offsets = self._resume(self._stored(ends[topics.positions.name]), origin)
-        self._acquisition = _Acquisition(producer, origin, max(end, self.state.position))
+        return _Acquisition(producer, origin, max(end, self.state.position))
 
     def _catch_up(self, origin: Positions, end: int) -> None:
         """Read ``desired-consents`` from the state's position to ``end``."""
@@ -193,39 +199,32 @@ class OwnedPartition:
         """Drop the producer; what it had not committed is aborted by the next owner."""
         acquisition, self._acquisition = self._acquisition, None
         if acquisition is not None:
-            # Its destruction waits for its own threads, and no other partition may wait for it.
-            last = [acquisition.producer]
-            acquisition.producer = _DROPPED
-            threading.Thread(target=last.clear, name="release", daemon=True).start()
+            self._drop(acquisition.producer)
 
-    def write(self, effects: Effects) -> None:
+    def _drop(self, producer: TransactionalProducer) -> None:
+        """Close ``producer``, for which nobody waits."""
+        task = asyncio.ensure_future(producer.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def closed(self) -> None:
+        """Return once every producer that was dropped is closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def write(self, effects: Effects) -> None:
         """Send the ``writes`` of ``effects``, in the transaction that the next :meth:`commit` ends,
-        and clear them. Raises KafkaException.
+        and clear them; others have a turn. Raises KafkaException.
         """
-        acquisition = self._in_transaction()
-        delivered = acquisition.delivered
+        acquisition, rows = self._acquired(), self._topics.desired_consents.name
+        writes, effects.writes = effects.writes, []
+        acquisition.rows += sum(one[0] == rows for one in writes)
+        await in_time(acquisition.producer.write(writes))
 
-        def deliver(_: KafkaError | None, message: Message) -> None:
-            delivered.append(message.offset())
-
-        acquisition.rows += produce_all(
-            acquisition.producer.produce,
-            effects.writes,
-            self._topics.desired_consents.name,
-            deliver,
-        )
-        effects.writes.clear()
-
-    def _in_transaction(self) -> _Acquisition:
-        """Return the acquisition, in a transaction."""
-        acquisition = self._acquisition
-        if acquisition is None:
+    def _acquired(self) -> _Acquisition:
+        if self._acquisition is None:
             raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not acquired"))  # noqa: SLF001  # librdkafka's name for it
-        if not acquisition.is_open:
-            acquisition.producer.begin_transaction()
-            acquisition.is_open, acquisition.rows = True, 0
-            acquisition.delivered.clear()
-        return acquisition
+        return self._acquisition
 
     async def commit(
         self,
@@ -241,26 +240,31 @@ class OwnedPartition:
         Raises KafkaException when the outcome is not a certain commit; the partition must then be
         acquired again before anything else is decided on it.
         """
-        acquisition = self._in_transaction()
-        self.write(effects)
-        await repartition(self._clients.repartition_producer, effects.repartitioned)
+        acquisition = self._acquired()
         offsets = {**self.next_offsets, topic: next_offset}
-        acquisition.producer.produce(
-            self._topics.positions.name,
-            acquisition.origin.at(self._topics, offsets).encode(self._codec),
-            key_of(self.number),
-            self.number,
+        position = acquisition.origin.at(self._topics, offsets).encode(self._codec)
+        effects.writes.append(
+            OutputRecord(
+                self._topics.positions.name,
+                self.number,
+                key_of(self.number),
+                position,
+                NO_HEADERS,
+            )
         )
-        await commit_transaction(acquisition.producer, is_assigned)
-        acquisition.is_open = False
+        await self.write(effects)
+        await repartition(self._clients.repartition_producer, effects.repartitioned)
+        stored = await in_time(acquisition.producer.commit(), is_assigned)
         self.next_offsets = offsets
         if acquisition.rows:
-            self._apply(acquisition, effects.changes)
+            self._apply(acquisition, effects.changes, stored[self._topics.desired_consents.name])
 
-    def _apply(self, acquisition: _Acquisition, changes: Mapping[bytes, bytes]) -> None:
-        """Apply the ``changes`` that the rows of the transaction made."""
-        last = acquisition.next_row + acquisition.rows - 1
-        if acquisition.delivered[-1:] == [last]:
+    def _apply(self, acquisition: _Acquisition, changes: Mapping[bytes, bytes], last: int) -> None:
+        """Apply the ``changes`` that the rows of the transaction made, of which ``last`` is the
+        offset of the last.
+        """
+        rows, acquisition.rows = acquisition.rows, 0
+        if last == acquisition.next_row + rows - 1:
             self.state.apply(changes, last + 1)
             acquisition.next_row = last + 2  # the transaction's marker lies between
         else:

@@ -1,32 +1,15 @@
 """Write records of a lane again, to the partitions that their keys belong to."""
 
-import asyncio
-import time
 from collections.abc import Sequence
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from izin.runtime.daemon_thread import in_daemon_thread
+from izin.schemas.fast.record_format import headers_of
 from izin.streams.ownership.commit import timed_out
-from izin.streams.ownership.effects import ANY_PARTITION, OutputRecord
+from izin.streams.ownership.effects import OutputRecord
 
 _WITHIN = 10.0
-_LONGEST_PAUSE = 0.05
-
-
-class Pauses:
-    """Pauses that grow from nothing to 50 ms, for ``limit`` seconds."""
-
-    def __init__(self, limit: float) -> None:
-        self._began = time.monotonic()
-        self._limit = limit
-        self._pause = 0.0
-
-    async def next(self) -> None:
-        """Pause; raises KafkaException once the time is over."""
-        if time.monotonic() - self._began > self._limit:
-            raise timed_out()
-        await asyncio.sleep(self._pause)
-        self._pause = min(max(0.001, self._pause * 2), _LONGEST_PAUSE)
 
 
 async def repartition(producer: Producer, records: Sequence[OutputRecord]) -> None:
@@ -35,20 +18,24 @@ async def repartition(producer: Producer, records: Sequence[OutputRecord]) -> No
 
     Raises KafkaException where one was not acknowledged.
     """
+    if records:
+        await in_daemon_thread(lambda: _write(producer, records), name="repartition")
+
+
+def _write(producer: Producer, records: Sequence[OutputRecord]) -> None:
     outcomes: list[KafkaError | None] = []
     for topic, partition, key, value, headers in records:
         producer.produce(
             topic,
             value,
             key,
-            ANY_PARTITION if partition is None else partition,
+            partition,
             lambda error, _: outcomes.append(error),
-            headers=headers,
+            headers=list(headers_of(headers)),
         )
-    pauses = Pauses(_WITHIN)
-    while len(outcomes) < len(records):
-        producer.poll(0)
-        await pauses.next()
+    producer.flush(_WITHIN)
+    if len(outcomes) < len(records):
+        raise timed_out()
     for error in outcomes:
         if error is not None:
             raise KafkaException(error)

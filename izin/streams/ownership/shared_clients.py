@@ -4,14 +4,17 @@ Requests are repeated while a leader moves.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import kafka
 from izin.runtime.broker_faults import is_transient
 from izin.runtime.settings import KafkaSettings
+from izin.streams.ownership.credentials import credentials
 from izin.streams.ownership.positions import Positions
 
 _TIMEOUT = 10.0
@@ -44,6 +47,11 @@ class SharedClients:
     def __init__(self, settings: KafkaSettings, group: str) -> None:
         self.settings = settings
         self.group = group
+        self.connection: Mapping[str, Any] = {
+            "bootstrap_servers": settings.bootstrap_servers,
+            **credentials_to_aiokafka_auth(credentials(settings)),
+        }
+        """How aiokafka's clients reach the brokers."""
         self.admin: AdminClient = kafka.admin(settings)
         self.repartition_producer: Producer = kafka.producer(settings)
         """Repartitions records outside every transaction: another partition must not decide their

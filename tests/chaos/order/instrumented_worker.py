@@ -3,13 +3,17 @@
 The clients and the commit of a partition are wrapped before the product runs.
 """
 
+import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aiokafka import AIOKafkaProducer
+
 from izin.runtime import kafka
 from izin.streams.__main__ import main
+from izin.streams.ownership import transactional_producer
 from izin.streams.ownership.partition_transaction import OwnedPartition
 from tests.chaos.order.fault_points import FaultPoint, FaultTrigger
 
@@ -20,13 +24,13 @@ _READ_BATCH = 200
 """Rows read back at once: few, so that catching up has many passes."""
 
 _OF_TRANSACTIONS = {
-    "init_transactions": FaultPoint.FENCED,
+    "start": FaultPoint.FENCED,
     "begin_transaction": FaultPoint.BEGUN,
-    "produce": FaultPoint.PRODUCED,
+    "send_batch": FaultPoint.PRODUCED,
     "abort_transaction": FaultPoint.MARKED,
     "commit_transaction": FaultPoint.COMMITTED,
 }
-_OF_REPARTITIONING = {"produce": FaultPoint.REPARTITIONING, "poll": FaultPoint.REPARTITIONED}
+_OF_REPARTITIONING = {"produce": FaultPoint.REPARTITIONING, "flush": FaultPoint.REPARTITIONED}
 _POSITIONS, _STATE = "-positions", "-state"
 """What ends the group of the reader of positions, and of rows."""
 
@@ -54,11 +58,19 @@ class InstrumentedClient:
             if point is FaultPoint.COMMITTED:
                 self._trigger.reach(FaultPoint.COMMITTING)
             result = found(*args, **keywords)
+            if inspect.isawaitable(result):
+                return self._reached(result, point)
             self._trigger.reach(point)
             return result
 
         self.__dict__[name] = call
         return call
+
+    async def _reached(self, result: Awaitable[object], point: FaultPoint) -> object:
+        """Await what an asynchronous call gives, and reach `point` then."""
+        outcome = await result
+        self._trigger.reach(point)
+        return outcome
 
 
 class InstrumentedReader(InstrumentedClient):
@@ -78,8 +90,10 @@ def instrument(trigger: FaultTrigger) -> None:
     new_producer, new_consumer, commit = kafka.producer, kafka.consumer, OwnedPartition.commit
 
     def producer(settings: Any, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
-        points = _OF_TRANSACTIONS if "transactional.id" in overrides else _OF_REPARTITIONING
-        return InstrumentedClient(new_producer(settings, **overrides), trigger, points)
+        return InstrumentedClient(new_producer(settings, **overrides), trigger, _OF_REPARTITIONING)
+
+    def transactional(**settings: Any) -> InstrumentedClient:  # noqa: ANN401  # handed on
+        return InstrumentedClient(AIOKafkaProducer(**settings), trigger, _OF_TRANSACTIONS)
 
     def consumer(settings: Any, group: str, **overrides: object) -> InstrumentedClient:  # noqa: ANN401  # handed on
         client = new_consumer(settings, group, **overrides)
@@ -95,6 +109,7 @@ def instrument(trigger: FaultTrigger) -> None:
     patched: list[tuple[object, str, Callable[..., object]]] = [
         (kafka, "producer", producer),
         (kafka, "consumer", consumer),
+        (transactional_producer, "AIOKafkaProducer", transactional),
         (OwnedPartition, "commit", committed),
     ]
     for owner, name, wrapped in patched:

@@ -24,6 +24,7 @@ from izin.producers.publishing.kafka_record import kafka_record
 from izin.runtime.settings import GateSettings
 from izin.schemas.cloud_events import CONTENT_TYPE, ID, SOURCE, TIME, TYPE, VERSION, Headers
 from izin.schemas.codec import Codec
+from izin.schemas.fast import record_format
 from izin.schemas.topics import Topics
 from izin.schemas.uuids import CHANCE_BYTES, uuid7
 from izin.sinks.ledger import stream_progress
@@ -79,7 +80,7 @@ def of_order_stage(*, fast: bool) -> Iterator[tuple[str, Headers]]:
     for start in range(0, EVENTS, 100):
         batch = lanes()[start : start + 100]
         effects = harness.fold(batch, state) if fast else harness.fold_generally(batch, state)
-        yield from ((one.topic, one.headers) for one in effects.writes)
+        yield from ((one.topic, record_format.headers_of(one.headers)) for one in effects.writes)
         state.apply(effects.changes, start)
 
 
@@ -225,7 +226,7 @@ def test_id_of_a_decision_differs_in_another_cluster() -> None:
     harness = OrderHarness()
     given = {"partition": HOME, "offset": 5, "key": a_key().encode()}
     first, second = (
-        dict(harness.fold([a_record(one, **given)]).writes[0].headers)[ID]
+        dict(record_format.headers_of(harness.fold([a_record(one, **given)]).writes[0].headers))[ID]
         for one in (an_event(), replace(an_event(), event_id="event-2"))
     )
     assert first != second

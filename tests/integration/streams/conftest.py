@@ -1,6 +1,6 @@
 """Topics on the real broker, their owners and workers, all gone with the test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,12 +11,12 @@ from tests.support.order.workers import Worker
 
 
 @pytest.fixture
-def harness(make_settings: Callable[[int], KafkaSettings]) -> Iterator[OrderHarness]:
+async def harness(make_settings: Callable[[int], KafkaSettings]) -> AsyncIterator[OrderHarness]:
     """Yield topics of one partition, with ten events to decide."""
     harness = OrderHarness(make_settings(1))
     harness.publish(10)
     yield harness
-    harness.close()
+    await harness.close()
 
 
 @pytest.fixture

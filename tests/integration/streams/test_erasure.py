@@ -32,24 +32,24 @@ def make_state(
     made[-1].close()
 
 
-def commit(harness: OrderHarness, owner: object, *events: object) -> None:
+async def commit(harness: OrderHarness, owner: object, *events: object) -> None:
     """Fold events of the only partition, and commit what they amount to."""
     records = [a_record(one, key=KEY, offset=place) for place, one in enumerate(events)]
     effects = harness.stage.fold(0, records, owner.state)
-    harness.commit(owner, effects, next_offset=len(records))
+    await harness.commit(owner, effects, next_offset=len(records))
 
 
 @pytest.mark.parametrize("is_same", [True, False], ids=["same-state", "read-back"])
-def test_erasure_is_read_back(
+async def test_erasure_is_read_back(
     harness: OrderHarness, make_state: Callable[[], PartitionState], *, is_same: bool
 ) -> None:
     """By the same worker, and by one that has no state yet."""
     owner = harness.owner(make_state())
-    owner.acquire()
-    commit(harness, owner, an_event(status="RET"))
-    commit(harness, owner, an_erasure())
+    await owner.acquire()
+    await commit(harness, owner, an_event(status="RET"))
+    await commit(harness, owner, an_erasure())
     successor = harness.owner(make_state() if is_same else MemoryState())
-    successor.acquire()
+    await successor.acquire()
     state = successor.state
     assert state.packed(KEY) is None
     assert state.packed(SUPPRESSION) is not None

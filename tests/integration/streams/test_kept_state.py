@@ -1,7 +1,7 @@
 """A stored state and its position in ``desired-consents``, against a real broker."""
 
+import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,58 +57,58 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return offsets
 
 
-def test_commit_moves_the_position_behind_its_rows(
+async def test_commit_moves_the_position_behind_its_rows(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """What a worker wrote itself it does not read again, batch after batch."""
     owner = harness.owner(make_state())
-    owner.acquire()
+    await owner.acquire()
     begun = owner.state.position
-    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
+    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     assert owner.state.position == begun + 2
-    harness.commit(owner, harness.effects(), next_offset=3)
-    harness.commit(owner, harness.effects(RET), next_offset=4)
+    await harness.commit(owner, harness.effects(), next_offset=3)
+    await harness.commit(owner, harness.effects(RET), next_offset=4)
     assert owner.state.position == begun + 4
-    owner.acquire()
-    harness.commit(owner, harness.effects(an_onay(3)), next_offset=5)
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(an_onay(3)), next_offset=5)
     assert (read, len(owner.state)) == ([], 3)
 
 
-def test_kept_folder_reads_back_only_other_owners_rows(
+async def test_kept_folder_reads_back_only_other_owners_rows(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """A worker that starts over its own folder reads what others wrote, and nothing else."""
     owner = harness.owner(RocksFolder(tmp_path).state(0))
-    owner.acquire()
-    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     owner.state.close()
     other = harness.owner()
-    other.acquire()
-    harness.commit(other, harness.effects(RET), next_offset=3)
+    await other.acquire()
+    await harness.commit(other, harness.effects(RET), next_offset=3)
     row = other.state.position - 1
     read.clear()
     back = harness.owner(RocksFolder(tmp_path).state(0))
-    back.acquire()
+    await back.acquire()
     assert (read, consent_of(back.state, KEY), len(back.state)) == ([row], RET, 2)
     back.state.close()
 
 
-def test_aborted_batch_leaves_no_hole(
+async def test_aborted_batch_leaves_no_hole(
     harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
 ) -> None:
     """Rows of a transaction that came to nothing are passed over once the partition is taken."""
     owner = harness.owner(make_state())
-    owner.acquire()
-    harness.write_open(owner, b"never")
-    owner.acquire()
+    await owner.acquire()
+    await harness.write_open(owner, b"never")
+    await owner.acquire()
     begun = owner.state.position
     assert len(owner.state) == 0
-    harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
     assert (owner.state.position, read) == (begun + 1, [])
 
 
 @pytest.mark.parametrize("early", [True, False])
-def test_key_erased_while_owned_is_forgotten(
+async def test_key_erased_while_owned_is_forgotten(
     harness: OrderHarness,
     make_state: Callable[[], PartitionState],
     logged: list[EventDict],
@@ -116,22 +116,22 @@ def test_key_erased_while_owned_is_forgotten(
 ) -> None:
     """A tombstone among a worker's own rows is not passed over: the partition is taken again."""
     owner = harness.owner(make_state())
-    owner.acquire()
+    await owner.acquire()
     if not early:
-        harness.commit(owner, harness.effects(ONAY), next_offset=1)
+        await harness.commit(owner, harness.effects(ONAY), next_offset=1)
     harness.write_row(None)
     stood = owner.state.position
-    harness.commit(owner, harness.effects(an_onay(2), an_onay(3)), next_offset=3)
+    await harness.commit(owner, harness.effects(an_onay(2), an_onay(3)), next_offset=3)
     assert (owner.state.position, owner.is_acquired) == (stood, False)
     assert [one["event"] for one in logged] == ["foreign row found in desired-consents"]
-    owner.acquire()
+    await owner.acquire()
     assert (consent_of(owner.state, KEY), len(owner.state)) == (None, 2)
-    harness.commit(owner, harness.effects(RET), next_offset=4)
+    await harness.commit(owner, harness.effects(RET), next_offset=4)
     assert owner.state.position == harness.end() - 1
 
 
 OWNER = """
-import os, signal, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from izin.runtime.settings import KafkaSettings
 from izin.streams.state.rocks import RocksFolder, RocksState
@@ -140,48 +140,43 @@ from tests.support.order.harness import ONAY, RET, OrderHarness, an_onay
 settings = KafkaSettings(bootstrap_servers=sys.argv[1], topic_prefix=sys.argv[2], partitions=1)
 harness = OrderHarness(settings)
 owner = harness.owner(RocksFolder(Path(sys.argv[3])).state(0))
-owner.acquire()
-harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
-RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-harness.commit(owner, harness.effects(RET, an_onay(3)), next_offset=4)
+
+async def main():
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
+    RocksState.apply = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    await harness.commit(owner, harness.effects(RET, an_onay(3)), next_offset=4)
+
+
+asyncio.run(main())
 """
 
 
-def test_kill_between_commit_and_state_loses_nothing(
+async def test_kill_between_commit_and_state_loses_nothing(
     harness: OrderHarness, tmp_path: Path, read: list[int]
 ) -> None:
     """The position on disk is correct: rows committed after it are read back."""
     settings = harness.settings
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            OWNER,
-            settings.bootstrap_servers,
-            settings.topic_prefix,
-            str(tmp_path),
-        ],
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == -signal.SIGKILL
+    arguments = ("-c", OWNER, settings.bootstrap_servers, settings.topic_prefix, str(tmp_path))
+    owner = await asyncio.create_subprocess_exec(sys.executable, *arguments)
+    assert await owner.wait() == -signal.SIGKILL
     state = RocksFolder(tmp_path).state(0)
     successor = harness.owner(state)
-    successor.acquire()
+    await successor.acquire()
     assert successor.next_offsets[harness.events] == 4
     assert len(read) == 2
     assert (consent_of(state, KEY), len(state)) == (RET, 3)
     state.close()
 
 
-def test_recreated_topic_is_read_from_its_beginning(
+async def test_recreated_topic_is_read_from_its_beginning(
     harness: OrderHarness, make_state: Callable[[], PartitionState]
 ) -> None:
     """A topic of the same name that is longer than the old one is still another topic."""
     state = make_state()
     owner = harness.owner(state)
-    owner.acquire()
-    harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
     admin = kafka.admin(harness.settings)
     admin.delete_topics([harness.rows_topic])[harness.rows_topic].result(10)
     until(
@@ -192,9 +187,9 @@ def test_recreated_topic_is_read_from_its_beginning(
     again = NewTopic(harness.rows_topic, num_partitions=1, replication_factor=1)
     admin.create_topics([again])[harness.rows_topic].result(10)
     other = harness.owner()
-    other.acquire()
+    await other.acquire()
     rows = [an_onay(number) for number in range(3, 8)]
-    harness.commit(other, harness.effects(*rows), next_offset=9)
+    await harness.commit(other, harness.effects(*rows), next_offset=9)
     successor = harness.owner(state)
-    successor.acquire()
+    await successor.acquire()
     assert (consent_of(state, KEY), len(state)) == (None, len(rows))

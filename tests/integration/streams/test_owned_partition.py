@@ -15,6 +15,7 @@ from structlog.typing import EventDict
 from izin.consent.model import LAW_VERSION
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
@@ -38,83 +39,83 @@ from tests.support.order.verdict import committed_records, source
 pytestmark = pytest.mark.broker
 
 
-def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
+async def test_commit_writes_rows_and_offset_and_changes_the_state(harness: OrderHarness) -> None:
     """All of a batch becomes visible together, and only then does the memory change."""
     owner = harness.owner()
-    owner.acquire()
-    harness.commit(owner, harness.effects(ONAY), next_offset=7)
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY), next_offset=7)
     assert consent_of(owner.state, KEY) == ONAY
     successor = harness.owner()
-    successor.acquire()
+    await successor.acquire()
     assert successor.next_offsets == {harness.events: 7, harness.express: 0}
     assert consent_of(successor.state, KEY) == ONAY
 
 
-def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
+async def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
     """What was sent on its way before the rest was folded waits for the commit with it."""
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     effects = harness.effects(ONAY)
-    owner.write(effects)
+    await owner.write(effects)
     assert (effects.writes, harness.rows(), consent_of(owner.state, KEY)) == ([], 0, None)
     effects.writes.extend(harness.effects(RET).writes)
     effects.changes[KEY] = IN_FULL.pack(RET)
-    harness.commit(owner, effects, next_offset=2)
+    await harness.commit(owner, effects, next_offset=2)
     begun = owner.state.position
     assert (harness.rows(), consent_of(owner.state, KEY)) == (2, RET)
-    owner.acquire()
+    await owner.acquire()
     assert owner.state.position >= begun
     assert consent_of(owner.state, KEY) == RET
 
 
-def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
+async def test_acquiring_fences_the_former_owner(harness: OrderHarness) -> None:
     """The first owner's commit fails, nothing of it is visible, and its memory stays as it was."""
     first, second = harness.owner(), harness.owner()
-    first.acquire()
-    second.acquire()
+    await first.acquire()
+    await second.acquire()
     with pytest.raises(KafkaException):
-        harness.commit(first, harness.effects(ONAY), next_offset=3)
+        await harness.commit(first, harness.effects(ONAY), next_offset=3)
     assert consent_of(first.state, KEY) is None
     assert harness.rows() == 0
-    harness.commit(second, harness.effects(ONAY), next_offset=5)
+    await harness.commit(second, harness.effects(ONAY), next_offset=5)
     third = harness.owner()
-    third.acquire()
+    await third.acquire()
     assert third.next_offsets[harness.events] == 5
 
 
-def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
+async def test_open_transaction_is_aborted_by_the_next_owner(harness: OrderHarness) -> None:
     """Uncommitted records of a killed worker are not readable and block no reader."""
     first, second = harness.owner(), harness.owner()
-    first.acquire()
-    harness.write_open(first, row_of(ONAY))
-    second.acquire()
-    harness.commit(second, harness.effects(ONAY), next_offset=1)
+    await first.acquire()
+    await harness.write_open(first, row_of(ONAY))
+    await second.acquire()
+    await harness.commit(second, harness.effects(ONAY), next_offset=1)
     assert harness.rows() == 1
 
 
-def test_commit_without_acquisition_raises(harness: OrderHarness) -> None:
+async def test_commit_without_acquisition_raises(harness: OrderHarness) -> None:
     """Before it is taken, and after it is let go, a commit fails as a lost one does."""
     owner = harness.owner()
     for _ in range(2):
         with pytest.raises(KafkaException):
-            harness.commit(owner, Effects(), next_offset=1)
-        owner.acquire()
+            await harness.commit(owner, Effects(), next_offset=1)
+        await owner.acquire()
         owner.release()
 
 
-def test_kept_state_reads_back_only_the_difference(
+async def test_kept_state_reads_back_only_the_difference(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Coming back, an owner reads what others wrote meanwhile, and not what it had."""
     first = harness.owner()
-    first.acquire()
-    harness.commit(first, harness.effects(ONAY), next_offset=1)
-    first.acquire()
+    await first.acquire()
+    await harness.commit(first, harness.effects(ONAY), next_offset=1)
+    await first.acquire()
     stood = first.state.position
     second = harness.owner()
-    second.acquire()
+    await second.acquire()
     other = an_onay(2)
-    harness.commit(second, harness.effects(other), next_offset=2)
+    await harness.commit(second, harness.effects(other), next_offset=2)
     read: list[int] = []
     monkeypatch.setattr(
         Changelog,
@@ -123,7 +124,7 @@ def test_kept_state_reads_back_only_the_difference(
             read.append(offset) or row(self, value, offset)
         ),
     )
-    first.acquire()
+    await first.acquire()
     assert stood > 0
     assert read
     assert min(read) >= stood
@@ -133,18 +134,18 @@ def test_kept_state_reads_back_only_the_difference(
     )
 
 
-def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
+async def test_tombstone_removes_its_key(harness: OrderHarness) -> None:
     """A key erased from the topic is erased from the state."""
     harness.write_row(row_of(ONAY))
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     held = consent_of(owner.state, KEY)
     harness.write_row(None)
-    owner.acquire()
+    await owner.acquire()
     assert (held, consent_of(owner.state, KEY)) == (ONAY, None)
 
 
-def test_former_leader_is_not_believed(
+async def test_former_leader_is_not_believed(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that was frozen returns an outdated end; the state would lack later rows."""
@@ -162,18 +163,18 @@ def test_former_leader_is_not_believed(
         describe_topics=admin.describe_topics,
     )
     monkeypatch.setattr(owner._clients, "admin", past)
-    owner.acquire()
+    await owner.acquire()
     assert consent_of(owner.state, KEY) == ONAY
 
 
-def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
+async def test_marks_are_invisible_to_subscribers(harness: OrderHarness) -> None:
     """A ``read_committed`` reader finds rows alone, however often a partition changed owners."""
-    harness.owner().acquire()
-    harness.owner().acquire()
+    await harness.owner().acquire()
+    await harness.owner().acquire()
     assert harness.rows() == 0
 
 
-def test_state_whose_position_is_gone_is_discarded(
+async def test_state_whose_position_is_gone_is_discarded(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """Where the topic no longer has the state's position, it is cleared and read back whole."""
@@ -184,35 +185,35 @@ def test_state_whose_position_is_gone_is_discarded(
     state = MemoryState()
     apply(state, {b"long gone": ONAY}, 2)
     owner = harness.owner(state)
-    owner.acquire()
+    await owner.acquire()
     assert consent_of(state, b"long gone") is None
     assert (len(state), state.position) == (2, 8)
     assert logged[0]["why"] == "its position is gone from the topic"
 
 
-def test_state_ahead_of_its_topic_is_discarded(
+async def test_state_ahead_of_its_topic_is_discarded(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """A topic shorter than what we have seen of it is another topic."""
     harness.write_row(row_of(ONAY))
     state = MemoryState()
     apply(state, {b"another cluster's": ONAY}, 900)
-    harness.owner(state).acquire()
+    await harness.owner(state).acquire()
     assert (consent_of(state, b"another cluster's"), consent_of(state, KEY)) == (None, ONAY)
     assert logged[0]["why"] == "it is ahead of its topic"
 
 
-def test_undecided_records_removed_by_retention_are_logged(
+async def test_undecided_records_removed_by_retention_are_logged(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """A loss cannot be undone, but it is always reported."""
     harness.publish(10)
     first = harness.owner()
-    first.acquire()
-    harness.commit(first, Effects(), next_offset=2)
+    await first.acquire()
+    await harness.commit(first, Effects(), next_offset=2)
     harness.delete_below(harness.events, 6)
     second = harness.owner()
-    second.acquire()
+    await second.acquire()
     assert second.next_offsets[harness.events] == 6
     (log,) = logged
     assert log["event"] == "retention removed undecided records"
@@ -220,53 +221,53 @@ def test_undecided_records_removed_by_retention_are_logged(
 
 
 @pytest.mark.parametrize("rubbish", [b"rubbish", b"\xc3\x01" + b"\x07" * 8])
-def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish: bytes) -> None:
+async def test_unreadable_row_raises_state_error(harness: OrderHarness, rubbish: bytes) -> None:
     """A record of the state topic that is no row of ours must not be guessed at."""
     harness.write_row(rubbish)
     with pytest.raises(StateError):
-        harness.owner().acquire()
+        await harness.owner().acquire()
 
 
-def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
+async def test_row_of_a_newer_law_raises_state_error(harness: OrderHarness) -> None:
     """An old worker does not decide over the state of a law it does not know."""
     newer = replace(ONAY, law_version=LAW_VERSION + 1)
     harness.write_row(row_of(newer))
     with pytest.raises(StateError, match="newer release"):
-        harness.owner().acquire()
+        await harness.owner().acquire()
 
 
-def test_repartitioned_record_arrives_in_its_partition(
+async def test_repartitioned_record_arrives_in_its_partition(
     make_settings: Callable[[int], KafkaSettings],
 ) -> None:
     """Outside the transaction, but before its offset: found elsewhere, decided at home."""
     settings = make_settings(3)
     harness = OrderHarness(settings)
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     again = OutputRecord(
-        topic=harness.events, partition=2, key=KEY, value=b"value", headers=[("a", b"1")]
+        topic=harness.events, partition=2, key=KEY, value=b"value", headers=NO_HEADERS
     )
-    harness.commit(owner, Effects(repartitioned=[again]), next_offset=1)
+    await harness.commit(owner, Effects(repartitioned=[again]), next_offset=1)
     (arrived,) = [source(one) for one in committed_records(settings, harness.events)]
     assert (arrived.partition, arrived.key, arrived.value) == (2, KEY, b"value")
-    harness.close()
+    await harness.close()
 
 
-def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
+async def test_failed_repartitioning_keeps_the_offset(harness: OrderHarness) -> None:
     """A record that did not arrive elsewhere is not counted as decided."""
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     lost = OutputRecord(
-        topic=harness.events, partition=0, key=KEY, value=b"x" * 2_000_000, headers=[]
+        topic=harness.events, partition=0, key=KEY, value=b"x" * 2_000_000, headers=NO_HEADERS
     )
     with pytest.raises(KafkaException):
-        harness.commit(owner, Effects(repartitioned=[lost]), next_offset=1)
+        await harness.commit(owner, Effects(repartitioned=[lost]), next_offset=1)
     successor = harness.owner()
-    successor.acquire()
+    await successor.acquire()
     assert successor.next_offsets[harness.events] == 0
 
 
-def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
+async def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
     """The limit of the fold is below those of the broker and the client."""
     stage = OrderStage(topics=harness.settings.topics, partitions=1, codec=harness.codec)
     event = an_event(evidence={"page": "x" * 890_000})
@@ -276,8 +277,8 @@ def test_largest_folded_record_can_be_written(harness: OrderHarness) -> None:
     assert producer.flush(10) == 0
     *_, record = (source(one) for one in committed_records(harness.settings, harness.events))
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     effects = stage.fold(0, [record], owner.state)
     assert effects.counts["Apply"] == 1
-    harness.commit(owner, effects, next_offset=1)
+    await harness.commit(owner, effects, next_offset=1)
     assert harness.rows() == 1

@@ -25,76 +25,76 @@ def recreate(harness: OrderHarness, name: str) -> None:
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(10)
 
 
-def decided_to(harness: OrderHarness, offset: int) -> None:
+async def decided_to(harness: OrderHarness, offset: int) -> None:
     """Decide the bulk lane up to `offset`, with a row, as another worker."""
     owner = harness.owner()
-    owner.acquire()
-    harness.commit(owner, harness.effects(ONAY), next_offset=offset)
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY), next_offset=offset)
 
 
-def test_lost_positions_topic_loses_no_event(
+async def test_lost_positions_topic_loses_no_event(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """What is still in the lanes is decided again; a person is called."""
-    decided_to(harness, 4)
+    await decided_to(harness, 4)
     recreate(harness, harness.settings.topics.positions.name)
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     assert owner.next_offsets == {harness.events: 0, harness.express: 0}
     assert [(one["event"], one["log_level"]) for one in logged] == [
         ("positions not found", "critical")
     ] * 2
 
 
-def test_recreated_lane_is_decided_from_its_beginning(
+async def test_recreated_lane_is_decided_from_its_beginning(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """Its offsets begin anew: those below the old position were never decided."""
-    decided_to(harness, 4)
+    await decided_to(harness, 4)
     recreate(harness, harness.events)
     harness.publish(10)
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     assert owner.next_offsets == {harness.events: 0, harness.express: 0}
     (log,) = logged
     assert (log["event"], log["topic"]) == ("topic recreated", harness.events)
-    harness.commit(owner, Effects(), next_offset=3)
+    await harness.commit(owner, Effects(), next_offset=3)
     successor = harness.owner()
-    successor.acquire()
+    await successor.acquire()
     assert successor.next_offsets[harness.events] == 3
     assert len(logged) == 1
 
 
-def test_recreated_state_topic_is_filled_again(
+async def test_recreated_state_topic_is_filled_again(
     harness: OrderHarness, logged: list[EventDict]
 ) -> None:
     """Without its rows what was decided is lost, so that both lanes are decided again."""
-    decided_to(harness, 4)
+    await decided_to(harness, 4)
     recreate(harness, harness.rows_topic)
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     assert (owner.next_offsets, len(owner.state)) == ({harness.events: 0, harness.express: 0}, 0)
     assert {one["event"] for one in logged} == {"topic recreated"}
 
 
-def test_lane_that_ends_before_its_position_is_not_decided(harness: OrderHarness) -> None:
+async def test_lane_that_ends_before_its_position_is_not_decided(harness: OrderHarness) -> None:
     """A broker that lags, or lost records: to begin anywhere would skip what comes next."""
-    decided_to(harness, 11)
+    await decided_to(harness, 11)
     with pytest.raises(PositionAheadError, match="ends at offset 10, and is decided up to 11"):
-        harness.owner().acquire()
+        await harness.owner().acquire()
     harness.publish(1)
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     assert owner.next_offsets[harness.events] == 11
 
 
 @pytest.mark.parametrize("marks", [0, 40])
-def test_latest_positions_are_found_from_the_end(harness: OrderHarness, marks: int) -> None:
+async def test_latest_positions_are_found_from_the_end(harness: OrderHarness, marks: int) -> None:
     """However many acquisitions came to nothing since, and whatever was deleted before."""
     owner = harness.owner()
-    owner.acquire()
+    await owner.acquire()
     for offset in range(1, 6):
-        harness.commit(owner, Effects(), next_offset=offset)
+        await harness.commit(owner, Effects(), next_offset=offset)
     producer = kafka.producer(harness.settings, **{"transactional.id": "another"})
     producer.init_transactions(20)
     topic = harness.settings.topics.positions.name
@@ -114,7 +114,7 @@ def test_latest_positions_are_found_from_the_end(harness: OrderHarness, marks: i
         reader.close()
 
 
-def test_decided_offsets_are_those_of_every_partition(
+async def test_decided_offsets_are_those_of_every_partition(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tools see what workers stored, as soon as it is committed; a tool that polls opens one client
@@ -130,27 +130,27 @@ def test_decided_offsets_are_those_of_every_partition(
     decided = DecidedOffsets(harness.settings, harness.codec)
     try:
         assert decided.read() == {}
-        decided_to(harness, 4)
+        await decided_to(harness, 4)
         assert decided.read() == {(harness.events, 0): 4, (harness.express, 0): 0}
-        decided_to(harness, 6)
+        await decided_to(harness, 6)
         assert decided.read()[harness.events, 0] == 6
         assert opened.count("izin-ends") == 0
     finally:
         decided.close()
 
 
-def test_former_leader_is_waited_for(
+async def test_former_leader_is_waited_for(
     harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A broker that lags behind returns an end of the past; the partition waits for the other."""
-    decided_to(harness, 10)
+    await decided_to(harness, 10)
     owner = harness.owner()
     real = owner._clients.bounds
     past = {harness.events: (0, 7), harness.express: (0, 0)}
     monkeypatch.setattr(owner._clients, "bounds", lambda _: past)
     with pytest.raises(PositionAheadError):
-        owner.acquire()
+        await owner.acquire()
     monkeypatch.setattr(owner._clients, "bounds", real)
-    owner.acquire()
+    await owner.acquire()
     lane = TopicPartition(harness.events, 0)
     assert owner.next_offsets[harness.events] == real([lane])[harness.events][1] == 10

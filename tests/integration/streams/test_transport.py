@@ -22,9 +22,12 @@ from izin.streams.engine import app, fetching, transport
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
+from izin.streams.ownership import transactional_producer
 
 
-@pytest.mark.parametrize("name", [*transport.RELIES_ON, *app.RELIES_ON])
+@pytest.mark.parametrize(
+    "name", [*transport.RELIES_ON, *app.RELIES_ON, *transactional_producer.RELIES_ON]
+)
 def test_private_names_of_faust_and_aiokafka_exist(name: str) -> None:
     """An upgrade of Faust or aiokafka that moves a name fails here, not in production."""
     module, _, path = name.partition(":")

@@ -23,6 +23,10 @@ def decide_all(
     at_once: int = 40,
 ) -> None:
     """Decide all undecided records of both lanes, a batch of each in turn."""
+    asyncio.run(_decide_all(settings, suppressions, at_once))
+
+
+async def _decide_all(settings: KafkaSettings, suppressions: SuppressionKeys, at_once: int) -> None:
     codec = Codec()
     stage = OrderStage(
         topics=settings.topics,
@@ -39,19 +43,22 @@ def decide_all(
                 state=MemoryState(),
                 suppressions=suppressions,
             )
-            owned.acquire()
-            _decide(settings, stage, owned, at_once)
+            await owned.acquire()
+            await _decide(settings, stage, owned, at_once)
             owned.release()
+            await owned.closed()
 
 
-def _decide(settings: KafkaSettings, stage: OrderStage, owned: OwnedPartition, size: int) -> None:
+async def _decide(
+    settings: KafkaSettings, stage: OrderStage, owned: OwnedPartition, size: int
+) -> None:
     waiting = _undecided(settings, owned.number, owned.next_offsets)
     while any(waiting.values()):
         for lane, records in waiting.items():
             batch, waiting[lane] = records[:size], records[size:]
             if batch:
                 effects = stage.fold(owned.number, batch, owned.state)
-                asyncio.run(owned.commit(effects, topic=lane, next_offset=batch[-1].offset + 1))
+                await owned.commit(effects, topic=lane, next_offset=batch[-1].offset + 1)
 
 
 def _undecided(settings: KafkaSettings, number: int, starts: Mapping[str, int]) -> dict[str, list]:

@@ -1,6 +1,5 @@
 """The order stage under test: records, their effects, and a partition on a real broker."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
+from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
@@ -135,7 +135,7 @@ class OrderHarness:
         self.codec = codec
         self.events, self.express = topics.events.name, topics.express.name
         self.rows_topic, self.opt_outs = topics.desired_consents.name, topics.opt_outs.name
-        self._opened: list[SharedClients] = []
+        self._opened: list[tuple[OwnedPartition, SharedClients]] = []
 
     def fold(
         self,
@@ -166,15 +166,19 @@ class OrderHarness:
     def owner(self, state: PartitionState | None = None) -> OwnedPartition:
         """Return another owner of partition 0, as another worker would have it."""
         clients = SharedClients(self.settings, f"{self.settings.topic_prefix}group")
-        self._opened.append(clients)
-        state = MemoryState() if state is None else state
-        return OwnedPartition(
-            0, clients=clients, codec=self.codec, state=state, suppressions=SUPPRESSIONS
+        owner = OwnedPartition(
+            0,
+            clients=clients,
+            codec=self.codec,
+            state=MemoryState() if state is None else state,
+            suppressions=SUPPRESSIONS,
         )
+        self._opened.append((owner, clients))
+        return owner
 
-    def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
+    async def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
         """Commit `effects` of the bulk lane."""
-        asyncio.run(owner.commit(effects, topic=self.events, next_offset=next_offset))
+        await owner.commit(effects, topic=self.events, next_offset=next_offset)
 
     def effects(self, *consents: Consent) -> Effects:
         """Return effects that write a row and an opt-out of each of `consents`."""
@@ -182,7 +186,7 @@ class OrderHarness:
         for consent in consents:
             key, row = consent.key.encode(), row_of(consent)
             for topic in (self.rows_topic, self.opt_outs):
-                effects.writes.append(OutputRecord(topic, 0, key, row, []))
+                effects.writes.append(OutputRecord(topic, 0, key, row, NO_HEADERS))
             effects.changes[key] = IN_FULL.pack(consent)
         return effects
 
@@ -192,11 +196,11 @@ class OrderHarness:
         producer.produce(self.rows_topic, value=value, key=key, partition=0)
         assert producer.flush(10) == 0
 
-    def write_open(self, owner: OwnedPartition, row: bytes) -> None:
+    async def write_open(self, owner: OwnedPartition, row: bytes) -> None:
         """Write a row in a transaction of `owner` that it does not end."""
-        owner.write(Effects(writes=[OutputRecord(self.rows_topic, 0, KEY, row, [])]))
+        await owner.write(Effects(writes=[OutputRecord(self.rows_topic, 0, KEY, row, NO_HEADERS)]))
         assert owner._acquisition is not None
-        assert owner._acquisition.producer.flush(10) == 0
+        await owner._acquisition.producer._flush()
 
     def publish(self, count: int) -> None:
         """Write so many events to partition 0."""
@@ -225,7 +229,9 @@ class OrderHarness:
         """Return how many rows are committed."""
         return sum(1 for _ in committed_records(self.settings, self.rows_topic))
 
-    def close(self) -> None:
-        """Close every owner's clients."""
-        for one in self._opened:
-            one.close()
+    async def close(self) -> None:
+        """Release what every owner has, and close its clients."""
+        for owner, clients in self._opened:
+            owner.release()
+            await owner.closed()
+            clients.close()

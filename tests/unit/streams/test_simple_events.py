@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from izin.consent.model import ConsentEvent, DecisionKind, Reason
 from izin.schemas.cloud_events import headers
 from izin.schemas.fast.header_writer import HeaderWriter
+from izin.schemas.fast.record_format import headers_of
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.fast_path.simple_events import (
     SimpleDecision,
@@ -187,7 +188,8 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         at = NOON + timedelta(days=number, seconds=number)
         expected = headers(record="Decision", event_id="1", source=f"/{number}", at=at)
         seconds = (at - EPOCH) // timedelta(seconds=1)
-        assert marking.headers(b"1", f"/{number}", seconds) == expected
+        made = marking.headers(b"1", marking.shared(f"/{number}", seconds))
+        assert headers_of(made) == expected
     assert len(reader._contents) <= 2
     assert len(reader._prefixes) <= 2
 

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from izin.consent.model import AdmittedEvent, Consent, Decision, Status
 from izin.consent.ordering import decide
 from izin.runtime.backoff import Backoff
+from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.streams import order as order_module
 from izin.streams.engine import app as app_module
@@ -50,18 +51,22 @@ class PartitionWithoutBroker:
         self.may_commit.set()
         self.after_commit: Callable[[], object] = lambda: None
 
-    def acquire(self) -> None:
+    async def acquire(self) -> None:
         self.acquired += 1
-        self.while_acquiring()
+        await in_daemon_thread(self.while_acquiring, name="acquire")
         self.is_acquired = True
 
     def release(self) -> None:
         self.released += self.is_acquired
         self.is_acquired = False
 
-    def write(self, effects: Effects) -> None:
+    async def closed(self) -> None:
+        pass
+
+    async def write(self, effects: Effects) -> None:
         self.written.extend(effects.writes)
         effects.writes.clear()
+        await asyncio.sleep(0)
 
     async def commit(
         self,
@@ -75,7 +80,7 @@ class PartitionWithoutBroker:
         if self.faults:
             raise self.faults.pop(0)
         assert is_assigned() or self.may_be_lost
-        self.write(effects)
+        await self.write(effects)
         self.state.apply(effects.changes, next_offset)
         self.next_offsets[topic] = next_offset
         self.committed.append((topic, next_offset, effects))
@@ -227,8 +232,8 @@ async def test_opt_out_cuts_the_bulk_in_hand_short(
     express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
     write = partition.write
 
-    def receive_meanwhile(effects: Effects) -> None:
-        write(effects)
+    async def receive_meanwhile(effects: Effects) -> None:
+        await write(effects)
         if express:
             give(worker, RecordBatch(0, 1, [express.pop()]), EXPRESS)
 
@@ -250,8 +255,8 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     partition = owned(worker)
     write, partition.may_be_lost = partition.write, True
 
-    def end_meanwhile(effects: Effects) -> None:
-        write(effects)
+    async def end_meanwhile(effects: Effects) -> None:
+        await write(effects)
         worker._begin(frozenset())
 
     monkeypatch.setattr(partition, "write", end_meanwhile)

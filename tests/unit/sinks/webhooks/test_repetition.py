@@ -10,6 +10,7 @@ import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.fast.record_format import headers_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks.resends import KeyStanding, OpenResend, ResendSelection
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
@@ -140,7 +141,9 @@ def test_opt_out_is_the_same_from_topic_and_history() -> None:
     )
     decisions = harness.written(effects, harness.settings.topics.decisions.name, "Decision")
     (written,) = [one for one in effects.writes if one.topic == harness.opt_outs]
-    record = FakeRecord(harness.opt_outs, written.value, written.key or b"", given=written.headers)
+    record = FakeRecord(
+        harness.opt_outs, written.value, written.key or b"", given=headers_of(written.headers)
+    )
     published = EventReader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
     assert published is not None
     found = opt_out_of(an_opt_out(1, number=5), decisions)

@@ -11,7 +11,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
-from izin.streams.engine.unpacking import UnpackedFetch
+from izin.streams.engine.unpacking import FetchedBatches, UnpackedFetch
 from izin.streams.fetched_record import FetchedRecord
 
 PLACE = TopicPartition("events", 3)
@@ -20,18 +20,20 @@ OURS, ABORTED = 7, 8
 """The producers of the batches below."""
 
 
-def a_batch(base: int, offsets: list[int], *, producer: int = -1, control: bool = False) -> bytes:
+def a_batch(
+    base: int, offsets: list[int], *, producer: int = -1, control: bool = False, codec: int = 0
+) -> bytes:
     """Return a batch of Kafka's at the offset `base`, with records at `offsets` behind it."""
     builder = DefaultRecordBatchBuilder(
         magic=2,
-        compression_type=0,
+        compression_type=codec,
         is_transactional=producer >= 0,
         producer_id=producer,
         producer_epoch=0,
         base_sequence=0,
         batch_size=1 << 20,
     )
-    key, value = (bytes(4), bytes(6)) if control else (b"key", b"value")
+    key, value = (bytes(4), bytes(6)) if control else (b"key", b"value" * 20)
     for offset in offsets:
         builder.append(offset, 1000 + offset, key, value, [] if control else HEADERS)
     built = bytearray(builder.build())
@@ -56,8 +58,9 @@ def a_fetch(kind: type[FetchResult], data: bytes = FETCHED, *, position: int = 0
     """Return what a fetch at `position` brought; its `state` is that of the partition."""
     state = SimpleNamespace(paused=False, position=position)
     state.consumed_to = lambda offset: setattr(state, "position", offset)
+    batches = FetchedBatches(data) if kind is UnpackedFetch else MemoryRecords(data)
     records = PartitionRecords(
-        PLACE, MemoryRecords(data), [(ABORTED, 3)], position, None, None, True, READ_COMMITTED
+        PLACE, batches, [(ABORTED, 3)], position, None, None, True, READ_COMMITTED
     )
     assignment = SimpleNamespace(active=True, state_value=lambda _: state)
     found = kind(PLACE, assignment=assignment, partition_records=records, backoff=0)
@@ -118,3 +121,39 @@ def test_marker_of_an_aborted_transaction_ends_it() -> None:
     fetch = a_fetch(UnpackedFetch, data, position=3)
     assert [one.offset for one in fetch.getall()] == [6]
     assert fetch.state.position == 7
+
+
+@pytest.mark.parametrize("codec", range(5))
+def test_every_codec_is_read(codec: int) -> None:
+    """Whatever a publisher compresses with."""
+    data = a_batch(0, list(range(30)), codec=codec)
+    assert taken(a_fetch(UnpackedFetch, data), 7) == taken(a_fetch(FetchResult, data), 7)
+
+
+def test_instants_are_the_append_where_the_topic_says_so() -> None:
+    """The lanes have LogAppendTime: the instants of the records are their publisher's."""
+    data = bytearray(a_batch(0, [0, 1]))
+    data[22] |= 1 << 3
+    data[35:43] = (5000).to_bytes(8, "big")
+    data[17:21] = calc_crc32c(bytes(data[21:])).to_bytes(4, "big")
+    assert [one.timestamp for one in a_fetch(UnpackedFetch, bytes(data)).getall()] == [5000] * 2
+    assert taken(a_fetch(UnpackedFetch, bytes(data)), 7) == taken(
+        a_fetch(FetchResult, bytes(data)), 7
+    )
+
+
+def test_part_of_a_batch_is_left_for_the_next_fetch() -> None:
+    """A broker ends a fetch at a size, and not at a batch."""
+    for size in range(len(a_batch(14, [0]))):
+        data = FETCHED + a_batch(14, [0])[:size]
+        assert len(a_fetch(UnpackedFetch, data).getall()) == 9
+    assert FetchedBatches(FETCHED).size_in_bytes() == len(FETCHED)
+    assert not FetchedBatches(FETCHED[:60]).has_next()
+
+
+def test_batch_of_an_old_format_is_refused() -> None:
+    """Kafka 4 has none any more; one is not guessed at."""
+    old = bytearray(FETCHED)
+    old[16] = 1
+    with pytest.raises(CorruptRecordException, match="old format"):
+        a_fetch(UnpackedFetch, bytes(old)).getall()

@@ -12,7 +12,7 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import SecretStr
 
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from izin.streams.engine.credentials import TokenProvider, credentials
+from izin.streams.ownership.credentials import TokenProvider, credentials
 
 SECRET = SecretStr("obviously-fake")
 TOKEN = KafkaSettings(

@@ -1,0 +1,140 @@
+"""A producer whose records are transactions, one after the other; dropped at its first error.
+
+aiokafka's, on the event loop: a transaction needs no thread, and its records are handed over as
+batches that are encoded already, where librdkafka takes them one by one with a call for each.
+
+aiokafka commits a transaction of which a batch was refused. So the outcome of every batch is looked
+at before the commit is asked for; whoever uses this looks at nothing else, for what fails raises,
+and what had failed halfway is aborted by the next producer of the same transactional id.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError as ClientError
+from aiokafka.errors import ProducerClosed
+from aiokafka.producer import sender
+from confluent_kafka import KafkaError, KafkaException
+
+from izin.schemas.fast.record_format import BatchBuilder
+from izin.streams.ownership import encoded_batch
+from izin.streams.ownership.effects import OutputBatches, OutputRecord
+from izin.streams.ownership.encoded_batch import encoded
+
+RELIES_ON = (
+    *encoded_batch.RELIES_ON,
+    "aiokafka.producer.sender:BACKOFF_OVERRIDE",
+    "aiokafka.producer.sender:Sender.sender_task",
+    "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all",
+)
+"""Private to aiokafka, and used here; a test checks each."""
+
+_TRANSACTION_TIMEOUT_MS = 10_000
+_REQUEST_TIMEOUT_MS = 8_000
+_BACKOFF_MS = 50
+_CANCEL_INTERVAL = 0.1
+# A coordinator takes a few milliseconds to end a transaction, until which the next one cannot
+# begin; aiokafka would ask again after twenty.
+sender.BACKOFF_OVERRIDE = 0.002
+
+
+class TransactionalProducer:
+    """Writes transactions under one transactional id."""
+
+    def __init__(self, client: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
+        self._client = client
+        self._batches = OutputBatches()
+        self._sent: list[tuple[BatchBuilder, asyncio.Future[Any]]] = []
+        self._is_open = False
+
+    @classmethod
+    async def start(
+        cls, connection: Mapping[str, Any], transactional_id: str, topics: Iterable[str]
+    ) -> "TransactionalProducer":
+        """Return a producer that has fenced the former one with this id; ``topics`` are those that
+        it will write to. Raises KafkaException.
+        """
+        client = AIOKafkaProducer(
+            **connection,
+            transactional_id=transactional_id,
+            transaction_timeout_ms=_TRANSACTION_TIMEOUT_MS,
+            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            retry_backoff_ms=_BACKOFF_MS,
+        )
+        made = cls(client)
+        try:
+            with _client_errors():
+                await client.start()
+                await client.client.set_topics(topics)
+        except BaseException:
+            await made.close()
+            raise
+        return made
+
+    async def write(self, records: Sequence[OutputRecord]) -> None:
+        """Add ``records`` to the open transaction, or to a new one; raises KafkaException."""
+        with _client_errors():
+            if not self._is_open:
+                await self._client.begin_transaction()
+                self._is_open = True
+            await self._send(self._batches.add(records))
+
+    async def commit(self) -> Mapping[str, int]:
+        """Commit what was written; return the offset of the last record of each topic.
+
+        Raises KafkaException where it was not committed, or may not have been.
+        """
+        with _client_errors():
+            offsets = await self._flush()
+            await self._client.commit_transaction()
+        return offsets
+
+    async def abort(self) -> Mapping[str, int]:
+        """Abort what was written, and return and raise the same."""
+        with _client_errors():
+            offsets = await self._flush()
+            await self._client.abort_transaction()
+        return offsets
+
+    async def _flush(self) -> Mapping[str, int]:
+        """Send what waits, and return the offsets once all is stored."""
+        await self._send(self._batches.take())
+        sent, self._sent, self._is_open = self._sent, [], False
+        stored = await asyncio.gather(*(future for _, future in sent))
+        return {
+            batch.topic: metadata.offset + len(batch) - 1
+            for (batch, _), metadata in zip(sent, stored, strict=True)
+        }
+
+    async def _send(self, batches: Sequence[BatchBuilder]) -> None:
+        # All are encoded before the first is sent, so that one request takes them together.
+        for batch, made in [(one, await encoded(one)) for one in batches]:
+            future = await self._client.send_batch(made, batch.topic, partition=batch.partition)
+            # Where another fails first, nobody asks for the error of this one.
+            future.add_done_callback(lambda one: one.cancelled() or one.exception())
+            self._sent.append((batch, future))
+
+    async def close(self) -> None:
+        """Close its connections, and end its tasks, which else would try for ever: what was not
+        sent is not sent any more.
+        """
+        client = self._client
+        task = client._sender.sender_task  # noqa: SLF001  # aiokafka would send first what waits
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCEL_INTERVAL)
+        client._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  # the same
+        await client.stop()
+
+
+@contextmanager
+def _client_errors() -> Iterator[None]:
+    """Raise what aiokafka raises as the KafkaException that all clients of ours raise."""
+    try:
+        yield
+    except (ClientError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise KafkaException(KafkaError(KafkaError._FAIL, reason)) from error  # noqa: SLF001  # librdkafka's name for it
