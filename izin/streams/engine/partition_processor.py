@@ -29,7 +29,7 @@ from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.engine.turns import TURN_LIMIT, Turn, Turns
+from izin.streams.engine.turns import Turn, Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
@@ -211,19 +211,15 @@ class PartitionProcessor:
         else:
             effects, batch = await self._fold(topic, batch)
             position = batch.next_offset
-        began = time.perf_counter()
-        late = asyncio.get_running_loop().call_later(TURN_LIMIT, self._turn.give_back)
-        try:
-            await owned.commit(
-                effects,
-                topic=topic,
-                next_offset=position,
-                is_assigned=lambda: self._generation == generation,
-            )
-        finally:
-            late.cancel()
         if topic != self._lanes[0][0]:
             self._turn.give_back()
+        began = time.perf_counter()
+        await owned.commit(
+            effects,
+            topic=topic,
+            next_offset=position,
+            is_assigned=lambda: self._generation == generation,
+        )
         self.commit_seconds += time.perf_counter() - began
         if topic in self._scanned:
             self._scanned[topic] = batch.next_offset

@@ -1,4 +1,4 @@
-"""Whose bulk is decided next: one partition's at a time, in the order of asking.
+"""Whose bulk is folded next: one partition's at a time, in the order of asking.
 
 Folding keeps the event loop busy. Were the batches of all partitions folded side by side, each
 would take as long as all of them, and an opt-out waits for the batch in hand of its partition. What
@@ -7,10 +7,6 @@ is urgent takes no turn.
 
 from collections import deque
 from collections.abc import Callable
-
-TURN_LIMIT = 0.25
-"""Seconds of a commit after which other partitions fold their bulk: until then, the less the broker
-has to do at once the sooner it answers, and one that does not answer holds up nobody else."""
 
 
 class Turns:

@@ -1,4 +1,4 @@
-"""The time that the end of a transaction may take."""
+"""Wait for the end of a transaction for as long as its partition is ours."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -6,10 +6,6 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-_WITHIN = 6.0
-"""In seconds. The partition is acquired again then, which fences this transaction and finds out how
-it ended: sooner than its coordinator, if that is frozen or cut off, answers what it was asked.
-"""
 _GRACE = 1.0
 """How long it may still take once the partition is no longer assigned, in seconds."""
 
@@ -21,26 +17,18 @@ def timed_out() -> KafkaException:
     return KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
 
 
-async def in_time(
-    work: Coroutine[Any, Any, T],
-    is_assigned: Callable[[], bool] = lambda: True,
-    *,
-    within: float = _WITHIN,
-) -> T:
-    """Return what ``work`` on a transaction returns, in ``within`` seconds; raises KafkaException.
+async def while_assigned(work: Coroutine[Any, Any, T], is_assigned: Callable[[], bool]) -> T:
+    """Return what ``work``, which ends a transaction, returns; raises KafkaException.
 
     Given up a moment after the partition was assigned elsewhere, for its next owner completes or
     aborts it. The producer must not be used again then.
     """
-    working, left = asyncio.ensure_future(work), within
+    working = asyncio.ensure_future(work)
     try:
-        while not working.done() and left > 0:
-            await asyncio.wait((working,), timeout=min(_GRACE, left))
-            left -= _GRACE
-            if not is_assigned():
-                break
-        if working.done():
-            return working.result()
-        raise timed_out()
+        while not working.done():
+            await asyncio.wait((working,), timeout=_GRACE)
+            if not working.done() and not is_assigned():
+                raise timed_out()
+        return working.result()
     finally:
         working.cancel()

@@ -36,7 +36,7 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.commit import in_time
+from izin.streams.ownership.commit import while_assigned
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import Positions, key_of, latest_positions
@@ -44,8 +44,6 @@ from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import PartitionState
-
-_TIMEOUT = 8.0
 
 _log = get_logger(__name__)
 
@@ -104,26 +102,19 @@ class OwnedPartition:
         """
         self.release()
         clients, topics = self._clients, self._topics
-        producer = await in_time(
-            TransactionalProducer.start(
-                clients.connection,
-                f"{clients.group}-{self.number}",
-                [
-                    one.name
-                    for one in (
-                        topics.desired_consents,
-                        topics.decisions,
-                        topics.opt_outs,
-                        topics.positions,
-                        topics.dead_letters,
-                    )
-                ],
-            ),
-            within=_TIMEOUT,
+        written = (
+            topics.desired_consents,
+            topics.decisions,
+            topics.opt_outs,
+            topics.positions,
+            topics.dead_letters,
+        )
+        producer = await TransactionalProducer.start(
+            clients.connection, f"{clients.group}-{self.number}", [one.name for one in written]
         )
         try:
             marked = [topics.desired_consents.name, topics.positions.name]
-            ends = await in_time(set_marks(producer, marked, self.number), within=_TIMEOUT)
+            ends = await set_marks(producer, marked, self.number)
             self._acquisition = await in_daemon_thread(
                 lambda: self._read(producer, ends), name=f"acquire-{self.number}"
             )
@@ -219,7 +210,7 @@ class OwnedPartition:
         acquisition, rows = self._acquired(), self._topics.desired_consents.name
         writes, effects.writes = effects.writes, []
         acquisition.rows += sum(one[0] == rows for one in writes)
-        await in_time(acquisition.producer.write(writes))
+        await acquisition.producer.write(writes)
 
     def _acquired(self) -> _Acquisition:
         if self._acquisition is None:
@@ -254,7 +245,7 @@ class OwnedPartition:
         )
         await self.write(effects)
         await repartition(self._clients.repartition_producer, effects.repartitioned)
-        stored = await in_time(acquisition.producer.commit(), is_assigned)
+        stored = await while_assigned(acquisition.producer.commit(), is_assigned)
         self.next_offsets = offsets
         if acquisition.rows:
             self._apply(acquisition, effects.changes, stored[self._topics.desired_consents.name])

@@ -9,8 +9,8 @@ and what had failed halfway is aborted by the next producer of the same transact
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
@@ -32,6 +32,10 @@ RELIES_ON = (
 )
 """Private to aiokafka, and used here; a test checks each."""
 
+_WITHIN = 6.0
+"""In seconds. The partition is acquired again then, which fences the open transaction and finds out
+how it ended: sooner than its coordinator, if that is frozen or cut off, answers what it was asked.
+"""
 _TRANSACTION_TIMEOUT_MS = 10_000
 _REQUEST_TIMEOUT_MS = 8_000
 _BACKOFF_MS = 50
@@ -66,7 +70,7 @@ class TransactionalProducer:
         )
         made = cls(client)
         try:
-            with _client_errors():
+            async with _client_calls():
                 await client.start()
                 await client.client.set_topics(topics)
         except BaseException:
@@ -75,26 +79,30 @@ class TransactionalProducer:
         return made
 
     async def write(self, records: Sequence[OutputRecord]) -> None:
-        """Add ``records`` to the open transaction, or to a new one; raises KafkaException."""
-        with _client_errors():
+        """Add ``records`` to the open transaction, or to a new one; others have a turn meanwhile.
+
+        Raises KafkaException.
+        """
+        async with _client_calls():
             if not self._is_open:
                 await self._client.begin_transaction()
                 self._is_open = True
             await self._send(self._batches.add(records))
+            await asyncio.sleep(0)
 
     async def commit(self) -> Mapping[str, int]:
         """Commit what was written; return the offset of the last record of each topic.
 
         Raises KafkaException where it was not committed, or may not have been.
         """
-        with _client_errors():
+        async with _client_calls():
             offsets = await self._flush()
             await self._client.commit_transaction()
         return offsets
 
     async def abort(self) -> Mapping[str, int]:
         """Abort what was written, and return and raise the same."""
-        with _client_errors():
+        async with _client_calls():
             offsets = await self._flush()
             await self._client.abort_transaction()
         return offsets
@@ -130,11 +138,14 @@ class TransactionalProducer:
         await client.stop()
 
 
-@contextmanager
-def _client_errors() -> Iterator[None]:
-    """Raise what aiokafka raises as the KafkaException that all clients of ours raise."""
+@asynccontextmanager
+async def _client_calls() -> AsyncIterator[None]:
+    """Limit the time of calls of aiokafka, and raise what it raises as the KafkaException that all
+    clients of ours raise.
+    """
     try:
-        yield
+        async with asyncio.timeout(_WITHIN):
+            yield
     except (ClientError, OSError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise KafkaException(KafkaError(KafkaError._FAIL, reason)) from error  # noqa: SLF001  # librdkafka's name for it
