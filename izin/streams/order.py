@@ -82,18 +82,20 @@ class OrderStage:
         return effects
 
     def fold_opt_outs(
-        self, partition: int, records: Iterable[FetchedRecord], state: PartitionState
-    ) -> Effects:
-        """Return the effects of the opt-outs (RET) among ``records`` alone.
+        self,
+        partition: int,
+        records: Iterable[FetchedRecord],
+        state: PartitionState,
+        effects: Effects,
+    ) -> None:
+        """Add the ``effects`` of the opt-outs (RET) among ``records`` alone.
 
         A fold of all of them may follow: it finds these decided.
         """
-        effects = Effects()
         for record in records:
             checked = self._guard.admit(record)
             if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
                 self._fold_admitted(effects, record, checked, partition, state)
-        return effects
 
     def _fold_fast(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState

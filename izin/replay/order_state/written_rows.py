@@ -91,14 +91,13 @@ class RowWriterOfPlan:
         owned = self._owned
         await owned.acquire()
         try:
-            lane, offset = next(iter(owned.decided.items()))
             done = Written(0, 0, 0)
             waiting = iter(changes)
             is_first = True
             while (some := list(islice(waiting, _AT_ONCE))) or (is_first and self._is_lost):
                 effects, written = self._effects(some)
                 if effects.writes or self._is_lost:
-                    await owned.commit(effects, topic=lane, next_offset=offset)
+                    await owned.commit(effects, {})
                 done = Written(*(a + b for a, b in zip(done, written, strict=True)))
                 is_first = False
             return done

@@ -38,7 +38,7 @@ from izin.streams.ownership.partition_transaction import OwnedPartition
 ALARM_AFTER = 10.0
 """Seconds of failures before a person is called; what no retry can mend calls at once."""
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
-_FOLDED_AT_ONCE = 250
+_FOLDED_AT_ONCE = 100
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
 
 _log = get_logger(__name__)
@@ -202,58 +202,63 @@ class PartitionProcessor:
         return None
 
     async def _decide_batch(self, generation: int, topic: str, batch: RecordBatch) -> None:
-        owned, position = self.owned, self.owned.next_offsets[topic]
+        effects, urgent = Effects(), self._lanes[0][0]
+        decided = {topic: await self._fold(topic, batch, effects)}
+        if topic != urgent:
+            self._turn.give_back()
+            if self._waiting[urgent] and (found := self._next()) is not None:
+                # What came meanwhile does not wait for a transaction of its own.
+                decided[urgent] = await self._fold(*found, effects)
+        began = time.perf_counter()
+        await self.owned.commit(
+            effects,
+            {lane: one.next_offset for lane, one in decided.items() if lane not in self._scanned},
+            is_assigned=lambda: self._generation == generation,
+        )
+        self.commit_seconds += time.perf_counter() - began
+        for lane in decided.keys() & self._scanned.keys():
+            self._scanned[lane] = decided[lane].next_offset
+        self._count(effects, topic)
+
+    async def _fold(self, topic: str, batch: RecordBatch, effects: Effects) -> RecordBatch:
+        """Fold and send ``batch``, less of it where others wait; return what was folded. Raises
+        SkippedRecordsError and DeadLetterBudgetError.
+        """
+        owned, records, urgent = self.owned, batch.records, self._lanes[0][0]
+        position, before = owned.next_offsets[topic], effects.records
+        effects.records += len(records)
         expected = self._scanned.get(topic, position)
         if batch.start != expected:
             raise SkippedRecordsError(topic, owned.number, expected, batch.start)
         if topic in self._scanned:
-            effects = self._stage.fold_opt_outs(owned.number, batch.records, owned.state)
-        else:
-            effects, batch = await self._fold(topic, batch)
-            position = batch.next_offset
-        if topic != self._lanes[0][0]:
-            self._turn.give_back()
-        began = time.perf_counter()
-        await owned.commit(
-            effects,
-            topic=topic,
-            next_offset=position,
-            is_assigned=lambda: self._generation == generation,
-        )
-        self.commit_seconds += time.perf_counter() - began
-        if topic in self._scanned:
-            self._scanned[topic] = batch.next_offset
-        self._count(effects, topic, len(batch.records))
-
-    async def _fold(self, topic: str, batch: RecordBatch) -> tuple[Effects, RecordBatch]:
-        """Fold and send ``batch``, less of it where others wait; raises DeadLetterBudgetError."""
-        owned, records, effects, urgent = self.owned, batch.records, Effects(), self._lanes[0][0]
+            self._stage.fold_opt_outs(owned.number, records, owned.state, effects)
+            return batch
         for start in range(0, len(records), _FOLDED_AT_ONCE):
             is_cut = topic != urgent and self._waiting[urgent]
             if start and (is_cut or self._generation != self._serving):
-                batch, rest = batch.split(start)
+                effects.records, (batch, rest) = before + start, batch.split(start)
                 self._waiting[topic].appendleft(rest)
                 self._gate.hold((topic, owned.number))
                 break
             some = records[start : start + _FOLDED_AT_ONCE]
             self._stage.fold(owned.number, some, owned.state, effects)
-            source = self._latest.exceeded_by(effects.suspects, len(records))
+            source = self._latest.exceeded_by(effects.suspects, effects.records)
             if source is not None:
-                self._scanned[topic] = owned.next_offsets[topic]
+                self._scanned[topic] = position
                 suspects = self._latest.suspects[source] + effects.suspects[source]
-                seen = self._latest.records + len(records)
+                seen = self._latest.records + effects.records
                 raise DeadLetterBudgetError(topic, owned.number, source, suspects, seen)
             await owned.write(effects)
-        return effects, batch
+        return batch
 
-    def _count(self, effects: Effects, topic: str, records: int) -> None:
+    def _count(self, effects: Effects, topic: str) -> None:
         if self._is_reported:
             _log.warning("partition resumed", partition=self.owned.number)
         self._failures, self._is_reported = 0, False
-        self._latest.add(effects.suspects, records)
+        self._latest.add(effects.suspects, effects.records)
         self._counts.update(effects.counts)
         self._counts["batches"] += 1
-        self._counts["records"] += records
+        self._counts["records"] += effects.records
         for lane, partition, offset in effects.alarms:
             _log.critical(
                 "opt-out dead-lettered",
@@ -281,8 +286,7 @@ class PartitionProcessor:
             effect = "its opt-ins wait; its opt-outs and the other partitions go on"
             _log.critical("opt-ins paused", partition=number, error=str(error), effect=effect)
             return
-        is_passing = isinstance(error, KafkaException)
-        if isinstance(error, KafkaException):
+        if is_passing := isinstance(error, KafkaException):
             self._counts["aborted"] += 1
             _log.warning("transaction aborted", partition=number, error=error.args[0].str())
         if not self._is_reported and not (is_passing and now - self._failing_since < ALARM_AFTER):

@@ -48,6 +48,8 @@ class Effects:
     """The new state by canonical key, packed by the state's packing; empty: the key is erased."""
     suppresses: bool = False
     """Whether a key was erased, so that opt-ins of it may be suppressed."""
+    records: int = 0
+    """How many records were folded."""
     counts: Counter[str] = field(default_factory=Counter)
     """Decisions by kind, dead letters by reason (``dead:refused`` …), ``repartitioned``,
     ``opt-outs``, ``erased`` and ``suppressed``."""

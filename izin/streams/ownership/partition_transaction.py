@@ -220,19 +220,18 @@ class OwnedPartition:
     async def commit(
         self,
         effects: Effects,
+        next_offsets: Mapping[str, int],
         *,
-        topic: str,
-        next_offset: int,
         is_assigned: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Write the rest of ``effects`` and the position in ``topic``, end the transaction, then
-        change the state.
+        """Write the rest of ``effects`` and the ``next_offsets`` of lanes, by topic, end the
+        transaction, then change the state.
 
         Raises KafkaException when the outcome is not a certain commit; the partition must then be
         acquired again before anything else is decided on it.
         """
         acquisition = self._acquired()
-        offsets = {**self.next_offsets, topic: next_offset}
+        offsets = {**self.next_offsets, **next_offsets}
         position = acquisition.origin.at(self._topics, offsets).encode(self._codec)
         effects.writes.append(
             OutputRecord(

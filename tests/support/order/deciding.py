@@ -58,7 +58,7 @@ async def _decide(
             batch, waiting[lane] = records[:size], records[size:]
             if batch:
                 effects = stage.fold(owned.number, batch, owned.state)
-                await owned.commit(effects, topic=lane, next_offset=batch[-1].offset + 1)
+                await owned.commit(effects, {lane: batch[-1].offset + 1})
 
 
 def _undecided(settings: KafkaSettings, number: int, starts: Mapping[str, int]) -> dict[str, list]:

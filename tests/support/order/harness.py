@@ -178,7 +178,7 @@ class OrderHarness:
 
     async def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
         """Commit `effects` of the bulk lane."""
-        await owner.commit(effects, topic=self.events, next_offset=next_offset)
+        await owner.commit(effects, {self.events: next_offset})
 
     def effects(self, *consents: Consent) -> Effects:
         """Return effects that write a row and an opt-out of each of `consents`."""
