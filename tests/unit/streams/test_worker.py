@@ -42,6 +42,7 @@ class PartitionWithoutBroker:
         self.origin: str | None = None
         self.acquired = 0
         self.released = 0
+        self.sent: list[OutputRecord] = []
         self.written: list[OutputRecord] = []
         self.committed: list[tuple[str, int, Effects]] = []
         self.commits = 0
@@ -60,12 +61,13 @@ class PartitionWithoutBroker:
     def release(self) -> None:
         self.released += self.is_acquired
         self.is_acquired = False
+        self.sent.clear()
 
     async def closed(self) -> None:
         pass
 
     async def write(self, effects: Effects) -> None:
-        self.written.extend(effects.writes)
+        self.sent.extend(effects.writes)
         effects.writes.clear()
         await asyncio.sleep(0)
 
@@ -84,6 +86,8 @@ class PartitionWithoutBroker:
         self.state.apply(effects.changes, 0)
         self.next_offsets |= next_offsets
         self.commits += 1
+        self.written += self.sent
+        self.sent.clear()
         self.committed += [(topic, offset, effects) for topic, offset in next_offsets.items()]
         self.after_commit()
 
@@ -214,7 +218,7 @@ async def test_express_lane_is_decided_first(worker: OrderWorker) -> None:
     partition = owned(worker)
     partition.may_commit.clear()
     give(worker, a_batch(0, 1))
-    await until(lambda: partition.written)
+    await until(lambda: partition.sent)
     give(worker, a_batch(1, 1))
     express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
     give(worker, RecordBatch(0, 1, express), EXPRESS)
@@ -288,7 +292,7 @@ async def test_lane_with_a_waiting_batch_is_not_fetched(worker: OrderWorker) -> 
     partition, lanes = owned(worker), [(TOPIC, 0), (EXPRESS, 0), (TOPIC, 1)]
     partition.may_commit.clear()
     give(worker, a_batch(0, 1))
-    await until(lambda: partition.written)
+    await until(lambda: partition.sent)
     assert set(worker.gate.openings(lanes)) == set(lanes)
     give(worker, a_batch(1, 1))
     assert set(worker.gate.openings(lanes)) == {(EXPRESS, 0), (TOPIC, 1)}
@@ -480,7 +484,7 @@ async def test_state_of_a_returned_partition_stays_open(worker: OrderWorker) -> 
     partition.state.close = lambda: closed.append(0)
     partition.may_commit.clear()
     give(worker, a_batch())
-    await until(lambda: partition.written)
+    await until(lambda: partition.sent)
     await worker.assign([], [])
     await worker.assign([0], [0])
     partition.faults = [fenced()]
@@ -544,7 +548,7 @@ async def test_batch_of_an_older_assignment_is_dropped(worker: OrderWorker) -> N
     partition = owned(worker)
     partition.may_commit.clear()
     give(worker, a_batch())
-    await until(lambda: partition.written)
+    await until(lambda: partition.sent)
     give(worker, a_batch(1))
     await worker.assign([1], [1])
     partition.faults = [fenced()]
@@ -628,7 +632,7 @@ async def test_closing_waits_for_the_batch_in_hand(worker: OrderWorker) -> None:
     partition = owned(worker)
     partition.may_commit.clear()
     give(worker, a_batch())
-    await until(lambda: partition.written)
+    await until(lambda: partition.sent)
     closing = asyncio.create_task(worker.close())
     await asyncio.sleep(0.01)
     assert (partition.released, closing.done()) == (0, False)
@@ -646,7 +650,7 @@ async def test_closing_does_not_wait_for_a_partition_that_is_stuck(
     await acquired(worker, 0)
     owned(worker).may_commit.clear()
     give(worker, a_batch())
-    await until(lambda: owned(worker).written)
+    await until(lambda: owned(worker).sent)
     with capture_logs() as logs:
         await worker.close()
     assert [one["event"] for one in logs] == ["partitions not released in time"]
