@@ -12,18 +12,12 @@ PARTIAL_WAIT = 25
 """The same, in a fetch that leaves out partitions whose records are still being processed."""
 
 
-def positions(consumer: Any) -> dict[Any, int]:  # noqa: ANN401  # aiokafka publishes no types
-    """Return the position of each assigned partition that has one."""
+def position(consumer: Any, tp: Any) -> int | None:  # noqa: ANN401  # aiokafka publishes no types
+    """Return the position of ``tp``; None where it is not assigned, or has none."""
     subscription = consumer._subscription.subscription  # noqa: SLF001  # public calls would await a lookup
-    if subscription is None or subscription.assignment is None:
-        return {}
-    assignment = subscription.assignment
-    found = {}
-    for tp in assignment.tps:
-        state = assignment.state_value(tp)
-        if state is not None and state.has_valid_position:
-            found[tp] = state.position
-    return found
+    assignment = subscription and subscription.assignment
+    state = assignment and assignment.state_value(tp)
+    return state.position if state and state.has_valid_position else None
 
 
 def shorten_waits(fetcher: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types

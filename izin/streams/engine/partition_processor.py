@@ -29,7 +29,7 @@ from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.engine.turns import Turn, Turns
+from izin.streams.engine.turns import Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
@@ -75,7 +75,7 @@ class PartitionProcessor:
         self._serving: int | None = None
         self._is_closing = False
         self._changed = asyncio.Event()
-        self._turn = Turn(turns, self._changed.set)
+        self._turns = turns
         self._failures = 0
         self._failing_since = 0.0
         self._is_reported = False
@@ -167,7 +167,7 @@ class PartitionProcessor:
         self._opening = 0
         for batches in self._waiting.values():
             batches.clear()
-        self._turn.give_back()
+        self._turns.give_back(self._changed)
         self.owned.release()
 
     async def _pause(self, generation: int) -> None:
@@ -183,7 +183,7 @@ class PartitionProcessor:
             if found is None:
                 await self._until_changed()
             else:
-                await self._decide_batch(generation, *found)
+                await self._decide_batch(*found)
 
     def _next(self) -> tuple[str, RecordBatch] | None:
         """Return the next batch and its lane; more of the lane may be fetched meanwhile.
@@ -192,20 +192,18 @@ class PartitionProcessor:
         """
         for place, lane in enumerate(self._lanes):
             waiting = self._waiting[lane[0]]
-            if waiting and place > 0:
-                self._turn.want()
-            if waiting and (place == 0 or self._turn.is_mine):
+            if waiting and (place == 0 or self._turns.is_mine(self._changed)):
                 batch = waiting.popleft()
                 if not waiting:
                     self._gate.release(lane)
                 return lane[0], batch
         return None
 
-    async def _decide_batch(self, generation: int, topic: str, batch: RecordBatch) -> None:
+    async def _decide_batch(self, topic: str, batch: RecordBatch) -> None:
         effects, urgent = Effects(), self._lanes[0][0]
         decided = {topic: await self._fold(topic, batch, effects)}
         if topic != urgent:
-            self._turn.give_back()
+            self._turns.give_back(self._changed)
             if self._waiting[urgent] and (found := self._next()) is not None:
                 # What came meanwhile does not wait for a transaction of its own.
                 decided[urgent] = await self._fold(*found, effects)
@@ -213,7 +211,6 @@ class PartitionProcessor:
         await self.owned.commit(
             effects,
             {lane: one.next_offset for lane, one in decided.items() if lane not in self._scanned},
-            is_assigned=lambda: self._generation == generation,
         )
         self.commit_seconds += time.perf_counter() - began
         for lane in decided.keys() & self._scanned.keys():

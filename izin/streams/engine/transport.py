@@ -48,7 +48,7 @@ from izin.streams.engine.connecting import NoProducer, PatientConsumerThread
 from izin.streams.engine.fetching import (
     WHOLE_WAIT,
     fetched_or_set,
-    positions,
+    position,
     shorten_waits,
 )
 from izin.streams.engine.gate import FetchGate, Lane
@@ -137,16 +137,18 @@ class BatchConsumerThread(PatientConsumerThread):
         """
         self._seek(consumer)
         openings = self.gate.openings(active_partitions)
+        fetched = [tp for tp in consumer._fetcher._records if tp in openings]  # noqa: SLF001  # the oldest fetch first
         batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
-        first = {tp: opening for tp, opening in openings.items() if tp[0] in self.ahead}
-        if first:
-            batches |= await self._batches(consumer, first, max_records)
-        fetched = consumer._fetcher._records  # noqa: SLF001  # the oldest fetch first
-        for tp in [tp for tp in fetched if tp in openings and tp not in first]:
-            batches |= await self._batches(consumer, {tp: openings[tp]}, max_records)
-            if tp in batches:
-                break
+        for tp in sorted(fetched, key=self._is_behind):
+            found = await self._batch(consumer, tp, openings[tp], max_records)
+            if found is not None:
+                batches[tp] = [found]
+                if self._is_behind(tp):
+                    break
         return batches
+
+    def _is_behind(self, tp: Any) -> bool:  # noqa: ANN401  # Faust's TP
+        return tp[0] not in self.ahead
 
     def _seek(self, consumer: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         """Go to where lanes that were opened meanwhile are to be read from."""
@@ -157,38 +159,30 @@ class BatchConsumerThread(PatientConsumerThread):
                 continue  # it was assigned elsewhere, and the worker is about to learn it
             self._empty.pop(lane, None)
 
-    async def _batches(
+    async def _batch(
         self,
         consumer: Any,  # noqa: ANN401  # aiokafka publishes no types
-        openings: Mapping[Any, int],
+        tp: Any,  # noqa: ANN401  # Faust's TP
+        opening: int,
         max_records: int | None,
-    ) -> Mapping[Any, Sequence[ConsumerRecord[None, RecordBatch]]]:
-        """Return batches of what was fetched of the partitions of ``openings``. Nothing is awaited
-        between the two reads of the positions, so they differ by what was consumed and by no seek.
+    ) -> ConsumerRecord[None, RecordBatch] | None:
+        """Return a batch of what was fetched of ``tp``, None where nothing in it is for us. Nothing
+        is awaited between the two reads of the position, so they differ by what was consumed and by
+        no seek.
         """
         subscriptions = consumer._subscription  # noqa: SLF001  # aiokafka has no public way
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
-        before = positions(consumer)
-        fetched = await super()._fetch_records(
-            consumer, openings.keys(), timeout=0, max_records=max_records
-        )
-        after = positions(consumer)
-        batches = {}
-        for tp in before.keys() | fetched.keys():
-            records = fetched.get(tp)
-            start = before.get(tp)
-            end = after.get(tp, start)
-            if not records and start == end:
-                continue
-            empty = self._empty.pop(tp, None)
-            if empty is not None and empty[1] == start:
-                start = empty[0]
-            if records:
-                batches[tp] = [_batch_record(tp, records, start, end, openings[tp])]
-            elif start is not None and end is not None:
-                self._empty[tp] = start, end
-        return batches
+        start = position(consumer, tp)
+        fetched = await super()._fetch_records(consumer, {tp}, timeout=0, max_records=max_records)
+        end, empty = position(consumer, tp), self._empty.pop(tp, None)
+        if empty is not None and empty[1] == start:
+            start = empty[0]
+        if tp in fetched:
+            return _batch_record(tp, fetched[tp], start, end, opening)
+        if start is not None and end is not None:
+            self._empty[tp] = start, end
+        return None
 
     async def publish_offsets(self, offsets: Mapping[Lane, int]) -> None:
         """Commit ``offsets`` to the group. Nothing reads them, so a failure has no consequence."""

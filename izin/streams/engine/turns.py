@@ -5,61 +5,25 @@ would take as long as all of them, and an opt-out waits for the batch in hand of
 is urgent takes no turn.
 """
 
+import asyncio
 from collections import deque
-from collections.abc import Callable
 
 
 class Turns:
-    """Grants turns, one at a time."""
+    """Grants turns, one at a time; who asks is an event, set when its turn comes."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Callable[[], None]] = deque()
-        self._is_taken = False
+        self._queue = deque[asyncio.Event]()
 
-    def ask(self, grant: Callable[[], None]) -> None:
-        """Call ``grant`` once it is the asker's turn, which it ends by :meth:`end`."""
-        if self._is_taken:
-            self._waiting.append(grant)
-        else:
-            self._is_taken = True
-            grant()
+    def is_mine(self, asker: asyncio.Event) -> bool:
+        """Ask for a turn, unless it was asked for; return whether it has come."""
+        if asker not in self._queue:
+            self._queue.append(asker)
+        return self._queue[0] is asker
 
-    def end(self) -> None:
-        """End the turn that was granted."""
-        if self._waiting:
-            self._waiting.popleft()()
-        else:
-            self._is_taken = False
-
-
-class Turn:
-    """One asker's turn; ``wake`` is called when it comes."""
-
-    def __init__(self, turns: Turns, wake: Callable[[], None]) -> None:
-        self.is_mine = False
-        self._turns = turns
-        self._wake = wake
-        self._is_asked = False
-        self._is_wanted = False
-
-    def want(self) -> None:
-        """Ask for a turn, unless there is one or it was asked for."""
-        self._is_wanted = True
-        if not self.is_mine and not self._is_asked:
-            self._is_asked = True
-            self._turns.ask(self._grant)
-
-    def give_back(self) -> None:
-        """End the turn, or let it pass when it comes."""
-        self._is_wanted = False
-        if self.is_mine:
-            self.is_mine = False
-            self._turns.end()
-
-    def _grant(self) -> None:
-        self._is_asked = False
-        if self._is_wanted:
-            self.is_mine = True
-            self._wake()
-        else:
-            self._turns.end()
+    def give_back(self, asker: asyncio.Event) -> None:
+        """End the turn of ``asker``, or let it pass when it would come."""
+        if asker in self._queue:
+            self._queue.remove(asker)
+            if self._queue:
+                self._queue[0].set()

@@ -2,12 +2,9 @@
 
 A row that is not readable, or that a newer law decided, stops the worker: nothing is guessed.
 
-Reading a state of millions keeps a thread busy while the worker's other partitions must go on: so
-threads switch often meanwhile, and few rows are applied at once.
+Reading a state of millions keeps a thread busy while the worker's other partitions must go on, so
+few rows are applied at once.
 """
-
-import sys
-import threading
 
 from confluent_kafka import Message
 
@@ -24,35 +21,7 @@ from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.state.packing import Facts
 from izin.streams.state.state import PartitionState, suppression
 
-_SWITCH_INTERVAL = 0.0005
-
 _log = get_logger(__name__)
-
-
-class FrequentSwitching:
-    """Makes threads switch every ``interval`` seconds while anybody reads."""
-
-    def __init__(self, interval: float = _SWITCH_INTERVAL) -> None:
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._readers = 0
-        self._before = 0.0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._readers:
-                self._before = sys.getswitchinterval()
-                sys.setswitchinterval(self._interval)
-            self._readers += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._readers -= 1
-            if not self._readers:
-                sys.setswitchinterval(self._before)
-
-
-_frequent_switching = FrequentSwitching()
 
 
 class Changelog:
@@ -77,17 +46,12 @@ class Changelog:
         """Bring ``state`` up to the offset ``end``; raises KafkaException and StateError."""
         reader = BoundedReader(self._settings, f"{self._group}-state", topic)
         try:
-            with _frequent_switching:
-                try:
-                    self._apply(reader, state, end)
-                except OffsetGoneError:
-                    _log.warning(
-                        "state discarded",
-                        partition=self._number,
-                        why="its position is gone from the topic",
-                    )
-                    state.clear()
-                    self._apply(reader, state, end)
+            self._apply(reader, state, end)
+        except OffsetGoneError:
+            why = "its position is gone from the topic"
+            _log.warning("state discarded", partition=self._number, why=why)
+            state.clear()
+            self._apply(reader, state, end)
         finally:
             reader.close()
 

@@ -23,7 +23,7 @@ A batch is one transaction: the outputs and the positions.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -36,7 +36,6 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
-from izin.streams.ownership.commit import while_assigned
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import Positions, key_of, latest_positions
@@ -217,13 +216,7 @@ class OwnedPartition:
             raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not acquired"))  # noqa: SLF001  # librdkafka's name for it
         return self._acquisition
 
-    async def commit(
-        self,
-        effects: Effects,
-        next_offsets: Mapping[str, int],
-        *,
-        is_assigned: Callable[[], bool] = lambda: True,
-    ) -> None:
+    async def commit(self, effects: Effects, next_offsets: Mapping[str, int]) -> None:
         """Write the rest of ``effects`` and the ``next_offsets`` of lanes, by topic, end the
         transaction, then change the state.
 
@@ -244,7 +237,7 @@ class OwnedPartition:
         )
         await self.write(effects)
         await repartition(self._clients.repartition_producer, effects.repartitioned)
-        stored = await while_assigned(acquisition.producer.commit(), is_assigned)
+        stored = await acquisition.producer.commit()
         self.next_offsets = offsets
         if acquisition.rows:
             self._apply(acquisition, effects.changes, stored[self._topics.desired_consents.name])

@@ -6,7 +6,6 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.schemas.fast.record_format import headers_of
-from izin.streams.ownership.commit import timed_out
 from izin.streams.ownership.effects import OutputRecord
 
 _WITHIN = 10.0
@@ -35,7 +34,7 @@ def _write(producer: Producer, records: Sequence[OutputRecord]) -> None:
         )
     producer.flush(_WITHIN)
     if len(outcomes) < len(records):
-        raise timed_out()
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
     for error in outcomes:
         if error is not None:
             raise KafkaException(error)

@@ -1,52 +1,45 @@
 """One partition's bulk is folded at a time, and none is forgotten."""
 
-from izin.streams.engine.turns import Turn, Turns
+import asyncio
+
+from izin.streams.engine.turns import Turns
 
 
-def a_turn(turns: Turns, name: str, woken: list[str]) -> Turn:
-    """Return a turn that records when it comes."""
-    return Turn(turns, lambda: woken.append(name))
+def whose(turns: Turns, *askers: asyncio.Event) -> list[bool]:
+    """Return of each whether it is its turn, in the order of asking."""
+    return [turns.is_mine(one) for one in askers]
 
 
 def test_turns_come_one_by_one_in_the_order_of_asking() -> None:
-    """Asking twice changes nothing."""
-    turns, woken = Turns(), list[str]()
-    first, second, third = (a_turn(turns, name, woken) for name in ("1", "2", "3"))
-    for turn in (first, second, second, third):
-        turn.want()
-    assert (woken, first.is_mine, second.is_mine) == (["1"], True, False)
-    first.give_back()
-    first.want()
-    second.give_back()
-    third.give_back()
-    assert woken == ["1", "2", "3", "1"]
-    assert first.is_mine
+    """Asking twice changes nothing; whose turn it is, is woken."""
+    turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
+    assert whose(turns, first, second, second, third) == [True, False, False, False]
+    turns.give_back(first)
+    assert (second.is_set(), third.is_set()) == (True, False)
+    assert whose(turns, first, third, second) == [False, False, True]
+    turns.give_back(second)
+    turns.give_back(third)
+    assert first.is_set()
+    assert whose(turns, first) == [True]
 
 
 def test_turn_that_is_wanted_no_more_passes() -> None:
     """A partition that was lost while it waited holds up no other."""
-    turns, woken = Turns(), list[str]()
-    first, second, third = (a_turn(turns, name, woken) for name in ("1", "2", "3"))
-    for turn in (first, second, third):
-        turn.want()
-    second.give_back()
-    first.give_back()
-    assert (woken, third.is_mine, second.is_mine) == (["1", "3"], True, False)
-    third.give_back()
-    second.want()
-    assert second.is_mine
+    turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
+    whose(turns, first, second, third)
+    turns.give_back(second)
+    turns.give_back(second)
+    turns.give_back(first)
+    assert whose(turns, third, second) == [True, False]
+    turns.give_back(third)
+    assert whose(turns, second) == [True]
 
 
-def test_turn_wanted_again_before_it_comes_is_granted_once() -> None:
+def test_turn_wanted_again_before_it_comes_is_the_last() -> None:
     """The partition came back while it waited."""
-    turns, woken = Turns(), list[str]()
-    first, second = (a_turn(turns, name, woken) for name in ("1", "2"))
-    first.want()
-    second.want()
-    second.give_back()
-    second.want()
-    first.give_back()
-    assert (woken, second.is_mine) == (["1", "2"], True)
-    second.give_back()
-    first.want()
-    assert first.is_mine
+    turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
+    whose(turns, first, second, third)
+    turns.give_back(second)
+    assert whose(turns, second) == [False]
+    turns.give_back(first)
+    assert whose(turns, third, second) == [True, False]

@@ -48,7 +48,6 @@ class PartitionWithoutBroker:
         self.commits = 0
         self.faults: list[Exception] = []
         self.while_acquiring: Callable[[], object] = lambda: None
-        self.may_be_lost = False
         self.may_commit = asyncio.Event()
         self.may_commit.set()
         self.after_commit: Callable[[], object] = lambda: None
@@ -71,17 +70,10 @@ class PartitionWithoutBroker:
         effects.writes.clear()
         await asyncio.sleep(0)
 
-    async def commit(
-        self,
-        effects: Effects,
-        next_offsets: Mapping[str, int],
-        *,
-        is_assigned: Callable[[], bool],
-    ) -> None:
+    async def commit(self, effects: Effects, next_offsets: Mapping[str, int]) -> None:
         await self.may_commit.wait()
         if self.faults:
             raise self.faults.pop(0)
-        assert is_assigned() or self.may_be_lost
         await self.write(effects)
         self.state.apply(effects.changes, 0)
         self.next_offsets |= next_offsets
@@ -259,7 +251,7 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     monkeypatch.setattr(processor_module, "_FOLDED_AT_ONCE", 2)
     await acquired(worker, 0)
     partition = owned(worker)
-    write, partition.may_be_lost = partition.write, True
+    write = partition.write
 
     async def end_meanwhile(effects: Effects) -> None:
         await write(effects)
@@ -275,12 +267,13 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
     """While another partition's bulk is folded, only bulk waits, and has its turn afterwards."""
     await acquired(worker, 0)
-    worker._turns.ask(lambda: None)
+    other = asyncio.Event()
+    assert worker._turns.is_mine(other)
     give(worker, a_batch(0, 1))
     express = [a_record(an_event(event_id="express"), topic=EXPRESS, offset=0)]
     await decided(worker, RecordBatch(0, 1, express), EXPRESS)
     assert [topic for topic, *_ in owned(worker).committed] == [EXPRESS]
-    worker._turns.end()
+    worker._turns.give_back(other)
     await until(lambda: len(owned(worker).committed) == 2)
     await decided(worker, a_batch(1, 1))
 

@@ -1,14 +1,12 @@
 """A row of ``desired-consents`` becomes the consent it was, and nothing else becomes one."""
 
-import sys
-
 import pytest
 
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro
 from izin.streams.errors import StateError
-from izin.streams.ownership.changelog import Changelog, FrequentSwitching
+from izin.streams.ownership.changelog import Changelog
 from izin.streams.state.packing import facts_of
 from tests.support.order.harness import CODEC, ONAY, row_of
 from tests.support.registry import MemoryRegistry
@@ -36,14 +34,3 @@ def test_row_with_an_unknown_word_raises_state_error(field: dict[str, object]) -
     row = CODEC.encode("Consent", consent_to_avro(ONAY) | field)
     with pytest.raises(StateError, match=r"desired-consents\[0\]@7 is no consent"):
         CHANGELOG._row(row, 7)
-
-
-def test_threads_switch_often_while_anybody_reads() -> None:
-    """Partitions are read side by side; the last to be done leaves things as they were."""
-    before = sys.getswitchinterval()
-    switching = FrequentSwitching(before / 2)
-    with switching:
-        with pytest.raises(StateError), switching:
-            raise StateError("no state of ours")
-        assert sys.getswitchinterval() == pytest.approx(before / 2)
-    assert sys.getswitchinterval() == pytest.approx(before)
