@@ -1,4 +1,4 @@
-"""What librdkafka's clients get from ``setting_rules.kafka_variables``, for Faust's driver.
+"""What librdkafka's clients get from ``setting_rules.kafka_variables``, for aiokafka's.
 
 aiokafka has no way of its own to request a token, so it is given a provider.
 """

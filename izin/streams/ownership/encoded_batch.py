@@ -61,4 +61,5 @@ async def encoded(batch: BatchBuilder) -> EncodedBatch:
 
 
 def _encode(batch: BatchBuilder) -> EncodedBatch:
-    return EncodedBatch(len(batch), lz4.frame.compress(batch.payload(), block_linked=False))
+    packed = lz4.frame.compress(batch.payload(), block_linked=False, store_size=False)
+    return EncodedBatch(len(batch), packed)

@@ -1,6 +1,7 @@
 """Transactions of an order worker on a real broker: whole, in order, or not at all."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -80,6 +81,22 @@ async def test_aborted_rows_are_seen_by_nobody(harness: OrderHarness) -> None:
     assert stored[harness.rows_topic] == marks[harness.rows_topic] + 2
     rows = committed_records(harness.settings, harness.rows_topic)
     assert [one.key() for one in rows] == [b"committed"]
+
+
+async def test_fenced_producer_raises_and_logs_nothing_of_its_own(
+    harness: OrderHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The partition is another's, as after every rebalance; asyncio reports no error unasked."""
+    async with producing(harness) as producer, producing(harness):
+        await producer.write([a_row(harness, b"fenced", b"value")])
+        with pytest.raises(KafkaException, match="ProducerFenced"):
+            await producer.commit()
+        with pytest.raises(KafkaException):
+            await producer.write([a_row(harness, b"again", b"value")])
+    del producer
+    gc.collect()
+    assert [one for one in caplog.records if one.name == "asyncio"] == []
+    assert harness.rows() == 0
 
 
 async def test_closed_producer_leaves_no_task(harness: OrderHarness) -> None:
