@@ -42,8 +42,9 @@ class FetchedRecord:
         """A framed ConsentEvent, or whatever else it is."""
         self._headers = headers
         # Most have no such header anywhere in their bytes, and then no header of theirs is read.
-        may_be_again = not isinstance(headers, bytes) or _APPENDED_AT in headers
-        self.was_appended_before = may_be_again and self._ends_in_append()
+        self.was_appended_before = (
+            not isinstance(headers, bytes) or _APPENDED_AT in headers
+        ) and self._ends_in_append()
         """Whether it was repartitioned or redriven, as its last header then says."""
 
     @property

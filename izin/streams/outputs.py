@@ -202,10 +202,9 @@ class OutputWriter:
                 raise OversizedError(record.topic)
             value = self._event_header + self._event_body(admitted.event)
             headers = headers_bytes([*marks])
-        home = partition_of(key, self._partitions)
-        again = OutputRecord(record.topic, home, key, value, headers)
         effects.counts["repartitioned"] += 1
-        effects.repartitioned.append(again)
+        home = partition_of(key, self._partitions)
+        effects.repartitioned.append(OutputRecord(record.topic, home, key, value, headers))
 
     def dead_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
         """Add the dead letter that ``record`` becomes."""

@@ -242,9 +242,11 @@ class PartitionProcessor:
             source = self._latest.exceeded_by(effects.suspects, effects.records)
             if source is not None:
                 self._scanned[topic] = position
-                suspects = self._latest.suspects[source] + effects.suspects[source]
-                seen = self._latest.records + effects.records
-                raise DeadLetterBudgetError(topic, owned.number, source, suspects, seen)
+                raise DeadLetterBudgetError(
+                    *(topic, owned.number, source),
+                    self._latest.suspects[source] + effects.suspects[source],
+                    self._latest.records + effects.records,
+                )
             await owned.write(effects)
         return batch
 

@@ -139,16 +139,13 @@ class BatchConsumerThread(PatientConsumerThread):
         openings = self.gate.openings(active_partitions)
         fetched = [tp for tp in consumer._fetcher._records if tp in openings]  # noqa: SLF001  # the oldest fetch first
         batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
-        for tp in sorted(fetched, key=self._is_behind):
+        for tp in sorted(fetched, key=lambda tp: tp[0] not in self.ahead):
             found = await self._batch(consumer, tp, openings[tp], max_records)
             if found is not None:
                 batches[tp] = [found]
-                if self._is_behind(tp):
+                if tp[0] not in self.ahead:
                     break
         return batches
-
-    def _is_behind(self, tp: Any) -> bool:  # noqa: ANN401  # Faust's TP
-        return tp[0] not in self.ahead
 
     def _seek(self, consumer: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         """Go to where lanes that were opened meanwhile are to be read from."""

@@ -26,11 +26,9 @@ _START: Final = struct.Struct(">qiibI")
 _BODY: Final = struct.Struct(">hiqqqhii")
 """Attributes, offset of the last record, first and last timestamp, id and epoch of the producer,
 sequence number, count."""
-_COUNTED: Final = 9
-"""The bytes of the start that the length counts."""
 _VERSION: Final = 2
-_LZ4: Final = 3
-_TRANSACTIONAL: Final = 1 << 4
+_ATTRIBUTES: Final = 3 | 1 << 4
+"""LZ4, and part of a transaction."""
 _SMALL: Final = 8192
 """Bytes that are compressed at once: a thread would take longer."""
 
@@ -47,10 +45,10 @@ class EncodedBatch(message_accumulator.BatchBuilder):
     def _set_producer_state(self, producer_id: int, producer_epoch: int, sequence: int) -> None:
         """Put the header before the records, as soon as it is known."""
         count, state = self._relative_offset, (producer_id, producer_epoch, sequence)
-        header = (_LZ4 | _TRANSACTIONAL, count - 1, self._at, self._at, *state, count)
+        header = (_ATTRIBUTES, count - 1, self._at, self._at, *state, count)
         body = _BODY.pack(*header) + self._records
-        start = _START.pack(0, len(body) + _COUNTED, -1, _VERSION, calc_crc32c(body))
-        self._buffer = start + body
+        length = len(body) + _START.size - 12  # which counts neither the offset nor itself
+        self._buffer = _START.pack(0, length, -1, _VERSION, calc_crc32c(body)) + body
 
 
 async def encoded(batch: BatchBuilder) -> EncodedBatch:

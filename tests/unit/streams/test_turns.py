@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from izin.streams.engine.turns import Turns
 
 
@@ -10,7 +12,7 @@ def whose(turns: Turns, *askers: asyncio.Event) -> list[bool]:
     return [turns.is_mine(one) for one in askers]
 
 
-def test_turns_come_one_by_one_in_the_order_of_asking() -> None:
+async def test_turns_come_one_by_one_in_the_order_of_asking() -> None:
     """Asking twice changes nothing; whose turn it is, is woken."""
     turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
     assert whose(turns, first, second, second, third) == [True, False, False, False]
@@ -23,7 +25,7 @@ def test_turns_come_one_by_one_in_the_order_of_asking() -> None:
     assert whose(turns, first) == [True]
 
 
-def test_turn_that_is_wanted_no_more_passes() -> None:
+async def test_turn_that_is_wanted_no_more_passes() -> None:
     """A partition that was lost while it waited holds up no other."""
     turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
     whose(turns, first, second, third)
@@ -35,7 +37,7 @@ def test_turn_that_is_wanted_no_more_passes() -> None:
     assert whose(turns, second) == [True]
 
 
-def test_turn_wanted_again_before_it_comes_is_the_last() -> None:
+async def test_turn_wanted_again_before_it_comes_is_the_last() -> None:
     """The partition came back while it waited."""
     turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
     whose(turns, first, second, third)
@@ -43,3 +45,17 @@ def test_turn_wanted_again_before_it_comes_is_the_last() -> None:
     assert whose(turns, second) == [False]
     turns.give_back(first)
     assert whose(turns, third, second) == [True, False]
+
+
+async def test_turn_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that takes nothing keeps one partition busy, and the others go on."""
+    monkeypatch.setattr("izin.streams.engine.turns._LIMIT", 0.01)
+    turns, first, second = Turns(), asyncio.Event(), asyncio.Event()
+    assert whose(turns, first, second) == [True, False]
+    async with asyncio.timeout(20):
+        await second.wait()
+    assert whose(turns, second, first) == [True, False]
+    turns.give_back(first)
+    turns.give_back(second)
+    await asyncio.sleep(0.02)
+    assert whose(turns, first) == [True]
