@@ -6,7 +6,17 @@ from importlib.machinery import ModuleSpec
 
 HEAVY = frozenset(
     {
-        *("aiohttp", "aiokafka", "cramjam", "faust", "mode", "multipart", "openpyxl", "orjson"),
+        *(
+            "aiohttp",
+            "aiokafka",
+            "cramjam",
+            "faust",
+            "lz4",
+            "mode",
+            "multipart",
+            "openpyxl",
+            "orjson",
+        ),
         *("prometheus_client", "psycopg", "psycopg_pool", "pydantic", "pydantic_core"),
         "python_calamine",
         *(

@@ -89,8 +89,8 @@ class RowWriterOfPlan:
 
     async def _write(self, changes: Iterable[Change]) -> Written:
         owned = self._owned
-        await owned.acquire()
         try:
+            await owned.acquire()
             done = Written(0, 0, 0)
             waiting = iter(changes)
             is_first = True

@@ -136,7 +136,7 @@ def test_killed_execution_goes_on(
     async def until_killed(owned: OwnedPartition, *args: object, **options: object) -> None:
         nonlocal committed
         if committed:
-            owned.write(args[0])  # type: ignore[arg-type]  # the effects
+            await owned.write(args[0])  # type: ignore[arg-type]  # the effects
             raise KeyboardInterrupt
         committed += 1
         await commit(owned, *args, **options)  # type: ignore[arg-type]  # as they came
