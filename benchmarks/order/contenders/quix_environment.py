@@ -1,7 +1,7 @@
 """A virtual environment for Quix Streams, made once and kept in the user's cache.
 
 Quix pins older clients and libraries than izin, so the two cannot share one. Its packages are
-listed here, and the name of its folder has their version.
+listed here, and the name of its folder is another one for another list.
 """
 
 import shutil
@@ -23,6 +23,7 @@ PACKAGES = (
     # For our codec.
     "fastavro==1.13.1",
     "holidays==0.109",
+    "mypy_extensions==1.2.0",
     "phonenumbers==9.0.43",
 )
 
@@ -35,8 +36,10 @@ class NotInstalledError(LocalError):
 
 
 def folder(cache: Path) -> Path:
-    """Return the folder of the environment in ``cache``: one for each Python."""
-    return cache / f"quixstreams-{VERSION}-python{sys.version_info[0]}.{sys.version_info[1]}"
+    """Return the folder of the environment in ``cache``: one for each Python and list."""
+    listed = sha256(" ".join(PACKAGES).encode()).hexdigest()[:8]
+    python_version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    return cache / f"quixstreams-{VERSION}-{listed}-python{python_version}"
 
 
 def python(*, on_progress: Progress = silent, cache: Path | None = None) -> str:
