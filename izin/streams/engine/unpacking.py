@@ -19,7 +19,6 @@ from izin.streams.fetched_record import FetchedRecord, fetched_records
 
 RELIES_ON = (
     "aiokafka.consumer.fetcher:FetchResult.getall",
-    "aiokafka.consumer.fetcher:FetchResult.calculate_backoff",
     "aiokafka.consumer.fetcher:FetchResult.check_assignment",
     "aiokafka.consumer.fetcher:FetchResult._update_position",
     "aiokafka.consumer.fetcher:PartitionRecords._consume_aborted_up_to",
@@ -32,6 +31,10 @@ RELIES_ON = (
 _LENGTH = slice(8, 12)
 """Of a batch: where its header says how long it is, without these twelve bytes."""
 _HEADER_SIZE = 61
+_TAKEN_WITHIN = 0.005
+"""Seconds that a fetched partition may wait to be taken before the others are fetched without it: a
+fetch that leaves it out would wait, and with it what comes of it next. aiokafka puts that off for a
+tenth of a second, opt-outs too."""
 _VERSION = 2
 _DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
     0: bytes,
@@ -76,16 +79,10 @@ class UnpackedFetch(fetcher.FetchResult):
     """None: all was taken."""
 
     def __init__(self, tp: Any, **fields: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
-        super().__init__(tp, **fields)
+        super().__init__(tp, **fields | {"backoff": _TAKEN_WITHIN})
         self._rest = chain.from_iterable(
             _committed(*self._topic_partition, self._partition_records)
         )
-
-    def calculate_backoff(self) -> float:
-        """Return 0: other partitions are fetched while this one waits, which aiokafka puts off for
-        a tenth of a second, opt-outs too.
-        """
-        return 0
 
     def getall(self, max_records: int | None = None) -> list[FetchedRecord]:
         """Return the next records, at most ``max_records``, and move the position behind them."""
