@@ -14,8 +14,9 @@ SUPPRESSED = "suppressed"
 """The name under which the opt-ins are counted that were given before their key was erased."""
 
 _FULL: Final = 256 * 1024
-"""Bytes of a batch, not compressed, that is sent before the rest of its transaction is folded. With
-one more record it is below what a broker takes, about 1 MB."""
+"""Bytes of a batch, not compressed, before whose next record it is sent, while the rest of its
+transaction is folded. One record alone may be larger (``outputs.MAX_BYTES``), up to what a broker
+takes."""
 
 
 class OutputRecord(NamedTuple):
