@@ -28,7 +28,7 @@ from tests.support.vocabulary import refused_names, refused_words
 ALLOWED = Path(__file__).with_name("ratchet.toml")
 
 MODULES = 20
-LINES = 300
+LINES = 500
 FUNCTION_LINES = 60
 TEST_NAME = 70
 

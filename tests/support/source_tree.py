@@ -9,11 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-PRODUCT = (
-    *("consent", "schemas", "runtime", "projections", "iys", "producers", "streams", "sinks"),
-    *("gate", "console", "local", "demo"),
-)
-"""The packages of the product below ``izin``: without simulator, benchmarks and generators."""
+PRODUCT = "izin"
+"""The package of the product, whatever is in it: without simulator, benchmarks and generators."""
 
 GENERATED = "generated"
 """The folder of modules that are generated from the contracts."""
@@ -46,9 +43,7 @@ def product_modules(files: list[str]) -> list[str]:
     return [
         name
         for name in files
-        if name.endswith(".py")
-        and name.startswith(tuple(f"izin/{one}/" for one in PRODUCT))
-        and not is_generated(name)
+        if name.endswith(".py") and Path(name).parts[0] == PRODUCT and not is_generated(name)
     ]
 
 
