@@ -68,6 +68,8 @@ class _Case(NamedTuple):
     item: Item
     result: ItemResult
     brand: Brand
+    called_at: datetime
+    """When İYS may have judged the item at the earliest: a result may come hours later."""
     now: datetime
     calendar: Calendar
 
@@ -82,8 +84,8 @@ def apply_result(  # noqa: PLR0913 - each argument is a fact
     calendar: Calendar,
 ) -> AppliedResult:
     """Return ``row``, for which ``item`` was submitted, after İYS returned ``result``."""
+    case = _Case(item, result, brand, row.last_exchange_at or now, now, calendar)
     row = apply.answered_row(row, item.status, now)
-    case = _Case(item, result, brand, now, calendar)
     if row.is_of(item.event_id, item.status):
         return _desired(row, case)
     return _superseded(row, case)
@@ -207,7 +209,7 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
         )
     none = Observation(
         value=Registered.NONE,
-        creation_date=case.now,
+        creation_date=case.called_at,
         verified_at=case.now,
         verified_by=case.result.how,
     )

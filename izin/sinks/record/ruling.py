@@ -167,7 +167,7 @@ def rescue(row: ConsentRow, now: datetime) -> RuledRow:
         return RuledRow(row=row)
     # It is later than all that it follows, whatever the clocks show: in the same second, or by a
     # clock that is behind, the law would call it a duplicate or stale.
-    known = (row.desired_at, row.registered_at)
+    known = (row.desired_at, row.registered_at, row.latest_onay_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(
         event_id=str(uuid5(_RESCUES, f"{row.key}|{row.desired_event_id}")),

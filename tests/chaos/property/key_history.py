@@ -209,7 +209,7 @@ class KeyHistory:
         code: str | None = self.random.choice(REFUSALS)
         if self.random.random() < 0.6:
             code = self.iys.submit(item, self.now)
-        self._open[item.status] = item, code, self.iys.record if code is None else None
+        self._note_sent(item, code)
         if self.random.random() < 0.7:
             self.is_answered()
 
@@ -347,6 +347,14 @@ class KeyHistory:
         answered = apply.observed(apply.answered_row(row, item.status, self.now), observation)
         self._ruled(answered, answered=row.is_of(item.event_id, item.status))
 
+    def _note_sent(self, item: Item, code: str | None) -> None:
+        """Note what İYS made of a submission; a pull shows what it saved."""
+        saved = self.iys.record if code is None else None
+        self._open[item.status] = item, code, saved
+        if saved is not None:
+            shown = status_answer.observation_of(saved, self.now)
+            self._movements.append(replace(shown, verified_by="pull"))
+
     def _is_sendable(self) -> bool:
         """As ``is_sendable`` in SQL."""
         row = self.row
@@ -423,8 +431,7 @@ class KeyHistory:
             self._query()
         elif self._is_sendable():
             item = self._claim()
-            code = self.iys.submit(item, self.now)
-            self._open[item.status] = item, code, self.iys.record if code is None else None
+            self._note_sent(item, self.iys.submit(item, self.now))
         elif row is not None and self._has_expired(row):
             self.expires()
         else:
