@@ -28,7 +28,11 @@ ORDERING: Mapping[str, Cut] = {
     "brands resume": cut(
         "--customer=acme --yes", "{brand} --yes", refused=("{their_brand} --customer=acme --yes",)
     ),
-    "brands requeue": cut("{brand} --reason=reconsent", "{brand} --reason=reconsent --yes"),
+    "brands requeue": cut(
+        "{brand} --reason=reconsent --recipient={parked} --plan={requeue}",
+        "{brand} --plan={requeue} --execute",
+        refused=("{brand} --reason=reconsent --recipient={their_key} --plan={new}",),
+    ),
     "complaints add": cut(
         "{parked} --brand={brand} --channel=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
         counts=False,

@@ -100,7 +100,7 @@ async def change_brand(harness: SinkHarness) -> None:
     """Have the records of the brand ruled again, twice, and requeue what is parked."""
     await harness.brand(replace(ACTIVE, name="Başka"))
     await harness.brand(replace(ACTIVE, activated_at=harness.clock() - timedelta(days=400)))
-    await harness.requeue()
+    await harness.requeue(*{one.reason or "" for one in await reads.parked(harness.ledger)})
 
 
 async def pull(harness: SinkHarness) -> None:
