@@ -100,7 +100,7 @@ def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0
         case Verdict.EXPIRED if is_opt_out:
             return _rescued(row, "refused-as-late", case)
         case Verdict.EXPIRED:
-            return _refused(ruling.expire(row, "refused-as-late", code))
+            return _refused(ruling.expire(row, "refused-as-late", code), case)
         case Verdict.DATA if code == AHEAD:
             return _retried(row, "ahead-of-iys", case)
         case Verdict.DATA if code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
@@ -108,15 +108,15 @@ def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0
         case Verdict.DATA if is_opt_out:
             return _rescued(row, "refused-by-iys", case)
         case Verdict.DATA:
-            return _refused(ruling.refuse(row, "refused-by-iys", code))
+            return _refused(ruling.refuse(row, "refused-by-iys", code), case)
         case Verdict.UNKNOWN:
-            return _refused(ruling.park(row, "unknown-code", code))
+            return _refused(ruling.park(row, "unknown-code", code), case)
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER and is_opt_out:
             return _rescued(row, "no-such-retailer", case)
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
-            return _refused(ruling.park(row, "no-such-retailer", code))
+            return _refused(ruling.park(row, "no-such-retailer", code), case)
         case Verdict.QUOTA if not is_opt_out:
-            parked = _refused(ruling.park(row, "quota-spent", code))
+            parked = _refused(ruling.park(row, "quota-spent", code), case)
             return replace(parked, suspension=scope_of(row.channel, result))
         case (
             Verdict.TRANSIENT
@@ -199,7 +199,7 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
 def _already(row: ConsentRow, case: _Case) -> AppliedResult:
     code = case.result.code
     if code not in {FIRST_RET, NOT_AS_FIRST} or case.item.status != Status.RET:
-        return _refused(ruling.query(row, "register-stands-otherwise", code))
+        return _refused(ruling.query(row, "register-stands-otherwise", code), case)
     if row.is_open:
         # An ONAY of this key may still be saved: that İYS has no record holds only until then.
         return AppliedResult(
@@ -222,8 +222,9 @@ def _rescued(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:
     )
 
 
-def _refused(row: ConsentRow) -> AppliedResult:
-    return AppliedResult(ruled=RuledRow(row=row), item_state="refused")
+def _refused(row: ConsentRow, case: _Case) -> AppliedResult:
+    ruled = ruling.closed(row, case.brand, case.now, calendar=case.calendar)
+    return AppliedResult(ruled=ruled, item_state="refused")
 
 
 def _retried(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:

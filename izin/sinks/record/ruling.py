@@ -4,7 +4,7 @@ Pure: takes a row and an instant, returns a row. ``consent.next_action`` decides
 module turns it into a state of the obligation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -16,6 +16,7 @@ from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.next_action import Action, ActionReason, rule
 from izin.consent.transitions import CLOSED, OPEN, Event, State
+from izin.sinks.record import apply, earlier_opt_out
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, is_read_back
 from izin.sinks.record.state_change import transition
@@ -40,6 +41,8 @@ class RuledRow:
 
     row: ConsentRow
     rescue: ConsentEvent | None = None
+    closed: ConsentRow | None = None
+    """The row of an opt-in that was closed, where the opt-out before it is due again in ``row``."""
 
 
 _ruled_row = maker(RuledRow)
@@ -58,7 +61,7 @@ def with_terms(
     return row.replace(due_at=due, expires_at=expires)
 
 
-def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
+def rule_row(  # noqa: PLR0913 - each argument is a fact
     row: ConsentRow,
     brand: Brand | None,
     now: datetime,
@@ -73,11 +76,50 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argumen
     A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
     has accepted what is desired. While only ``observing``, no query is started: the event of what
     was observed is on its way. What a person has withdrawn stays so: only a newer event of the key
-    makes anything due again.
+    makes anything due again. An opt-in that is closed hides no opt-out that İYS may not have.
     """
+    ruled = _rule_desired(
+        row,
+        brand,
+        now,
+        calendar=calendar,
+        answered=answered,
+        submitted=submitted,
+        observing=observing,
+    )
+    if ruled.rescue is not None:
+        return ruled
+    return closed(ruled.row, brand, now, calendar=calendar)
+
+
+def closed(row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar) -> RuledRow:
+    """Return the row once its obligation is closed: where that is an opt-in, and İYS may hold an
+    ONAY that the latest opt-out withdraws, the opt-out is due again, as it was given; where nobody
+    knows any more how that was, it is rescued. Any other row stays as it is.
+    """
+    if brand is None or not earlier_opt_out.is_due_again(row):
+        return _ruled_row(row=row)
+    if row.ret_event_id is None:
+        return rescue(row, now)
+    again = apply.taken_over(row, **earlier_opt_out.columns_of_earlier(row))
+    return replace(rule_row(again, brand, now, calendar=calendar), closed=row)
+
+
+def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
+    row: ConsentRow,
+    brand: Brand | None,
+    now: datetime,
+    *,
+    calendar: Calendar,
+    answered: bool,
+    submitted: bool,
+    observing: bool,
+) -> RuledRow:
+    """Return the row as ``consent.next_action`` rules on the desired event alone."""
     desired = row.desired
     is_withdrawn = row.withdrawn_at is not None
-    if desired is None or is_withdrawn or (not answered and _is_in_flight(row)):
+    is_rescued = row.action is Action.RESCUE and row.state in CLOSED
+    if desired is None or is_withdrawn or is_rescued or (not answered and _is_in_flight(row)):
         return _ruled_row(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
     if brand is None and row.is_ours:

@@ -223,7 +223,7 @@ async def test_form_violations_have_its_own_names(client: httpx.AsyncClient):
     [
         (NOON - timedelta(days=900), "ONAY", ["IZIN-TERM-ENDED"]),
         (NOON - timedelta(days=900), "RET", []),
-        (None, "ONAY", []),
+        (None, "ONAY", ["IZIN-TERM-ENDED"]),
     ],
 )
 async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # cases
@@ -236,7 +236,7 @@ async def test_void_onay_is_published_with_a_violation(  # noqa: PLR0917  # case
 ):
     """It is evidence, so it is published; but the 202 must not be taken for a consent.
 
-    Before its brand is active there is no term, and a RET never expires.
+    Before its brand is active too, whatever İYS takes then; and a RET never expires.
     """
     directory.put(replace(directory.get(BRAND), activated_at=activated_at))
     answer = await post(client, an_iys_origin(consentDate="2026-02-02 12:00:00", status=status))

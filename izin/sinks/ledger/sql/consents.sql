@@ -6,13 +6,13 @@ SELECT * FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 -- Lock the rows of these keys in the same order, and read which they are and what decides how they change in bulk. The
 -- last columns say whether something is known of İYS's record and of the consent date, and whether a row is unusual.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
-    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at, void_event_id) > 0
 FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 
 -- name: read-known
 -- Read the same without a lock.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
-    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at, void_event_id) > 0
 FROM consents WHERE key = ANY(%(keys)b)
 
 -- name: insert
