@@ -35,7 +35,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands add": REGISTER,
     "customers provide": ("customers", "provide", "acme", f"trade-mark:{BRAND}=2019-1"),
     "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
-    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),
+    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right", "--yes"),
     "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),
     "iys sweep start": ("iys", "sweep", "start", f"--brand={BRAND}", "--execute"),
     "iys sweep stop": ("iys", "sweep", "stop", f"--brand={BRAND}"),

@@ -46,9 +46,15 @@ ORDERING: Mapping[str, Cut] = {
     "complaints attach": cut("{complaint} {parked_evidence}"),
     "complaints close": cut("{complaint} --outcome=unfounded"),
     "customers brake": cut("acme --share=7 --at-least=9 --yes", shows="acme"),
-    "iys release": cut("100002 --reason=right", shows="crm of acme"),
+    "iys release": cut(
+        "100002 '--source=crm of acme' --reason=right",
+        "100002 '--source=crm of acme' --reason=right --yes",
+        shows="crm of acme",
+    ),
     "iys withdraw": cut(
-        "{brand} --reason=wrong", "{brand} --reason=wrong --yes", shows="crm of acme"
+        "{brand} '--source=crm of acme' --reason=wrong",
+        "{brand} '--source=crm of acme' --reason=wrong --yes",
+        shows="crm of acme",
     ),
     "dead-letters acknowledge": cut(
         "0/0 --reason=seen --yes",
