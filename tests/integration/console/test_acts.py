@@ -196,7 +196,7 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         "add brand (by ada)",
         "change rights (by ada); rights: ARAMA MESAJ EPOSTA -> MESAJ",
         "retry suspension */* (by ada)",
-        "requeue (by ada); reason: reconsent -> ",
+        "requeue (by ada); state: parked -> ",
         "place legal hold 1 (by ada); reason: court",
         "release legal hold 1 (by ada); reason: court -> none",
     ):
