@@ -185,11 +185,12 @@ def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  
 
 
 def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
-    """Whether an event of this order (``Consent.order``) outranks the desired one, or the opt-in
+    """Whether an event of this order (``Consent.order``) outranks the desired one, or the newer one
     that is void.
     """
-    if row.void_event_id is not None and row.latest_onay_at is not None:
-        return order > (row.latest_onay_at, False, OriginRank.OURS, row.void_event_id)
+    if row.void_event_id is not None:
+        onay_at, ret_at = row.latest_onay_at or _NEVER, row.latest_ret_at or _NEVER
+        return order > (max(onay_at, ret_at), ret_at >= onay_at, OriginRank.OURS, row.void_event_id)
     return row.desired_at is None or order > (
         row.desired_at,
         row.desired_status == Status.RET,

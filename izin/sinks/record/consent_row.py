@@ -100,14 +100,14 @@ class ConsentRow:
     ret_open: bool = False
     last_exchange_at: datetime | None = None
     brake_id: int | None = None
-    """The brake that holds the opt-out back (``ledger.brake``)."""
+    """The brake that holds the opt-out, or the opt-in over one, back (``ledger.brake``)."""
     withdrawn_at: datetime | None = None
-    """When a person decided that the opt-out is not registered at İYS."""
+    """When a person decided that the opt-out, or the opt-in over one, is not registered at İYS."""
     ret_withdrawn_at: datetime | None = None
     """The same of the opt-out under an opt-in."""
     void_event_id: str | None = None
-    """The newest event: an opt-in that İYS never gets, in whose place the opt-out before it is
-    desired (``record.earlier_opt_out``).
+    """The newest event: an opt-in that İYS never gets, or an opt-out that is held back or was
+    withdrawn; in its place the opt-out before it is desired (``record.earlier_opt_out``).
     """
 
     may_send: bool = False

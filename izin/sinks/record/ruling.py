@@ -242,11 +242,11 @@ def expire(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
 
 def withdraw(row: ConsentRow, now: datetime) -> ConsentRow:
     """Return the row of an opt-out that waits, once a person has decided that İYS does not get it:
-    it stays desired, and permits nothing.
+    it stays desired, and permits nothing. An opt-in over an opt-out is void then.
     """
     return transition(
         row,
-        Event.SETTLE,
+        Event.SETTLE if row.desired_status == Status.RET else Event.EXPIRE,
         action=Action.NOTHING,
         reason=WITHDRAWN,
         next_attempt_at=None,

@@ -26,7 +26,7 @@ from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets, suspensions
+from izin.sinks.ledger import brands, offsets, reads, suspensions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db import processes
 from izin.sinks.ledger.db.connection import Ledger
@@ -404,10 +404,14 @@ class SinkHarness:
             self.ledger, self.context.topic_messages, brand, now=self.context.clock()
         )
 
-    async def requeue(self, reason: str | None = None) -> int:
-        """Requeue the parked records of our brand; return how many."""
-        messages, now = self.context.topic_messages, self.clock()
-        return await brands.requeue(self.ledger, messages, BRAND, by="ada", now=now, reason=reason)
+    async def requeue(self, *reasons: str) -> int:
+        """Requeue the records of our brand that are parked for ``reasons``; return how many."""
+        messages, done = self.context.topic_messages, 0
+        for reason in reasons:
+            shown = await reads.parked_keys(self.ledger, BRAND, reason)
+            order = {"reason": reason, "whole": True, "by": "ada", "now": self.clock()}
+            done += await brands.requeue(self.ledger, messages, BRAND, shown, **order)
+        return done
 
     async def suspensions(self) -> tuple[Suspension, ...]:
         """Return what is suspended."""
