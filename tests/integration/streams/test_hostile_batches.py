@@ -140,9 +140,9 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     """
     settings = make_settings(1)
 
-    def need(replicas: str) -> None:
+    def limit(size: int) -> None:
         entry = ConfigEntry(
-            "min.insync.replicas", replicas, incremental_operation=AlterConfigOpType.SET
+            "max.message.bytes", f"{size}", incremental_operation=AlterConfigOpType.SET
         )
         wanted = ConfigResource(
             ResourceType.TOPIC, settings.topics.dead_letters.name, incremental_configs=[entry]
@@ -150,7 +150,7 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
         admin = kafka.admin(settings)
         admin.incremental_alter_configs([wanted])[wanted].result(10)
 
-    need("2")
+    limit(10)
     worker = start_worker("one", settings)
     until(lambda: all_held([worker], 1), within=60, what="owner")
     lane = settings.topics.express.name
@@ -160,7 +160,7 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
     keys = {key for key, _ in [*opt_outs(0), *opt_outs(50)]}
     until(lambda: decided(settings) == keys, within=60, what="decision of the opt-outs")
     assert letters(settings) == []
-    need("1")
+    limit(1 << 20)
     until(lambda: not backlog(settings), within=60, what="end of the backlog")
     assert [one["reason"] for one in letters(settings)] == ["undecodable"]
     assert worker.end() == 0
