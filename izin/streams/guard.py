@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from izin.consent.admission import RefusedEvent, admit
+from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
@@ -24,7 +25,7 @@ from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
-from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
@@ -52,6 +53,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "a key was to be erased and there is no secret for it",
             "Silme yapılamadı: IZIN_SUPPRESSION_SECRETS ayarlı değil; ayarlayıp yeniden isteyin.",
         ),
+        "IZIN-UNREADABLE-BATCH": (
+            "a batch of records cannot be unpacked",
+            "Kayıt grubu açılamadı; kaynağın grubu düzgün sıkıştırıp yeniden göndermesi gerekir.",
+        ),
         "IZIN-REPARTITIONED-TWICE": (
             "the record was moved to its partition and still is in the wrong one",
             "Kayıt bölümüne taşındı, yine de yanlış bölümde; bölüm sayılarını denetleyin.",
@@ -78,8 +83,8 @@ class DeadLetter:
     """Why a record could not become a decision."""
 
     reason: str
-    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``repartitioned-twice``
-    or ``poison``.
+    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``unreadable-batch``,
+    ``repartitioned-twice`` or ``poison``.
     """
     violations: tuple[Violation, ...]
     lost_ret: bool = False
@@ -229,7 +234,11 @@ def dead_letter_message(
 
 
 def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
-    """Return the dead letter of ``event``, on which our own code raised ``error``."""
+    """Return the dead letter of ``event``, on which our own code raised ``error``; raises that
+    where it is no fault of pure code, but of a state that cannot be read.
+    """
+    if isinstance(error, OurError):
+        raise error
     # Only its type: a message may contain the recipient.
     letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
     return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
@@ -242,6 +251,13 @@ def not_erasable() -> DeadLetter:
         "value",
         "set IZIN_SUPPRESSION_SECRETS for every order worker, then order it again",
     )
+
+
+def unreadable_batch(batch: UnreadableBatch) -> DeadLetter:
+    """Return the dead letter of what cannot be read of a batch, opt-outs (RET) perhaps."""
+    detail = f"the records of the offsets {batch.first} to {batch.offset} are in its bytes alone"
+    letter = _dead_letter("IZIN-UNREADABLE-BATCH", "value", detail)
+    return replace(letter, lost_ret=True)
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:

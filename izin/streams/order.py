@@ -25,7 +25,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
 from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
-from izin.streams.fetched_record import FetchedRecord
+from izin.streams.fetched_record import FetchedRecord, UnreadableBatch
 from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
@@ -58,6 +58,7 @@ class OrderStage:
         self._outputs = OutputWriter(topics=topics, partitions=partitions, codec=codec)
         self._erasures = Erasures(keys=suppressions, topics=topics, codec=codec)
         self._partitions = partitions
+        self._dead_letters = topics.dead_letters.name
         self._guard = Guard(codec)
         self._simple_events = SimpleEventReader(codec)
 
@@ -90,12 +91,15 @@ class OrderStage:
     ) -> None:
         """Add the ``effects`` of the opt-outs (RET) among ``records`` alone.
 
-        A fold of all of them may follow: it finds these decided.
+        A fold of all of them may follow: it finds these decided, and writes the dead letters.
         """
         for record in records:
             checked = self._guard.admit(record)
             if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
+                before = len(effects.writes)
                 self._fold_admitted(effects, record, checked, partition, state)
+                if effects.writes[before:] and effects.writes[-1].topic == self._dead_letters:
+                    del effects.writes[before:]
 
     def _fold_fast(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
@@ -130,6 +134,9 @@ class OrderStage:
     def _fold_general(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
     ) -> None:
+        if isinstance(record, UnreadableBatch):
+            self._outputs.unreadable(effects, record)
+            return
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
             self._outputs.dead_letter(effects, record, checked)
