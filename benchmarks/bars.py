@@ -62,6 +62,7 @@ OTHER_RUNS = {
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
     "chaos-files": "make chaos STAGE=files",
+    "chaos-late": "make chaos STAGE=late",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -288,6 +289,8 @@ _ALL = (
     _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
     _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
+    _at_least("late-ends", "chaos-late", 10_000, "", "ends of transactions that came late"),
+    _at_most("late-wrong", "chaos-late", 0, "", "transactions unlike what was believed"),
     _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
