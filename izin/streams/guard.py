@@ -24,7 +24,7 @@ from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
-from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
@@ -52,6 +52,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "a key was to be erased and there is no secret for it",
             "Silme yapılamadı: IZIN_SUPPRESSION_SECRETS ayarlı değil; ayarlayıp yeniden isteyin.",
         ),
+        "IZIN-UNREADABLE-BATCH": (
+            "a batch of records cannot be unpacked",
+            "Kayıt grubu açılamadı; kaynağın grubu düzgün sıkıştırıp yeniden göndermesi gerekir.",
+        ),
         "IZIN-REPARTITIONED-TWICE": (
             "the record was moved to its partition and still is in the wrong one",
             "Kayıt bölümüne taşındı, yine de yanlış bölümde; bölüm sayılarını denetleyin.",
@@ -78,8 +82,8 @@ class DeadLetter:
     """Why a record could not become a decision."""
 
     reason: str
-    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``repartitioned-twice``
-    or ``poison``.
+    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``unreadable-batch``,
+    ``repartitioned-twice`` or ``poison``.
     """
     violations: tuple[Violation, ...]
     lost_ret: bool = False
@@ -242,6 +246,13 @@ def not_erasable() -> DeadLetter:
         "value",
         "set IZIN_SUPPRESSION_SECRETS for every order worker, then order it again",
     )
+
+
+def unreadable_batch(batch: UnreadableBatch) -> DeadLetter:
+    """Return the dead letter of what cannot be read of a batch, opt-outs (RET) perhaps."""
+    detail = f"the records of the offsets {batch.first} to {batch.offset} are in its bytes alone"
+    letter = _dead_letter("IZIN-UNREADABLE-BATCH", "value", detail)
+    return replace(letter, lost_ret=True)
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:

@@ -18,6 +18,7 @@ from izin.schemas.fast.writer import EPOCH
 from izin.schemas.records import event_from_avro
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.dead_letters import LetterKey
+from izin.streams.outputs import BATCH_PART
 
 UNREADABLE = "unreadable-letter"
 """The reason of a record of the topic that is no dead letter itself."""
@@ -64,6 +65,11 @@ class Letter:
     def is_cut(self) -> bool:
         """Whether it has only the beginning of the value."""
         return self.value is not None and len(self.value) < self.value_size
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it has bytes of a batch, not of a record."""
+        return any(name == BATCH_PART for name, _ in self.headers)
 
     @property
     def size(self) -> int:
@@ -113,7 +119,7 @@ def content_of(letter: Letter, codec: Codec, topics: Topics) -> Content | None:
 
     Raises OurError where the schema registry is out of reach.
     """
-    if letter.value is None:
+    if letter.value is None or letter.is_batch:
         return None
     try:
         if letter.topic == topics.decisions.name:
