@@ -63,6 +63,7 @@ OTHER_RUNS = {
     "chaos-inbound": "make chaos STAGE=inbound",
     "chaos-files": "make chaos STAGE=files",
     "chaos-late": "make chaos STAGE=late",
+    "chaos-hostile": "make chaos STAGE=hostile",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -291,6 +292,12 @@ _ALL = (
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
     _at_least("late-ends", "chaos-late", 10_000, "", "ends of transactions that came late"),
     _at_most("late-wrong", "chaos-late", 0, "", "transactions unlike what was believed"),
+    _at_least("hostile-records", "chaos-hostile", 100_000, "", "hostile records on the lanes"),
+    _at_most(
+        *("hostile-delay", "chaos-hostile", 100, "%", "slowest hundredth of opt-outs, of its limit")
+    ),
+    _at_most("hostile-lost", "chaos-hostile", 0, "", "opt-outs beside hostile records that vanish"),
+    _at_most("hostile-wrong", "chaos-hostile", 0, "", "of them neither refused nor opt-outs"),
     _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
