@@ -98,7 +98,7 @@ class AdmittedRecord(NamedTuple):
 
     admitted: AdmittedEvent
     is_unchanged: bool
-    """Whether admission changed nothing of the event."""
+    """Whether its bytes are those of the event as it was admitted."""
 
 
 class ErasureRecord(NamedTuple):
@@ -121,14 +121,14 @@ class Guard:
         if record.value is None:
             return _dead_letter("IZIN-UNDECODABLE", "value", "no value: a tombstone is no event")
         try:
-            event = self._codec.decode_event(record.value)
+            event, is_exact = self._codec.read_event(record.value)
         except UnknownSchemaError as error:
             return _dead_letter("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
             return self._admit_damaged(record, record.value, error)
         if event.status == ERASURE:
             return _admit_erasure(event, record, record.value)
-        return _admit(event, record, record.value)
+        return _admit(event, record, record.value, is_exact=is_exact)
 
     def _admit_damaged(
         self, record: FetchedRecord, value: bytes, error: UndecodableError
@@ -149,7 +149,9 @@ class Guard:
         )
 
 
-def _admit(event: ConsentEvent, record: FetchedRecord, value: bytes) -> AdmittedRecord | DeadLetter:
+def _admit(
+    event: ConsentEvent, record: FetchedRecord, value: bytes, *, is_exact: bool = False
+) -> AdmittedRecord | DeadLetter:
     try:
         admitted = admit(event, appended_at=appended_at(record))
         if isinstance(admitted, RefusedEvent):
@@ -160,7 +162,7 @@ def _admit(event: ConsentEvent, record: FetchedRecord, value: bytes) -> Admitted
             admitted = shortened(admitted)
     except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
         return poison(error, event)
-    return AdmittedRecord(admitted, admitted.event is event)
+    return AdmittedRecord(admitted, is_exact and admitted.event is event)
 
 
 def _admit_erasure(
