@@ -49,9 +49,12 @@ class FetchedRecord:
 
     @property
     def headers(self) -> RecordHeaders:
-        """Its headers, in order."""
+        """Its headers, in order; none where they cannot be read, for its value may be all right."""
         if isinstance(self._headers, bytes):
-            self._headers = headers_of(self._headers)
+            try:
+                self._headers = headers_of(self._headers)
+            except (IndexError, ValueError):
+                self._headers = ()
         return self._headers
 
     def _ends_in_append(self) -> bool:

@@ -16,13 +16,15 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from izin.consent.admission import RefusedEvent, admit
+from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
+from izin.schemas.fast.reader import append_instant
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
 
@@ -33,6 +35,10 @@ its texts three times (event, row, headers), and is at most about 1 MB."""
 REDRIVEN = "izin-redriven"
 """The header of a record that was redriven; its value is the dead letter, ``partition/offset`` of
 their topic."""
+
+_DIGITS = 15
+"""The digits of an instant in milliseconds, at most."""
+_LAW_BEGAN = (FIRST_DATE - EPOCH) // MILLISECOND
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -190,42 +196,56 @@ def first_append(record: Appended) -> int:
     """Return the same in milliseconds since 1970."""
     if record.headers:
         name, value = record.headers[-1]
-        if name == APPENDED_AT and value is not None and value.isdigit():
+        if name == APPENDED_AT and value and len(value) <= _DIGITS and value.isdigit():
             # Never later than this append, or a publisher could date an event ahead.
-            return min(record.timestamp, int(value))
+            first = min(record.timestamp, int(value))
+            return record.timestamp if first < _LAW_BEGAN else first
     return record.timestamp
 
 
-def dead_letter_of(letter: DeadLetter, record: FetchedRecord) -> AvroRecord:
-    """Return ``letter`` about ``record`` as an Avro DeadLetter."""
+def dead_letter_of(
+    letter: DeadLetter, record: FetchedRecord, *, is_minimal: bool = False
+) -> AvroRecord:
+    """Return ``letter`` about ``record`` as an Avro DeadLetter; a minimal one has no violations and
+    no headers.
+    """
     return dead_letter_to_avro(
         reason=letter.reason,
-        violations=letter.violations,
+        violations=() if is_minimal else letter.violations,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        timestamp=record.timestamp,
+        timestamp=append_instant(record.timestamp),
         key=record.key,
         value=record.value,
-        headers=record.headers,
+        headers=() if is_minimal else record.headers,
     )
 
 
 def dead_letter_message(
     letter: DeadLetter, record: FetchedRecord, codec: Codec
 ) -> tuple[bytes | None, bytes, Headers]:
-    """Return ``letter`` about ``record`` as key, value and headers of a Kafka record."""
-    key, written = record.key, dead_letter_of(letter, record)
+    """Return ``letter`` about ``record`` as key, value and headers of a Kafka record.
+
+    Raises nothing: where that fails, it is a minimal one.
+    """
+    key = record.key
+    try:
+        written = dead_letter_of(letter, record)
+        encoded = codec.encode("DeadLetter", written)
+    except Exception:  # noqa: BLE001  # whatever it is, the record must not block its partition
+        written = dead_letter_of(letter, record, is_minimal=True)
+        encoded = codec.encode("DeadLetter", written)
     return (
         key if key is None or len(key) <= MAX_COPIED_BYTES else None,
-        codec.encode("DeadLetter", written),
+        encoded,
         headers(
             record="DeadLetter",
             event_id=derived_id(
                 written["value_sha256"], record.topic, record.partition, record.offset
             ),
             source="/izin/streams",
-            at=appended_at(record),
+            at=append_instant(first_append(record)),
         ),
     )
 

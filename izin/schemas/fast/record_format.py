@@ -42,12 +42,15 @@ def headers_of(data: bytes) -> RecordHeaders:
     """Return the headers that ``data``, the end of a record, has.
 
     What is no UTF-8 in a name is replaced: one bad byte harms no other record of its partition.
+    Raises IndexError or ValueError where they are no headers.
     """
     found: list[tuple[str, bytes | None]] = []
     count, at = varint(data, 0)
     while count > 0:
         count -= 1
         size, at = varint(data, at)
+        if size < 0:  # it would be read again and again
+            raise ValueError("a negative size")
         name = data[at : at + size].decode("utf-8", "replace")
         at += size
         size, at = varint(data, at)
