@@ -2,12 +2,11 @@
 
 An agent that raises would acknowledge its message, so no error about a record may be raised. Each
 record is checked alone: bytes that are no record, unknown schemas, violations of the law, and
-poison (a record over which our own pure code raises, or whose outputs are too large) each become a
-dead letter with typed reasons, coordinates and the original bytes; the others in its batch are
-untouched. An opt-out (RET) with a readable key takes effect all the same: without bytes that are
-no text, and without texts that are too long to be carried. Any other failure, such as an
-unreachable schema registry, is not the record's fault: it is raised, and the worker stops before it
-commits.
+poison (a record over which our own pure code raises) each become a dead letter with typed reasons,
+coordinates and the original bytes; the others in its batch are untouched. An opt-out (RET) with a
+readable key takes effect all the same: without bytes that are no text, and without texts that are
+too long to be carried. Any other failure, such as an unreachable schema registry, is not the
+record's fault: it is raised, and the worker stops before it commits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,6 +53,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "our own code failed on the record",
             "Kayıt işlenirken bizden kaynaklanan bir hata oluştu; işletmeciye bildirin.",
         ),
+        "IZIN-OVERSIZED": (
+            "the event is too large for what is written of it; shorten its texts and its evidence",
+            "Kayıt çok büyük (en fazla 900 KB); metinleri ve kanıtı kısaltıp yeniden gönderin.",
+        ),
         "IZIN-NOT-ERASABLE": (
             "a key was to be erased and there is no secret for it",
             "Silme yapılamadı: IZIN_SUPPRESSION_SECRETS ayarlı değil; ayarlayıp yeniden isteyin.",
@@ -96,7 +99,7 @@ class DeadLetter:
 
 
 REFUSED = "refused"
-"""The reason of a dead letter that admission refused: its source's fault."""
+"""The reason of a dead letter that admission refused, or that is too large: its source's fault."""
 
 
 class AdmittedRecord(NamedTuple):
@@ -257,6 +260,14 @@ def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
     return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
 
 
+def oversized(event: ConsentEvent) -> DeadLetter:
+    """Return the dead letter of ``event``, of which more would be written than a broker takes: a
+    refusal, for its source made it so.
+    """
+    letter = _dead_letter("IZIN-OVERSIZED", "value", "an opt-out loses them and takes effect")
+    return replace(letter, reason=REFUSED, lost_ret=_is_ret(event))
+
+
 def not_erasable() -> DeadLetter:
     """Return the dead letter of an erasure, where the installation has no secret to suppress by."""
     return _dead_letter(
@@ -267,11 +278,13 @@ def not_erasable() -> DeadLetter:
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
-    """Return the dead letter of a record that was repartitioned and is still in the wrong place."""
+    """Return the dead letter of a record that was repartitioned and is still in the wrong place:
+    its source can mark it so, which must harm no other one.
+    """
     letter = _dead_letter(
         "IZIN-REPARTITIONED-TWICE", "key", "have all topics the same number of partitions?"
     )
-    return replace(letter, lost_ret=admitted.status is Status.RET, suspect=_source(admitted.event))
+    return replace(letter, lost_ret=admitted.status is Status.RET)
 
 
 def _dead_letter(code: str, field: str, detail: str) -> DeadLetter:
