@@ -15,13 +15,16 @@
   opt-out given in between. An ONAY that İYS dates more than five minutes ahead counts from its
   receipt: a strict bound would reorder İYS's own RET and ONAY where clocks differ. A RET on an
   address that İYS holds misspelt applies to the correct one; an ONAY on it does not.
+- An instant from before the law is none, be it of a receipt or of İYS: programs write 1970, or the
+  year 1, for what they do not know. The broker's append time counts instead of such a receipt, and
+  the receipt instead of such an instant at İYS, without which an ONAY is refused (H112).
 
 Nothing here reads a clock: dates are compared with ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be depends on the brand's activation, and is decided by
 :mod:`izin.consent.due_dates`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +42,7 @@ from izin.consent.model import (
     ConsentEvent,
     ConsentKey,
     DateBasis,
+    IysOrigin,
     RecipientType,
     Source,
     Status,
@@ -77,7 +81,7 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
     if not event.customer_id or not event.event_id:
         check_identity(event, faults)
     received_at = event.received_at
-    if received_at is None or _is_ahead(received_at, appended_at):
+    if received_at is None or received_at < FIRST_DATE or _is_ahead(received_at, appended_at):
         received_at = aware("appended_at", appended_at)
     # The latest instant from which the event may count.
     bound = min(received_at, appended_at) if status is Status.ONAY else received_at
@@ -89,12 +93,8 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
         if basis == DateBasis.RECEIVED:
             received_at = bound
     else:
-        source = event.source
-        effective_at, basis = event.iys.creation_date, event.date_basis
-        stated = event.consent_date
-        if status is Status.ONAY and event.iys.stream == "HS" and stated is not None:
-            # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
-            effective_at = min(effective_at, stated)
+        source, basis = event.source, event.date_basis
+        event, effective_at = _date_of_iys(event, event.iys, status, bound, faults)
         if status is Status.ONAY and _is_ahead(effective_at, bound):
             effective_at = received_at = bound
         if status is Status.ONAY and key is not None and is_misspelt(event, key.recipient):
@@ -161,6 +161,30 @@ def _date_of_ours(
     if _is_ahead(stated, received_at):
         faults.append(violation("consent_date", "H162"))
     return received_at, DateBasis.RECEIVED
+
+
+def _date_of_iys(
+    event: ConsentEvent,
+    iys: IysOrigin,
+    status: Status | None,
+    received_at: datetime,
+    faults: list[Violation],
+) -> tuple[ConsentEvent, datetime]:
+    """Return an event of İYS, and the instant from which it counts.
+
+    A RET without one counts from its receipt, and has that from then on: so does what it closes.
+    """
+    created, stated = iys.creation_date, event.consent_date
+    if created < FIRST_DATE:
+        created = received_at
+        if status is Status.RET:
+            event = _changed(event, {"iys": replace(iys, creation_date=created)})
+        else:
+            faults.append(violation("creation_date", "H112"))
+    if status is Status.ONAY and iys.stream == "HS" and stated is not None:
+        # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
+        return event, min(created, stated)
+    return event, created
 
 
 def _needs_no_consent(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:

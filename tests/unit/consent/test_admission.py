@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from typing import Any
@@ -247,6 +248,42 @@ def test_receipt_after_the_append_time_is_replaced():
     ]
     result = admitted(an_event(received_at=APPENDED + SKEW))
     assert result.event.received_at == APPENDED + SKEW
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+@pytest.mark.parametrize(
+    ("receipt", "counts_from"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), APPENDED),
+        (datetime(1970, 1, 1, tzinfo=UTC), APPENDED),
+        (FIRST_DATE - timedelta(microseconds=1), APPENDED),
+        (FIRST_DATE, FIRST_DATE),
+    ],
+)
+def test_receipt_before_the_law_is_missing(status: str, receipt: datetime, counts_from: datetime):
+    """Go's zero time, or 1970: a RET that counted from it would be older than any opt-in."""
+    event = an_event(status=status, consent_date=None, received_at=receipt, recipient_type="TACIR")
+    result = admitted(event)
+    assert (result.effective_at, result.event.received_at) == (counts_from, counts_from)
+
+
+@pytest.mark.parametrize("stream", ["IYS", "HS"])
+def test_iys_event_from_before_the_law_has_no_instant(stream: str):
+    """A RET counts from its receipt, and says so from then on; an opt-in is refused."""
+    early, at = FIRST_DATE - timedelta(seconds=1), NOON - timedelta(days=2)
+    iys = an_iys_origin(stream=stream, creation_date=early)
+    ret = admitted(an_iys_event(status="RET", consent_date=at, iys=iys))
+    assert ret.effective_at == RECEIVED
+    assert ret.event.iys == replace(iys, creation_date=RECEIVED)
+    assert (ret.violations, ret.event.source) == ((), "IYS_WEB")
+    assert admit(ret.event, appended_at=APPENDED) == ret
+    onay = an_iys_event(status="ONAY", consent_date=at, iys=iys)
+    assert codes(refused(onay)) == [("creation_date", "H112")]
+    first = an_iys_origin(stream=stream, creation_date=FIRST_DATE)
+    for status in ("ONAY", "RET"):
+        dated = an_iys_event(status=status, consent_date=FIRST_DATE, iys=first)
+        assert admitted(dated).event is dated
+        assert admitted(dated).effective_at == FIRST_DATE
 
 
 def test_naive_append_time_is_our_error():

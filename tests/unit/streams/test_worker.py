@@ -392,6 +392,18 @@ async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
     assert worker.counts["opt-outs"] == 7
 
 
+async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
+    """One customer's hundred events of 924 KB are refusals: all others' opt-ins go on."""
+    await acquired(worker, 0, 1)
+    huge = an_event(evidence={"page": "x" * 924_000})
+    value = a_record(huge).value
+    records = [fetched(value=value, offset=offset) for offset in range(120)]
+    await decided(worker, RecordBatch(0, 120, records), TOPIC)
+    assert worker.counts["dead:refused"] == 120
+    assert worker.paused == set()
+    await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
+
+
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
