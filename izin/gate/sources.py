@@ -10,6 +10,7 @@ acknowledged behind a transaction that has not ended counts.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from time import monotonic
 
 from confluent_kafka import IsolationLevel, KafkaException
@@ -22,6 +23,7 @@ from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.decided import taken_below
 from izin.projections.latest_records import LatestRecordReader
+from izin.runtime.broker_faults import unreadable_batch
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.observe import get_logger
@@ -121,13 +123,13 @@ class GateSources:
             self._await(positions.loaded)
             decisions, permissions = self._tables(taken_below(self._ledger, topics, found))
             lanes = self._lanes = {
-                topic.name: self._lane(topic, releasing.decided(topic.name))
+                topic.name: self._lane(topic, releasing)
                 for topic in (topics.express, topics.events)
             }
             self._keyed = (decisions, permissions, *lanes.values())
             if not self._stopped.is_set():
                 running.enter_context(self._brands.follow())
-                running.enter_context(self._iys.follow())
+                running.enter_context(self._iys.follow(partly=True))
             for one in self._keyed:
                 if not self._stopped.is_set():
                     running.enter_context(one.follow(partly=True))
@@ -185,7 +187,7 @@ class GateSources:
             ),
         )
 
-    def _lane(self, topic: Topic, starts: Mapping[int, int]) -> RecordFollower:
+    def _lane(self, topic: Topic, releasing: Releasing) -> RecordFollower:
         table = LaneTable(
             topic=topic.name,
             partitions=self.partitions,
@@ -199,8 +201,9 @@ class GateSources:
             table,
             reads=_UNCOMMITTED,
             until=_UNCOMMITTED,
-            starts=starts,
+            starts=releasing.decided(topic.name),
             moved=self._moved,
+            unneeded=lambda number: releasing.followed(topic.name, number),
         )
 
     @contextmanager
@@ -266,6 +269,10 @@ class GateSources:
                 found[one.topic.name] = (
                     f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
                     f"read to their ends for {stale_after:.0f} s: the answer for their keys is no"
+                    + "".join(
+                        f"; {unreadable_batch(one.topic.name, *at)}"
+                        for at in islice(sorted(one.unreadable.items()), _MOST_NAMED)
+                    )
                 )
         for topic, complete_at, effect in (
             (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),

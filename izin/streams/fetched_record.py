@@ -127,4 +127,4 @@ def fetched_records(  # noqa: PLR0913, PLR0917  # what a batch says of all its r
             count -= 1
     except IndexError:
         pass
-    return found, last + 1 if count == 0 and at == size else min(read, last)
+    return found, last + 1 if count == 0 else min(read, last)

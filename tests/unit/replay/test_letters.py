@@ -119,7 +119,7 @@ def test_part_of_a_batch_is_an_obstacle() -> None:
     """Whoever made the batch must not have it taken for an event, by bytes that look like one."""
     order = an_order(an_event(), headers=[(BATCH_PART, b"2/3")])
     assert isinstance(order, Obstacle)
-    assert "publish the records again" in order.remedy
+    assert "publish it again" in order.remedy
 
 
 @pytest.mark.parametrize(
