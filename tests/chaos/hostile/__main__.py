@@ -41,7 +41,12 @@ def main(
     began = time.monotonic()
     with showing(f"seed {seed}") as show:
         verdict = HostileCampaign(
-            folder=folder, seed=seed, records=records, pairs=pairs, quiet=quiet, on_progress=show
+            folder=folder,
+            seed=seed,
+            records=records,
+            pairs=pairs,
+            quiet=quiet,
+            on_progress=show,
         ).run()
     raise conclude("hostile", folder, report(verdict, seed=seed, seconds=time.monotonic() - began))
 

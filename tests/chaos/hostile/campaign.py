@@ -15,7 +15,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from tests.chaos.hostile.accounting import Account, account
-from tests.chaos.hostile.writer import WrittenBatch, Writing, write
+from tests.chaos.hostile.writer import Writing, WrittenBatch, write
 from tests.support.order.verdict import backlog, committed_records
 from tests.support.order.workers import Worker, all_held, until
 

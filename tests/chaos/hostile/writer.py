@@ -1,5 +1,6 @@
 """Writes hostile batches at a rate, in a process of its own, so that it delays no measurement."""
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,8 +16,11 @@ from tests.support.hostile.batches import BatchRefusedError, RawProducer
 
 _OPENED_EVERY = 60.0
 """Seconds between two transactions that nobody ends."""
+_FIRST_AFTER = 3.0
 _TIMES_OUT = 1000
 """Milliseconds after which the broker ends them."""
+_NICE = 5
+"""As elsewhere than on the machine that is measured."""
 _MOST_BYTES = 5_000_000
 """A second."""
 
@@ -52,11 +56,15 @@ def write(writing: Writing) -> Sequence[WrittenBatch]:
     settings = KafkaSettings(
         bootstrap_servers=writing.bootstrap_servers, partitions=writing.partitions
     )
+    os.nice(_NICE)
     written, number = list[WrittenBatch](), writing.first
     lanes = settings.topics.events.name, settings.topics.express.name
     count = size = 0
     began = time.monotonic()
-    opened_at, random = began, Random(f"{writing.seed}/{writing.first}")
+    opened_at, random = (
+        began - _OPENED_EVERY + _FIRST_AFTER,
+        Random(f"{writing.seed}/{writing.first}"),
+    )
     with RawProducer(settings) as raw:
         while count < writing.records:
             made = hostile_batch(writing.seed, number, settings.partitions)
