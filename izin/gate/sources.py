@@ -10,7 +10,6 @@ acknowledged behind a transaction that has not ended counts.
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from time import monotonic
 
 from confluent_kafka import IsolationLevel, KafkaException
@@ -23,7 +22,6 @@ from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.decided import taken_below
 from izin.projections.latest_records import LatestRecordReader
-from izin.runtime.broker_faults import unreadable_batch
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.observe import get_logger
@@ -269,10 +267,6 @@ class GateSources:
                 found[one.topic.name] = (
                     f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
                     f"read to their ends for {stale_after:.0f} s: the answer for their keys is no"
-                    + "".join(
-                        f"; {unreadable_batch(one.topic.name, *at)}"
-                        for at in islice(sorted(one.unreadable.items()), _MOST_NAMED)
-                    )
                 )
         for topic, complete_at, effect in (
             (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),

@@ -33,32 +33,6 @@ _DISTINCT = frozenset(
 """The codes that say which setting is at fault."""
 
 
-_UNREADABLE = frozenset(
-    {
-        KafkaError._BAD_COMPRESSION,  # noqa: SLF001  # librdkafka's name for it
-        KafkaError._BAD_MSG,  # noqa: SLF001  # the same
-        KafkaError.INVALID_MSG,
-    }
-)
-"""The codes of a batch that was fetched and cannot be unpacked: it is fetched again and again, and
-nothing behind it is read."""
-
-
-def is_unreadable(fault: KafkaError) -> bool:
-    """Whether ``fault`` is of one batch, which keeps a consumer from reading on in its partition
-    alone.
-    """
-    return fault.code() in _UNREADABLE
-
-
-def unreadable_batch(topic: str, partition: int, offset: int) -> str:
-    """Return what is wrong where a batch cannot be unpacked, and the remedy."""
-    return (
-        f"{topic}[{partition}]: the batch at offset {offset} cannot be unpacked, so nothing behind "
-        "it is read; see in docs/runbook.md: A batch that cannot be unpacked"
-    )
-
-
 def is_transient(error: BaseException) -> bool:
     """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
     return isinstance(error, KafkaException) and error.args[0].code() in {

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
+from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
@@ -258,7 +259,11 @@ def dead_letter_message(
 
 
 def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
-    """Return the dead letter of ``event``, on which our own code raised ``error``."""
+    """Return the dead letter of ``event``, on which our own code raised ``error``; raises that
+    where it is no fault of pure code, but of a state that cannot be read.
+    """
+    if isinstance(error, OurError):
+        raise error
     # Only its type: a message may contain the recipient.
     letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
     return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))

@@ -59,6 +59,7 @@ class OrderStage:
         self._outputs = OutputWriter(topics=topics, partitions=partitions, codec=codec)
         self._erasures = Erasures(keys=suppressions, topics=topics, codec=codec)
         self._partitions = partitions
+        self._dead_letters = topics.dead_letters.name
         self._guard = Guard(codec)
         self._simple_events = SimpleEventReader(codec)
 
@@ -91,12 +92,15 @@ class OrderStage:
     ) -> None:
         """Add the ``effects`` of the opt-outs (RET) among ``records`` alone.
 
-        A fold of all of them may follow: it finds these decided.
+        A fold of all of them may follow: it finds these decided, and writes the dead letters.
         """
         for record in records:
             checked = self._guard.admit(record)
             if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
+                before = len(effects.writes)
                 self._fold_admitted(effects, record, checked, partition, state)
+                if effects.writes[before:] and effects.writes[-1].topic == self._dead_letters:
+                    del effects.writes[before:]
 
     def _fold_fast(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState

@@ -24,11 +24,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import broker_errors, is_unreadable, unreadable_batch
+from izin.runtime.broker_faults import broker_errors
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.topic_follower.end import TopicEnd, leaders_of
+from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.schemas.topics import Topic
 
 _TIMEOUT = 15.0
@@ -102,8 +103,6 @@ class RecordFollower:
         self._starts = starts
         self._moved = moved
         self._unneeded = unneeded
-        self.unreadable: dict[int, int] = {}
-        """By partition: the offset of the batch that cannot be unpacked, and is not passed."""
         self._seen: tuple[float, dict[int, int]] = 0.0, {}
         """When it was looked for partitions that stand, and the positions then."""
         self._positions: dict[int, int] = {}
@@ -204,7 +203,9 @@ class RecordFollower:
                 return
             if behind != seen:
                 moved_at, seen = monotonic(), behind
-            if monotonic() - moved_at > _TIMEOUT or behind.keys() <= self.unreadable.keys():
+            if monotonic() - moved_at > _TIMEOUT or len(behind) <= len(
+                unreadable_batches(self.topic.name)
+            ):
                 self._give_up(behind, partly=partly)
                 return
             messages = self._consume(client, _LOADED_AT_ONCE)
@@ -216,18 +217,17 @@ class RecordFollower:
     def _check(self, message: Message) -> None:
         """Raise BrokerError where nothing will be read in the end."""
         fault = message.error()
-        if fault is not None and not (_is_end(fault) or is_unreadable(fault) or fault.retriable()):
+        if fault is not None and not (
+            _is_end(fault) or is_unreadable(message) or fault.retriable()
+        ):
             with broker_errors(self._connection):
                 raise KafkaException(fault)
 
     def _give_up(self, behind: Collection[int], *, partly: bool) -> None:
-        unreadable = [
-            unreadable_batch(self.topic.name, number, offset)
-            for number, offset in sorted(self.unreadable.items())
-        ]
+        unreadable = unreadable_batches(self.topic.name)
         if not partly or (len(behind) == len(self._positions) and not unreadable):
             late = f"topic {self.topic.name} could not be read within {_TIMEOUT:.0f} s"
-            raise BrokerError("; ".join(unreadable) or late)
+            raise BrokerError("; ".join([late, *map(": ".join, unreadable.items())]))
         _log.error("partitions not read", topic=self.topic.name, partitions=sorted(behind))
 
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
@@ -250,13 +250,8 @@ class RecordFollower:
             if unneeded > position and number not in self._waiting:
                 with suppress(KafkaException):  # it is not fetched yet
                     client.seek(TopicPartition(self.topic.name, number, unneeded))
-                    self._passed(number, unneeded)
+                    self._positions[number] = unneeded
         self._seen = monotonic(), dict(self._positions)
-
-    def _passed(self, number: int, position: int) -> None:
-        """Note that a partition is read up to ``position``."""
-        self._positions[number] = position
-        self.unreadable.pop(number, None)
 
     def _take(self, client: Consumer, messages: Sequence[Message]) -> None:
         """Take what was polled, and what waits once more."""
@@ -272,9 +267,7 @@ class RecordFollower:
                 ends.pop(number, None)
             elif _is_end(fault):
                 ends[number] = message
-            elif is_unreadable(fault):
-                self._report(number, message.offset() or 0)
-            else:
+            elif not is_unreadable(message):
                 _log.warning("topic not read", topic=self.topic.name, error=fault.str())
         self._store(client, records)
         for number, message in ends.items():
@@ -282,21 +275,15 @@ class RecordFollower:
                 self._waiting[number].append(message)
             else:
                 # Behind the last record is the mark of its transaction.
-                self._passed(number, message.offset() or 0)
+                self._positions[number] = message.offset() or 0
         if messages:
             self._moved()
-
-    def _report(self, number: int, offset: int) -> None:
-        """Note that the batch at ``offset`` cannot be unpacked; it is said once."""
-        if self.unreadable.get(number) != offset:
-            self.unreadable[number] = offset
-            _log.error("batch unreadable", error=unreadable_batch(self.topic.name, number, offset))
 
     def _store(self, client: Consumer, records: Sequence[Message]) -> None:
         while records:
             taken = self._table.take(records)
             for one in records[:taken]:
-                self._passed(one.partition() or 0, (one.offset() or 0) + 1)
+                self._positions[one.partition() or 0] = (one.offset() or 0) + 1
             left = records[taken:]
             if not left:
                 return

@@ -78,6 +78,8 @@ class TransactionalProducer:
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         self._client = client
+        self.appended_at = 0
+        """When the broker appended the latest records, in milliseconds since 1970."""
         self._batches = OutputBatches()
         self._sent: list[tuple[BatchBuilder, asyncio.Future[Any]]] = []
         self._is_open = False
@@ -134,6 +136,7 @@ class TransactionalProducer:
         await self._send(self._batches.take())
         sent, self._sent, self._is_open = self._sent, [], False
         stored = await asyncio.gather(*(future for _, future in sent))
+        self.appended_at = max((one.timestamp for one in stored), default=self.appended_at)
         return {
             batch.topic: metadata.offset + len(batch) - 1
             for (batch, _), metadata in zip(sent, stored, strict=True)

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.consent.model import Status
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.records import MAX_COPIED_BYTES
 from tests.support.builders import a_key, an_event
@@ -127,3 +129,38 @@ def test_batch_that_unpacks_to_too_much_is_cut(
     assert decided(settings) == {key for key, _ in [*opt_outs(0), *behind]}
     *_, last = letters(settings)
     assert (last["reason"], last["partition"]) == ("unreadable-batch", 0)
+
+
+def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
+    make_settings: Callable[[int], KafkaSettings],
+    start_worker: Callable[[str, KafkaSettings], Worker],
+) -> None:
+    """Behind a batch with a dead letter opt-outs are decided; the dead letter is written once it
+    can be.
+    """
+    settings = make_settings(1)
+
+    def limit(size: int) -> None:
+        entry = ConfigEntry(
+            "max.message.bytes", f"{size}", incremental_operation=AlterConfigOpType.SET
+        )
+        wanted = ConfigResource(
+            ResourceType.TOPIC, settings.topics.dead_letters.name, incremental_configs=[entry]
+        )
+        admin = kafka.admin(settings)
+        admin.incremental_alter_configs([wanted])[wanted].result(10)
+
+    limit(10)
+    worker = start_worker("one", settings)
+    until(lambda: all_held([worker], 1), within=60, what="owner")
+    lane = settings.topics.express.name
+    with RawProducer(settings) as raw:
+        raw.produce(lane, 0, batch_of([(b"junk", b"junk"), *opt_outs(0)]))
+        raw.produce(lane, 0, batch_of(opt_outs(50)))
+    keys = {key for key, _ in [*opt_outs(0), *opt_outs(50)]}
+    until(lambda: decided(settings) == keys, within=60, what="decision of the opt-outs")
+    assert letters(settings) == []
+    limit(1 << 20)
+    until(lambda: not backlog(settings), within=60, what="end of the backlog")
+    assert [one["reason"] for one in letters(settings)] == ["undecodable"]
+    assert worker.end() == 0

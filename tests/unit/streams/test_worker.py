@@ -446,6 +446,48 @@ async def test_refused_events_of_a_source_pause_nothing(
     assert worker.paused == frozenset()
 
 
+@pytest.mark.parametrize("limit", ["_FOLDED_WITHIN", "_BYTES_AT_ONCE"])
+async def test_fold_that_takes_long_gives_others_a_turn(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """A few records may take as long as thousands: it is the time that counts, and their bytes."""
+    monkeypatch.setattr(processor_module, limit, 0)
+    await acquired(worker, 0)
+    turns, write = [], owned(worker).write
+
+    async def counted(effects: Effects) -> None:
+        turns.append(len(effects.writes))
+        await write(effects)
+
+    monkeypatch.setattr(owned(worker), "write", counted)
+    await decided(worker, a_batch(count=7))
+    assert [one for one in turns if one] == [2] * 7  # a row and a decision
+
+
+async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a batch with dead letters is not written, the opt-outs of its lane are decided
+    meanwhile; what was put off is tried again, and no dead letter is lost.
+    """
+    monkeypatch.setattr(processor_module, "_PUT_OFF", 0.2)
+    await acquired(worker, 0)
+    records = [fetched(offset=0, value=b"rubbish"), *mixed(1, 200).records]
+    batch = RecordBatch(0, 201, records)
+    owned(worker).faults = [fenced()]
+    with capture_logs() as logs:
+        give(worker, batch)
+        await until(lambda: worker.paused == {0} and worker.ready == {0})
+        give(worker, batch)
+        await until(lambda: owned(worker).commits)
+    assert any(one["event"] == "opt-ins put off" for one in logs)
+    assert worker.counts["opt-outs"] == worker.counts["Apply"] > 0
+    assert owned(worker).next_offsets[TOPIC] == 0
+    await until(lambda: worker.paused == frozenset() and worker.ready == {0})
+    await decided(worker, batch)
+    assert (worker.counts["dead:undecodable"], worker.counts["Apply"]) == (1, 200)
+
+
 async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> None:
     """After any abort of a transaction the partition is acquired again, at its position."""
     await acquired(worker, 0)
