@@ -51,8 +51,8 @@ class RecreatedTopicError(OurError):
         super().__init__(
             f"topic {topic} {where} than the one that the ledger has read so far; check "
             "KAFKA_BOOTSTRAP_SERVERS and IZIN_TOPIC_PREFIX, for what another installation decided "
-            "must not come in; where Kafka was moved for good, have the ledger restored from this "
-            f"cluster: UPDATE kafka_offsets SET cluster_id = '{cluster_id}' WHERE topic = '{topic}'"
+            "must not come in; where Kafka was moved for good, set cluster_id of this topic's rows "
+            f"in kafka_offsets to {cluster_id}, and the ledger is restored from this cluster"
         )
         self.is_other_cluster = is_other_cluster
 
