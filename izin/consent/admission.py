@@ -4,6 +4,10 @@
   may opt out at any time, without a reason). Anything else wrong with it only means that İYS would
   not accept it as it stands. A RET without a date, or with an impossible one (ahead of its receipt:
   H162; before May 2015: H156), counts from the instant we received it.
+- A RET that is stated by its day or its minute alone counts from the end of that (in Turkey), or
+  from its receipt if that is earlier: an ONAY of the same day may be older, and one that was given
+  later stands, however often the RET is repeated. An ONAY counts from the beginning of its own, for
+  the opt-out of the same day may be newer. İYS gets the date as it was stated.
 - An ONAY is admitted only without violations. One dated up to five minutes ahead of its receipt
   (clocks differ) counts from its receipt; further ahead it is refused (H162). One without a date is
   refused (H112), except a merchant's: date and source are optional on a TACIR's first record, so it
@@ -58,6 +62,10 @@ SKEW = timedelta(minutes=5)
 
 FIRST_DATE = datetime(2015, 4, 30, 21, tzinfo=UTC)
 """2015-05-01 00:00:00 in Turkey, when 6563 came into force: no consent is older (H155, H156)."""
+
+
+_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
+_PRECISIONS = frozenset({DateBasis.STATED, DateBasis.MINUTE, DateBasis.DAY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +154,7 @@ def _date_of_ours(
     status: Status | None,
     received_at: datetime,
     faults: list[Violation],
-) -> tuple[datetime, DateBasis]:
+) -> tuple[datetime, str]:
     """Return the instant from which an event of one of our systems counts, and its basis."""
     stated = event.consent_date
     if stated is None:
@@ -157,10 +165,25 @@ def _date_of_ours(
         faults.append(violation("consent_date", "H156"))
         return received_at, DateBasis.RECEIVED
     if stated <= received_at:
-        return stated, DateBasis.STATED
+        basis = event.date_basis if event.date_basis in _PRECISIONS else DateBasis.STATED
+        if status is not Status.RET:
+            return stated, basis
+        return min(last_second(stated, basis), received_at), basis
     if _is_ahead(stated, received_at):
         faults.append(violation("consent_date", "H162"))
     return received_at, DateBasis.RECEIVED
+
+
+def last_second(stated: datetime, basis: str) -> datetime:
+    """Return the last second that an opt-out may mean whose date is ``stated`` as exactly as
+    ``basis`` says.
+    """
+    if basis == DateBasis.DAY:
+        # Turkish time has been three hours ahead of UTC since a Turkish midnight: that of the law.
+        return stated - (stated - FIRST_DATE) % _DAY + _DAY - _SECOND
+    if basis == DateBasis.MINUTE:
+        return stated.replace(second=59, microsecond=0)
+    return stated
 
 
 def _date_of_iys(

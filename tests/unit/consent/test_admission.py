@@ -163,6 +163,69 @@ def test_ret_with_impossible_date_counts_from_its_receipt(
     assert result.event.date_basis == basis
 
 
+DAY = datetime(2026, 3, 1, 21, tzinfo=UTC)
+"""2 March 2026, as it begins in Turkey."""
+DAY_ENDS = datetime(2026, 3, 2, 20, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("basis", "date", "received", "counts_from"),
+    [
+        ("day", DAY, DAY + timedelta(days=21), DAY_ENDS),
+        ("day", NOON + timedelta(milliseconds=5), DAY + timedelta(days=1), DAY_ENDS),
+        ("day", DAY_ENDS, DAY + timedelta(days=1), DAY_ENDS),
+        ("day", DAY - timedelta(seconds=1), DAY + timedelta(days=1), DAY - timedelta(seconds=1)),
+        ("day", DAY, DAY_ENDS + timedelta(seconds=1), DAY_ENDS),
+        ("day", DAY, DAY_ENDS, DAY_ENDS),
+        ("day", DAY, NOON, NOON),
+        ("day", FIRST_DATE, NOON, FIRST_DATE + timedelta(days=1, seconds=-1)),
+        ("minute", NOON, NOON + timedelta(hours=1), NOON + timedelta(seconds=59)),
+        ("minute", NOON, NOON + timedelta(seconds=58), NOON + timedelta(seconds=58)),
+        ("minute", NOON + timedelta(seconds=30), DAY_ENDS, NOON + timedelta(seconds=59)),
+        (
+            "minute",
+            NOON + timedelta(seconds=60, milliseconds=7),
+            DAY_ENDS,
+            NOON + timedelta(seconds=119),
+        ),
+        ("second", NOON, DAY_ENDS, NOON),
+        ("stated", NOON, DAY_ENDS, NOON),
+    ],
+)
+def test_ret_counts_from_the_end_of_its_day_or_minute(
+    basis: str, date: datetime, received: datetime, counts_from: datetime
+):
+    """Or from its receipt, if that is earlier: an opt-in of the same day, or minute, loses to it,
+    and one that was given later stands. What the source stated stays.
+    """
+    event = an_event(status="RET", consent_date=date, received_at=received, date_basis=basis)
+    result = admit(event, appended_at=received + timedelta(hours=1))
+    assert isinstance(result, AdmittedEvent)
+    assert result.effective_at == counts_from
+    assert result.effective_at.tzinfo is UTC
+    assert result.registrable
+    assert (result.event.consent_date, result.event.received_at) == (date, received)
+    assert result.event.date_basis == (basis if basis in {"day", "minute"} else "stated")
+    again = admit(result.event, appended_at=received + timedelta(days=9))
+    assert again == result
+
+
+@pytest.mark.parametrize("basis", ["day", "minute"])
+def test_onay_counts_from_the_beginning_of_its_day_or_minute(basis: str):
+    """Its date as it was stated: it undoes no opt-out that may be later."""
+    event = an_event(consent_date=NOON, received_at=RECEIVED, date_basis=basis)
+    assert admitted(event).effective_at == NOON
+    assert admitted(event).event is event
+
+
+@pytest.mark.parametrize("basis", ["day", "minute"])
+def test_impossible_date_of_a_day_counts_from_its_receipt(basis: str):
+    """As any other: a day that lies ahead, or before the law, says nothing."""
+    for date in (RECEIVED + timedelta(days=1), RECEIVED + SKEW, FIRST_DATE - timedelta(seconds=1)):
+        result = admitted(an_event(status="RET", consent_date=date, date_basis=basis))
+        assert (result.effective_at, result.event.date_basis) == (RECEIVED, "received")
+
+
 def test_ret_without_a_date_is_registrable():
     """It is submitted with its instant of receipt."""
     assert admitted(an_event(status="RET", consent_date=None)).registrable
