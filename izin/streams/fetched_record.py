@@ -49,7 +49,7 @@ class FetchedRecord:
 
     @property
     def headers(self) -> RecordHeaders:
-        """Its headers, in order."""
+        """Its headers, in order; none where they cannot be read, for its value may be all right."""
         if isinstance(self._headers, bytes):
             try:
                 self._headers = headers_of(self._headers)

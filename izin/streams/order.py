@@ -32,9 +32,10 @@ from izin.streams.guard import (
     ErasureRecord,
     Guard,
     not_erasable,
+    oversized,
     poison,
 )
-from izin.streams.outputs import OutputWriter
+from izin.streams.outputs import OutputWriter, OversizedError
 from izin.streams.ownership.effects import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
@@ -187,6 +188,8 @@ class OrderStage:
                 self._outputs.repartition(effects, record, admitted, key)
             else:
                 self._decide(effects, record, checked, key, packed, state.packing)
+        except OversizedError:
+            self._outputs.dead_letter(effects, record, oversized(admitted.event))
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
             self._outputs.dead_letter(effects, record, poison(error, admitted.event))
 

@@ -1,7 +1,7 @@
 """What is written of a decision: its row, the opt-out that it is, the decision itself.
 
 A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
-among them has lost texts at the guard and takes effect; an ONAY is poison.
+among them has lost texts at the guard and takes effect; an ONAY is refused.
 """
 
 from datetime import timedelta

@@ -37,6 +37,8 @@ class Unread:
     """Their approximate number."""
     oldest_at: datetime | None
     """When the oldest was written; None: nothing waits."""
+    partitions: frozenset[int] = frozenset()
+    """Where they wait."""
 
 
 def unread(
@@ -57,12 +59,15 @@ def unread(
             if begin < end:
                 behind.append(TopicPartition(topic.name, number, begin))
                 count += end - begin
-        written = [
-            message.timestamp()[1] for message in _heads(client, behind) if message is not None
-        ]
-    if not written:
+        heads = [message for message in _heads(client, behind) if message is not None]
+    if not heads:
         return Unread(records=0, oldest_at=None)
-    return Unread(records=count, oldest_at=datetime.fromtimestamp(min(written) / 1000, UTC))
+    oldest = min(message.timestamp()[1] for message in heads)
+    return Unread(
+        records=count,
+        oldest_at=datetime.fromtimestamp(oldest / 1000, UTC),
+        partitions=frozenset(message.partition() or 0 for message in heads),
+    )
 
 
 def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -> list[TopicRecord]:

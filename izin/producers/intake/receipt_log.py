@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -36,6 +36,7 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.unreadable_batches import is_unreadable
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of
 
 _GROUP = "izin-first-receipts"
@@ -208,7 +209,7 @@ class ReceiptLog:
             offset,
             event_id,
             value["received_at"],
-            appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+            appended_at=append_instant(message.timestamp()[1]),
         )
         return True
 

@@ -5,7 +5,7 @@ reads it too.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from confluent_kafka import Message
@@ -14,6 +14,7 @@ from izin.consent.fields import read_key
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.violations import Violation
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.records import event_from_avro
 from izin.schemas.topics import Topics
@@ -54,7 +55,7 @@ class Letter:
     @property
     def at(self) -> datetime:
         """When the record was appended."""
-        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+        return append_instant(self.timestamp)
 
     @property
     def position(self) -> str:

@@ -8,6 +8,7 @@ too, or the lag would never be zero.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -27,7 +28,11 @@ from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
+from izin.sinks.record.errors import (
+    ConcurrentChangeError,
+    RecreatedTopicError,
+    StreamUnavailableError,
+)
 
 _TIMEOUT = 15.0
 _EVERY_PAGE = 5000
@@ -160,6 +165,26 @@ async def open_reader(
     )
     client = reader_at(settings, topic, positions, group=group, lost=lost)
     return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+
+
+async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> TopicReader:
+    """Return a reader of ``topic`` at the ledger's offsets, or at the first that is left; a topic
+    that was created again is read from its beginning, which must be safe.
+
+    Raises: StreamUnavailableError.
+    """
+    open_ = partial(open_reader, ledger, settings, topic, group="izin-ledger", lost="earliest")
+    try:
+        return await open_()
+    except RecreatedTopicError:
+        _log.critical(
+            "topic recreated",
+            topic=topic,
+            effect="it is read from its beginning; what it had before and was not read is lost",
+            remedy="find out who deleted it",
+        )
+        await offsets.forget(ledger, topic)
+        return await open_()
 
 
 def reader_at(  # noqa: PLR0913  # of what, from where, and how

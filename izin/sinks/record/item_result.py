@@ -24,6 +24,9 @@ from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
 
 FIRST_RET = "H175"
+OLDER = "H178"
+"""İYS has a record that is as new. It says nothing of an opt-out that was stated by its day alone,
+which counts from the end of the day: that is rescued, not asked about for ever."""
 NOT_AS_FIRST = "H486"
 """HS_KARAR cannot create a record: as with H175, İYS has none."""
 AHEAD = "H162"
@@ -199,7 +202,9 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
 
 
 def _already(row: ConsentRow, case: _Case) -> AppliedResult:
-    code = case.result.code
+    code, item = case.result.code, case.item
+    if code == OLDER and item.status == Status.RET and _counts_from_later(row, item):
+        return _rescued(row, "refused-by-iys", case)
     if code not in {FIRST_RET, NOT_AS_FIRST} or case.item.status != Status.RET:
         return _refused(ruling.query(row, "register-stands-otherwise", code), case)
     if row.is_open:
@@ -216,6 +221,12 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
     row = apply.observed(row, none).replace(code=code)
     ruled = ruling.rule_row(row, case.brand, case.now, calendar=case.calendar, answered=True)
     return AppliedResult(ruled=ruled, item_state="refused")
+
+
+def _counts_from_later(row: ConsentRow, item: Item) -> bool:
+    """Whether the date that İYS got was stated by its day or minute alone."""
+    at, stated = row.desired_at, item.consent_date
+    return at is not None and stated is not None and stated < at
 
 
 def _rescued(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:

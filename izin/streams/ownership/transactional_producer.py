@@ -6,6 +6,11 @@ batches that are encoded already, where librdkafka takes them one by one with a 
 aiokafka commits a transaction of which a batch was refused. So the outcome of every batch is looked
 at before the commit is asked for; whoever uses this looks at nothing else, for what fails raises,
 and what had failed halfway is aborted by the next producer of the same transactional id.
+
+aiokafka asks again for the end of a transaction where it gets no answer. The broker cannot tell the
+two requests from those of two transactions of the same epoch: the first, which it may read after
+the answer to the second, would end the next transaction in the middle (KIP-890). So an end without
+an answer is the end of its producer.
 """
 
 import asyncio
@@ -27,9 +32,14 @@ from izin.streams.ownership.encoded_batch import encoded
 RELIES_ON = (
     *encoded_batch.RELIES_ON,
     "aiokafka.producer.sender:BACKOFF_OVERRIDE",
+    "aiokafka.producer.sender:EndTxnHandler.create_request",
+    "aiokafka.producer.sender:EndTxnHandler.do",
+    "aiokafka.producer.sender:EndTxnHandler.group",
+    "aiokafka.producer.sender:EndTxnHandler.handle_response",
     "aiokafka.producer.sender:Sender.sender_task",
     "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all",
     "aiokafka.producer.message_accumulator:MessageBatch.wait_drain",
+    "aiokafka.producer.transaction_manager:TransactionManager.fatal_error",
     "aiokafka.producer.transaction_manager:TransactionManager.wait_for_transaction_end",
 )
 """Private to aiokafka, and used here; a test checks each."""
@@ -43,6 +53,24 @@ _CANCEL_INTERVAL = 0.1
 # A coordinator takes a few milliseconds to end a transaction, until which the next one cannot
 # begin; aiokafka would ask again after twenty.
 sender.BACKOFF_OVERRIDE = 0.002
+
+
+async def _end_once(handler: Any, node: int) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Ask ``node`` to end the transaction; return False where it answers that it does not yet, and
+    is to be asked again. Without an answer the producer never does anything more.
+    """
+    owner, request = handler._sender, handler.create_request()  # noqa: SLF001  # it is a method of aiokafka's handler
+    try:
+        answer = await owner.client.send(node, request, group=handler.group)
+    except ClientError as error:
+        owner._txn_manager.fatal_error(error)  # noqa: SLF001  # the same
+        return True
+    wait = handler.handle_response(answer)
+    await asyncio.sleep(wait or 0)
+    return wait is None
+
+
+sender.EndTxnHandler.do = _end_once
 
 
 class TransactionalProducer:

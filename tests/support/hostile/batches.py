@@ -260,6 +260,7 @@ class RawProducer:
     def __init__(self, settings: KafkaSettings) -> None:
         self._admin = kafka.admin(settings)
         self._connections: dict[tuple[str, int], socket.socket] = {}
+        self._leaders: dict[tuple[str, int], tuple[str, int]] = {}
         self._count = 0
 
     def __enter__(self) -> Self:
@@ -284,6 +285,7 @@ class RawProducer:
             error, offset = self._request(topic, partition, batch)
             if error == 0:
                 return offset
+            self._leaders.clear()
             if error != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > limit:
                 raise BatchRefusedError(KafkaError(error).str())
 
@@ -302,11 +304,13 @@ class RawProducer:
         return int(error), int(offset)
 
     def _connection(self, topic: str, partition: int) -> socket.socket:
-        found = self._admin.list_topics(topic, timeout=_WITHIN)
-        leader = found.brokers.get(found.topics[topic].partitions[partition].leader)
-        if leader is None:
-            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-        address = leader.host, leader.port
+        address = self._leaders.get((topic, partition))
+        if address is None:
+            found = self._admin.list_topics(topic, timeout=_WITHIN)
+            leader = found.brokers.get(found.topics[topic].partitions[partition].leader)
+            if leader is None:
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+            address = self._leaders[topic, partition] = leader.host, leader.port
         if address not in self._connections:
             self._connections[address] = socket.create_connection(address, _WITHIN)
         return self._connections[address]

@@ -214,7 +214,11 @@ def _row(chance: random.Random, number: int, brand: int, now: datetime) -> _Row:
     if column:
         return _Row(cells, [ExpectedRefusal(0, column, status)])
     recipient = person.recipient(channel)
-    found = ExpectedConsent(0, channel, recipient, status, at if is_dated else None, source)
+    stated = at if is_dated else None
+    if date == f"{at:%d.%m.%Y}":
+        # The day is certain, which is enough for an opt-out.
+        stated = at.replace(hour=0, minute=0, second=0)
+    found = ExpectedConsent(0, channel, recipient, status, stated, source)
     return _Row(cells, [found], at if is_dated else None)
 
 

@@ -5,7 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -22,6 +22,7 @@ from izin.streams.engine import app as app_module
 from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
 from izin.streams.engine.batch import RecordBatch
+from izin.streams.engine.lane_watch import LaneWatch
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
@@ -392,6 +393,18 @@ async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
     assert worker.counts["opt-outs"] == 7
 
 
+async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
+    """One customer's hundred events of 924 KB are refusals: all others' opt-ins go on."""
+    await acquired(worker, 0, 1)
+    huge = an_event(evidence={"page": "x" * 924_000})
+    value = a_record(huge).value
+    records = [fetched(value=value, offset=offset) for offset in range(120)]
+    await decided(worker, RecordBatch(0, 120, records), TOPIC)
+    assert worker.counts["dead:refused"] == 120
+    assert worker.paused == set()
+    await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
+
+
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -696,10 +709,10 @@ async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     await acquired(worker, 0)
     records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
     await decided(worker, RecordBatch(0, 2, records))
-    ends = {"express": 7}
-    lanes = {"bulk": TOPIC, "express": "express", "other": "other"}
-    metrics = WorkerMetrics(worker, lanes, lambda topic, _: ends.get(topic, 5))
-    owned(worker).next_offsets["express"] = 7
+    lanes = {"bulk": TOPIC, "express": "express"}
+    lags, held = {TOPIC: 3, "express": 0}, {TOPIC: 0.0, "express": 6.5}
+    watch = SimpleNamespace(lag=lags.get, held_for=held.get)
+    metrics = WorkerMetrics(worker, lanes, cast("LaneWatch", watch))
     shown = generate_latest(metrics.registry).decode()
     for line in (
         'izin_order_decisions_total{kind="apply"} 1.0',
@@ -717,6 +730,7 @@ async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
         "izin_order_commit_seconds_count 1.0",
         'izin_order_lag{lane="bulk"} 3.0',
         'izin_order_lag{lane="express"} 0.0',
+        'izin_order_open_transaction_seconds{lane="express"} 6.5',
     ):
         assert line in shown.splitlines()
     assert f"izin_order_state_bytes {float(worker.state_bytes)}" in shown.splitlines()

@@ -102,6 +102,24 @@ def test_opt_out_refused_as_late_is_rescued():
     assert rescue.cause == entry.desired_event_id
 
 
+def test_opt_out_of_a_day_that_iys_calls_older_is_rescued():
+    """H178: it was stated by its day, and İYS has an opt-in of that day; one that was stated to the
+    second is asked about, for İYS has something newer.
+    """
+    entry = in_flight_row(status="RET")
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H178")
+    stated = an_item(entry, consent_date=NOON - timedelta(hours=12))
+    rescue = apply_result(entry, stated, answer).ruled.rescue
+    assert rescue is not None
+    assert (rescue.status, rescue.source, rescue.cause) == ("RET", "HS_KARAR", stated.event_id)
+    for item, code in ((an_item(entry), "H178"), (stated, "H174"), (stated, None)):
+        asked = apply_result(entry, item, answer._replace(code=code)).ruled
+        assert (asked.rescue, asked.row.action) == (None, "query")
+    onay = in_flight_row()
+    earlier = an_item(onay, consent_date=NOON - timedelta(hours=12))
+    assert apply_result(onay, earlier, answer).ruled.rescue is None
+
+
 def test_unknown_opt_out_settles_once_no_opt_in_is_open():
     """H175 beside an unsettled opt-in waits for it."""
     entry = in_flight_row(status="RET")
