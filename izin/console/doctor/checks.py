@@ -23,6 +23,7 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
 )
 from izin.console.doctor.runner import Check
+from izin.console.doctor.token_check import token_finding
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
@@ -163,7 +164,7 @@ def _webhooks() -> Iterator[Finding]:
 
 
 def _pull() -> Iterator[Finding]:
-    yield lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
+    yield from lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
 
 
 def _deadlines() -> Iterator[Finding]:
@@ -236,6 +237,10 @@ def of_iys(url: str, status: int) -> Finding:
             )
 
 
+def _token() -> Iterator[Finding]:
+    yield _query(token_finding)
+
+
 def _ledger_settings() -> LedgerSettings:
     """Return the settings of the ledger, with a limit to the time a connection may take."""
     settings = LedgerSettings()
@@ -275,6 +280,7 @@ CHECKS = (
     Check(name="sequences", run=_sequences, needs=_LEDGER),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),
+    Check(name="token", run=_token, needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
 OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})

@@ -30,8 +30,8 @@ def doctor(
 
     Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
     intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
-    and İYS. Nothing is changed without --fix, and no token of İYS is used. Exit code 1 if anything
-    is wrong.
+    and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
+    anything is wrong.
     """
     found: list[Finding] = []
     made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]

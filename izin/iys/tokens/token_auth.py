@@ -118,9 +118,7 @@ class TokenAuth(httpx.Auth):
         calling = self._policy.calling(state, self._now())
         if grant is Grant.PASSWORD or state.token is None:
             return calling
-        return replace(
-            calling, failures=state.failures, token=replace(state.token, refresh=None)
-        )
+        return replace(calling, failures=state.failures, token=replace(state.token, refresh=None))
 
     def _limit(self, state: TokenState) -> TokenLimitError | None:
         wait = self._policy.wait(state, self._now())

@@ -5,9 +5,9 @@ advisory locks, the account's and the address's, on a session of its own: what i
 committed at once and outlives the process, while the locks end with the session. So a call that was
 counted before it was made stays counted.
 
-Failures count against the password that they were of. Which one that was is known by two bytes of a
-slow keyed digest: they distinguish another password from it, and of a list of guesses they leave too
-many for anybody who reads the ledger.
+Failures count against the password that they were of. Which one that was is known by two bytes of
+a slow keyed digest: they distinguish another password from it, and of a list of guesses they leave
+too many for anybody who reads the ledger.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class LedgerTokenStore:
         """Return the store of the account and password of these settings."""
         password = iys.password.get_secret_value().encode()
         digest = scrypt(password, salt=f"izin {iys.username}".encode(), **_SCRYPT)
-        return cls(
-            ledger=ledger, account=iys.username, address=iys.egress_address, digest=digest
-        )
+        return cls(ledger=ledger, account=iys.username, address=iys.egress_address, digest=digest)
 
     async def adopt(self) -> None:
         """Forget the failures of another password, and try again what waited for this one."""

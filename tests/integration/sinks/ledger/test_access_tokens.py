@@ -3,26 +3,21 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
 
-from izin.iys import CallClass
+from izin.console.doctor.finding import CheckState
+from izin.console.doctor.token_check import token_finding
 from izin.iys.client import IysClient
-from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
+from izin.iys.errors import TokenLimitError, UnauthenticatedError
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.outbound.iys_session import iys_session
-from tests.integration.sinks.sink_harness import (
-    A_MINUTE,
-    InMemoryTopic,
-    Izin,
-    SinkHarness,
-)
+from tests.integration.sinks.sink_harness import InMemoryTopic, Izin, SinkHarness
 from tests.support.builders import BRAND
-from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME, SimulatorAdmin
+from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME
 
 pytestmark = pytest.mark.database
 
@@ -124,6 +119,29 @@ async def test_retry_tries_the_same_password_at_once(
     assert shown.exit_code == 0, shown.output
     async with a_session(ledger, settings, WRONG) as client:
         assert await client.brands(IYS_CODE)
+
+
+async def test_doctor_asks_for_a_token_itself(
+    ledger: Ledger,
+    harness: SinkHarness,
+    settings: IysSettings,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """İYS answers a call without a token as ever; the doctor says what one with a token gets."""
+    given = {"BASE_URL": settings.base_url, "USERNAME": USERNAME, "PASSWORD": WRONG}
+    for name, value in (given | {"EGRESS_ADDRESS": "test"}).items():
+        monkeypatch.setenv(f"IYS_{name}", value)
+    first = await token_finding(ledger)
+    await refused(ledger, settings, WRONG, times=3)
+    held = await token_finding(ledger)
+    assert (first.state, held.state) == (CheckState.WRONG, CheckState.WRONG)
+    assert "IYS_PASSWORD" in first.what
+    assert "is IYS_PASSWORD right?" in held.what
+    monkeypatch.setenv("IYS_PASSWORD", PASSWORD)
+    assert (await token_finding(ledger)).state is CheckState.OK
+    calls = harness.iys.calls("token")
+    assert (await token_finding(ledger)).state is CheckState.OK
+    assert harness.iys.calls("token") == calls, "a token that is there is used"
 
 
 async def test_neither_password_nor_retry_ends_the_silence_iys_asks_for(
