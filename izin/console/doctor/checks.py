@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
-from izin.console.doctor import consumer_lag, lag_checks, living_workers
+from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import (
     of_backlog,
@@ -62,17 +62,14 @@ def _broker() -> Iterator[Finding]:
     yield ok("broker", settings.bootstrap_servers)
 
 
-def _fix_topics() -> Iterator[Finding]:
-    settings = kafka_settings()
-    if created := topic_admin.ensure_topics(settings):
-        yield fixed("topics", f"created {', '.join(created)}")
-    if changed := topic_admin.repair_topics(settings):
-        yield fixed("topics", f"settings of {', '.join(changed)}")
+def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
+    yield from missing_topics.fix_topics(kafka_settings(), stopped=stopped)
 
 
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
-    faults = topic_admin.topic_faults(settings)
+    lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
         count = len(tuple(settings.topics))
@@ -110,7 +107,7 @@ async def _server_version(ledger: Ledger) -> int:
         return connection.info.server_version
 
 
-def _fix_migrations() -> Iterator[Finding]:
+def _fix_migrations(_stopped: bool) -> Iterator[Finding]:
     if applied := asyncio.run(migrate(_ledger_settings().database_url.get_secret_value())):
         yield fixed("migrations", f"ran {', '.join(applied)}")
 

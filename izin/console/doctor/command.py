@@ -22,7 +22,10 @@ def doctor(
     ] = False,
     workers: Annotated[
         bool,
-        typer.Option(help="Check that workers run. Before their first start, they do not."),
+        typer.Option(
+            help="Check that workers run. --no-workers says that none does: before their first "
+            "start, or since you stopped them. Only then does --fix create a lost state topic."
+        ),
     ] = True,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -35,7 +38,7 @@ def doctor(
     """
     found: list[Finding] = []
     made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
-    for one in findings(made, fix=fix):
+    for one in findings(made, fix=fix, stopped=not workers):
         found.append(one)
         if output is OutputFormat.TABLE:
             _print(one)

@@ -164,7 +164,7 @@ def _silent() -> Iterator[Finding]:
     yield
 
 
-def _fixing() -> Iterator[Finding]:
+def _fixing(_stopped: bool) -> Iterator[Finding]:
     yield fixed("failing", "something")
 
 
