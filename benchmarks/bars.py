@@ -24,6 +24,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "known-keys": ("known-keys",),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
+    "retention": ("retention",),
     "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
     "reconcile": ("reconcile",),
@@ -211,6 +212,7 @@ _ALL = (
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
     _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
+    _at_most("retention", "retention", 5, "s", "10,000 legal holds over 5 million rows of history"),
     _at_most("daily-file", "daily-file", 30, "s", "a million lines fetched, checked, compared"),
     _at_most("daily-file-memory", "daily-file", 300, "MB", "of the process that does it"),
     _at_most(

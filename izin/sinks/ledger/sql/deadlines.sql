@@ -21,6 +21,10 @@ WHERE is_unsettled(c)
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 
+-- name: has-opt-outs
+-- An opt-out that is not settled, if there is one.
+SELECT 1 AS one FROM consents AS c WHERE is_unsettled(c) AND c.desired_status = 'RET' LIMIT 1
+
 -- name: suspended-opt-outs
 -- Opt-outs that are not submitted for a suspension or a stopped brand: an operator must end it, or withdraw the
 -- consents on İYS's own pages.
