@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from izin.console.terminal.arguments import TimeOfDayOption
+from izin.console.terminal.output import exit_on_error
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import
 from izin.producers.files.importing.reversals import ReversalRules
+from izin.producers.files.saved_mapping import read_mapping
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
 from izin.runtime.settings import ImportSettings
 
@@ -42,8 +44,17 @@ PreviewOption = Annotated[
 ]
 
 
-def reading_options(
+def reading_options(  # one option each
     *,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            readable=True,
+            help="A TOML file of such choices, used again: [columns], ignore, [constants], "
+            "[values], confirm. Those given here go before it.",
+        ),
+    ] = None,
     mapped: Annotated[
         list[str] | None,
         typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
@@ -63,6 +74,20 @@ def reading_options(
             "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
         ),
     ] = None,
+    confirmed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--confirm",
+            help="A column to skip that may have opt-outs, or a word of an opt-out that means a "
+            "consent: on purpose; repeat it for each.",
+        ),
+    ] = None,
+    header_row: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The line or row that names the columns; those above are skipped."
+        ),
+    ] = None,
     day_order: Annotated[
         DayOrder | None,
         typer.Option(
@@ -76,12 +101,16 @@ def reading_options(
     origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
 ) -> Import:
     """Return how a file is read, by these options."""
+    with exit_on_error():
+        saved = ColumnChoices() if mapping is None else read_mapping(mapping)
     return Import(
         columns=ColumnChoices(
-            mapped=_pairs("--map", "COLUMN=field", mapped),
-            ignored=ignored or (),
-            given=_pairs("--set", "field=value", given),
-            values=_pairs("--value", "WORD=value", words),
+            mapped={**saved.mapped, **_pairs("--map", "COLUMN=field", mapped)},
+            ignored=(*saved.ignored, *(ignored or ())),
+            given={**saved.given, **_pairs("--set", "field=value", given)},
+            values={**saved.values, **_pairs("--value", "WORD=value", words)},
+            confirmed=(*saved.confirmed, *(confirmed or ())),
+            header_row=header_row,
         ),
         dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
         origin=origin,

@@ -286,7 +286,8 @@ def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge
 
 def _identity(how: Import) -> dict[str, object]:
     """Return the options that decide what is published, and reported, of a file."""
-    columns = asdict(how.columns) | {"ignored": sorted(how.columns.ignored)}
+    columns = asdict(how.columns)
+    columns |= {name: sorted(columns[name]) for name in ("ignored", "confirmed")}
     return {
         "columns": columns,
         "dates": asdict(how.dates),

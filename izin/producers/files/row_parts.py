@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from izin.consent.enums import Channel, Status
-from izin.producers.files.cells import cell_text, whole_number
+from izin.producers.files.cells import cell_text, notation_text, whole_number
+from izin.producers.files.refusal_columns import StatusName, status_in
 from izin.producers.files.value_words import Words
 from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import (
@@ -26,24 +27,34 @@ _SHORT = 64
 """Longer cells are not kept: a thousand of any size would be."""
 
 
-def _cell(name: Field, cell: str) -> str:
-    """Return the text that a cell with the field ``name`` shows."""
-    is_kept = name in _REPEATED and len(cell) <= _SHORT
-    return _kept_text(name, cell) if is_kept else _text(name, cell)
+class CellReader:
+    """Reads the cells of a file; those of few values are read once."""
 
+    def __init__(self, words: Words, status: StatusName = StatusName.CONSENT) -> None:
+        self._words = words
+        self.status = status
+        """What the name of the column of statuses says."""
+        self._kept = lru_cache(maxsize=1024)(self._text)
 
-def _text(name: Field, cell: str) -> str:
-    text = cell_text(cell)
-    return whole_number(text) if name in _NUMBERS else text
+    def __call__(self, name: Field, cell: str) -> str:
+        """Return what ``cell`` shows, by the words of the caller; of a status its meaning."""
+        is_kept = name in _REPEATED and len(cell) <= _SHORT
+        return self._kept(name, cell) if is_kept else self._text(name, cell)
 
+    def _text(self, name: Field, cell: str) -> str:
+        text = cell_text(cell)
+        if name in _NUMBERS:
+            text = whole_number(text)
+        if (own := self.own(name, text)) is not None or name is not Field.STATUS:
+            return text if own is None else own
+        if not text and (shown := notation_text(cell)).startswith("#"):
+            text = shown  # a value that a spreadsheet could not compute is not missing
+        return status_in(text, self.status)
 
-_kept_text = lru_cache(maxsize=1024)(_text)
-
-
-def _translate(values: dict[Field, str], words: Words) -> None:
-    """Replace each of ``values`` that is one of ``words`` by its meaning."""
-    for name in words.keys() & values.keys():
-        values[name] = words[name].get(word_key(values[name]), values[name])
+    def own(self, name: Field, text: str) -> str | None:
+        """Return what the caller says that ``text`` means as the field ``name``; None: nothing."""
+        words = self._words.get(name)
+        return None if words is None else words.get(word_key(text))
 
 
 class RowPart(NamedTuple):
@@ -70,14 +81,14 @@ class ChannelColumns(NamedTuple):
     channel: Channel
     places: Mapping[Field, int]
     """Of its status, its date and its source, as far as there are such columns."""
+    read: CellReader
 
-    def values(self, row: Sequence[str], words: Words) -> dict[Field, str]:
+    def values(self, row: Sequence[str]) -> dict[Field, str]:
         """Return what ``row`` says of the channel; nothing where it has neither status nor date.
 
-        A date alone, also in place of the status, is that of a consent.
+        A date alone, also in place of the status, is that of a consent where the name says so.
         """
-        cells = {held: _cell(held, row[place]) for held, place in self.places.items()}
-        _translate(cells, words)
+        cells = {held: self.read(held, row[place]) for held, place in self.places.items()}
         own = {held: text for held, text in cells.items() if text}
         status = own.get(Field.STATUS)
         if status is None:
@@ -85,7 +96,11 @@ class ChannelColumns(NamedTuple):
                 return {}
             if Field.STATUS not in self.places:
                 own[Field.STATUS] = Status.ONAY
-        elif is_date_like(status) and Field.CONSENT_DATE not in own:
+        elif (
+            self.read.status is StatusName.CONSENT
+            and Field.CONSENT_DATE not in own
+            and is_date_like(status)
+        ):
             own |= {Field.STATUS: Status.ONAY, Field.CONSENT_DATE: status}
         own[Field.TYPE] = self.channel
         return own
@@ -103,7 +118,7 @@ class Columns:
     given: Mapping[Field, str]
     channels: tuple[ChannelColumns, ...]
     """Empty where each row is one consent."""
-    words: Words
+    read: CellReader
 
     def parts(self, row: Sequence[str]) -> Sequence[RowPart]:
         """Return the consents of ``row``, which has as many values as there are headers.
@@ -112,15 +127,13 @@ class Columns:
         """
         values = dict(self.given)
         for name, place in self.places:
-            values[name] = _cell(name, row[place])
-        if self.words:
-            _translate(values, self.words)
+            values[name] = self.read(name, row[place])
         if not self.channels:
             return (RowPart("", values),)
         return [
             RowPart(one.channel, {**values, **own})
             for one in self.channels
-            if (own := one.values(row, self.words))
+            if (own := one.values(row))
         ]
 
     def is_header(self, row: Sequence[str]) -> bool:

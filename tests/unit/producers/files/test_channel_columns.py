@@ -76,7 +76,10 @@ def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: Fa
         HEADER,
         row,
         choices=ColumnChoices(
-            mapped=CHOICES.mapped, given=CHOICES.given, ignored=("Arama İzni", "e-posta izni")
+            mapped=CHOICES.mapped,
+            given=CHOICES.given,
+            ignored=("Arama İzni", "e-posta izni"),
+            confirmed=("Arama İzni", "e-posta izni"),
         ),
     )
     assert [one.event_id for one in fake.events] == [FileIds(report.digest).of(2, "MESAJ")]
