@@ -121,18 +121,20 @@ def examine(path: Path) -> TextFile:
     )
 
 
-def header(file: TextFile, score: Score) -> Header:
+def header(file: TextFile, score: Score, row: int | None = None) -> Header:
     """Return the header, and with it the delimiter: the split with the highest ``score`` of the
-    first lines, and of equal ones the first with the most fields.
+    first lines, or of the line ``row``, and of equal ones the first with the most fields.
 
     Raises:
         UnusableFileError: no line can name columns.
     """
     with TextLines(file.path, file.encoding) as lines:
-        first = [line for _ in range(MOST_TITLES) if (line := lines.read())]
-    found = best_header(_candidates(first), score)
+        looked = max(MOST_TITLES, row or 0)
+        first = [line for _ in range(looked) if (line := lines.read())]
+    found = best_header(_candidates(first), score, row)
     if found is None:
-        what = f"its first {MOST_TITLES} lines are empty; one must name the columns"
+        where = f"its first {MOST_TITLES} lines are" if row is None else f"its line {row} is"
+        what = f"{where} empty; one must name the columns"
         raise UnusableFileError(file.path, what)
     for number in range(found.line, found.last_line + 1):
         _check_header(file.path, number, first[number - 1])

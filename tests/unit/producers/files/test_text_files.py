@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.delimited import FileRow, UnusableFileError
@@ -133,3 +134,43 @@ def test_row_of_data_is_no_header(tmp_path: Path):
     """However many of its words are names of columns, too."""
     table = a_table(tmp_path, "Ad;Kime;Nasıl\nEPOSTA;ONAY;0555 000 00 01\n".encode())
     assert table.header_line == 1
+
+
+STRAYS = [
+    ("0555 000 00 02;SMS;RET;Iğdır", "as many cells as the header"),
+    ("0555 000 00 02", "a recipient"),
+    ("0555 000 00 02,SMS,RET", "a recipient by another delimiter"),
+    ("RET;'ada@example.com", "an address"),
+    ("Çıkan: 0555 000 00 02;;;", "a recipient behind a colon"),
+    ("a;b;c;d", "as many cells"),
+]
+
+
+@pytest.mark.parametrize("row", [row for row, _ in STRAYS])
+@pytest.mark.parametrize("make", ["csv", "xlsx"])
+def test_row_above_the_header_refuses_the_file(tmp_path: Path, row: str, make: str):
+    """By its number, for it could be an opt-out; who knows better says which line is the header."""
+    content = ["İZİN LİSTESİ", "", row, *lines(HEADER, ROW, end="\n").splitlines()]
+    path = tmp_path / f"export.{make}"
+    if make == "csv":
+        path.write_text("\n".join(content), "utf-8")
+    else:
+        book = Workbook()
+        for line in content:
+            book.active.append(line.split(";"))
+        book.save(path)
+    with pytest.raises(UnusableFileError, match=r"line 3 may be a row .*--header-row 4"):
+        open_table(path, CHOICES)
+    assert open_table(path, CHOICES, first_sheet=True).header_line == 4
+    table = open_table(path, ColumnChoices(ignored=("Şehir",), header_row=4))
+    assert (table.header_line, [one.line for one in table.rows()]) == (4, [5])
+
+
+def test_header_row_is_where_the_caller_says(tmp_path: Path):
+    """Below the lines that are searched, too; and where there is none it is an error."""
+    path = tmp_path / "export.csv"
+    path.write_text("x;y\n" * 40 + lines(HEADER, ROW), "utf-8")
+    table = open_table(path, ColumnChoices(header_row=41))
+    assert (table.headers, [one.line for one in table.rows()]) == (HEADER, [42])
+    with pytest.raises(UnusableFileError, match="its line 50 is empty"):
+        open_table(path, ColumnChoices(header_row=50))
