@@ -5,14 +5,13 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import TimeOfDayOption
+from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
 from izin.console.terminal.output import exit_on_error
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import
-from izin.producers.files.importing.reversals import ReversalRules
+from izin.producers.files.importing.reversals import ReversalRules, read_reversals
 from izin.producers.files.saved_mapping import read_mapping
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
-from izin.runtime.settings import ImportSettings
 
 FileArgument = Annotated[
     Path,
@@ -120,27 +119,27 @@ def reading_options(  # one option each
 def reversal_options(
     *,
     reversals: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=0,
-            metavar="N",
-            help="Accept up to N opt-ins (ONAY) that reverse an opt-out (RET). "
-            "Default: IZIN_IMPORT_REVERSALS, or IZIN_IMPORT_REVERSALS_PERCENT of the opt-ins.",
+            metavar="FILE|N",
+            help="Publish opt-ins (ONAY) that reverse an opt-out (RET), too: those in the list "
+            "that an import has written, or all if there are exactly N.",
         ),
     ] = None,
-    skip_reversals: Annotated[
-        bool,
-        typer.Option("--skip-reversals", help="Publish none of them; the report has their rows."),
-    ] = False,
+    by: ByIfKnownOption,
 ) -> ReversalRules:
-    """Return how many opt-outs may be reversed, by these options and the settings."""
-    limits = ImportSettings()
-    return ReversalRules(
-        least=limits.reversals,
-        percent=limits.reversals_percent,
-        accepted=reversals,
-        skip=skip_reversals,
-    )
+    """Return which opt-outs may be reversed, by these options."""
+    if reversals is None:
+        return ReversalRules()
+    if not by.strip():
+        raise typer.BadParameter("say who gives them back, with --by or IZIN_ACTOR")
+    if reversals.isdecimal():
+        return ReversalRules(count=int(reversals), by=by)
+    path = Path(reversals)
+    if not path.is_file():
+        raise typer.BadParameter(f"{reversals} is neither a file nor a number")
+    with exit_on_error():
+        return ReversalRules(event_ids=read_reversals(path), by=by)
 
 
 def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:

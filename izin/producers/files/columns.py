@@ -106,15 +106,14 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     _check_unique(held, given, names, channels)
     places = tuple((one, place) for one, place in held if isinstance(one, Field))
     _check_complete({*given, *(one for one, _ in places)}, channels)
-    status = next((names[place] for one, place in places if one is Field.STATUS), None)
-    read = CellReader(words, _status_name(status, words))
+    status = next((place for one, place in places if one is Field.STATUS), None)
+    read = CellReader(words, _status_name(None if status is None else names[status], words))
     return Columns(
         written=tuple(headers),
         headers=names,
         places=places,
-        given=MappingProxyType(
-            {one: read.own(one, value) or value for one, value in given.items()}
-        ),
+        status_place=status,
+        given=MappingProxyType({one: read.given(one, value) for one, value in given.items()}),
         channels=tuple(
             ChannelColumns(channel, places, CellReader(words, _channel_name(names, places, words)))
             for channel, places in channels.items()

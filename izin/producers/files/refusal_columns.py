@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from izin.consent.enums import Status
+from izin.consent.texts import clean
 from izin.producers.mapping.field_names import NO_MEANING, fold, status_of, word_key
 
 _REFUSALS: Final = (
@@ -39,6 +40,8 @@ def status_in(text: str, name: StatusName) -> str:
     it has none there.
     """
     found, key = status_of(text), word_key(text)
+    if status_of(clean(text).strip()) == Status.RET:
+        found = Status.RET  # whatever stands in it that no text may contain
     if name is StatusName.CONSENT or found not in (Status.ONAY, Status.RET):
         return found
     if name is StatusName.ANY:

@@ -85,7 +85,7 @@ def test_generic_name_takes_onay_and_words_of_ret_alone(
     words = ("Olumlu", "ACCEPTED", "1", "evet", "onaylandı", "✓")
     path = a_file(tmp_path, name, *words, "ONAY", "Ret", "iptal")
     report = import_of(path, columns=ColumnChoices(given=given))
-    assert [(one.row, one.status) for one in fake.events] == [(8, "ONAY"), (9, "RET"), (10, "RET")]
+    assert [(one.row, one.status) for one in fake.events] == [(9, "RET"), (10, "RET"), (8, "ONAY")]
     assert (report.refused_unclear, report.reasons) == (6, {"H115": 6})
     fake.events.clear()
     import_of(path, columns=ColumnChoices(given=given, values={"status:Olumlu": "ONAY"}))
