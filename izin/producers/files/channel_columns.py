@@ -73,9 +73,9 @@ _GENERIC = NameTable(
 
 def channel_field_of(header: str) -> ChannelField | None:
     """Return what ``header`` says that its column holds for one channel; None if nothing."""
-    if alone := _ALONE.get(header):
+    if alone := _ALONE[header]:
         return ChannelField(Channel(alone), Field.STATUS)
-    found = ((held, table.get(header)) for held, table in _FIELDS.items())
+    found = ((held, table[header]) for held, table in _FIELDS.items())
     return next((ChannelField(Channel(one), held) for held, one in found if one), None)
 
 
@@ -87,7 +87,7 @@ def names_status(header: str) -> bool:
 
 def names_consent(header: str) -> bool:
     """Whether ``header`` is a known name of the status of a consent, and of nothing else."""
-    return names_status(header) and not (_GENERIC.get(header) or _ALONE.get(header))
+    return names_status(header) and not (_GENERIC[header] or _ALONE[header])
 
 
 def names_consent_date(header: str) -> bool:

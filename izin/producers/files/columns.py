@@ -107,18 +107,18 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
     places = tuple((one, place) for one, place in held if isinstance(one, Field))
     _check_complete({*given, *(one for one, _ in places)}, channels)
     status = next((place for one, place in places if one is Field.STATUS), None)
-    read = CellReader(words, _status_name(None if status is None else names[status], words))
+    reader = CellReader(words, _status_name(None if status is None else names[status], words))
     return Columns(
         written=tuple(headers),
         headers=names,
         places=places,
         status_place=status,
-        given=MappingProxyType({one: read.given(one, value) for one, value in given.items()}),
+        given=MappingProxyType({one: reader.given(one, value) for one, value in given.items()}),
         channels=tuple(
             ChannelColumns(channel, places, CellReader(words, _channel_name(names, places, words)))
             for channel, places in channels.items()
         ),
-        read=read,
+        reader=reader,
     )
 
 

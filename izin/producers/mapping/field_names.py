@@ -57,7 +57,7 @@ JSON_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """The JSON name of each field, used where the sender used none."""
 
-_LONGEST_CACHED = 100
+_LONGEST_CACHED, _MOST_CACHED = 100, 4096
 _DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 
 
@@ -96,29 +96,32 @@ def word_key(text: str) -> str:
     return _spaced(text, _WORD)
 
 
-class NameTable:
-    """What names or words mean, each as it is spelled, or with its parts joined.
+class NameTable(dict[str, str]):
+    """What names or words mean, each as it is spelled, or with its parts joined; "": nothing that
+    is known.
 
-    What is spelled as one part is never found in several: ``on ay`` is no ``onay``.
+    What is spelled as one part is never found in several: ``on ay`` is no ``onay``. What was looked
+    up is kept.
     """
 
     def __init__(self, names: Iterable[tuple[str, str]], allowed: re.Pattern[str] = _WORD) -> None:
+        super().__init__()
         self._allowed = allowed
         self.spelled = {_spaced(name, allowed): value for value, name in names}
         """Each spelling, and its meaning."""
         self._joined = {
             one.replace(" ", ""): value for one, value in self.spelled.items() if " " in one
         }
-        self._kept = lru_cache(maxsize=4096)(self._find)
 
-    def get(self, text: str) -> str | None:
-        """Return what ``text`` means; None: nothing that is known."""
-        # What is longer than any name would only fill the cache.
-        return self._kept(text) if len(text) <= _LONGEST_CACHED else None
-
-    def _find(self, text: str) -> str | None:
+    def __missing__(self, text: str) -> str:
+        """Return what ``text`` means."""
+        if len(text) > _LONGEST_CACHED:  # than any name
+            return ""
         spaced = _spaced(text, self._allowed)
-        return self.spelled.get(spaced) or self._joined.get(spaced.replace(" ", ""))
+        found = self.spelled.get(spaced) or self._joined.get(spaced.replace(" ", ""), "")
+        if len(self) < _MOST_CACHED:
+            self[text] = found
+        return found
 
 
 def _with_values(names: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
@@ -335,13 +338,13 @@ _SOURCES = NameTable(
 
 def field_of(header: str) -> Field | None:
     """Return the field that ``header`` names; None if it is unknown."""
-    found = _FIELDS.get(header)
-    return None if found is None else Field(found)
+    found = _FIELDS[header]
+    return Field(found) if found else None
 
 
 def status_of(text: str) -> str:
     """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
-    return STATUS_WORDS.get(text) or text
+    return STATUS_WORDS[text] or text
 
 
 def certain(status: str, written: object) -> str:
@@ -354,14 +357,14 @@ def certain(status: str, written: object) -> str:
 
 def channel_of(text: str) -> str:
     """Return the channel that ``text`` means, or ``text`` itself if it is unknown."""
-    return _CHANNELS.get(text) or text
+    return _CHANNELS[text] or text
 
 
 def recipient_type_of(text: str) -> str:
     """Return the recipient type that ``text`` means, or itself; BIREYSEL, as at İYS, if empty."""
-    return _RECIPIENT_TYPES.get(text) or text if text else RecipientType.BIREYSEL
+    return _RECIPIENT_TYPES[text] or text if text else RecipientType.BIREYSEL
 
 
 def source_of(text: str) -> str | None:
     """Return the source that ``text`` means, or ``text`` itself; None if empty."""
-    return _SOURCES.get(text) or text if text else None
+    return _SOURCES[text] or text if text else None

@@ -15,7 +15,7 @@ from izin.consent.model import ConsentEvent, Status
 from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
-from izin.producers.files.importing.judgement import RowJudge, fault_of, fits
+from izin.producers.files.importing.judgement import RowJudge, fault_of
 from izin.producers.files.importing.report import (
     ReportRows,
     RowFault,
@@ -80,9 +80,10 @@ class ImportRun:
 
     def take_opt_outs(self, row: FileRow, *, is_known: bool) -> None:
         """Publish the opt-outs of ``row``; where it ``is_known`` that they are, only note them."""
-        if not fits(row, self._columns) or Status.RET not in self._columns.statuses(row.fields):
+        has_any, is_all = self._opt_outs(row)
+        if not has_any:
             return
-        if not is_known and self._is_opt_out(row):
+        if is_all and not is_known:
             self.take(row)
             return
         for part in self._columns.parts(row.fields):
@@ -98,12 +99,14 @@ class ImportRun:
 
     def take_others(self, row: FileRow) -> None:
         """Publish or report what ``row`` says beside opt-outs; report those, too."""
-        if not self._is_opt_out(row):
+        if not self._opt_outs(row)[1]:
             self.take(row)
 
-    def _is_opt_out(self, row: FileRow) -> bool:
-        """Whether ``row`` says nothing but that recipients opted out."""
-        return fits(row, self._columns) and set(self._columns.statuses(row.fields)) == {Status.RET}
+    def _opt_outs(self, row: FileRow) -> tuple[bool, bool]:
+        """Return whether ``row`` has an opt-out, and whether it says nothing else."""
+        if row.fault is not None or len(row.fields) != len(self._columns.headers):
+            return False, False
+        return self._columns.opt_outs(row.fields)
 
     def take(self, row: FileRow) -> None:
         """Publish or report ``row``."""

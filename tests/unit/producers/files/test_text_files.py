@@ -174,3 +174,51 @@ def test_header_row_is_where_the_caller_says(tmp_path: Path):
     assert (table.headers, [one.line for one in table.rows()]) == (HEADER, [42])
     with pytest.raises(UnusableFileError, match="its line 50 is empty"):
         open_table(path, ColumnChoices(header_row=50))
+
+
+NOTES = "Not;Telefon;Kanal;İzin"
+LAST = "Telefon;Kanal;İzin;Not"
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (NOTES, '"Cad. 1; Kat 2; Daire 3; arka\nbina; B; sol; üst";0555;SMS;RET'),
+        (NOTES, '"aradı\n\n; ; ; ;\nson";0555;SMS;RET'),
+        (LAST, '0555;SMS;RET;"Cad. 1; Kat 2; Daire 3; arka\nbina; B; sol; üst; yan"'),
+        (LAST, '0555;SMS;RET;"a, b\n""c""; d; e; f; g"'),
+        (LAST, '0555;"S\nM\nS";RET;"' + "satır\n" * 150 + 'son"'),
+        ("Telefon;Not;Kanal;İzin", '0555;"1; 2; 3; 4\n5; 6; 7; 8\n9; 10; 11";SMS;RET'),
+    ],
+)
+def test_line_break_in_quotes_is_read(tmp_path: Path, header: str, row: str):
+    """Whatever delimiters stand beside it; the row after it is a row, and has its own line."""
+    path = tmp_path / "export.csv"
+    plain = ";".join(["x"] * 4)
+    path.write_text(f"{header}\n{row}\n{plain}\n", "utf-8")
+    found = list(open_table(path, ColumnChoices()).rows())
+    assert [one.fault for one in found] == [None, None]
+    assert [len(one.fields) for one in found] == [4, 4]
+    assert found[1].line == row.count("\n") + 3
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (NOTES, ['"5 inç;0555 000 00 01;SMS;RET', 'boru 5";0555 000 00 02;SMS;RET']),
+        (NOTES, ['"5 inç;12;SMS;0', "x;0555 000 00 03;SMS;RET", 'boru 5";0555 000 00 02;SMS;RET']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', '0555 000 00 02;SMS;RET;boru 5"']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', "12;SMS;0;x", '12;SMS;0;boru 5"']),
+        ("Telefon;Not;Kanal;İzin", ['05550000001;"5 inç;SMS;1', '05550000002;boru 5";SMS;1']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', *["0555 000 00 02;SMS;RET;x"] * 300]),
+    ],
+)
+def test_quote_that_is_never_closed_swallows_no_row(tmp_path: Path, header: str, rows: list[str]):
+    """Though another row has the other quote: each line with one is refused by its number."""
+    path = tmp_path / "export.csv"
+    path.write_text("\n".join((header, *rows)), "utf-8")
+    found = list(open_table(path, ColumnChoices()).rows())
+    assert [one.line for one in found] == list(range(2, len(rows) + 2))
+    for one, row in zip(found, rows, strict=True):
+        assert (one.fault is not None) or '"' not in row or row.endswith('"') or '5";' in row
+    assert found[0].fault is not None
