@@ -39,6 +39,7 @@ def accept(
     """Return ``event``, of the system ``origin``, as it is published, or every reason why not."""
     faults: list[Violation] = []
     status = _word(Field.STATUS, event.status, STATUSES, field_names.status_of, faults) or ""
+    status = field_names.certain(status, event.status)
     channel = _word(Field.TYPE, event.type, CHANNELS, field_names.channel_of, faults) or ""
     recipient_type = _word(
         *(Field.RECIPIENT_TYPE, event.recipient_type, RECIPIENT_TYPES),

@@ -172,6 +172,8 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
             found[name] = text
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
+    if status == Status.ONAY and found[Field.STATUS] != values[Field.STATUS]:
+        status = field_names.certain(status, values[Field.STATUS])
     if status == Status.RET:  # An opt-in is not refused for it.
         damaged = [name for name in values.keys() - RECIPIENTS if has_surrogate(values[name])]
         faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]

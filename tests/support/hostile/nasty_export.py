@@ -240,9 +240,9 @@ def _wide_row(chance: random.Random, number: int, now: datetime) -> _Row:
         recipient = person.recipient(channel)
         match status:
             case "":
-                cells.append(chance.choice(("", " ", "-", "#YOK")))
+                cells.append(chance.choice(("", " ", "-", "NULL")))
             case "unclear":
-                cells.append(chance.choice(UNCLEAR[:-3]))
+                cells.append(chance.choice(UNCLEAR[:-2]))
                 found.append(ExpectedRefusal(0, column, ""))
             case "date":
                 cells.append(a_date(chance, given))
