@@ -239,7 +239,29 @@ class PartitionProcessor:
         return None
 
     async def _decide_batch(self, topic: str, batch: RecordBatch) -> None:
-        effects, urgent = Effects(), self._lanes[0][0]
+        effects = Effects()
+        try:
+            await self._fold_and_commit(topic, batch, effects)
+        except KafkaException:
+            if any(name.startswith(DEAD_LETTER) for name in effects.counts):
+                self._put_off_opt_ins()
+            raise
+        self._count(effects, topic)
+
+    def _put_off_opt_ins(self) -> None:
+        """Decide the opt-outs alone of lanes of which all is decided, for a while."""
+        lanes = [lane for lane, _ in self._lanes if lane not in self._scanned]
+        self._scanned |= {lane: self.owned.next_offsets[lane] for lane in lanes}
+        self._put_off |= dict.fromkeys(lanes, time.monotonic() + _PUT_OFF)
+        _log.critical(
+            "opt-ins put off",
+            partition=self.owned.number,
+            why="dead letters were not written: can their topic be written to?",
+            effect="they are tried again; opt-outs and the other partitions go on",
+        )
+
+    async def _fold_and_commit(self, topic: str, batch: RecordBatch, effects: Effects) -> None:
+        urgent = self._lanes[0][0]
         decided = {topic: await self._fold(topic, batch, effects)}
         if topic != urgent:
             self._turns.give_back(self._changed)
@@ -247,26 +269,13 @@ class PartitionProcessor:
                 # What came meanwhile does not wait for a transaction of its own.
                 decided[urgent] = await self._fold(*found, effects)
         began = time.perf_counter()
-        offsets = {
-            lane: one.next_offset for lane, one in decided.items() if lane not in self._scanned
-        }
-        try:
-            await self.owned.commit(effects, offsets)
-        except KafkaException:
-            if any(name.startswith(DEAD_LETTER) for name in effects.counts):
-                self._scanned |= {lane: self.owned.next_offsets[lane] for lane in offsets}
-                self._put_off |= dict.fromkeys(offsets, time.monotonic() + _PUT_OFF)
-                _log.critical(
-                    "opt-ins put off",
-                    partition=self.owned.number,
-                    why="their dead letters were not written: can their topic be written to?",
-                    effect="they are tried again; opt-outs and the other partitions go on",
-                )
-            raise
+        await self.owned.commit(
+            effects,
+            {lane: one.next_offset for lane, one in decided.items() if lane not in self._scanned},
+        )
         self.commit_seconds += time.perf_counter() - began
         for lane in decided.keys() & self._scanned.keys():
             self._scanned[lane] = decided[lane].next_offset
-        self._count(effects, topic)
 
     async def _fold(self, topic: str, batch: RecordBatch, effects: Effects) -> RecordBatch:
         """Fold and send ``batch``, less of it where others wait; return what was folded. Raises

@@ -137,8 +137,7 @@ def _records(
         start,
     )
     if read <= last and start <= last:
-        first = max(read, start)
-        records.append(UnreadableBatch(topic, partition, first, last, append_time, data))
+        records.append(UnreadableBatch(topic, partition, read, last, append_time, data))
     return records
 
 
