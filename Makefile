@@ -49,7 +49,7 @@ $(VENV)/mutants/.ready: $(READY)
 	@$(PYTHON) -m venv $(VENV)/mutants
 	@grep -v '^pytest==' constraints.txt > $(VENV)/mutants/constraints.txt
 	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/mutants/constraints.txt \
-		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
+		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
 chaos: $(READY) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property; CHAOS_ARGS=options
