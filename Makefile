@@ -39,7 +39,7 @@ test: $(READY) ## the whole test suite: what CI runs
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
-mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
+mutants: $(VENV)/mutants/.ready ## mutation testing of the law and of the rows: nine in ten mutants must be killed
 	@rm -rf mutants
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
 	@$(VENV)/mutants/bin/python -m tools.mutants

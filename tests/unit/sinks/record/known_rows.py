@@ -131,7 +131,7 @@ def observations() -> Iterator[Case]:
         "RET": {"registered": "RET", "registered_at": NOON, "registered_transaction_id": "1"},
         "queried NOT_ONAY": {"registered": "NOT_ONAY", "registered_at": NOON},
     }
-    for (name, columns), value, minutes, by, (told, at), answers in product(
+    for (name, columns), value, minutes, by, (transaction_id, at), answers in product(
         known.items(),
         (Registered.ONAY, Registered.RET, Registered.NOT_ONAY),
         (-5, 0, 600),
@@ -147,12 +147,12 @@ def observations() -> Iterator[Case]:
             creation_date=NOON + timedelta(minutes=minutes),
             consent_date=NOON,
             source="HS_WEB",
-            transaction_id=told,
+            transaction_id=transaction_id,
             verified_at=at,
             is_answer=answers,
             verified_by=by,
         )
-        case = f"observed {value} {minutes} by {by} {told} {at is not None} {answers} over {name}"
+        case = f"observed {value} {minutes} by {by} {transaction_id} {at is not None} {answers} over {name}"
         yield case, changed(row, apply.observed(row, seen))
 
 
