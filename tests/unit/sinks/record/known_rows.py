@@ -152,7 +152,8 @@ def observations() -> Iterator[Case]:
             is_answer=answers,
             verified_by=by,
         )
-        case = f"observed {value} {minutes} by {by} {transaction_id} {at is not None} {answers} over {name}"
+        how = f"by {by} {transaction_id} {at is not None} {answers}"
+        case = f"observed {value} {minutes} {how} over {name}"
         yield case, changed(row, apply.observed(row, seen))
 
 
