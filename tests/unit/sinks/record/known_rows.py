@@ -217,7 +217,15 @@ def acts() -> Iterator[Case]:
     """Yield what persons and loops do to a row."""
     loading = replace(ACTIVE, activated_at=None, loading_deadline=LATE)
     for status, state in product(("ONAY", "RET"), State):
-        row = a_row(status, state=state, brake_id=1, expires_at=NOON)
+        held = {
+            "registered": "RET",
+            "registered_at": NOON,
+            "registered_consent_date": NOON,
+            "registered_source": "HS_WEB",
+            "registered_transaction_id": "1",
+            "verified_at": NOON,
+        }
+        row = a_row(status, state=state, brake_id=1, expires_at=NOON, attested=False, **held)
         parked = row.replace(reason="reconsent")
         ended = row.replace(reason="term-ended")
         for name, act in {
@@ -236,7 +244,7 @@ def acts() -> Iterator[Case]:
             "refuse": lambda one=row: ruling.refuse(one, "why", "H1"),
             "park": lambda one=row: ruling.park(one, "why", "H1"),
             "expire": lambda one=row: ruling.expire(one, "why", "H1"),
-            "withdraw": lambda one=row: ruling.withdraw(one, NOW),
+            "withdraw": lambda one=row: ruling.withdraw(one.replace(action=Action.SEND), NOW),
             "wait": lambda one=row: ruling.wait(one, "why", "H1"),
             "query": lambda one=row: ruling.query(one, "why", "H1"),
             "query again": lambda one=row: ruling.query_again(one, "why", NOW),
@@ -303,6 +311,14 @@ def events() -> Iterator[Case]:
         yield f"restored {case}", changed(row, apply.restored(row, decision.consent, NOW))
         again = apply.restored(after, decision.consent, NOW)
         yield f"restored after {case}", changed(after, again)
+        later = replace(
+            decision.consent,
+            effective_at=LATE,
+            consent_date=LATE,
+            latest_ret_at=NOON + timedelta(minutes=9),
+        )
+        known_row = after.replace(registered="ONAY", registered_at=NOON, ret_event_id="earlier")
+        yield f"restored later {case}", changed(known_row, apply.restored(known_row, later, NOW))
         if row is not None:
             aside = row.replace(void_event_id="void", latest_onay_at=NOON, ret_event_id="earlier")
             yield (
