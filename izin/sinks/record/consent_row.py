@@ -6,10 +6,10 @@ values (desired, registered, permission) are views of them. Nothing is decided h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -228,6 +228,29 @@ class ConsentRow:
     def is_ours(self) -> bool:
         """Whether the desired event is from one of our systems, so that it is due to İYS."""
         return self.desired_rank == OriginRank.OURS
+
+
+class ClaimedRow(NamedTuple):
+    """A row that was claimed to be submitted, with the columns that a submission needs."""
+
+    ctid: str
+    """The row's place in PostgreSQL, valid until the transaction ends."""
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+    desired_status: str
+    desired_at: datetime
+    desired_event_id: str
+    desired_origin: str | None
+    desired_origin_ref: str | None
+    desired_source: str | None
+    desired_consent_date: datetime | None
+    retailer_code: int | None
+    retailer_access: Sequence[int] | None
+    attempts: int
 
 
 def is_of_citizens(source: str | None) -> bool:

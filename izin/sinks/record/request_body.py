@@ -16,8 +16,7 @@ from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.wire_format.consents import ConsentItem
 from izin.iys.wire_format.json_reader import from_turkish
-from izin.sinks.record.claimed_row import ClaimedRow
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ClaimedRow, ConsentRow
 
 _consent_item = maker(ConsentItem)
 

@@ -389,8 +389,8 @@ class KeyHistory:
         # While a movement is only observed, its event is on its way, and ruled when it comes.
         is_due = row.action is not Action.NOTHING or row.is_open or bool(self._incoming)
         is_stuck = row.action is Action.WAIT and not row.is_open
-        is_told = row.desired_status == "RET" and row.state is State.PARKED
-        if is_stuck or not (is_due or is_told):
+        has_person = row.desired_status == "RET" and row.state is State.PARKED
+        if is_stuck or not (is_due or has_person):
             raise HiddenOptOutError(self._story())
 
     def _may_hold_older_onay(self, row: ConsentRow) -> bool:

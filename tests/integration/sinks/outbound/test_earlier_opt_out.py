@@ -77,7 +77,7 @@ async def test_opt_in_that_expires_behind_a_suspension_leaves_the_opt_out(harnes
 
 
 async def test_opt_out_that_was_tried_is_due_again(harness: SinkHarness):
-    """It is retried when the void opt-in comes: the same obligation begins anew in its row."""
+    """It is retried when the void opt-in comes: its obligation begins again in its row."""
     await hold_old_onay(harness)
     no, void = of_before(harness)
     await harness.ingest(no)
