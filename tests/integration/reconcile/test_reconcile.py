@@ -16,7 +16,7 @@ from izin.replay.plan import Plan
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key
 from tests.integration.reconcile.conftest import EACH, Run
-from tests.support.builders import BRAND
+from tests.support.builders import BRAND, a_key
 from tests.support.reconcile.planting import (
     PLANTS,
     Found,
@@ -105,10 +105,10 @@ async def see_explained(site: Site, run: Run) -> None:
 
 
 async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
-    """See that a key which moved since the plan was made is left alone, and an edited plan
-    refused.
+    """See that a key which moved, or was erased, since the plan was made is left alone, and an
+    edited plan refused.
     """
-    *_, other, _ = site.recipients
+    *_, erased, other, _ = site.recipients
     await not_verified(site, other)
     await run(f"{COMPARE} --plan {plan_file}", 1)
     await set_columns(site, other, updated_at=site.harness.clock())
@@ -117,6 +117,22 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
         "moved": 1,
         "done_before": 0,
     }
+    for recipient in (other, erased):
+        await site.harness.ledger.fetch(
+            "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": recipient}
+        )
+    await run(f"{COMPARE} --plan {plan_file}", 1)
+    site.suppress(str(a_key(recipient=erased)))
+    assert json.loads(await run(f"reconcile --plan {plan_file} --execute --output json", 1)) == {
+        "repaired": 1,
+        "moved": 1,
+        "done_before": 0,
+    }
+    assert (await site.harness.row(other)).desired_status == "ONAY"
+    found = await site.harness.ledger.fetch(
+        "SELECT FROM consents WHERE recipient = %(one)s", {"one": erased}
+    )
+    assert found == []
     repairs = plan_file.with_name(f"{plan_file.name}.work") / "repairs.jsonl"
     repairs.write_bytes(repairs.read_bytes().replace(b"query", b"query "))
     assert "compare again" in await run(f"reconcile --plan {plan_file} --execute", 3)

@@ -163,7 +163,7 @@ WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
     AND (c.key IS NULL OR c.desired_status IS NULL OR a.key IS NOT NULL
         OR (c.desired_status, c.desired_at, c.desired_rank, c.desired_event_id)
             IS DISTINCT FROM (d.status, d.effective_at, d.rank, d.event_id)
-            AND c.void_event_id IS DISTINCT FROM d.event_id
+            AND (c.void_event_id IS NULL OR c.void_event_id IS DISTINCT FROM d.event_id)
         OR (c.may_send, c.permission_reason) IS DISTINCT FROM (coalesce(p.may_send, false), p.reason)
         OR date_trunc('milliseconds', c.permission_since) IS DISTINCT FROM p.since
         OR c.may_send <> (c.registered = 'ONAY' AND c.desired_status <> 'RET' AND c.verified_at IS NOT NULL)
