@@ -21,7 +21,6 @@ from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
-    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -246,7 +245,6 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
-    ImportSettings,
     SenderSettings,
     LogSettings,
 )

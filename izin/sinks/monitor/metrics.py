@@ -112,6 +112,11 @@ class Metrics:
             "When the figures of the ledger were last read (Unix time)",
             registry=self.registry,
         )
+        self.iys_unreachable = Gauge(
+            "izin_iys_unreachable",
+            "Whether İYS answers none of this process's calls: 1, else 0",
+            registry=self.registry,
+        )
         self.pushed = Counter(
             "izin_pushed_movements", "Movements that İYS pushed", registry=self.registry
         )

@@ -24,6 +24,9 @@ from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
 
 FIRST_RET = "H175"
+OLDER = "H178"
+"""İYS has a record that is as new. It says nothing of an opt-out that was stated by its day alone,
+which counts from the end of the day: that is rescued, not asked about for ever."""
 NOT_AS_FIRST = "H486"
 """HS_KARAR cannot create a record: as with H175, İYS has none."""
 AHEAD = "H162"
@@ -68,6 +71,8 @@ class _Case(NamedTuple):
     item: Item
     result: ItemResult
     brand: Brand
+    called_at: datetime
+    """When İYS may have judged the item at the earliest: a result may come hours later."""
     now: datetime
     calendar: Calendar
 
@@ -82,8 +87,8 @@ def apply_result(  # noqa: PLR0913 - each argument is a fact
     calendar: Calendar,
 ) -> AppliedResult:
     """Return ``row``, for which ``item`` was submitted, after İYS returned ``result``."""
+    case = _Case(item, result, brand, row.last_exchange_at or now, now, calendar)
     row = apply.answered_row(row, item.status, now)
-    case = _Case(item, result, brand, now, calendar)
     if row.is_of(item.event_id, item.status):
         return _desired(row, case)
     return _superseded(row, case)
@@ -197,7 +202,9 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
 
 
 def _already(row: ConsentRow, case: _Case) -> AppliedResult:
-    code = case.result.code
+    code, item = case.result.code, case.item
+    if code == OLDER and item.status == Status.RET and _counts_from_later(row, item):
+        return _rescued(row, "refused-by-iys", case)
     if code not in {FIRST_RET, NOT_AS_FIRST} or case.item.status != Status.RET:
         return _refused(ruling.query(row, "register-stands-otherwise", code), case)
     if row.is_open:
@@ -207,13 +214,19 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
         )
     none = Observation(
         value=Registered.NONE,
-        creation_date=case.now,
+        creation_date=case.called_at,
         verified_at=case.now,
         verified_by=case.result.how,
     )
     row = apply.observed(row, none).replace(code=code)
     ruled = ruling.rule_row(row, case.brand, case.now, calendar=case.calendar, answered=True)
     return AppliedResult(ruled=ruled, item_state="refused")
+
+
+def _counts_from_later(row: ConsentRow, item: Item) -> bool:
+    """Whether the date that İYS got was stated by its day or minute alone."""
+    at, stated = row.desired_at, item.consent_date
+    return at is not None and stated is not None and stated < at
 
 
 def _rescued(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:

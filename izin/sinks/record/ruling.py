@@ -74,9 +74,10 @@ def rule_row(  # noqa: PLR0913 - each argument is a fact
     """Return the row in the state that follows from what is desired and what is registered.
 
     A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
-    has accepted what is desired. While only ``observing``, no query is started: the event of what
-    was observed is on its way. What a person has withdrawn stays so: only a newer event of the key
-    makes anything due again. An opt-in that is closed hides no opt-out that İYS may not have.
+    has accepted what is desired. While only ``observing``, no query is started at once: the event
+    of what was observed is on its way. What a person has withdrawn stays so: only a newer event of
+    the key makes anything due again. An opt-in that is closed hides no opt-out that İYS may not
+    have.
     """
     ruled = _rule_desired(
         row,
@@ -139,9 +140,7 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
         case Action.WAIT:
             return _ruled_row(row=_due(row, Action.WAIT, reason))
         case Action.QUERY:
-            if observing and row.action is Action.SEND:
-                return _ruled_row(row=_due(row, Action.WAIT, reason))
-            return _ruled_row(row=row if observing else _to_query(row, ruling.reason, now))
+            return _ruled_row(row=_to_query(row, ruling.reason, now, observing=observing))
         case Action.RESCUE:
             return rescue(row, now)
         case Action.PARK:
@@ -168,7 +167,7 @@ def rescue(row: ConsentRow, now: datetime) -> RuledRow:
         return RuledRow(row=row)
     # It is later than all that it follows, whatever the clocks show: in the same second, or by a
     # clock that is behind, the law would call it a duplicate or stale.
-    known = (row.desired_at, row.registered_at)
+    known = (row.desired_at, row.registered_at, row.latest_onay_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(
         event_id=str(uuid5(_RESCUES, f"{row.key}|{row.desired_event_id}")),
@@ -292,7 +291,16 @@ def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
     return row_due
 
 
-def _to_query(row: ConsentRow, reason: ActionReason, now: datetime) -> ConsentRow:
+def _to_query(
+    row: ConsentRow, reason: ActionReason, now: datetime, *, observing: bool
+) -> ConsentRow:
+    if observing:
+        # Nothing is submitted by what was desired before the event that is on its way.
+        is_sent = row.action is Action.SEND
+        later = now + _OBSERVED_WITHIN
+        return (
+            _due(row, Action.QUERY, str(reason)).replace(next_attempt_at=later) if is_sent else row
+        )
     row_due = _due(row, Action.QUERY, str(reason))
     if reason is ActionReason.REGISTERED_LOST:
         # No term counts before İYS was queried; and opt-outs, due at any time, are queried first.

@@ -12,6 +12,7 @@ from typing import Any
 from click.testing import Result
 
 from izin.consent.admission import RefusedEvent, admit
+from izin.consent.business_days import Calendar
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.iys import CallClass, IysClient, Pace, Slot, TokenAuth
@@ -443,8 +444,14 @@ class SinkHarness:
         await suspensions.set_rights(self.ledger, BRAND, channels, by="ada", now=self.clock())
 
     async def brand_in_loading(self) -> None:
-        """Make our brand one that is not activated, so that old consents are submitted."""
+        """Make our brand one that is not activated."""
         await self.ledger.fetch("UPDATE brands SET activated_at = NULL RETURNING brand_code")
+
+    def close_days(self, count: int, *, ago: int = 0) -> None:
+        """Close so many days from tomorrow on, or from some days ago: no term ends within them."""
+        first = self.clock().date() + timedelta(days=1 - ago)
+        days = frozenset(first + timedelta(days=number) for number in range(count))
+        self.ledger.calendar = Calendar(extra_closed_days=days)
 
     async def forget(self) -> None:
         """Empty the ledger but for its brands, as a new one is that knows nothing of a key."""
