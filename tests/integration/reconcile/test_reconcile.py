@@ -87,6 +87,7 @@ async def test_every_planted_difference_is_named_and_repaired(
     assert (done.data["by"], done.data["after"]["plan"]) == ("ada", digest)
     await see_explained(site, run)
     await see_moved(site, run, plan_file)
+    await see_erased(site, run, tmp_path / "erased.json")
 
 
 async def see_explained(site: Site, run: Run) -> None:
@@ -105,10 +106,10 @@ async def see_explained(site: Site, run: Run) -> None:
 
 
 async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
-    """See that a key which moved, or was erased, since the plan was made is left alone, and an
-    edited plan refused.
+    """See that a key which moved since the plan was made is left alone, and an edited plan
+    refused.
     """
-    *_, erased, other, _ = site.recipients
+    *_, other, _ = site.recipients
     await not_verified(site, other)
     await run(f"{COMPARE} --plan {plan_file}", 1)
     await set_columns(site, other, updated_at=site.harness.clock())
@@ -117,6 +118,14 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
         "moved": 1,
         "done_before": 0,
     }
+    repairs = plan_file.with_name(f"{plan_file.name}.work") / "repairs.jsonl"
+    repairs.write_bytes(repairs.read_bytes().replace(b"query", b"query "))
+    assert "compare again" in await run(f"reconcile --plan {plan_file} --execute", 3)
+
+
+async def see_erased(site: Site, run: Run, plan_file: Path) -> None:
+    """See that a key that was erased since the plan was made is not restored."""
+    *_, erased, other, _ = site.recipients
     for recipient in (other, erased):
         await site.harness.ledger.fetch(
             "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": recipient}
@@ -133,6 +142,3 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
         "SELECT FROM consents WHERE recipient = %(one)s", {"one": erased}
     )
     assert found == []
-    repairs = plan_file.with_name(f"{plan_file.name}.work") / "repairs.jsonl"
-    repairs.write_bytes(repairs.read_bytes().replace(b"query", b"query "))
-    assert "compare again" in await run(f"reconcile --plan {plan_file} --execute", 3)

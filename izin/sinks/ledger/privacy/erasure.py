@@ -66,9 +66,7 @@ class ErasureFinding:
         if self.is_owed:
             found.append("something is owed to İYS: wait until it is settled")
         if self.is_merchants_opt_out:
-            found.append(
-                "the opt-out of a merchant (TACIR) must stay: without it the gate may say yes"
-            )
+            found.append("a merchant's opt-out must stay: without it the gate may say yes")
         if self.holds:
             numbers = ", ".join(map(str, self.holds))
             found.append(f"legal hold {numbers}: see izin retention holds")
