@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
 from izin.runtime.settings.kafka import KafkaSettings
-from izin.schemas.erasure import SHORTEST_SECRET
+from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
 
 
 class SinkSettings(SettingsGroup):
@@ -226,6 +226,11 @@ class StreamSettings(SettingsGroup):
         if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
             raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
         return given
+
+    @property
+    def suppressions(self) -> SuppressionKeys:
+        """Under which keys were erased."""
+        return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
 
     def group(self, kafka: KafkaSettings) -> str:
         """Return the consumer group of the order workers; transactional ids begin with it too."""

@@ -27,7 +27,6 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import SuppressionKeys
 from izin.streams.engine import transport
 from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.lane_watch import LaneWatch
@@ -137,9 +136,7 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         group=group,
         codec=codec,
         new_state=states(streams, group),
-        suppressions=SuppressionKeys(
-            [one.get_secret_value() for one in streams.suppression_secrets]
-        ),
+        suppressions=streams.suppressions,
         budget=DeadLetterBudget(share=kafka.dead_letter_share),
     )
     transport.register(worker.gate, ahead=[kafka.topics.express.name])

@@ -58,7 +58,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
         *("dead-letters", "redrive", "0/1", "--reason=mended", "--wait=PT0S", "--yes"),
     ),
     "publish": ("publish", "--corrects=0/2", "--source=HS_WEB"),
-    "privacy erase": ("privacy", "erase", OPTED_OUT, "--yes"),
+    "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme", "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
     "retention hold": ("retention", "hold", "acme", "--reason=court"),
     "retention release": ("retention", "release", "1"),

@@ -143,6 +143,10 @@ WHERE EXISTS (SELECT FROM erasures AS e WHERE e.key = d.key AND e.acknowledged_a
             ON h.shard = m.shard AND m.place > h.place
         WHERE m.recorded_at >= %(since)s AND m.kind IN ('decision', 'bootstrap') AND m.key IS NOT NULL)
 
+-- name: forget-erased
+-- Leave alone what was erased since the plan was made: what the history makes of it is older.
+DELETE FROM shadow_differences AS d USING erasures AS e WHERE e.key = d.key AND e.acknowledged_at >= %(made_at)s
+
 -- name: count-differences
 -- How many keys differ, by kind.
 SELECT kind, count(*) AS keys FROM shadow_differences GROUP BY kind ORDER BY kind

@@ -375,6 +375,19 @@ async def test_vouched_consent_stays_attested(
     assert found.shadow == found.standing
 
 
+async def test_person_erased_since_the_plan_does_not_come_back(
+    harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
+):
+    """Whose row was missing when it was made, and is erased before it is executed."""
+    await harness.ingest(onay(OTHER))
+    await opted_out(harness)
+    await lose_rows(harness)
+    assert (await planned(rebuild, plan_file)).differences == {"missing": 2}
+    await answered(harness, await requested(harness))
+    await executed(harness, rebuild, plan_file)
+    assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
+
+
 @pytest.mark.timeout(120)
 async def test_killed_rebuild_goes_on_where_it_was(
     harness: SinkHarness,
