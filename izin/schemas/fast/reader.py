@@ -30,8 +30,9 @@ LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
 """Beyond these an instant is none: in any time zone, those between them lie in a year that has one
 to four digits.
 """
-_FIRST: Final = (EARLIEST - EPOCH) // MILLISECOND
-_LAST: Final = (LATEST - EPOCH) // MILLISECOND
+FIRST_INSTANT: Final = (EARLIEST - EPOCH) // MILLISECOND
+LAST_INSTANT: Final = (LATEST - EPOCH) // MILLISECOND
+"""The same in milliseconds since 1970."""
 
 _LONGEST_SHIFT: Final = 63
 _WORD: Final = 56
@@ -152,7 +153,8 @@ def _boolean(data: bytes, at: int) -> tuple[bool, int]:
 
 def instant_of(milliseconds: int) -> datetime | None:
     """Return the instant so many ``milliseconds`` since 1970; None where it is none."""
-    return EPOCH + milliseconds * MILLISECOND if _FIRST <= milliseconds <= _LAST else None
+    is_one = FIRST_INSTANT <= milliseconds <= LAST_INSTANT
+    return EPOCH + milliseconds * MILLISECOND if is_one else None
 
 
 def append_instant(milliseconds: int) -> datetime:
