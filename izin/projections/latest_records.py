@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.kafka import consumer, partition_watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import is_unreadable
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic

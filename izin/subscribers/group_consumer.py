@@ -4,11 +4,10 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from izin.runtime.broker_faults import broker_errors
+from izin.runtime.broker_faults import broker_errors, is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, consumer
 from izin.runtime.plain_log import PlainLogger
-from izin.runtime.unreadable_batches import is_unreadable
 from izin.subscribers.errors import CheckpointLostError
 
 _TIMEOUT = 15.0

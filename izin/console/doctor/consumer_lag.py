@@ -14,10 +14,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from izin.console.read_topic import TopicRecord, record_of
 from izin.runtime import kafka, topic_admin
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors, while_leaders_move
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 

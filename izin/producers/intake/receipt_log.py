@@ -30,11 +30,11 @@ from izin.producers.intake.first_receipts import (
 from izin.producers.intake.partition_ends import PartitionEnds
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import is_unreadable
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of

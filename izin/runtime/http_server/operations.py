@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from izin.runtime.unreadable_batches import unreadable_batches
+from izin.runtime.broker_faults import unreadable_batches
 
 Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""

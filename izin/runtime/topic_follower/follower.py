@@ -24,12 +24,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import broker_errors
+from izin.runtime.broker_faults import broker_errors, is_unreadable, unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.topic_follower.end import TopicEnd, leaders_of
-from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.schemas.topics import Topic
 
 _TIMEOUT = 15.0

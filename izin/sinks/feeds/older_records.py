@@ -14,11 +14,11 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import is_unreadable
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
 
 _WITHIN = 5.0

@@ -25,10 +25,10 @@ from confluent_kafka import (
 )
 
 from izin.projections.wakeup import Wakeup
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import is_unreadable
 from izin.sinks.feeds.log import LogRecord, Stretch
 
 _POLL = 0.2

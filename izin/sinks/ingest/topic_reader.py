@@ -20,11 +20,11 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
-from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole

@@ -5,7 +5,7 @@ current one; whatever aborts a transaction, and whatever else goes wrong, makes 
 again, as often as it takes and as long as it is assigned. Meanwhile it alone is held back: nothing
 more of it is fetched, and every other partition of the worker goes on.
 
-Where a batch with dead letters could not be written, their topic may be what is not available. Then
+Where a batch with dead letters could not be written, their topic may be what refuses it. Then
 nothing is lost and no opt-out waits for it either: for a while the opt-outs alone are decided.
 
 Where our own code fails on too many records, the opt-ins (ONAY) of the lane wait for a person: its

@@ -8,13 +8,13 @@ import pytest
 
 from izin.gate import sources
 from izin.gate.state import GateState
+from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.runtime.topic_follower import follower
 from izin.runtime.topic_identity import TopicIdentities
-from izin.runtime.unreadable_batches import unreadable_batches
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
 from tests.support.builders import NOON

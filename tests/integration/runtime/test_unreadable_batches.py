@@ -9,10 +9,10 @@ import pytest
 
 from izin.console.doctor.consumer_lag import unread
 from izin.projections.latest_records import LatestRecordReader
+from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.unreadable_batches import unreadable_batches
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.sinks.feeds.older_records import OlderRecords

@@ -150,7 +150,7 @@ def test_topic_of_dead_letters_that_is_away_delays_no_opt_out(
         admin = kafka.admin(settings)
         admin.incremental_alter_configs([wanted])[wanted].result(10)
 
-    limit(10)
+    limit(128)  # of which a transaction's marker has room
     worker = start_worker("one", settings)
     until(lambda: all_held([worker], 1), within=60, what="owner")
     lane = settings.topics.express.name
