@@ -85,23 +85,17 @@ class StaticMember:
             self._answered_at = now
         elif code in {_UNKNOWN_MEMBER, _FENCED_INSTANCE} and has_session:
             self._replaced_at = now
-            self._note_replaced(now)
-
-    def _note_replaced(self, now: float) -> None:
-        if now - self._begun_at >= SETTLED_AFTER:
+            self._replaced += 1
+            is_second = now - self._begun_at < SETTLED_AFTER
+            if is_second and self._replaced < _TWICE:
+                return
             _log.critical(
-                "instance id in use twice",
+                "instance id in use already" if is_second else "instance id in use twice",
                 instance_id=self._name,
-                effect="this worker was here first and goes on; the other one is ended",
-                remedy="give each order worker an IZIN_INSTANCE_ID of its own",
+                effect="another order worker of this group has it; this one ends"
+                if is_second
+                else "this worker was here first and goes on; the other one is ended",
+                remedy="give each order worker an IZIN_INSTANCE_ID of its own, or none",
             )
-            return
-        self._replaced += 1
-        if self._replaced >= _TWICE:
-            _log.critical(
-                "instance id in use already",
-                instance_id=self._name,
-                effect="another order worker of this group has it; this one ends",
-                remedy="set IZIN_INSTANCE_ID to one of its own, or leave it out",
-            )
-            self._end(EXIT)
+            if is_second:
+                self._end(EXIT)

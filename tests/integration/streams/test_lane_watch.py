@@ -91,19 +91,20 @@ def test_open_transaction_on_a_lane_calls_a_person(
     """Once it has stood for five seconds, with the command that ends it; once only."""
     express = settings.topics.express.name
     publish(settings, express, 1)
-    assert look().faults({1}) == {}
+    assert look().held({1}) == {}
     SECONDS[0] += HELD_AFTER
     for _ in range(2):
         assert look().held_for(express) == HELD_AFTER
     (alert,) = logged
+    assert alert["partition"] == f"{express}[1]"
     assert (alert["event"], alert["log_level"]) == (
         "lane held back by an open transaction",
         "critical",
     )
     command = f"abort --topic {express} --partition 1 --start-offset 0"
     assert alert["remedy"].endswith(command)
-    assert look().faults({0}) == {}
-    assert look().faults({1})[f"{express}[1]"].endswith(command)
+    assert look().held({0}) == {}
+    assert look().held({1})[f"{express}[1]"].endswith(command)
     assert look().lag(express) == 2
 
 
