@@ -40,6 +40,7 @@ from benchmarks.sink.ledger_lost import ledger_lost
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.sink.retention import legal_holds
 from benchmarks.sink.sweep import sweep
 from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
@@ -78,6 +79,7 @@ register(
         "outbox": outbox,
         "connect": connect,
         "erasure": erasures,
+        "retention": legal_holds,
         "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
         "sweep": sweep,

@@ -46,6 +46,8 @@ class CallError(IysError):
     """
 
     who_acts: ClassVar[Actor]
+    is_repeated = False
+    """Whether it says only what was known: the circuit is open, or İYS answers nothing at all."""
 
     def __init__(
         self,

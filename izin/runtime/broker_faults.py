@@ -107,6 +107,6 @@ def _remedy(connection: KafkaConnection, error: KafkaError) -> str:
                 "KAFKA_SSL_CA_FILE?"
             )
         case KafkaError.UNKNOWN_TOPIC_OR_PART | KafkaError._UNKNOWN_TOPIC:  # noqa: SLF001  # the same
-            return "a topic is missing: izin doctor --fix creates it"
+            return "a topic is missing: izin doctor says what creates it"
         case _:
             return _ADDRESS

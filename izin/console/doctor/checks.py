@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
-from izin.console.doctor import consumer_lag, lag_checks, living_workers
+from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import (
     of_backlog,
@@ -24,6 +24,7 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
 )
 from izin.console.doctor.runner import Check
+from izin.console.doctor.token_check import token_finding
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings
@@ -72,17 +73,14 @@ def _broker() -> Iterator[Finding]:
         yield ok("broker", settings.bootstrap_servers)
 
 
-def _fix_topics() -> Iterator[Finding]:
-    settings = kafka_settings()
-    if created := topic_admin.ensure_topics(settings):
-        yield fixed("topics", f"created {', '.join(created)}")
-    if changed := topic_admin.repair_topics(settings):
-        yield fixed("topics", f"settings of {', '.join(changed)}")
+def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
+    yield from missing_topics.fix_topics(kafka_settings(), stopped=stopped)
 
 
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
-    faults = topic_admin.topic_faults(settings)
+    lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
         count = len(tuple(settings.topics))
@@ -139,7 +137,7 @@ async def _server_version(ledger: Ledger) -> int:
         return connection.info.server_version
 
 
-def _fix_migrations() -> Iterator[Finding]:
+def _fix_migrations(_stopped: bool) -> Iterator[Finding]:
     if applied := asyncio.run(migrate(_ledger_settings().database_url.get_secret_value())):
         yield fixed("migrations", f"ran {', '.join(applied)}")
 
@@ -193,7 +191,7 @@ def _webhooks() -> Iterator[Finding]:
 
 
 def _pull() -> Iterator[Finding]:
-    yield lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
+    yield from lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
 
 
 def _deadlines() -> Iterator[Finding]:
@@ -266,6 +264,10 @@ def of_iys(url: str, status: int) -> Finding:
             )
 
 
+def _token() -> Iterator[Finding]:
+    yield _query(token_finding)
+
+
 def _ledger_settings() -> LedgerSettings:
     """Return the settings of the ledger, with a limit to the time a connection may take."""
     settings = LedgerSettings()
@@ -305,6 +307,7 @@ CHECKS = (
     Check(name="sequences", run=_sequences, needs=_LEDGER),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),
+    Check(name="token", run=_token, needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
 OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})

@@ -17,6 +17,7 @@ from izin.runtime import kafka, topic_admin
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors, while_leaders_move
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic
 
@@ -131,6 +132,8 @@ def _next(client: Consumer, deadline: float) -> Message:
         if monotonic() > deadline:
             raise BrokerError(f"a topic could not be read within {_TIMEOUT:.0f} s; try again")
     error = message.error()
+    if is_unreadable(message):
+        raise BrokerError("; ".join(map(": ".join, unreadable_batches(message.topic()).items())))
     if error is not None and not _is_end(message):
         raise KafkaException(error)
     return message

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Message
@@ -18,6 +18,7 @@ from confluent_kafka import Message
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.poison import store_apart
 from izin.sinks.ingest.topic_reader import TopicReader, open_at_any, read_on
 from izin.sinks.ledger import offsets, sequences
@@ -142,4 +143,4 @@ def _arrived(records: Iterable[Any], codec: Codec) -> Mapping[Origin, Sequence[R
 
 
 def _appended_at(record: Any) -> datetime:  # noqa: ANN401  # a message of confluent-kafka
-    return datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+    return append_instant(record.timestamp()[1])

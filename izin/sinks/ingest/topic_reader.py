@@ -24,6 +24,7 @@ from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
+from izin.runtime.unreadable_batches import is_unreadable, unreadable_batches
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
@@ -122,7 +123,8 @@ class TopicReader:
 
 def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequence[Message]:
     """Return the messages that ``client`` has, at most ``most``, as soon as there is one; none
-    after ``wait`` seconds. An error among them is the end of a partition.
+    after ``wait`` seconds. An error among them is the end of a partition. One whose batch cannot be
+    unpacked stands, and the others are read.
 
     Raises:
         StreamUnavailableError: ``what`` cannot be read now.
@@ -133,6 +135,7 @@ def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequenc
             messages += client.consume(most - 1, 0)
     except KafkaException as error:
         raise StreamUnavailableError(f"{what}: {error.args[0].str()}") from error
+    messages = [one for one in messages if not is_unreadable(one)]
     for message in messages:
         problem = message.error()
         if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
@@ -245,5 +248,7 @@ async def every_record(
                 if message.error() is None:
                     yield message
             left -= reader.at_end
+            if unread := unreadable_batches(topic):
+                raise StreamUnavailableError("; ".join(map(": ".join, unread.items())))
     finally:
         await reader.close()

@@ -27,7 +27,15 @@ from izin.console.doctor.ledger_checks import (
     of_missing,
 )
 from izin.console.doctor.runner import Check
+from izin.console.doctor.token_check import of_token
 from izin.iys import TokenPolicy
+from izin.iys.errors import (
+    BusyError,
+    CallError,
+    MisconfiguredError,
+    TokenLimitError,
+    UnauthenticatedError,
+)
 from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.granted.listing import LostRight
@@ -157,7 +165,7 @@ def _silent() -> Iterator[Finding]:
     yield
 
 
-def _fixing() -> Iterator[Finding]:
+def _fixing(_stopped: bool) -> Iterator[Finding]:
     yield fixed("failing", "something")
 
 
@@ -448,14 +456,64 @@ def test_of_brands_with_too_many_accounts_names_the_address() -> None:
     assert of_these(*(replace(one, account="account-1") for one in brands)) == []
 
 
+def a_stream(stream: str = "IYS", **more: object) -> StreamProgress:
+    """Return a stream that was read to its end at noon."""
+    return replace(StreamProgress(brand_code=BRAND, stream=stream, last_pulled_at=NOON), **more)  # type: ignore[arg-type]
+
+
+def of_pulls(*pulls: StreamProgress, after: timedelta) -> list[Finding]:
+    """Return what the doctor finds so long after noon."""
+    return list(lag_checks.of_pulls(pulls, now=NOON + after))
+
+
 def test_of_pulls_names_a_stale_stream():
     """A citizen.s opt-out may wait in it."""
-    pulled = StreamProgress(brand_code=BRAND, stream="IYS", last_pulled_at=NOON)
-    assert lag_checks.of_pulls([], now=NOON).state is CheckState.SKIPPED
-    assert lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=6)).state is CheckState.OK
-    stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))
+    assert of_pulls(after=timedelta())[0].state is CheckState.SKIPPED
+    assert of_pulls(a_stream(), after=timedelta(hours=6))[0].state is CheckState.OK
+    (stale,) = of_pulls(
+        a_stream(),
+        a_stream("HS", last_pulled_at=NOON + timedelta(hours=6)),
+        after=timedelta(hours=7),
+    )
     assert stale.state is CheckState.WRONG
     assert f"IYS of {BRAND}" in stale.what
+
+
+def test_of_pulls_names_each_stream_that_pauses_or_was_never_read():
+    """One that İYS refused waits for a quarter of an hour, whatever the others do."""
+    minutes = timedelta(minutes=1)
+    refused = a_stream(
+        failing_since=NOON, failure="changes: H353", next_at=NOON + 15 * minutes, was_pulled=False
+    )
+    passing = a_stream("HS", failing_since=NOON, failure="changes: 503", next_at=NOON + minutes)
+    assert [one.state for one in of_pulls(passing, after=minutes)] == [CheckState.OK]
+    (one,) = of_pulls(passing, refused, after=minutes)
+    assert one.state is CheckState.WRONG
+    assert all(part in one.what for part in ("IYS of", "H353", "never read", "izin brands retry"))
+    (one,) = of_pulls(passing, after=6 * minutes)
+    assert "503" in one.what
+    (one,) = of_pulls(a_stream(was_pulled=False), a_stream("HS"), after=6 * minutes)
+    assert "never read to its end" in one.what
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "state", "says"),
+    [
+        (None, 0, CheckState.OK, "takes the calls"),
+        (MisconfiguredError("brands"), 0, CheckState.OK, "takes the calls"),
+        (UnauthenticatedError("refused"), 1, CheckState.WRONG, "IYS_PASSWORD"),
+        (TokenLimitError("no", retry_after=timedelta(minutes=9)), 4, CheckState.WRONG, "retry"),
+        (TokenLimitError("no", retry_after=timedelta(hours=1)), 0, CheckState.WRONG, "takes no"),
+        (BusyError("brands was not answered"), 0, CheckState.WRONG, "while that lasts"),
+    ],
+)
+def test_of_token_tells_what_a_call_ended_with(
+    error: CallError | None, failures: int, state: CheckState, says: str
+):
+    """A refused password is told from İYS's limit; any other answer shows that it was taken."""
+    found = of_token(error, failures=failures, now=NOON)
+    assert found.state is state
+    assert says in found.what
 
 
 @pytest.mark.parametrize(
