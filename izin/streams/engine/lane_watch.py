@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 
-from confluent_kafka import IsolationLevel, KafkaException
+from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import OffsetSpec
 
 from izin.runtime import kafka
 from izin.runtime.daemon_thread import in_daemon_thread
-from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import offsets
@@ -89,12 +88,16 @@ class LaneWatch:
 
     async def run(self, assigned: Callable[[], Collection[int]]) -> None:
         """Look every two seconds until cancelled, and alert for the ``assigned`` partitions."""
+        said = ""
         with closing(DecidedOffsets(self._settings, self._codec)) as decided:
             while True:
                 try:
                     await in_daemon_thread(lambda: self.look(decided), name="lane-watch")
-                except (KafkaException, BrokerError) as error:
-                    _log.debug("lanes not read", error=str(error))
+                    said = ""
+                except Exception as error:  # noqa: BLE001  # it only watches
+                    if said != repr(error):
+                        said = repr(error)
+                        _log.warning("lanes not read", error=said)
                 self.report(assigned())
                 await asyncio.sleep(_INTERVAL)
 

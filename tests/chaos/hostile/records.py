@@ -166,7 +166,10 @@ def _texts(record: HostileRecord, random: Random) -> None:
     )
     field = random.choice(("event_id", "customer_id", "source", "origin", "actor", "cause"))
     kept = record.event.event_id if field == "event_id" else ""
-    fields: dict[str, Any] = {field: kept + text, "evidence": {text: text, "page": "[" * 9000 + "{" * 9000}}
+    fields: dict[str, Any] = {
+        field: kept + text,
+        "evidence": {text: text, "page": "[" * 9000 + "{" * 9000},
+    }
     record.encode(replace(record.event, **fields))
     if random.random() < 0.3:  # half of a surrogate pair, and bytes that are in no text
         record.value = (record.value or b"").replace(b"[[", b"\xed\xa0", 9)
