@@ -44,6 +44,7 @@ from benchmarks.sink.retention import legal_holds
 from benchmarks.sink.sweep import sweep
 from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
+from benchmarks.webhooks.memory import webhook_memory
 from benchmarks.webhooks.throughput import webhook_throughput
 from benchmarks.worker.cpu_profile import profile
 from benchmarks.worker.feeds import feeds
@@ -91,6 +92,7 @@ register(
         "simulator": simulator,
         "webhooks": webhook_latency,
         "webhook-throughput": webhook_throughput,
+        "webhook-memory": webhook_memory,
         "permission-list": permission_list,
         "gate": gate,
         "gate-state": gate_start,

@@ -41,6 +41,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "simulator": ("simulator",),
     "webhooks": ("webhooks",),
     "webhook-throughput": ("webhook-throughput",),
+    "webhook-memory": ("webhook-memory",),
     "permission-list": ("permission-list",),
     "gate": ("gate",),
     "gate-state": ("gate-state",),
@@ -246,6 +247,7 @@ _ALL = (
     _at_least(
         *("webhook-throughput", "webhook-throughput", 50, "%", "of what bare httpx posts a core"),
     ),
+    _at_most("webhook-memory", "webhook-memory", 250, "MiB", "of the process, its peak (RSS)"),
     _at_least(
         "permission-list-load", "permission-list", 25_000, "keys/s", "until the list is complete"
     ),

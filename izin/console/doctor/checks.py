@@ -104,6 +104,12 @@ def _order() -> Iterator[Finding]:
             sleep(1)
             now = decided.read()
             waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
+    if running and consumer_groups.is_contested(settings, group):
+        yield wrong(
+            "order",
+            "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "
+            "(the log has 'instance id in use twice'); give each order worker one of its own",
+        )
     yield lag_checks.of_worker(
         lag_checks.ORDER,
         lanes,

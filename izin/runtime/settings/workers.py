@@ -196,7 +196,8 @@ class StreamSettings(SettingsGroup):
     app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
     """The prefix of the consumer group (``<app>-order``) and of the transactional ids."""
     instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
-    """Static membership: a worker that restarts with the same id keeps its partitions."""
+    """Static membership: a worker that restarts with the same id keeps its partitions. No two may
+    have one: the second ends."""
     host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
     """Where ``/health/live``, ``/health/ready`` and ``/metrics`` are served."""

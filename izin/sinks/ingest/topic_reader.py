@@ -28,11 +28,7 @@ from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.record.errors import (
-    ConcurrentChangeError,
-    RecreatedTopicError,
-    StreamUnavailableError,
-)
+from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
 
 _TIMEOUT = 15.0
 _EVERY_PAGE = 5000
@@ -58,19 +54,17 @@ async def read_on(
     open_: Callable[[Ledger], Awaitable[BatchReader]],
     wait: timedelta,
 ) -> None:
-    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time;
-    after a conflict another one is opened.
+    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time.
+
+    Raises: StreamUnavailableError, ConcurrentChangeError.
     """
     async with sole(ledger, work) as owned:
-        while True:
-            reader = await open_(owned)
-            try:
-                while True:
-                    await reader.step(wait)
-            except ConcurrentChangeError as error:
-                _log.info("reading restarted", work=work, reason=str(error))
-            finally:
-                await reader.close()
+        reader = await open_(owned)
+        try:
+            while True:
+                await reader.step(wait)
+        finally:
+            await reader.close()
 
 
 class TopicReader:

@@ -9,6 +9,7 @@ processes, from taking the same records.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import timedelta
 
@@ -82,29 +83,29 @@ _log = get_logger(__name__)
 class FailingLoops:
     """The loops that failed by a fault of ours and were run again, with the error of each."""
 
-    def __init__(self) -> None:
-        self._errors: dict[str, Exception] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: dict[str, tuple[str, float]] = {}
 
     def faults(self) -> Mapping[str, str]:
-        """Return what is wrong, by the loop."""
-        return {name: _text_of(error) for name, error in self._errors.items()}
+        """Return what is wrong, by the loop: one that fails is run, and noted, sooner than this
+        forgets it.
+        """
+        now = self._clock()
+        return {name: error for name, (error, at) in self._failed.items() if now - at < _SOUND}
 
     def note(self, name: str, error: Exception, *, after: timedelta) -> None:
         """Note that ``error`` ended a loop that is run again ``after`` that."""
-        self._errors[name] = error
+        text = _text_of(error)
+        self._failed[name] = text, self._clock()
         _log.critical(
             "loop failed",
             loop=name,
-            error=_text_of(error),
+            error=text,
             effect="it is run again; sending goes on without it",
             after=after.total_seconds(),
             exc_info=None if isinstance(error, OurError) else error,
         )
-
-    def sound(self, name: str, error: Exception | None) -> None:
-        """Note that a loop has run since ``error`` without another one."""
-        if error is not None and self._errors.get(name) is error:
-            del self._errors[name]
 
 
 def outbound_loops(
@@ -182,11 +183,10 @@ async def keep_running(
     After any other error too where it is noted, in ``failing``, and the loop is none of
     :data:`MAY_END`; else that error is raised.
     """
-    failures, fault = 0, None
+    failures = 0
     loop = asyncio.get_running_loop()
     while True:
         started = loop.time()
-        sound = loop.call_later(_SOUND, failing.sound, name, fault) if failing else None
         try:
             await work()
         except RETRIED as error:
@@ -200,14 +200,11 @@ async def keep_running(
             if failing is None or name in MAY_END:
                 raise
             failures = 1 if loop.time() - started > _SOUND else failures + 1
-            wait, fault = _FAULT_BACKOFF.after(failures), error
+            wait = _FAULT_BACKOFF.after(failures)
             failing.note(name, error, after=wait)
             await asyncio.sleep(wait.total_seconds())
         else:
             return
-        finally:
-            if sound is not None:
-                sound.cancel()
 
 
 def _text_of(error: Exception) -> str:

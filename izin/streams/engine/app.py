@@ -208,7 +208,7 @@ def _serve(
     @app.page("/health/ready")
     async def ready(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
         acquired, assigned = sorted(worker.ready), sorted(worker.assigned)
-        held = watch.faults(assigned)
+        held = watch.held(assigned)
         body = {
             "ready": acquired,
             "assigned": assigned,

@@ -13,12 +13,11 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 
-from confluent_kafka import IsolationLevel, KafkaException
+from confluent_kafka import IsolationLevel
 from confluent_kafka.admin import OffsetSpec
 
 from izin.runtime import kafka
 from izin.runtime.daemon_thread import in_daemon_thread
-from izin.runtime.errors import BrokerError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import offsets
@@ -54,12 +53,11 @@ class LaneWatch:
         self._codec = codec
         self._next_offset = next_offset
         self._clock = clock
-        self._lanes = [settings.topics.events.name, settings.topics.express.name]
         self._admin = kafka.admin(settings)
-        self._decided: Mapping[Lane, int] = {}
+        self._decided: dict[Lane, int] = {}
         self._stable: dict[Lane, tuple[int, float]] = {}
         """Of each partition with an open transaction: its offset, and since when it stands."""
-        self._reported: dict[Lane, int] = {}
+        self._reported: Mapping[str, str] = {}
 
     def lag(self, topic: str) -> int:
         """Return how many records of a lane are not decided, of all partitions."""
@@ -75,23 +73,31 @@ class LaneWatch:
         standing = [now - since for lane, (_, since) in self._stable.items() if lane[0] == topic]
         return max(standing, default=0.0)
 
-    def faults(self, numbers: Collection[int]) -> Mapping[str, str]:
-        """Return what is held back of the partitions of these ``numbers``, with the remedy."""
+    def held(self, numbers: Collection[int]) -> Mapping[str, str]:
+        """Return which of the partitions ``numbers`` are held back for too long, each with the
+        command that ends the transaction.
+        """
+        now, servers = self._clock(), self._settings.bootstrap_servers
         return {
-            f"{topic}[{number}]": f"an open transaction at offset {at} holds back what follows; "
-            f"end it: {self._command(topic, number, at)}"
-            for (topic, number), at in self._held().items()
-            if number in numbers
+            f"{topic}[{number}]": f"an open transaction holds back what follows; to end it: "
+            f"kafka-transactions.sh --bootstrap-server {servers} abort --topic {topic} "
+            f"--partition {number} --start-offset {at}"
+            for (topic, number), (at, since) in tuple(self._stable.items())
+            if number in numbers and now - since >= HELD_AFTER
         }
 
     async def run(self, assigned: Callable[[], Collection[int]]) -> None:
         """Look every two seconds until cancelled, and alert for the ``assigned`` partitions."""
+        said = ""
         with closing(DecidedOffsets(self._settings, self._codec)) as decided:
             while True:
                 try:
                     await in_daemon_thread(lambda: self.look(decided), name="lane-watch")
-                except (KafkaException, BrokerError) as error:
-                    _log.debug("lanes not read", error=str(error))
+                    said = ""
+                except Exception as error:  # noqa: BLE001  # it only watches
+                    if said != repr(error):
+                        said = repr(error)
+                        _log.warning("lanes not read", error=said)
                 self.report(assigned())
                 await asyncio.sleep(_INTERVAL)
 
@@ -99,48 +105,29 @@ class LaneWatch:
         """Read ends and positions once; raises KafkaException, BrokerError."""
         at, numbers, latest = decided.read(), range(self._settings.partitions), OffsetSpec.latest()
         ends: dict[Lane, int] = {}
-        firsts: dict[Lane, int] = {}
-        for topic in self._lanes:
-            stable = offsets(
-                self._admin, topic, numbers, latest, isolation=IsolationLevel.READ_COMMITTED
-            )
+        for topic in (self._settings.topics.events.name, self._settings.topics.express.name):
+            stable = offsets(self._admin, topic, numbers, latest, IsolationLevel.READ_COMMITTED)
             starts = offsets(self._admin, topic, numbers, OffsetSpec.earliest())
             for number, end in offsets(self._admin, topic, numbers, latest).items():
-                ends[topic, number], firsts[topic, number] = end, starts[number]
-                self._note((topic, number), stable[number], end)
-        self._decided = {lane: max(at.get(lane, 0), first) for lane, first in firsts.items()}
+                lane = topic, number
+                ends[lane] = end
+                self._decided[lane] = max(at.get(lane, 0), starts[number])
+                self._note(lane, stable[number], end)
         self.ends = ends
 
     def report(self, numbers: Collection[int]) -> None:
         """Alert once for each transaction that holds back one of the partitions ``numbers``."""
-        held = {lane: at for lane, at in self._held().items() if lane[1] in numbers}
-        for (topic, number), at in held.items():
-            if self._reported.get((topic, number)) != at:
-                _log.critical(
-                    "lane held back by an open transaction",
-                    topic=topic,
-                    partition=number,
-                    offset=at,
-                    effect="opt-outs behind it are not decided; the gate closes meanwhile",
-                    remedy=self._command(topic, number, at),
-                )
+        held = self.held(numbers)
+        for place in {name for name, what in held.items() if self._reported.get(name) != what}:
+            _log.critical(
+                "lane held back by an open transaction",
+                partition=place,
+                effect="opt-outs behind it are not decided; the gate closes meanwhile",
+                remedy=held[place],
+            )
         self._reported = held
 
     def _note(self, lane: Lane, stable: int, end: int) -> None:
-        known = self._stable.pop(lane, None)
+        known = self._stable.pop(lane, (end, 0.0))
         if stable < end:
-            stands = known is not None and known[0] == stable
-            self._stable[lane] = known if known and stands else (stable, self._clock())
-
-    def _held(self) -> dict[Lane, int]:
-        """Return where transactions stand that have been open for too long."""
-        now = self._clock()
-        standing = tuple(self._stable.items())
-        return {lane: at for lane, (at, since) in standing if now - since >= HELD_AFTER}
-
-    def _command(self, topic: str, number: int, at: int) -> str:
-        servers = self._settings.bootstrap_servers
-        return (
-            f"kafka-transactions.sh --bootstrap-server {servers} abort --topic {topic} "
-            f"--partition {number} --start-offset {at}"
-        )
+            self._stable[lane] = known if known[0] == stable else (stable, self._clock())

@@ -45,6 +45,7 @@ from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaErro
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
+from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
 from izin.streams.engine import connecting, unpacking
 from izin.streams.engine.batch import RecordBatch
@@ -209,7 +210,14 @@ class BatchConsumerThread(PatientConsumerThread):
     async def _publish_offsets(self, consumer: Any, offsets: Mapping[Lane, int]) -> None:  # noqa: ANN401  # aiokafka publishes no types
         try:
             async with asyncio.timeout(_PUBLISHED_WITHIN):
-                await consumer.commit({TopicPartition(*lane): at for lane, at in offsets.items()})
+                is_contested = self.member is not None and self.member.is_contested
+                await consumer.commit(
+                    {
+                        # librdkafka reads notes up to the next zero byte.
+                        TopicPartition(*lane): (at, f"{CONTESTED}\0") if is_contested else at
+                        for lane, at in offsets.items()
+                    }
+                )
         except (KafkaError, TimeoutError) as error:
             _log.debug("group offsets not committed", error=type(error).__name__)
 

@@ -1,5 +1,6 @@
 """Both lanes on a real broker: what nobody decides, and what a transaction holds back."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -9,6 +10,7 @@ from structlog.typing import EventDict
 
 from izin.runtime import kafka, topic_admin
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.task_cancellation import cancel_all
 from izin.streams.engine.lane_watch import HELD_AFTER, LaneWatch
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.positions import DecidedOffsets
@@ -44,7 +46,7 @@ def publish(settings: KafkaSettings, topic: str, *partitions: int) -> None:
     """Publish a record to each of the partitions."""
     client = kafka.producer(settings)
     for one in partitions:
-        client.produce(topic, b"any", partition=one)
+        client.produce(topic, b"any", b"any", partition=one)
     assert client.flush(20) == 0
 
 
@@ -91,19 +93,20 @@ def test_open_transaction_on_a_lane_calls_a_person(
     """Once it has stood for five seconds, with the command that ends it; once only."""
     express = settings.topics.express.name
     publish(settings, express, 1)
-    assert look().faults({1}) == {}
+    assert look().held({1}) == {}
     SECONDS[0] += HELD_AFTER
     for _ in range(2):
         assert look().held_for(express) == HELD_AFTER
     (alert,) = logged
+    assert alert["partition"] == f"{express}[1]"
     assert (alert["event"], alert["log_level"]) == (
         "lane held back by an open transaction",
         "critical",
     )
     command = f"abort --topic {express} --partition 1 --start-offset 0"
     assert alert["remedy"].endswith(command)
-    assert look().faults({0}) == {}
-    assert look().faults({1})[f"{express}[1]"].endswith(command)
+    assert look().held({0}) == {}
+    assert look().held({1})[f"{express}[1]"].endswith(command)
     assert look().lag(express) == 2
 
 
@@ -133,3 +136,23 @@ def test_local_broker_refuses_long_transactions(settings: KafkaSettings) -> None
     with pytest.raises(KafkaException) as refused:
         kafka.producer(settings, **long).init_transactions(20)
     assert refused.value.args[0].code() == KafkaError.INVALID_TRANSACTION_TIMEOUT
+
+
+async def test_record_that_is_no_position_ends_no_watch(
+    settings: KafkaSettings, logged: list[EventDict]
+) -> None:
+    """It says so once, and looks again: what it watches must not end with it."""
+    publish(settings, settings.topics.positions.name, 0)
+    looks: list[int] = []
+
+    def assigned() -> tuple[int, ...]:
+        looks.append(1)
+        return ()
+
+    running = asyncio.create_task(LaneWatch(settings, CODEC).run(assigned))
+    async with asyncio.timeout(30):
+        while len(looks) < 2:  # noqa: ASYNC110  # of another thread
+            await asyncio.sleep(0.05)
+    assert not running.done()
+    await cancel_all([running])
+    assert [one["event"] for one in logged] == ["lanes not read"]

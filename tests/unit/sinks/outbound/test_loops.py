@@ -83,14 +83,14 @@ async def test_loop_beside_sending_is_run_again_after_any_error(
 ):
     """It stands in what is wrong, by its name, until it has run for a while without one."""
     monkeypatch.setattr(loops, "_FAULT_BACKOFF", Backoff(timedelta(0), timedelta(0)))
-    monkeypatch.setattr(loops, "_SOUND", 0.0)
-    failing, seen = FailingLoops(), []
+    now, seen = [0.0], []
+    failing = FailingLoops(lambda: now[0])
 
     async def work() -> None:
         seen.append(dict(failing.faults()))
         if len(seen) <= 2:
             raise error
-        await asyncio.sleep(0.01)
+        now[0] = loops._SOUND
         assert not failing.faults()
 
     with capture_logs() as logs:
