@@ -63,6 +63,9 @@ OTHER_RUNS = {
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
     "chaos-files": "make chaos STAGE=files",
+    "chaos-property": "make chaos STAGE=property",
+    "chaos-late": "make chaos STAGE=late",
+    "chaos-hostile": "make chaos STAGE=hostile",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -290,7 +293,19 @@ _ALL = (
     _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
     _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
+    _at_least("late-ends", "chaos-late", 10_000, "", "ends of transactions that came late"),
+    _at_most("late-wrong", "chaos-late", 0, "", "transactions unlike what was believed"),
+    _at_least("hostile-records", "chaos-hostile", 100_000, "", "hostile records on the lanes"),
+    _at_most(
+        *("hostile-delay", "chaos-hostile", 100, "%", "slowest hundredth of opt-outs, of its limit")
+    ),
+    _at_most("hostile-lost", "chaos-hostile", 0, "", "opt-outs beside hostile records that vanish"),
+    _at_most("hostile-wrong", "chaos-hostile", 0, "", "of them neither refused nor opt-outs"),
     _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
+    _at_least(
+        "property-histories", "chaos-property", 1_000_000, "", "generated histories of a key"
+    ),
+    _at_most("property-unexplained", "chaos-property", 0, "", "of them that hide an opt-out"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

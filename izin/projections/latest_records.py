@@ -14,6 +14,7 @@ from izin.consent.errors import OurError
 from izin.runtime.kafka import consumer, partition_watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.unreadable_batches import is_unreadable
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic
@@ -104,6 +105,8 @@ class LatestRecordReader:
                     client.seek(TopicPartition(*place, begun[place]))
                 else:
                     unread.discard(place)
+            elif is_unreadable(message):
+                unread.discard(place)
             else:
                 raise KafkaException(fault)
             if not unread:

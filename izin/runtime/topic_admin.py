@@ -23,6 +23,30 @@ from izin.runtime.kafka import TIMEOUT, admin, broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 
+TRANSACTION_LIMIT = 15_000
+"""The most milliseconds for which a transaction may be open: opt-outs behind it wait."""
+
+
+def transaction_limit(settings: KafkaSettings) -> int | None:
+    """Return the brokers' largest ``transaction.max.timeout.ms``; None where they do not say.
+
+    Raises:
+        BrokerError: the brokers cannot be reached, or refused.
+    """
+    client = admin(settings)
+    with broker_errors(settings):
+        asked = client.describe_configs(
+            [
+                ConfigResource(ResourceType.BROKER, str(one))
+                for one in client.list_topics(timeout=TIMEOUT).brokers
+            ],
+            request_timeout=TIMEOUT,
+        )
+        found = [
+            future.result(TIMEOUT).get("transaction.max.timeout.ms") for future in asked.values()
+        ]
+    return max((int(one.value) for one in found if one is not None), default=None)
+
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
     """Return how many partitions ``topic`` must have: ``IZIN_PARTITIONS`` if keyed, else 1."""

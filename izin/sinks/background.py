@@ -37,6 +37,7 @@ from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.register_counts import RegisterCounter
 from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import FailingLoops
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
@@ -66,6 +67,7 @@ class Parts:
     ledger_watch: LedgerWatch
     listeners: HttpListeners
     notifications: Notifications = field(default_factory=Notifications)
+    failing: FailingLoops = field(default_factory=FailingLoops)
 
 
 def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:

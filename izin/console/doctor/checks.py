@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from time import monotonic, sleep
 from typing import TypeVar
 
 import httpx
@@ -59,7 +60,17 @@ def _broker() -> Iterator[Finding]:
     settings = kafka_settings()
     with kafka.broker_errors(settings):
         kafka.admin(settings).list_topics(timeout=_TIMEOUT)
-    yield ok("broker", settings.bootstrap_servers)
+    limit = topic_admin.transaction_limit(settings)
+    if limit is not None and limit > topic_admin.TRANSACTION_LIMIT:
+        yield wrong(
+            "broker",
+            f"transaction.max.timeout.ms is {limit}: for so long another producer's open "
+            "transaction holds back the opt-outs behind it; set it to "
+            f"{topic_admin.TRANSACTION_LIMIT} at every broker, and transaction.timeout.ms of the "
+            "producers below (docs/runbook.md)",
+        )
+    else:
+        yield ok("broker", settings.bootstrap_servers)
 
 
 def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
@@ -79,14 +90,27 @@ def _topics() -> Iterator[Finding]:
 def _order() -> Iterator[Finding]:
     settings = kafka_settings()
     # The positions first: events that come meanwhile are then undecided, not decided before.
+    express, group = settings.topics.express, StreamSettings().group(settings)
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
-    lanes = [
-        consumer_lag.unread(settings, lane, offsets)
-        for lane in (settings.topics.express, settings.topics.events)
-    ]
-    running = consumer_groups.members(settings, StreamSettings().group(settings))
-    yield lag_checks.of_worker(lag_checks.ORDER, lanes, running=running, now=datetime.now(UTC))
+        lanes = [
+            consumer_lag.unread(settings, lane, offsets)
+            for lane in (express, settings.topics.events)
+        ]
+        running = consumer_groups.members(settings, group)
+        waiting = {(express.name, number) for number in lanes[0].partitions if running}
+        give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
+        while waiting and monotonic() < give_up_at:
+            sleep(1)
+            now = decided.read()
+            waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
+    yield lag_checks.of_worker(
+        lag_checks.ORDER,
+        lanes,
+        running=running,
+        now=datetime.now(UTC),
+        undecided={number for _, number in waiting},
+    )
 
 
 def _dead_letters() -> Iterator[Finding]:

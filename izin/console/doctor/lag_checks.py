@@ -1,6 +1,6 @@
 """What the doctor finds about workers, unread topics, pulls from İYS and dead letters: pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +13,9 @@ from izin.sinks.ledger.stream_progress import STALE_AFTER, StreamProgress
 
 USUAL = timedelta(minutes=5)
 """A record may wait this long while all is well: a worker restarts, a batch is large."""
+
+DECIDED_WITHIN = timedelta(seconds=10)
+"""Where opt-outs wait for longer without one being decided, nobody decides them."""
 
 DEAD_LETTERS_WITHIN = timedelta(days=1)
 
@@ -50,10 +53,23 @@ ORDER = WorkerReading(
 
 
 def of_worker(
-    worker: WorkerReading, lanes: Sequence[Unread], *, running: int, now: datetime
+    worker: WorkerReading,
+    lanes: Sequence[Unread],
+    *,
+    running: int,
+    now: datetime,
+    undecided: Collection[int] = (),
 ) -> Finding:
-    """Return whether workers run and read: one does not where a record waits longer than usual."""
+    """Return whether workers run and read: one does not where a record waits longer than usual, or
+    where opt-outs of the partitions ``undecided`` wait and none was decided meanwhile.
+    """
     what, is_late = _unread(worker, lanes, now)
+    if undecided:
+        numbers, is_late = ", ".join(map(str, sorted(undecided))), True
+        what += (
+            f"; nobody decides the opt-outs that wait in partition {numbers}: none of them within "
+            f"{DECIDED_WITHIN // timedelta(seconds=1)} s"
+        )
     if not running:
         return wrong(
             worker.check,

@@ -38,8 +38,6 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
             if done.lost_opt_outs:
                 warn(_lost_opt_outs(done))
             warn_of_hidden(done.hidden_sheets)
-            if done.would_stop is not None:
-                warn(f"without --dry-run: {done.would_stop}")
             print_rows(output, ("what", "count", "note"), _rows(done))
             say_words(done.reasons)
 
@@ -78,7 +76,7 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     published = "would be published" if done.dry_run else "published"
     yield published, done.published, f"opt-outs among them: {done.opt_outs}"
     if done.reversals:
-        yield "reversals", done.reversals, "ONAY among them: each reverses an opt-out that stood"
+        yield "reversals", done.reversals, "ONAY among them, given back: each reverses an opt-out"
     if done.past_term:
         note = "ONAY among them: void unless İYS holds them; they need a new consent"
         yield "past their term", done.past_term, note
@@ -88,9 +86,18 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     if done.without_recipient:
         note = "opt-outs of a channel for which the row has no address: they concern nobody"
         yield "without recipient", done.without_recipient, note
+    if done.silent:
+        yield "say nothing", done.silent, "rows without a status, or a date, for any channel"
     if done.repeated_headers:
         yield "headers", done.repeated_headers, "lines with the header once more, left out"
     yield "refused", done.refused, ""
+    if done.refused_reversals:
+        note = (
+            "ONAY among them would reverse an opt-out. Does the export write its own time as the "
+            "consent's date? Correct it. Did they consent again? Give them back: --reversals FILE"
+        )
+        yield "left out", done.refused_reversals, note
+        yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
     if ranked:
         yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
     if done.report_path is not None:

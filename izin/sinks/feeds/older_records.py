@@ -18,6 +18,7 @@ from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.unreadable_batches import is_unreadable
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
 
 _WITHIN = 5.0
@@ -169,7 +170,9 @@ def _stretches(
         messages += client.consume(most, 0) if messages else []
         for message in messages:
             number = message.partition() or 0
-            if message.error() is not None:
+            if is_unreadable(message):
+                open_.discard(number)  # neither read to its end, nor keeping the others waiting
+            elif message.error() is not None:
                 reached[number] = max(reached[number], _end_in(message))
                 ended.add(number)
                 open_.discard(number)

@@ -28,6 +28,7 @@ from izin.projections.wakeup import Wakeup
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.unreadable_batches import is_unreadable
 from izin.sinks.feeds.log import LogRecord, Stretch
 
 _POLL = 0.2
@@ -221,7 +222,7 @@ class Tail:
             messages += client.consume(_AT_ONCE - 1, 0)
             for one in messages:
                 fault = one.error()
-                if fault is not None and _is_final(fault):
+                if fault is not None and not is_unreadable(one) and _is_final(fault):
                     raise KafkaException(fault)
             self._hand_over(self._taking(messages), loop, stopped)
 

@@ -40,7 +40,7 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "izin_suspended_keys": ("Keys of suspended records or of a stopped brand, by lane", ["lane"]),
     "izin_held_back_keys": (
-        "Opt-outs that a brake holds back until a person decides, by brand and source",
+        "Opt-outs and opt-ins that a brake holds back until a person decides, by brand and source",
         ["brand", "source"],
     ),
     "izin_backlog_keys": ("Keys not settled with İYS, by brand and lane", ["brand", "lane"]),

@@ -21,7 +21,7 @@ _SQL_TYPES = {
     "datetime": "timestamp with time zone",
     "tuple[int, ...]": "integer[]",
 }
-_NARROW = {"desired_rank": "smallint"}
+_NARROW = {"desired_rank": "smallint", "ret_rank": "smallint"}
 
 TYPES: Mapping[str, str] = MappingProxyType(
     {

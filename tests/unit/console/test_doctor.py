@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -533,3 +534,26 @@ def test_doctor_finds_a_server_too_small_for_its_ledger(
     (finding,) = of_memory(Memory(**dict(zip(Memory.__dataclass_fields__, sizes, strict=True))))
     assert finding.state is (CheckState.WRONG if named else CheckState.OK)
     assert all(one in finding.what for one in named)
+
+
+def test_of_worker_names_opt_outs_that_nobody_decides() -> None:
+    """Not after minutes only: members of the group may own their partition and do nothing."""
+    fresh = Unread(records=2, oldest_at=NOW - timedelta(seconds=20), partitions=frozenset({3}))
+    found = lag_checks.of_worker(lag_checks.ORDER, [fresh], running=3, now=NOW, undecided={3})
+    assert found.state is CheckState.WRONG
+    assert "nobody decides the opt-outs that wait in partition 3: none of them within 10 s" in (
+        found.what
+    )
+
+
+@pytest.mark.parametrize(("limit", "state"), [(900_000, "wrong"), (15_000, "ok"), (None, "ok")])
+def test_doctor_compares_how_long_transactions_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, state: str
+) -> None:
+    """Kafka's own limit is 15 minutes, for which a partition's opt-outs would wait."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
+    monkeypatch.setattr(checks.kafka, "admin", lambda _: SimpleNamespace(list_topics=dict))
+    monkeypatch.setattr(checks.topic_admin, "transaction_limit", lambda _: limit)
+    (found,) = checks._broker()
+    assert found.state == state
+    assert state == "ok" or "transaction.max.timeout.ms is 900000" in found.what

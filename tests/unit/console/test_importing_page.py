@@ -22,7 +22,6 @@ from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.producers.files.importing.report_formats import ADDED
 from izin.producers.mapping.field_names import status_of
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.settings import ImportSettings
 from tests.unit.producers.fakes import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
@@ -81,11 +80,6 @@ def test_page_has_the_columns_codes_and_limits_of_the_import() -> None:
     codes = {int(one) for one in first_cells("Exit codes")}
     assert codes == set(ExitCode) - {ExitCode.USAGE}
     assert f"{CHECKPOINT_ROWS:,} rows" in PAGE
-    limits = ImportSettings()
-    assert f"The limit is {limits.reversals} (" in PAGE
-    assert f"or {limits.reversals_percent:.0f} % of" in PAGE
-    for field in ImportSettings.model_fields.values():
-        assert f"`{field.validation_alias}`" in PAGE
 
 
 def test_page_has_words_that_are_read_as_it_says() -> None:

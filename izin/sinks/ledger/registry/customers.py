@@ -42,6 +42,9 @@ class Customer:
     """Of a brand's keys, in percent: more opt-outs of one source an hour wait for a person."""
     brake_at_least: int | None
     """Never fewer; None, as the share is: the customer has set no brake (``ledger.brake``)."""
+    brake_reversals: int | None = None
+    """How many opt-outs one source may reverse within an hour; None: the customer has not set it.
+    """
     kind: PersonKind | None = None
     """None, as of the numbers: nobody has said it."""
     mersis: str | None = None

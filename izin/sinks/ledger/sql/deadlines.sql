@@ -39,7 +39,8 @@ ORDER BY c.brand_code, c.channel
 
 -- name: open-opt-outs
 -- Opt-outs of a brand that İYS has not accepted yet: what a person would withdraw on İYS's own pages.
-SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, reason, code
+SELECT key, recipient, channel, recipient_type, desired_source, due_at, state, reason, code,
+    CASE WHEN registrable THEN least(desired_at, desired_consent_date) ELSE desired_at END AS desired_at
 FROM consents AS c
 WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
 ORDER BY due_at, key
