@@ -80,9 +80,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
         "ledger watch": parts.ledger_watch.run,
-        "iys watch": IysWatch(
-            context.client, parts.monitored, parts.metrics.iys_unreachable, time.monotonic
-        ).run,
+        "iys watch": IysWatch(context.client, parts.monitored, parts.metrics.iys_unreachable).run,
         "figures": _figures(parts).run,
         **_readers(parts),
         "outbox": OutboxRelay(

@@ -22,9 +22,9 @@ from izin.console.doctor.ledger_checks import (
     of_granted,
     of_memory,
     of_missing,
+    token_finding,
 )
 from izin.console.doctor.runner import Check
-from izin.console.doctor.token_check import token_finding
 from izin.console.doctor.webhook_checks import of_webhooks
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings

@@ -51,7 +51,8 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[Finding]:
     that no worker runs.
     """
     lost = remedies(settings)
-    kept = () if stopped and not _running(settings) else lost
+    group = StreamSettings().group(settings)
+    kept = () if stopped and not consumer_groups.members(settings, group) else lost
     for name in topic_admin.ensure_topics(settings, without=kept):
         then = lost.get(name)
         yield fixed("topics", f"created {name}{f', which is empty: {then}' if then else ''}")
@@ -60,20 +61,18 @@ def fix_topics(settings: KafkaSettings, *, stopped: bool) -> Iterator[Finding]:
 
 
 def remedies(settings: KafkaSettings) -> dict[str, str]:
-    """Return, by name, what to do about each topic whose loss concerns what stands; nothing in an
-    installation of which nothing was ever decided.
+    """Return, by name, what to do about each topic that may not be created at any time; nothing in
+    an installation of which nothing was ever decided.
     """
-    if not _is_in_use(settings):
-        return {}
+    topics = settings.topics
+    free, then = created_at_any_time(topics), restored_by(topics)
+    in_use = _is_in_use(settings)
+    how = "stop every order and sink worker, gate and intake; then create it by izin doctor --fix "
     return {
-        name: "stop every order and sink worker, gate and intake; then create it by izin doctor "
-        f"--fix --no-workers, and before they start: {then}"
-        for name, then in restored_by(settings.topics).items()
+        one.name: f"{how}--no-workers, and before they start: {then[one.name]}"
+        for one in topics
+        if in_use and one not in free
     }
-
-
-def _running(settings: KafkaSettings) -> int:
-    return consumer_groups.members(settings, StreamSettings().group(settings))
 
 
 def _is_in_use(settings: KafkaSettings) -> bool:

@@ -28,7 +28,6 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._lock = FolderLock(self.path, within=_AT_ONCE)
-        self._is_claimed = False
 
     @property
     def simulator_state(self) -> Path:
@@ -60,7 +59,6 @@ class StateFolder:
         folder.mkdir(parents=True, exist_ok=True)
         marker.touch()
         self._lock.acquire()
-        self._is_claimed = True
         if not fresh:
             self._put_back()
         if not fresh and self.record() is not None:
@@ -76,9 +74,8 @@ class StateFolder:
 
     def release(self) -> None:
         """Put back what was set aside and is still there, and release the lock."""
-        if self._is_claimed:
+        if self._lock.is_held:
             self._put_back()
-            self._is_claimed = False
         self._lock.release()
 
     def _set_aside(self, on_progress: Callable[[str], None]) -> None:

@@ -30,7 +30,6 @@ from izin.sinks.ledger.granted import listing
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
@@ -147,7 +146,7 @@ class Puller:
             # A cursor that İYS refuses, as it may one that is older than what it shows, is given up
             # for the start of the window: what was read before changes nothing.
             give_up = isinstance(error, RefusedError) and cursor.after is not None
-            log_failed(_log, "pull failed", error, **cursor.where, from_start=give_up)
+            error.warn(_log, "pull failed", **cursor.where, from_start=give_up)
             await ask_for_rights(self.context, error)
             # Each failed call counts against our address.
             pause = error.pause(min(self.interval, _RETRY))

@@ -22,7 +22,6 @@ from izin.sinks.inbound.push_connections import (
     remedy_of,
 )
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.record.brand import Brand
 
 _RETRY = timedelta(seconds=30)
@@ -65,7 +64,7 @@ class PushRegistrar:
             try:
                 states = await self.connections.of(brand)
             except CallError as error:
-                log_failed(_log, "push registration failed", error, brand=brand.brand_code)
+                error.warn(_log, "push registration failed", brand=brand.brand_code)
                 self._postpone(brand, due, error.pause(_RETRY))
                 continue
             for state in states:
@@ -98,7 +97,7 @@ class PushRegistrar:
         except CallError as error:
             about = {**where, "remedy": remedy_of(error)}
             if error.is_transient:
-                log_failed(_log, "push registration failed", error, **about)
+                error.warn(_log, "push registration failed", **about)
             else:
                 _log.critical("push registration failed", error=str(error), **about)
             pause = error.pause(_RETRY)

@@ -22,7 +22,6 @@ from izin.sinks.ledger.granted import changes, listing, readings
 from izin.sinks.ledger.granted.changes import RightsChange, change_of
 from izin.sinks.monitor.provider_subscriptions import SOON
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
@@ -215,9 +214,8 @@ class GrantedBrandsReader:
     async def _failed(self, attempts: int, problem: str, error: CallError | None = None) -> None:
         now, wait = self.context.clock(), _BACKOFF.after(attempts + 1)
         wait = wait if error is None else error.pause(wait)
-        log_failed(
-            _log, "list of granted brands not read", error, error=problem, again_at=now + wait
-        )
+        log = _log.debug if error is not None and error.is_repeated else _log.warning
+        log("list of granted brands not read", error=problem, again_at=now + wait)
         account = self.context.lease_owner.account
         await readings.note_failed(
             self.context.ledger, account, problem, next_at=now + wait, now=now

@@ -1,56 +1,37 @@
-"""Whether İYS answers: said once when it stops and once when it is back, and shown all the time.
+"""Whether İYS answers the calls that a process makes anyway: said when it stops, and when not.
 
-The calls that are made anyway show it. An opt-out that is due makes it a matter for a person: its
-three business days go on, and it can be withdrawn on İYS's own pages if İYS answers there.
+While an opt-out is due that needs a person: its three business days go on, and it may have to be
+withdrawn on İYS's own pages.
 """
 
-import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
 from izin.iys.client import IysClient
-from izin.runtime.observe import get_logger
+from izin.runtime.answer_watch import AnswerWatch
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.db.connection import Ledger
 
-_INTERVAL = 1.0
 
-_log = get_logger(__name__)
+class IysWatch(AnswerWatch):
+    """Watches the calls of one process, and shows in ``unreachable`` whether none is answered."""
 
+    def __init__(
+        self,
+        client: IysClient,
+        ledger: Ledger,
+        unreachable: Gauge,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__("iys", clock)
+        self._client, self._ledger, self._unreachable = client, ledger, unreachable
 
-@dataclass(slots=True)
-class IysWatch:
-    """Watches the calls of one process."""
-
-    client: IysClient
-    ledger: Ledger
-    unreachable: Gauge
-    clock: Callable[[], float]
-    _since: float | None = None
-    """Since when it is away, and that is logged; None: it is not."""
-    _is_alarmed: bool = False
-    """Whether it was logged that opt-outs are due meanwhile."""
-
-    async def run(self) -> None:
-        """Watch until cancelled; raises LedgerUnavailableError."""
-        while True:
-            await self.look()
-            await asyncio.sleep(_INTERVAL)
-
-    async def look(self) -> None:
-        """Look once, and log a change."""
-        is_away = self.client.is_unreachable
-        self.unreachable.set(is_away)
+    async def _request(self) -> str | None:
+        is_away = self._client.is_unreachable
+        self._unreachable.set(is_away)
         if not is_away:
-            if self._since is not None:
-                _log.warning("iys reachable again", seconds=round(self.clock() - self._since))
-            self._since, self._is_alarmed = None, False
-        elif not self._is_alarmed:
-            due = await deadlines.has_opt_outs(self.ledger)
-            if due or self._since is None:
-                log = _log.critical if due else _log.error
-                log("iys unreachable", opt_outs_due=due)
-            self._is_alarmed = due
-            self._since = self.clock() if self._since is None else self._since
+            return None
+        self._is_urgent = await deadlines.has_opt_outs(self._ledger)
+        return "it answers no call"

@@ -16,7 +16,6 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.record.brand import Brand
 
 EVERY = timedelta(days=1)
@@ -60,7 +59,7 @@ class SubscriptionMonitor:
             try:
                 found = await self.context.client.subscription(iys_code)
             except CallError as error:
-                log_failed(_log, "subscription query failed", error, iys_code=iys_code)
+                error.warn(_log, "subscription query failed", iys_code=iys_code)
                 failed[iys_code] = str(error)
                 continue
             now = self.context.clock()

@@ -14,7 +14,6 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.granted import listing
 from izin.sinks.ledger.sweep import register_counts
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 
 _EVERY = timedelta(days=1)
 _INTERVAL = timedelta(minutes=10)
@@ -51,7 +50,7 @@ class RegisterCounter:
             try:
                 summaries = await context.client.brands(iys_code)
             except CallError as error:
-                log_failed(_log, "register not counted", error, iys_code=iys_code)
+                error.warn(_log, "register not counted", iys_code=iys_code)
                 failed[iys_code] = str(error)
                 continue
             self._asked_at[iys_code] = context.clock()

@@ -20,7 +20,6 @@ from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import Submission
@@ -77,7 +76,7 @@ class BatchResultPoller:
                 submission.brand.path, submission.request_id or "", call_class=call_class
             )
         except CallError as error:
-            log_failed(_log, "batch result poll failed", error, submission=submission.id)
+            error.warn(_log, "batch result poll failed", submission=submission.id)
             if error.is_transient or not is_given_up:
                 await self._postpone(submission, error.retry_after)
                 return

@@ -16,7 +16,6 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.read_back import after_late_call
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.retry import OPT_OUT_BACKOFF
@@ -72,7 +71,8 @@ async def mark_unknown(
         backoff = OPT_OUT_BACKOFF if submission.has_opt_outs else _OPT_IN_BACKOFF
         wait = backoff.after(submission.sends)
         wait = wait if error is None else error.pause(wait)
-    log_failed(_log, "submission outcome unknown", error, submission=submission.id)
+    log = _log.debug if error is not None and error.is_repeated else _log.warning
+    log("submission outcome unknown", submission=submission.id, error=str(error))
     async with context.ledger.transaction() as connection:
         rows = await lock(connection, (item.key for item in submission.items))
         changes = UnitOfWork(context.topic_messages, now=now)

@@ -20,7 +20,6 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
@@ -187,7 +186,7 @@ class LostItems:
     async def _postpone_query(
         self, submission: Submission, error: CallError, wait: timedelta
     ) -> None:
-        log_failed(_log, "status query failed", error, submission=submission.id)
+        error.warn(_log, "status query failed", submission=submission.id)
         await self.postpone(submission, self.context.clock() + error.pause(wait))
 
     async def postpone(self, submission: Submission, at: datetime) -> None:

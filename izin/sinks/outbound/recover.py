@@ -21,7 +21,6 @@ from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.call_check import is_wanted, unwanted
 from izin.sinks.outbound.call_outcome import lose_unanswered
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.resubmit import leave_out, resubmit
@@ -162,7 +161,7 @@ class SubmissionRecovery:
         try:
             record = await self._lost.status(submission, item)
         except CallError as error:
-            log_failed(_log, "status query failed", error, submission=submission.id)
+            error.warn(_log, "status query failed", submission=submission.id)
             is_postponed = error.is_transient and not isinstance(error, ThrottledError)
             if is_postponed:
                 await self._lost.postpone(submission, self.context.clock() + error.pause(_SOON))

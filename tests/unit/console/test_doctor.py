@@ -25,9 +25,9 @@ from izin.console.doctor.ledger_checks import (
     of_granted,
     of_memory,
     of_missing,
+    of_token,
 )
 from izin.console.doctor.runner import Check
-from izin.console.doctor.token_check import of_token
 from izin.iys import TokenPolicy
 from izin.iys.errors import (
     BusyError,

@@ -29,7 +29,6 @@ from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.daily.progress import ComparedFile
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
@@ -178,7 +177,7 @@ class DailyFiles:
             await Fetcher(context=self.context).gone(file)
             return
         day = str(file.day)
-        log_failed(_log, "daily file not fetched", error, brand=file.brand_code, day=day)
+        error.warn(_log, "daily file not fetched", brand=file.brand_code, day=day)
         await ask_for_rights(self.context, error)
         wait = error.pause(_BACKOFF.after(file.attempts + 1))
         is_for_time = error.is_transient or error.retry_after is not None

@@ -24,7 +24,6 @@ from izin.sinks.ledger.sweep import cursor, sweeps
 from izin.sinks.ledger.sweep.cursor import SweptKey
 from izin.sinks.ledger.sweep.sweeps import Sweep
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.record.brand import Brand
 
@@ -156,7 +155,7 @@ class _SweepRun:
             await cursor.pass_over(context.ledger, sweep, group, codes)
             return
         retry_at = context.clock() + error.pause(_AGAIN)
-        log_failed(_log, "sweep waits", error, brand=sweep.brand_code, until=retry_at)
+        error.warn(_log, "sweep waits", brand=sweep.brand_code, until=retry_at)
         await cursor.postpone(context.ledger, sweep, str(error), retry_at)
 
     async def _end(self) -> None:

@@ -26,7 +26,6 @@ from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.failed_call import log_failed
 from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.refused_query import parts
@@ -262,7 +261,7 @@ class StatusQuerier:
     ) -> None:
         """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
         now = self.context.clock()
-        log_failed(_log, "status query failed", error, brand=brand.brand_code)
+        error.warn(_log, "status query failed", brand=brand.brand_code)
         await ask_for_rights(self.context, error)
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.pause(_SOON if urgent else _LATER)
