@@ -62,6 +62,7 @@ OTHER_RUNS = {
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
     "chaos-files": "make chaos STAGE=files",
+    "chaos-words": "make chaos STAGE=words",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -289,6 +290,9 @@ _ALL = (
     _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
     _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
+    _at_least("words", "chaos-words", 5000, "", "generated names and words that were read"),
+    _at_most("words-invented", "chaos-words", 0, "", "consents that no list has"),
+    _at_most("words-lost", "chaos-words", 0, "", "opt-outs, or pairs of docs and tests, lost"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
