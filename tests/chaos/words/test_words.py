@@ -19,7 +19,7 @@ def test_generated_words_invent_no_consent():
 def test_word_that_is_read_by_its_letters_is_found(monkeypatch: pytest.MonkeyPatch):
     """As it was before: whatever stood beside them was left out."""
 
-    def by_letters(_name: str, word: str, *, is_mapped: bool = False) -> str:  # noqa: ARG001  # all
+    def by_letters(_name: str, word: str, *, is_mapped: bool = False) -> str:  # all
         return status_of(fold(word))
 
     monkeypatch.setattr(campaign, "said", by_letters)
