@@ -105,6 +105,6 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     if done.report_path is not None:
         yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
     if not done.dry_run:
-        yield "run", "", f"{done.digest}: izin import changes RUN says what it changed"
+        yield "changes", "", f"izin import changes {done.path.name}"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds

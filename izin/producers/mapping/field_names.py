@@ -97,6 +97,11 @@ def word_key(text: str) -> str:
     return _spaced(text, _WORD)
 
 
+def key_of_name(text: str) -> str:
+    """Return ``text`` as names are compared."""
+    return _spaced(text, NAME)
+
+
 def _ends(spaced: str) -> set[int]:
     """Return after how many letters each part of ``spaced`` ends."""
     return set(accumulate(map(len, spaced.split())))
@@ -134,7 +139,7 @@ def _with_values(names: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]
     return ((value, name) for value, others in names.items() for name in (value, *others))
 
 
-_FIELDS = NameTable(
+FIELD_NAMES: Final = NameTable(
     _with_values(
         {
             Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
@@ -343,7 +348,7 @@ _SOURCES = NameTable(
 
 def field_of(header: str) -> Field | None:
     """Return the field that ``header`` names; None if it is unknown."""
-    found = _FIELDS[header]
+    found = FIELD_NAMES[header]
     return Field(found) if found else None
 
 
