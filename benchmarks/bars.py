@@ -67,6 +67,7 @@ OTHER_RUNS = {
     "chaos-property": "make chaos STAGE=property",
     "chaos-late": "make chaos STAGE=late",
     "chaos-hostile": "make chaos STAGE=hostile",
+    "chaos-words": "make chaos STAGE=words",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -308,6 +309,9 @@ _ALL = (
         "property-histories", "chaos-property", 1_000_000, "", "generated histories of a key"
     ),
     _at_most("property-unexplained", "chaos-property", 0, "", "of them that hide an opt-out"),
+    _at_least("words", "chaos-words", 5000, "", "generated names and words that were read"),
+    _at_most("words-invented", "chaos-words", 0, "", "consents that no list has"),
+    _at_most("words-lost", "chaos-words", 0, "", "opt-outs, or pairs of docs and tests, lost"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import click
 import typer
+from typer.core import TyperGroup
 
+from izin.console.imports.changes import changes
 from izin.console.imports.options import (
     AgainOption,
     DryRunOption,
@@ -38,6 +41,23 @@ _STOPPED = "stopped before its end; the same command goes on where it was"
 _STOPPED_DRY = "stopped before its end; nothing was published: --dry-run"
 
 
+_FILE = "file"
+
+
+class FileOrCommand(TyperGroup):
+    """The group ``izin import``: what is none of its commands is the file to import."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Have the arguments of an import begin with its command."""
+        is_command = bool(args) and args[0] in self.commands
+        return super().parse_args(ctx, args if is_command else [_FILE, *args])
+
+
+app = typer.Typer(cls=FileOrCommand)
+app.command("changes")(changes)
+
+
+@app.command(_FILE, hidden=True)
 @takes("reading", reading_options)
 @takes("reversals", reversal_options)
 def import_(
@@ -56,7 +76,7 @@ def import_(
     An import that was stopped, by whatever, goes on where it was when the command is repeated.
     The opt-outs (RET) of the file go first. An opt-in (ONAY) that would reverse one that stands is
     left out, and listed beside the report, to be looked through and given back (--reversals).
-    Importing a file again has no effect.
+    Importing a file again has no effect. What it changed: izin import changes FILE.
 
     Exit code 5 if opt-outs are among the refused rows, or may be because a status cannot be read; 1
     if only other rows were refused, or left out; 3 if the file as a whole cannot be used. With

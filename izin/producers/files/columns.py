@@ -11,9 +11,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent.errors import SourceError
-from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
-from izin.producers.files.cells import notation_text
+from izin.producers.files.cells import is_recipient, notation_text
 from izin.producers.files.channel_columns import (
     ChannelField,
     channel_field_of,
@@ -275,11 +274,6 @@ def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     """Return how many of ``headers`` are known, mapped or ignored."""
     chosen = {fold(one) for one in (*choices.mapped, *choices.ignored)}
     return sum(_known(one) is not None or fold(one) in chosen for one in headers)
-
-
-def is_recipient(header: str) -> bool:
-    """Whether ``header`` is no name but an address."""
-    return any(isinstance(read_recipient(header, one), str) for one in Channel)
 
 
 def _known(header: str) -> Field | ChannelField | None:

@@ -20,8 +20,7 @@ from pathlib import Path
 from izin.consent.enums import CHANNELS, STATUSES
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
-from izin.producers.files.cells import cell_text
-from izin.producers.files.columns import is_recipient
+from izin.producers.files.cells import cell_text, is_recipient
 from izin.producers.files.header_search import (
     MOST_TITLES,
     Header,

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from izin.producers.files.cells import notation_text
-from izin.producers.files.columns import is_recipient
+from izin.producers.files.cells import is_recipient, notation_text
 
 MOST_TITLES: Final = 30
 """How many lines or rows are searched."""

@@ -19,7 +19,8 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from izin.producers.files.columns import ColumnChoices, is_recipient, known_columns
+from izin.producers.files.cells import is_recipient
+from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file

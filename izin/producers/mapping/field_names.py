@@ -10,6 +10,7 @@ there is no fuzzy matching.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
 from unicodedata import normalize
@@ -96,12 +97,21 @@ def word_key(text: str) -> str:
     return _spaced(text, _WORD)
 
 
+def key_of_name(text: str) -> str:
+    """Return ``text`` as names are compared."""
+    return _spaced(text, NAME)
+
+
+def _ends(spaced: str) -> set[int]:
+    """Return after how many letters each part of ``spaced`` ends."""
+    return set(accumulate(map(len, spaced.split())))
+
+
 class NameTable(dict[str, str]):
     """What names or words mean, each as it is spelled, or with its parts joined; "": nothing that
     is known.
 
-    What is spelled as one part is never found in several: ``on ay`` is no ``onay``. What was looked
-    up is kept.
+    A part is never found in several: ``on ay`` is no ``onay``. What was looked up is kept.
     """
 
     def __init__(self, names: Iterable[tuple[str, str]], allowed: re.Pattern[str] = _WORD) -> None:
@@ -109,16 +119,16 @@ class NameTable(dict[str, str]):
         self._allowed = allowed
         self.spelled = {_spaced(name, allowed): value for value, name in names}
         """Each spelling, and its meaning."""
-        self._joined = {
-            one.replace(" ", ""): value for one, value in self.spelled.items() if " " in one
-        }
+        self._joined = {one.replace(" ", ""): one for one in self.spelled if " " in one}
 
     def __missing__(self, text: str) -> str:
         """Return what ``text`` means."""
         if len(text) > _LONGEST_CACHED:  # than any name
             return ""
         spaced = _spaced(text, self._allowed)
-        found = self.spelled.get(spaced) or self._joined.get(spaced.replace(" ", ""), "")
+        found = self.spelled.get(spaced, "")
+        if not found and (other := self._joined.get(spaced.replace(" ", ""))):
+            found = self.spelled[other] if _ends(spaced) <= _ends(other) else ""
         if len(self) < _MOST_CACHED:
             self[text] = found
         return found
@@ -129,7 +139,7 @@ def _with_values(names: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]
     return ((value, name) for value, others in names.items() for name in (value, *others))
 
 
-_FIELDS = NameTable(
+FIELD_NAMES: Final = NameTable(
     _with_values(
         {
             Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
@@ -338,7 +348,7 @@ _SOURCES = NameTable(
 
 def field_of(header: str) -> Field | None:
     """Return the field that ``header`` names; None if it is unknown."""
-    found = _FIELDS[header]
+    found = FIELD_NAMES[header]
     return Field(found) if found else None
 
 

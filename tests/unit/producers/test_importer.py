@@ -19,7 +19,7 @@ from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.importing.run import ImportInterruptedError
 from izin.producers.mapping.judgement import AcceptedRecord
 from izin.producers.mapping.violations import violation
-from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
+from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 
@@ -408,3 +408,17 @@ def test_review_withholds_an_opt_in_and_never_an_opt_out(
         "4",
     )
     assert "05.03.2026" in void["izin: neden"]
+
+
+def test_stopped_brand_is_refused(
+    path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+):
+    """Its customer was offboarded: a row is refused, and a file that is of it alone."""
+    directory.put(replace(directory.get(BRAND), status="stopped"))
+    path.write_text(f"{HEADER}\r\n{ONAY}\r\n{RET}\r\n", "utf-8")
+    report = import_file(path, fake, directory, clock=clock, how=Import())
+    assert (report.reasons, report.refused_opt_outs) == ({"IZIN-BRAND-STOPPED": 2}, 1)
+    how = Import(columns=ColumnChoices(ignored=["MARKA"], given={"marka": str(BRAND)}))
+    with pytest.raises(StoppedBrandError, match=f"brand {BRAND} is stopped"):
+        import_file(path, fake, directory, clock=clock, how=how)
+    assert fake.events == []

@@ -117,11 +117,13 @@ async def add(  # noqa: PLR0913  # the customer, what is said of it, and by whom
 
     Raises:
         NationalIdError: its id or name has the number of a natural person; nothing is changed.
+        OffboardedCustomerError: it was offboarded.
     """
     refuse_national_id(customer_id, "the id of the customer")
     details = replace(details, name=name)
     async with ledger.transaction() as connection:
         before = await lock(connection, customer_id)
+        _check_active(before)
         new = before or Customer(
             customer_id=customer_id,
             name=name,
@@ -141,14 +143,21 @@ async def change(
 
     Raises:
         UnknownCustomerError: it is not registered.
+        OffboardedCustomerError: it was offboarded.
     """
     async with ledger.transaction() as connection:
         before = await lock(connection, customer_id)
         if before is None:
             raise UnknownCustomerError(customer_id)
+        _check_active(before)
         after = details.of(before)
         await _store(connection, before, after, by=by, now=now)
     return before, after
+
+
+def _check_active(customer: Customer | None) -> None:
+    if customer is not None and customer.offboarded_at is not None:
+        raise OffboardedCustomerError(customer.customer_id, customer.offboarded_at)
 
 
 async def _store(

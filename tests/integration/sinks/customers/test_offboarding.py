@@ -22,6 +22,7 @@ from izin.sinks.ledger.db.copy_format import END, SIGNATURE
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.offboarding import journal
 from izin.sinks.ledger.registry import api_keys, customers
+from izin.sinks.record.errors import OffboardedCustomerError
 from tests.integration.sinks.inbound.test_push_command import our_receiver
 from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
@@ -252,6 +253,8 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
     (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
     assert customer.offboarded_at is not None
+    with pytest.raises(OffboardedCustomerError):
+        await customers.add(two.ledger, CUSTOMER, "Another", by="ada", now=customer.offboarded_at)
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
