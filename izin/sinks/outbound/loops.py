@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 
 from izin.consent.errors import OurError
 from izin.iys.errors import CallError
@@ -125,6 +126,10 @@ def outbound_loops(
     poller = BatchResultPoller(context=context)
     recovery = SubmissionRecovery(context=context, sender=sender)
     interval = sink.poll_interval
+    repeat = partial(run_every, stopping=stopping, failing=failing)
+    woken = partial(
+        run_on_notification, notifications=notifications, stopping=stopping, failing=failing
+    )
 
     async def renew() -> bool:
         await context.leases.renew(context.ledger, context.lease_owner, context.clock())
@@ -138,7 +143,7 @@ def outbound_loops(
         ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
         ("leases of failed steps", release, interval),
     ):
-        yield name, run_every(name, step, interval=every, stopping=stopping, failing=failing)
+        yield name, repeat(name, step, interval=every)
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
@@ -147,18 +152,7 @@ def outbound_loops(
         ("swept queries", swept.query_swept, QUERIES, 1),
     ):
         for number in range(count):
-            yield (
-                f"{name} {number}",
-                run_on_notification(
-                    name,
-                    step,
-                    notifications=notifications,
-                    channel=channel,
-                    interval=interval,
-                    stopping=stopping,
-                    failing=failing,
-                ),
-            )
+            yield f"{name} {number}", woken(name, step, channel=channel, interval=interval)
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
         ("results for opt-outs", poller.settle_for_opt_outs, 1),
@@ -169,10 +163,7 @@ def outbound_loops(
         ("end holds", scheduler.end_holds, 1),
     ):
         for number in range(count):
-            yield (
-                f"{name} {number}",
-                run_every(name, step, interval=interval, stopping=stopping, failing=failing),
-            )
+            yield f"{name} {number}", repeat(name, step, interval=interval)
 
 
 async def keep_running(
