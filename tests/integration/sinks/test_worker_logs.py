@@ -83,5 +83,5 @@ async def test_iys_away_and_back_is_an_event_each(
     (away,) = (one for one in lines if one["event"] == "iys unreachable")
     assert away["level"] == "critical"
     calls = re.compile("did not reach İYS|not answered|circuit of")
-    told = [one for one in lines if one is not away and calls.search(str(one.get("error")))]
-    assert len(told) <= 5, told
+    failed = [one for one in lines if one is not away and calls.search(str(one.get("error")))]
+    assert len(failed) <= 5, failed
