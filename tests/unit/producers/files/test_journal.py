@@ -87,7 +87,8 @@ class Runs:
         self.begin()
 
     def begin(self) -> None:
-        """Forget all imports."""
+        """Forget all imports, and how late it is: past their term consents count apart."""
+        self.now = NOW
         for one in self.path.parent.iterdir():
             one.unlink()
         self.path.write_text("\n".join((HEADER, *ROWS)), "utf-8")
