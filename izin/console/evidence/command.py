@@ -17,7 +17,6 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
     exit_on_error,
     kafka_settings,
     print_json,
@@ -27,6 +26,7 @@ from izin.console.terminal.private_file import write_new
 from izin.evidence import collection
 from izin.evidence.anchors import anchors_of
 from izin.evidence.collection import EvidenceRequest
+from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.runtime.kafka import codec
@@ -146,17 +146,18 @@ def verify_(
     It needs neither ledger nor Kafka; where only izin's libraries are installed, run python -m
     izin.evidence ARCHIVE --anchors FILE. Without roots the time stamps of daily files are
     unverified, which is no fault. Exit code 1 if anything was altered, or if no anchors are given:
-    then it proves nothing against whoever made it.
+    then it proves nothing against whoever made it. Exit code 6 if report and summary were not
+    recomputed, for the archive is of another format.
     """
     with exit_on_error():
         check = check_with(roots)
-        found = verify(archive.read_bytes(), anchors_of(anchors or ()), check)
+        found = verify(read(archive), anchors_of(anchors or ()), check)
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:
         for line in found.lines():
             say(line)
-    exit_if(not found.is_proven)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command("anchors")
