@@ -134,10 +134,10 @@ def warn(message: str) -> None:
     out.print(Text(message, "bold red"), soft_wrap=True)
 
 
-def exit_if(wrong: object) -> None:
-    """End the command with exit code 1 if anything is ``wrong``."""
+def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
+    """End the command with exit ``code`` if anything is ``wrong``."""
     if wrong:
-        raise typer.Exit(ExitCode.WRONG)
+        raise typer.Exit(code)
 
 
 @contextmanager

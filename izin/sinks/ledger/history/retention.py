@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
+from izin.sinks.ledger.history.acts import DROPPED, customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
@@ -131,12 +131,12 @@ async def drop(
             )
             await record_act(
                 connection,
-                "drop month",
+                DROPPED,
                 _key(first.month),
                 by=by,
                 now=now,
                 before={"kept until": first.retain_until},
-                after={"dropped": True},
+                after={"cuts": {str(row["shard"]): row["place"] for row in cuts}},
             )
             await connection.execute(_SQL["drop"], values)
             await connection.execute(_SQL["drop-deliveries"], values)
