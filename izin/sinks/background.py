@@ -27,6 +27,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.alerts import DeadlineMonitor
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.erasures import Eraser
 from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
@@ -92,6 +93,12 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             file=sink.anchor_file,
             clock=clock,
             interval=sink.anchor_interval,
+            witnesses=AnchorWitnesses(
+                endpoint=sink.anchor_url,
+                token=None if sink.anchor_token is None else sink.anchor_token.get_secret_value(),
+                authority=sink.anchor_stamp_url,
+                stamp_every=sink.anchor_stamp_every,
+            ),
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,

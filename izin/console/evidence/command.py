@@ -1,5 +1,6 @@
 """``izin evidence``: one archive about a recipient, and its verification without the ledger."""
 
+import asyncio
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
 from izin.runtime.kafka import codec
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
 from izin.sinks.record.messages import TopicMessages
 
 _WRITE = "write"
@@ -165,16 +167,32 @@ def anchors_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", dir_okay=False, help="A file that must not exist.")
     ],
+    *,
+    stamp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A time-stamp authority (RFC 3161) that stamps the newest heads."
+        ),
+    ] = None,
+    post: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An endpoint of others that is sent the lines as well."),
+    ] = None,
 ) -> None:
     """Write the anchors that were published to the topic to a file, for whoever verifies.
 
     Anchors are hashes and name nobody: hand them out before anybody asks for evidence, for what was
-    written before an anchor cannot be changed unnoticed.
+    written before an anchor cannot be changed unnoticed. Sink workers do the same by themselves
+    with IZIN_ANCHOR_FILE, IZIN_ANCHOR_STAMP_URL and IZIN_ANCHOR_URL. Exit code 4 if an authority or
+    endpoint does not take them; the file is written then, too.
     """
     with exit_on_error():
-        lines = [one.to_line() for one in topic_anchors(kafka_settings())]
-        write_new(file, "".join(lines).encode())
-    say(f"{len(lines)} anchors are written to {file}")
+        found = list(topic_anchors(kafka_settings()))
+        write_new(file, "".join(one.to_line() for one in found).encode())
+        say(f"{len(found)} anchors are written to {file}")
+        witnesses = AnchorWitnesses(endpoint=post, token=None, authority=stamp)
+        asyncio.run(witnesses.reach(file, datetime.now(UTC)))
+        file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 
 
 def _recipient(text: str) -> str:

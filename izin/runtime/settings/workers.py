@@ -67,6 +67,18 @@ class SinkSettings(SettingsGroup):
     anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
     """A file to append the heads to, best on a disk that operators of the ledger cannot change;
     None: the topic only."""
+    anchor_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_URL")
+    """Where the lines of ``IZIN_ANCHOR_FILE`` are posted too (newline-delimited JSON): an endpoint
+    of others, an auditor or a parent company. Needs the file."""
+    anchor_token: SecretStr | None = Field(None, validation_alias="IZIN_ANCHOR_TOKEN")
+    """A bearer token for ``IZIN_ANCHOR_URL``."""
+    anchor_stamp_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_STAMP_URL")
+    """A time-stamp authority (RFC 3161) that stamps the heads in ``IZIN_ANCHOR_FILE``, which then
+    has its replies. Only a stamp shows, ten years later, that what was dropped was old enough."""
+    anchor_stamp_every: timedelta = Field(
+        timedelta(days=1), gt=timedelta(0), validation_alias="IZIN_ANCHOR_STAMP_EVERY"
+    )
+    """How often it is asked, where a chain has grown since."""
     daily_files: bool = Field(True, validation_alias="IZIN_DAILY_FILES")
     """Whether İYS's file of each day (mutabakat) is fetched and compared with ours. Brands of a
     business partner without ``agreementControl`` are left out, where İYS lists it."""
@@ -85,8 +97,14 @@ class SinkSettings(SettingsGroup):
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the URL."""
-        remedy = "take it out and set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
-        yield from checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
+        for url, login in (
+            ("IZIN_PUSH_URL", "IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"),
+            ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_TOKEN"),
+        ):
+            yield from checks.url_faults(self.given, url, f"take it out and set {login}")
+        for name in ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_STAMP_URL"):
+            if name in self.given and "IZIN_ANCHOR_FILE" not in self.given:
+                yield f"{name} is set without IZIN_ANCHOR_FILE, whose lines it gets; set both"
         if self.production:
             yield from checks.plain_url(self.given, "IZIN_PUSH_URL")
 

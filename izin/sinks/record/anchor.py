@@ -65,12 +65,12 @@ class AnchorStamp:
     heads: tuple[tuple[int, int, str], ...]
     """Shard, place and link (hexadecimal) of each."""
     reply: bytes
-    """The authority's reply (RFC 3161, DER) over ``digest``."""
+    """The authority's reply (RFC 3161, DER) over the SHA-512 of ``text_of_heads``."""
 
     @property
     def digest(self) -> str:
-        """The SHA-384 that is time-stamped, in hex."""
-        return digest_of_heads(self.heads)
+        """What is time-stamped: a SHA-512 in hex."""
+        return hashlib.sha512(text_of_heads(self.heads)).hexdigest()
 
     def to_line(self) -> str:
         """Return the line of the anchor file."""
@@ -88,7 +88,6 @@ class AnchorStamp:
             return None
 
 
-def digest_of_heads(heads: Iterable[tuple[int, int, str]]) -> str:
-    """Return the SHA-384 of heads (shard, place, link in hex), in hex."""
-    text = json.dumps([list(head) for head in heads], separators=(",", ":"))
-    return hashlib.sha384(text.encode()).hexdigest()
+def text_of_heads(heads: Iterable[tuple[int, int, str]]) -> bytes:
+    """Return the text of heads (shard, place, link in hex) of which a hash is time-stamped."""
+    return json.dumps([list(head) for head in heads], separators=(",", ":")).encode()

@@ -17,7 +17,7 @@ from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.history.append import append_facts
 from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided
 from izin.sinks.ledger.history.verify import Verified, read_anchors
-from izin.sinks.record.anchor import AnchorStamp, digest_of_heads
+from izin.sinks.record.anchor import AnchorStamp
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered, written
 from tests.integration.sinks.sink_harness import Izin
@@ -51,9 +51,10 @@ def stamped(file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY)
     """Have the first anchor of a file time-stamped."""
     one = read_anchors(file)[0]
     heads = ((one.shard, one.place, one.link.hex()),)
-    reply = authority.reply(digest_of_heads(heads), at, 1)
+    stamp = AnchorStamp(heads=heads, reply=b"")
+    stamp = replace(stamp, reply=authority.reply(stamp.digest, at, 1))
     with file.open("a", encoding="utf-8") as lines:
-        lines.write(AnchorStamp(heads=heads, reply=reply).to_line())
+        lines.write(stamp.to_line())
 
 
 async def verified(ledger: Ledger, file: Path, now: datetime = THEN) -> Verified:
