@@ -5,38 +5,18 @@ masks every event, so that no field is forgotten.
 """
 
 import logging
-import re
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from types import TracebackType
 
 import structlog
 
+from izin.runtime.masking import masked
 from izin.runtime.repeated_logs import COUNTED, RepeatHandler
 from izin.runtime.settings import LogSettings
 
-_PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
-_EMAIL = re.compile(r"[^\s@/\"'<>]+(?:@|%40)[^\s@/\"'<>]+")
-_MASKED_KEYS = frozenset({"recipient", "recipient_raw", "recipients", "key", "keys"})
 _UNMASKED_KEYS = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
-_SHORT = 4
-
-
-def mask(recipient: str) -> str:
-    """Return ``recipient`` masked: country and last two digits, or first letter and domain."""
-    local, at, domain = recipient.replace("%40", "@").partition("@")
-    if at:
-        return f"{local[:1]}***@{domain}"
-    if len(recipient) <= _SHORT:
-        return "***"
-    return f"{recipient[:3]}***{recipient[-2:]}"
-
-
-def mask_text(text: str) -> str:
-    """Return ``text`` with everything in it that looks like a recipient masked."""
-    text = _EMAIL.sub(lambda found: mask(found.group()), text)
-    return _PHONE.sub(lambda found: mask(found.group()), text)
 
 
 def _mask_event(
@@ -46,30 +26,6 @@ def _mask_event(
         if name not in _UNMASKED_KEYS:
             event[name] = masked(name, value)
     return event
-
-
-def masked(name: str, value: object) -> object:
-    """Return ``value``, of any type, with everything masked that looks like a recipient."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, Mapping):
-        return {masked("", one): masked(str(one), other) for one, other in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [masked(name, one) for one in value]
-    if name in _MASKED_KEYS:
-        return _mask_key(_text(value))
-    return value if isinstance(value, int) else mask_text(_text(value))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes | bytearray):
-        return value.decode(errors="replace")
-    return str(value)
-
-
-def _mask_key(value: str) -> str:
-    head, slash, recipient = value.rpartition("/")
-    return f"{head}{slash}{mask(recipient)}"
 
 
 def configure(settings: LogSettings) -> None:

@@ -33,7 +33,7 @@ from izin.console.terminal.output import (
 )
 from izin.evidence.container import read
 from izin.evidence.verification import verify
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint

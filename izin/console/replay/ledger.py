@@ -13,7 +13,7 @@ from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_r
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages

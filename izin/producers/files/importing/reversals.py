@@ -25,7 +25,7 @@ from izin.producers.mapping.field_values import RECIPIENTS
 from izin.producers.mapping.judgement import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.packed_permissions import whole_seconds
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 
 _SHOWN: Final = 5
 
