@@ -5,7 +5,7 @@ registered. The ledger writes the topic; a process reads it to its end at the st
 running one follows it. A tombstone removes a brand.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -30,6 +30,17 @@ class RegisteredBrand:
     status: str = "active"
     suspension: str | None = None
     """Why an operator has stopped the messages of the brand; None: nobody has."""
+
+
+NOBODY = ""
+"""The customer of a brand that is not registered."""
+
+
+def customer_of(customers: Mapping[int, str], brand_code: int) -> str:
+    """Return whose a brand is today, by the registered ``customers``, and ``NOBODY`` where it is
+    not registered. The customer that an event names is not asked: whoever publishes may name any.
+    """
+    return customers.get(brand_code, NOBODY)
 
 
 _FIELDS = tuple(one.name for one in fields(RegisteredBrand))
