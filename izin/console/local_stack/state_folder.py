@@ -1,5 +1,6 @@
 """The folder of a local stack: locked against other runs; it keeps its data from run to run."""
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -53,7 +54,10 @@ class StateFolder:
                 f"{folder} has files that izin did not create, and a run starts in an empty "
                 "folder; name another, which need not exist, with --state-dir"
             )
+        # Topics, ledger and logs have recipients: what is made here is its owner's alone.
+        os.umask(0o077)
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         marker.touch()
         self._lock.acquire()
         if not fresh and self.record() is not None:
