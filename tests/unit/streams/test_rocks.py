@@ -118,7 +118,7 @@ def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> Non
 @pytest.mark.usefixtures("state")
 def test_folder_is_of_the_worker_alone(rows: Path) -> None:
     """Its keys are recipients."""
-    assert rows.parents[1].stat().st_mode & 0o777 == 0o700
+    assert rows.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
