@@ -39,7 +39,7 @@ test: $(READY) ## the whole test suite: what CI runs
 		--hypothesis-profile=same $(or $(PYTEST_ARGS),--ignore tests/unit/consent)
 	@$(if $(PYTEST_ARGS),:,$(LAW) -n 2 --hypothesis-profile=same)
 
-mutants: $(VENV)/mutants/.ready ## mutation testing of the law: nine in ten mutants must be killed
+mutants: $(VENV)/mutants/.ready ## mutation testing of the law and of the rows: nine in ten mutants must be killed
 	@rm -rf mutants
 	@$(VENV)/mutants/bin/mutmut run --max-children 2
 	@$(VENV)/mutants/bin/python -m tools.mutants
@@ -49,10 +49,10 @@ $(VENV)/mutants/.ready: $(READY)
 	@$(PYTHON) -m venv $(VENV)/mutants
 	@grep -v '^pytest==' constraints.txt > $(VENV)/mutants/constraints.txt
 	@$(VENV)/mutants/bin/pip install --quiet --disable-pip-version-check -c $(VENV)/mutants/constraints.txt \
-		-e '.[dev]' 'mutmut==3.7.0' 'pytest<9.2'
+		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files; CHAOS_ARGS=options
+chaos: $(READY) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words; CHAOS_ARGS=options
 	@$(BIN)/izin local prepare
 	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)

@@ -40,9 +40,11 @@ from benchmarks.sink.ledger_lost import ledger_lost
 from benchmarks.sink.ledger_rebuild import ledger_rebuild
 from benchmarks.sink.outbox import outbox
 from benchmarks.sink.rate_limit import rate_limit
+from benchmarks.sink.retention import legal_holds
 from benchmarks.sink.sweep import sweep
 from benchmarks.subscribers.permission_list import permission_list
 from benchmarks.webhooks.latency import webhook_latency
+from benchmarks.webhooks.memory import webhook_memory
 from benchmarks.webhooks.throughput import webhook_throughput
 from benchmarks.worker.cpu_profile import profile
 from benchmarks.worker.feeds import feeds
@@ -77,6 +79,7 @@ register(
         "outbox": outbox,
         "connect": connect,
         "erasure": erasures,
+        "retention": legal_holds,
         "daily-file": daily_file,
         "ledger-rebuild": ledger_rebuild,
         "sweep": sweep,
@@ -89,6 +92,7 @@ register(
         "simulator": simulator,
         "webhooks": webhook_latency,
         "webhook-throughput": webhook_throughput,
+        "webhook-memory": webhook_memory,
         "permission-list": permission_list,
         "gate": gate,
         "gate-state": gate_start,

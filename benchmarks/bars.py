@@ -24,6 +24,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "known-keys": ("known-keys",),
     "outbox": ("outbox",),
     "erasure": ("erasure",),
+    "retention": ("retention",),
     "daily-file": ("daily-file",),
     "ledger-rebuild": ("ledger-rebuild",),
     "reconcile": ("reconcile",),
@@ -40,6 +41,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "simulator": ("simulator",),
     "webhooks": ("webhooks",),
     "webhook-throughput": ("webhook-throughput",),
+    "webhook-memory": ("webhook-memory",),
     "permission-list": ("permission-list",),
     "gate": ("gate",),
     "gate-state": ("gate-state",),
@@ -62,6 +64,10 @@ OTHER_RUNS = {
     "chaos-reconcile": "make chaos STAGE=reconcile",
     "chaos-inbound": "make chaos STAGE=inbound",
     "chaos-files": "make chaos STAGE=files",
+    "chaos-property": "make chaos STAGE=property",
+    "chaos-late": "make chaos STAGE=late",
+    "chaos-hostile": "make chaos STAGE=hostile",
+    "chaos-words": "make chaos STAGE=words",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -208,6 +214,7 @@ _ALL = (
         *("connect", "connect", 0, "", "rows of a million that Kafka Connect writes differently")
     ),
     _at_most("erasure", "erasure", 60, "s", "10,000 of a million keys erased, history too"),
+    _at_most("retention", "retention", 5, "s", "10,000 legal holds over 5 million rows of history"),
     _at_most("daily-file", "daily-file", 30, "s", "a million lines fetched, checked, compared"),
     _at_most("daily-file-memory", "daily-file", 300, "MB", "of the process that does it"),
     _at_most(
@@ -241,6 +248,7 @@ _ALL = (
     _at_least(
         *("webhook-throughput", "webhook-throughput", 50, "%", "of what bare httpx posts a core"),
     ),
+    _at_most("webhook-memory", "webhook-memory", 250, "MiB", "of the process, its peak (RSS)"),
     _at_least(
         "permission-list-load", "permission-list", 25_000, "keys/s", "until the list is complete"
     ),
@@ -288,7 +296,22 @@ _ALL = (
     _at_most("inbound-missing", "chaos-inbound", 0, "", "citizens' movements not in the history"),
     _at_most("inbound-double", "chaos-inbound", 0, "", "of them in the history twice"),
     _at_most("inbound-registered", "chaos-inbound", 0, "", "keys not as İYS's register has them"),
+    _at_least("late-ends", "chaos-late", 10_000, "", "ends of transactions that came late"),
+    _at_most("late-wrong", "chaos-late", 0, "", "transactions unlike what was believed"),
+    _at_least("hostile-records", "chaos-hostile", 100_000, "", "hostile records on the lanes"),
+    _at_most(
+        *("hostile-delay", "chaos-hostile", 100, "%", "slowest hundredth of opt-outs, of its limit")
+    ),
+    _at_most("hostile-lost", "chaos-hostile", 0, "", "opt-outs beside hostile records that vanish"),
+    _at_most("hostile-wrong", "chaos-hostile", 0, "", "of them neither refused nor opt-outs"),
     _at_most("files", "chaos-files", 0, "", "of 20,000 malformed files that break a promise"),
+    _at_least(
+        "property-histories", "chaos-property", 1_000_000, "", "generated histories of a key"
+    ),
+    _at_most("property-unexplained", "chaos-property", 0, "", "of them that hide an opt-out"),
+    _at_least("words", "chaos-words", 5000, "", "generated names and words that were read"),
+    _at_most("words-invented", "chaos-words", 0, "", "consents that no list has"),
+    _at_most("words-lost", "chaos-words", 0, "", "opt-outs, or pairs of docs and tests, lost"),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

@@ -21,7 +21,6 @@ from izin.runtime.setting_rules.secret_files import SUFFIX, is_secret
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
-    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -64,7 +63,7 @@ def pages() -> Mapping[str, str]:
     }
 
 
-_SCHEMA = "izin/sinks/ledger/migrations/0007_extended_terms.sql"
+_SCHEMA = "izin/sinks/ledger/migrations/0015_earlier_opt_outs.sql"
 _GUARD = "        -- Generated from izin.consent.transitions: "
 """Before the words begin and end, around the condition of the trigger that guards transitions."""
 
@@ -246,7 +245,6 @@ _GROUPS = (
     FeedsSettings,
     GateSettings,
     WebhookSettings,
-    ImportSettings,
     SenderSettings,
     LogSettings,
 )

@@ -142,7 +142,7 @@ async def _deliver(  # noqa: PLR0913, PLR0917  # where, and how much
         cursors = await asyncio.to_thread(cursors_at_end, settings)
         await registry.add(ledger, new, cursors, by="bench", now=now)
         await asyncio.to_thread(_publish, settings, count)
-        process = _process(settings, database, folder)
+        process = webhooks_process(settings, database, folder)
         try:
             await asyncio.to_thread(process.start)
             await asyncio.to_thread(process.wait_ready)
@@ -168,7 +168,8 @@ async def _until_delivered(ledger: Ledger, process: Child, count: int) -> Postin
             await asyncio.sleep(0.02)
 
 
-def _process(settings: KafkaSettings, database: str, folder: Path) -> Child:
+def webhooks_process(settings: KafkaSettings, database: str, folder: Path) -> Child:
+    """Return a webhooks process of this installation, to be started."""
     port, operations = free_port(), free_port()
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,

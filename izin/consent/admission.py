@@ -4,6 +4,10 @@
   may opt out at any time, without a reason). Anything else wrong with it only means that İYS would
   not accept it as it stands. A RET without a date, or with an impossible one (ahead of its receipt:
   H162; before May 2015: H156), counts from the instant we received it.
+- A RET that is stated by its day or its minute alone counts from the end of that (in Turkey), or
+  from its receipt if that is earlier: an ONAY of the same day may be older, and one that was given
+  later stands, however often the RET is repeated. An ONAY counts from the beginning of its own, for
+  the opt-out of the same day may be newer. İYS gets the date as it was stated.
 - An ONAY is admitted only without violations. One dated up to five minutes ahead of its receipt
   (clocks differ) counts from its receipt; further ahead it is refused (H162). One without a date is
   refused (H112), except a merchant's: date and source are optional on a TACIR's first record, so it
@@ -15,13 +19,16 @@
   opt-out given in between. An ONAY that İYS dates more than five minutes ahead counts from its
   receipt: a strict bound would reorder İYS's own RET and ONAY where clocks differ. A RET on an
   address that İYS holds misspelt applies to the correct one; an ONAY on it does not.
+- An instant from before the law is none, be it of a receipt or of İYS: programs write 1970, or the
+  year 1, for what they do not know. The broker's append time counts instead of such a receipt, and
+  the receipt instead of such an instant at İYS, without which an ONAY is refused (H112).
 
 Nothing here reads a clock: dates are compared with ``received_at``, so a replay decides as the
 first run did. How old an ONAY may be depends on the brand's activation, and is decided by
 :mod:`izin.consent.due_dates`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +46,7 @@ from izin.consent.model import (
     ConsentEvent,
     ConsentKey,
     DateBasis,
+    IysOrigin,
     RecipientType,
     Source,
     Status,
@@ -54,6 +62,10 @@ SKEW = timedelta(minutes=5)
 
 FIRST_DATE = datetime(2015, 4, 30, 21, tzinfo=UTC)
 """2015-05-01 00:00:00 in Turkey, when 6563 came into force: no consent is older (H155, H156)."""
+
+
+_DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
+_PRECISIONS = frozenset({DateBasis.STATED, DateBasis.MINUTE, DateBasis.DAY})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +89,7 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
     if not event.customer_id or not event.event_id:
         check_identity(event, faults)
     received_at = event.received_at
-    if received_at is None or _is_ahead(received_at, appended_at):
+    if received_at is None or received_at < FIRST_DATE or _is_ahead(received_at, appended_at):
         received_at = aware("appended_at", appended_at)
     # The latest instant from which the event may count.
     bound = min(received_at, appended_at) if status is Status.ONAY else received_at
@@ -89,12 +101,8 @@ def admit(event: ConsentEvent, *, appended_at: datetime) -> AdmittedEvent | Refu
         if basis == DateBasis.RECEIVED:
             received_at = bound
     else:
-        source = event.source
-        effective_at, basis = event.iys.creation_date, event.date_basis
-        stated = event.consent_date
-        if status is Status.ONAY and event.iys.stream == "HS" and stated is not None:
-            # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
-            effective_at = min(effective_at, stated)
+        source, basis = event.source, event.date_basis
+        event, effective_at = _date_of_iys(event, event.iys, status, bound, faults)
         if status is Status.ONAY and _is_ahead(effective_at, bound):
             effective_at = received_at = bound
         if status is Status.ONAY and key is not None and is_misspelt(event, key.recipient):
@@ -146,7 +154,7 @@ def _date_of_ours(
     status: Status | None,
     received_at: datetime,
     faults: list[Violation],
-) -> tuple[datetime, DateBasis]:
+) -> tuple[datetime, str]:
     """Return the instant from which an event of one of our systems counts, and its basis."""
     stated = event.consent_date
     if stated is None:
@@ -157,10 +165,49 @@ def _date_of_ours(
         faults.append(violation("consent_date", "H156"))
         return received_at, DateBasis.RECEIVED
     if stated <= received_at:
-        return stated, DateBasis.STATED
+        basis = event.date_basis if event.date_basis in _PRECISIONS else DateBasis.STATED
+        if status is not Status.RET:
+            return stated, basis
+        return min(last_second(stated, basis), received_at), basis
     if _is_ahead(stated, received_at):
         faults.append(violation("consent_date", "H162"))
     return received_at, DateBasis.RECEIVED
+
+
+def last_second(stated: datetime, basis: str) -> datetime:
+    """Return the last second that an opt-out may mean whose date is ``stated`` as exactly as
+    ``basis`` says.
+    """
+    if basis == DateBasis.DAY:
+        # Turkish time has been three hours ahead of UTC since a Turkish midnight: that of the law.
+        return stated - (stated - FIRST_DATE) % _DAY + _DAY - _SECOND
+    if basis == DateBasis.MINUTE:
+        return stated.replace(second=59, microsecond=0)
+    return stated
+
+
+def _date_of_iys(
+    event: ConsentEvent,
+    iys: IysOrigin,
+    status: Status | None,
+    received_at: datetime,
+    faults: list[Violation],
+) -> tuple[ConsentEvent, datetime]:
+    """Return an event of İYS, and the instant from which it counts.
+
+    A RET without one counts from its receipt, and has that from then on: so does what it closes.
+    """
+    created, stated = iys.creation_date, event.consent_date
+    if created < FIRST_DATE:
+        created = received_at
+        if status is Status.RET:
+            event = _changed(event, {"iys": replace(iys, creation_date=created)})
+        else:
+            faults.append(violation("creation_date", "H112"))
+    if status is Status.ONAY and iys.stream == "HS" and stated is not None:
+        # Possibly uploaded long after it was given: it overrides no opt-out given meanwhile.
+        return event, min(created, stated)
+    return event, created
 
 
 def _needs_no_consent(event: ConsentEvent, key: ConsentKey | None, status: Status | None) -> bool:

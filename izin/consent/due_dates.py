@@ -13,8 +13,10 @@ both readings are monotone: a later event is never due earlier.
 A RET is due but never expires: nothing makes an opt-out invalid.
 
 H467 applies from the brand's activation at İYS. Before it, historic consents are loaded (*rehber
-aktarımı*), until the brand's loading deadline or, at the latest, its activation; a consent given
-in that period still has its own three business days. Without either instant there is no deadline.
+aktarımı*), until the brand's loading deadline or, at the latest, its activation. İYS takes them
+then whatever their age; the law does not: a consent expires with its lawful term (below) also in
+that period. So the loading deadline only moves when an opt-out is due, and never makes a consent
+live longer.
 
 When İYS began, the Ministry of Trade set a day by which every provider had to transfer the consents
 that it had, a *general transfer* (rehber aktarımı), and moved it several times; at last by how many
@@ -66,6 +68,12 @@ class BrandTerms:
         if self.loading_deadline is not None:
             aware("loading_deadline", self.loading_deadline)
 
+    def is_active(self, now: datetime | None) -> bool:
+        """Whether the brand is activated; ``now`` None: a known activation has happened."""
+        return self.activated_at is not None and (
+            now is None or aware("now", now) >= self.activated_at
+        )
+
 
 def due_at(
     effective_at: datetime,
@@ -100,6 +108,21 @@ def expires_at(
     """
     if status is Status.RET:
         return None
+    return _expiry(effective_at, _last_day(_in_turkey(effective_at), calendar), brand, now)
+
+
+def taken_until(
+    effective_at: datetime,
+    brand: BrandTerms,
+    *,
+    now: datetime,
+    calendar: Calendar = TURKEY_CALENDAR,
+) -> datetime | None:
+    """Return until when İYS takes a consent, which is not always lawful; None: without an end.
+
+    Raises:
+        OutsideCalendarError: the term lies beyond the calendar.
+    """
     return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
 
 
@@ -124,7 +147,10 @@ def due_and_expiry(
     moment = _in_turkey(effective_at)
     last_day = _last_day(moment, calendar)
     due = _bound(brand, now, _due(moment, last_day, calendar))
-    return due, None if status is Status.RET else _bound(brand, now, _end(last_day))
+    if status is Status.RET:
+        return due, None
+    expiry = _expiry(effective_at, last_day, brand, now)
+    return expiry if due is None else min(due, expiry), expiry
 
 
 def _in_turkey(instant: datetime) -> datetime:
@@ -147,11 +173,22 @@ def _end(last_day: date) -> datetime:
 
 def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> datetime | None:
     """Return the end of a term with the brand's activation and loading deadline applied."""
-    activated_at = brand.activated_at
-    if activated_at is not None and (now is None or aware("now", now) >= activated_at):
+    if brand.is_active(now):
         return term_ends.astimezone(UTC)
-    load_by = [one for one in (brand.loading_deadline, activated_at) if one is not None]
+    load_by = [one for one in (brand.loading_deadline, brand.activated_at) if one is not None]
     return max(term_ends, min(load_by)).astimezone(UTC) if load_by else None
+
+
+def _expiry(
+    given_at: datetime, last_day: date, brand: BrandTerms, now: datetime | None
+) -> datetime:
+    """Return when a consent expires: with its three business days, or with its lawful term as long
+    as İYS would take it later, before the brand is activated.
+    """
+    own = _end(last_day).astimezone(UTC)
+    if brand.is_active(now):
+        return own
+    return _lawful(given_at, own, addresses=0, on=date.max if now is None else _day(now)).until
 
 
 THRESHOLD = 150_000
@@ -249,8 +286,18 @@ def lawful_term(
     Raises:
         OutsideCalendarError: the term lies beyond the calendar.
     """
-    own = term_ends_at(given_at, calendar=calendar)
-    transfer = transfer_in_force(addresses, on=aware("now", now).astimezone(TURKEY).date())
+    return _lawful(
+        given_at, term_ends_at(given_at, calendar=calendar), addresses=addresses, on=_day(now)
+    )
+
+
+def _day(now: datetime) -> date:
+    return aware("now", now).astimezone(TURKEY).date()
+
+
+def _lawful(given_at: datetime, own: datetime, *, addresses: int, on: date) -> LawfulTerm:
+    """Return the lawful term of a consent whose ``own`` term ends then, as of a day."""
+    transfer = transfer_in_force(addresses, on=on)
     if transfer is None or aware("given_at", given_at) > transfer.ends_at:
         return LawfulTerm(until=own, transfer=None)
     return LawfulTerm(until=max(own, transfer.ends_at), transfer=transfer)

@@ -66,9 +66,14 @@ class OriginRank(IntEnum):
 
 
 class DateBasis(TextEnum):
-    """Whether the source stated the consent date, or it is the instant of receipt."""
+    """How exactly the source stated the consent date, or that it is the instant of receipt."""
 
     STATED = "stated"
+    """To the second."""
+    MINUTE = "minute"
+    """Without seconds."""
+    DAY = "day"
+    """Without a time of day: midnight, in Turkey, stands for it."""
     RECEIVED = "received"
 
 

@@ -2,7 +2,8 @@
 
 Values are compared exactly, then without case and surrounding space; the Turkish dotted capital I
 counts as I. There is no fuzzy matching. An empty recipient type is BIREYSEL, as it is at İYS. What
-no text may contain is taken out (:mod:`izin.consent.texts`); in a recipient it is reported.
+no text may contain is taken out (:mod:`izin.consent.texts`); in a recipient it is reported, and an
+ONAY is none with it.
 
 A RET from İYS is read more leniently: an address that we would refuse still names a record of İYS,
 and the opt-out must not be lost.
@@ -136,8 +137,9 @@ def _value(
 ) -> Value | None:
     folded = _folded(text)
     found = values.get(folded)
-    if found is None:
+    if found is None or (found == Status.ONAY and clean(text) != text):
         faults.append(violation(field, _WRONG[field] if folded else _MISSING[field]))
+        return None
     return found
 
 

@@ -90,7 +90,7 @@ def may_send(  # noqa: PLR0913  # one argument a fact
     is_registered = registered.value is Registered.ONAY
     if desired is Status.RET or registered.value is Registered.RET:
         return _denied(PermissionReason.OPTED_OUT)
-    if is_registered and latest_ret_at is not None and not _is_newer(registered, latest_ret_at):
+    if is_registered and not registered.is_after(latest_ret_at):
         return _denied(PermissionReason.OPTED_OUT)
     if is_registered and verified:
         return Permission(may_send=True, reason=PermissionReason.REGISTERED)
@@ -147,12 +147,6 @@ def verdict(  # noqa: PLR0913  # one argument a fact
             return _denied(reason)
     is_free = standing is PermissionReason.REGISTER_FIRST and not needs_registration
     return Permission(may_send=is_free or standing is PermissionReason.REGISTERED, reason=standing)
-
-
-def _is_newer(registered: RegisteredState, latest_ret_at: datetime) -> bool:
-    """Whether the registered ONAY was given after the latest RET; the same second is not after."""
-    given_at = registered.stated_at
-    return given_at is not None and given_at > latest_ret_at
 
 
 def _denied(reason: PermissionReason) -> Permission:

@@ -46,7 +46,7 @@ __all__ = (
     "aware",
 )
 
-LAW_VERSION = 2
+LAW_VERSION = 3
 """Incremented whenever the same events could give another state; part of every Consent."""
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})

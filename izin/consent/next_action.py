@@ -63,6 +63,20 @@ class RegisteredState:
         """When the recipient acted: İYS's clock for its own stream, else the consent date."""
         return self.creation_date if self.from_iys else self.consent_date
 
+    def is_after(self, latest_ret_at: datetime | None) -> bool:
+        """Whether the record was given after the latest opt-out; the same second is not after."""
+        if latest_ret_at is None:
+            return True
+        return self.stated_at is not None and self.stated_at > latest_ret_at
+
+    def may_be_older_onay(self, latest_ret_at: datetime | None) -> bool:
+        """Whether İYS may hold an ONAY that the latest opt-out withdraws: it shows one, or nobody
+        has seen what it holds.
+        """
+        if self.value is Registered.UNKNOWN or (self.value is Registered.RET and not self.verified):
+            return latest_ret_at is not None
+        return self.value is Registered.ONAY and not self.is_after(latest_ret_at)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desired:
@@ -180,7 +194,9 @@ def _our_onay(case: Case) -> Ruling:
         return _ruling(Action.WAIT, ActionReason.IN_FLIGHT)
     expiry = expires_at(desired.effective_at, case.terms, now=case.now, calendar=case.calendar)
     if expiry is not None and case.now > expiry:
-        return _ruling(Action.EXPIRE, ActionReason.TERM_ENDED)
+        # What İYS holds from before the activation was transferred in time, however old it is.
+        is_asked = registered.value is Registered.UNKNOWN and not case.terms.is_active(case.now)
+        return _ruling(Action.QUERY if is_asked else Action.EXPIRE, ActionReason.TERM_ENDED)
     incomplete = desired.source is None or desired.consent_date is None
     if incomplete and registered.value is not Registered.NONE:
         if registered.value is Registered.RET:
@@ -200,21 +216,31 @@ def _our_onay_again(case: Case) -> Ruling:
     """Rule on an ONAY of ours where İYS holds one: submitted again only if a RET lies between the
     two, for the older one permits nothing any more (``may_send``) and İYS accepts a newer date.
     """
-    ret_at, stated_at = case.desired.latest_ret_at, case.registered.stated_at
-    if ret_at is None or (stated_at is not None and stated_at > ret_at):
+    if case.registered.is_after(case.desired.latest_ret_at):
         return _SETTLED
     return _our_onay(case)
 
 
+def _iys_onay_again(case: Case) -> Ruling:
+    """Rule on an ONAY from İYS where İYS holds one: settled, unless what we saw there is older than
+    the latest RET, for what an event merely claims would keep that RET from being registered.
+    """
+    return _SETTLED if case.registered.is_after(case.desired.latest_ret_at) else _ASK
+
+
 def _our_onay_over_ret(case: Case) -> Ruling:
-    """Rule on an ONAY of ours over a RET: only if newer; over a citizen's own, only if attested."""
+    """Rule on an ONAY of ours over a RET: only if newer; over a citizen's own, only if attested. It
+    is not given up for a RET that an event merely claims.
+    """
     desired, registered = case.desired, case.registered
     stated_at = registered.stated_at
     if stated_at is not None and stated_at >= desired.effective_at:
         return _ruling(Action.QUERY, ActionReason.REGISTERED_NEWER)
     ruling = _our_onay(case)
     if ruling.action is Action.SEND and registered.from_iys and not desired.attested:
-        return _ruling(Action.PARK, ActionReason.RECONSENT)
+        ruling = _ruling(Action.PARK, ActionReason.RECONSENT)
+    if ruling.action in {Action.PARK, Action.EXPIRE} and not registered.verified:
+        return _ASK
     return ruling
 
 
@@ -243,9 +269,9 @@ def _ret_settled(case: Case) -> Ruling:
     return _ruling(Action.NOTHING, ActionReason.SETTLED)
 
 
-def _our_ret_against_ret(case: Case) -> Ruling:
-    """Rule on a RET of ours where İYS holds one: settled once that was observed, for what an event
-    merely claims would keep ours from being registered.
+def _ret_against_ret(case: Case) -> Ruling:
+    """Rule on a RET where İYS holds one: settled once that was observed, for what an event merely
+    claims would keep the RET from being registered.
     """
     return _ret_settled(case) if case.registered.verified else _ASK
 
@@ -271,27 +297,27 @@ TABLE: dict[tuple[Status, OriginRank, Registered], Ruling | Callable[[Case], Rul
     (Status.ONAY, OriginRank.OURS, Registered.NOT_ONAY): _our_onay,
     (Status.ONAY, OriginRank.OURS, Registered.UNKNOWN): _our_onay_unknown,
     (Status.RET, OriginRank.OURS, Registered.ONAY): _our_ret_against_onay,
-    (Status.RET, OriginRank.OURS, Registered.RET): _our_ret_against_ret,
+    (Status.RET, OriginRank.OURS, Registered.RET): _ret_against_ret,
     (Status.RET, OriginRank.OURS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.OURS, Registered.NOT_ONAY): _ret_settled,
     (Status.RET, OriginRank.OURS, Registered.UNKNOWN): _our_ret_unknown,
-    (Status.ONAY, OriginRank.IYS_HS, Registered.ONAY): _SETTLED,
+    (Status.ONAY, OriginRank.IYS_HS, Registered.ONAY): _iys_onay_again,
     (Status.ONAY, OriginRank.IYS_HS, Registered.RET): _ASK,
     (Status.ONAY, OriginRank.IYS_HS, Registered.NONE): _ASK,
     (Status.ONAY, OriginRank.IYS_HS, Registered.NOT_ONAY): _ASK,
     (Status.ONAY, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK,
     (Status.RET, OriginRank.IYS_HS, Registered.ONAY): _iys_ret_against_onay,
-    (Status.RET, OriginRank.IYS_HS, Registered.RET): _ret_settled,
+    (Status.RET, OriginRank.IYS_HS, Registered.RET): _ret_against_ret,
     (Status.RET, OriginRank.IYS_HS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.IYS_HS, Registered.NOT_ONAY): _ret_settled,
     (Status.RET, OriginRank.IYS_HS, Registered.UNKNOWN): _ASK,
-    (Status.ONAY, OriginRank.IYS, Registered.ONAY): _SETTLED,
+    (Status.ONAY, OriginRank.IYS, Registered.ONAY): _iys_onay_again,
     (Status.ONAY, OriginRank.IYS, Registered.RET): _ASK,
     (Status.ONAY, OriginRank.IYS, Registered.NONE): _ASK,
     (Status.ONAY, OriginRank.IYS, Registered.NOT_ONAY): _ASK,
     (Status.ONAY, OriginRank.IYS, Registered.UNKNOWN): _ASK,
     (Status.RET, OriginRank.IYS, Registered.ONAY): _iys_ret_against_onay,
-    (Status.RET, OriginRank.IYS, Registered.RET): _ret_settled,
+    (Status.RET, OriginRank.IYS, Registered.RET): _ret_against_ret,
     (Status.RET, OriginRank.IYS, Registered.NONE): _ret_settled,
     (Status.RET, OriginRank.IYS, Registered.NOT_ONAY): _ret_settled,
     (Status.RET, OriginRank.IYS, Registered.UNKNOWN): _ASK,

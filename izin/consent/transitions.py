@@ -140,7 +140,8 @@ def diagram() -> str:
 def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
-    It is between the marker comments of ``sinks/ledger/migrations/0007_extended_terms.sql``.
+    An obligation begins with another event, or where an opt-in is set aside as void. It is between
+    the marker comments of ``sinks/ledger/migrations/0015_earlier_opt_outs.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)
@@ -148,6 +149,7 @@ def guard() -> str:
         "CASE",
         "    WHEN OLD.desired_event_id IS DISTINCT FROM NEW.desired_event_id",
         "            OR OLD.desired_status IS DISTINCT FROM NEW.desired_status",
+        "            OR OLD.void_event_id IS DISTINCT FROM NEW.void_event_id",
         f"        THEN NEW.state NOT IN ({first})",
         "    ELSE OLD.state <> NEW.state AND OLD.state || ' ' || NEW.state NOT IN (",
     ]

@@ -17,7 +17,7 @@ COMMANDS = {
     "demo": "izin.console.demo:demo",
     "up": "izin.console.up:up",
     "publish": "izin.console.publish:publish",
-    "import": "izin.console.imports.command:import_",
+    "import": "izin.console.imports.command:app",
     "may-send": "izin.console.sending.may_send:may_send",
     "scrub": "izin.console.sending.scrub:scrub_file",
     "order": "izin.console.workers:order",

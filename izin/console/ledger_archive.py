@@ -25,7 +25,6 @@ from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.ledger.restore import LedgerRestoration, Restorable, Restored
 from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings, StreamSettings
-from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.writer import Archived, ArchiveWriter
 from izin.sinks.ledger.bootstraps import Bootstrap
@@ -86,7 +85,7 @@ def restore(
                 ),
                 kafka=kafka,
                 codec=codec(kafka),
-                secrets=_secrets(),
+                secrets=StreamSettings().suppressions,
                 archive=None if folder is None else Archive.read(folder).of(None),
                 on_load=shown,
                 on_read=_say_read,
@@ -125,10 +124,6 @@ def _print(found: Restorable, done: Restored | None, output: OutputFormat) -> No
             "explain, izin ledger verify), start the sink worker, and let it ask: izin brands "
             f"resume --customer {' / '.join(done.held)} --what iys --yes"
         )
-
-
-def _secrets() -> SuppressionKeys:
-    return SuppressionKeys([one.get_secret_value() for one in StreamSettings().suppression_secrets])
 
 
 def _say_read(progress: Sequence[Bootstrap]) -> None:

@@ -69,7 +69,10 @@ def erase(
         Path | None,
         typer.Option(help="A text file with a recipient in each line, instead; - for stdin."),
     ] = None,
-    customer: CustomerOption = None,
+    customer: Annotated[str | None, typer.Option(help="Only what is a customer's.")] = None,
+    all_customers: Annotated[
+        bool, typer.Option("--all-customers", help="What is everybody's: every customer's.")
+    ] = False,
     by: ByOption,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TABLE,
@@ -82,6 +85,8 @@ def erase(
     erased recipient back. Who ordered it is written to the history. Exit code 1 if something could
     not be erased, 3 if nothing is known.
     """
+    if (customer is None) is not all_customers:
+        raise typer.BadParameter("say whose: --customer or --all-customers")
     with exit_on_error():
         asked = list(_recipients(recipient, file))
         found, count = run_on_ledger(

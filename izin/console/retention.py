@@ -44,6 +44,7 @@ _MONTHS = {
     "bytes": "bytes",
     "holds": "legal holds",
 }
+_SHOWN = 10
 _HOLDS = ("id", "customer_id", "key", "reason", "since")
 
 
@@ -174,11 +175,17 @@ def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:
             one.retain_until,
             one.kept_by,
             one.bytes,
-            ", ".join(map(str, one.holds)),
+            _some(one.holds),
         )
         for one in found
     ]
     print_rows(output, _MONTHS, rows)
+
+
+def _some(holds: tuple[int, ...]) -> str:
+    """Return the numbers of legal holds, not all of very many."""
+    more = f" and {len(holds) - _SHOWN} more" if len(holds) > _SHOWN else ""
+    return ", ".join(map(str, holds[:_SHOWN])) + more
 
 
 def _first_of(month: str) -> date:

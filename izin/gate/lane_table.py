@@ -6,7 +6,6 @@ does what cannot be decoded: that becomes a dead letter there, and is counted he
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from confluent_kafka import Message
@@ -18,6 +17,7 @@ from izin.gate.undecided import UndecidedOptOuts
 from izin.projections.packed_permissions import digest_of
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of
 
 _RET: Final = b"ret"
@@ -78,8 +78,7 @@ class LaneTable:
             self._unreadable(self._topic, record, error)
             return None
         try:
-            appended_at = datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
-            admitted = admit(event, appended_at=appended_at)
+            admitted = admit(event, appended_at=append_instant(record.timestamp()[1]))
         except Exception as error:  # noqa: BLE001  # one record must not keep the others waiting
             self._unreadable(self._topic, record, error)
             return None

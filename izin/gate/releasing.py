@@ -67,6 +67,13 @@ class Releasing:
             if found.below[lane] != UNDECIDED
         }
 
+    def followed(self, lane: str, number: int) -> int:
+        """Return below which offset of ``lane`` all is decided, and what follows from it was read:
+        nothing of it can close a key any more.
+        """
+        found = self._followed.get(number)
+        return 0 if found is None else found.below[lane]
+
     @contextmanager
     def running(
         self, decisions: RecordFollower, lanes: Mapping[str, RecordFollower]

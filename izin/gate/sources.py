@@ -121,13 +121,13 @@ class GateSources:
             self._await(positions.loaded)
             decisions, permissions = self._tables(taken_below(self._ledger, topics, found))
             lanes = self._lanes = {
-                topic.name: self._lane(topic, releasing.decided(topic.name))
+                topic.name: self._lane(topic, releasing)
                 for topic in (topics.express, topics.events)
             }
             self._keyed = (decisions, permissions, *lanes.values())
             if not self._stopped.is_set():
                 running.enter_context(self._brands.follow())
-                running.enter_context(self._iys.follow())
+                running.enter_context(self._iys.follow(partly=True))
             for one in self._keyed:
                 if not self._stopped.is_set():
                     running.enter_context(one.follow(partly=True))
@@ -185,7 +185,7 @@ class GateSources:
             ),
         )
 
-    def _lane(self, topic: Topic, starts: Mapping[int, int]) -> RecordFollower:
+    def _lane(self, topic: Topic, releasing: Releasing) -> RecordFollower:
         table = LaneTable(
             topic=topic.name,
             partitions=self.partitions,
@@ -199,8 +199,9 @@ class GateSources:
             table,
             reads=_UNCOMMITTED,
             until=_UNCOMMITTED,
-            starts=starts,
+            starts=releasing.decided(topic.name),
             moved=self._moved,
+            unneeded=lambda number: releasing.followed(topic.name, number),
         )
 
     @contextmanager

@@ -87,6 +87,11 @@ class IysClient:
         """
         return self._exchange.is_silent
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether several calls in a row were not answered, and none since."""
+        return self._exchange.is_unreachable
+
     async def add(
         self,
         brand: BrandPath,

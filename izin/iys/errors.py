@@ -19,6 +19,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
 
+from structlog.stdlib import BoundLogger
+
 from izin.consent.errors import IysError
 from izin.iys.verdicts import Refusal, Verdict, decisive_verdict
 
@@ -46,6 +48,8 @@ class CallError(IysError):
     """
 
     who_acts: ClassVar[Actor]
+    is_repeated = False
+    """Whether it says only what was known: the circuit is open, or İYS answers nothing at all."""
 
     def __init__(
         self,
@@ -65,6 +69,13 @@ class CallError(IysError):
         proxy's, too.
         """
         return self.who_acts in {Actor.TIME, Actor.US} or isinstance(self, UnreadableError)
+
+    def warn(self, log: BoundLogger, event: str, /, **fields: object) -> None:
+        """Log it as a warning; where it says only what was known, which is an event of its own, no
+        more than a line for whoever looks for faults.
+        """
+        write = log.debug if self.is_repeated else log.warning
+        write(event, error=str(self), **fields)
 
     def pause(self, wait: timedelta) -> timedelta:
         """Return how long not to repeat the call: as İYS says, else ``wait``; after an error that a

@@ -40,6 +40,11 @@ class FolderLock:
             raise RuntimeError(f"{self._folder} is not locked")
         return self._descriptor
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is locked here."""
+        return self._descriptor is not None
+
     def acquire(self, *, within: timedelta | None = None) -> None:
         """Lock the folder, waiting for an owner that is about to end (`within` replaces the limit).
 

@@ -118,6 +118,10 @@ class Kafka(Server):
             "transaction.state.log.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
+            # A transaction left open holds back the opt-outs behind it for so long; Kafka's own
+            # limit is 15 minutes.
+            "transaction.max.timeout.ms": 15_000,
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,
             # After a kill -9 the controller waits this long before it considers the broker gone,
             # and the new start waits with it.
             "broker.session.timeout.ms": 4000,

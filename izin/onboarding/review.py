@@ -13,7 +13,7 @@ from typing import cast
 
 from izin.consent.admission import admit
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
-from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_and_expiry, lawful_term
+from izin.consent.due_dates import TURKEY, BrandTerms, LawfulTerm, due_at, lawful_term, taken_until
 from izin.consent.model import AdmittedEvent, Status
 from izin.consent.violations import Violation
 from izin.onboarding.address_book import AddressBook
@@ -38,14 +38,11 @@ class BookReview:
     def __call__(self, accepted: AcceptedRecord) -> tuple[Violation, ...]:
         """Note ``accepted``."""
         one = admitted(accepted)
-        due_at, expires_at = due_and_expiry(
-            one.effective_at,
-            self._terms[one.key.brand_code],
-            status=one.status,
-            now=self.now,
-            calendar=self.calendar,
-        )
-        self.book.add(one, due_at=due_at, expires_at=expires_at)
+        terms, calendar = self._terms[one.key.brand_code], self.calendar
+        due = due_at(one.effective_at, terms, now=self.now, calendar=calendar)
+        is_ret = one.status is Status.RET
+        ends = taken_until(one.effective_at, terms, now=self.now, calendar=calendar)
+        self.book.add(one, due_at=due, expires_at=None if is_ret else ends)
         return ()
 
     @cached_property

@@ -5,17 +5,20 @@ comes from the ledger, and from İYS where it was asked.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from izin.consent.business_days import Calendar
+from izin.consent.enums import Status
 from izin.consent.forecast import DueGroup
 from izin.onboarding.address_book import AddressBook, AddressCount, LaneCount
 from izin.onboarding.loading_time import Limits, LoadingTime, loading_time
 from izin.onboarding.review import LawfulReview
 from izin.sinks.ledger.registry.customer_brands import OtherBrandsError
 from izin.sinks.record.brand import Brand
+from izin.sinks.record.suspension import EVERY, Suspension
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,15 @@ class FirstLoading:
     """Those that may be in the files."""
     limits: Limits
     now: datetime
+
+
+class SuspendedLane(NamedTuple):
+    """Records of a brand and channel that would be published, and wait here."""
+
+    brand_code: int
+    channel: str
+    records: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +51,8 @@ class LoadingWhatIf:
     loading_ends: Mapping[int, datetime | None]
     """By when the loading of each brand must be done; None: no deadline is known."""
     now: datetime
+    suspended: tuple[SuspendedLane, ...] = ()
+    """What İYS would not get now: a right is missing, or a person has ordered it."""
 
     @property
     def void(self) -> int:
@@ -55,8 +69,8 @@ class LoadingWhatIf:
 
     @property
     def is_short(self) -> bool:
-        """Whether something is void, will be, or a deadline does not hold."""
-        return bool(self.void or self.missed or self.time.forecast.lost)
+        """Whether something is void, will be, or waits, or a deadline does not hold."""
+        return bool(self.void or self.missed or self.time.forecast.lost or self.suspended)
 
 
 def check_brands(book: AddressBook, customer_id: str, brands: Mapping[int, Brand]) -> None:
@@ -99,10 +113,13 @@ def review_of(
 
 
 def what_if(
-    book: AddressBook, loading: FirstLoading, waiting: Collection[DueGroup]
+    book: AddressBook,
+    loading: FirstLoading,
+    waiting: Collection[DueGroup],
+    suspensions: Collection[Suspension] = (),
 ) -> LoadingWhatIf:
-    """Return what the loading would do, behind what is ``waiting`` for İYS already; the book is
-    judged by ``review_of``.
+    """Return what the loading would do, behind what is ``waiting`` for İYS already and held back by
+    ``suspensions``; the book is judged by ``review_of``.
     """
     lanes = book.lanes(loading.now)
     time = loading_time(lanes, book.groups(loading.now), waiting, loading.limits, now=loading.now)
@@ -114,7 +131,22 @@ def what_if(
             code: _loading_ends(loading.brands[code], loading.now) for code in book.brands()
         },
         now=loading.now,
+        suspended=tuple(_suspended(lanes, suspensions)),
     )
+
+
+def _suspended(
+    lanes: Collection[LaneCount], suspensions: Collection[Suspension]
+) -> Iterator[SuspendedLane]:
+    """Yield what is held back of each lane, by the first suspension that holds any of it."""
+    for lane in lanes:
+        for one in suspensions:
+            is_its = one.brand_code == lane.brand_code and one.channel in {EVERY, lane.channel}
+            records = {Status.ONAY: lane.to_send, Status.RET: lane.opt_outs}
+            held = sum(n for status, n in records.items() if one.status in {EVERY, status})
+            if is_its and held:
+                yield SuspendedLane(lane.brand_code, lane.channel, held, one.reason)
+                break
 
 
 def _loading_ends(brand: Brand, now: datetime) -> datetime | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from izin.consent.admission import FIRST_DATE
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES, DateBasis, Status
 from izin.consent.making import maker
 from izin.consent.model import ConsentEvent
@@ -24,6 +25,7 @@ from izin.producers.mapping.violations import MAX_EVIDENCE, violation
 from izin.producers.new_event import NewEvent, utc_now
 from izin.producers.publishing.event_ids import message_event_id, new_event_id
 from izin.projections.brand_directory import BrandDirectory
+from izin.schemas.fast.reader import EARLIEST, LATEST
 
 _DAMAGED = "IZIN-CHARACTER"
 _NO_EVIDENCE: Mapping[str, str] = MappingProxyType({})
@@ -37,6 +39,7 @@ def accept(
     """Return ``event``, of the system ``origin``, as it is published, or every reason why not."""
     faults: list[Violation] = []
     status = _word(Field.STATUS, event.status, STATUSES, field_names.status_of, faults) or ""
+    status = field_names.certain(status, event.status)
     channel = _word(Field.TYPE, event.type, CHANNELS, field_names.channel_of, faults) or ""
     recipient_type = _word(
         *(Field.RECIPIENT_TYPE, event.recipient_type, RECIPIENT_TYPES),
@@ -46,7 +49,9 @@ def accept(
     recipient = _recipient(event.recipient, faults)
     reference = _text(Field.ORIGIN_REF, event.origin_ref, faults)
     date = _instant(Field.CONSENT_DATE, event.consent_date, faults)
-    received_at = _instant("received_at", event.received_at, faults) or utc_now()
+    received_at = _instant("received_at", event.received_at, faults)
+    if received_at is None or received_at < FIRST_DATE:
+        received_at = utc_now()
     brand_code = _number(Field.BRAND_CODE, event.brand_code, faults)
     brand = find_brand(directory, brand_code, faults)
     identity = (brand_code, channel, recipient_type or "", recipient, status, date)
@@ -166,10 +171,8 @@ def _instant(name: str, value: object, faults: list[Violation]) -> datetime | No
     if value is None:
         return None
     if isinstance(value, datetime):
-        if value.tzinfo is UTC:
-            return value
         try:
-            if value.utcoffset() is not None:
+            if value.utcoffset() is not None and EARLIEST <= value <= LATEST:
                 return value.astimezone(UTC)
         except OverflowError:
             pass

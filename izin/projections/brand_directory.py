@@ -31,6 +31,11 @@ class RegisteredBrand:
     suspension: str | None = None
     """Why an operator has stopped the messages of the brand; None: nobody has."""
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is done for it: its customer was offboarded, or somebody said so."""
+        return self.status == "stopped"
+
 
 NOBODY = ""
 """The customer of a brand that is not registered."""
@@ -53,6 +58,17 @@ class UnknownBrandError(SourceError):
         super().__init__(
             f"brand {brand_code} is not registered; correct the code, or register the brand: "
             f"izin brands add {brand_code} …"
+        )
+        self.brand_code = brand_code
+
+
+class StoppedBrandError(SourceError):
+    """A brand for which nothing more is done."""
+
+    def __init__(self, brand_code: int) -> None:
+        super().__init__(
+            f"brand {brand_code} is stopped, or its customer was offboarded: nothing is published "
+            "for it; correct the code, or start the brand again: izin brands add"
         )
         self.brand_code = brand_code
 

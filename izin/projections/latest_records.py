@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.kafka import consumer, partition_watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
@@ -104,6 +105,8 @@ class LatestRecordReader:
                     client.seek(TopicPartition(*place, begun[place]))
                 else:
                     unread.discard(place)
+            elif is_unreadable(message):
+                unread.discard(place)
             else:
                 raise KafkaException(fault)
             if not unread:

@@ -15,7 +15,7 @@ from pathlib import Path
 from izin.consent.admission import RefusedEvent, admit
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.iys.wire_format.consents import RegisterRecord
-from izin.reconcile.plan import KeyRepairs, pages_of
+from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import IysRecord
 from izin.reconcile.trails import Trail, trails_of
@@ -23,7 +23,9 @@ from izin.replay.bounds import bounds_of
 from izin.replay.plan import Plan
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ingest.state_reader import StateRecord, restore_rows
+from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
 from izin.sinks.ledger import brands, retailers
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -73,6 +75,7 @@ class RepairExecution:
     ledger: Ledger
     kafka: KafkaSettings
     codec: Codec
+    secrets: SuppressionKeys
     clock: Callable[[], datetime]
     on_page: Callable[[int], None] = lambda _: None
     """Called with how many keys were looked at."""
@@ -103,14 +106,19 @@ class RepairExecution:
         Raises:
             OtherRepairsError: the repairs are not those of the plan.
             ConcurrentChangeError: another process changes the same rows; execute it again.
+            UnknownSuppressionError: something was erased under a secret that is not here.
             As :meth:`check` does.
         """
         self.check(plan)
+        suppressions = Suppressions(self.secrets, {})
+        if str(Repair.RESTORE) in counts_of(plan):
+            # A row is restored past the order stage, which knows who was erased since.
+            suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         done = Executed()
         for number, page in enumerate(pages_of(path, plan, _PAGE)):
             async with self.ledger.transaction() as connection:
                 brand = await _brand(connection, int(plan.target))
-                work = _Page(self, brand, plan, number, by=by, now=self.clock())
+                work = _Page(self, brand, plan, number, suppressions, by=by, now=self.clock())
                 done += await work.repair(connection, page)
             self.on_page(done.keys)
         return done
@@ -125,6 +133,7 @@ class _Page:
         brand: Brand,
         plan: Plan,
         number: int,
+        suppressions: Suppressions,
         *,
         by: str,
         now: datetime,
@@ -136,6 +145,7 @@ class _Page:
         self._brand = brand
         self._source = f"{RECONCILE}/{plan.digest}/{number}"
         self._plan = plan
+        self._suppressions = suppressions
         self._by = by
         self._now = now
 
@@ -147,7 +157,11 @@ class _Page:
             return Executed(done_before=len(page))
         keys = [one.key for one in page]
         rows = await lock(connection, keys)
-        fit = [one for one in page if _updated_at(rows.get(one.key)) == one.updated_at]
+        fit = [
+            one
+            for one in page
+            if _updated_at(rows.get(one.key)) == one.updated_at and not self._is_erased(one)
+        ]
         await self._restore(connection, fit)
         rows = await lock(connection, keys)
         access = await retailers.registered(connection, list(rows))
@@ -165,6 +179,13 @@ class _Page:
         changes.add_movement(self._act(fit))
         await changes.write(connection)
         return Executed(repaired=len(fit), moved=len(page) - len(fit))
+
+    def _is_erased(self, one: KeyRepairs) -> bool:
+        """Whether what a row would be restored from was erased, as its suppression says."""
+        until = self._suppressions.until(one.key)
+        if until is None or one.value is None:
+            return False
+        return self._codec.decode_consent(one.value).effective_at <= until
 
     async def _restore(self, connection: Connection, fit: Sequence[KeyRepairs]) -> None:
         records = [

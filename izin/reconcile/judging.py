@@ -39,6 +39,8 @@ class Kind(TextEnum):
     DATE = "date"
     UNVERIFIED = "unverified"
     """What İYS holds was claimed, or is not known."""
+    HIDDEN_OPT_OUT = "hidden-opt-out"
+    """İYS may hold an ONAY that the latest opt-out withdraws, and nothing is due."""
     OTHER_WRITER = "other-writer"
     """İYS holds what another writer wrote there: its portal, or another integrator."""
 
@@ -120,7 +122,7 @@ def _of_desired(row: LedgerRow, desired: DesiredRecord | None) -> Finding | None
         return Finding(
             kind=Kind.MISSING_HERE, side=Side.DESIRED, here=row.desired_status, there=None
         )
-    if row.order == desired.order:
+    if row.order == desired.order or row.void_event_id == desired.event_id:
         return None
     is_date = row.desired_status == desired.status
     return Finding(
@@ -166,7 +168,12 @@ def _of_permission(row: LedgerRow, published: PermissionRecord | None) -> Findin
 def _of_iys(row: LedgerRow, standing: Standing, pulled_until: datetime | None) -> Finding | None:
     if row.is_due:
         return None
-    found = _of_what_iys_says(row, standing) or _of_unverified(row, pulled_until) or _of_ledger(row)
+    found = (
+        _of_what_iys_says(row, standing)
+        or _of_hidden(row)
+        or _of_unverified(row, pulled_until)
+        or _of_ledger(row)
+    )
     if found is None or row.withdrawn_at is None:
         return found
     return replace(found, cause=Cause.WITHDRAWN)
@@ -223,6 +230,14 @@ def _of_dates(row: LedgerRow, record: IysRecord) -> Finding | None:
         here_at=here,
         there_at=there,
         record=record,
+    )
+
+
+def _of_hidden(row: LedgerRow) -> Finding | None:
+    if not row.hides_opt_out:
+        return None
+    return Finding(
+        kind=Kind.HIDDEN_OPT_OUT, side=Side.IYS, here=str(Status.RET), there=row.registered
     )
 
 

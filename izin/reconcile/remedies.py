@@ -51,13 +51,15 @@ _CAUSES: Mapping[Cause, str] = MappingProxyType(
     {
         Cause.EXPIRED: "its three business days ended before İYS had it: ask for a new consent",
         Cause.REFUSED: "İYS refused it{code}: correct it at its source, and send it from there",
-        Cause.PARKED: "a person must act{code}: izin brands parked",
+        Cause.PARKED: "a person must act{code}: izin explain KEY has the command for it",
         Cause.WITHDRAWN: "a person withdrew it from İYS: a newer event alone makes it due again",
     }
 )
 _EXPIRED = "; its term has ended: if İYS has none, ask for a new consent"
-_REBUILD_LEDGER = "the history must decide: izin replay rebuild ledger"
-_REBUILD_DESIRED = "its event is not in the history: izin replay rebuild desired-consents"
+_REBUILD_LEDGER = "the history must decide: izin replay rebuild ledger --key KEY --plan FILE"
+_REBUILD_DESIRED = (
+    "its event is not in the history: izin replay rebuild desired-consents --key KEY --plan FILE"
+)
 _ASK_LATER = "İYS shows it without details: izin reconcile --ask again in an hour"
 
 

@@ -8,12 +8,13 @@ from typing import Any, Self
 from izin.consent.enums import TextEnum
 from izin.consent.may_send import Permission
 from izin.consent.next_action import Action, Registered
+from izin.sinks.record import earlier_opt_out
 from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
 
 _FOR_THE_LAW = (
     *("key", "desired_status", "desired_rank", "latest_ret_at", "state", "updated_at"),
     *("registered", "registered_at", "registered_consent_date", "registered_source"),
-    *("verified_at", "verified_by"),
+    *("verified_at", "verified_by", "ret_withdrawn_at"),
 )
 """The columns that decide what a row permits."""
 
@@ -47,12 +48,16 @@ class LedgerRow:
     expires_at: datetime | None
     is_open: bool
     withdrawn_at: datetime | None
+    void_event_id: str | None
+    """The opt-in that İYS never gets, in whose place the opt-out before it is desired."""
     may_send: bool
     permission_reason: str | None
     permission_since: datetime | None
     updated_at: datetime
     by_law: Permission
     """What everything else in the row permits."""
+    hides_opt_out: bool
+    """Whether it desires an opt-in where İYS may hold an ONAY that the latest opt-out withdraws."""
 
     @property
     def is_due(self) -> bool:
@@ -148,7 +153,7 @@ class Standing:
 
 
 def _ledger_row(found: Mapping[str, Any]) -> LedgerRow:
-    own = {name: found[name] for name in LedgerRow.__slots__ if name != "by_law"}
+    own = {name: found[name] for name in LedgerRow.__slots__ if name in found}
     brand_code, channel, recipient_type, recipient = found["key"].split("/", 3)
     row = ConsentRow(
         customer_id=found["customer_id"],
@@ -158,7 +163,9 @@ def _ledger_row(found: Mapping[str, Any]) -> LedgerRow:
         recipient=recipient,
         **{name: found[name] for name in _FOR_THE_LAW},
     )
-    return LedgerRow(**own, by_law=row.permission_by_law)
+    return LedgerRow(
+        **own, by_law=row.permission_by_law, hides_opt_out=earlier_opt_out.is_hidden(row)
+    )
 
 
 def _desired(found: Mapping[str, Any]) -> DesiredRecord:

@@ -30,6 +30,9 @@ class AnswerWatch(ABC):
         self._clock = clock
         self._answered_at = clock()
         self._is_away = False
+        self._is_urgent = False
+        """Whether a person must know that it is away."""
+        self._was_urgent = False
 
     @property
     def is_reachable(self) -> bool:
@@ -59,9 +62,11 @@ class AnswerWatch(ABC):
         """Ask the server; return the reason if it does not answer in time."""
 
     def _note_silence(self, error: str) -> None:
-        if not self._is_away and not self.is_reachable:
-            self._is_away = True
-            _log.error(f"{self._name} unreachable", error=error, **self._about)
+        is_known = self._is_away and self._was_urgent >= self._is_urgent
+        if not is_known and not self.is_reachable:
+            self._is_away, self._was_urgent = True, self._is_urgent
+            log = _log.critical if self._is_urgent else _log.error
+            log(f"{self._name} unreachable", error=error, **self._about)
 
     def _note_answer(self) -> None:
         now = self._clock()

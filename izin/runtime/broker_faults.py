@@ -1,13 +1,20 @@
-"""What is wrong where Kafka does not answer, and the remedy: by the error's code, not its text."""
+"""What is wrong where Kafka does not answer, and the remedy: by the error's code, not its text.
+
+A batch that Kafka's client fetched and cannot unpack is fetched again twice a second, and never
+passed: what is behind it in its partition is not read, and the other partitions are. Whoever only
+reads for others must not pass it either. So it is logged once, and shown to operators for as long
+as it is met (``http_server.operations``).
+"""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin
+from izin.runtime.plain_log import PlainLogger
 
 _CAUSE_WITHIN = 5.0
 """Seconds in which a client may find out why no broker can be used."""
@@ -31,6 +38,21 @@ _DISTINCT = frozenset(
     }
 )
 """The codes that say which setting is at fault."""
+
+
+_UNREADABLE = frozenset(
+    {
+        KafkaError._BAD_COMPRESSION,  # noqa: SLF001  # librdkafka's name for it
+        KafkaError._BAD_MSG,  # noqa: SLF001  # the same
+        KafkaError.INVALID_MSG,
+    }
+)
+_SHOWN_FOR = 30.0
+
+_met: dict[tuple[str, int], tuple[int, float]] = {}
+"""By topic and partition: its offset, and when it was met last, by ``time.monotonic``."""
+
+_log = PlainLogger(__name__)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -107,6 +129,37 @@ def _remedy(connection: KafkaConnection, error: KafkaError) -> str:
                 "KAFKA_SSL_CA_FILE?"
             )
         case KafkaError.UNKNOWN_TOPIC_OR_PART | KafkaError._UNKNOWN_TOPIC:  # noqa: SLF001  # the same
-            return "a topic is missing: izin doctor --fix creates it"
+            return "a topic is missing: izin doctor says what creates it"
         case _:
             return _ADDRESS
+
+
+def is_unreadable(message: Message) -> bool:
+    """Whether ``message``, as it was polled, stands for such a batch, which is then noted."""
+    fault = message.error()
+    if fault is None or fault.code() not in _UNREADABLE:
+        return False
+    place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
+    before, _ = _met.get(place, (None, 0.0))
+    _met[place] = offset, time.monotonic()
+    if before != offset:
+        _log.error("batch unreadable", error=": ".join(_shown(*place, offset)))
+    return True
+
+
+def unreadable_batches(topic: str | None = None) -> Mapping[str, str]:
+    """Return the batches, of ``topic`` or of all, that were met lately: where, and the remedy."""
+    since = time.monotonic() - _SHOWN_FOR
+    return dict(
+        _shown(name, number, offset)
+        for (name, number), (offset, at) in sorted(_met.items())
+        if at >= since and topic in {None, name}
+    )
+
+
+def _shown(topic: str, partition: int, offset: int) -> tuple[str, str]:
+    what = f"the batch at offset {offset} cannot be unpacked, so nothing behind it is read"
+    return (
+        f"{topic}[{partition}]",
+        f"{what}; see in docs/runbook.md: A batch that cannot be unpacked",
+    )

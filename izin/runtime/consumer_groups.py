@@ -1,7 +1,23 @@
 """Who consumes: the members of consumer groups."""
 
+from confluent_kafka import ConsumerGroupTopicPartitions
+
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+
+CONTESTED = "instance id in use twice"
+"""What an order worker writes beside the offsets of the group while another has its name."""
+
+
+def is_contested(settings: KafkaSettings, group: str) -> bool:
+    """Return whether two order workers of ``group`` had one name lately; raises BrokerError."""
+    with kafka.broker_errors(settings):
+        client = kafka.admin(settings)  # kept: its answers end with it
+        asked = client.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], request_timeout=kafka.TIMEOUT
+        )
+        places = asked[group].result().topic_partitions or []
+        return any(one.metadata == CONTESTED for one in places)
 
 
 def members(settings: KafkaSettings, group: str) -> int:

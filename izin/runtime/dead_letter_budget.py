@@ -5,7 +5,8 @@ empty the topic into the dead letters. So among the latest records of a partitio
 poison is bounded, source by source; beyond it the opt-ins (ONAY) of that partition wait for a
 person, and its opt-outs (RET) go on.
 
-What a source did wrong does not count: a refused event, bytes that nobody can read. No source may
+What a source did wrong does not count: an event that is refused, too large, or marked as one that
+was moved to its partition and is not there, and bytes that nobody can read. No source may
 stop the opt-outs, or the opt-ins, of the others by sending rubbish.
 """
 

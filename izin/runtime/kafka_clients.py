@@ -30,9 +30,11 @@ class KafkaConnection:
 
 def producer(connection: KafkaConnection, **overrides: Any) -> Producer:  # noqa: ANN401  # librdkafka's values
     """Return an idempotent producer that partitions as Java does."""
+    bound = {"transaction.timeout.ms": 10_000} if "transactional.id" in overrides else {}
     return Producer(
         {
             **_options(connection),
+            **bound,
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",

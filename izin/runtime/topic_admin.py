@@ -4,7 +4,8 @@ The partition count of a topic is fixed for life, for the key decides the partit
 can be repaired.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -22,22 +23,53 @@ from izin.runtime.kafka import TIMEOUT, admin, broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 
+TRANSACTION_LIMIT = 15_000
+"""The most milliseconds for which a transaction may be open: opt-outs behind it wait."""
+
+
+def transaction_limit(settings: KafkaSettings) -> int | None:
+    """Return the brokers' largest ``transaction.max.timeout.ms``; None where they do not say.
+
+    Raises:
+        BrokerError: the brokers cannot be reached, or refused.
+    """
+    client = admin(settings)
+    with broker_errors(settings):
+        asked = client.describe_configs(
+            [
+                ConfigResource(ResourceType.BROKER, str(one))
+                for one in client.list_topics(timeout=TIMEOUT).brokers
+            ],
+            request_timeout=TIMEOUT,
+        )
+        found = [
+            future.result(TIMEOUT).get("transaction.max.timeout.ms") for future in asked.values()
+        ]
+    return max((int(one.value) for one in found if one is not None), default=None)
+
 
 def partitions_of(topic: Topic, settings: KafkaSettings) -> int:
     """Return how many partitions ``topic`` must have: ``IZIN_PARTITIONS`` if keyed, else 1."""
     return settings.partitions if topic.is_partitioned else 1
 
 
-def ensure_topics(settings: KafkaSettings) -> tuple[str, ...]:
-    """Create the topics that are missing and return their names.
+def missing_topics(settings: KafkaSettings) -> tuple[str, ...]:
+    """Return the names of the topics that do not exist; raises BrokerError."""
+    with broker_errors(settings):
+        existing = admin(settings).list_topics(timeout=TIMEOUT).topics
+    return tuple(topic.name for topic in settings.topics if topic.name not in existing)
+
+
+def ensure_topics(settings: KafkaSettings, *, without: Container[str] = ()) -> tuple[str, ...]:
+    """Create the topics that are missing, ``without`` those named, and return their names.
 
     Raises:
         BrokerError: the broker cannot be reached, or refused.
     """
     client = admin(settings)
     with broker_errors(settings):
-        existing = client.list_topics(timeout=TIMEOUT).topics
-        missing = [topic for topic in settings.topics if topic.name not in existing]
+        names = {*missing_topics(settings)}
+        missing = [one for one in settings.topics if one.name in names and one.name not in without]
         if missing:
             created = client.create_topics(
                 [
@@ -88,8 +120,11 @@ def repair_topics(settings: KafkaSettings) -> tuple[str, ...]:
     return tuple(change.name for change in changes)
 
 
-def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
-    """Return what is wrong with the topics, one sentence with its remedy each.
+def topic_faults(
+    settings: KafkaSettings, remedies: Mapping[str, str] = MappingProxyType({})
+) -> tuple[str, ...]:
+    """Return what is wrong with the topics, one sentence with its remedy each; ``remedies`` are
+    those of missing ones that may not simply be created, by name.
 
     Raises:
         BrokerError: the broker cannot be reached, or refused.
@@ -102,7 +137,8 @@ def topic_faults(settings: KafkaSettings) -> tuple[str, ...]:
     for topic in settings.topics:
         config = configs.get(topic.name)
         if config is None:
-            faults.append(f"topic {topic.name} does not exist; run: izin up, or izin doctor --fix")
+            remedy = remedies.get(topic.name, "run: izin up, or izin doctor --fix")
+            faults.append(f"topic {topic.name} does not exist; {remedy}")
             continue
         wanted = partitions_of(topic, settings)
         count = len(existing[topic.name].partitions)

@@ -10,23 +10,29 @@ versions) into the current one, so old producers work with new workers and the o
 
 Records of the current schema take the fast path (``fast.writer``, ``fast.reader``). Whatever fails
 there goes to fastavro, which either succeeds or names what is wrong.
+
+An instant of an event that is none (microseconds for milliseconds, the year 0) is read as missing:
+whoever wrote it said something of a consent all the same. One that no event lacks is read as 1970,
+which the law takes for missing.
 """
 
 import struct
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, cast
 
 from fastavro import schemaless_reader, schemaless_writer
+from fastavro.read import LOGICAL_READERS
 
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
 from izin.consent.model import Consent, ConsentEvent, IysOrigin
 from izin.schemas import contracts
-from izin.schemas.fast.reader import Constructor, Read, reader_of
-from izin.schemas.fast.writer import Write, writer_of
+from izin.schemas.fast.reader import EARLIEST, LATEST, Constructor, Read, reader_of
+from izin.schemas.fast.writer import EPOCH, Write, writer_of
 from izin.schemas.records import AvroRecord, consent_from_avro, consent_of, event_from_avro
 
 T = TypeVar("T")
@@ -59,6 +65,52 @@ def _read_of(contract: contracts.Contract) -> Read:
 def _read_value_of(contract: contracts.Contract) -> Read:
     """Return what reads records of ``contract`` into values of the law."""
     return reader_of(contract.schema, _CONSTRUCTORS, sequence=tuple)
+
+
+_UNITS = [one.removeprefix("long-") for one in LOGICAL_READERS if "timestamp" in one]
+"""The types of instants."""
+_OPTIONAL, _REQUIRED = "izin-optional-", "izin-required-"
+
+
+def _lenient(unit: str, missing: datetime | None) -> Callable[..., datetime | None]:
+    """Return what reads instants of ``unit``, and ``missing`` where they are none."""
+    read = LOGICAL_READERS[f"long-{unit}"]
+
+    def instant(*read_from: Any) -> datetime | None:  # noqa: ANN401  # as fastavro calls it
+        try:
+            found: datetime = read(*read_from)
+            is_one = EARLIEST <= found <= LATEST
+        except (OverflowError, ValueError, TypeError):  # the last: it has no time zone
+            is_one = False
+        return found if is_one else missing
+
+    return instant
+
+
+for _unit in _UNITS:
+    LOGICAL_READERS[f"long-{_OPTIONAL}{_unit}"] = _lenient(_unit, None)
+    LOGICAL_READERS[f"long-{_REQUIRED}{_unit}"] = _lenient(_unit, EPOCH)
+
+
+@cache
+def _parsed(contract: contracts.Contract) -> contracts.Schema:
+    """Return the schema of ``contract`` as fastavro reads it, lenient about instants of events."""
+    lenient = _with_lenient_instants(contract.schema)
+    return contracts.contract(contract.record, lenient).parsed
+
+
+def _with_lenient_instants(schema: Any, of_event: bool = False, mark: str = _REQUIRED) -> Any:  # noqa: ANN401  # any JSON
+    match schema:
+        case {"type": "record", "name": name, "fields": fields}:
+            inside = of_event or name.rpartition(".")[2] == "ConsentEvent"
+            types = [_with_lenient_instants(field["type"], inside) for field in fields]
+            pairs = zip(fields, types, strict=True)
+            return {**schema, "fields": [{**field, "type": kind} for field, kind in pairs]}
+        case {"type": "long", "logicalType": unit} if of_event and unit in _UNITS:
+            return {**schema, "logicalType": mark + unit}
+        case list():
+            return [_with_lenient_instants(one, of_event, _OPTIONAL) for one in schema]
+    return schema
 
 
 class UndecodableError(SourceError):
@@ -182,8 +234,8 @@ class Codec:
         try:
             value = schemaless_reader(
                 body,
-                writer.parsed,
-                None if same else reader.parsed,
+                _parsed(writer),
+                None if same else _parsed(reader),
                 handle_unicode_errors=unicode_errors,
             )
         except Exception as error:  # fastavro raises whatever the bytes run it into
@@ -196,7 +248,17 @@ class Codec:
 
     def decode_event(self, data: bytes) -> ConsentEvent:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
-        return self._decode_value("ConsentEvent", data, event_from_avro)
+        return self.read_event(data)[0]
+
+    def read_event(self, data: bytes) -> tuple[ConsentEvent, bool]:
+        """Return the same, and whether ``data`` is as it would be written here: else it may have
+        had instants that are none. Raises as ``decode`` does.
+        """
+        found = self._read_fast("ConsentEvent", self._read_value, data)
+        if found is not None:
+            return cast("ConsentEvent", found), True
+        content = self._decode_general("ConsentEvent", data, "strict")
+        return _made(event_from_avro, "ConsentEvent", content), False
 
     def decode_damaged_event(self, data: bytes) -> tuple[ConsentEvent, Sequence[str]]:
         """Return the ConsentEvent that ``data`` frames, without the bytes that are no UTF-8, and
@@ -214,13 +276,10 @@ class Codec:
 
         Raises as ``decode`` does, and UndecodableError for words that the law does not know.
         """
-        return self._decode_value("Consent", data, consent_from_avro)
-
-    def _decode_value(self, record: str, data: bytes, make: Callable[[AvroRecord], T]) -> T:
-        found = self._read_fast(record, self._read_value, data)
+        found = self._read_fast("Consent", self._read_value, data)
         if found is not None:
-            return cast("T", found)
-        return _made(make, record, self.decode(record, data))
+            return cast("Consent", found)
+        return _made(consent_from_avro, "Consent", self.decode("Consent", data))
 
     def header(self, record: str) -> bytes:
         """Return the frame that precedes the body of a ``record`` written here."""
@@ -273,7 +332,7 @@ class Codec:
 def _made(make: Callable[[AvroRecord], T], record: str, content: AvroRecord) -> T:
     try:
         return make(content)
-    except (TypeError, ValueError, KeyError) as error:
+    except (AttributeError, TypeError, ValueError, KeyError) as error:
         raise UndecodableError(f"not a {record}: {type(error).__name__}") from error
 
 

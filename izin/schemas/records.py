@@ -29,6 +29,9 @@ MAX_COPIED_BYTES = 64 * 1024
 """How much of an original value, of its key and of its headers a dead letter has; digest and size
 are those of the whole value."""
 
+_HEADER_SIZE = 16
+"""What a header takes beside its name and its content, in memory too: a record may have many."""
+
 UNREADABLE = "unreadable"
 """Marks a record that is passed on by its key alone, for its value cannot be read; also the reason
 why nothing may be sent to that key."""
@@ -230,7 +233,7 @@ def _copied_headers(headers: Sequence[tuple[str, bytes | None]]) -> list[AvroRec
     """
     copied, left = [], MAX_COPIED_BYTES
     for name, content in reversed(headers):
-        size = len(name.encode()) + len(content or b"")
+        size = len(name.encode()) + len(content or b"") + _HEADER_SIZE
         if size <= left:
             left -= size
             copied.append({"name": name, "value": content})

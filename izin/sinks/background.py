@@ -32,11 +32,13 @@ from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.erasures import Eraser
 from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
+from izin.sinks.monitor.iys_watch import IysWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.register_counts import RegisterCounter
 from izin.sinks.monitor.retention import RetentionEnforcer
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.loops import FailingLoops
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.publish.outbox_relay import OutboxRelay
 from izin.sinks.publish.publisher import Publisher
@@ -66,6 +68,7 @@ class Parts:
     ledger_watch: LedgerWatch
     listeners: HttpListeners
     notifications: Notifications = field(default_factory=Notifications)
+    failing: FailingLoops = field(default_factory=FailingLoops)
 
 
 def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
@@ -78,6 +81,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
         "ledger watch": parts.ledger_watch.run,
+        "iys watch": IysWatch(context.client, parts.monitored, parts.metrics.iys_unreachable).run,
         "figures": _figures(parts).run,
         **_readers(parts),
         "outbox": OutboxRelay(

@@ -35,6 +35,9 @@ class SinkServer:
     receiver: PushReceiver
     registry: CollectorRegistry
     faults: Faults
+    """Without what is named here, a push could not be taken: for load balancers too."""
+    failing: Faults
+    """Loops that fail, of which operators alone are told: pushes are taken without them."""
     proxies: str
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -47,7 +50,7 @@ class SinkServer:
                     *health(self.faults, with_reasons=False),
                 ]
             ),
-            operations_app(self.registry, self.faults),
+            operations_app(self.registry, lambda: {**self.faults(), **self.failing()}),
             self.registry,
             proxies=self.proxies,
             drain=_DRAIN,

@@ -123,6 +123,7 @@ def _server(parts: Parts) -> server.SinkServer:
         receiver=receiver,
         registry=parts.metrics.registry,
         faults=lambda: {**parts.ledger_watch.faults(), **parts.broker.faults()},
+        failing=parts.failing.faults,
         proxies=parts.sink.proxies,
     )
 
@@ -135,12 +136,14 @@ async def _run(parts: Parts, stopping: asyncio.Event) -> None:
     begun = asyncio.create_task(_begin(parts, alive), name="begin")
     await until_stopped(stopping, [begun, *beside], what="sink worker failed")
     beside += [
-        asyncio.create_task(keep_running(name, work), name=name)
+        asyncio.create_task(keep_running(name, work, parts.failing), name=name)
         for name, work in background(parts).items()
     ]
     outbound = [
         asyncio.create_task(loop, name=name)
-        for name, loop in outbound_loops(parts.context, parts.sink, parts.notifications, stopping)
+        for name, loop in outbound_loops(
+            parts.context, parts.sink, parts.notifications, stopping, parts.failing
+        )
     ]
     http = asyncio.create_task(_server(parts).run(stopping), name="http")
     _log.info("sink worker ready", host=parts.sink.host, port=parts.sink.port, process=os.getpid())

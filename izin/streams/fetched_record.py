@@ -49,9 +49,12 @@ class FetchedRecord:
 
     @property
     def headers(self) -> RecordHeaders:
-        """Its headers, in order."""
+        """Its headers, in order; none where they cannot be read, for its value may be all right."""
         if isinstance(self._headers, bytes):
-            self._headers = headers_of(self._headers)
+            try:
+                self._headers = headers_of(self._headers)
+            except IndexError:  # their number or a size lies
+                self._headers = ()
         return self._headers
 
     def _ends_in_append(self) -> bool:
@@ -59,44 +62,69 @@ class FetchedRecord:
         return bool(headers) and headers[-1][0] == APPENDED_AT
 
 
+@mypyc_attr(acyclic=True)  # the same
+class UnreadableBatch(FetchedRecord):
+    """What cannot be read of a batch, in place of its records; its offset is that of the last."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # by position, as a record
+        self, topic: str, partition: int, first: int, last: int, timestamp: int, batch: bytes
+    ) -> None:
+        super().__init__(topic, partition, last, timestamp, None, None, ())
+        self.first = first
+        """The offset from which on nothing could be read."""
+        self.batch = batch
+        """The bytes of the whole batch."""
+
+
 def fetched_records(  # noqa: PLR0913, PLR0917  # what a batch says of all its records
     topic: str,
     partition: int,
     data: bytes,
     base: i64,
+    last: i64,
+    count: i64,
     first_timestamp: i64,
     append_time: i64,
     start: i64,
-) -> list[FetchedRecord]:
+) -> tuple[list[FetchedRecord], i64]:
     """Return the records of ``data``, a batch without its header and not compressed, of a partition
-    of ``topic``, from the offset ``start`` on.
+    of ``topic``, from the offset ``start`` on; and the offset below which all could be read: behind
+    ``last``, unless the bytes are wrong or not all there.
 
-    ``base`` is the offset of the batch; ``append_time`` is when the broker appended it where the
-    topic has that for a timestamp, else negative (milliseconds since 1970). Raises IndexError where
-    the bytes are wrong.
+    ``base`` is the offset of the batch, which says that it has ``count`` records up to ``last``;
+    ``append_time`` is when the broker appended it where the topic has that for a timestamp, else
+    negative (milliseconds since 1970).
     """
     found: list[FetchedRecord] = []
+    read = base
     at: i64 = 0
     size: i64 = len(data)
-    while at < size:
-        length, at = varint(data, at)
-        end = at + length
-        delta, at = varint(data, at + 1)  # behind its attributes
-        timestamp = append_time if append_time >= 0 else first_timestamp + delta
-        delta, at = varint(data, at)
-        offset = base + delta
-        length, at = varint(data, at)
-        key = value = None
-        if length >= 0:
-            key = data[at : at + length]
-            at += length
-        length, at = varint(data, at)
-        if length >= 0:
-            value = data[at : at + length]
-            at += length
-        if offset >= start:
-            found.append(
-                FetchedRecord(topic, partition, offset, timestamp, key, value, data[at:end])
-            )
-        at = end
-    return found
+    try:
+        while count > 0:
+            length, at = varint(data, at)
+            end = at + length
+            delta, at = varint(data, at + 1)  # behind its attributes
+            timestamp = append_time if append_time >= 0 else first_timestamp + delta
+            delta, at = varint(data, at)
+            offset = base + delta
+            length, at = varint(data, at)
+            key = value = None
+            if length >= 0:
+                key = data[at : at + length]
+                at += length
+            length, at = varint(data, at)
+            if length >= 0:
+                value = data[at : at + length]
+                at += length
+            # An offset that lies would move the position past records of others.
+            if not (read <= offset <= last and at < end <= size):
+                break
+            if offset >= start:
+                found.append(
+                    FetchedRecord(topic, partition, offset, timestamp, key, value, data[at:end])
+                )
+            read, at = offset + 1, end
+            count -= 1
+    except IndexError:
+        pass
+    return found, last + 1 if count == 0 else min(read, last)

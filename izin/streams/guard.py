@@ -2,12 +2,11 @@
 
 An agent that raises would acknowledge its message, so no error about a record may be raised. Each
 record is checked alone: bytes that are no record, unknown schemas, violations of the law, and
-poison (a record over which our own pure code raises, or whose outputs are too large) each become a
-dead letter with typed reasons, coordinates and the original bytes; the others in its batch are
-untouched. An opt-out (RET) with a readable key takes effect all the same: without bytes that are
-no text, and without texts that are too long to be carried. Any other failure, such as an
-unreachable schema registry, is not the record's fault: it is raised, and the worker stops before it
-commits.
+poison (a record over which our own pure code raises) each become a dead letter with typed reasons,
+coordinates and the original bytes; the others in its batch are untouched. An opt-out (RET) with a
+readable key takes effect all the same: without bytes that are no text, and without texts that are
+too long to be carried. Any other failure, such as an unreachable schema registry, is not the
+record's fault: it is raised, and the worker stops before it commits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +15,18 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from izin.consent.admission import RefusedEvent, admit
+from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
+from izin.consent.errors import OurError
 from izin.consent.model import AdmittedEvent, ConsentEvent, Status
 from izin.consent.oversize import shortened
 from izin.consent.violations import Violation, violation
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.erasure import ERASURE
+from izin.schemas.fast.reader import append_instant
+from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.schemas.records import MAX_COPIED_BYTES, AvroRecord, dead_letter_to_avro
-from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 
 LARGEST_RET = 200_000
 """The bytes of an opt-out (RET) beyond which it loses texts: what is written of a record may have
@@ -33,6 +35,10 @@ its texts three times (event, row, headers), and is at most about 1 MB."""
 REDRIVEN = "izin-redriven"
 """The header of a record that was redriven; its value is the dead letter, ``partition/offset`` of
 their topic."""
+
+_DIGITS = 15
+"""The digits of an instant in milliseconds, at most."""
+_LAW_BEGAN = (FIRST_DATE - EPOCH) // MILLISECOND
 
 REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -48,9 +54,17 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "our own code failed on the record",
             "Kayıt işlenirken bizden kaynaklanan bir hata oluştu; işletmeciye bildirin.",
         ),
+        "IZIN-OVERSIZED": (
+            "the event is too large for what is written of it; shorten its texts and its evidence",
+            "Kayıt çok büyük (en fazla 900 KB); metinleri ve kanıtı kısaltıp yeniden gönderin.",
+        ),
         "IZIN-NOT-ERASABLE": (
             "a key was to be erased and there is no secret for it",
             "Silme yapılamadı: IZIN_SUPPRESSION_SECRETS ayarlı değil; ayarlayıp yeniden isteyin.",
+        ),
+        "IZIN-UNREADABLE-BATCH": (
+            "a batch of records cannot be unpacked",
+            "Kayıt grubu açılamadı; kaynağın grubu düzgün sıkıştırıp yeniden göndermesi gerekir.",
         ),
         "IZIN-REPARTITIONED-TWICE": (
             "the record was moved to its partition and still is in the wrong one",
@@ -78,8 +92,8 @@ class DeadLetter:
     """Why a record could not become a decision."""
 
     reason: str
-    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``repartitioned-twice``
-    or ``poison``.
+    """``undecodable``, ``unknown-schema``, ``refused``, ``not-erasable``, ``unreadable-batch``,
+    ``repartitioned-twice`` or ``poison``.
     """
     violations: tuple[Violation, ...]
     lost_ret: bool = False
@@ -90,7 +104,7 @@ class DeadLetter:
 
 
 REFUSED = "refused"
-"""The reason of a dead letter that admission refused: its source's fault."""
+"""The reason of a dead letter that admission refused, or that is too large: its source's fault."""
 
 
 class AdmittedRecord(NamedTuple):
@@ -98,7 +112,7 @@ class AdmittedRecord(NamedTuple):
 
     admitted: AdmittedEvent
     is_unchanged: bool
-    """Whether admission changed nothing of the event."""
+    """Whether its bytes are those of the event as it was admitted."""
 
 
 class ErasureRecord(NamedTuple):
@@ -121,14 +135,14 @@ class Guard:
         if record.value is None:
             return _dead_letter("IZIN-UNDECODABLE", "value", "no value: a tombstone is no event")
         try:
-            event = self._codec.decode_event(record.value)
+            event, is_exact = self._codec.read_event(record.value)
         except UnknownSchemaError as error:
             return _dead_letter("IZIN-UNKNOWN-SCHEMA", "value", str(error))
         except UndecodableError as error:
             return self._admit_damaged(record, record.value, error)
         if event.status == ERASURE:
             return _admit_erasure(event, record, record.value)
-        return _admit(event, record, record.value)
+        return _admit(event, record, record.value, is_exact=is_exact)
 
     def _admit_damaged(
         self, record: FetchedRecord, value: bytes, error: UndecodableError
@@ -149,7 +163,9 @@ class Guard:
         )
 
 
-def _admit(event: ConsentEvent, record: FetchedRecord, value: bytes) -> AdmittedRecord | DeadLetter:
+def _admit(
+    event: ConsentEvent, record: FetchedRecord, value: bytes, *, is_exact: bool = False
+) -> AdmittedRecord | DeadLetter:
     try:
         admitted = admit(event, appended_at=appended_at(record))
         if isinstance(admitted, RefusedEvent):
@@ -160,7 +176,7 @@ def _admit(event: ConsentEvent, record: FetchedRecord, value: bytes) -> Admitted
             admitted = shortened(admitted)
     except Exception as error:  # noqa: BLE001  # pure code failed: the record is poison
         return poison(error, event)
-    return AdmittedRecord(admitted, admitted.event is event)
+    return AdmittedRecord(admitted, is_exact and admitted.event is event)
 
 
 def _admit_erasure(
@@ -188,51 +204,77 @@ def first_append(record: Appended) -> int:
     """Return the same in milliseconds since 1970."""
     if record.headers:
         name, value = record.headers[-1]
-        if name == APPENDED_AT and value is not None and value.isdigit():
+        if name == APPENDED_AT and value and len(value) <= _DIGITS and value.isdigit():
             # Never later than this append, or a publisher could date an event ahead.
-            return min(record.timestamp, int(value))
+            first = min(record.timestamp, int(value))
+            return record.timestamp if first < _LAW_BEGAN else first
     return record.timestamp
 
 
-def dead_letter_of(letter: DeadLetter, record: FetchedRecord) -> AvroRecord:
-    """Return ``letter`` about ``record`` as an Avro DeadLetter."""
+def dead_letter_of(
+    letter: DeadLetter, record: FetchedRecord, *, is_minimal: bool = False
+) -> AvroRecord:
+    """Return ``letter`` about ``record`` as an Avro DeadLetter; a minimal one has no violations and
+    no headers.
+    """
     return dead_letter_to_avro(
         reason=letter.reason,
-        violations=letter.violations,
+        violations=() if is_minimal else letter.violations,
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        timestamp=record.timestamp,
+        timestamp=append_instant(record.timestamp),
         key=record.key,
         value=record.value,
-        headers=record.headers,
+        headers=() if is_minimal else record.headers,
     )
 
 
 def dead_letter_message(
     letter: DeadLetter, record: FetchedRecord, codec: Codec
 ) -> tuple[bytes | None, bytes, Headers]:
-    """Return ``letter`` about ``record`` as key, value and headers of a Kafka record."""
-    key, written = record.key, dead_letter_of(letter, record)
+    """Return ``letter`` about ``record`` as key, value and headers of a Kafka record.
+
+    Raises nothing: where that fails, it is a minimal one.
+    """
+    key = record.key
+    try:
+        written = dead_letter_of(letter, record)
+        encoded = codec.encode("DeadLetter", written)
+    except Exception:  # noqa: BLE001  # whatever it is, the record must not block its partition
+        written = dead_letter_of(letter, record, is_minimal=True)
+        encoded = codec.encode("DeadLetter", written)
     return (
         key if key is None or len(key) <= MAX_COPIED_BYTES else None,
-        codec.encode("DeadLetter", written),
+        encoded,
         headers(
             record="DeadLetter",
             event_id=derived_id(
                 written["value_sha256"], record.topic, record.partition, record.offset
             ),
             source="/izin/streams",
-            at=appended_at(record),
+            at=append_instant(first_append(record)),
         ),
     )
 
 
 def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
-    """Return the dead letter of ``event``, on which our own code raised ``error``."""
+    """Return the dead letter of ``event``, on which our own code raised ``error``; raises that
+    where it is no fault of pure code, but of a state that cannot be read.
+    """
+    if isinstance(error, OurError):
+        raise error
     # Only its type: a message may contain the recipient.
     letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
     return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
+
+
+def oversized(event: ConsentEvent) -> DeadLetter:
+    """Return the dead letter of ``event``, of which more would be written than a broker takes: a
+    refusal, for its source made it so.
+    """
+    letter = _dead_letter("IZIN-OVERSIZED", "value", "an opt-out loses them and takes effect")
+    return replace(letter, reason=REFUSED, lost_ret=_is_ret(event))
 
 
 def not_erasable() -> DeadLetter:
@@ -244,12 +286,21 @@ def not_erasable() -> DeadLetter:
     )
 
 
+def unreadable_batch(batch: UnreadableBatch) -> DeadLetter:
+    """Return the dead letter of what cannot be read of a batch, opt-outs (RET) perhaps."""
+    detail = f"the records of the offsets {batch.first} to {batch.offset} are in its bytes alone"
+    letter = _dead_letter("IZIN-UNREADABLE-BATCH", "value", detail)
+    return replace(letter, lost_ret=True)
+
+
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
-    """Return the dead letter of a record that was repartitioned and is still in the wrong place."""
+    """Return the dead letter of a record that was repartitioned and is still in the wrong place:
+    its source can mark it so, which must harm no other one.
+    """
     letter = _dead_letter(
         "IZIN-REPARTITIONED-TWICE", "key", "have all topics the same number of partitions?"
     )
-    return replace(letter, lost_ret=admitted.status is Status.RET, suspect=_source(admitted.event))
+    return replace(letter, lost_ret=admitted.status is Status.RET)
 
 
 def _dead_letter(code: str, field: str, detail: str) -> DeadLetter:

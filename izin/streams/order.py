@@ -25,16 +25,17 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
 from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
-from izin.streams.fetched_record import FetchedRecord
+from izin.streams.fetched_record import FetchedRecord, UnreadableBatch
 from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     ErasureRecord,
     Guard,
     not_erasable,
+    oversized,
     poison,
 )
-from izin.streams.outputs import OutputWriter
+from izin.streams.outputs import OutputWriter, OversizedError
 from izin.streams.ownership.effects import SUPPRESSED, Effects
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import PartitionState
@@ -58,6 +59,7 @@ class OrderStage:
         self._outputs = OutputWriter(topics=topics, partitions=partitions, codec=codec)
         self._erasures = Erasures(keys=suppressions, topics=topics, codec=codec)
         self._partitions = partitions
+        self._dead_letters = topics.dead_letters.name
         self._guard = Guard(codec)
         self._simple_events = SimpleEventReader(codec)
 
@@ -90,12 +92,15 @@ class OrderStage:
     ) -> None:
         """Add the ``effects`` of the opt-outs (RET) among ``records`` alone.
 
-        A fold of all of them may follow: it finds these decided.
+        A fold of all of them may follow: it finds these decided, and writes the dead letters.
         """
         for record in records:
             checked = self._guard.admit(record)
             if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
+                before = len(effects.writes)
                 self._fold_admitted(effects, record, checked, partition, state)
+                if effects.writes[before:] and effects.writes[-1].topic == self._dead_letters:
+                    del effects.writes[before:]
 
     def _fold_fast(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
@@ -130,6 +135,9 @@ class OrderStage:
     def _fold_general(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
     ) -> None:
+        if isinstance(record, UnreadableBatch):
+            self._outputs.unreadable(effects, record)
+            return
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
             self._outputs.dead_letter(effects, record, checked)
@@ -180,6 +188,8 @@ class OrderStage:
                 self._outputs.repartition(effects, record, admitted, key)
             else:
                 self._decide(effects, record, checked, key, packed, state.packing)
+        except OversizedError:
+            self._outputs.dead_letter(effects, record, oversized(admitted.event))
         except Exception as error:  # noqa: BLE001  # pure code failed, and added nothing yet
             self._outputs.dead_letter(effects, record, poison(error, admitted.event))
 

@@ -1,7 +1,7 @@
 """What is written of a decision: its row, the opt-out that it is, the decision itself.
 
 A record whose outputs are too large for a Kafka record would stop its partition for ever. A RET
-among them has lost texts at the guard and takes effect; an ONAY is poison.
+among them has lost texts at the guard and takes effect; an ONAY is refused.
 """
 
 from datetime import timedelta
@@ -15,22 +15,28 @@ from izin.schemas.fast.header_writer import HeaderWriter
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
-from izin.schemas.records import consent_to_avro, event_to_avro
+from izin.schemas.records import MAX_COPIED_BYTES, consent_to_avro, event_to_avro
 from izin.schemas.topics import Topics
 from izin.streams.fast_path.row_writer import RowWriter, instant_bytes
 from izin.streams.fast_path.simple_events import SimpleDecision, SimpleEvent
-from izin.streams.fetched_record import APPENDED_AT, FetchedRecord
+from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, UnreadableBatch
 from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
     dead_letter_message,
     first_append,
     repartitioned_twice,
+    unreadable_batch,
 )
 from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record
 
 REPARTITIONED = "izin-repartitioned"
 """The header that marks a repartitioned record; its value is the coordinates it came from."""
+
+BATCH_OFFSETS = "izin-batch-offsets"
+"""The header of a dead letter of a batch; its value is which offsets could not be read."""
+BATCH_PART = "izin-batch-part"
+"""The same; its value is which part of the batch's bytes it has, of how many: ``1/3``."""
 
 MAX_BYTES = 900_000
 """What a record of ours may hold: below librdkafka's and the broker's limits, both about 1 MB."""
@@ -206,6 +212,25 @@ class OutputWriter:
         home = partition_of(key, self._partitions)
         effects.repartitioned.append(OutputRecord(record.topic, home, key, value, headers))
 
+    def unreadable(self, effects: Effects, batch: UnreadableBatch) -> None:
+        """Add the dead letter of ``batch``, in as many parts as its bytes need."""
+        letter, data = unreadable_batch(batch), batch.batch
+        effects.counts[DEAD_LETTER + letter.reason] += 1
+        effects.alarms.append((batch.topic, batch.partition, batch.first))
+        offsets = BATCH_OFFSETS, f"{batch.first}-{batch.offset}".encode()
+        count = -(-len(data) // MAX_COPIED_BYTES)
+        for number in range(count):
+            part = FetchedRecord(
+                batch.topic,
+                batch.partition,
+                batch.first,
+                batch.timestamp,
+                None,
+                data[number * MAX_COPIED_BYTES : (number + 1) * MAX_COPIED_BYTES],
+                (offsets, (BATCH_PART, f"{number + 1}/{count}".encode())),
+            )
+            self._write_letter(effects, part, letter)
+
     def dead_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
         """Add the dead letter that ``record`` becomes."""
         effects.counts[DEAD_LETTER + letter.reason] += 1
@@ -214,6 +239,9 @@ class OutputWriter:
         # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
         if letter.lost_ret or record.topic == self._topics.express.name:
             effects.alarms.append((record.topic, record.partition, record.offset))
+        self._write_letter(effects, record, letter)
+
+    def _write_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
         key, value, headers = dead_letter_message(letter, record, self._codec)
         topic = self._topics.dead_letters.name  # which has one partition
         effects.writes.append(OutputRecord(topic, 0, key, value, headers_bytes(headers)))

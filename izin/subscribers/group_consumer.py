@@ -4,7 +4,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
-from izin.runtime.broker_faults import broker_errors
+from izin.runtime.broker_faults import broker_errors, is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, consumer
 from izin.runtime.plain_log import PlainLogger
@@ -66,13 +66,16 @@ def _require(client: Consumer, connection: KafkaConnection, topic: str) -> None:
 
 
 def judge(fault: KafkaError, subscriber: str, message: Message) -> None:
-    """Raise the ``fault`` that was polled as ``message``, unless it passes by itself.
+    """Raise the ``fault`` that was polled as ``message``, unless it passes by itself, or is of a
+    batch that cannot be unpacked: its partition waits there.
 
     Raises:
         CheckpointLostError: what follows a checkpoint is gone.
         KafkaException: Kafka refuses to serve the subscriber.
     """
     code = fault.code()
+    if is_unreadable(message):
+        return
     if code == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
         raise CheckpointLostError(subscriber, message.topic() or "", message.partition() or 0)
     if fault.fatal() or code in _REFUSED:

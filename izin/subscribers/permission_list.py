@@ -11,6 +11,8 @@ import sys
 from collections.abc import Collection
 from contextlib import ExitStack
 from datetime import timedelta
+from math import inf
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -20,6 +22,7 @@ from izin.consent.model import Channel, ConsentKey
 from izin.projections.packed_permissions import PackedPermissions
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.topic_follower import TopicFollower
+from izin.schemas.partitioning import partition_of
 from izin.subscribers.reading import KeyFilter
 from izin.subscribers.tables import (
     Answer,
@@ -39,10 +42,11 @@ class PermissionList:
     """Answers whether messages may be sent. An async context manager, and safe among threads.
 
     ``brands`` and ``channels`` leave out all other keys: the answer for those is no.
-    ``stale_after`` is for how long the list may not have been seen complete: beyond it every answer
-    is no. From the moment when it is complete ``on_change`` is called for each answer that changes,
-    in a thread of the list: one call at a time for each topic, and the next record waits for it.
-    ``access`` says how Kafka is reached; by default the variables of izin do.
+    ``stale_after`` is for how long a partition may not have been seen complete: beyond it every
+    answer for its keys is no. One that cannot be read keeps the list neither from the others nor
+    from a start. From the moment when it is complete ``on_change`` is called for each answer that
+    changes, in a thread of the list: one call at a time for each topic, and the next record waits
+    for it. ``access`` says how Kafka is reached; by default the variables of izin do.
 
     It takes about 30 bytes of memory for a key. Entering the context reads both topics to their
     ends.
@@ -107,10 +111,15 @@ class PermissionList:
 
         Its recipient may be written in any usual notation.
         """
-        if self.is_stale:
+        given, canonical = key.encode(), normalised(key).encode()
+        since = monotonic() - self._stale_after
+        seen_at = [
+            one.complete_at(partition_of(canonical, len(one.positions) or 1))
+            for one in self._followers
+        ]
+        if min(seen_at, default=-inf) < since:
             return _STALE
-        known = self._known.find(key.encode())
-        return answer_of(known or self._known.find(normalised(key).encode()))
+        return answer_of(self._known.find(given) or self._known.find(canonical))
 
     @property
     def age(self) -> timedelta | None:
@@ -122,7 +131,9 @@ class PermissionList:
 
     @property
     def is_stale(self) -> bool:
-        """Whether every answer is no, for the list was not seen complete for too long."""
+        """Whether the list was not seen complete for too long: the answer for the keys of each
+        partition of which that is true is no.
+        """
         ages = [one.age() for one in self._followers]
         return not ages or any(one is None or one > self._stale_after for one in ages)
 
@@ -147,5 +158,5 @@ class PermissionList:
 
     def _start(self) -> None:
         for one in self._followers:
-            self._running.enter_context(one.follow())
+            self._running.enter_context(one.follow(partly=True))
         self._reporter.begin()

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from izin.consent.model import Channel, ConsentKey, Status
 from izin.consent.next_action import Registered
 from izin.schemas import cloud_events
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.records import AvroRecord, consent_from_avro, key_from_avro
 from izin.schemas.topics import Topic, Topics
 from izin.subscribers.changes import (
@@ -140,7 +141,7 @@ def _instant(headers: Mapping[str, str | bytes], message: Message) -> datetime:
     except (KeyError, ValueError):
         found = None
     if found is None or found.tzinfo is None:
-        return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+        return append_instant(message.timestamp()[1])
     return found
 
 

@@ -46,6 +46,7 @@ from tests.support.webhooks import receiving
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(420)]
 
 ERASED, KEPT = "05550000001", "05550000002"
+ERASE = ("privacy", "erase", "--all-customers")
 ORDER = "order-of-the-erased"
 """On which a message to the erased person rests."""
 CONTENT = "message-to-the-erased"
@@ -321,7 +322,9 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         for recipient in (ERASED, KEPT):
             publish(stack, recipient, "ONAY", given)
         await_registered(stack, ERASED, "ONAY")
-        code, printed = asked(stack, "privacy", "erase", ERASED, "--yes", "--output", "json")
+        code, printed = asked(
+            stack, "privacy", "erase", ERASED, "--all-customers", "--yes", "--output", "json"
+        )
         assert (code, json.loads(printed)[0]["erasable"]) == (1, False)
         publish(stack, ERASED, "RET", given + timedelta(minutes=1))
         await_registered(stack, ERASED, "RET")
@@ -330,7 +333,9 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         complain(stack, ERASED)
         marks, others = identifiers(stack, ERASED) | {ORDER.encode()}, identifiers(stack, KEPT)
         marks |= {CONTENT.encode()}
-        code, printed = asked(stack, "privacy", "erase", ERASED, "--yes", "--output", "json")
+        code, printed = asked(
+            stack, "privacy", "erase", ERASED, "--all-customers", "--yes", "--output", "json"
+        )
         assert (code, json.loads(printed)[0]["erasable"]) == (0, True)
         until(lambda: in_ledger(stack, ERASED) is None, within=60)
         assert not state_of(stack, ERASED)

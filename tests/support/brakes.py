@@ -14,6 +14,7 @@ def a_brake(**overrides: object) -> Brake:
         "customer_id": CUSTOMER,
         "brand_code": BRAND,
         "source": "crm",
+        "status": "RET",
         "tripped_at": NOON,
         "keys": 5,
         "opted_in": 15,

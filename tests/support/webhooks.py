@@ -364,6 +364,14 @@ class Hooks:
         """Return the failed attempts."""
         return await self.ledger.fetch("SELECT * FROM delivery_attempts ORDER BY id")
 
+    async def until_failing(self) -> None:
+        """Wait until the ledger has that a subscriber refused something."""
+        query = "SELECT count(*) AS n FROM subscribers WHERE failing_since IS NOT NULL"
+        end = monotonic() + LIMIT
+        while not (await self.ledger.fetch(query))[0]["n"]:
+            assert monotonic() < end, "no failure was stored"
+            await asyncio.sleep(0.05)
+
     async def until_acknowledged(self, count: int) -> None:
         """Wait until so many records are acknowledged, over all subscribers, and no more."""
         query = "SELECT count(DISTINCT (subscriber_id, webhook_id)) AS n FROM deliveries"

@@ -60,7 +60,7 @@ def main(task: Task, *, class_path: str, backend: str, interval: str) -> None:
         "rest.port": "0",
     }
     producer = {
-        "transaction.timeout.ms": "60000",
+        "transaction.timeout.ms": "15000",
         "compression.type": "lz4",
         "linger.ms": "5",
         "batch.size": "65536",

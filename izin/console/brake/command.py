@@ -1,15 +1,14 @@
-"""``izin iys``: opt-outs that a brake holds back from İYS, its register beside ours, and where it
-pushes.
-"""
+"""``izin iys``: what a brake holds back from İYS, its register beside ours, and where it pushes."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from izin.consent.errors import SourceError
+from izin.consent.model import Status
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.brands.lookup import registered_brand
 from izin.console.daily.command import app as daily
@@ -36,16 +35,17 @@ from izin.console.terminal.output import (
 )
 from izin.runtime.kafka import codec
 from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
-    help="Decide about opt-outs (RET) that are held back from İYS, compare its register with ours, "
-    "and see where it pushes.\n\n"
+    help="Decide about opt-outs (RET), and opt-ins (ONAY) over them, that are held back from İYS, "
+    "compare its register with ours, and see where it pushes.\n\n"
     "Where one source opts out more recipients of a brand than its customer allows (izin customers "
     "brake), the opt-outs take effect at once, and are not registered at İYS until a person "
-    "decides, or a day before they are due.",
+    "decides, or a day before they are due. Where one reverses more opt-outs than is "
+    "allowed, its opt-ins over opt-outs wait for a person.",
     no_args_is_help=True,
 )
 
@@ -55,16 +55,22 @@ app.command()(counts)
 app.add_typer(push, name="push")
 
 SourceOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Only those of this source (izin iys list): an API key's name, or an origin."
-    ),
+    str,
+    typer.Option(help="Whose (izin iys list): an API key's name, or an origin.", callback=filled),
+]
+OptInsOption = Annotated[
+    bool, typer.Option("--opt-ins", help="Its opt-ins over opt-outs, not its opt-outs.")
 ]
 ReasonOption = Annotated[str, typer.Option(help="Why; the history keeps it.", callback=filled)]
 
+_EFFECTS = {
+    BrakeDecision.RELEASED: "they are registered at İYS, which is final",
+    BrakeDecision.WITHDRAWN: "they would not be registered at İYS",
+}
 _COLUMNS = {
     "brand_code": "brand",
     "source": "source",
+    "status": "status",
     "held_back": "held back",
     "first_until": "first until",
     "tripped_at": "since",
@@ -78,7 +84,8 @@ _COLUMNS = {
 
 @app.command("list")
 def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List what is held back: how many opt-outs of which source, and until when at most.
+    """List what is held back: how many opt-outs, or opt-ins over opt-outs, of which source, and
+    until when at most.
 
     Times are Turkish. Exit code 1 if there are any.
     """
@@ -88,6 +95,7 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
         (
             one.brand_code,
             one.source,
+            one.status,
             one.held_back,
             one.first_until,
             one.tripped_at,
@@ -107,69 +115,88 @@ def list_(*, customer: OneCustomerOption = None, output: OutputOption = OutputFo
 def release(
     brand_code: BrandArgument,
     *,
-    source: SourceOption = None,
+    source: SourceOption,
+    opt_ins: OptInsOption = False,
     reason: ReasonOption,
     by: ByOption,
+    yes: YesOption = False,
 ) -> None:
-    """Let the opt-outs of a brand that are held back be registered at İYS, now.
+    """Let what is held back of one source of a brand be registered at İYS, now.
 
-    That is final: İYS takes no opt-out back. What its sources send from now on is counted anew. Who
+    That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
-    with exit_on_error():
-        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source))
-        now = datetime.now(UTC)
-        released = run_on_ledger(
-            lambda ledger: _each(
-                found, lambda one: decisions.release(ledger, one, reason=reason, by=by, now=now)
-            )
-        )
-    for one, count in zip(found, released, strict=True):
-        say(f"{count} opt-outs of {one.source} for brand {brand_code} are registered from now on")
+    order = _BrakeOrder(BrakeDecision.RELEASED, reason, by)
+    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
 
 
 @app.command()
 def withdraw(
     brand_code: BrandArgument,
     *,
-    source: SourceOption = None,
+    source: SourceOption,
+    opt_ins: OptInsOption = False,
     reason: ReasonOption,
     by: ByOption,
     yes: YesOption = False,
 ) -> None:
-    """Have the opt-outs of a brand that are held back not registered at İYS.
+    """Have what is held back of one source of a brand not registered at İYS.
 
-    They stay opt-outs here: nothing may be sent to their recipients until each gives a newer
-    consent (ONAY). A later opt-out of a recipient is registered as any other. The history of each
-    has who ordered it, and why. Exit code 3 if nothing is held back.
+    Opt-outs stay opt-outs here: nothing may be sent to their recipients until each gives a newer
+    consent (ONAY); one that another source has sent too is registered as that one gave it. Of
+    opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
+    other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
     """
+    order = _BrakeOrder(BrakeDecision.WITHDRAWN, reason, by)
+    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
+
+
+class _BrakeOrder(NamedTuple):
+    """What a person has decided, why, and who it is."""
+
+    decision: BrakeDecision
+    reason: str
+    by: str
+
+
+def _carry_out(
+    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, yes: bool
+) -> None:
+    """Show what is held back of a ``status``, and carry the order out if it is meant."""
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source))
+        found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
         for one in found:
             say(held_back(one))
         if not yes:
-            count = sum(one.held_back for one in found)
-            say(
-                f"{count} opt-outs would not be registered at İYS, and would stay opt-outs here; "
-                "add --yes to withdraw them"
-            )
+            say(f"add --yes to have them {order.decision}: {_EFFECTS[order.decision]}")
             return
         kafka, now = kafka_settings(), datetime.now(UTC)
         messages = TopicMessages(codec(kafka), kafka.topics)
-        withdrawn = run_on_ledger(
-            lambda ledger: _each(
-                found,
-                lambda one: decisions.withdraw(
-                    ledger, messages, one, reason=reason, by=by, now=now
-                ),
-            )
+        done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
+    for one, (count, due) in zip(found, done, strict=True):
+        say(f"{count} {one.words} of {source} for brand {brand_code} are {order.decision}")
+        if due:
+            say(f"{due} of another source, of the same recipients, are registered from now on")
+
+
+async def _each(
+    ledger: Ledger,
+    messages: TopicMessages,
+    brakes: Sequence[Brake],
+    order: _BrakeOrder,
+    now: datetime,
+) -> list[tuple[int, int]]:
+    """Carry the order out for each of ``brakes``; return what became of each."""
+    return [
+        await decisions.carry_out(
+            ledger, messages, one, order.decision, reason=order.reason, by=order.by, now=now
         )
-    for one, count in zip(found, withdrawn, strict=True):
-        say(f"{count} opt-outs of {one.source} for brand {brand_code} are withdrawn")
+        for one in brakes
+    ]
 
 
-async def _found(ledger: Ledger, brand_code: int, source: str | None) -> tuple[Brake, ...]:
-    """Return the brakes of a brand, and of a source if one is given, that hold something back.
+async def _found(ledger: Ledger, brand_code: int, source: str, status: Status) -> tuple[Brake, ...]:
+    """Return the brakes on a source of a brand that hold something of a status back.
 
     Raises:
         UnregisteredBrandError: the brand is not registered.
@@ -179,14 +206,10 @@ async def _found(ledger: Ledger, brand_code: int, source: str | None) -> tuple[B
     found = tuple(
         one
         for one in await decisions.undecided(ledger)
-        if one.brand_code == brand_code and source in {None, one.source}
+        if (one.brand_code, one.source, one.status) == (brand_code, source, status)
     )
     if not found:
-        of = "" if source is None else f" of {source}"
-        raise SourceError(f"nothing{of} is held back for brand {brand_code}; see: izin iys list")
+        raise SourceError(
+            f"no {status} of {source} is held back for brand {brand_code}; see: izin iys list"
+        )
     return found
-
-
-async def _each(brakes: Sequence[Brake], order: Callable[[Brake], Awaitable[int]]) -> list[int]:
-    """Give an order about each of ``brakes``; return of how many opt-outs each was."""
-    return [await order(one) for one in brakes]

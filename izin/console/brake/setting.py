@@ -1,5 +1,8 @@
-"""``izin customers brake``: above how many opt-outs of one source a person decides."""
+"""``izin customers brake``: above how many opt-outs, or opt-ins over opt-outs, of one source a
+person decides.
+"""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -32,30 +35,47 @@ def brake(
     at_least: Annotated[
         int, typer.Option(min=1, help="Below so many opt-outs it never trips.")
     ] = _AT_LEAST,
-    off: Annotated[bool, typer.Option("--off", help="Take the brake away.")] = False,
+    reversals: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many opt-outs of a brand one source may reverse by opt-ins within an hour.",
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Take the brake away, of both.")] = False,
     by: ByOption,
     yes: YesOption = False,
 ) -> None:
-    """Have registering wait for a person where one source opts out too many recipients.
+    """Have registering wait for a person where one source opts out too many recipients, or reverses
+    too many opt-outs.
 
-    A source is the API key that published the opt-outs (RET), else their origin. Above the share,
-    its opt-outs take effect at once, and are registered at İYS when a person decides (izin iys), or
-    a day before they are due. Opt-outs of other sources and those that İYS reports never wait. What
-    is held back when it is taken away still waits for a decision. Who ordered it is written to the
-    history. Exit code 3 if the customer is not registered.
+    A source is the API key that published the events, else their origin. Above the share, its
+    opt-outs (RET) take effect at once, and are registered at İYS when a person decides (izin iys),
+    or a day before they are due. Opt-outs of other sources and those that İYS reports never wait.
+    Above --reversals, its opt-ins (ONAY) over opt-outs are neither registered nor permit anything
+    until a person decides; opt-ins that are certainly new consents (captured live, under a known
+    notice) are neither counted nor held back. What is not given stays as it was set. What is held
+    back when it is taken away still waits for a decision. Who ordered it is written to the history.
+    Exit code 3 if the customer is not registered.
     """
-    if (share is None) != off:
-        raise typer.BadParameter("give --share, or --off")
-    limits = None if share is None else BrakeLimits(share=share, at_least=at_least)
+    if (share is None and reversals is None) != off:
+        raise typer.BadParameter("give --share, --reversals or both; or --off")
     with exit_on_error():
         before = run_on_ledger(lambda ledger: _known(ledger, customer_id))
-        say(f"brake of customer {customer_id}: {before or 'off'} -> {limits or 'off'}")
+        limits = before or BrakeLimits()
+        if share is not None:
+            limits = replace(limits, share=share, at_least=at_least)
+        if reversals is not None:
+            limits = replace(limits, reversals=reversals)
+        new = None if off else limits
+        say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
         if not yes:
             say("add --yes to set it")
             return
         now = datetime.now(UTC)
-        run_on_ledger(lambda ledger: set_limits(ledger, customer_id, limits, by=by, now=now))
-    say(f"brake of customer {customer_id} is {'off' if limits is None else 'set'}")
+        run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))
+    say(f"brake of customer {customer_id} is {'off' if new is None else 'set'}")
 
 
 async def _known(ledger: Ledger, customer_id: str) -> BrakeLimits | None:

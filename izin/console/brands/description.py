@@ -86,7 +86,7 @@ def described(
         ),
         *_orders(brand, orders),
         *(
-            (f"opt-outs of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
+            (f"{one.words} of {one.source}", f"{one.held_back:,} held back", remedy_of_brake(one))
             for one in brakes
             if one.brand_code == brand.brand_code
         ),

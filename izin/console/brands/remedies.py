@@ -1,6 +1,7 @@
 """What a person does about a suspension, or about parked records, as whole commands: pure."""
 
 from collections.abc import Iterable, Mapping
+from shlex import quote
 
 from izin.consent.model import Channel, Status
 from izin.consent.next_action import ActionReason
@@ -33,11 +34,16 @@ REMEDIES: Mapping[str, str] = {
 """By reason for which records are parked."""
 
 
-def remedy_of_parked(brand_code: int, why: str | None) -> str:
-    """Return what a person does about records parked for ``why``."""
+def remedy_of_parked(
+    brand_code: int, why: str | None, *, key: str | None = None, all_of: int = 0
+) -> str:
+    """Return what a person does about records parked for ``why``: about one ``key``, or about
+    ``all_of`` them.
+    """
+    whose = f"--all {all_of}" if key is None else f"--recipient {quote(key)}"
     return REMEDIES.get(why or "", "see izin explain").format(
         add=f"izin brands add {brand_code} --help",
-        requeue=f"izin brands requeue {brand_code} --reason {why}",
+        requeue=f"izin brands requeue {brand_code} --reason {why} {whose} --plan requeue.json",
         retailers=f"izin brands retailers {brand_code}",
     )
 

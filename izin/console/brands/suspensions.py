@@ -64,9 +64,10 @@ def suspensions(
 def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     """Send one record of each suspension of a brand now, after its cause was corrected at İYS.
 
-    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. Who
-    ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that can
-    be retried.
+    If İYS takes it, all resume; else the suspension stays, and is retried later by itself. A token
+    is requested at once where the last requests of its account gave none, and its streams are read.
+    Who ordered it is written to the history. Exit code 3 if nothing of the brand is suspended that
+    can be retried.
     """
     with exit_on_error():
         count = run_on_ledger(lambda ledger: _retry(ledger, brand_code, by))
@@ -74,7 +75,7 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
             raise SourceError(
                 f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
             )
-    say(f"{count} suspensions of brand {brand_code} are retried now")
+    say(f"{count} of what brand {brand_code} waits for are retried now")
 
 
 async def _retry(ledger: Ledger, brand_code: int, by: str) -> int:

@@ -89,7 +89,7 @@ def add(
     """Register a customer, or change it. Who ordered it is written to the history.
 
     The number of a natural person (T.C. kimlik numarası) is refused wherever it is given: it is
-    never stored. Exit code 3 for a number that cannot be right.
+    never stored. Exit code 3 for a number that cannot be right, or a customer that was offboarded.
     """
     with exit_on_error():
         now = datetime.now(UTC)
@@ -116,7 +116,7 @@ def change(
     """Change a customer: what is named, and nothing else. An empty number takes it away (0 as the
     İYS code). Who ordered it is written to the history.
 
-    Exit code 3 if it is not registered, or for a number that cannot be right.
+    Exit code 3 if it is not registered or was offboarded, or for a number that cannot be right.
     """
     if all(one is None for one in (name, kind, mersis, vkn, iys_code)):
         raise typer.BadParameter("name what changes: --name, --kind, --mersis, --vkn, --iys-code")

@@ -1,8 +1,9 @@
 """``izin customers offboard``: hand over what is a customer's, and end it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.private_csv import check_place, private_csv
 from izin.console.terminal.progress import showing
+from izin.onboarding.loading import await_ingested
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger.db.connection import Ledger
@@ -113,10 +115,12 @@ async def _look(
     """Return what is the customer's, with what becomes of it, and how far its end is."""
     async with ledger.transaction() as connection:
         await customers.require(connection, {order.customer_id})
-    now = datetime.now(UTC)
-    found = await _ending(ledger, order).belongings(now)
+    known = await journal.find(ledger, order.customer_id)
+    if known is None or known.ended_at is None:
+        await _await_ingested(ledger)
+    found = await _ending(ledger, order).belongings(datetime.now(UTC))
     unsettled = await journal.unsettled(ledger, order.customer_id)
-    return list(_plan(found, unsettled, order)), await journal.find(ledger, order.customer_id)
+    return list(_plan(found, unsettled, order)), known
 
 
 def _plan(found: Belongings, unsettled: Unsettled, order: _Order) -> Iterator[tuple[str, int, str]]:
@@ -148,16 +152,23 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
     _check_file(order, await journal.find(ledger, customer))
     await journal.begin(ledger, customer, reason=order.reason, by=order.by, now=now)
     before = await ending.belongings(now)
+    active = [one for one in before.brands if one.status != "stopped"]
     await ending.close(now)
-    await ending.withdraw_consents(now)
-    unsettled = await journal.unsettled(ledger, customer)
-    if unsettled.open and order.opt_outs is None:
-        waits = f"{unsettled.opt_outs} opt-outs are not at İYS, {unsettled.open} calls not settled"
-        return [f"{waits}: run it again once a sink worker has sent them, or add --opt-outs FILE"]
+    for is_last in (False, True):
+        if is_last:
+            await ending.set_brands([replace(one, status="stopped") for one in active], now)
+        # Counted last: an opt-out that was acknowledged until then is among those that wait.
+        await _await_ingested(ledger)
+        await ending.withdraw_consents(now)
+        unsettled = await journal.unsettled(ledger, customer)
+        if unsettled.open and order.opt_outs is None:
+            await ending.set_brands(active if is_last else (), now)
+            waits = f"{unsettled.opt_outs} opt-outs are not at İYS, {unsettled.open} not settled"
+            then = "run it again once a sink worker has sent them, or add --opt-outs FILE"
+            return [f"{waits}: {then}"]
     if order.opt_outs is not None and unsettled.opt_outs:
         count = await _name_opt_outs(ledger, before.brands, order.opt_outs)
         await journal.note_named(ledger, customer, count)
-    await ending.stop_brands(now)
     standing = await journal.find(ledger, customer)
     if standing is not None and standing.sha256 is None:
         found = await ending.belongings(now)
@@ -169,6 +180,24 @@ async def _execute(ledger: Ledger, order: _Order, shown: Callable[[int, int], No
     if standing is not None:
         await journal.end(ledger, standing, by=order.by, now=datetime.now(UTC))
     return left
+
+
+async def _await_ingested(ledger: Ledger) -> None:
+    """Wait until the ledger has what is in Kafka now, acknowledged to whoever sent it.
+
+    Raises:
+        BrokerError: Kafka cannot be read, so that nobody knows what was acknowledged.
+    """
+    kafka = kafka_settings()
+    say_once = cache(say)
+    await await_ingested(
+        ledger,
+        kafka,
+        codec(kafka),
+        on_behind=lambda _: say_once(
+            "events are on their way into the ledger: waiting for the order and sink workers"
+        ),
+    )
 
 
 async def _name_opt_outs(ledger: Ledger, brands: Iterable[Brand], path: Path) -> int:

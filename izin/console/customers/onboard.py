@@ -39,7 +39,7 @@ from izin.producers.files.importing.reversals import ReversalRules
 from izin.reconcile.asking import iys_client
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import reads, suspensions
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 from izin.sinks.outbound.request_budget import RequestBudget
@@ -217,7 +217,7 @@ async def _judge(
     waiting = (await reads.backlog(ledger)).ready
     return _JudgedFiles(
         review=review,
-        what_if=what_if(book, loading, waiting),
+        what_if=what_if(book, loading, waiting, await suspensions.every(ledger)),
         unasked=0 if order.asks else requests_to_ask(book),
     )
 

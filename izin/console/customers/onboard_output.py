@@ -86,6 +86,11 @@ def _lines(found: LoadingWhatIf, loading: FirstLoading, unasked: int) -> Iterato
     if unasked:
         takes = _rounded(loading.limits.asking(unasked))
         yield f"--ask asks İYS about opt-ins that are not known: {unasked:,} requests, {takes}"
+    for lane in found.suspended:
+        yield (
+            f"brand {lane.brand_code}, {lane.channel}: {lane.records:,} records would wait here "
+            f"and not be sent to İYS: {lane.reason} (izin brands suspensions)"
+        )
     yield from _forecast(found)
 
 
@@ -136,6 +141,7 @@ def print_done(found: LoadingWhatIf, done: Done, output: OutputFormat) -> None:
 def _as_json(found: LoadingWhatIf, done: Done) -> Mapping[str, Any]:
     time = found.time
     return {
+        "suspended": [one._asdict() for one in found.suspended],
         "lanes": [{**asdict(one), "duplicates": one.duplicates} for one in found.lanes],
         "addresses": {
             code: {"phones": one.phones, "emails": one.emails, "total": one.total}

@@ -24,7 +24,6 @@ from izin.replay.letters.redrive import Redriver, RedriveReport, RedriveStatemen
 from izin.replay.letters.selection import Selection
 from izin.runtime.kafka import codec
 from izin.runtime.settings import StreamSettings
-from izin.schemas.erasure import SuppressionKeys
 from izin.sinks.ledger.db.connection import Ledger
 
 _COLUMNS = ("what", "outcome", "letters", "note")
@@ -51,14 +50,13 @@ def redrive_letters(selection: Selection, options: RedriveOptions, output: Outpu
     """
     with exit_on_error(), showing_steps() as begin:
         settings = kafka_settings()
-        secrets = StreamSettings().suppression_secrets
 
         def planner(ledger: Ledger) -> Planner:
             return Planner(
                 ledger=ledger,
                 settings=settings,
                 codec=codec(settings),
-                suppressions=SuppressionKeys([one.get_secret_value() for one in secrets]),
+                suppressions=StreamSettings().suppressions,
                 clock=lambda: datetime.now(UTC),
                 progress=begin,
             )

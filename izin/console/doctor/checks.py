@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from time import monotonic, sleep
 from typing import TypeVar
 
 import httpx
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 
 from izin.consent.forecast import records_per_second
 from izin.console.dead_letters import letters
-from izin.console.doctor import consumer_lag, lag_checks, living_workers
+from izin.console.doctor import consumer_lag, lag_checks, living_workers, missing_topics
 from izin.console.doctor.finding import Finding, fixed, ok, skipped, wrong
 from izin.console.doctor.ledger_checks import (
     of_backlog,
@@ -21,6 +22,7 @@ from izin.console.doctor.ledger_checks import (
     of_granted,
     of_memory,
     of_missing,
+    token_finding,
 )
 from izin.console.doctor.runner import Check
 from izin.console.doctor.webhook_checks import of_webhooks
@@ -58,20 +60,27 @@ def _broker() -> Iterator[Finding]:
     settings = kafka_settings()
     with kafka.broker_errors(settings):
         kafka.admin(settings).list_topics(timeout=_TIMEOUT)
-    yield ok("broker", settings.bootstrap_servers)
+    limit = topic_admin.transaction_limit(settings)
+    if limit is not None and limit > topic_admin.TRANSACTION_LIMIT:
+        yield wrong(
+            "broker",
+            f"transaction.max.timeout.ms is {limit}: for so long another producer's open "
+            "transaction holds back the opt-outs behind it; set it to "
+            f"{topic_admin.TRANSACTION_LIMIT} at every broker, and transaction.timeout.ms of the "
+            "producers below (docs/runbook.md)",
+        )
+    else:
+        yield ok("broker", settings.bootstrap_servers)
 
 
-def _fix_topics() -> Iterator[Finding]:
-    settings = kafka_settings()
-    if created := topic_admin.ensure_topics(settings):
-        yield fixed("topics", f"created {', '.join(created)}")
-    if changed := topic_admin.repair_topics(settings):
-        yield fixed("topics", f"settings of {', '.join(changed)}")
+def _fix_topics(stopped: bool) -> Iterator[Finding]:  # as of every fix
+    yield from missing_topics.fix_topics(kafka_settings(), stopped=stopped)
 
 
 def _topics() -> Iterator[Finding]:
     settings = kafka_settings()
-    faults = topic_admin.topic_faults(settings)
+    lost = missing_topics.remedies(settings) if topic_admin.missing_topics(settings) else {}
+    faults = topic_admin.topic_faults(settings, lost)
     yield from (wrong("topics", fault) for fault in faults)
     if not faults:
         count = len(tuple(settings.topics))
@@ -81,14 +90,33 @@ def _topics() -> Iterator[Finding]:
 def _order() -> Iterator[Finding]:
     settings = kafka_settings()
     # The positions first: events that come meanwhile are then undecided, not decided before.
+    express, group = settings.topics.express, StreamSettings().group(settings)
     with closing(DecidedOffsets(settings, codec(settings))) as decided:
         offsets = decided.read()
-    lanes = [
-        consumer_lag.unread(settings, lane, offsets)
-        for lane in (settings.topics.express, settings.topics.events)
-    ]
-    running = consumer_groups.members(settings, StreamSettings().group(settings))
-    yield lag_checks.of_worker(lag_checks.ORDER, lanes, running=running, now=datetime.now(UTC))
+        lanes = [
+            consumer_lag.unread(settings, lane, offsets)
+            for lane in (express, settings.topics.events)
+        ]
+        running = consumer_groups.members(settings, group)
+        waiting = {(express.name, number) for number in lanes[0].partitions if running}
+        give_up_at = monotonic() + lag_checks.DECIDED_WITHIN.total_seconds()
+        while waiting and monotonic() < give_up_at:
+            sleep(1)
+            now = decided.read()
+            waiting = {one for one in waiting if now.get(one, 0) <= offsets.get(one, 0)}
+    if running and consumer_groups.is_contested(settings, group):
+        yield wrong(
+            "order",
+            "a second worker was started with an IZIN_INSTANCE_ID that is in use, and was ended "
+            "(the log has 'instance id in use twice'); give each order worker one of its own",
+        )
+    yield lag_checks.of_worker(
+        lag_checks.ORDER,
+        lanes,
+        running=running,
+        now=datetime.now(UTC),
+        undecided={number for _, number in waiting},
+    )
 
 
 def _dead_letters() -> Iterator[Finding]:
@@ -109,7 +137,7 @@ async def _server_version(ledger: Ledger) -> int:
         return connection.info.server_version
 
 
-def _fix_migrations() -> Iterator[Finding]:
+def _fix_migrations(_stopped: bool) -> Iterator[Finding]:
     if applied := asyncio.run(migrate(_ledger_settings().database_url.get_secret_value())):
         yield fixed("migrations", f"ran {', '.join(applied)}")
 
@@ -163,7 +191,7 @@ def _webhooks() -> Iterator[Finding]:
 
 
 def _pull() -> Iterator[Finding]:
-    yield lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
+    yield from lag_checks.of_pulls(_query(stream_progress.read), now=datetime.now(UTC))
 
 
 def _deadlines() -> Iterator[Finding]:
@@ -236,6 +264,10 @@ def of_iys(url: str, status: int) -> Finding:
             )
 
 
+def _token() -> Iterator[Finding]:
+    yield _query(token_finding)
+
+
 def _ledger_settings() -> LedgerSettings:
     """Return the settings of the ledger, with a limit to the time a connection may take."""
     settings = LedgerSettings()
@@ -275,6 +307,7 @@ CHECKS = (
     Check(name="sequences", run=_sequences, needs=_LEDGER),
     Check(name="registry", run=_registry),
     Check(name="iys", run=_iys),
+    Check(name="token", run=_token, needs=_LEDGER | {"iys"}),
 )
 """Each is printed as it comes, so the one that keeps the command waiting is the next."""
 OF_WORKERS = frozenset({"order", "sink", "intake", "feeds", "gate", "webhooks"})

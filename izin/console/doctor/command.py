@@ -22,7 +22,10 @@ def doctor(
     ] = False,
     workers: Annotated[
         bool,
-        typer.Option(help="Check that workers run. Before their first start, they do not."),
+        typer.Option(
+            help="Check that workers run. --no-workers says that none does: before their first "
+            "start, or since you stopped them. Only then does --fix create a lost state topic."
+        ),
     ] = True,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -30,12 +33,12 @@ def doctor(
 
     Checked are broker, topics, order workers, dead letters, database, migrations, sink workers, the
     intake, the feeds, the gate, pulls from İYS, deadlines, brands, missing events, schema registry
-    and İYS. Nothing is changed without --fix, and no token of İYS is used. Exit code 1 if anything
-    is wrong.
+    and İYS, by a call with our account's token. Nothing is changed without --fix. Exit code 1 if
+    anything is wrong.
     """
     found: list[Finding] = []
     made = [one for one in CHECKS if workers or one.name not in OF_WORKERS]
-    for one in findings(made, fix=fix):
+    for one in findings(made, fix=fix, stopped=not workers):
         found.append(one)
         if output is OutputFormat.TABLE:
             _print(one)

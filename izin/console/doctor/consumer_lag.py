@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from izin.console.read_topic import TopicRecord, record_of
 from izin.runtime import kafka, topic_admin
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import broker_errors, while_leaders_move
 from izin.runtime.settings import KafkaSettings
@@ -36,6 +37,8 @@ class Unread:
     """Their approximate number."""
     oldest_at: datetime | None
     """When the oldest was written; None: nothing waits."""
+    partitions: frozenset[int] = frozenset()
+    """Where they wait."""
 
 
 def unread(
@@ -56,12 +59,15 @@ def unread(
             if begin < end:
                 behind.append(TopicPartition(topic.name, number, begin))
                 count += end - begin
-        written = [
-            message.timestamp()[1] for message in _heads(client, behind) if message is not None
-        ]
-    if not written:
+        heads = [message for message in _heads(client, behind) if message is not None]
+    if not heads:
         return Unread(records=0, oldest_at=None)
-    return Unread(records=count, oldest_at=datetime.fromtimestamp(min(written) / 1000, UTC))
+    oldest = min(message.timestamp()[1] for message in heads)
+    return Unread(
+        records=count,
+        oldest_at=datetime.fromtimestamp(oldest / 1000, UTC),
+        partitions=frozenset(message.partition() or 0 for message in heads),
+    )
 
 
 def dead_letters_since(settings: KafkaSettings, codec: Codec, since: datetime) -> list[TopicRecord]:
@@ -126,6 +132,8 @@ def _next(client: Consumer, deadline: float) -> Message:
         if monotonic() > deadline:
             raise BrokerError(f"a topic could not be read within {_TIMEOUT:.0f} s; try again")
     error = message.error()
+    if is_unreadable(message):
+        raise BrokerError("; ".join(map(": ".join, unreadable_batches(message.topic()).items())))
     if error is not None and not _is_end(message):
         raise KafkaException(error)
     return message

@@ -1,6 +1,6 @@
 """What the doctor finds about workers, unread topics, pulls from İYS and dead letters: pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,10 +9,13 @@ import httpx
 from izin.console.doctor.consumer_lag import Unread
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.terminal.output import turkish
-from izin.sinks.ledger.stream_progress import StreamProgress
+from izin.sinks.ledger.stream_progress import STALE_AFTER, StreamProgress
 
 USUAL = timedelta(minutes=5)
 """A record may wait this long while all is well: a worker restarts, a batch is large."""
+
+DECIDED_WITHIN = timedelta(seconds=10)
+"""Where opt-outs wait for longer without one being decided, nobody decides them."""
 
 DEAD_LETTERS_WITHIN = timedelta(days=1)
 
@@ -50,10 +53,23 @@ ORDER = WorkerReading(
 
 
 def of_worker(
-    worker: WorkerReading, lanes: Sequence[Unread], *, running: int, now: datetime
+    worker: WorkerReading,
+    lanes: Sequence[Unread],
+    *,
+    running: int,
+    now: datetime,
+    undecided: Collection[int] = (),
 ) -> Finding:
-    """Return whether workers run and read: one does not where a record waits longer than usual."""
+    """Return whether workers run and read: one does not where a record waits longer than usual, or
+    where opt-outs of the partitions ``undecided`` wait and none was decided meanwhile.
+    """
     what, is_late = _unread(worker, lanes, now)
+    if undecided:
+        numbers, is_late = ", ".join(map(str, sorted(undecided))), True
+        what += (
+            f"; nobody decides the opt-outs that wait in partition {numbers}: none of them within "
+            f"{DECIDED_WITHIN // timedelta(seconds=1)} s"
+        )
     if not running:
         return wrong(
             worker.check,
@@ -100,24 +116,34 @@ def of_endpoint(check: str, url: str, status: int | None) -> Finding:
             return wrong(check, f"{url} is not ready ({status}); what does its log say?")
 
 
-def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Finding:
-    """Return whether İYS's streams are pulled: in one that is not, a citizen's opt-out may wait."""
-    stale = [one for one in pulls if one.is_stale(now)]
-    if stale:
-        named = ", ".join(
-            f"{one.stream} of {one.brand_code} since {turkish(one.last_pulled_at)}" for one in stale
+def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Iterator[Finding]:
+    """Yield which of İYS's streams are not pulled: a citizen's opt-out may wait in each."""
+    faults = [fault for one in pulls if (fault := _fault(one, now))]
+    yield from (wrong("pull", f"{fault}; a citizen's opt-out may wait there") for fault in faults)
+    if not any(one.was_pulled or one.failure for one in pulls):
+        yield skipped("pull", "no stream was pulled yet")
+    elif not faults:
+        yield ok("pull", f"{len(pulls)} streams of İYS are pulled")
+
+
+def _fault(one: StreamProgress, now: datetime) -> str:
+    """Return what is wrong with a stream, or an empty text."""
+    name = f"{one.stream} of {one.brand_code}"
+    last = f"last read to its end at {turkish(one.last_pulled_at)}"
+    last = last if one.was_pulled else "never read to its end"
+    pause = one.next_at - now if one.next_at else timedelta()
+    if one.failing_since and max(pause, now - one.failing_since) > USUAL:
+        again = f"again at {turkish(one.next_at)}" if one.next_at and pause > USUAL else "soon"
+        return (
+            f"{name} fails since {turkish(one.failing_since)} ({one.failure}), {last}, and is "
+            f"tried {again}; at once, when its cause is gone: izin brands retry {one.brand_code}"
         )
-        return wrong(
-            "pull",
-            f"not pulled to their end: {named}; a citizen's opt-out may wait there; does a sink "
-            "worker of the brand's account and address run, and what does its log say of "
-            "'pull failed'?",
+    if now - one.last_pulled_at > (STALE_AFTER if one.was_pulled else USUAL):
+        return (
+            f"{name} was {last}; does a sink worker of the brand's account and address run, and "
+            "what does its log say?"
         )
-    return (
-        ok("pull", f"{len(pulls)} streams of İYS are pulled")
-        if pulls
-        else skipped("pull", "no stream was pulled yet")
-    )
+    return ""
 
 
 def of_dead_letters(count: int, acknowledged: int | None) -> Finding:

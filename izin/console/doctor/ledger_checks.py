@@ -1,4 +1,6 @@
-"""What the doctor finds wrong with what the ledger holds, with the remedies: pure."""
+"""What the doctor finds wrong with what the ledger holds, with the remedies: pure, but for the call
+that shows whether our account gets a token.
+"""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -9,13 +11,19 @@ from izin.consent.model import Status
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.doctor.finding import Finding, ok, skipped, wrong
 from izin.console.terminal.output import turkish
+from izin.iys.errors import CallError, TokenLimitError, UnauthenticatedError
 from izin.iys.tokens.token_policy import TokenPolicy
+from izin.runtime.settings import IysSettings
+from izin.sinks.ledger import brands as registry
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.granted.listing import LostRight
 from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
+from izin.sinks.outbound.iys_session import iys_session
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)
@@ -184,3 +192,50 @@ def of_brands(
                 f"{len(used)} accounts behind {address or 'one address'}: İYS gives tokens to "
                 f"{most} at most; submit the others from another: izin brands add --address",
             )
+
+
+async def token_finding(ledger: Ledger) -> Finding:
+    """Return whether a call of our account gets a token."""
+    settings = IysSettings()
+    ours, every = {None, settings.username}, await registry.every(ledger)
+    iys_code = next((one.iys_code for one in every if one.account in ours), 0)
+    async with iys_session(ledger, settings) as (client, pacer):
+        await pacer.begin()
+        try:
+            await client.brands(iys_code)
+        except CallError as error:
+            state = await LedgerTokenStore.of(ledger, settings).read()
+            failures = 0 if state.blocked_until else state.failures
+            return of_token(error, failures=failures, now=ledger.clock.now())
+        finally:
+            await pacer.flush()
+    return of_token(None, failures=0, now=ledger.clock.now())
+
+
+def of_token(error: CallError | None, *, failures: int, now: datetime) -> Finding:
+    """Return the finding from what a call ended with, after so many requests without a token."""
+    match error:
+        case UnauthenticatedError():
+            return wrong(
+                "token",
+                f"{error}: nothing is submitted and nothing pulled; correct IYS_USERNAME and "
+                "IYS_PASSWORD and restart the sink workers with them: another password is used at "
+                "once; where İYS corrected the account: izin brands retry",
+            )
+        case TokenLimitError():
+            until = turkish(now + error.retry_after) if error.retry_after else "later"
+            why = (
+                f"the last {failures} requests gave none; is IYS_PASSWORD right? Another one is "
+                "used at once, by the sink workers once they are restarted with it; the same one: "
+                "izin brands retry"
+                if failures
+                else "İYS takes no more token requests of this address; none may be made before"
+            )
+            return wrong("token", f"no token may be requested until {until}: {why}")
+        case CallError() if error.is_transient:
+            return wrong(
+                "token",
+                f"{error}; nothing is submitted to İYS and nothing pulled from it while that lasts",
+            )
+        case _:
+            return ok("token", "İYS takes the calls of our account")

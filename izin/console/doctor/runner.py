@@ -22,13 +22,16 @@ class Check:
 
     name: str
     run: Callable[[], Iterator[Finding]]
-    fix: Callable[[], Iterator[Finding]] | None = None
-    """Corrects what can be corrected; it runs before the check, where it is asked for."""
+    fix: Callable[[bool], Iterator[Finding]] | None = None
+    """Corrects what can be corrected, given whether a person says that no worker runs; it runs
+    before the check, where it is asked for."""
     needs: frozenset[str] = frozenset()
 
 
-def findings(checks: Sequence[Check], *, fix: bool) -> Iterator[Finding]:
-    """Yield what ``checks`` find, in their order, each as it comes."""
+def findings(checks: Sequence[Check], *, fix: bool, stopped: bool = False) -> Iterator[Finding]:
+    """Yield what ``checks`` find, in their order, each as it comes; ``stopped``: a person says that
+    no worker runs.
+    """
     failed: dict[str, frozenset[str]] = {}
     for check in checks:
         causes = frozenset().union(*(failed.get(one, frozenset()) for one in check.needs))
@@ -36,18 +39,18 @@ def findings(checks: Sequence[Check], *, fix: bool) -> Iterator[Finding]:
             failed[check.name] = causes
             yield skipped(check.name, f"not checked; first correct: {', '.join(sorted(causes))}")
             continue
-        for one in _caught(check, fix=fix):
+        for one in _caught(check, fix=fix, stopped=stopped):
             if one.state in {CheckState.WRONG, CheckState.SKIPPED}:
                 failed[one.check] = frozenset({one.check})
             yield one
 
 
-def _caught(check: Check, *, fix: bool) -> Iterator[Finding]:
+def _caught(check: Check, *, fix: bool, stopped: bool) -> Iterator[Finding]:
     """Yield what ``check`` finds; an error that keeps it from looking is a finding too."""
     name = check.name
     try:
         if fix and check.fix is not None:
-            yield from check.fix()
+            yield from check.fix(stopped)
         yield from check.run()
     except ValidationError as error:
         kinds = {one["type"] for one in error.errors()}

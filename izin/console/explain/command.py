@@ -106,7 +106,7 @@ def _print(found: _Found) -> None:
             state.add_row(Text(question, "dim"), Text(answer))
         out.print(state)
         if entry.state == "parked":
-            remedy = remedy_of_parked(entry.brand_code, entry.reason)
+            remedy = remedy_of_parked(entry.brand_code, entry.reason, key=entry.key)
             out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
         keys = {entry.key, *reads.concerned(entry)}
         facts = [one for one in history.facts if one.key in keys]

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import TimeOfDayOption
+from izin.console.terminal.arguments import ByIfKnownOption, TimeOfDayOption
+from izin.console.terminal.output import exit_on_error
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import
-from izin.producers.files.importing.reversals import ReversalRules
+from izin.producers.files.importing.reversals import ReversalRules, read_reversals
+from izin.producers.files.saved_mapping import read_mapping
 from izin.producers.mapping.dates import DateRules, DayOrder, ExcelEpoch
-from izin.runtime.settings import ImportSettings
 
 FileArgument = Annotated[
     Path,
@@ -42,8 +43,28 @@ PreviewOption = Annotated[
 ]
 
 
-def reading_options(
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        readable=True,
+        help="A TOML file of such choices, used again: [columns], ignore, [constants], "
+        "[values], confirm. Those given here go before it.",
+    ),
+]
+ConfirmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm",
+        help="A column to skip that may have opt-outs, or a word of an opt-out that means a "
+        "consent: on purpose; repeat it for each.",
+    ),
+]
+
+
+def reading_options(  # one option each
     *,
+    mapping: MappingOption = None,
     mapped: Annotated[
         list[str] | None,
         typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
@@ -63,6 +84,13 @@ def reading_options(
             "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
         ),
     ] = None,
+    confirmed: ConfirmOption = None,
+    header_row: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="The line or row that names the columns; those above are skipped."
+        ),
+    ] = None,
     day_order: Annotated[
         DayOrder | None,
         typer.Option(
@@ -76,12 +104,16 @@ def reading_options(
     origin: Annotated[str, typer.Option(help="Which of your systems wrote the file.")] = "file",
 ) -> Import:
     """Return how a file is read, by these options."""
+    with exit_on_error():
+        saved = ColumnChoices() if mapping is None else read_mapping(mapping)
     return Import(
         columns=ColumnChoices(
-            mapped=_pairs("--map", "COLUMN=field", mapped),
-            ignored=ignored or (),
-            given=_pairs("--set", "field=value", given),
-            values=_pairs("--value", "WORD=value", words),
+            mapped={**saved.mapped, **_pairs("--map", "COLUMN=field", mapped)},
+            ignored=(*saved.ignored, *(ignored or ())),
+            given={**saved.given, **_pairs("--set", "field=value", given)},
+            values={**saved.values, **_pairs("--value", "WORD=value", words)},
+            confirmed=(*saved.confirmed, *(confirmed or ())),
+            header_row=header_row,
         ),
         dates=DateRules(day_order=day_order, excel_epoch=excel_epoch, time_of_day=time_of_day),
         origin=origin,
@@ -91,27 +123,27 @@ def reading_options(
 def reversal_options(
     *,
     reversals: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            min=0,
-            metavar="N",
-            help="Accept up to N opt-ins (ONAY) that reverse an opt-out (RET). "
-            "Default: IZIN_IMPORT_REVERSALS, or IZIN_IMPORT_REVERSALS_PERCENT of the opt-ins.",
+            metavar="FILE|N",
+            help="Publish opt-ins (ONAY) that reverse an opt-out (RET), too: those in the list "
+            "that an import has written, or all if there are exactly N.",
         ),
     ] = None,
-    skip_reversals: Annotated[
-        bool,
-        typer.Option("--skip-reversals", help="Publish none of them; the report has their rows."),
-    ] = False,
+    by: ByIfKnownOption,
 ) -> ReversalRules:
-    """Return how many opt-outs may be reversed, by these options and the settings."""
-    limits = ImportSettings()
-    return ReversalRules(
-        least=limits.reversals,
-        percent=limits.reversals_percent,
-        accepted=reversals,
-        skip=skip_reversals,
-    )
+    """Return which opt-outs may be reversed, by these options."""
+    if reversals is None:
+        return ReversalRules()
+    if not by.strip():
+        raise typer.BadParameter("say who gives them back, with --by or IZIN_ACTOR")
+    if reversals.isdecimal():
+        return ReversalRules(count=int(reversals), by=by)
+    path = Path(reversals)
+    if not path.is_file():
+        raise typer.BadParameter(f"{reversals} is neither a file nor a number")
+    with exit_on_error():
+        return ReversalRules(event_ids=read_reversals(path), by=by)
 
 
 def _pairs(option: str, example: str, texts: list[str] | None) -> dict[str, str]:

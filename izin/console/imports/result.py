@@ -14,6 +14,16 @@ _RESTARTED = {
 }
 _NO_MEANING = frozenset({"H115", "H116", "H117", "H119"})
 """The codes of a status, recipient type, channel or source that is none."""
+_REVERSALS = "ONAY among them, given back: each reverses an opt-out"
+_PAST_TERM = "ONAY among them: void unless İYS holds them; they need a new consent"
+_NOT_REGISTRABLE = (
+    "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
+)
+_WITHOUT_RECIPIENT = "opt-outs of a channel for which the row has no address: they concern nobody"
+_LEFT_OUT = (
+    "ONAY among them would reverse an opt-out. Does the export write its own time as the consent's "
+    "date? Correct it. Did they consent again? Give them back: --reversals FILE"
+)
 
 
 def print_result(done: ImportReport, output: OutputFormat) -> None:
@@ -31,15 +41,14 @@ def print_result(done: ImportReport, output: OutputFormat) -> None:
     match output:
         case OutputFormat.JSON:
             counts = asdict(done)
-            del counts["path"], counts["digest"]
+            del counts["path"]
+            counts["run"] = counts.pop("digest")
             counts["report"] = counts.pop("report_path")
             print_json(counts | {"seconds": round(done.seconds, 2)})
         case OutputFormat.TABLE:
             if done.lost_opt_outs:
                 warn(_lost_opt_outs(done))
             warn_of_hidden(done.hidden_sheets)
-            if done.would_stop is not None:
-                warn(f"without --dry-run: {done.would_stop}")
             print_rows(output, ("what", "count", "note"), _rows(done))
             say_words(done.reasons)
 
@@ -77,23 +86,25 @@ def _rows(done: ImportReport) -> Iterator[tuple[object, ...]]:
     yield "rows", done.rows, f"{done.encoding}{delimiter}"
     published = "would be published" if done.dry_run else "published"
     yield published, done.published, f"opt-outs among them: {done.opt_outs}"
-    if done.reversals:
-        yield "reversals", done.reversals, "ONAY among them: each reverses an opt-out that stood"
-    if done.past_term:
-        note = "ONAY among them: void unless İYS holds them; they need a new consent"
-        yield "past their term", done.past_term, note
-    if done.not_registrable:
-        note = "opt-outs among them: else İYS gets them as HS_KARAR, or with the time of the import"
-        yield "to be corrected", done.not_registrable, note
-    if done.without_recipient:
-        note = "opt-outs of a channel for which the row has no address: they concern nobody"
-        yield "without recipient", done.without_recipient, note
-    if done.repeated_headers:
-        yield "headers", done.repeated_headers, "lines with the header once more, left out"
+    for what, count, note in (
+        ("reversals", done.reversals, _REVERSALS),
+        ("past their term", done.past_term, _PAST_TERM),
+        ("to be corrected", done.not_registrable, _NOT_REGISTRABLE),
+        ("without recipient", done.without_recipient, _WITHOUT_RECIPIENT),
+        ("say nothing", done.silent, "rows without a status, or a date, for any channel"),
+        ("headers", done.repeated_headers, "lines with the header once more, left out"),
+    ):
+        if count:
+            yield what, count, note
     yield "refused", done.refused, ""
+    if done.refused_reversals:
+        yield "left out", done.refused_reversals, _LEFT_OUT
+        yield "FILE", "", f"{done.reversals_path}: delete the rows that are not to be published"
     if ranked:
         yield "reasons", "", ", ".join(f"{code} {count}" for code, count in ranked)
     if done.report_path is not None:
         yield "report", "", f"{done.report_path}: each of these rows, its reason and its remedy"
+    if not done.dry_run:
+        yield "changes", "", f"izin import changes {done.path.name}"
     seconds = "nothing was published: --dry-run" if done.dry_run else ""
     yield "seconds", f"{done.seconds:.1f}", seconds

@@ -56,7 +56,7 @@ class ImportSession:
         steps: dict[str, StepProgress] = {}
 
         def show(done: Progress) -> None:
-            what = "checked" if done.is_check or how.dry_run else "published"
+            what = "checked" if how.dry_run else done.step
             # How many rows there are is not known before the end: as many as the size lets expect.
             expected = done.rows * done.size // max(done.position, 1)
             if what not in steps:

@@ -32,7 +32,9 @@ async def register(
             await registry.upsert(ledger, messages, brand.in_ledger(now), by=_BY, now=now)
     given = presented(api_key)
     if given is None:
-        raise LocalError("the record of this stack has no API key; remove it with --fresh")
+        raise LocalError(
+            "the record of this stack has no API key; name another folder with --state-dir"
+        )
     if given.id not in {one.id for one in await api_keys.every(ledger)}:
         key = ApiKey(
             id=given.id,

@@ -65,7 +65,7 @@ class LocalStack:
         self._ports = self._record.ports_for(ports or Ports())
         self.delays = delays or Delays()
         self._partitions = partitions
-        self._environ = environ = without_secret_files(environ)
+        self._environ = environ = self._of_the_caller(without_secret_files(environ))
         self._report = on_progress
         self._credentials = self._record.credentials
         self._servers = LocalServers(
@@ -81,6 +81,21 @@ class LocalStack:
         # Of its own: a server may take longer to start than a worker may be down.
         self._server_supervisor = Supervisor(on_event=on_progress)
         self._environment: dict[str, str] = {}
+
+    def _of_the_caller(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return ``environ`` without what a shell has from our own environment file, but with the
+        caller's servers as they were named to the last run.
+        """
+        kept = self._folder.record()
+        if kept is None or not self.environment_file.exists():
+            return dict(environ)
+        lines = shlex.split(self.environment_file.read_text("utf-8"))
+        ours = {name: value for name, _, value in (line.partition("=") for line in lines)}
+        if str(kept.ports.registry) not in ours.get(REGISTRY, ""):
+            ours.pop(REGISTRY, None)
+        loaded = {name for name, value in ours.items() if environ.get(name) == value} - {*_OF_ALL}
+        given = {name: value for name, value in kept.given.items() if name in loaded}
+        return {name: value for name, value in environ.items() if name not in loaded} | given
 
     def url(self, part: Part) -> str:
         """Return the root of the URLs of one of our processes, without a slash at its end."""
@@ -144,6 +159,7 @@ class LocalStack:
         self._register()
         self._start_simulator()
         self._start_workers()
+        self._folder.succeeded()
 
     def _migrate(self) -> None:
         try:
@@ -151,7 +167,7 @@ class LocalStack:
         except MigrationError as error:
             raise LocalError(
                 f"the ledger in {self._folder.path} is of another version of izin ({error}); "
-                "remove it with --fresh, or name another folder with --state-dir"
+                "run that version on it, or name another folder with --state-dir"
             ) from error
 
     def _register(self) -> None:
@@ -198,8 +214,9 @@ class LocalStack:
         elif kept is not None and not self._fresh and kept.given != given:
             raise LocalError(
                 f"{self._folder.path} was made with other servers in the environment "
-                f"({KAFKA}, {DATABASE}); set them as they were, start anew with --fresh, or name "
-                "another folder with --state-dir"
+                f"({', '.join(kept.given) or 'none'}, now {', '.join(given) or 'none'}); set or "
+                f"unset {KAFKA} and {DATABASE} as they were, or name another folder with "
+                "--state-dir"
             )
         self._record = replace(self._record, given=given, ports=self._ports)
         self._folder.claim(self._record, self._report, fresh=self._fresh)

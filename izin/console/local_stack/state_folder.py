@@ -17,6 +17,8 @@ _RECORD = "run.json"
 _SIMULATOR = "simulator"
 _RUN_FILES = ("kafka", "postgres", "registry", _SIMULATOR, "logs", "environment", _RECORD)
 """What a run leaves in its folder, and a fresh one removes. The record is the last."""
+_ASIDE = "before"
+"""Where what an earlier run left is, until a run without it has started."""
 _AT_ONCE = timedelta()
 _PREDECESSOR_GONE_WITHIN = timedelta(seconds=15)
 
@@ -42,8 +44,9 @@ class StateFolder:
     ) -> None:
         """Lock the folder and write ``record``.
 
-        With ``fresh``, or where no run left a record, remove what earlier runs left there, and
-        nothing else.
+        With ``fresh``, or where no run left a record, set aside what earlier runs left there, and
+        nothing else: it is removed once this run has started (``succeeded``), and put back where it
+        does not (``release``).
 
         Raises:
             LocalError: It has files that izin did not create, or another run uses it.
@@ -60,27 +63,51 @@ class StateFolder:
         folder.chmod(0o700)
         marker.touch()
         self._lock.acquire()
+        if not fresh:
+            self._put_back()
         if not fresh and self.record() is not None:
-            on_progress(f"continuing with what {folder} has; --fresh removes it")
+            on_progress(f"continuing with what {folder} has")
         else:
-            self._empty(on_progress)
+            self._set_aside(on_progress)
         self.simulator_state.parent.mkdir(exist_ok=True)
         record.write(folder / _RECORD)
 
-    def _empty(self, on_progress: Callable[[str], None]) -> None:
+    def succeeded(self) -> None:
+        """Remove what was set aside: this run has started without it."""
+        shutil.rmtree(self.path / _ASIDE, ignore_errors=True)
+
+    def release(self) -> None:
+        """Put back what was set aside and is still there, and release the lock."""
+        if self._lock.is_held:
+            self._put_back()
+        self._lock.release()
+
+    def _set_aside(self, on_progress: Callable[[str], None]) -> None:
         old = [self.path / name for name in _RUN_FILES if (self.path / name).exists()]
-        if old:
-            on_progress(f"removing ledger, topics, logs and simulated İYS in {self.path}")
+        if not old:
+            return
+        on_progress(f"removing ledger, topics, logs and simulated İYS in {self.path}")
+        aside = self.path / _ASIDE
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
         for path in old:
             if (path / _LOCK).exists():
                 # After a kill -9 a server of that run may still be ending.
                 with FolderLock(path, within=_PREDECESSOR_GONE_WITHIN):
                     pass
+            path.rename(aside / path.name)
+
+    def _put_back(self) -> None:
+        aside = self.path / _ASIDE
+        if not aside.exists():
+            return
+        for path in [self.path / name for name in _RUN_FILES]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
-
-    def release(self) -> None:
-        """Release the lock."""
-        self._lock.release()
+        # The record is the last here too: without it nothing can be continued.
+        for name in _RUN_FILES:
+            if (aside / name).exists():
+                (aside / name).rename(self.path / name)
+        aside.rmdir()

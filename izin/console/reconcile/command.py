@@ -32,7 +32,7 @@ from izin.reconcile.plan import KIND, RepairFile, counts_of, plan_of
 from izin.reconcile.remedies import WORDS, Repair
 from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
-from izin.runtime.settings import IysSettings, KafkaSettings
+from izin.runtime.settings import IysSettings, KafkaSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
 
 BrandOption = Annotated[
@@ -238,6 +238,7 @@ def _execute(path: Path, by: str) -> Executed:
                 ledger=ledger,
                 kafka=kafka,
                 codec=codec(kafka),
+                secrets=StreamSettings().suppressions,
                 clock=_now,
                 on_page=lambda done: shown(done, total),
             )

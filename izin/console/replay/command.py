@@ -19,7 +19,6 @@ from izin.console.replay.selection_options import (
     CustomerOption,
     OffsetsOption,
     OriginOption,
-    RecipientOption,
     SinceOption,
     UntilOption,
     selection_of,
@@ -37,6 +36,7 @@ from izin.console.terminal.output import (
     print_rows,
     say,
 )
+from izin.console.terminal.recipients import RecipientOption
 from izin.replay.errors import OtherPlanError
 from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
 

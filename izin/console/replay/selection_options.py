@@ -1,20 +1,13 @@
 """Options that say which part of history a replay concerns."""
 
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import (
-    OFFSET_RANGE,
-    instant,
-    is_key,
-    normalised,
-    offset_range,
-)
+from izin.console.terminal.arguments import OFFSET_RANGE, instant, is_key, offset_range
+from izin.console.terminal.recipients import named_recipients
 from izin.replay.selection import Place, Selection
 
 SinceOption = Annotated[
@@ -29,15 +22,6 @@ SinceOption = Annotated[
 UntilOption = Annotated[
     datetime | None,
     typer.Option("--until", parser=instant, metavar="INSTANT", help="Appended before."),
-]
-RecipientOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--recipient",
-        "--key",
-        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
-        "standard input, one a line, so that no recipient is in the shell's history.",
-    ),
 ]
 BrandOption = Annotated[
     list[int] | None, typer.Option("--brand", min=1, help="Of this brand; repeat it.")
@@ -74,7 +58,7 @@ def selection_of(
         SourceError: a recipient is neither a phone number nor an e-mail address nor a key, or
             nothing can match.
     """
-    named = list(_recipients(recipients or ()))
+    named = list(named_recipients(recipients or ()))
     return Selection(
         since=since,
         until=until,
@@ -85,20 +69,6 @@ def selection_of(
         origins=frozenset(origins or ()),
         offsets=dict(map(_offsets, offsets or ())),
     )
-
-
-def _recipients(given: Iterable[str]) -> Iterator[str]:
-    for one in given:
-        if one != "-":
-            yield normalised(one)
-            continue
-        for number, line in enumerate(sys.stdin, 1):
-            if not line.strip():
-                continue
-            try:
-                yield normalised(line.strip())
-            except SourceError as error:
-                raise SourceError(f"standard input, line {number}: {error}") from error
 
 
 def _offsets(text: str) -> tuple[Place, tuple[int, int]]:

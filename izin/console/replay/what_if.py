@@ -12,7 +12,6 @@ from izin.consent.errors import SourceError
 from izin.console.replay.selection_options import (
     BrandOption,
     CustomerOption,
-    RecipientOption,
     selection_of,
 )
 from izin.console.replay.what_if_output import COUNTS, count_rows, facts_of, next_steps, wrong_lines
@@ -32,6 +31,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.progress import showing
+from izin.console.terminal.recipients import RecipientOption
 from izin.replay.selection import Selection
 from izin.replay.what_if import run
 from izin.replay.what_if.lists import GivenList

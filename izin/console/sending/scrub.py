@@ -35,6 +35,7 @@ from izin.console.sending.receipt import (
 from izin.console.sending.scrubbing import (
     OnProgress,
     Scrub,
+    ScrubAnswer,
     ScrubWork,
     added_columns,
     recheck,
@@ -85,6 +86,10 @@ SinceOption = Annotated[
         "The receipt's file, or its id.",
     ),
 ]
+OnlyOption = Annotated[
+    ScrubAnswer | None,
+    typer.Option(help="Write only the rows with this answer: yes, for a list to send to."),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -106,21 +111,22 @@ def scrub_file(
     retailer: RetailerOption = None,
     column: ColumnOption = None,
     since: SinceOption = None,
+    only: OnlyOption = None,
     out: OutOption = None,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Write a file of recipients again, with the columns may_send (yes or no) and reason.
 
-    It needs --brand, --type and --campaign. Its receipt is beside it, ….receipt.json; both replace
-    those of an earlier scrub. With --since the receipt says what is asked. Nothing is written where
-    the gate gives no answer.
+    It needs --brand, --type and --campaign. With --only yes the file is a list to send to. Its
+    receipt is beside it, ….receipt.json; both replace those of an earlier scrub. With --since the
+    receipt says what is asked. Nothing is written where the gate gives no answer.
 
     Exit code 0 when the file is written; 1 if it has a no for a row that could not be read, or with
     the reason stale or unknown, with --since if anyone is no now; 3 if the file or the question
     cannot be used, 4 if the gate gives no answer or does not take the API key.
     """
     target = _target(path, out, "scrubbed" if since is None else "stopped")
-    words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column)
+    words = (brand, channel, campaign, recipient_type, message_class, basis, retailer, column, only)
     if since is not None and any(one is not None for one in words):
         raise typer.BadParameter("the receipt says what is asked: give no other option for that")
     with exit_on_signals(), exit_on_error():
@@ -141,7 +147,7 @@ def scrub_file(
                 campaign=campaign,
                 retailer_code=retailer,
             )
-            done = _write(path, target, question, column)
+            done = _write(path, target, question, column, only=only)
     _print(done, target, output)
     exit_if(done.counts.unreadable or _undecided(done) if since is None else done.counts.written)
 
@@ -166,6 +172,8 @@ def _write(
     question: ScrubQuestion,
     column: str | None,
     before: ScrubReceipt | None = None,
+    *,
+    only: ScrubAnswer | None = None,
 ) -> ScrubReceipt:
     """Write the file ``out`` and its receipt: the file at ``path`` scrubbed, or what changed in it
     since ``before``.
@@ -185,6 +193,7 @@ def _write(
             columns=columns,
             out=out,
             progress=progress,
+            only=only,
         )
         run_interruptible(_ask(table, how, tally, work=recheck if before else scrub))
     receipt = tally.receipt(

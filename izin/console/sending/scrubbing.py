@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from izin.console.sending.receipt import ScrubColumns, ScrubTally
@@ -18,7 +19,15 @@ from izin.producers.files.tables import Cells, Table
 from izin.producers.mapping.field_names import fold
 from izin.subscribers import Gate, GateVerdict, Question
 
-YES, NO = "yes", "no"
+
+class ScrubAnswer(StrEnum):
+    """Whether a message may be sent to a recipient."""
+
+    YES = "yes"
+    NO = "no"
+
+
+YES, NO = ScrubAnswer
 UNREADABLE_ROW = "unreadable-row"
 """The reason where the gate was not asked."""
 INVALID_RECIPIENT = "invalid-recipient"
@@ -42,6 +51,8 @@ class Scrub:
     columns: ScrubColumns
     out: Path
     progress: OnProgress
+    only: ScrubAnswer | None = None
+    """Write the rows with this answer alone; None: all."""
 
 
 ScrubWork = Callable[[Gate, Table, Scrub, ScrubTally], Awaitable[None]]
@@ -58,7 +69,7 @@ def added_columns(headers: Sequence[str], column: int) -> ScrubColumns:
 
 
 async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None:
-    """Write each row of ``table`` with the gate's answer.
+    """Write each row of ``table`` with the gate's answer, or those with the one that is wanted.
 
     Raises:
         UnusableFileError: the file cannot be read to its end, or has no rows.
@@ -71,8 +82,10 @@ async def scrub(gate: Gate, table: Table, how: Scrub, tally: ScrubTally) -> None
     with table.writer(how.out, [*table.headers, added.may_send, added.reason]) as writer:
         async with aclosing(_judged(gate, table, how, tally)) as judged:
             async for row, verdict in judged:
-                tally.written += 1
-                writer.write(row, [*kept, *_words(verdict, tally)])
+                words = _words(verdict, tally)
+                if how.only in {None, words[0]}:
+                    tally.written += 1
+                    writer.write(row, [*kept, *words])
         if not tally.rows:
             raise UnusableFileError(table.file.path, "has a header and no rows; export it again")
 

@@ -128,7 +128,8 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
 def send_test(
     name: NameArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
 ) -> None:
-    """Post a signed event of the type test.ping now, and show what came of it.
+    """Post a signed event of the type test.ping now, and show what came of it. Where it is taken,
+    what the subscriber refused before is posted now, too.
 
     Exit code 1 if the subscriber does not take it, 3 if there is none of this name.
     """
@@ -159,14 +160,15 @@ def pause(name: NameArgument, *, by: ByOption) -> None:
 
 @app.command()
 def resume(name: NameArgument, *, by: ByOption) -> None:
-    """Post to a paused subscriber again, beginning with what was kept for it.
+    """Post to a paused subscriber again, beginning with what was kept for it; to one that fails,
+    now instead of at the end of its pause.
 
     Exit code 3 if there is none of this name.
     """
     now = datetime.now(UTC)
     with exit_on_error():
         found = run_on_ledger(lambda ledger: registry.resume(ledger, name, by=by, now=now))
-    say(f"subscriber {name} {'is not paused' if found is None else 'resumed'}")
+    say(f"subscriber {name} {'neither is paused nor fails' if found is None else 'resumed'}")
 
 
 @app.command()

@@ -13,7 +13,8 @@ from izin.sinks.webhooks.signatures import Signer
 
 
 async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str) -> Reply:
-    """Post a test event to the subscriber of a name, and record that.
+    """Post a test event to the subscriber of a name, and record that; where it is taken, what the
+    subscriber refused before is posted at once.
 
     Raises:
         UnknownSubscriberError: there is none.
@@ -34,5 +35,7 @@ async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str)
     finally:
         await poster.close()
     result = reply.failure or f"status {reply.status}"
-    await registry.tested(ledger, name, result=result, by=by, now=now)
+    await registry.tested(
+        ledger, name, result=result, is_taken=reply.is_acknowledgement, by=by, now=now
+    )
     return reply

@@ -21,7 +21,7 @@ _RANGE = re.compile(
     r"(?P<topic>[^/]+)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})-(?P<last>\d{1,18})"
 )
 _DURATION = TypeAdapter(timedelta)
-_SLASHES = 3
+SLASHES = 3
 """Of a canonical key, ``brand_code/type/recipient_type/recipient``."""
 
 
@@ -142,7 +142,7 @@ def normalised(text: str) -> str:
         SourceError: It is neither a phone number nor an e-mail address.
     """
     if is_key(text):
-        *whose, recipient = text.split("/", _SLASHES)
+        *whose, recipient = text.split("/", SLASHES)
         return "/".join((*whose, normalised(recipient)))
     read = read_email(text) if "@" in text else read_phone(text)
     if isinstance(read, str):
@@ -152,7 +152,7 @@ def normalised(text: str) -> str:
 
 def is_key(text: str) -> bool:
     """Return whether ``text`` is a canonical key rather than a recipient alone."""
-    return text.count("/") >= _SLASHES
+    return text.count("/") >= SLASHES
 
 
 def duration(text: str) -> timedelta:

@@ -1,13 +1,36 @@
 """Recipients that are given in a file, or on standard input, so that no shell remembers them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import normalised
 
 STANDARD_INPUT = Path("-")
+RecipientOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        "--key",
+        help="Of this recipient, or of this canonical key; repeat it. A hyphen (-) reads them from "
+        "standard input, one a line, so that no recipient is in the shell's history.",
+    ),
+]
+
+
+def named_recipients(given: Iterable[str]) -> Iterator[str]:
+    """Yield the recipients and keys that are ``given``, as keys spell them; a hyphen stands for
+    those on standard input. Raises as :func:`recipients_in`.
+    """
+    for one in given:
+        if one == str(STANDARD_INPUT):
+            yield from recipients_in(STANDARD_INPUT)
+        else:
+            yield normalised(one)
 
 
 def recipients_in(file: Path) -> Iterator[str]:
@@ -30,4 +53,5 @@ def recipients_in(file: Path) -> Iterator[str]:
         try:
             yield normalised(line.strip())
         except SourceError as error:
-            raise SourceError(f"{file}, line {number}: {error}") from error
+            where = "standard input" if file == STANDARD_INPUT else file
+            raise SourceError(f"{where}, line {number}: {error}") from error

@@ -80,8 +80,9 @@ class TokenAuth(httpx.Auth):
                         error = self._limit(lease.state)
                         if error is not None:
                             break
-                        await lease.store(self._policy.calling(lease.state, self._now()))
-                        answer = yield self._token_request(grant, lease.state.token, request)
+                        token_request = self._token_request(grant, lease.state.token, request)
+                        await lease.store(self._calling(lease.state, grant))
+                        answer = yield token_request
                         await answer.aread()
                         state, error = self._checked(lease.state, grant, answer)
                         await lease.store(state)
@@ -109,6 +110,15 @@ class TokenAuth(httpx.Auth):
         if token.can_refresh(self._now()):
             return (Grant.REFRESH, Grant.PASSWORD)
         return (Grant.PASSWORD,)
+
+    def _calling(self, state: TokenState, grant: Grant) -> TokenState:
+        """Return the state as a request begins. A refresh token is used once, whatever comes of it:
+        refused again and again it would hold back the password.
+        """
+        calling = self._policy.calling(state, self._now())
+        if grant is Grant.PASSWORD or state.token is None:
+            return calling
+        return replace(calling, failures=state.failures, token=replace(state.token, refresh=None))
 
     def _limit(self, state: TokenState) -> TokenLimitError | None:
         wait = self._policy.wait(state, self._now())

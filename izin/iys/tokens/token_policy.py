@@ -23,7 +23,10 @@ class TokenPolicy:
     block: timedelta = HOUR + timedelta(minutes=1)
     """The pause after H084; the minute allows for clocks that differ."""
     at_once: int = 2
-    """Failures before requests back off: a refresh, then the password."""
+    """Failures before requests back off."""
+    reserved: int = 3
+    """Calls of an hour that are not spent on what was refused before: whoever corrects a password
+    has them."""
     first_wait: timedelta = timedelta(seconds=20)
     longest_wait: timedelta = timedelta(minutes=10)
 
@@ -44,8 +47,11 @@ class TokenPolicy:
         if state.blocked_until is not None and now < state.blocked_until:
             yield state.blocked_until - now
         recent = sorted(call for call in state.calls if now - call < HOUR)
-        if len(recent) >= self.calls_per_hour:
-            yield recent[-self.calls_per_hour] + HOUR - now
+        most = self.calls_per_hour
+        if state.failures:
+            most = max(1, most - self.reserved)
+        if len(recent) >= most:
+            yield recent[-most] + HOUR - now
         if recent and state.failures >= self.at_once:
             doubled = self.first_wait * 2 ** min(state.failures - self.at_once, 16)
             ready_at = recent[-1] + min(self.longest_wait, doubled)

@@ -32,6 +32,8 @@ class CircuitBreakerPolicy:
     opens_after: int = 5
     opens_in_silence_after: int = 2
     """Where İYS has answered no call of any operation for the deadline of one."""
+    unreachable_after: int = 3
+    """So many calls in a row without an answer, of whatever operation: İYS is unreachable."""
     first_pause: float = 1.0
     longest_pause: float = 5.0
     without_token: float = 60.0
@@ -71,6 +73,13 @@ class CircuitBreakers:
     """When İYS last answered a call, of whatever operation."""
     is_silent: bool = False
     """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
+    _unanswered: int = 0
+    """How many calls in a row were not answered, of whatever operation."""
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether several calls in a row were not answered, and none since."""
+        return self._unanswered >= self.policy.unreachable_after
 
     def state(self, operation: str, now: float) -> CircuitState:
         """Return whether a call of ``operation`` may be made."""
@@ -103,6 +112,7 @@ class CircuitBreakers:
         """Count a call that was not answered; ``within`` is its deadline, in seconds."""
         if self._answered_at < now - within:
             self.is_silent = True
+        self._unanswered += 1
         self._count(operation, now, in_silence=self.is_silent)
 
     def _count(self, operation: str, now: float, *, in_silence: bool) -> None:
@@ -134,6 +144,7 @@ class CircuitBreakers:
     def _note_answer(self, now: float) -> None:
         self._answered_at = now
         self.is_silent = False
+        self._unanswered = 0
 
     def _of(self, operation: str) -> _Circuit:
         return self._circuits.setdefault(operation, _Circuit())

@@ -150,7 +150,9 @@ class Exchange:
         breakers = self._breakers
         if not breakers.begin(name, self._clock()):
             pause = timedelta(seconds=breakers.closes_in(name, self._clock()))
-            raise BusyError(f"the circuit of {name} is open", retry_after=pause)
+            closed = BusyError(f"the circuit of {name} is open", retry_after=pause)
+            closed.is_repeated = True
+            raise closed
         try:
             answer = await send()
         except (BusyError, OutcomeUnknownError) as error:
@@ -158,6 +160,7 @@ class Exchange:
                 breakers.unanswered(name, self._clock(), within=self._deadline)
             else:
                 breakers.busy(name, self._clock())
+            error.is_repeated = breakers.is_unreachable
             raise
         except (TokenLimitError, UnauthenticatedError) as error:
             breakers.abandoned(name)
@@ -187,6 +190,11 @@ class Exchange:
     def is_silent(self) -> bool:
         """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
         return self._breakers.is_silent
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether several calls in a row were not answered, and none since."""
+        return self._breakers.is_unreachable
 
     async def _call(self, call: Call, read: Callable[[object], T]) -> T:
         try:

@@ -9,6 +9,9 @@ any other one is kept as it stands, for the law to refuse.
 import re
 from typing import Final
 
+from izin.consent.enums import Channel
+from izin.consent.fields import read_recipient
+
 _BLANKS: Final = (
     " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
     "\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -59,3 +62,8 @@ def _unprefixed(text: str) -> str:
 def _unquoted(text: str) -> str:
     found = _QUOTED.fullmatch(text)
     return text if found is None else found[1].replace('""', '"').strip(_EDGES)
+
+
+def is_recipient(text: str) -> bool:
+    """Whether ``text`` is an address."""
+    return any(isinstance(read_recipient(text, one), str) for one in Channel)

@@ -5,13 +5,20 @@ date, ``SMS izin kaynağı`` its source. ``--map`` takes such names, and ``MESAJ
 ``MESAJ.consent_date``, ``MESAJ.source``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent.enums import Channel
-from izin.producers.mapping.field_names import CHANNEL_WORDS, Field, fold
+from izin.producers.mapping.field_names import (
+    CHANNEL_WORDS,
+    GENERIC_STATUSES,
+    NAME,
+    Field,
+    NameTable,
+    field_of,
+)
 
 
 class ChannelField(NamedTuple):
@@ -25,37 +32,65 @@ class ChannelField(NamedTuple):
         return f"{self.channel}.{self.held}"
 
 
-_STATUSES = (
-    *("izni", "izin", "onayı", "onay", "izin durumu", "izni durumu", "onay durumu", "durumu"),
+STATUS_NAMES = (
+    *("izni", "izin", "onayı", "onay", "izin durumu", "izni durumu", "onay durumu"),
     *("iletişim izni", "ileti izni", "gönderim izni", "izni var mı", "izin verdi mi"),
-    *("permission", "consent", "status", "opt-in"),
+    *("permission", "consent", "opt-in"),
 )
-_DATES = (
-    *("izin tarihi", "izni tarihi", "onay tarihi", "onayı tarihi", "tarihi"),
-    *("consent date", "permission date", "date"),
+"""What a column of a channel is called behind the channel, where it says who consented."""
+GENERIC_NAMES = ("durumu", "status")
+"""Where it does not: ``Arama durumu`` is the result of a call, too. Only ``ONAY`` is a consent
+there, and so it is in a column that has the name of its channel alone."""
+DATE_NAMES = (
+    *("izin tarihi", "izni tarihi", "onay tarihi", "onayı tarihi"),
+    *("consent date", "permission date"),
 )
+"""A date alone is a consent, so that no other name will do: ``Arama tarihi`` is that of a call."""
 _SOURCES = ("izin kaynağı", "izni kaynağı", "onay kaynağı", "kaynağı", "consent source", "source")
-_SUFFIXES = {
-    Field.STATUS: _STATUSES,
-    Field.CONSENT_DATE: _DATES,
-    Field.SOURCE: _SOURCES,
-}
-_ALONE = {"sms": Channel.MESAJ, "arama": Channel.ARAMA}
+_SUFFIXES = (
+    (Field.STATUS, (*STATUS_NAMES, *GENERIC_NAMES)),
+    (Field.CONSENT_DATE, DATE_NAMES),
+    (Field.SOURCE, _SOURCES),
+)
+_ALONE = NameTable([(Channel.MESAJ, "sms"), (Channel.ARAMA, "arama")], NAME)
 """Columns named as their channel: e-mail and telephone are columns of recipients."""
 
 
-def _names() -> Iterator[tuple[str, ChannelField]]:
-    for (channel, names), (held, suffixes) in product(CHANNEL_WORDS.items(), _SUFFIXES.items()):
-        found = ChannelField(Channel(channel), held)
+def _combined(suffixes: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each channel with each of its names before each of ``suffixes``."""
+    for channel, names in CHANNEL_WORDS.items():
         for name, suffix in product(names, suffixes):
-            yield fold(f"{name} {suffix}"), found
-    for name, channel in _ALONE.items():
-        yield fold(name), ChannelField(channel, Field.STATUS)
+            yield channel, f"{name} {suffix}"
 
 
-_FIELDS: Mapping[str, ChannelField] = MappingProxyType(dict(_names()))
+_FIELDS: Mapping[Field, NameTable] = MappingProxyType(
+    {held: NameTable(_combined(suffixes), NAME) for held, suffixes in _SUFFIXES}
+)
+_GENERIC = NameTable(
+    [*((Field.STATUS, one) for one in GENERIC_STATUSES), *_combined(GENERIC_NAMES)], NAME
+)
 
 
 def channel_field_of(header: str) -> ChannelField | None:
     """Return what ``header`` says that its column holds for one channel; None if nothing."""
-    return _FIELDS.get(fold(header))
+    if alone := _ALONE[header]:
+        return ChannelField(Channel(alone), Field.STATUS)
+    found = ((held, table[header]) for held, table in _FIELDS.items())
+    return next((ChannelField(Channel(one), held) for held, one in found if one), None)
+
+
+def names_status(header: str) -> bool:
+    """Whether ``header`` is a known name of a status, that of a consent or any."""
+    known = field_of(header) or channel_field_of(header)
+    return (known.held if isinstance(known, ChannelField) else known) is Field.STATUS
+
+
+def names_consent(header: str) -> bool:
+    """Whether ``header`` is a known name of the status of a consent, and of nothing else."""
+    return names_status(header) and not (_GENERIC[header] or _ALONE[header])
+
+
+def names_consent_date(header: str) -> bool:
+    """Whether ``header`` is a known name of the date of one channel's consents."""
+    known = channel_field_of(header)
+    return known is not None and known.held is Field.CONSENT_DATE

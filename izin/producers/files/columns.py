@@ -11,13 +11,18 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from izin.consent.errors import SourceError
-from izin.consent.fields import read_recipient
 from izin.consent.model import Channel
-from izin.producers.files.cells import notation_text
-from izin.producers.files.channel_columns import ChannelField, channel_field_of
-from izin.producers.files.refusal_columns import says_who_refused, without_flags
-from izin.producers.files.row_parts import ChannelColumns, Columns
-from izin.producers.files.value_words import words_of
+from izin.producers.files.cells import is_recipient, notation_text
+from izin.producers.files.channel_columns import (
+    ChannelField,
+    channel_field_of,
+    names_consent,
+    names_consent_date,
+    names_status,
+)
+from izin.producers.files.refusal_columns import StatusName, says_who_refused
+from izin.producers.files.row_parts import CellReader, ChannelColumns, Columns
+from izin.producers.files.value_words import Words, words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
 from izin.producers.mapping.field_values import RECIPIENTS
 from izin.runtime.masking import mask_text
@@ -52,6 +57,13 @@ class ColumnChoices:
     """A word of the file to the value that it means, such as ``Mağaza`` to ``HS_FIZIKSEL_ORTAM``;
     with a field before it (``status:Pasif``) in that field alone.
     """
+    confirmed: Collection[str] = ()
+    """Columns that may have opt-outs and are left out on purpose, and words of an opt-out that mean
+    a consent on purpose.
+    """
+    header_row: int | None = None
+    """The line or row that names the columns, those above it being none of the table; None: it is
+    found."""
 
 
 class ColumnMeaning(NamedTuple):
@@ -81,26 +93,31 @@ def resolve(headers: Sequence[str], choices: ColumnChoices) -> Columns:
             + (
                 _NO_HEADER
                 if any(map(is_recipient, unknown))
-                else "say what it holds (--map COLUMN=field) or leave it out (--ignore COLUMN)"
+                else "say what it holds (--map COLUMN=field, and of a status what its words mean, "
+                "--value WORD=ONAY) or leave it out (--ignore COLUMN); a file keeps such choices "
+                "(--mapping FILE)"
             )
         )
-    words = words_of(choices.values)
-    refusals = [one for one in columns if one.held is not None and says_who_refused(one.name)]
-    if any(one.held is Field.STATUS for one in refusals):
-        words = without_flags(words)
-    _check_refusals(refusals)
+    words = words_of(choices.values, choices.confirmed)
+    _check_left_out(columns, choices.confirmed)
     held = [(one.held, place) for place, one in enumerate(columns) if one.held is not None]
     channels = _by_channel([(one, place) for one, place in held if isinstance(one, ChannelField)])
     _check_unique(held, given, names, channels)
     places = tuple((one, place) for one, place in held if isinstance(one, Field))
     _check_complete({*given, *(one for one, _ in places)}, channels)
+    status = next((place for one, place in places if one is Field.STATUS), None)
+    reader = CellReader(words, _status_name(None if status is None else names[status], words))
     return Columns(
         written=tuple(headers),
         headers=names,
         places=places,
-        given=MappingProxyType(given),
-        channels=channels,
-        words=words,
+        status_place=status,
+        given=MappingProxyType({one: reader.given(one, value) for one, value in given.items()}),
+        channels=tuple(
+            ChannelColumns(channel, places, CellReader(words, _channel_name(names, places, words)))
+            for channel, places in channels.items()
+        ),
+        reader=reader,
     )
 
 
@@ -123,24 +140,59 @@ def column_meanings(headers: Sequence[str], choices: ColumnChoices) -> tuple[Col
     )
 
 
-def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> tuple[ChannelColumns, ...]:
+def _by_channel(held: Sequence[tuple[ChannelField, int]]) -> Mapping[Channel, Mapping[Field, int]]:
     found = {one.channel: dict[Field, int]() for one, _ in held}
     for one, place in held:
         found[one.channel][one.held] = place
-    return tuple(ChannelColumns(one, found[one]) for one in Channel if one in found)
+    return {one: found[one] for one in Channel if one in found}
 
 
-def _check_refusals(columns: Sequence[ColumnMeaning]) -> None:
-    """Raise ColumnsError where one of ``columns``, which say who refused, is of one channel: there
-    a yes, and a date, are a consent.
+def _status_name(header: str | None, words: Words) -> StatusName:
+    """Return what the name of a column of statuses says; None: there is no such column.
+
+    Raises:
+        ColumnsError: it says nothing that is known, and the caller has given no meaning to a word.
     """
+    if header is None or names_consent(header):
+        return StatusName.CONSENT
+    if names_status(header):
+        return StatusName.ANY
+    if Field.STATUS not in words:
+        raise ColumnsError(
+            f'header: "{header}" is no known name of a consent, so that a yes in it may be that of '
+            "anything; say what its words mean (--value status:WORD=ONAY, --value status:WORD=RET)"
+        )
+    return StatusName.MAPPED
+
+
+def _channel_name(headers: Sequence[str], places: Mapping[Field, int], words: Words) -> StatusName:
+    """Return what the names of the columns of one channel say of its consents.
+
+    Raises:
+        ColumnsError: there is none but a date, and it is not known to be that of a consent; or as
+            of :func:`_status_name`.
+    """
+    if Field.STATUS in places:
+        return _status_name(headers[places[Field.STATUS]], words)
+    name = headers[places[Field.CONSENT_DATE]] if Field.CONSENT_DATE in places else None
+    if name is not None and not names_consent_date(name):
+        raise ColumnsError(
+            f'header: "{name}" is no known name of the date of a consent, and a date alone would '
+            "be one; say which column has the status (--map COLUMN=MESAJ.status), or leave it out "
+            "(--ignore COLUMN)"
+        )
+    return StatusName.CONSENT
+
+
+def _check_left_out(columns: Sequence[ColumnMeaning], confirmed: Collection[str]) -> None:
+    """Raise ColumnsError where the caller leaves out what may have the opt-outs, unconfirmed."""
+    accepted = set(map(fold, confirmed))
     for one in columns:
-        if isinstance(one.held, ChannelField):
-            name = _quoted_one(one.name)
+        may_refuse = says_who_refused(one.name) or names_status(one.name)
+        if one.is_left_out and may_refuse and fold(one.name) not in accepted:
             raise ColumnsError(
-                f"header: {name} says who refused, and cannot hold {one.held}; import it apart, as "
-                f"--map {name}=status --set type={one.held.channel} --value status:Evet=RET, and "
-                "leave it out here (--ignore COLUMN)"
+                f'header: "{one.name}" is left out, and may say who refused: such opt-outs would '
+                f"be lost; import it, or confirm that it has none (--confirm '{one.name}')"
             )
 
 
@@ -148,7 +200,7 @@ def _check_unique(
     held: Sequence[tuple[Field | ChannelField, int]],
     given: Mapping[Field, str],
     names: Sequence[str],
-    channels: Sequence[ChannelColumns],
+    channels: Collection[Channel],
 ) -> None:
     """Raise ColumnsError where two columns hold the same."""
     counts = Counter([one for one, _ in held] + list(given))
@@ -174,11 +226,11 @@ def _check_unique(
             )
 
 
-def _check_complete(held: Collection[Field], channels: Sequence[ChannelColumns]) -> None:
+def _check_complete(held: Collection[Field], channels: Collection[Channel]) -> None:
     """Raise ColumnsError where a field that every row needs is in no column."""
     required = [Field.BRAND_CODE] if channels else [Field.TYPE, Field.STATUS, Field.BRAND_CODE]
     if channels:
-        wanted = {CHANNEL_RECIPIENTS[one.channel]: None for one in channels}
+        wanted = {CHANNEL_RECIPIENTS[one]: None for one in channels}
         required += [one for one in wanted if not {Field.RECIPIENT, one} & set(held)]
     elif not RECIPIENTS & set(held):
         required.append(Field.RECIPIENT)
@@ -222,11 +274,6 @@ def known_columns(headers: Sequence[str], choices: ColumnChoices) -> int:
     """Return how many of ``headers`` are known, mapped or ignored."""
     chosen = {fold(one) for one in (*choices.mapped, *choices.ignored)}
     return sum(_known(one) is not None or fold(one) in chosen for one in headers)
-
-
-def is_recipient(header: str) -> bool:
-    """Whether ``header`` is no name but an address."""
-    return any(isinstance(read_recipient(header, one), str) for one in Channel)
 
 
 def _known(header: str) -> Field | ChannelField | None:

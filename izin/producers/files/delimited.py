@@ -17,8 +17,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from izin.consent.enums import CHANNELS, STATUSES
 from izin.consent.errors import SourceError
 from izin.consent.making import maker
+from izin.producers.files.cells import cell_text, is_recipient
 from izin.producers.files.header_search import (
     MOST_TITLES,
     Header,
@@ -28,11 +30,12 @@ from izin.producers.files.header_search import (
 )
 from izin.producers.files.text_encoding import EncodingDetector, what_else
 from izin.producers.files.text_lines import MAX_LINE, TextLines, is_cut
+from izin.producers.mapping.field_names import channel_of, status_of
 
 DELIMITERS = (";", ",", "\t", "|")
 
 _CHUNK = 1024 * 1024
-_MAX_RECORD_LINES = 50
+_MAX_RECORD_LINES = 200
 """How many lines a quoted field may span."""
 _MAX_HEADER_LINES, _MAX_HEADER = 10, 10_000
 """How many lines and characters a header with line breaks in its names may have."""
@@ -121,18 +124,20 @@ def examine(path: Path) -> TextFile:
     )
 
 
-def header(file: TextFile, score: Score) -> Header:
+def header(file: TextFile, score: Score, row: int | None = None) -> Header:
     """Return the header, and with it the delimiter: the split with the highest ``score`` of the
-    first lines, and of equal ones the first with the most fields.
+    first lines, or of the line ``row``, and of equal ones the first with the most fields.
 
     Raises:
         UnusableFileError: no line can name columns.
     """
     with TextLines(file.path, file.encoding) as lines:
-        first = [line for _ in range(MOST_TITLES) if (line := lines.read())]
-    found = best_header(_candidates(first), score)
+        looked = max(MOST_TITLES, row or 0)
+        first = [line for _ in range(looked) if (line := lines.read())]
+    found = best_header(_candidates(first), score, row)
     if found is None:
-        what = f"its first {MOST_TITLES} lines are empty; one must name the columns"
+        where = f"its first {MOST_TITLES} lines are" if row is None else f"its line {row} is"
+        what = f"{where} empty; one must name the columns"
         raise UnusableFileError(file.path, what)
     for number in range(found.line, found.last_line + 1):
         _check_header(file.path, number, first[number - 1])
@@ -207,26 +212,57 @@ def _without_empty(fields: tuple[str, ...], width: int) -> tuple[str, ...]:
 def _quoted(text: str, lines: TextLines, delimiter: str, width: int) -> tuple[str, ...] | None:
     """Return the fields of a row with quotes, which may span lines; None: not separable.
 
-    A line with all delimiters of a row, and more than the row lacks, is a row: the quote before it
-    was never closed, and must not swallow it.
+    A row that a quote before it would swallow, for it was never closed, is a row.
     """
     fields = _split(text, delimiter)
     if fields is not None or text.count('"') % 2 == 0:
         return fields
     following: list[str] = []
-    whole, found = False, text.count(delimiter)
     while len(following) < _MAX_RECORD_LINES and (line := lines.read()):
         following.append(line)
-        found += line.count(delimiter)
-        whole = whole or line.count(delimiter) >= width - 1
         text = f"{text}\n{line.rstrip(chr(10))}"
-        if (whole and found >= width) or len(text) > MAX_LINE:
+        if len(text) > MAX_LINE or ('"' not in line and _is_row(line, delimiter, width - 1)):
             break
-        fields = _split(text, delimiter) if '"' in line else None
+        if '"' not in line or text.count('"') % 2:
+            continue
+        fields = _split(text, delimiter)
         if fields is not None and len(_without_empty(fields, width)) == width:
+            if any(_swallows(fields, place, delimiter, width) for place in range(len(fields))):
+                break
             return fields
     lines.put_back(following)
     return None
+
+
+def _swallows(fields: tuple[str, ...], place: int, delimiter: str, width: int) -> bool:
+    """Whether the field at ``place`` may be from a quote of one row to a quote of another, and what
+    is between them.
+
+    Of the row with the first quote it has the fields behind, of that with the second those before;
+    a row between is there in full.
+    """
+    first, *between = fields[place].split("\n")
+    if not between:
+        return False
+    *between, last = between
+    if last.count(delimiter) < place:
+        return False
+    parts = [(first, width - 1 - place), (last, place), *((one, width - 1) for one in between)]
+    return any(least and _is_row(one, delimiter, least) for one, least in parts)
+
+
+def _is_row(line: str, delimiter: str, least: int) -> bool:
+    """Whether ``line`` has as many delimiters, and a cell that a row has: an address, a channel, a
+    status in more than a letter or digit, for notes count, too.
+    """
+    if line.count(delimiter) < least:
+        return False
+    cells = [cell_text(one) for one in line.rstrip("\n").split(delimiter)]
+    return any(
+        len(one) > 1
+        and (status_of(one) in STATUSES or channel_of(one) in CHANNELS or is_recipient(one))
+        for one in cells
+    )
 
 
 def _split(text: str, delimiter: str) -> tuple[str, ...] | None:

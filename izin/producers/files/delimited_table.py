@@ -38,7 +38,7 @@ def open_delimited(path: Path, choices: ColumnChoices) -> "DelimitedTable":
         UnusableFileError: it is no table.
     """
     file = examine(path)
-    head = header(file, lambda found: known_columns(found, choices))
+    head = header(file, lambda found: known_columns(found, choices), choices.header_row)
     return DelimitedTable(file=file, head=head, opening=_opening(file))
 
 

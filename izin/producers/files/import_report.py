@@ -19,6 +19,7 @@ class Tally:
     reversals: int = 0
     repeated_headers: int = 0
     without_recipient: int = 0
+    silent: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     """By outcome."""
     reasons: Counter[str] = field(default_factory=Counter)
@@ -48,6 +49,8 @@ class ImportReport:
     """Opt-outs of one channel in rows that have no address for it: they concern nobody. Only where
     the file has a column a channel.
     """
+    silent: int = 0
+    """Rows that say nothing of any channel. Only where the file has a column a channel."""
     rows: int
     published: int
     """Events acknowledged by the broker; in a dry run, those to be published."""
@@ -60,12 +63,12 @@ class ImportReport:
     refused: int
     """Rows that were not published."""
     reversals: int = 0
-    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood; in a dry run, those
-    to be published."""
+    """Opt-ins (ONAY) published though they reverse an opt-out (RET) that stood: a person has given
+    them back."""
     refused_reversals: int = 0
-    """Opt-ins that were not published because they would reverse one, as it was asked for."""
-    would_stop: str | None = None
-    """In a dry run: why the import would publish nothing."""
+    """Opt-ins that were not published because they would reverse one."""
+    reversals_path: Path | None = None
+    """The list of those, to be looked through and given back."""
     reasons: Mapping[str, int]
     """How often each code was reported."""
     report_path: Path | None
@@ -73,7 +76,8 @@ class ImportReport:
     dry_run: bool
     seconds: float
     resumed_after: int = 0
-    """The line or row up to which an earlier run of this import had everything acknowledged."""
+    """The line or row up to which an earlier run of this import had everything acknowledged, or
+    every opt-out, which go first."""
     restarted_because: str | None = None
     """Why an import that had stopped, or ended, was started over: ``file-changed``,
     ``options-changed`` or ``report-lost``."""

@@ -2,8 +2,8 @@
 
 Event ids are derived from the digest of the file and the line, so importing a file again publishes
 the same events. Valid rows are published even if others are not, and so is every opt-out whose key
-can be read. An unreachable broker interrupts the import; importing again is safe, and with a
-journal goes on where it stopped.
+can be read: those of the whole file before the first opt-in. An unreachable broker interrupts the
+import; importing again is safe, and with a journal goes on where it stopped.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -19,14 +19,13 @@ from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importing.file_columns import brands_of, columns_of
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS, Journal, Start, begin
 from izin.producers.files.importing.judgement import RowJudge
-from izin.producers.files.importing.report import ReportRows, RowOutcome
+from izin.producers.files.importing.report import ReportRows, RowOutcome, reversals_beside
 from izin.producers.files.importing.report_place import check_place
 from izin.producers.files.importing.reversals import (
     NoOptOuts,
     OptOuts,
     ReversalGuard,
     ReversalRules,
-    TooManyReversalsError,
 )
 from izin.producers.files.importing.run import ImportRun
 from izin.producers.files.row_parts import Columns
@@ -50,8 +49,8 @@ class Progress:
     """How much was read, in the unit of ``size``: bytes, or the rows of a workbook."""
     size: int
     """How much there is in all."""
-    is_check: bool = False
-    """Whether this is the pass that counts reversals, before anything is published."""
+    step: str = "published"
+    """What is done: the opt-outs of the file go before all else."""
 
 
 OnProgress = Callable[[Progress], None]
@@ -109,7 +108,6 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     Raises:
         SourceError: the file as a whole cannot be used.
         ReportPlaceError: the report would replace this file, or another that is no report.
-        TooManyReversalsError: too many opt-ins would reverse an opt-out; nothing was published.
         ImportRunningError: another import is writing the same report.
         UnusableJournalError: what stands in the place of the journal is none.
         ImportInterruptedError: Kafka became unreachable.
@@ -120,7 +118,8 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
     mode = path.stat().st_mode & 0o666
     columns = columns_of(table.headers, how.columns, directory)
     report_path = how.report_of(path)
-    check_place(report_path, path)
+    for one in (report_path, reversals_beside(report_path)):
+        check_place(one, path)
     is_kept = how.resumable and not how.dry_run
     with ReportRows(report_path, table.headers, is_kept=is_kept) as report:
         journal = begin(
@@ -131,23 +130,22 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
             again=how.again,
             kept=report.size,
         )
-        one = _Import(table, columns, journal, report, progress or (lambda _: None))
+        found = _Import(table, columns, journal, report, progress or (lambda _: None))
         if journal.state.finished_at is not None:
-            return one.result(how, began)
+            return found.result(how, began)
         report.is_needed = journal.start is Start.RESUMED
         judge = _judge(journal, directory, how)
         standing = NoOptOuts() if opt_outs is None else opt_outs(brands_of(columns, directory))
         guard = ReversalGuard(standing, how.reversals, judge)
-        would_stop = one.check(guard, is_dry=how.dry_run)
-        one.run(judge, guard, None if how.dry_run else publisher)
+        opt_outs_after = journal.state.opt_out_line
+        found.run(judge, guard, None if how.dry_run else publisher)
         written = report.complete(mode)
         journal.finish(clock())
         report.is_needed = False
         return replace(
-            one.result(how, began),
-            would_stop=would_stop,
+            found.result(how, began),
             report_path=written,
-            resumed_after=one.after,
+            resumed_after=found.after or opt_outs_after,
             finished_before=None,
         )
 
@@ -171,21 +169,6 @@ class _Import:
         self.after = journal.state.line
         """Up to which line or row all was acknowledged before."""
 
-    def check(self, guard: ReversalGuard, *, is_dry: bool) -> str | None:
-        """Count what would be reversed; return why the import would stop, if this is a dry run.
-
-        Raises:
-            TooManyReversalsError: it is too much, and this is no dry run.
-        """
-        name = self._table.file.path.name
-        try:
-            guard.check(name, self._columns, lambda: self._rows(is_check=True))
-        except TooManyReversalsError as error:
-            if not is_dry:
-                raise
-            return str(error)
-        return None
-
     def run(self, judge: RowJudge, guard: ReversalGuard, publisher: EventPublisher | None) -> None:
         """Publish and report the rows, and note how far that is.
 
@@ -193,7 +176,6 @@ class _Import:
             UnusableFileError: there are none.
         """
         state = self._journal.state
-        tally, line = state.tally, self.after
         self._report.begin(state.report_size)
         run = ImportRun(
             path=self._table.file.path,
@@ -202,25 +184,51 @@ class _Import:
             guard=guard,
             publisher=publisher,
             report=self._report,
-            tally=tally,
+            tally=state.tally,
         )
         with nullcontext() if publisher is None else publisher.bulk():
-            for number, row in enumerate(self._rows()):
+            if publisher is not None:
+                self._opt_outs(run, guard)
+            guard.accepts_all = state.accepts_reversals or guard.has_exactly(
+                self._columns, lambda: self._rows("checked", self.after)
+            )
+            if guard.accepts_all:
+                self._journal.accept_reversals()
+            take = run.take if publisher is None else run.take_others
+            line = self.after
+            for number, row in enumerate(self._rows("published", self.after)):
                 if number % CHECKPOINT_ROWS == 0:
-                    self._note(run, line)
-                run.take(row)
+                    self._note(run, line=line)
+                take(row)
                 line = row.line
             run.settle()
-        if not tally.rows:
+        if not state.tally.rows:
             path = self._table.file.path
             raise UnusableFileError(path, "has a header and no rows; export it again")
-        self._note(run, line)
+        self._note(run, line=line)
+
+    def _opt_outs(self, run: ImportRun, guard: ReversalGuard) -> None:
+        """Publish the opt-outs of all rows, but those that are acknowledged."""
+        before = self._journal.state
+        done = max(before.opt_out_line, before.line)
+        # Where opt-outs of the file itself may stand already, it is noted which those are.
+        is_noted = bool(done and len(guard.opt_outs))
+        line = done
+        for number, row in enumerate(self._rows("opt-outs", 0 if is_noted else done)):
+            is_known = row.line <= done
+            if number % CHECKPOINT_ROWS == 0 and not is_known:
+                self._note(run, opt_out_line=line)
+            run.take_opt_outs(row, is_known=is_known)
+            line = max(line, row.line)
+        if line > done:
+            self._note(run, opt_out_line=line)
 
     def result(self, how: Import, began: float) -> ImportReport:
         """Return the result, with the counts of the journal."""
         state, file = self._journal.state, self._table.file
         tally, start = state.tally, self._journal.start
         report = how.report_of(file.path)
+        refused_reversals = tally.refused[RowOutcome.REVERSAL]
         return ImportReport(
             path=file.path,
             digest=file.digest,
@@ -239,36 +247,35 @@ class _Import:
             past_term=tally.past_term,
             refused=tally.refused.total(),
             reversals=tally.reversals,
-            refused_reversals=tally.refused[RowOutcome.REVERSAL],
+            refused_reversals=refused_reversals,
+            silent=tally.silent,
             reasons=dict(tally.reasons),
             report_path=report if state.report_size and report.exists() else None,
+            reversals_path=reversals_beside(report) if refused_reversals else None,
             dry_run=how.dry_run,
             seconds=perf_counter() - began,
             restarted_because=None if start in {Start.NEW, Start.RESUMED} else start,
             finished_before=state.finished_at,
         )
 
-    def _note(self, run: ImportRun, line: int) -> None:
+    def _note(self, run: ImportRun, **lines: int) -> None:
         run.settle()
-        self._journal.note(line, self._report.sync(), run.tally)
+        self._journal.note(self._report.sync(), run.tally, **lines)
         self._report.is_needed = True
 
-    def _rows(self, *, is_check: bool = False) -> Iterator[FileRow]:
-        """Yield the rows that are not acknowledged yet."""
+    def _rows(self, step: str, after: int) -> Iterator[FileRow]:
+        """Yield the rows after that line or row, which are not acknowledged yet."""
         rows, size = 0, self._table.size
         # A process reads the rows of a workbook: it ends with them, also where they are left.
         with closing(self._table.rows()) as found:
             for row in found:
                 rows += 1
-                if row.line <= self.after:
+                if row.line <= after:
                     continue
                 yield row
                 if rows % _PROGRESS_ROWS == 0:
-                    position = row.position
-                    self._progress(
-                        Progress(rows=rows, position=position, size=size, is_check=is_check)
-                    )
-        self._progress(Progress(rows=rows, position=size, size=size, is_check=is_check))
+                    self._progress(Progress(rows=rows, position=row.position, size=size, step=step))
+        self._progress(Progress(rows=rows, position=size, size=size, step=step))
 
 
 def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge:
@@ -286,11 +293,12 @@ def _judge(journal: Journal, directory: BrandDirectory, how: Import) -> RowJudge
 
 def _identity(how: Import) -> dict[str, object]:
     """Return the options that decide what is published, and reported, of a file."""
-    columns = asdict(how.columns) | {"ignored": sorted(how.columns.ignored)}
+    columns = asdict(how.columns)
+    columns |= {name: sorted(columns[name]) for name in ("ignored", "confirmed")}
     return {
         "columns": columns,
         "dates": asdict(how.dates),
         "origin": how.origin,
-        "skips_reversals": how.reversals.skip,
+        "reversals": (sorted(how.reversals.event_ids), how.reversals.count),
         "is_reviewed": how.review is not passes,
     }

@@ -4,10 +4,10 @@ They go before the words that are known. A word counts in the field whose value 
 field before it (``status:Pasif=RET``) in that one alone.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
-from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES
+from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, SOURCES, STATUSES, Status
 from izin.consent.errors import SourceError
 from izin.producers.files.cells import cell_text
 from izin.producers.mapping.field_names import (
@@ -38,17 +38,27 @@ class ValueChoiceError(SourceError):
     """A ``--value`` whose meaning is no value of a field, or of several."""
 
 
-def words_of(values: Mapping[str, str]) -> Words:
+def words_of(values: Mapping[str, str], confirmed: Collection[str] = ()) -> Words:
     """Return the words of ``values``, each with its meaning, by field.
 
     Raises:
-        ValueChoiceError: a meaning is no value, or could be of several fields, or a word has two.
+        ValueChoiceError: a meaning is no value, or could be of several fields, or a word has two;
+            or one of an opt-out would mean a consent, and is not among the ``confirmed``.
     """
+    accepted = set(map(word_key, confirmed))
     found: dict[Field, dict[str, str]] = {}
     for given, meaning in values.items():
         word, field = _field_of(given)
         held, value = _one_meaning(given, meaning, _FIELDS if field is None else (field,))
         words = found.setdefault(held, {})
+        is_reversed = (
+            held is Field.STATUS and value == Status.ONAY and status_of(word) == Status.RET
+        )
+        if is_reversed and word_key(word) not in accepted:
+            raise ValueChoiceError(
+                f'--value gives "{word}", a word of an opt-out (RET), the meaning of a consent: '
+                f"correct it, or confirm it (--confirm '{word}')"
+            )
         if words.setdefault(word_key(cell_text(word)), value) != value:
             raise ValueChoiceError(f'--value gives "{word}" two meanings; leave one out')
     return MappingProxyType({held: MappingProxyType(words) for held, words in found.items()})

@@ -19,7 +19,8 @@ from typing import Any, Final
 from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 
-from izin.producers.files.columns import ColumnChoices, is_recipient, known_columns
+from izin.producers.files.cells import is_recipient
+from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
 from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
@@ -130,11 +131,12 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     stat = path.stat()
     (title, size, others, hidden), batches = _begin(path)
     first = next(batches, [])
-    head = best_header(_candidates(first), lambda found: known_columns(found, choices))
+    row = choices.header_row
+    candidates = _candidates(first, max(MOST_TITLES, row or 0))
+    head = best_header(candidates, lambda found: known_columns(found, choices), row)
     if head is None:
-        what = (
-            f"the first {MOST_TITLES} rows of its first sheet are empty; one must name the columns"
-        )
+        where = f"the first {MOST_TITLES} rows" if row is None else f"the rows up to {row}"
+        what = f"{where} of its first sheet are empty; one must name the columns"
         raise UnusableFileError(path, what)
     with_recipients = tuple(name for name, rows in hidden if _has_recipients(rows))
     file = TextFile(
@@ -151,8 +153,8 @@ def open_workbook(path: Path, choices: ColumnChoices) -> WorkbookTable:
     )
 
 
-def _candidates(rows: Batch) -> Iterator[Header]:
-    for number, values in enumerate(rows[:MOST_TITLES], 1):
+def _candidates(rows: Batch, looked: int) -> Iterator[Header]:
+    for number, values in enumerate(rows[:looked], 1):
         fields = without_empty_end(tuple(map(_text, values)))
         yield Header(line=number, last_line=number, fields=fields, delimiter="")
 

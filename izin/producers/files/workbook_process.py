@@ -3,20 +3,34 @@
 The library allocates whatever a workbook claims to need, and where it cannot, the process ends. So
 this one has a limit, and nothing else to lose. It writes pickled values: what the workbook is, then
 lists of rows, then None; or why it cannot be read.
+
+Of a cell that has no value, for its formula was never computed or gives an error, the library says
+that it is empty. Such a cell is none that says nothing, so they are looked up in the sheet itself.
 """
 
 import pickle
+import re
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
+from zipfile import ZipFile
 
 _BATCH = 500
 _LOOK = 30
 """So many rows of a hidden sheet say what it has."""
 _CPU_SECONDS = 300
 """A workbook of a million rows takes a thirtieth of that."""
+_PIECE = 1 << 20
+_ERROR = b't="e"'
+_NO_VALUE = "#=?"
+"""In place of a formula that was never computed."""
+_SHEET = re.compile(rb'<sheet [^>]*?r:id="([^"]+)"')
+_PART = re.compile(rb"<Relationship ([^>]+)>")
+_ATTRIBUTE = re.compile(rb'(\w+)="([^"]*)"')
+_CELL = re.compile(rb'<c r="([A-Z]{1,3})([0-9]{1,7})"([^>]*)(?<!/)>(.*?)</c>', re.DOTALL)
+_CONTENT = re.compile(rb"<v[^>/]*>([^<]*)</v>")
 
 
 def main(path: str, memory: int, out: BinaryIO) -> None:
@@ -67,13 +81,61 @@ def _values(path: str) -> Iterator[Any]:
         ]
         yield sheet.name, size, [book.sheet_names[one] for one in filled], hidden
         batch: list[list[Any]] = []
-        for cells in sheet.iter_rows():
-            batch.append([_value(one) for one in cells])
+        unread, left = _unread(path, first), 0 if sheet.start is None else sheet.start[1]
+        for number, cells in enumerate(sheet.iter_rows(), 1):
+            values = [_value(one) for one in cells]
+            for column, text in unread.get(number, {}).items():
+                if (place := column - left) < 0:
+                    continue
+                values += [None] * (place + 1 - len(values))
+                values[place] = text if values[place] is None else values[place]
+            batch.append(values)
             if len(batch) == _BATCH:
                 yield batch
                 batch = []
         yield batch
         yield None
+
+
+def _unread(path: str, sheet: int) -> Mapping[int, Mapping[int, str]]:
+    """Return what stands in the cells without a value of that sheet, by row and column."""
+    found: dict[int, dict[int, str]] = {}
+    with ZipFile(path) as book:
+        if not {"xl/workbook.xml", "xl/_rels/workbook.xml.rels"} <= set(book.namelist()):
+            return found  # a binary workbook
+        ids = _SHEET.findall(book.read("xl/workbook.xml"))
+        parts = {}
+        for one in _PART.findall(book.read("xl/_rels/workbook.xml.rels")):
+            named = dict(_ATTRIBUTE.findall(one))
+            parts[named.get(b"Id")] = named.get(b"Target", b"").decode()
+        name = parts.get(ids[sheet], "")
+        with book.open(name[1:] if name.startswith("/") else f"xl/{name}") as stream:
+            rest = b""
+            while piece := stream.read(_PIECE):
+                text = rest + piece
+                rest = text[text.rfind(b"<c ") :] if b"<c " in text else b""
+                if _ERROR in text or b"<f" in text:
+                    for column, row, more, content in _CELL.findall(text):
+                        if shown := _shown(more, content):
+                            found.setdefault(int(row), {})[_place(column)] = shown
+    return found
+
+
+def _shown(attributes: bytes, content: bytes) -> str:
+    """Return what stands in a cell without a value; nothing where it has one, or is empty."""
+    value = _CONTENT.search(content)
+    text = "" if value is None else value[1].decode(errors="replace")
+    if _ERROR in attributes:
+        return text if text.startswith("#") else _NO_VALUE
+    return _NO_VALUE if b"<f" in content and not text and b"t=" not in attributes else ""
+
+
+def _place(column: bytes) -> int:
+    """Return the index of a column by its letters."""
+    number = 0
+    for letter in column:
+        number = number * 26 + letter - 64
+    return number - 1
 
 
 def _value(cell: object) -> object:

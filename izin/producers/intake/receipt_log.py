@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -30,11 +30,13 @@ from izin.producers.intake.first_receipts import (
 from izin.producers.intake.partition_ends import PartitionEnds
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_record import KafkaRecord
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of
 
 _GROUP = "izin-first-receipts"
@@ -184,7 +186,7 @@ class ReceiptLog:
                     pass
             elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
                 self.receipts.read_to(message.partition() or 0, message.offset() or 0)
-            else:
+            elif not is_unreadable(message):
                 _log.warning("first receipts not read", error=fault.str())
 
     def _is_read(self, message: Message) -> bool:
@@ -207,7 +209,7 @@ class ReceiptLog:
             offset,
             event_id,
             value["received_at"],
-            appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+            appended_at=append_instant(message.timestamp()[1]),
         )
         return True
 

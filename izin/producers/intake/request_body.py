@@ -33,7 +33,7 @@ _MAX_FIELDS = 100
 _EVIDENCE = "evidence"
 _ID_NAMES = frozenset({"id", "eventid"})
 _BASIS_NAME = "datebasis"
-_BASES = frozenset(DateBasis)
+_BASES = frozenset({DateBasis.STATED, DateBasis.RECEIVED})
 _MAX_NAME = 40
 """The longest field name of a sender that is repeated in a response."""
 

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from izin.consent.admission import FIRST_DATE, last_second
 from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.intake.clock_skew import ClockSkew
@@ -158,7 +159,7 @@ class RecordValidator:
             if not draft.is_identified or not isinstance(draft.result, AcceptedRecord):
                 continue
             event_id = draft.origin.event_id
-            match lookup_of(draft.record.consent_date, now=now, skew=self._skew.most):
+            match lookup_of(_latest_date(draft.record, now), now=now, skew=self._skew.most):
                 case Lookup.CLAIM:
                     asked[index] = self._receipts.claim(event_id, now, by=draft.key.name)
                 case Lookup.RECALL:
@@ -179,6 +180,16 @@ class RecordValidator:
                 return PostponedRecord()
             case _:
                 return draft.result
+
+
+def _latest_date(record: MappedRecord, now: datetime) -> datetime | None:
+    """Return the last instant that the date of ``record`` may mean; None: it means none up to
+    ``now``, or says none, and its receipt counts.
+    """
+    date = record.consent_date
+    if date is None or not FIRST_DATE <= date <= now:
+        return None
+    return last_second(date, record.date_basis)
 
 
 def _by_key(

@@ -7,7 +7,8 @@ Accepted only with :class:`DateRules`:
 
 * slashes (``03/02/2026``), for some programs write the month first: whether they do is a matter of
   the whole source, so a single date that has one reading alone is refused like the others;
-* a date without a time of day, for the order of an opt-in and an opt-out of one day depends on it;
+* a date without a time of day, for the order of an opt-in and an opt-out of one day depends on it:
+  an opt-out (RET) has it, for :func:`read_opt_out_date` says how exact it is;
 * an Excel serial such as ``45292,5``, for Excel counts from 1900 or, in workbooks created on a Mac,
   from 1904.
 
@@ -23,6 +24,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, assert_never
 
+from izin.consent.enums import DateBasis
 from izin.consent.errors import SourceError
 from izin.consent.violations import Violation
 from izin.producers.mapping.field_names import fold
@@ -64,6 +66,9 @@ _MONTHS: Mapping[str, str] = MappingProxyType(
     }
 )  # fmt: skip
 _SERIAL = re.compile(r"(?P<days>\d{5})(?:[.,](?P<part>\d{1,12}))?", re.ASCII)
+_MIDNIGHT = re.compile(r"[ T]00?:00(?::00)?(?![:\d])", re.ASCII)
+_MIDNIGHT_IN_UTC = time(21)
+_WITHOUT_SECONDS = re.compile(r"[ T]\d{1,2}:\d{2}(?!:)", re.ASCII)
 _COMMON_LENGTH = 19
 _DAY_FIRST_MARKS = frozenset({"..", "--"})
 _HALF_DAY = 12
@@ -131,6 +136,23 @@ def read_date(text: str, rules: DateRules) -> datetime:
     """
     text = text.strip()
     return _common(text) or _uncommon(text, rules)
+
+
+def read_opt_out_date(text: str, rules: DateRules) -> tuple[datetime, DateBasis]:
+    """Return the instant that the date of an opt-out (RET) means, in UTC, and how exact it is.
+
+    Midnight, in Turkey or as the text has it, is how programs write a date without a time of day.
+
+    Raises:
+        UnreadableDateError: it means none, or could mean several.
+    """
+    try:
+        at = read_date(text, rules)
+    except NoTimeOfDayError as error:
+        return _turkish(error.day, time()), DateBasis.DAY
+    if at.time() == _MIDNIGHT_IN_UTC or _MIDNIGHT.search(text):
+        return at, DateBasis.DAY
+    return at, DateBasis.MINUTE if _WITHOUT_SECONDS.search(text) else DateBasis.STATED
 
 
 @lru_cache(maxsize=4096)

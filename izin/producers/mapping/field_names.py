@@ -1,13 +1,19 @@
 """The names that sources use for fields and values, Turkish and English, and what each means.
 
-A name is compared folded: lower case, Turkish letters without diacritics, letters and digits only;
-so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izin türü`` are the same. A value that is in no table is
-passed on as it is, for the law to report: there is no fuzzy matching.
+A name or word is compared in lower case, Turkish letters without diacritics, its parts separated by
+one blank or by nothing; so ``İZİN TÜRÜ``, ``IZIN_TURU`` and ``izintürü`` are the same. One with any
+other sign, symbol or letter has no meaning: ``-1``, ``!onay`` and ``❌ Onay`` deny what a reader of
+their letters would see. A value that is in no table is passed on as it is, for the law to report:
+there is no fuzzy matching.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import accumulate
 from types import MappingProxyType
+from typing import Final
+from unicodedata import normalize
 
 from izin.consent.enums import Channel, RecipientType, Source, Status, TextEnum
 
@@ -52,7 +58,7 @@ JSON_NAMES: Mapping[str, str] = MappingProxyType(
 )
 """The JSON name of each field, used where the sender used none."""
 
-_LONGEST_CACHED = 100
+_LONGEST_CACHED, _MOST_CACHED = 100, 4096
 _DIACRITICS = str.maketrans("İIıŞşĞğÜüÖöÇçÂâÎîÛû", "iiissgguuooccaaiiuu")
 
 
@@ -71,118 +77,232 @@ def _fold(text: str) -> str:
     return "".join(one for one in plain if one.isalnum() or one == "\ufffd")
 
 
+NAME: Final = re.compile(r"[a-z0-9]+(?:[ _/.()-]+[a-z0-9]+)*[ ).:*?]*")
+"""What a name is made of; a question, a colon and the asterisk of a required field end one."""
+_WORD: Final = re.compile(r"[a-z0-9]+(?:[ _/-]+[a-z0-9]+)*")
+_PART: Final = re.compile(r"[a-z0-9]+")
+
+
+def _spaced(text: str, allowed: re.Pattern[str]) -> str:
+    """Return the parts of ``text`` separated by a blank; as it is where it is not as allowed."""
+    text = " ".join(text.split())
+    plain = normalize("NFC", text).translate(_DIACRITICS).lower().replace("i\u0307", "i")
+    return " ".join(_PART.findall(plain)) if allowed.fullmatch(plain) else text
+
+
 def word_key(text: str) -> str:
-    """Return ``text`` folded as a value. As it is, where it has neither letters nor digits (``✓``),
-    or a question mark: who wrote that was not sure.
+    """Return ``text`` as the words of a caller are compared: as it is where it has a sign, a symbol
+    or another letter.
     """
-    return text.strip() if "?" in text else fold(text) or text.strip()
+    return _spaced(text, _WORD)
 
 
-def _table(names: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
-    return MappingProxyType(
-        {word_key(name): value for value, others in names.items() for name in (value, *others)}
-    )
+def key_of_name(text: str) -> str:
+    """Return ``text`` as names are compared."""
+    return _spaced(text, NAME)
 
 
-_FIELDS = _table(
-    {
-        Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
-        Field.PHONE: (
-            "telefon",
-            "telefon no",
-            "telefon numarası",
-            "tel",
-            "gsm",
-            "gsm no",
-            "cep",
-            "cep no",
-            "cep telefonu",
-            "msisdn",
-            "mobile",
-            "phone number",
-            "mobile phone",
-            "cep tel",
-            "cep telefonu no",
-            "cep telefon",
-            "mobil telefon",
-            "gsm numarası",
-        ),
-        Field.EMAIL: (
-            *("e-posta", "e-posta adresi", "eposta adresi", "mail", "mail adresi", "e-mail"),
-            *("e-mail adresi", "email address", "elektronik posta"),
-        ),
-        Field.TYPE: (
-            *("izin türü", "izin tipi", "ileti türü", "iletişim türü", "iletişim tipi", "kanal"),
-            *("tür", "iletişim kanalı", "izin kanalı", "channel"),
-        ),
-        Field.STATUS: (
-            *("izin durumu", "durum", "onay durumu", "onay(1)-ret(0)", "onay/ret", "onay", "izin"),
-            *("izin var mı", "consent", "consent status", "permission"),
-        ),
-        Field.SOURCE: ("izin kaynağı", "onay kaynağı", "kaynak", "consent source"),
-        Field.CONSENT_DATE: (
-            *("izin tarihi", "onay tarihi", "izin/ret tarihi", "izin verme tarihi", "tarih"),
-            *("izin tarihi saati", "izin tarih saat", "date", "permission date"),
-        ),
-        Field.RECIPIENT_TYPE: ("alıcı tipi", "alıcı türü"),
-        Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "marka id", "brand"),
-        Field.ORIGIN_REF: (
-            *("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
-            *("transaction id", "işlem no", "işlem numarası"),
-        ),
-        Field.SEQUENCE: (),
-        Field.ACTOR: ("kullanıcı", "işlemi yapan"),
-        Field.CORRELATION_ID: (),
-        Field.RETAILER_CODE: ("bayi", "bayi kodu", "bayi no"),
-        Field.RETAILER_ACCESS: ("bayi erişimi",),
-        Field.NOTICE_VERSION: ("metin sürümü", "aydınlatma metni sürümü"),
-        Field.EVIDENCE_HASH: ("kanıt özeti",),
-    }
+def _ends(spaced: str) -> set[int]:
+    """Return after how many letters each part of ``spaced`` ends."""
+    return set(accumulate(map(len, spaced.split())))
+
+
+class NameTable(dict[str, str]):
+    """What names or words mean, each as it is spelled, or with its parts joined; "": nothing that
+    is known.
+
+    A part is never found in several: ``on ay`` is no ``onay``. What was looked up is kept.
+    """
+
+    def __init__(self, names: Iterable[tuple[str, str]], allowed: re.Pattern[str] = _WORD) -> None:
+        super().__init__()
+        self._allowed = allowed
+        self.spelled = {_spaced(name, allowed): value for value, name in names}
+        """Each spelling, and its meaning."""
+        self._joined = {one.replace(" ", ""): one for one in self.spelled if " " in one}
+
+    def __missing__(self, text: str) -> str:
+        """Return what ``text`` means."""
+        if len(text) > _LONGEST_CACHED:  # than any name
+            return ""
+        spaced = _spaced(text, self._allowed)
+        found = self.spelled.get(spaced, "")
+        if not found and (other := self._joined.get(spaced.replace(" ", ""))):
+            found = self.spelled[other] if _ends(spaced) <= _ends(other) else ""
+        if len(self) < _MOST_CACHED:
+            self[text] = found
+        return found
+
+
+def _with_values(names: Mapping[str, Iterable[str]]) -> Iterator[tuple[str, str]]:
+    """Yield each value with each of its names, the first of which is itself."""
+    return ((value, name) for value, others in names.items() for name in (value, *others))
+
+
+FIELD_NAMES: Final = NameTable(
+    _with_values(
+        {
+            Field.RECIPIENT: ("alıcı", "alıcı bilgisi", "alıcı adresi", "iletişim adresi"),
+            Field.PHONE: (
+                "telefon",
+                "telefon no",
+                "telefon numarası",
+                "tel",
+                "gsm",
+                "gsm no",
+                "cep",
+                "cep no",
+                "cep telefonu",
+                "msisdn",
+                "mobile",
+                "phone number",
+                "mobile phone",
+                "cep tel",
+                "cep telefonu no",
+                "cep telefon",
+                "mobil telefon",
+                "gsm numarası",
+            ),
+            Field.EMAIL: (
+                *("e-posta", "e-posta adresi", "eposta adresi", "mail", "mail adresi", "e-mail"),
+                *("e-mail adresi", "email address", "elektronik posta"),
+            ),
+            Field.TYPE: (
+                *(
+                    "izin türü",
+                    "izin tipi",
+                    "ileti türü",
+                    "iletişim türü",
+                    "iletişim tipi",
+                    "kanal",
+                ),
+                *("tür", "iletişim kanalı", "izin kanalı", "channel"),
+            ),
+            Field.STATUS: (
+                *(
+                    "izin durumu",
+                    "durum",
+                    "onay durumu",
+                    "onay(1)-ret(0)",
+                    "onay/ret",
+                    "onay",
+                    "izin",
+                ),
+                *("izin var mı", "consent", "consent status", "permission"),
+            ),
+            Field.SOURCE: ("izin kaynağı", "onay kaynağı", "kaynak", "consent source"),
+            Field.CONSENT_DATE: (
+                *("izin tarihi", "onay tarihi", "izin/ret tarihi", "izin verme tarihi", "tarih"),
+                *("izin tarihi saati", "izin tarih saat", "date", "permission date"),
+            ),
+            Field.RECIPIENT_TYPE: ("alıcı tipi", "alıcı türü"),
+            Field.BRAND_CODE: ("marka", "marka kodu", "marka no", "marka id", "brand"),
+            Field.ORIGIN_REF: (
+                *("referans", "referans no", "ref", "ref id", "kayıt no", "reference"),
+                *("transaction id", "işlem no", "işlem numarası"),
+            ),
+            Field.SEQUENCE: (),
+            Field.ACTOR: ("kullanıcı", "işlemi yapan"),
+            Field.CORRELATION_ID: (),
+            Field.RETAILER_CODE: ("bayi", "bayi kodu", "bayi no"),
+            Field.RETAILER_ACCESS: ("bayi erişimi",),
+            Field.NOTICE_VERSION: ("metin sürümü", "aydınlatma metni sürümü"),
+            Field.EVIDENCE_HASH: ("kanıt özeti",),
+        }
+    ),
+    NAME,
 )
-_STATUSES = _table(
-    {
-        # Words with one meaning alone. No Y: "yes" in one export, "yanlış" (false) or "yok" (none)
-        # in another. No X: a mark for either. No "aktif" and "pasif": often of the account.
-        Status.ONAY: (
-            *("1", "e", "evet", "doğru", "var", "onaylı", "onaylandı", "onayladı", "onay var"),
-            *("onay verdi", "onay verildi", "onayı var", "izinli", "izin var", "izni var"),
-            *("izin verdi", "izin verildi", "izin veriyor", "kabul", "kabul etti", "kabul edildi"),
-            *(
-                "kabul ediyor",
-                "kabul ediyorum",
-                "istiyor",
-                "istiyorum",
-                "olumlu",
-                "abone",
-                "✓",
-                "✔",
+NO_MEANING: Final = " ?"
+"""Behind a word that has none where it stands: then no table has one for it."""
+GENERIC_STATUSES: Final = ("status", "durum")
+"""Names of a status that do not say of what: only ``ONAY`` itself is a consent there."""
+STATUS_WORDS: Final = NameTable(
+    _with_values(
+        {
+            # Words with one meaning alone. No Y: "yes" in one export, "yanlış" (false) or "yok"
+            # (none) in another. No X: a mark for either. No "aktif": often of the account.
+            Status.ONAY: (
+                *("1", "e", "evet", "doğru", "var", "onaylı", "onaylandı", "onayladı", "onay var"),
+                *("onay verdi", "onay verildi", "onayı var", "izinli", "izin var", "izni var"),
+                *(
+                    "izin verdi",
+                    "izin verildi",
+                    "izin veriyor",
+                    "kabul",
+                    "kabul etti",
+                    "kabul edildi",
+                ),
+                *(
+                    "kabul ediyor",
+                    "kabul ediyorum",
+                    "istiyor",
+                    "istiyorum",
+                    "olumlu",
+                    "abone",
+                    "✓",
+                    "✔",
+                ),
+                *(
+                    "yes",
+                    "true",
+                    "opt-in",
+                    "opted in",
+                    "consent",
+                    "consented",
+                    "granted",
+                    "accepted",
+                ),
+                *("subscribed", "allowed"),
             ),
-            *("yes", "true", "opt-in", "opted in", "consent", "consented", "granted", "accepted"),
-            *("subscribed", "allowed"),
-        ),
-        Status.RET: (
-            *("0", "h", "hayır", "yanlış", "yok", "red", "reddedildi", "reddetti", "red edildi"),
-            *("red etti", "ret etti", "ret edildi", "retli", "onaysız", "onay yok", "onayı yok"),
-            *("onaylamadı", "onaylanmadı", "onay vermedi", "onay verilmedi", "izinsiz", "izin yok"),
-            *("izni yok", "izin vermedi", "izin verilmedi", "izin vermiyor", "kabul etmedi"),
-            *("kabul edilmedi", "kabul etmiyor", "kabul etmiyorum", "istemiyor", "istemiyorum"),
-            *("iptal", "iptal edildi", "iptal etti", "onay iptal", "izin iptal", "vazgeçti"),
-            *("vazgeçildi", "geri aldı", "geri alındı", "geri çekti", "geri çekildi", "çıktı"),
-            *("listeden çıktı", "abonelikten çıktı", "abonelik iptal", "olumsuz", "kara liste"),
-            *(
-                "no",
-                "n",
-                "false",
-                "opt-out",
-                "opted out",
-                "unsubscribed",
-                "unsubscribe",
-                "rejected",
+            Status.RET: (
+                *(
+                    "0",
+                    "h",
+                    "hayır",
+                    "yanlış",
+                    "yok",
+                    "red",
+                    "reddedildi",
+                    "reddetti",
+                    "red edildi",
+                ),
+                *(
+                    "red etti",
+                    "ret etti",
+                    "ret edildi",
+                    "retli",
+                    "onaysız",
+                    "onay yok",
+                    "onayı yok",
+                ),
+                *(
+                    "onaylamadı",
+                    "onaylanmadı",
+                    "onay vermedi",
+                    "onay verilmedi",
+                    "izinsiz",
+                    "izin yok",
+                ),
+                *("izni yok", "izin vermedi", "izin verilmedi", "izin vermiyor", "kabul etmedi"),
+                *("kabul edilmedi", "kabul etmiyor", "kabul etmiyorum", "istemiyor", "istemiyorum"),
+                *("iptal", "iptal edildi", "iptal etti", "onay iptal", "izin iptal", "vazgeçti"),
+                *("vazgeçildi", "geri aldı", "geri alındı", "geri çekti", "geri çekildi", "çıktı"),
+                *("listeden çıktı", "abonelikten çıktı", "abonelik iptal", "olumsuz", "kara liste"),
+                *(
+                    "no",
+                    "n",
+                    "false",
+                    "opt-out",
+                    "opted out",
+                    "unsubscribed",
+                    "unsubscribe",
+                    "rejected",
+                ),
+                *("denied", "declined", "refused", "revoked", "withdrawn", "withdrew", "cancelled"),
+                *("canceled", "blacklist", "blacklisted", "blocked"),
             ),
-            *("denied", "declined", "refused", "revoked", "withdrawn", "withdrew", "cancelled"),
-            *("canceled", "blacklist", "blacklisted", "blocked"),
-        ),
-    }
+        }
+    )
 )
 CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -195,54 +315,66 @@ CHANNEL_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What each channel is called, as a value and in the name of a column of its own."""
-_CHANNELS = _table(CHANNEL_WORDS)
-_RECIPIENT_TYPES = _table(
-    {
-        RecipientType.BIREYSEL: ("individual", "birey", "consumer", "tüketici"),
-        # KURUMSAL is TACIR's own former name at İYS (renamed in May 2020).
-        RecipientType.TACIR: ("esnaf", "tacir/esnaf", "tacir ve esnaf", "kurumsal", "merchant"),
-    }
+_CHANNELS = NameTable(_with_values(CHANNEL_WORDS))
+_RECIPIENT_TYPES = NameTable(
+    _with_values(
+        {
+            RecipientType.BIREYSEL: ("individual", "birey", "consumer", "tüketici"),
+            # KURUMSAL is TACIR's own former name at İYS (renamed in May 2020).
+            RecipientType.TACIR: ("esnaf", "tacir/esnaf", "tacir ve esnaf", "kurumsal", "merchant"),
+        }
+    )
 )
-_SOURCES = _table(
-    {
-        Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam", "fiziksel"),
-        Source.HS_ISLAK_IMZA: ("ıslak imza",),
-        Source.HS_WEB: ("web", "web sitesi", "website"),
-        Source.HS_CAGRI_MERKEZI: ("çağrı merkezi", "call center", "call centre"),
-        Source.HS_SOSYAL_MEDYA: ("sosyal medya", "social media"),
-        Source.HS_EPOSTA: ("e-posta", "email"),
-        Source.HS_MESAJ: ("mesaj", "sms"),
-        Source.HS_MOBIL: ("mobil", "mobil uygulama", "mobile app"),
-        Source.HS_EORTAM: ("elektronik ortam", "e-ortam"),
-        Source.HS_ETKINLIK: ("etkinlik", "event"),
-        Source.HS_2015: (),
-        Source.HS_ATM: ("atm",),
-        Source.HS_KARAR: (),
-    }
+_SOURCES = NameTable(
+    _with_values(
+        {
+            Source.HS_FIZIKSEL_ORTAM: ("fiziksel ortam", "fiziksel"),
+            Source.HS_ISLAK_IMZA: ("ıslak imza",),
+            Source.HS_WEB: ("web", "web sitesi", "website"),
+            Source.HS_CAGRI_MERKEZI: ("çağrı merkezi", "call center", "call centre"),
+            Source.HS_SOSYAL_MEDYA: ("sosyal medya", "social media"),
+            Source.HS_EPOSTA: ("e-posta", "email"),
+            Source.HS_MESAJ: ("mesaj", "sms"),
+            Source.HS_MOBIL: ("mobil", "mobil uygulama", "mobile app"),
+            Source.HS_EORTAM: ("elektronik ortam", "e-ortam"),
+            Source.HS_ETKINLIK: ("etkinlik", "event"),
+            Source.HS_2015: (),
+            Source.HS_ATM: ("atm",),
+            Source.HS_KARAR: (),
+        }
+    )
 )
 
 
 def field_of(header: str) -> Field | None:
     """Return the field that ``header`` names; None if it is unknown."""
-    found = _FIELDS.get(fold(header))
-    return None if found is None else Field(found)
+    found = FIELD_NAMES[header]
+    return Field(found) if found else None
 
 
 def status_of(text: str) -> str:
     """Return the status that ``text`` means, or ``text`` itself if it is unknown."""
-    return _STATUSES.get(word_key(text), text)
+    return STATUS_WORDS[text] or text
+
+
+def certain(status: str, written: object) -> str:
+    """Return ``status``, and without a meaning an opt-in (ONAY) that only cleaning made of what was
+    ``written``.
+    """
+    is_doubtful = status == Status.ONAY and status_of(str(written)) != status
+    return status + NO_MEANING if is_doubtful else status
 
 
 def channel_of(text: str) -> str:
     """Return the channel that ``text`` means, or ``text`` itself if it is unknown."""
-    return _CHANNELS.get(fold(text), text)
+    return _CHANNELS[text] or text
 
 
 def recipient_type_of(text: str) -> str:
     """Return the recipient type that ``text`` means, or itself; BIREYSEL, as at İYS, if empty."""
-    return _RECIPIENT_TYPES.get(fold(text), text) if text else RecipientType.BIREYSEL
+    return _RECIPIENT_TYPES[text] or text if text else RecipientType.BIREYSEL
 
 
 def source_of(text: str) -> str | None:
     """Return the source that ``text`` means, or ``text`` itself; None if empty."""
-    return _SOURCES.get(fold(text), text) if text else None
+    return _SOURCES[text] or text if text else None

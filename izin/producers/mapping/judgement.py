@@ -27,6 +27,8 @@ class AcceptedRecord:
 
     event: ConsentEvent
     key: ConsentKey
+    effective_at: datetime
+    """From when it counts."""
     violations: tuple[Violation, ...]
 
 
@@ -94,7 +96,8 @@ def judge(
                 return RefusedRecord(violations=violations)
             if status is Status.ONAY and _is_void(admitted, brand, received_at):
                 violations = (violation("consent_date", "IZIN-TERM-ENDED"),)
-            return _accepted(event=event, key=key, violations=violations)
+            at = admitted.effective_at
+            return _accepted(event=event, key=key, effective_at=at, violations=violations)
         case never:
             assert_never(never)
 

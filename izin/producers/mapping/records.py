@@ -21,7 +21,12 @@ from izin.consent.texts import MAX_TEXT, clean, cut, has_surrogate
 from izin.consent.violations import Violation
 from izin.consent.violations import violation as by_law
 from izin.producers.mapping import field_names
-from izin.producers.mapping.dates import DateRules, UnreadableDateError, read_date
+from izin.producers.mapping.dates import (
+    DateRules,
+    UnreadableDateError,
+    read_date,
+    read_opt_out_date,
+)
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.field_values import (
     LARGEST_INT,
@@ -86,6 +91,8 @@ class MappedRecord:
     status: str
     source: str | None
     consent_date: datetime | None
+    date_basis: str
+    """How exactly that is stated."""
     sequence: int | None
     retailer_code: int | None
     retailer_access: tuple[int, ...] | None
@@ -111,7 +118,7 @@ class MappedRecord:
 
     def event(self, customer_id: str, brand_code: int, origin: EventOrigin) -> ConsentEvent:
         """Return this record as a consent event."""
-        date, basis = self.consent_date, DateBasis.STATED
+        date, basis = self.consent_date, self.date_basis
         if date is None:
             basis = DateBasis.RECEIVED
             unread = any(one.field == Field.CONSENT_DATE for one in self.violations)
@@ -165,9 +172,12 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
             found[name] = text
     channel = field_names.channel_of(found.get(Field.TYPE, ""))
     status = field_names.status_of(found.get(Field.STATUS, ""))
+    if status == Status.ONAY and found[Field.STATUS] != values[Field.STATUS]:
+        status = field_names.certain(status, values[Field.STATUS])
     if status == Status.RET:  # An opt-in is not refused for it.
         damaged = [name for name in values.keys() - RECIPIENTS if has_surrogate(values[name])]
         faults += [by_law(name, "IZIN-CHARACTER") for name in sorted(damaged)]
+    date, basis = _date(found, rules, status, faults)
     return _mapped(
         brand_code=_number(found, Field.BRAND_CODE, faults),
         type=channel,
@@ -175,7 +185,8 @@ def read(values: Mapping[Field, str], rules: DateRules) -> MappedRecord:
         recipient=_recipient(found, channel, faults),
         status=status,
         source=field_names.source_of(found.get(Field.SOURCE, "")),
-        consent_date=_date(found, rules, status, faults),
+        consent_date=date,
+        date_basis=basis,
         sequence=_number(found, Field.SEQUENCE, faults, LARGEST_LONG),
         retailer_code=_number(found, Field.RETAILER_CODE, faults),
         retailer_access=_numbers(found, Field.RETAILER_ACCESS, faults),
@@ -216,17 +227,16 @@ def _recipient(found: Mapping[Field, str], channel: str, faults: list[Violation]
 
 def _date(
     found: Mapping[Field, str], rules: DateRules, status: str, faults: list[Violation]
-) -> datetime | None:
+) -> tuple[datetime | None, DateBasis]:
     text = found.get(Field.CONSENT_DATE)
-    if text is None:
-        return None
-    if rules.time_of_day is not None and status != Status.ONAY:
-        rules = replace(rules, time_of_day=None)
-    try:
-        return read_date(text, rules)
-    except UnreadableDateError as error:
-        faults.append(error.violation)
-        return None
+    if text is not None:
+        try:
+            if status == Status.ONAY:
+                return read_date(text, rules), DateBasis.STATED
+            return read_opt_out_date(text, replace(rules, time_of_day=None))
+        except UnreadableDateError as error:
+            faults.append(error.violation)
+    return None, DateBasis.STATED
 
 
 def _number(

@@ -31,6 +31,10 @@ REASONS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "brand {brand} is not registered; correct it, or register it: izin brands add {brand}",
             "{brand} kodlu marka kayıtlı değil; düzeltin ya da markayı tanıtın.",
         ),
+        "IZIN-BRAND-STOPPED": (
+            "brand {brand} is stopped, or its customer offboarded; correct it, or start it again",
+            "{brand} kodlu marka durdurulmuş ya da müşterisi ayrılmış; kodu düzeltin.",
+        ),
         "IZIN-DATE-BASIS": (
             'dateBasis is "stated", or "received" where the recipient acts right now',
             'dateBasis yalnızca "stated" ya da "received" olabilir.',

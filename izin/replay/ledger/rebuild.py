@@ -98,6 +98,8 @@ class LedgerRebuild:
         async with self._alone():
             await self.check(plan)
             await self._restore_shadow(plan)
+            async with self.ledger.transaction() as connection:
+                await connection.execute(_SQL["forget-erased"], {"made_at": plan.made_at})
             async with sole(self.ledger, "ingest") as ledger:
                 acts = MendActs(plan=plan.digest, by=by, now=self.clock())
                 done = await mend(ledger, topic_messages, acts, report=self.on_mend)

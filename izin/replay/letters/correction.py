@@ -68,7 +68,9 @@ class Correction:
         event = None if self.content is None else self.content.event
         is_same = event is None or field_names.status_of(event.status) == parsed.status
         if parsed.consent_date is None and not self._is_unread(parsed):
-            parsed = replace(parsed, consent_date=self._date() if is_same else None)
+            basis = parsed.date_basis if event is None else event.date_basis
+            date = self._date() if is_same else None
+            parsed = replace(parsed, consent_date=date, date_basis=basis)
             if parsed.consent_date is None and parsed.status == Status.ONAY:
                 raise UndatedCorrectionError(self.letter.name)
         counts_from_then = parsed.status == Status.RET and is_same

@@ -5,7 +5,7 @@ reads it too.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from confluent_kafka import Message
@@ -14,10 +14,12 @@ from izin.consent.fields import read_key
 from izin.consent.model import ConsentEvent, ConsentKey
 from izin.consent.violations import Violation
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.fast.reader import append_instant
 from izin.schemas.fast.writer import EPOCH
 from izin.schemas.records import event_from_avro
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.dead_letters import LetterKey
+from izin.streams.outputs import BATCH_PART
 
 UNREADABLE = "unreadable-letter"
 """The reason of a record of the topic that is no dead letter itself."""
@@ -53,7 +55,7 @@ class Letter:
     @property
     def at(self) -> datetime:
         """When the record was appended."""
-        return datetime.fromtimestamp(self.timestamp / 1000, UTC)
+        return append_instant(self.timestamp)
 
     @property
     def position(self) -> str:
@@ -64,6 +66,11 @@ class Letter:
     def is_cut(self) -> bool:
         """Whether it has only the beginning of the value."""
         return self.value is not None and len(self.value) < self.value_size
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it has bytes of a batch, not of a record."""
+        return any(name == BATCH_PART for name, _ in self.headers)
 
     @property
     def size(self) -> int:
@@ -113,7 +120,7 @@ def content_of(letter: Letter, codec: Codec, topics: Topics) -> Content | None:
 
     Raises OurError where the schema registry is out of reach.
     """
-    if letter.value is None:
+    if letter.value is None or letter.is_batch:
         return None
     try:
         if letter.topic == topics.decisions.name:

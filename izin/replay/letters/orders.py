@@ -108,10 +108,12 @@ def _obstacle(letter: Letter, topics: Topics) -> Obstacle | None:
         return Obstacle(letter.place, f"{letter.topic} is no topic of this installation")
     if letter.topic not in {topics.events.name, topics.express.name, topics.decisions.name}:
         return Obstacle(letter.place, f"{letter.topic} has neither events nor decisions")
-    if letter.is_cut:
+    if letter.is_cut or letter.is_batch:
         return Obstacle(
             letter.place,
-            f"it has only the first {MAX_COPIED_BYTES} bytes of the record",
+            "it has bytes of a batch that cannot be unpacked"
+            if letter.is_batch
+            else f"it has only the first {MAX_COPIED_BYTES} bytes of the record",
             f"have the source of {letter.position} publish it again, or publish a correction: "
             f"izin publish --corrects {letter.name} …",
         )

@@ -44,8 +44,7 @@ class Installation:
     @property
     def suppressions(self) -> SuppressionKeys:
         """Under which the keys were erased."""
-        secrets = self.streams.suppression_secrets
-        return SuppressionKeys([one.get_secret_value() for one in secrets])
+        return self.streams.suppressions
 
 
 def plan_of(installation: Installation, selection: Selection, *, by: str) -> Plan:

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from izin.runtime.broker_faults import unreadable_batches
+
 Faults = Callable[[], Mapping[str, str]]
 """Returns what is wrong now, by the part that is at fault; it must not wait for anything."""
 
@@ -22,7 +24,8 @@ def health(
 ) -> Sequence[Route]:
     """Return ``/health/live``, and ``/health/ready``: 503 as long as there are faults.
 
-    Beside the reasons are ``warnings``, with which a server is ready still. Without reasons they
+    Beside the reasons are ``warnings``, with which a server is ready still, among them batches that
+    cannot be unpacked, and keep what is behind them from being read. Without reasons they
     tell a stranger nothing about the installation.
     """
 
@@ -31,7 +34,7 @@ def health(
 
     async def ready(_: Request) -> Response:
         found = faults()
-        said = warnings() if with_reasons else {}
+        said = {**unreadable_batches(), **warnings()} if with_reasons else {}
         more = {"warnings": dict(said)} if said else {}
         if not found:
             return JSONResponse({"status": "ok", **more})

@@ -9,7 +9,7 @@ whose connections are not encrypted in production, cannot be made
 """
 
 from izin.runtime.settings.kafka import KafkaSettings, SaslMechanism, SecurityProtocol
-from izin.runtime.settings.senders import ImportSettings, SenderSettings
+from izin.runtime.settings.senders import SenderSettings
 from izin.runtime.settings.servers import IysSettings, LedgerSettings
 from izin.runtime.settings.workers import (
     FeedsSettings,
@@ -25,7 +25,6 @@ from izin.runtime.settings.workers import (
 __all__ = [
     "FeedsSettings",
     "GateSettings",
-    "ImportSettings",
     "IntakeSettings",
     "IysSettings",
     "KafkaSettings",

@@ -1,4 +1,4 @@
-"""The settings of commands that read files, and of those that ask the gate."""
+"""The settings of commands that ask the gate."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,17 +7,6 @@ from pydantic import Field, SecretStr
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup
-
-
-class ImportSettings(SettingsGroup):
-    """How many opt-ins (ONAY) of a file may reverse an opt-out (RET) that stands."""
-
-    reversals: int = Field(100, ge=0, validation_alias="IZIN_IMPORT_REVERSALS")
-    """So many may, whatever the file's size; above both, `izin import` publishes nothing."""
-    reversals_percent: float = Field(
-        1.0, ge=0, le=100, validation_alias="IZIN_IMPORT_REVERSALS_PERCENT"
-    )
-    """So many in a hundred opt-ins of the file may."""
 
 
 class SenderSettings(SettingsGroup):

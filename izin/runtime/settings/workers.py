@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
 from izin.runtime.settings.kafka import KafkaSettings
-from izin.schemas.erasure import SHORTEST_SECRET
+from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
 
 
 class SinkSettings(SettingsGroup):
@@ -214,7 +214,8 @@ class StreamSettings(SettingsGroup):
     app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
     """The prefix of the consumer group (``<app>-order``) and of the transactional ids."""
     instance_id: str | None = Field(None, validation_alias="IZIN_INSTANCE_ID")
-    """Static membership: a worker that restarts with the same id keeps its partitions."""
+    """Static membership: a worker that restarts with the same id keeps its partitions. No two may
+    have one: the second ends."""
     host: str = Field("127.0.0.1", validation_alias="IZIN_STREAM_HOST")
     port: int = Field(8083, validation_alias="IZIN_STREAM_PORT")
     """Where ``/health/live``, ``/health/ready`` and ``/metrics`` are served."""
@@ -244,6 +245,11 @@ class StreamSettings(SettingsGroup):
         if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
             raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
         return given
+
+    @property
+    def suppressions(self) -> SuppressionKeys:
+        """Under which keys were erased."""
+        return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
 
     def group(self, kafka: KafkaSettings) -> str:
         """Return the consumer group of the order workers; transactional ids begin with it too."""

@@ -9,7 +9,7 @@ partition: one that cannot be read says nothing of the others, and does not keep
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
@@ -24,7 +24,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import broker_errors
+from izin.runtime.broker_faults import broker_errors, is_unreadable, unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
@@ -37,6 +37,8 @@ _POLL = 0.1
 _FRESH = 5.0
 """Seconds for which the table may not have been seen complete where reading it is done."""
 _PAUSE = 1.0
+_PASSED_AFTER = 1.0
+"""Seconds without a record, after which a partition is not read that need not be."""
 _LOADED_AT_ONCE = 1000
 _FOLLOWED_AT_ONCE = 100
 """Records, for other threads of the process wait meanwhile."""
@@ -73,7 +75,11 @@ class RecordFollower:
     ``reads`` says which records are read, ``until`` for whose readers the topic ends where the
     table is complete: with READ_UNCOMMITTED, behind the transactions that have not ended.
     ``starts`` says from which offset a partition is read; the others are from their beginning.
-    ``moved`` is called, in the thread that reads, after positions have changed.
+    ``moved`` is called, in the thread that reads, after positions have changed. ``unneeded`` says
+    below which offset a partition need not be read any more: one that cannot be goes on there.
+
+    A batch that Kafka's client cannot unpack is never passed otherwise. What is behind it is not
+    read, and its partition is not seen complete any more.
     """
 
     def __init__(  # noqa: PLR0913  # what is read, and in which manner, by keyword
@@ -86,6 +92,7 @@ class RecordFollower:
         until: IsolationLevel = IsolationLevel.READ_COMMITTED,
         starts: Mapping[int, int] = MappingProxyType({}),
         moved: Callable[[], None] = lambda: None,
+        unneeded: Callable[[int], int] = lambda _: 0,
     ) -> None:
         self.topic = topic
         self._connection = connection
@@ -94,6 +101,9 @@ class RecordFollower:
         self._until = until
         self._starts = starts
         self._moved = moved
+        self._unneeded = unneeded
+        self._seen: tuple[float, dict[int, int]] = 0.0, {}
+        """When it was looked for partitions that stand, and the positions then."""
         self._positions: dict[int, int] = {}
         self._complete_at: dict[int, float] = {}
         self._waiting: dict[int, list[Message]] = {}
@@ -192,39 +202,55 @@ class RecordFollower:
                 return
             if behind != seen:
                 moved_at, seen = monotonic(), behind
-            if monotonic() - moved_at > _TIMEOUT:
+            if monotonic() - moved_at > _TIMEOUT or len(behind) <= len(
+                unreadable_batches(self.topic.name)
+            ):
                 self._give_up(behind, partly=partly)
                 return
             messages = self._consume(client, _LOADED_AT_ONCE)
             for message in messages:
                 self._check(message)
             self._take(client, messages)
-            self._look(end)
+            self._look(client, end)
 
     def _check(self, message: Message) -> None:
         """Raise BrokerError where nothing will be read in the end."""
         fault = message.error()
-        if fault is not None and not _is_end(fault) and not fault.retriable():
+        if fault is not None and not (
+            _is_end(fault) or is_unreadable(message) or fault.retriable()
+        ):
             with broker_errors(self._connection):
                 raise KafkaException(fault)
 
     def _give_up(self, behind: Collection[int], *, partly: bool) -> None:
-        if not partly or len(behind) == len(self._positions):
-            raise BrokerError(f"topic {self.topic.name} could not be read within {_TIMEOUT:.0f} s")
+        unreadable = unreadable_batches(self.topic.name)
+        if not partly or (len(behind) == len(self._positions) and not unreadable):
+            late = f"topic {self.topic.name} could not be read within {_TIMEOUT:.0f} s"
+            raise BrokerError("; ".join([late, *map(": ".join, unreadable.items())]))
         _log.error("partitions not read", topic=self.topic.name, partitions=sorted(behind))
 
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
         while not self._stopped.is_set():
             self._take(client, self._consume(client, _FOLLOWED_AT_ONCE))
-            self._look(end)
+            self._look(client, end)
 
     def _consume(self, client: Consumer, most: int) -> list[Message]:
         """Return what there is; asked for more than one, Kafka's client waits for as many."""
         found = client.consume(1, _POLL)
         return found + client.consume(most - 1, 0) if found else found
 
-    def _look(self, end: TopicEnd) -> None:
+    def _look(self, client: Consumer, end: TopicEnd) -> None:
         self._complete_at.update(end.reached(self._positions))
+        looked_at, seen = self._seen
+        if monotonic() - looked_at < _PASSED_AFTER:
+            return
+        for number, position in self._positions.items():
+            unneeded = self._unneeded(number) if seen.get(number) == position else 0
+            if unneeded > position and number not in self._waiting:
+                with suppress(KafkaException):  # it is not fetched yet
+                    client.seek(TopicPartition(self.topic.name, number, unneeded))
+                    self._positions[number] = unneeded
+        self._seen = monotonic(), dict(self._positions)
 
     def _take(self, client: Consumer, messages: Sequence[Message]) -> None:
         """Take what was polled, and what waits once more."""
@@ -240,7 +266,7 @@ class RecordFollower:
                 ends.pop(number, None)
             elif _is_end(fault):
                 ends[number] = message
-            else:
+            elif not is_unreadable(message):
                 _log.warning("topic not read", topic=self.topic.name, error=fault.str())
         self._store(client, records)
         for number, message in ends.items():

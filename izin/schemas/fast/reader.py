@@ -6,6 +6,7 @@ makes its methods. It reads what our own writers write; anything else, wrong or 
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -23,6 +24,15 @@ SHORT: Final = [
     for size in range(256)
 ]
 """By the first byte of a text: how many bytes it takes, size included; 0: more bytes decide."""
+
+EARLIEST: Final = datetime(1, 1, 2, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 30, tzinfo=UTC)
+"""Beyond these an instant is none: in any time zone, those between them lie in a year that has one
+to four digits.
+"""
+FIRST_INSTANT: Final = (EARLIEST - EPOCH) // MILLISECOND
+LAST_INSTANT: Final = (LATEST - EPOCH) // MILLISECOND
+"""The same in milliseconds since 1970."""
 
 _LONGEST_SHIFT: Final = 63
 _WORD: Final = 56
@@ -141,9 +151,23 @@ def _boolean(data: bytes, at: int) -> tuple[bool, int]:
     return byte == 1, at + 1
 
 
+def instant_of(milliseconds: int) -> datetime | None:
+    """Return the instant so many ``milliseconds`` since 1970; None where it is none."""
+    is_one = FIRST_INSTANT <= milliseconds <= LAST_INSTANT
+    return EPOCH + milliseconds * MILLISECOND if is_one else None
+
+
+def append_instant(milliseconds: int) -> datetime:
+    """Return when a record was appended; 1970 where its timestamp is no instant."""
+    return instant_of(milliseconds) or EPOCH
+
+
 def _instant(data: bytes, at: int) -> tuple[Any, int]:
     milliseconds, at = long_of(data, at)
-    return EPOCH + milliseconds * MILLISECOND, at
+    found = instant_of(milliseconds)
+    if found is None:
+        raise ValueError("no instant")
+    return found, at
 
 
 def _array(read: Read, sequence: Constructor) -> Read:

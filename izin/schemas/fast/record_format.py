@@ -16,6 +16,8 @@ from izin.schemas.fast.writer import long_bytes
 RecordHeaders = Sequence[tuple[str, bytes | None]]
 """The headers of a record that was read, in order."""
 
+_LONGEST: Final = 63
+"""The bits of a number but for those of its last byte."""
 _LAST: Final = 128
 """Of a varint, the first byte below this is the last."""
 _FIXED: Final = b"\x00\x00"
@@ -24,7 +26,7 @@ _FIXED: Final = b"\x00\x00"
 
 def varint(data: bytes, at: i64) -> tuple[i64, i64]:
     """Return the number at ``at`` (zigzag, seven bits a byte), and where it ends; raises
-    IndexError.
+    IndexError, also where it is longer than a number can be.
     """
     byte: i64 = data[at]
     at += 1
@@ -33,6 +35,8 @@ def varint(data: bytes, at: i64) -> tuple[i64, i64]:
     while byte >= _LAST:
         byte = data[at]
         at += 1
+        if shift > _LONGEST:
+            raise IndexError
         word |= (byte & 127) << shift
         shift += 7
     return (word >> 1) ^ -(word & 1), at
@@ -42,12 +46,15 @@ def headers_of(data: bytes) -> RecordHeaders:
     """Return the headers that ``data``, the end of a record, has.
 
     What is no UTF-8 in a name is replaced: one bad byte harms no other record of its partition.
+    Raises IndexError where their number or a size cannot be.
     """
     found: list[tuple[str, bytes | None]] = []
     count, at = varint(data, 0)
     while count > 0:
         count -= 1
         size, at = varint(data, at)
+        if size < 0:
+            raise IndexError  # it would be read for ever
         name = data[at : at + size].decode("utf-8", "replace")
         at += size
         size, at = varint(data, at)

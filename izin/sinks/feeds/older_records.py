@@ -14,6 +14,7 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
@@ -169,7 +170,9 @@ def _stretches(
         messages += client.consume(most, 0) if messages else []
         for message in messages:
             number = message.partition() or 0
-            if message.error() is not None:
+            if is_unreadable(message):
+                open_.discard(number)  # neither read to its end, nor keeping the others waiting
+            elif message.error() is not None:
                 reached[number] = max(reached[number], _end_in(message))
                 ended.add(number)
                 open_.discard(number)

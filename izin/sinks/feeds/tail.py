@@ -25,6 +25,7 @@ from confluent_kafka import (
 )
 
 from izin.projections.wakeup import Wakeup
+from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
@@ -221,7 +222,7 @@ class Tail:
             messages += client.consume(_AT_ONCE - 1, 0)
             for one in messages:
                 fault = one.error()
-                if fault is not None and _is_final(fault):
+                if fault is not None and not is_unreadable(one) and _is_final(fault):
                     raise KafkaException(fault)
             self._hand_over(self._taking(messages), loop, stopped)
 

@@ -55,6 +55,8 @@ class _Cursor:
     after: str | None
     last_pulled_at: datetime | None
     restarts: int
+    failure: str | None
+    """What its last call failed for; None: it did not."""
 
     @property
     def where(self) -> dict[str, object]:
@@ -122,7 +124,7 @@ class Puller:
                 remedy="the page is pulled again and again, and the others of the brand wait: "
                 "report it as a fault of this release",
             )
-            await self._postpone(brand, stream, self.interval)
+            await self._postpone(brand, stream, self.interval, failure="page refused by the ledger")
 
     async def pull_page(self, brand: Brand, stream: Stream) -> bool:
         """Pull the next page of a brand's stream, due or not; return whether there may be more.
@@ -144,11 +146,11 @@ class Puller:
             # A cursor that İYS refuses, as it may one that is older than what it shows, is given up
             # for the start of the window: what was read before changes nothing.
             give_up = isinstance(error, RefusedError) and cursor.after is not None
-            _log.warning("pull failed", **cursor.where, error=str(error), from_start=give_up)
+            error.warn(_log, "pull failed", **cursor.where, from_start=give_up)
             await ask_for_rights(self.context, error)
             # Each failed call counts against our address.
             pause = error.pause(min(self.interval, _RETRY))
-            await self._postpone(brand, stream, pause, give_up=give_up)
+            await self._postpone(brand, stream, pause, failure=str(error), give_up=give_up)
             return False
         if page is None or not (page.movements or page.unreadable):
             await self._look_for_gap(cursor)
@@ -163,7 +165,13 @@ class Puller:
         return not is_end
 
     async def _postpone(
-        self, brand: Brand, stream: Stream, pause: timedelta, *, give_up: bool = False
+        self,
+        brand: Brand,
+        stream: Stream,
+        pause: timedelta,
+        *,
+        failure: str,
+        give_up: bool = False,
     ) -> None:
         """Read a stream later; with ``give_up`` from the start of the window."""
         now = self.context.clock()
@@ -172,6 +180,7 @@ class Puller:
             "stream": str(stream),
             "now": now,
             "next_at": now + pause,
+            "failure": failure,
             "give_up": give_up,
         }
         async with self.context.ledger.transaction() as connection:
@@ -202,6 +211,8 @@ class Puller:
                 "next_at": now + self.interval if is_end else now,
                 "is_end": is_end,
             }
+            if cursor.failure is not None:
+                await stream_progress.wake(connection, failure=cursor.failure)
             moved = await (await connection.execute(_SQL["advance"], values)).fetchone()
             if moved is None:
                 raise ConcurrentChangeError(

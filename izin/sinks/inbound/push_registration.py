@@ -64,7 +64,7 @@ class PushRegistrar:
             try:
                 states = await self.connections.of(brand)
             except CallError as error:
-                _log.warning("push registration failed", brand=brand.brand_code, error=str(error))
+                error.warn(_log, "push registration failed", brand=brand.brand_code)
                 self._postpone(brand, due, error.pause(_RETRY))
                 continue
             for state in states:
@@ -95,8 +95,11 @@ class PushRegistrar:
             _log.critical("push connections full", **where, remedy=str(error))
             pause = _FULL
         except CallError as error:
-            log = _log.warning if error.is_transient else _log.critical
-            log("push registration failed", **where, error=str(error), remedy=remedy_of(error))
+            about = {**where, "remedy": remedy_of(error)}
+            if error.is_transient:
+                error.warn(_log, "push registration failed", **about)
+            else:
+                _log.critical("push registration failed", error=str(error), **about)
             pause = error.pause(_RETRY)
         self._postpone(brand, {state.channel}, pause)
 

@@ -31,6 +31,7 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.record.errors import (
     BootstrapHeldError,
     ConcurrentChangeError,
+    RecreatedTopicError,
     StreamUnavailableError,
 )
 from izin.sinks.record.messages import TopicMessages
@@ -117,11 +118,25 @@ class Bootstrapper:
         )
 
     async def begin_if_lost(self) -> frozenset[int]:
-        """Begin to restore the partitions that are lost, with an alert; return all that wait."""
-        lost = await self.lost()
+        """Begin to restore the partitions that are lost, with an alert; return all that wait.
+
+        Where the topic of decisions was created again, all are: what it had and was not read is in
+        the state. What another cluster has is no reason to forget.
+
+        Raises: StreamUnavailableError, RecreatedTopicError.
+        """
+        decisions = self.settings.topics.decisions.name
+        try:
+            lost, is_recreated = await self.lost(), False
+        except RecreatedTopicError as error:
+            if error.is_other_cluster:
+                raise
+            starts = await self._watermarks(decisions)
+            lost, is_recreated = await self._ranges(starts, starts), True
         if lost:
             _log.critical(
-                "decisions lost",
+                "topic recreated" if is_recreated else "decisions lost",
+                topic=decisions,
                 partitions=sorted(one.partition for one in lost),
                 effect="the ledger is restored from desired-consents and İYS is queried for each "
                 "of its keys before an opt-in is submitted; opt-outs go on",
@@ -129,6 +144,8 @@ class Bootstrapper:
                 "has removed",
             )
             await self.begin(lost)
+        if is_recreated:  # not before: a process that ends between the two begins again
+            await offsets.forget(self.ledger, decisions)
         return frozenset(one.partition for one in await self.unfinished())
 
     async def progress(self) -> tuple[Bootstrap, ...]:

@@ -1,13 +1,15 @@
 """Write in bulk what a batch of decisions makes of new keys and of known ones."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from izin.consent.model import Status
 from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.known_keys.decisions import NewerDecision, NewerDecisions
 from izin.sinks.ingest.known_keys.saving import BulkChanges
 from izin.sinks.ingest.known_keys.templates import KnownRow
+from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, copy
 from izin.sinks.ledger.db.queries import statements
@@ -46,7 +48,7 @@ async def change_known(  # noqa: PLR0913, PLR0917  # where, how, what, and what 
     kind: NewerDecisions,
     rows: Mapping[str, KnownRow],
     decisions: Sequence[IncomingDecision],
-    watched: Collection[int],
+    watched: Watched,
 ) -> list[IncomingDecision]:
     """Save what ``decisions``, each on another key, make of the locked ``rows``; return those that
     must be applied one by one, among them those on the brands ``watched`` by a brake.
@@ -58,7 +60,11 @@ async def change_known(  # noqa: PLR0913, PLR0917  # where, how, what, and what 
     rest: list[IncomingDecision] = []
     for place, one in enumerate(decisions):
         row = rows[one.key]
-        found = None if one.brand_code in watched else kind.likened(one, row)
+        is_reversal = row.desired_status == Status.RET and not one.is_ret
+        is_counted = one.brand_code in watched.opted_in or (
+            is_reversal and one.brand_code in watched.reversals
+        )
+        found = None if is_counted else kind.likened(one, row)
         if found is None:
             rest.append(one)
         else:

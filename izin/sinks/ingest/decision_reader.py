@@ -18,7 +18,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.decision_writer import FIELDS
-from izin.schemas.fast.reader import long_of, reader_of
+from izin.schemas.fast.reader import FIRST_INSTANT, LAST_INSTANT, long_of, reader_of
 from izin.schemas.generated.consent_event_offsets import event_offsets
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import key_from_avro
@@ -233,6 +233,7 @@ def _simple_fields(data: bytes, consent: int, head: bytes) -> SimpleFields | Non
         or data[row:access] != _NO_RETAILER
         or end - evidence != 1
         or received is None
+        or not FIRST_INSTANT <= received <= LAST_INSTANT
         or identity[0] >= _A_BYTE
         or data[recipient_type] >= _A_BYTE
         or (data[e_origin] and data[e_origin + 1] >= _A_BYTE)

@@ -11,11 +11,12 @@ Opt-outs do not wait behind a backlog (``opt_outs_ahead``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 
+from izin.consent.model import Status
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import first_of
@@ -37,6 +38,8 @@ from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
+from izin.sinks.ledger.brake.counting import Watched
+from izin.sinks.ledger.brake.other_sources import put_back
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.privacy import erasure
@@ -171,21 +174,27 @@ class Ingester:
             if moves:
                 await offsets.advance(connection, topic, topic_id, moves)
             known = await _brands(connection, decisions, now)
-            opted_in = await counting.watched(connection, known)
+            watched = await counting.watched(connection, known)
             rows |= await lock_known(connection, unread)
             changes = UnitOfWork(self.topic_messages, now=now)
             facts = await new_decisions.facts(connection, decisions, self._reader, known)
             changes.add_history(facts)
-            others = await self._write_bulk(connection, changes, decisions, rows, known, opted_in)
+            others = await self._write_bulk(connection, changes, decisions, rows, known, watched)
             entries = await lock(connection, {one.key for one in others})
-            watch = BrakeWatch.begin(self._reader, opted_in, decisions, entries)
+            watch = BrakeWatch.begin(self._reader, watched, decisions, entries)
             of_others = await self._apply(changes, others, entries, known)
             if moves:
                 announced, left = await self._announcer.message(connection, topic, moves, now)
                 if not erasures:
                     changes.add_last(announced)
             await changes.write(connection)
-            await watch.end(connection, entries, now)
+            behind = await watch.end(connection, entries, now)
+            behind += [one.key for one in entries.values() if _is_kept_back(one)]
+            if behind:
+                changes = UnitOfWork(self.topic_messages, now=now)
+                held = (await lock(connection, behind)).values()
+                await put_back(connection, changes, held, known, calendar=self.ledger.calendar)
+                await changes.write(connection)
             if erasures:
                 await erasure.acknowledge(connection, erasures, now=now)
             if quarantined:
@@ -237,7 +246,7 @@ class Ingester:
         decisions: Sequence[IncomingDecision],
         rows: Mapping[str, KnownRow],
         known: Mapping[int, Brand],
-        watched: Collection[int],
+        watched: Watched,
     ) -> list[IncomingDecision]:
         """Write what follows alike from many decisions; return those that must be applied one by
         one.
@@ -278,6 +287,12 @@ class Ingester:
                 # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)
         return of_others
+
+
+def _is_kept_back(row: ConsentRow) -> bool:
+    """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
+    is_kept = row.brake_id is not None or row.withdrawn_at is not None
+    return is_kept and row.desired_status == Status.RET
 
 
 async def _brands(

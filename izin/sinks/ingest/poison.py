@@ -7,7 +7,6 @@ every statement, a registry out of reach: none of them ever puts a record aside.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from confluent_kafka import Message
@@ -20,6 +19,7 @@ from izin.consent.errors import (
     SourceError,
 )
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.salvage import Gleaned, glean, opt_out
 from izin.sinks.record.errors import IllegalChangeError, RefusedValueError
 from izin.sinks.record.unreadable import POISON, QuarantinedRecord
@@ -101,7 +101,7 @@ def put_aside(message: Message, error: Exception) -> QuarantinedRecord:
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,
-        appended_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        appended_at=append_instant(message.timestamp()[1]),
         key=_bytes(message.key()),
         value=_bytes(message.value()),
         headers=_headers(message),

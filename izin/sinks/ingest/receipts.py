@@ -18,13 +18,12 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.poison import put_aside, store_apart
-from izin.sinks.ingest.topic_reader import TopicReader, open_reader, read_on
+from izin.sinks.ingest.topic_reader import TopicReader, open_at_any, read_on
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.record.errors import RecreatedTopicError
 from izin.sinks.record.messages import TopicMessages
 
 _BATCH = 2000
@@ -59,23 +58,7 @@ class ReceiptIngester:
         Raises: StreamUnavailableError.
         """
         topic = self.settings.topics.gate_receipts.name
-        try:
-            reader = await self._open(topic)
-        except RecreatedTopicError:
-            _log.critical(
-                "topic recreated",
-                topic=topic,
-                effect="it is read from its beginning; what it had before and was not read is lost",
-                remedy="find out who deleted it",
-            )
-            await offsets.forget(self.ledger, topic)
-            reader = await self._open(topic)
-        return ReceiptReader(self, reader)
-
-    async def _open(self, topic: str) -> TopicReader:
-        return await open_reader(
-            self.ledger, self.settings, topic, group="izin-ledger", lost="earliest"
-        )
+        return ReceiptReader(self, await open_at_any(self.ledger, self.settings, topic))
 
 
 class ReceiptReader:

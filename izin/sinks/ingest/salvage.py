@@ -6,15 +6,15 @@ decides it like any other. It names the record that it stands for, which stays i
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from izin.consent.admission import RefusedEvent, admit
+from izin.consent.admission import FIRST_DATE, RefusedEvent, admit
 from izin.consent.model import ConsentEvent, Source, Status
 from izin.consent.ordering import decide
 from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.fast.reader import long_of
+from izin.schemas.fast.reader import instant_of, long_of
 from izin.schemas.generated.decision_offsets import head_offsets
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.record.unreadable import QuarantinedRecord
@@ -22,9 +22,6 @@ from izin.sinks.record.unreadable import QuarantinedRecord
 ORIGIN = "quarantine"
 """The origin of events that stand for an opt-out in the dead letters."""
 _OPT_OUTS = UUID("b9a5a2b6-5c9e-5d0a-8f51-0d6f5f7e6a11")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-"""No consent is older (İYS's law is of 2014); an instant before it is no instant."""
 
 
 class Gleaned(NamedTuple):
@@ -63,7 +60,7 @@ def opt_out(codec: Codec, gleaned: Gleaned, record: QuarantinedRecord) -> bytes 
     can build no key of it.
     """
     appended_at, stated = record.appended_at, gleaned.effective_at
-    is_instant = stated is not None and stated >= _EARLIEST
+    is_instant = stated is not None and stated >= FIRST_DATE
     place = f"{record.topic}/{record.partition}/{record.offset}"
     event = ConsentEvent(
         event_id=str(uuid5(_OPT_OUTS, place)),
@@ -118,7 +115,7 @@ def _beginning(data: bytes, header: bytes) -> Gleaned | None:
         "recipient_type": recipient_type,
         "recipient": recipient,
     }
-    return Gleaned(customer, status, _instant(effective), customer, key)
+    return Gleaned(customer, status, instant_of(effective), customer, key)
 
 
 def _text(data: bytes, at: int, errors: str = "strict") -> tuple[str, int]:
@@ -127,10 +124,3 @@ def _text(data: bytes, at: int, errors: str = "strict") -> tuple[str, int]:
     if size < 0 or at + size > len(data):
         raise ValueError("cut off")
     return data[at : at + size].decode(errors=errors), at + size
-
-
-def _instant(milliseconds: int) -> datetime | None:
-    try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:
-        return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from confluent_kafka import Message
@@ -18,8 +18,9 @@ from confluent_kafka import Message
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
+from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.poison import store_apart
-from izin.sinks.ingest.topic_reader import TopicReader, open_reader, read_on
+from izin.sinks.ingest.topic_reader import TopicReader, open_at_any, read_on
 from izin.sinks.ledger import offsets, sequences
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.sequences import Origin
@@ -53,14 +54,12 @@ class SequenceTracker:
         )
 
     async def open(self) -> TrackedLane:
-        """Return the lane at the ledger's offsets, or at the first that retention has left.
+        """Return the lane at the ledger's offsets, or at the first that retention has left. A lane
+        that was created again is read from its beginning: a number that came stays there once.
 
-        Raises: StreamUnavailableError, RecreatedTopicError.
+        Raises: StreamUnavailableError.
         """
-        reader = await open_reader(
-            self.ledger, self.settings, self.topic, group="izin-ledger", lost="earliest"
-        )
-        return TrackedLane(self, reader)
+        return TrackedLane(self, await open_at_any(self.ledger, self.settings, self.topic))
 
 
 class TrackedLane:
@@ -144,4 +143,4 @@ def _arrived(records: Iterable[Any], codec: Codec) -> Mapping[Origin, Sequence[R
 
 
 def _appended_at(record: Any) -> datetime:  # noqa: ANN401  # a message of confluent-kafka
-    return datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+    return append_instant(record.timestamp()[1])

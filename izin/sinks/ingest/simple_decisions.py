@@ -17,7 +17,7 @@ from izin.sinks.ingest.decision_reader import (
     TemplateKey,
     is_prompt,
 )
-from izin.sinks.record import apply
+from izin.sinks.record import apply, earlier_opt_out
 from izin.sinks.record.column_lists import SHARED_BY_NEWER
 from izin.sinks.record.consent_row import ConsentRow, is_read_back
 
@@ -60,6 +60,8 @@ class DecisionApplier:
             )
         onay = apply.latest(entry.latest_onay_at, _moment(fields.latest_onay))
         ret = apply.latest(entry.latest_ret_at, _moment(fields.latest_ret))
+        if ret != entry.latest_ret_at and not template.is_ret:  # kept with what it said
+            return apply.decided(entry, self._reader.decode(decision.value), now)
         own = _own(fields)
         event_id = own["desired_event_id"]
         order = own["desired_at"], template.is_ret, OriginRank.OURS, event_id
@@ -68,7 +70,14 @@ class DecisionApplier:
         if entry.is_of(event_id, template.shared["desired_status"]):
             dates = {name: own[name] for name in ("desired_at", "desired_consent_date")}
             return entry.replace(latest_onay_at=onay, latest_ret_at=ret, **dates)
-        return entry.replace(latest_onay_at=onay, latest_ret_at=ret, **template.shared, **own)
+        own |= earlier_opt_out.under(entry, template.shared["desired_status"])
+        return entry.replace(
+            latest_onay_at=onay,
+            latest_ret_at=ret,
+            void_event_id=None,
+            **template.shared,
+            **own,
+        )
 
     def _template(self, decision: IncomingDecision, now: datetime) -> _RowTemplate:
         first = apply.decided(None, self._reader.decode(decision.value), now)

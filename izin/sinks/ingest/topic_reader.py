@@ -8,6 +8,7 @@ too, or the lag would never be zero.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
@@ -26,7 +28,7 @@ from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
+from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
 
 _TIMEOUT = 15.0
 _EVERY_PAGE = 5000
@@ -52,19 +54,17 @@ async def read_on(
     open_: Callable[[Ledger], Awaitable[BatchReader]],
     wait: timedelta,
 ) -> None:
-    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time;
-    after a conflict another one is opened.
+    """Do the ``work`` of a reader that ``open_`` gives until cancelled, in one process at a time.
+
+    Raises: StreamUnavailableError, ConcurrentChangeError.
     """
     async with sole(ledger, work) as owned:
-        while True:
-            reader = await open_(owned)
-            try:
-                while True:
-                    await reader.step(wait)
-            except ConcurrentChangeError as error:
-                _log.info("reading restarted", work=work, reason=str(error))
-            finally:
-                await reader.close()
+        reader = await open_(owned)
+        try:
+            while True:
+                await reader.step(wait)
+        finally:
+            await reader.close()
 
 
 class TopicReader:
@@ -123,7 +123,8 @@ class TopicReader:
 
 def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequence[Message]:
     """Return the messages that ``client`` has, at most ``most``, as soon as there is one; none
-    after ``wait`` seconds. An error among them is the end of a partition.
+    after ``wait`` seconds. An error among them is the end of a partition. One whose batch cannot be
+    unpacked stands, and the others are read.
 
     Raises:
         StreamUnavailableError: ``what`` cannot be read now.
@@ -134,6 +135,7 @@ def available(client: Consumer, most: int, wait: float, *, what: str) -> Sequenc
             messages += client.consume(most - 1, 0)
     except KafkaException as error:
         raise StreamUnavailableError(f"{what}: {error.args[0].str()}") from error
+    messages = [one for one in messages if not is_unreadable(one)]
     for message in messages:
         problem = message.error()
         if problem is not None and problem.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
@@ -157,6 +159,26 @@ async def open_reader(
     )
     client = reader_at(settings, topic, positions, group=group, lost=lost)
     return TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
+
+
+async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> TopicReader:
+    """Return a reader of ``topic`` at the ledger's offsets, or at the first that is left; a topic
+    that was created again is read from its beginning, which must be safe.
+
+    Raises: StreamUnavailableError.
+    """
+    open_ = partial(open_reader, ledger, settings, topic, group="izin-ledger", lost="earliest")
+    try:
+        return await open_()
+    except RecreatedTopicError:
+        _log.critical(
+            "topic recreated",
+            topic=topic,
+            effect="it is read from its beginning; what it had before and was not read is lost",
+            remedy="find out who deleted it",
+        )
+        await offsets.forget(ledger, topic)
+        return await open_()
 
 
 def reader_at(  # noqa: PLR0913  # of what, from where, and how
@@ -226,5 +248,7 @@ async def every_record(
                 if message.error() is None:
                     yield message
             left -= reader.at_end
+            if unread := unreadable_batches(topic):
+                raise StreamUnavailableError("; ".join(map(": ".join, unread.items())))
     finally:
         await reader.close()

@@ -4,6 +4,10 @@
 advisory locks, the account's and the address's, on a session of its own: what is stored under it is
 committed at once and outlives the process, while the locks end with the session. So a call that was
 counted before it was made stays counted.
+
+Failures count against the password that they were of. Which one that was is known by two bytes of
+a slow keyed digest: they distinguish another password from it, and of a list of guesses they leave
+too many for anybody who reads the ledger.
 """
 
 from __future__ import annotations
@@ -11,14 +15,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from hashlib import scrypt
+from typing import Any, Self
 
 from pydantic import SecretStr
 
 from izin.iys.tokens.token_store import AccessToken, TokenState
+from izin.runtime.settings import IysSettings
+from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 
+_SCRYPT = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 2}
 _SQL = statements("access_tokens")
 
 
@@ -29,11 +37,26 @@ class LedgerTokenStore:
     ledger: Ledger
     account: str
     address: str
+    digest: bytes = b""
+    """Of the password; empty: of none in particular."""
+
+    @classmethod
+    def of(cls, ledger: Ledger, iys: IysSettings) -> Self:
+        """Return the store of the account and password of these settings."""
+        password = iys.password.get_secret_value().encode()
+        digest = scrypt(password, salt=f"izin {iys.username}".encode(), **_SCRYPT)
+        return cls(ledger=ledger, account=iys.username, address=iys.egress_address, digest=digest)
+
+    async def adopt(self) -> None:
+        """Forget the failures of another password, and try again what waited for this one."""
+        async with self.ledger.transaction() as connection:
+            if await forget_failures(connection, self.account, unless=self.digest):
+                await _wake(connection, self.account)
 
     async def read(self) -> TokenState:
         """Return the state without waiting for the lock."""
         rows = await self.ledger.fetch(_SQL["read"], self._who)
-        return _state(rows[0])
+        return _state(rows[0], self.digest)
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[LedgerTokenLease]:
@@ -42,17 +65,34 @@ class LedgerTokenStore:
             await connection.execute(_SQL["lock"], self._who)
             await connection.execute(_SQL["lock-address"], self._who)
             rows = await (await connection.execute(_SQL["read"], self._who)).fetchall()
-            yield LedgerTokenLease(connection, self._who, _state(rows[0]))
+            yield LedgerTokenLease(connection, self._who, _state(rows[0], self.digest))
 
     @property
-    def _who(self) -> Mapping[str, str]:
-        return {"account": self.account, "address": self.address}
+    def _who(self) -> Mapping[str, Any]:
+        return {"account": self.account, "address": self.address, "digest": self.digest}
+
+
+async def forget_failures(
+    connection: Connection, account: str | None, *, unless: bytes | None = None
+) -> bool:
+    """Let a token be requested for ``account``, or every account, as if none had been refused; but
+    not where ``unless`` is the digest of the password that was. Return whether any had been.
+
+    How many were requested stays counted, and so does the silence that İYS asks for (H084).
+    """
+    values = {"account": account, "digest": unless}
+    return bool(await (await connection.execute(_SQL["forget-failures"], values)).fetchall())
+
+
+async def _wake(connection: Connection, account: str) -> None:
+    await connection.execute(_SQL["recheck"], {"account": account})
+    await stream_progress.wake(connection, account=account)
 
 
 class LedgerTokenLease:
     """The lock on an account's token, and the state read under it."""
 
-    def __init__(self, connection: Connection, who: Mapping[str, str], state: TokenState) -> None:
+    def __init__(self, connection: Connection, who: Mapping[str, Any], state: TokenState) -> None:
         self._connection = connection
         self._who = who
         self._state = state
@@ -83,10 +123,12 @@ class LedgerTokenLease:
             _SQL["store-calls"],
             {**self._who, "calls": list(state.calls), "silent_until": state.blocked_until},
         )
+        if self._state.failures and not state.failures:
+            await _wake(self._connection, self._who["account"])
         self._state = state
 
 
-def _state(row: Mapping[str, Any]) -> TokenState:
+def _state(row: Mapping[str, Any], digest: bytes) -> TokenState:
     token = None
     if row["access_token"] is not None:
         refresh = row["refresh_token"]
@@ -101,5 +143,5 @@ def _state(row: Mapping[str, Any]) -> TokenState:
         token=token,
         calls=tuple(row["calls"]),
         blocked_until=row["silent_until"],
-        failures=row["failures"],
+        failures=row["failures"] if row["password_digest"] in {None, b"", digest} else 0,
     )

@@ -3,7 +3,7 @@
 Suspensions of a brand are in ``ledger.suspensions``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act, brand_key
 from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.reads import ParkedKey
 from izin.sinks.ledger.registry import customers, ownership, suspension_orders
 from izin.sinks.ledger.registry.rule_again import rule_again
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
@@ -162,20 +163,22 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
     ledger: Ledger,
     topic_messages: TopicMessages,
     brand_code: int,
+    shown: Sequence[ParkedKey],
     *,
+    reason: str,
+    whole: bool,
     by: str,
     now: datetime,
-    reason: str | None = None,
 ) -> int:
-    """Requeue a brand's parked records (of one reason, if given); return how many.
+    """Requeue records of a brand that are parked for ``reason`` as a person was ``shown`` them;
+    return how many. What has changed since is left alone.
 
     The history of each has who ordered it, ``by``: for a re-consent this is the proof. Whoever
-    requeues retailers that differ attests that İYS was given them; for a spent quota, that there is
-    room again. Other suspensions stay: only a result of İYS ends them.
+    requeues retailers that differ attests that İYS was given them; for a spent quota of the
+    ``whole`` brand, that there is room again. Other suspensions stay: only a result of İYS ends
+    them.
     """
-    if reason == retailers.DIFFERENCE:
-        return await _settle_retailers(ledger, topic_messages, brand_code, by=by, now=now)
-    if reason in {None, QUOTA_SPENT}:
+    if reason == QUOTA_SPENT and whole:
         async with ledger.transaction() as connection:
             resumed = await suspensions.resume(
                 connection, brand_code, EVERY, Status.ONAY, account=None
@@ -183,44 +186,59 @@ async def requeue(  # noqa: PLR0913 - what is requeued, and by whose order
             await append.append(connection, [_resumed(one, by, now) for one in resumed], now=now)
     async with ledger.transaction() as connection:
         brand = (await of_codes(connection, [brand_code])).get(brand_code)
-    values = {"brand_code": brand_code, "reason": reason}
-    return await rule_again(ledger, topic_messages, brand, "claim-parked", values, now=now, by=by)
+    done = 0
+    for start in range(0, len(shown), _CHUNK):
+        keys, event_ids, since = zip(*shown[start : start + _CHUNK], strict=True)
+        values = {
+            "brand_code": brand_code,
+            "reason": reason,
+            "keys": list(keys),
+            "event_ids": list(event_ids),
+            "since": list(since),
+        }
+        if reason == retailers.DIFFERENCE:
+            done += await _settle_retailers(ledger, topic_messages, values, by=by, now=now)
+        else:
+            done += await rule_again(
+                ledger, topic_messages, brand, "claim-parked", values, now=now, by=by
+            )
+    return done
 
 
 async def _settle_retailers(
-    ledger: Ledger, topic_messages: TopicMessages, brand_code: int, *, by: str, now: datetime
+    ledger: Ledger,
+    topic_messages: TopicMessages,
+    shown: Mapping[str, Any],
+    *,
+    by: str,
+    now: datetime,
 ) -> int:
-    seen = 0
-    while True:
-        async with ledger.transaction() as connection:
-            keys = await retailers.differing(connection, brand_code, size=_CHUNK)
-            # Rows first, as everywhere: what changes them changes their retailers next.
-            rows = await lock(connection, keys)
-            settled = await retailers.settle(connection, keys)
-            changes = UnitOfWork(topic_messages, now=now)
-            for one in settled:
-                if one["key"] in rows:
-                    changes.add_retailers(rows[one["key"]])
-                changes.add_movement(
-                    act(
-                        "change retailers at İYS",
-                        one["key"],
-                        by=by,
-                        now=now,
-                        before={
-                            "retailer_code": one["code_before"],
-                            "retailer_access": one["access_before"],
-                        },
-                        after={"retailer_code": one["code"], "retailer_access": one["access"]},
-                        customer_id=one["customer_id"],
-                        event_id=one["event_id"],
-                        status=str(Status.ONAY),
-                    )
+    async with ledger.transaction() as connection:
+        # Rows first, as everywhere: what changes them changes their retailers next.
+        rows = await lock(connection, shown["keys"])
+        settled = await retailers.settle(connection, shown)
+        changes = UnitOfWork(topic_messages, now=now)
+        for one in settled:
+            if one["key"] in rows:
+                changes.add_retailers(rows[one["key"]])
+            changes.add_movement(
+                act(
+                    "change retailers at İYS",
+                    one["key"],
+                    by=by,
+                    now=now,
+                    before={
+                        "retailer_code": one["code_before"],
+                        "retailer_access": one["access_before"],
+                    },
+                    after={"retailer_code": one["code"], "retailer_access": one["access"]},
+                    customer_id=one["customer_id"],
+                    event_id=one["event_id"],
+                    status=str(Status.ONAY),
                 )
-            await changes.write(connection)
-        if not keys:
-            return seen
-        seen += len(settled)
+            )
+        await changes.write(connection)
+    return len(settled)
 
 
 def _resumed(suspension: Mapping[str, Any], by: str, now: datetime) -> Movement:

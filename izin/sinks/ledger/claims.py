@@ -13,7 +13,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.calls import call_facts, item_rows
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.claimed_row import ClaimedRow
+from izin.sinks.record.consent_row import ClaimedRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.request_body import body_of, item_of

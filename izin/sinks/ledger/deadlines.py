@@ -74,6 +74,11 @@ async def margins(ledger: Ledger, *, now: datetime) -> tuple[Margin, ...]:
     return tuple(Margin(**row) for row in await ledger.fetch(_SQL["margins"], {"now": now}))
 
 
+async def has_opt_outs(ledger: Ledger) -> bool:
+    """Return whether an opt-out is not settled."""
+    return bool(await ledger.fetch(_SQL["has-opt-outs"]))
+
+
 async def suspended_opt_outs(ledger: Ledger) -> tuple[SuspendedOptOuts, ...]:
     """Return the opt-outs that are not submitted for a suspension or a stopped brand."""
     return tuple(SuspendedOptOuts(**row) for row in await ledger.fetch(_SQL["suspended-opt-outs"]))

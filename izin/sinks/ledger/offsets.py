@@ -42,8 +42,9 @@ async def positions(
         }
         await connection.execute(_SQL["begin"], begun)
         rows = await (await connection.execute(_SQL["known"], {"topic": topic})).fetchall()
-    if any(row["cluster_id"] != cluster_id or row["topic_id"] != topic_id for row in rows):
-        raise RecreatedTopicError(topic)
+    is_other_cluster = any(row["cluster_id"] != cluster_id for row in rows)
+    if is_other_cluster or any(row["topic_id"] != topic_id for row in rows):
+        raise RecreatedTopicError(topic, cluster_id=cluster_id, is_other_cluster=is_other_cluster)
     return {row["partition"]: row["next_offset"] for row in rows}
 
 

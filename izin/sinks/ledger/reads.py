@@ -6,7 +6,7 @@ Nothing here changes anything, and nothing loads the register whole.
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from izin.consent.forecast import DueGroup
 from izin.consent.model import Status
@@ -144,6 +144,15 @@ class Parked:
     keys: int
 
 
+class ParkedKey(NamedTuple):
+    """A key that waits for a person, as it is now."""
+
+    key: str
+    event_id: str | None
+    since: datetime
+    """When its row, or its difference of retailers, last changed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
     """How large the consents are, and two settings of the server, in bytes."""
@@ -161,6 +170,12 @@ async def counts(ledger: Ledger) -> tuple[Count, ...]:
 async def parked(ledger: Ledger) -> tuple[Parked, ...]:
     """Return what waits for a person, and why."""
     return tuple(Parked(**row) for row in await ledger.fetch(_SQL["parked"]))
+
+
+async def parked_keys(ledger: Ledger, brand_code: int, reason: str) -> tuple[ParkedKey, ...]:
+    """Return the keys of a brand that wait for a person for ``reason``, in their order."""
+    values = {"brand_code": brand_code, "reason": reason}
+    return tuple(ParkedKey(**row) for row in await ledger.fetch(_SQL["parked-keys"], values))
 
 
 async def lag(ledger: Ledger, *, now: datetime) -> Lag:

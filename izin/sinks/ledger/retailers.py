@@ -95,18 +95,12 @@ async def registered(connection: Connection, keys: Collection[str]) -> dict[str,
     return {row["key"]: frozenset(row["retailers"]) for row in rows}
 
 
-async def differing(connection: Connection, brand_code: int, *, size: int) -> list[str]:
-    """Return the keys of a brand's consents whose desired retailers differ, at most ``size``."""
-    values = {"brand_code": brand_code, "size": size}
-    found = await connection.execute(_SQL["differing"], values)
-    return [row["key"] for row in await found.fetchall()]
-
-
-async def settle(connection: Connection, keys: Collection[str]) -> Sequence[Mapping[str, Any]]:
-    """Record a person's confirmation that İYS has the desired retailers of ``keys``, whose rows the
-    transaction has locked; return each that differed, with what is registered now.
+async def settle(connection: Connection, shown: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Record a person's confirmation that İYS has the retailers that were ``shown`` as desired, of
+    keys whose rows the transaction has locked; return each that still differed so, with what is
+    registered now.
     """
-    return await (await connection.execute(_SQL["settle"], {"keys": list(keys)})).fetchall()
+    return await (await connection.execute(_SQL["settle"], shown)).fetchall()
 
 
 async def differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:

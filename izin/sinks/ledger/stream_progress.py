@@ -30,6 +30,13 @@ class StreamProgress:
     brand_code: int
     stream: str
     last_pulled_at: datetime
+    """Where it never was: since when it was to be."""
+    was_pulled: bool = True
+    failing_since: datetime | None = None
+    failure: str | None = None
+    """What its last call failed for; None: it did not."""
+    next_at: datetime | None = None
+    """When it is read next; None: at once."""
 
     def is_stale(self, now: datetime) -> bool:
         """Whether it was not read for longer than ``STALE_AFTER``."""
@@ -38,7 +45,22 @@ class StreamProgress:
 
 async def read(ledger: Ledger) -> tuple[StreamProgress, ...]:
     """Return when the streams of the active brands were last read to their end."""
-    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["last-pulled"]))
+    values = {"streams": [str(one) for one in Stream]}
+    return tuple(StreamProgress(**row) for row in await ledger.fetch(_SQL["last-pulled"], values))
+
+
+async def wake(
+    connection: Connection,
+    *,
+    brand_code: int | None = None,
+    account: str | None = None,
+    failure: str | None = None,
+) -> None:
+    """Have streams that wait after a failure read at once: of a brand, of what ``account`` serves,
+    or of those that failed alike. What they failed for may be over.
+    """
+    values = {"brand_code": brand_code, "account": account, "failure": failure}
+    await connection.execute(_SQL["wake"], values)
 
 
 async def oldest_pull(connection: Connection, brand_code: int) -> datetime | None:

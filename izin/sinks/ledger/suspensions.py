@@ -13,6 +13,7 @@ from datetime import datetime
 from psycopg.rows import DictRow
 
 from izin.consent.model import Channel
+from izin.sinks.ledger import access_tokens, stream_progress
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -68,12 +69,29 @@ async def suspend(  # noqa: PLR0913 - what is suspended, why, and until when
 
 
 async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime) -> int:
-    """Allow one record of each of the brand's suspensions to be tried at once; return how many.
+    """Allow one record of each of the brand's suspensions to be tried at once, and a token to be
+    requested for its account if none was given; return how many waited.
 
     Suspensions that an operator declared are not tried. The history has who ordered it, ``by``.
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "now": now}
+        found = await (await connection.execute(_SQL["lock-brand"], values)).fetchone()
+        brand = None if found is None else Brand.from_row(found)
+        if brand is None:
+            return 0
+        refused = await access_tokens.forget_failures(connection, brand.account)
+        if refused:
+            await record_act(
+                connection,
+                "retry token",
+                brand_key(brand_code),
+                by=by,
+                now=now,
+                before={"refused": True},
+                after={"account": brand.account},
+                customer_id=brand.customer_id,
+            )
         rows = await (await connection.execute(_SQL["recheck-now"], values)).fetchall()
         tried = [
             act(
@@ -88,7 +106,9 @@ async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime
             for row in rows
         ]
         await append.append(connection, tried, now=now)
-    return len(tried)
+        await stream_progress.wake(connection, brand_code=brand_code)
+        await _wake(connection)
+    return len(tried) + refused
 
 
 async def may_submit(  # noqa: PLR0913 - what is tried, and when again
@@ -136,6 +156,8 @@ async def resume(  # noqa: PLR0913 - of whom, what, and how it is known
     )
     resumed = await found.fetchall()
     await _restart_pull(connection, [row for row in resumed if row["channel"] != EVERY])
+    for code in {row["brand_code"] for row in resumed}:
+        await stream_progress.wake(connection, brand_code=code)
     return resumed
 
 
@@ -201,6 +223,7 @@ async def follow_list(  # noqa: PLR0913 - what İYS lists, of which brand, and w
     await connection.execute(_SQL["regrant"], {**scope, "channels": [*map(str, regained)]})
     await connection.execute(_SQL["try-listed"], {**scope, "channels": [*map(str, tried)]})
     after = await rights_of(connection, brand.brand_code)
+    await stream_progress.wake(connection, brand_code=brand.brand_code)
     if after != before:
         await _record_rights(connection, brand, before, after, by, now)
     if regained or tried:
@@ -228,6 +251,10 @@ async def set_rights(
             _SQL["restore-right"], {**scope, "channels": [str(one) for one in channels]}
         )
         await _restart_pull(connection, await restored.fetchall())
+        await connection.execute(
+            _SQL["try-listed"], {**scope, "channels": [str(one) for one in channels], "now": now}
+        )
+        await stream_progress.wake(connection, brand_code=brand_code)
         after = await rights_of(connection, brand_code)
         await _record_rights(connection, brand, before, after, by, now)
         await _wake(connection)

@@ -119,9 +119,13 @@ class UnitOfWork:
         self._messages.append(message)
 
     def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
-        """Replace ``before`` by the ruled row, and publish the event that rescues it."""
+        """Replace ``before`` by the ruled row, and publish the event that rescues it, and the
+        outcome of an opt-in that was closed for an opt-out before it.
+        """
         if ruled.rescue is not None:
             self.publish(ruled.rescue, ruled.row.consent_key)
+        if ruled.closed is not None:
+            before = self.put(before, ruled.closed)
         return self.put(before, ruled.row)
 
     def add_movement(self, movement: Movement) -> None:

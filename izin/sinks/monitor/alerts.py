@@ -32,7 +32,7 @@ STAGES = ("past_50", "past_80", "past_95", "missed")
 SUSPENDED = "suspended"
 """The stage of suspended opt-outs, whatever is left of their term."""
 HELD_BACK = "held_back"
-"""The stage of opt-outs that a brake holds back; the alert's ``channel`` is their source."""
+"""The stage of what a brake holds back; the alert's ``channel`` is their source."""
 STALE = "stale"
 """The stage of a stream that was not pulled to its end; the alert's ``channel`` is the stream."""
 DAILY = "daily"
@@ -114,11 +114,11 @@ def _report(one: Alert) -> None:
         return
     if one.stage == HELD_BACK:
         _log.critical(
-            "opt-outs held back",
+            "opt-outs held back" if one.status == Status.RET else "opt-ins held back",
             records=one.keys,
             brand=one.brand_code,
             source=one.channel,
-            effect="not registered at İYS until a person decides, or a day before they are due",
+            effect="not registered at İYS until a person decides; opt-outs: till a day before due",
             remedy="izin iys list; then izin iys release or izin iys withdraw",
         )
         return
@@ -173,7 +173,7 @@ def _alerts(
         yield Alert(
             brand_code=brake.brand_code,
             channel=brake.source,
-            status=str(Status.RET),
+            status=brake.status,
             stage=HELD_BACK,
             keys=brake.held_back,
         )

@@ -214,7 +214,8 @@ class GrantedBrandsReader:
     async def _failed(self, attempts: int, problem: str, error: CallError | None = None) -> None:
         now, wait = self.context.clock(), _BACKOFF.after(attempts + 1)
         wait = wait if error is None else error.pause(wait)
-        _log.warning("list of granted brands not read", error=problem, again_at=now + wait)
+        log = _log.debug if error is not None and error.is_repeated else _log.warning
+        log("list of granted brands not read", error=problem, again_at=now + wait)
         account = self.context.lease_owner.account
         await readings.note_failed(
             self.context.ledger, account, problem, next_at=now + wait, now=now

@@ -40,7 +40,7 @@ _GAUGES: Mapping[str, tuple[str, Sequence[str]]] = {
     ),
     "izin_suspended_keys": ("Keys of suspended records or of a stopped brand, by lane", ["lane"]),
     "izin_held_back_keys": (
-        "Opt-outs that a brake holds back until a person decides, by brand and source",
+        "Opt-outs and opt-ins that a brake holds back until a person decides, by brand and source",
         ["brand", "source"],
     ),
     "izin_backlog_keys": ("Keys not settled with İYS, by brand and lane", ["brand", "lane"]),
@@ -110,6 +110,11 @@ class Metrics:
         self.read_at = Gauge(
             "izin_ledger_read_timestamp_seconds",
             "When the figures of the ledger were last read (Unix time)",
+            registry=self.registry,
+        )
+        self.iys_unreachable = Gauge(
+            "izin_iys_unreachable",
+            "Whether İYS answers none of this process's calls: 1, else 0",
             registry=self.registry,
         )
         self.pushed = Counter(

@@ -59,7 +59,7 @@ class SubscriptionMonitor:
             try:
                 found = await self.context.client.subscription(iys_code)
             except CallError as error:
-                _log.warning("subscription query failed", iys_code=iys_code, error=str(error))
+                error.warn(_log, "subscription query failed", iys_code=iys_code)
                 failed[iys_code] = str(error)
                 continue
             now = self.context.clock()

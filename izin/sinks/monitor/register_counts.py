@@ -50,7 +50,7 @@ class RegisterCounter:
             try:
                 summaries = await context.client.brands(iys_code)
             except CallError as error:
-                _log.warning("register not counted", iys_code=iys_code, error=str(error))
+                error.warn(_log, "register not counted", iys_code=iys_code)
                 failed[iys_code] = str(error)
                 continue
             self._asked_at[iys_code] = context.clock()

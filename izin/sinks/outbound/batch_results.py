@@ -76,7 +76,7 @@ class BatchResultPoller:
                 submission.brand.path, submission.request_id or "", call_class=call_class
             )
         except CallError as error:
-            _log.warning("batch result poll failed", submission=submission.id, error=str(error))
+            error.warn(_log, "batch result poll failed", submission=submission.id)
             if error.is_transient or not is_given_up:
                 await self._postpone(submission, error.retry_after)
                 return

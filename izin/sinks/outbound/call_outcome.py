@@ -71,7 +71,8 @@ async def mark_unknown(
         backoff = OPT_OUT_BACKOFF if submission.has_opt_outs else _OPT_IN_BACKOFF
         wait = backoff.after(submission.sends)
         wait = wait if error is None else error.pause(wait)
-    _log.warning("submission outcome unknown", submission=submission.id, error=str(error))
+    log = _log.debug if error is not None and error.is_repeated else _log.warning
+    log("submission outcome unknown", submission=submission.id, error=str(error))
     async with context.ledger.transaction() as connection:
         rows = await lock(connection, (item.key for item in submission.items))
         changes = UnitOfWork(context.topic_messages, now=now)

@@ -22,7 +22,8 @@ async def iys_session(
     pacer = LedgerPacer(
         ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address, counted=counted
     )
-    tokens = LedgerTokenStore(ledger=ledger, account=iys.username, address=iys.egress_address)
+    tokens = LedgerTokenStore.of(ledger, iys)
+    await tokens.adopt()
     auth = TokenAuth(iys, tokens, now=ledger.clock.now)
     async with IysClient(iys, auth=auth, pacer=pacer) as client:
         yield client, pacer

@@ -1,15 +1,20 @@
 """The loops of one process that submit to İYS and query it, and how any loop is kept running.
 
 A failure outside this process (İYS, PostgreSQL or Kafka away) restarts a loop after an exponential
-backoff of up to five seconds. Any other error is a fault of ours and ends the process: what is not
-understood must not reach İYS. Loops are independent of each other: leases in the ledger keep them,
-and those of other processes, from taking the same records.
+backoff of up to five seconds. Any other error is a fault of ours. What is not understood must not
+reach İYS, so in a loop of :data:`MAY_END` it ends the process; what only serves, reads or reports
+must not end sending, so any other loop is run again, and stands meanwhile in what is wrong with the
+process. Loops are independent of each other: leases in the ledger keep them, and those of other
+processes, from taking the same records.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from datetime import timedelta
+from functools import partial
 
+from izin.consent.errors import OurError
 from izin.iys.errors import CallError
 from izin.runtime.backoff import Backoff
 from izin.runtime.errors import RegistryError
@@ -40,6 +45,26 @@ RETRIED = (
     CallError,
 )
 """Errors whose cause lies outside this process and passes without us."""
+MAY_END = frozenset(
+    {
+        "live",
+        "rate limits",
+        "leases",
+        "leases of failed steps",
+        "opt-outs",
+        "bulk",
+        "last hour",
+        "results",
+        "results for opt-outs",
+        "free opt-ins",
+        "recover opt-outs",
+        "recover",
+        "expire",
+        "end holds",
+    }
+)
+"""The loops whose unforeseen error ends the process: those that send or decide what is sent, and
+those that keep two processes from sending the same."""
 _OPT_OUT_LOOPS = 6
 _BULK_LOOPS = 3
 _RESULT_LOOPS = 2
@@ -47,10 +72,41 @@ _RECOVERY_LOOPS = 3
 """For opt-outs: a process that ends leaves as many as its loops have begun."""
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=5))
 """No longer, for an opt-out waits as long once the ledger is back."""
+_FAULT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
 _STABLE = 5.0
 """After so many seconds without an error, the backoff starts at its shortest again."""
+_SOUND = 60.0
+"""After so many without an error, a loop that had failed by a fault of ours is sound again."""
 
 _log = get_logger(__name__)
+
+
+class FailingLoops:
+    """The loops that failed by a fault of ours and were run again, with the error of each."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failed: dict[str, tuple[str, float]] = {}
+
+    def faults(self) -> Mapping[str, str]:
+        """Return what is wrong, by the loop: one that fails is run, and noted, sooner than this
+        forgets it.
+        """
+        now = self._clock()
+        return {name: error for name, (error, at) in self._failed.items() if now - at < _SOUND}
+
+    def note(self, name: str, error: Exception, *, after: timedelta) -> None:
+        """Note that ``error`` ended a loop that is run again ``after`` that."""
+        text = _text_of(error)
+        self._failed[name] = text, self._clock()
+        _log.critical(
+            "loop failed",
+            loop=name,
+            error=text,
+            effect="it is run again; sending goes on without it",
+            after=after.total_seconds(),
+            exc_info=None if isinstance(error, OurError) else error,
+        )
 
 
 def outbound_loops(
@@ -58,6 +114,7 @@ def outbound_loops(
     sink: SinkSettings,
     notifications: Notifications,
     stopping: asyncio.Event,
+    failing: FailingLoops | None = None,
 ) -> Iterator[tuple[str, Coroutine[None, None, None]]]:
     """Yield the name and the coroutine of each loop; all return once ``stopping`` is set."""
     sender = Sender(context=context)
@@ -69,6 +126,10 @@ def outbound_loops(
     poller = BatchResultPoller(context=context)
     recovery = SubmissionRecovery(context=context, sender=sender)
     interval = sink.poll_interval
+    repeat = partial(run_every, stopping=stopping, failing=failing)
+    woken = partial(
+        run_on_notification, notifications=notifications, stopping=stopping, failing=failing
+    )
 
     async def renew() -> bool:
         await context.leases.renew(context.ledger, context.lease_owner, context.clock())
@@ -82,7 +143,7 @@ def outbound_loops(
         ("leases", renew, sink.lease / RENEWALS_PER_LEASE),
         ("leases of failed steps", release, interval),
     ):
-        yield name, run_every(name, step, interval=every, stopping=stopping)
+        yield name, repeat(name, step, interval=every)
     for name, step, channel, count in (
         ("opt-outs", scheduler.opt_out, OPT_OUTS, _OPT_OUT_LOOPS),
         ("bulk", scheduler.bulk, BULK, _BULK_LOOPS),
@@ -91,17 +152,7 @@ def outbound_loops(
         ("swept queries", swept.query_swept, QUERIES, 1),
     ):
         for number in range(count):
-            yield (
-                f"{name} {number}",
-                run_on_notification(
-                    name,
-                    step,
-                    notifications=notifications,
-                    channel=channel,
-                    interval=interval,
-                    stopping=stopping,
-                ),
-            )
+            yield f"{name} {number}", woken(name, step, channel=channel, interval=interval)
     for name, step, count in (
         ("results", poller.settle, _RESULT_LOOPS),
         ("results for opt-outs", poller.settle_for_opt_outs, 1),
@@ -112,11 +163,17 @@ def outbound_loops(
         ("end holds", scheduler.end_holds, 1),
     ):
         for number in range(count):
-            yield f"{name} {number}", run_every(name, step, interval=interval, stopping=stopping)
+            yield f"{name} {number}", repeat(name, step, interval=interval)
 
 
-async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Run ``work``, and run it again after an error of :data:`RETRIED`; raise any other error."""
+async def keep_running(
+    name: str, work: Callable[[], Awaitable[None]], failing: FailingLoops | None = None
+) -> None:
+    """Run ``work``, and run it again after an error of :data:`RETRIED`.
+
+    After any other error too where it is noted, in ``failing``, and the loop is none of
+    :data:`MAY_END`; else that error is raised.
+    """
     failures = 0
     loop = asyncio.get_running_loop()
     while True:
@@ -127,14 +184,22 @@ async def keep_running(name: str, work: Callable[[], Awaitable[None]]) -> None:
             failures = 1 if loop.time() - started > _STABLE else failures + 1
             wait = _BACKOFF.after(failures)
             _log.warning(
-                "loop restarted",
-                loop=name,
-                error=f"{type(error).__name__}: {error}",
-                after=wait.total_seconds(),
+                "loop restarted", loop=name, error=_text_of(error), after=wait.total_seconds()
             )
+            await asyncio.sleep(wait.total_seconds())
+        except Exception as error:  # of whatever kind: it must not end what sends
+            if failing is None or name in MAY_END:
+                raise
+            failures = 1 if loop.time() - started > _SOUND else failures + 1
+            wait = _FAULT_BACKOFF.after(failures)
+            failing.note(name, error, after=wait)
             await asyncio.sleep(wait.total_seconds())
         else:
             return
+
+
+def _text_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wakes and ends it
@@ -145,6 +210,7 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
     channel: str,
     interval: timedelta,
     stopping: asyncio.Event,
+    failing: FailingLoops | None = None,
 ) -> None:
     """Repeat ``step`` while it finds work; else wait for a notification, at most ``interval``."""
 
@@ -154,11 +220,16 @@ async def run_on_notification(  # noqa: PLR0913 - what is repeated, and what wak
             if not await step():
                 await notifications.wait(channel, seen, interval)
 
-    await keep_running(name, work)
+    await keep_running(name, work, failing)
 
 
 async def run_every(
-    name: str, step: Callable[[], Awaitable[bool]], *, interval: timedelta, stopping: asyncio.Event
+    name: str,
+    step: Callable[[], Awaitable[bool]],
+    *,
+    interval: timedelta,
+    stopping: asyncio.Event,
+    failing: FailingLoops | None = None,
 ) -> None:
     """Repeat ``step`` while it finds work, else every ``interval``."""
 
@@ -167,7 +238,7 @@ async def run_every(
             if not await step():
                 await asyncio.sleep(interval.total_seconds())
 
-    await keep_running(name, work)
+    await keep_running(name, work, failing)
 
 
 async def until_stopped(

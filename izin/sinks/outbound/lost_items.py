@@ -186,7 +186,7 @@ class LostItems:
     async def _postpone_query(
         self, submission: Submission, error: CallError, wait: timedelta
     ) -> None:
-        _log.warning("status query failed", submission=submission.id, error=str(error))
+        error.warn(_log, "status query failed", submission=submission.id)
         await self.postpone(submission, self.context.clock() + error.pause(wait))
 
     async def postpone(self, submission: Submission, at: datetime) -> None:

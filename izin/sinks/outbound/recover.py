@@ -161,7 +161,7 @@ class SubmissionRecovery:
         try:
             record = await self._lost.status(submission, item)
         except CallError as error:
-            _log.warning("status query failed", submission=submission.id, error=str(error))
+            error.warn(_log, "status query failed", submission=submission.id)
             is_postponed = error.is_transient and not isinstance(error, ThrottledError)
             if is_postponed:
                 await self._lost.postpone(submission, self.context.clock() + error.pause(_SOON))

@@ -171,9 +171,12 @@ class Scheduler:
             values = {"now": now, "size": self.batch_size}
             rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
             entries = [ConsentRow.from_row(row) for row in rows]
+            found = await brands.of_codes(connection, {one.brand_code for one in entries})
             changes = UnitOfWork(self.context.topic_messages, now=now)
+            calendar = self.context.ledger.calendar
             for entry in entries:
-                changes.put(entry, ruling.expire(entry, "term-ended", None))
+                brand = found.get(entry.brand_code)
+                changes.apply(entry, ruling.rule_row(entry, brand, now, calendar=calendar))
             await changes.write(connection)
         return bool(entries)
 

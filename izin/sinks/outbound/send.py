@@ -132,7 +132,8 @@ class Sender:
 
     def _report_refusal(self, submission: Submission, error: CallError) -> None:
         """Log a refusal, and alert where our own validation should have found the fault."""
-        _log.info("submission refused", codes=str(error), brand=submission.brand.brand_code)
+        log = _log.debug if error.is_repeated else _log.info
+        log("submission refused", codes=str(error), brand=submission.brand.brand_code)
         for code in sorted({one.code for one in error.refusals} & FIELD_FAULTS):
             self.context.unforeseen(code)
             _log.critical(

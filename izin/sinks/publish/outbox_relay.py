@@ -92,7 +92,6 @@ class OutboxRelay:
             self.settings,
             **{
                 "transactional.id": f"{self.settings.topic_prefix}izin-ledger-outbox",
-                "transaction.timeout.ms": 10_000,
                 "linger.ms": 1,
             },
         )

@@ -12,9 +12,11 @@ from typing import Any
 
 from izin.consent.admission import SKEW
 from izin.consent.attestation import attested
-from izin.consent.model import Consent, ConsentEvent, IysOrigin, Status
+from izin.consent.model import Consent, ConsentEvent, IysOrigin, OriginRank, Status
 from izin.consent.next_action import Action, Registered
+from izin.consent.violations import Violation
 from izin.schemas.records import consent_from_avro, event_from_avro
+from izin.sinks.record import earlier_opt_out
 from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow, is_read_back
 from izin.sinks.record.state_change import begin, first_row
 
@@ -67,11 +69,9 @@ def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) 
     key = consent.key
     if row is None:
         row = first_row(key, consent.customer_id, now)
-    row = row.replace(
-        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=latest(row.latest_ret_at, consent.latest_ret_at),
-    )
-    if is_outranked(row, consent.order):
+    is_newer = is_outranked(row, consent.order)
+    row = _with_latest(row, consent, _late_opt_out(event, decision))
+    if is_newer:
         row = _desiring(row, consent, event)
     if event.iys is not None and event.status == Status.RET:
         row = observed(row, Observation.of(event, event.iys, verified_at=None))
@@ -85,11 +85,9 @@ def restored(row: ConsentRow | None, consent: Consent, now: datetime) -> Consent
     whatever else happened since: what is registered is unknown until İYS is queried.
     """
     row = row or first_row(consent.key, consent.customer_id, now)
-    row = row.replace(
-        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at),
-        latest_ret_at=latest(row.latest_ret_at, consent.latest_ret_at),
-    )
-    if not is_outranked(row, consent.order):
+    is_newer = is_outranked(row, consent.order)
+    row = _with_latest(row, consent, earlier_opt_out.UNKNOWN)
+    if not is_newer:
         return row
     if row.is_of(consent.event_id, str(consent.status)):
         return _desiring(row, consent, None)
@@ -107,6 +105,31 @@ def unregistered(row: ConsentRow) -> ConsentRow:
         verified_at=None,
         verified_by=BOOTSTRAP,
     )
+
+
+def _late_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> earlier_opt_out.Columns:
+    """Return what an opt-out said that may be the latest one behind a newer opt-in."""
+    if event.status != Status.RET:
+        return earlier_opt_out.UNKNOWN
+    found = (Violation(**one) for one in decision["violations"])
+    return earlier_opt_out.stated(event, registrable=all(one.is_note for one in found))
+
+
+def _with_latest(row: ConsentRow, consent: Consent, opt_out: earlier_opt_out.Columns) -> ConsentRow:
+    """Return the row with the latest instants moved; where the opt-out behind an opt-in is another
+    then, that is the one to keep, and desired at once where the opt-in is void.
+    """
+    ret_at = latest(row.latest_ret_at, consent.latest_ret_at)
+    is_other = ret_at != row.latest_ret_at and consent.status is Status.ONAY
+    row = row.replace(
+        latest_onay_at=latest(row.latest_onay_at, consent.latest_onay_at), latest_ret_at=ret_at
+    )
+    if not is_other:
+        return row
+    row = row.replace(**opt_out)
+    if row.void_event_id is None or row.ret_event_id is None:
+        return row
+    return taken_over(row, **earlier_opt_out.columns_of_earlier(row))
 
 
 def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> ConsentRow:
@@ -140,10 +163,17 @@ def _desiring(row: ConsentRow, consent: Consent, event: ConsentEvent | None) -> 
 
 def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  # a column's value each
     """Return the row once another event is ``desired`` (its columns): a new obligation begins."""
-    is_kept = desired["desired_status"] == Status.RET and is_read_back(row)
+    status = desired["desired_status"]
+    is_kept = status == Status.RET and is_read_back(row)
+    columns = {
+        "brake_id": None,
+        "withdrawn_at": None,
+        "void_event_id": None,
+        **earlier_opt_out.under(row, status),
+    }
     return begin(
         row,
-        **desired,
+        **columns | desired,
         action=row.action if is_kept else Action.NOTHING,
         reason=row.reason if is_kept else None,
         code=None,
@@ -151,13 +181,16 @@ def taken_over(row: ConsentRow, **desired: Any) -> ConsentRow:  # noqa: ANN401  
         next_attempt_at=row.next_attempt_at if is_kept else None,
         lease_owner=None,
         lease_until=None,
-        brake_id=None,
-        withdrawn_at=None,
     )
 
 
 def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> bool:
-    """Whether an event of this order (``Consent.order``) outranks the desired one."""
+    """Whether an event of this order (``Consent.order``) outranks the desired one, or the newer one
+    that is void.
+    """
+    if row.void_event_id is not None:
+        onay_at, ret_at = row.latest_onay_at or _NEVER, row.latest_ret_at or _NEVER
+        return order > (max(onay_at, ret_at), ret_at >= onay_at, OriginRank.OURS, row.void_event_id)
     return row.desired_at is None or order > (
         row.desired_at,
         row.desired_status == Status.RET,

@@ -9,8 +9,7 @@ from dataclasses import fields
 from types import MappingProxyType
 
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.claimed_row import ClaimedRow
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ClaimedRow, ConsentRow
 
 _SQL_TYPES = {
     "str": "text",
@@ -21,7 +20,7 @@ _SQL_TYPES = {
     "datetime": "timestamp with time zone",
     "tuple[int, ...]": "integer[]",
 }
-_NARROW = {"desired_rank": "smallint"}
+_NARROW = {"desired_rank": "smallint", "ret_rank": "smallint"}
 
 TYPES: Mapping[str, str] = MappingProxyType(
     {

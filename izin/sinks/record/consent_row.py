@@ -6,10 +6,10 @@ values (desired, registered, permission) are views of them. Nothing is decided h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -69,6 +69,14 @@ class ConsentRow:
     retailer_access: tuple[int, ...] | None = None
     latest_onay_at: datetime | None = None
     latest_ret_at: datetime | None = None
+    ret_event_id: str | None = None
+    """Under an opt-in: the event of the latest opt-out, with the next columns; None: not known."""
+    ret_rank: int | None = None
+    ret_origin: str | None = None
+    ret_origin_ref: str | None = None
+    ret_source: str | None = None
+    ret_consent_date: datetime | None = None
+    ret_registrable: bool | None = None
 
     registered: str = Registered.UNKNOWN
     registered_at: datetime | None = None
@@ -92,9 +100,15 @@ class ConsentRow:
     ret_open: bool = False
     last_exchange_at: datetime | None = None
     brake_id: int | None = None
-    """The brake that holds the opt-out back (``ledger.brake``)."""
+    """The brake that holds the opt-out, or the opt-in over one, back (``ledger.brake``)."""
     withdrawn_at: datetime | None = None
-    """When a person decided that the opt-out is not registered at İYS."""
+    """When a person decided that the opt-out, or the opt-in over one, is not registered at İYS."""
+    ret_withdrawn_at: datetime | None = None
+    """The same of the opt-out under an opt-in."""
+    void_event_id: str | None = None
+    """The newest event: an opt-in that İYS never gets, or an opt-out that is held back or was
+    withdrawn; in its place the opt-out before it is desired (``record.earlier_opt_out``).
+    """
 
     may_send: bool = False
     permission_reason: str | None = None
@@ -214,6 +228,29 @@ class ConsentRow:
     def is_ours(self) -> bool:
         """Whether the desired event is from one of our systems, so that it is due to İYS."""
         return self.desired_rank == OriginRank.OURS
+
+
+class ClaimedRow(NamedTuple):
+    """A row that was claimed to be submitted, with the columns that a submission needs."""
+
+    ctid: str
+    """The row's place in PostgreSQL, valid until the transaction ends."""
+    key: str
+    customer_id: str
+    brand_code: int
+    channel: str
+    recipient_type: str
+    recipient: str
+    desired_status: str
+    desired_at: datetime
+    desired_event_id: str
+    desired_origin: str | None
+    desired_origin_ref: str | None
+    desired_source: str | None
+    desired_consent_date: datetime | None
+    retailer_code: int | None
+    retailer_access: Sequence[int] | None
+    attempts: int
 
 
 def is_of_citizens(source: str | None) -> bool:

@@ -44,14 +44,17 @@ class IllegalChangeError(OurError):
 
 
 class RecreatedTopicError(OurError):
-    """The offsets in the ledger belong to another topic id or cluster id."""
+    """The offsets in the ledger belong to another topic id, or to another cluster."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, *, cluster_id: str, is_other_cluster: bool) -> None:
+        where = f"stands in another cluster ({cluster_id})" if is_other_cluster else "is another"
         super().__init__(
-            f"topic {topic} is not the one that the ledger has read so far (its id or the "
-            "cluster's has changed): delete its rows in kafka_offsets to read it from the beginning"
+            f"topic {topic} {where} than the one that the ledger has read so far; check "
+            "KAFKA_BOOTSTRAP_SERVERS and IZIN_TOPIC_PREFIX, for what another installation decided "
+            "must not come in; where Kafka was moved for good, set cluster_id of this topic's rows "
+            f"in kafka_offsets to {cluster_id}, and the ledger is restored from this cluster"
         )
-        self.topic = topic
+        self.is_other_cluster = is_other_cluster
 
 
 class BootstrapHeldError(OurError):

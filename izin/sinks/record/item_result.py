@@ -24,6 +24,9 @@ from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
 
 FIRST_RET = "H175"
+OLDER = "H178"
+"""İYS has a record that is as new. It says nothing of an opt-out that was stated by its day alone,
+which counts from the end of the day: that is rescued, not asked about for ever."""
 NOT_AS_FIRST = "H486"
 """HS_KARAR cannot create a record: as with H175, İYS has none."""
 AHEAD = "H162"
@@ -68,6 +71,8 @@ class _Case(NamedTuple):
     item: Item
     result: ItemResult
     brand: Brand
+    called_at: datetime
+    """When İYS may have judged the item at the earliest: a result may come hours later."""
     now: datetime
     calendar: Calendar
 
@@ -82,8 +87,8 @@ def apply_result(  # noqa: PLR0913 - each argument is a fact
     calendar: Calendar,
 ) -> AppliedResult:
     """Return ``row``, for which ``item`` was submitted, after İYS returned ``result``."""
+    case = _Case(item, result, brand, row.last_exchange_at or now, now, calendar)
     row = apply.answered_row(row, item.status, now)
-    case = _Case(item, result, brand, now, calendar)
     if row.is_of(item.event_id, item.status):
         return _desired(row, case)
     return _superseded(row, case)
@@ -100,7 +105,7 @@ def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0
         case Verdict.EXPIRED if is_opt_out:
             return _rescued(row, "refused-as-late", case)
         case Verdict.EXPIRED:
-            return _refused(ruling.expire(row, "refused-as-late", code))
+            return _refused(ruling.expire(row, "refused-as-late", code), case)
         case Verdict.DATA if code == AHEAD:
             return _retried(row, "ahead-of-iys", case)
         case Verdict.DATA if code == NOT_AS_FIRST and item.source == Source.HS_KARAR:
@@ -108,15 +113,15 @@ def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0
         case Verdict.DATA if is_opt_out:
             return _rescued(row, "refused-by-iys", case)
         case Verdict.DATA:
-            return _refused(ruling.refuse(row, "refused-by-iys", code))
+            return _refused(ruling.refuse(row, "refused-by-iys", code), case)
         case Verdict.UNKNOWN:
-            return _refused(ruling.park(row, "unknown-code", code))
+            return _refused(ruling.park(row, "unknown-code", code), case)
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER and is_opt_out:
             return _rescued(row, "no-such-retailer", case)
         case Verdict.RIGHTS if code == NO_SUCH_RETAILER:
-            return _refused(ruling.park(row, "no-such-retailer", code))
+            return _refused(ruling.park(row, "no-such-retailer", code), case)
         case Verdict.QUOTA if not is_opt_out:
-            parked = _refused(ruling.park(row, "quota-spent", code))
+            parked = _refused(ruling.park(row, "quota-spent", code), case)
             return replace(parked, suspension=scope_of(row.channel, result))
         case (
             Verdict.TRANSIENT
@@ -197,9 +202,11 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
 
 
 def _already(row: ConsentRow, case: _Case) -> AppliedResult:
-    code = case.result.code
+    code, item = case.result.code, case.item
+    if code == OLDER and item.status == Status.RET and _counts_from_later(row, item):
+        return _rescued(row, "refused-by-iys", case)
     if code not in {FIRST_RET, NOT_AS_FIRST} or case.item.status != Status.RET:
-        return _refused(ruling.query(row, "register-stands-otherwise", code))
+        return _refused(ruling.query(row, "register-stands-otherwise", code), case)
     if row.is_open:
         # An ONAY of this key may still be saved: that İYS has no record holds only until then.
         return AppliedResult(
@@ -207,7 +214,7 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
         )
     none = Observation(
         value=Registered.NONE,
-        creation_date=case.now,
+        creation_date=case.called_at,
         verified_at=case.now,
         verified_by=case.result.how,
     )
@@ -216,14 +223,21 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
     return AppliedResult(ruled=ruled, item_state="refused")
 
 
+def _counts_from_later(row: ConsentRow, item: Item) -> bool:
+    """Whether the date that İYS got was stated by its day or minute alone."""
+    at, stated = row.desired_at, item.consent_date
+    return at is not None and stated is not None and stated < at
+
+
 def _rescued(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:
     return AppliedResult(
         ruled=ruling.rescue_refused(row, reason, case.result.code, case.now), item_state="refused"
     )
 
 
-def _refused(row: ConsentRow) -> AppliedResult:
-    return AppliedResult(ruled=RuledRow(row=row), item_state="refused")
+def _refused(row: ConsentRow, case: _Case) -> AppliedResult:
+    ruled = ruling.closed(row, case.brand, case.now, calendar=case.calendar)
+    return AppliedResult(ruled=ruled, item_state="refused")
 
 
 def _retried(row: ConsentRow, reason: str, case: _Case) -> AppliedResult:

@@ -1,6 +1,7 @@
 """The messages of the sinks: permissions when they change, outcomes when they are reached.
 
-A permission is published when its answer, its reason or its retailers change, never otherwise. An
+A permission is published when its answer, its reason or its retailers change, or the instant from
+when a consent counts that permits: readers compare it with opt-outs. Never otherwise. An
 outcome belongs to the event that was due to İYS; its id is derived from its content, so that
 duplicates are recognised.
 """
@@ -58,7 +59,7 @@ class TopicMessages:
         self, before: ConsentRow | None, after: ConsentRow, now: datetime
     ) -> tuple[ConsentRow, Message] | None:
         """Return ``after`` with a new permission and its message, without retailers; None if
-        neither answer nor reason changed.
+        nothing of it changed.
         """
         permitted = permitted_row(before, after, now)
         if permitted is None:
@@ -256,16 +257,27 @@ class TopicMessages:
 
 
 def permitted_row(before: ConsentRow | None, after: ConsentRow, now: datetime) -> ConsentRow | None:
-    """Return ``after`` with a new permission; None if neither answer nor reason changed."""
+    """Return ``after`` with a new permission; None if nothing of it changed."""
     answer = after.permission_by_law
     is_same = after.may_send == answer.may_send
-    if before is not None and is_same and after.permission_reason == answer.reason:
+    if (
+        before is not None
+        and is_same
+        and after.permission_reason == answer.reason
+        and (not answer.may_send or _counts_from(before) == _counts_from(after))
+    ):
         return None
     return after.replace(
         may_send=answer.may_send,
         permission_reason=str(answer.reason),
         permission_since=(after.permission_since if is_same else None) or now,
     )
+
+
+def _counts_from(row: ConsentRow) -> datetime | None:
+    """Return from when what İYS holds counts, as readers of a permission compute it."""
+    instants = (row.registered_at, row.registered_consent_date)
+    return min((one for one in instants if one is not None), default=None)
 
 
 def may_send_before(row: ConsentRow | None) -> bool | None:

@@ -1,8 +1,9 @@
 """The body of a request to İYS, made from rows.
 
 The date is the effective instant of the event, in whole seconds: never later than when we received
-it, so never in İYS's future, and never changed afterwards. The exact body is stored before it is
-sent, for the same body sent again has no second effect.
+it, so never in İYS's future, and never changed afterwards. An opt-out that was stated by its day or
+minute alone has the date as it was stated, though it counts from a later instant here. The exact
+body is stored before it is sent, for the same body sent again has no second effect.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,7 @@ from izin.consent.making import maker
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.iys.wire_format.consents import ConsentItem
 from izin.iys.wire_format.json_reader import from_turkish
-from izin.sinks.record.claimed_row import ClaimedRow
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import ClaimedRow, ConsentRow
 
 _consent_item = maker(ConsentItem)
 
@@ -25,6 +25,9 @@ def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
     """Return the item that registers what ``row``, which is registrable, desires."""
     undated = row.desired_consent_date is None and row.desired_status == Status.ONAY
     source, access = row.desired_source, row.retailer_access
+    date, stated = row.desired_at, row.desired_consent_date
+    if date is not None and stated is not None:
+        date = min(date, stated)
     return _consent_item(
         recipient=row.recipient,
         type=CHANNELS[row.channel],
@@ -32,7 +35,7 @@ def item_of(row: ClaimedRow | ConsentRow) -> ConsentItem:
         source=None if source is None else SOURCES[source],
         # Only a merchant's first record may lack its date; an opt-out without one counts from its
         # receipt.
-        consent_date=None if undated else row.desired_at,
+        consent_date=None if undated else date,
         recipient_type=RECIPIENT_TYPES[row.recipient_type],
         retailer_code=row.retailer_code,
         retailer_access=None if access is None else tuple(access),

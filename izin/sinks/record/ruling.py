@@ -4,7 +4,7 @@ Pure: takes a row and an instant, returns a row. ``consent.next_action`` decides
 module turns it into a state of the obligation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 from uuid import UUID, uuid5
@@ -16,6 +16,7 @@ from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.next_action import Action, ActionReason, rule
 from izin.consent.transitions import CLOSED, OPEN, Event, State
+from izin.sinks.record import apply, earlier_opt_out
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, is_read_back
 from izin.sinks.record.state_change import transition
@@ -40,6 +41,8 @@ class RuledRow:
 
     row: ConsentRow
     rescue: ConsentEvent | None = None
+    closed: ConsentRow | None = None
+    """The row of an opt-in that was closed, where the opt-out before it is due again in ``row``."""
 
 
 _ruled_row = maker(RuledRow)
@@ -58,7 +61,7 @@ def with_terms(
     return row.replace(due_at=due, expires_at=expires)
 
 
-def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
+def rule_row(  # noqa: PLR0913 - each argument is a fact
     row: ConsentRow,
     brand: Brand | None,
     now: datetime,
@@ -71,13 +74,53 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argumen
     """Return the row in the state that follows from what is desired and what is registered.
 
     A submission in flight keeps its state until it is ``answered``; ``submitted`` means that İYS
-    has accepted what is desired. While only ``observing``, no query is started: the event of what
-    was observed is on its way. What a person has withdrawn stays so: only a newer event of the key
-    makes anything due again.
+    has accepted what is desired. While only ``observing``, no query is started at once: the event
+    of what was observed is on its way. What a person has withdrawn stays so: only a newer event of
+    the key makes anything due again. An opt-in that is closed hides no opt-out that İYS may not
+    have.
     """
+    ruled = _rule_desired(
+        row,
+        brand,
+        now,
+        calendar=calendar,
+        answered=answered,
+        submitted=submitted,
+        observing=observing,
+    )
+    if ruled.rescue is not None:
+        return ruled
+    return closed(ruled.row, brand, now, calendar=calendar)
+
+
+def closed(row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Calendar) -> RuledRow:
+    """Return the row once its obligation is closed: where that is an opt-in, and İYS may hold an
+    ONAY that the latest opt-out withdraws, the opt-out is due again, as it was given; where nobody
+    knows any more how that was, it is rescued. Any other row stays as it is.
+    """
+    if brand is None or not earlier_opt_out.is_due_again(row):
+        return _ruled_row(row=row)
+    if row.ret_event_id is None:
+        return rescue(row, now)
+    again = apply.taken_over(row, **earlier_opt_out.columns_of_earlier(row))
+    return replace(rule_row(again, brand, now, calendar=calendar), closed=row)
+
+
+def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
+    row: ConsentRow,
+    brand: Brand | None,
+    now: datetime,
+    *,
+    calendar: Calendar,
+    answered: bool,
+    submitted: bool,
+    observing: bool,
+) -> RuledRow:
+    """Return the row as ``consent.next_action`` rules on the desired event alone."""
     desired = row.desired
     is_withdrawn = row.withdrawn_at is not None
-    if desired is None or is_withdrawn or (not answered and _is_in_flight(row)):
+    is_rescued = row.action is Action.RESCUE and row.state in CLOSED
+    if desired is None or is_withdrawn or is_rescued or (not answered and _is_in_flight(row)):
         return _ruled_row(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
     if brand is None and row.is_ours:
@@ -97,9 +140,7 @@ def rule_row(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argumen
         case Action.WAIT:
             return _ruled_row(row=_due(row, Action.WAIT, reason))
         case Action.QUERY:
-            if observing and row.action is Action.SEND:
-                return _ruled_row(row=_due(row, Action.WAIT, reason))
-            return _ruled_row(row=row if observing else _to_query(row, ruling.reason, now))
+            return _ruled_row(row=_to_query(row, ruling.reason, now, observing=observing))
         case Action.RESCUE:
             return rescue(row, now)
         case Action.PARK:
@@ -126,7 +167,7 @@ def rescue(row: ConsentRow, now: datetime) -> RuledRow:
         return RuledRow(row=row)
     # It is later than all that it follows, whatever the clocks show: in the same second, or by a
     # clock that is behind, the law would call it a duplicate or stale.
-    known = (row.desired_at, row.registered_at)
+    known = (row.desired_at, row.registered_at, row.latest_onay_at)
     now = max(now, *(one + _A_SECOND for one in known if one is not None))
     event = ConsentEvent(
         event_id=str(uuid5(_RESCUES, f"{row.key}|{row.desired_event_id}")),
@@ -201,11 +242,11 @@ def expire(row: ConsentRow, reason: str, code: str | None) -> ConsentRow:
 
 def withdraw(row: ConsentRow, now: datetime) -> ConsentRow:
     """Return the row of an opt-out that waits, once a person has decided that İYS does not get it:
-    it stays desired, and permits nothing.
+    it stays desired, and permits nothing. An opt-in over an opt-out is void then.
     """
     return transition(
         row,
-        Event.SETTLE,
+        Event.SETTLE if row.desired_status == Status.RET else Event.EXPIRE,
         action=Action.NOTHING,
         reason=WITHDRAWN,
         next_attempt_at=None,
@@ -250,7 +291,16 @@ def _to_send(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
     return row_due
 
 
-def _to_query(row: ConsentRow, reason: ActionReason, now: datetime) -> ConsentRow:
+def _to_query(
+    row: ConsentRow, reason: ActionReason, now: datetime, *, observing: bool
+) -> ConsentRow:
+    if observing:
+        # Nothing is submitted by what was desired before the event that is on its way.
+        is_sent = row.action is Action.SEND
+        later = now + _OBSERVED_WITHIN
+        return (
+            _due(row, Action.QUERY, str(reason)).replace(next_attempt_at=later) if is_sent else row
+        )
     row_due = _due(row, Action.QUERY, str(reason))
     if reason is ActionReason.REGISTERED_LOST:
         # No term counts before İYS was queried; and opt-outs, due at any time, are queried first.

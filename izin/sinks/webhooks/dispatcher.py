@@ -27,6 +27,10 @@ from izin.sinks.webhooks.signatures import Signer
 _LOOK = 1.0
 """Seconds after which it looks again whether it may send."""
 
+_TOGETHER = 60.0
+"""Seconds between two times at which a success sends what was refused before its pause ends: an
+event that alone is refused is not posted with every other."""
+
 _log = get_logger(__name__)
 
 
@@ -66,6 +70,7 @@ class EventDispatcher:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Iterator[int] = field(default_factory=count)
     _signer: tuple[tuple[str, ...], Signer] | None = None
+    _sent_again_at: float = -_TOGETHER
 
     @property
     def failing_since(self) -> float | None:
@@ -170,8 +175,10 @@ class EventDispatcher:
         return self._signer[1]
 
     def _took(self, pending: PendingDelivery, reply: Reply) -> None:
-        if self.health.took():
+        now, was_down = monotonic(), self.health.took()
+        if self._later and (was_down or now - self._sent_again_at >= _TOGETHER):
             # It is back: what was refused meanwhile is tried again now, the oldest first.
+            self._sent_again_at = now
             for _, _, later in sorted(self._later, reverse=True):
                 self._make_first(later)
             self._later.clear()

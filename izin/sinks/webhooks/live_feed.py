@@ -16,7 +16,7 @@ from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds, place
 
 _MOST = 1000
 _WAIT = 0.5
-_OVERHEAD = 600
+_OVERHEAD = 900
 """Bytes that an event takes beside its body."""
 _YIELD = 50
 _READ_WITHIN = 5.0

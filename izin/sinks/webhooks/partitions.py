@@ -16,7 +16,12 @@ from izin.sinks.record.errors import StreamUnavailableError
 Place = tuple[str, int]
 """A topic and a partition."""
 _GROUP = "izin-webhooks"
-_QUEUED_KILOBYTES = 8 * 1024
+_BOUNDED = {
+    # What librdkafka may fetch ahead, and of each partition at a time: compressed records grow
+    # tenfold when they are unpacked, and a process has many readers.
+    "queued.max.messages.kbytes": 2 * 1024,
+    "fetch.message.max.bytes": 64 * 1024,
+}
 
 
 def places_of(found: TopicIdentities) -> list[Place]:
@@ -45,7 +50,7 @@ class PartitionReader:
                 "allow.auto.create.topics": False,
                 "enable.partition.eof": True,
                 "fetch.wait.max.ms": 100,
-                "queued.max.messages.kbytes": _QUEUED_KILOBYTES,
+                **_BOUNDED,
             },
         )
         client.assign([TopicPartition(topic, one, at) for (topic, one), at in positions.items()])

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import Any, assert_never
 
 import faust
-from faust.exceptions import ConsumerNotStarted
 from faust.tables import TableManager
 from prometheus_client import generate_latest
 
@@ -28,9 +27,9 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
-from izin.schemas.erasure import SuppressionKeys
 from izin.streams.engine import transport
 from izin.streams.engine.ending import BoundedShutdown
+from izin.streams.engine.lane_watch import LaneWatch
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
 from izin.streams.engine.worker import OrderWorker
@@ -137,16 +136,15 @@ def create_app(kafka: KafkaSettings, streams: StreamSettings, codec: Codec) -> f
         group=group,
         codec=codec,
         new_state=states(streams, group),
-        suppressions=SuppressionKeys(
-            [one.get_secret_value() for one in streams.suppression_secrets]
-        ),
+        suppressions=streams.suppressions,
         budget=DeadLetterBudget(share=kafka.dead_letter_share),
     )
     transport.register(worker.gate, ahead=[kafka.topics.express.name])
     broker = BrokerWatch(kafka)
     _order_lanes(app, worker, kafka)
-    _serve(app, worker, broker, kafka)
-    _watch(app, worker, broker)
+    watch = LaneWatch(kafka, codec, next_offset=worker.next_offset)
+    _serve(app, worker, broker, watch, kafka)
+    _watch(app, worker, broker, watch)
     return app
 
 
@@ -190,20 +188,18 @@ def _order_lanes(app: faust.App, worker: OrderWorker, kafka: KafkaSettings) -> N
         await order(stream, bulk)
 
 
-def _serve(app: faust.App, worker: OrderWorker, broker: BrokerWatch, kafka: KafkaSettings) -> None:
+def _serve(
+    app: faust.App,
+    worker: OrderWorker,
+    broker: BrokerWatch,
+    watch: LaneWatch,
+    kafka: KafkaSettings,
+) -> None:
     """Serve ``/health/live``, ``/health/ready`` (503 until every assigned partition is caught up,
-    and while Kafka does not answer) and ``/metrics``.
+    while Kafka does not answer, and while another's transaction holds one back) and ``/metrics``.
     """
     lanes = {"bulk": kafka.topics.events.name, "express": kafka.topics.express.name}
-
-    def end_of(topic: str, partition: int) -> int | None:
-        try:
-            end: int | None = app.consumer.highwater(faust.types.TP(topic, partition))
-        except (ConsumerNotStarted, AssertionError):  # aiokafka asserts that it is assigned
-            return None
-        return end
-
-    metrics = WorkerMetrics(worker, lanes, end_of)
+    metrics = WorkerMetrics(worker, lanes, watch)
 
     @app.page("/health/live")
     async def live(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
@@ -212,13 +208,16 @@ def _serve(app: faust.App, worker: OrderWorker, broker: BrokerWatch, kafka: Kafk
     @app.page("/health/ready")
     async def ready(web: Any, _request: Any) -> Any:  # noqa: ANN401  # Faust's views
         acquired, assigned = sorted(worker.ready), sorted(worker.assigned)
+        held = watch.held(assigned)
         body = {
             "ready": acquired,
             "assigned": assigned,
             "keys": worker.keys,
             "kafka": broker.is_reachable,
+            **held,
         }
-        is_ready = bool(assigned) and acquired == assigned and broker.is_reachable
+        is_owned = bool(assigned) and acquired == assigned
+        is_ready = is_owned and broker.is_reachable and not held
         return web.json(body, status=200 if is_ready else 503)
 
     @app.page("/metrics")
@@ -226,7 +225,7 @@ def _serve(app: faust.App, worker: OrderWorker, broker: BrokerWatch, kafka: Kafk
         return web.text(generate_latest(metrics.registry).decode(), content_type="text/plain")
 
 
-def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch) -> None:
+def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch, lanes: LaneWatch) -> None:
     """Run the watches as long as the app runs, and release the partitions at its end."""
     watchdogs = (
         Watchdog(),
@@ -245,7 +244,9 @@ def _watch(app: faust.App, worker: OrderWorker, broker: BrokerWatch) -> None:
 
     @app.task
     async def watch_kafka(_app: faust.App) -> None:
-        await asyncio.gather(worker.watch_topics(), broker.run())
+        await asyncio.gather(
+            worker.watch_topics(), broker.run(), lanes.run(lambda: worker.assigned)
+        )
 
     @app.timer(_OFFSETS_PUBLISHED_EVERY)
     async def publish_offsets(_app: faust.App) -> None:

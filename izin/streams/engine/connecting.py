@@ -1,15 +1,19 @@
 """How Faust's driver connects when it starts: a broker that is away then ends no worker.
 
 The driver gives up at its first attempt, and Faust with it. A worker that starts while its broker
-restarts would end, though it would only have had to wait.
+restarts would end, though it would only have had to wait. Under static membership it is looked at
+from then on whether another worker has the same name (``static_member``).
 """
 
 from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 
 from izin.runtime.observe import get_logger
+from izin.streams.engine import static_member
+from izin.streams.engine.static_member import StaticMember
 
 RELIES_ON = (
+    *static_member.RELIES_ON,
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_start",
     "faust.transport.drivers.aiokafka:Producer.on_start",
 )
@@ -22,6 +26,8 @@ _log = get_logger(__name__)
 
 class PatientConsumerThread(driver.AIOKafkaConsumerThread):
     """The driver's consumer, which waits for a broker."""
+
+    member: StaticMember | None = None
 
     async def on_start(self) -> None:
         """Connect as soon as a broker answers, or the worker ends."""
@@ -36,6 +42,10 @@ class PatientConsumerThread(driver.AIOKafkaConsumerThread):
                     is_reported = True
                 await self.sleep(_PAUSE)
             else:
+                coordinator = self._consumer._coordinator  # noqa: SLF001  # made by its start
+                if (name := coordinator._group_instance_id) is not None:  # noqa: SLF001  # the same
+                    self.member = StaticMember(name)
+                    self.member.watch(coordinator)
                 return
 
 

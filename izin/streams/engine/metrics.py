@@ -1,6 +1,6 @@
 """The metrics of an order worker, for Prometheus."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Metric
@@ -11,6 +11,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from izin.streams.engine.lane_watch import LaneWatch
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.ownership.effects import DEAD_LETTER
 
@@ -32,19 +33,13 @@ _TOTALS = (
 class WorkerMetrics(Collector):
     """Reads the worker's own counts on every scrape.
 
-    ``lanes`` gives each lane's topic; ``end_of`` the end of a topic's partition, as of the last
-    fetch.
+    ``lanes`` gives each lane's topic; ``watch`` knows them as a whole.
     """
 
-    def __init__(
-        self,
-        worker: OrderWorker,
-        lanes: Mapping[str, str],
-        end_of: Callable[[str, int], int | None],
-    ) -> None:
+    def __init__(self, worker: OrderWorker, lanes: Mapping[str, str], watch: LaneWatch) -> None:
         self._worker = worker
         self._lanes = lanes
-        self._end_of = end_of
+        self._watch = watch
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -89,12 +84,17 @@ class WorkerMetrics(Collector):
         )
         yield _labelled(
             GaugeMetricFamily(
-                "izin_order_lag", "Records known of and not decided.", labels=["lane"]
+                "izin_order_lag", "Records not decided, of all partitions.", labels=["lane"]
             ),
-            {
-                lane: sum(self._lag(topic, one) for one in worker.assigned)
-                for lane, topic in self._lanes.items()
-            },
+            {lane: self._watch.lag(topic) for lane, topic in self._lanes.items()},
+        )
+        yield _labelled(
+            GaugeMetricFamily(
+                "izin_order_open_transaction_seconds",
+                "For how long another producer's open transaction holds a partition back.",
+                labels=["lane"],
+            ),
+            {lane: self._watch.held_for(topic) for lane, topic in self._lanes.items()},
         )
         for name, value, documentation in (
             ("partitions_ready", len(worker.ready), "Partitions acquired and caught up."),
@@ -104,11 +104,6 @@ class WorkerMetrics(Collector):
             ("state_bytes", worker.state_bytes, "Their size, roughly, in memory or on disk."),
         ):
             yield GaugeMetricFamily(f"izin_order_{name}", documentation, value=value)
-
-    def _lag(self, topic: str, partition: int) -> int:
-        end = self._end_of(topic, partition)
-        decided = self._worker.next_offset(topic, partition)
-        return 0 if end is None or decided is None else max(0, end - decided)
 
 
 def _labelled(family: F, values: Mapping[str, float]) -> F:

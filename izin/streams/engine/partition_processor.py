@@ -5,6 +5,9 @@ current one; whatever aborts a transaction, and whatever else goes wrong, makes 
 again, as often as it takes and as long as it is assigned. Meanwhile it alone is held back: nothing
 more of it is fetched, and every other partition of the worker goes on.
 
+Where a batch with dead letters could not be written, their topic may be what refuses it. Then
+nothing is lost and no opt-out waits for it either: for a while the opt-outs alone are decided.
+
 Where our own code fails on too many records, the opt-ins (ONAY) of the lane wait for a person: its
 position stays, and of what comes the opt-outs (RET) alone are decided. The law knows no order of
 arrival, so whatever is decided later gives the same state.
@@ -16,7 +19,7 @@ have been created anew, or may have lost records, which the acquisition finds ou
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -31,6 +34,7 @@ from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
 from izin.streams.engine.turns import Turns
 from izin.streams.errors import DeadLetterBudgetError, SkippedRecordsError
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
 from izin.streams.ownership.partition_transaction import OwnedPartition
@@ -40,8 +44,31 @@ ALARM_AFTER = 10.0
 _BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 _FOLDED_AT_ONCE = 100
 """Records whose outputs are sent while the next are folded, and after which others have a turn."""
+_FOLDED_WITHIN = 0.01
+_BYTES_AT_ONCE = 256 * 1024
+"""The same: seconds, and bytes of their values, after the record with which they are reached."""
+_PUT_OFF = 20.0
+"""Seconds for which the opt-ins of a lane wait whose dead letters could not be written."""
 
 _log = get_logger(__name__)
+
+
+class TimedSlice:
+    """The records from ``end`` on that are folded before others have a turn."""
+
+    def __init__(self, records: Sequence[FetchedRecord], end: int) -> None:
+        self._records = records
+        self.end = end
+        """Behind the last of them that was folded."""
+
+    def __iter__(self) -> Iterator[FetchedRecord]:
+        until, size = time.perf_counter() + _FOLDED_WITHIN, 0
+        for record in self._records[self.end : self.end + _FOLDED_AT_ONCE]:
+            self.end += 1
+            yield record
+            size += len(record.value or b"")
+            if size >= _BYTES_AT_ONCE or time.perf_counter() >= until:
+                return
 
 
 class PartitionProcessor:
@@ -81,6 +108,8 @@ class PartitionProcessor:
         self._is_reported = False
         self._scanned: dict[str, int] = {}
         """Of lanes whose opt-ins wait: the offset below which all opt-outs are decided."""
+        self._put_off: dict[str, float] = {}
+        """Of those of them that wait for no person: until when, by ``time.monotonic``."""
 
     @property
     def is_ready(self) -> bool:
@@ -138,6 +167,7 @@ class PartitionProcessor:
         self._serving = generation
         self._failures, self._is_reported = 0, False
         self._scanned.clear()
+        self._put_off.clear()
         try:
             while self._generation == generation:
                 try:
@@ -177,11 +207,20 @@ class PartitionProcessor:
             await self._until_changed(left)
 
     async def _decide(self, generation: int) -> None:
-        """Decide batches until another generation begins, or the partition must be read back."""
+        """Decide batches until another generation begins, or the partition must be read back, also
+        for what was put off.
+        """
         while self._generation == generation and self.owned.is_acquired:
+            now = time.monotonic()
+            over = [lane for lane, until in self._put_off.items() if until <= now]
+            for lane in over:
+                del self._put_off[lane], self._scanned[lane]
+            if over:
+                return
             found = self._next()
             if found is None:
-                await self._until_changed()
+                left = min(self._put_off.values(), default=None)
+                await self._until_changed(left and left - now)
             else:
                 await self._decide_batch(*found)
 
@@ -200,7 +239,29 @@ class PartitionProcessor:
         return None
 
     async def _decide_batch(self, topic: str, batch: RecordBatch) -> None:
-        effects, urgent = Effects(), self._lanes[0][0]
+        effects = Effects()
+        try:
+            await self._fold_and_commit(topic, batch, effects)
+        except KafkaException:
+            if any(name.startswith(DEAD_LETTER) for name in effects.counts):
+                self._put_off_opt_ins()
+            raise
+        self._count(effects, topic)
+
+    def _put_off_opt_ins(self) -> None:
+        """Decide the opt-outs alone of lanes of which all is decided, for a while."""
+        lanes = [lane for lane, _ in self._lanes if lane not in self._scanned]
+        self._scanned |= {lane: self.owned.next_offsets[lane] for lane in lanes}
+        self._put_off |= dict.fromkeys(lanes, time.monotonic() + _PUT_OFF)
+        _log.critical(
+            "opt-ins put off",
+            partition=self.owned.number,
+            why="dead letters were not written: can their topic be written to?",
+            effect="they are tried again; opt-outs and the other partitions go on",
+        )
+
+    async def _fold_and_commit(self, topic: str, batch: RecordBatch, effects: Effects) -> None:
+        urgent = self._lanes[0][0]
         decided = {topic: await self._fold(topic, batch, effects)}
         if topic != urgent:
             self._turns.give_back(self._changed)
@@ -215,7 +276,6 @@ class PartitionProcessor:
         self.commit_seconds += time.perf_counter() - began
         for lane in decided.keys() & self._scanned.keys():
             self._scanned[lane] = decided[lane].next_offset
-        self._count(effects, topic)
 
     async def _fold(self, topic: str, batch: RecordBatch, effects: Effects) -> RecordBatch:
         """Fold and send ``batch``, less of it where others wait; return what was folded. Raises
@@ -227,20 +287,22 @@ class PartitionProcessor:
         expected = self._scanned.get(topic, position)
         if batch.start != expected:
             raise SkippedRecordsError(topic, owned.number, expected, batch.start)
-        if topic in self._scanned:
-            self._stage.fold_opt_outs(owned.number, records, owned.state, effects)
-            return batch
-        for start in range(0, len(records), _FOLDED_AT_ONCE):
+        start = 0
+        while start < len(records):
             is_cut = topic != urgent and self._waiting[urgent]
             if start and (is_cut or self._generation != self._serving):
                 effects.records, (batch, rest) = before + start, batch.split(start)
                 self._waiting[topic].appendleft(rest)
                 self._gate.hold((topic, owned.number))
                 break
-            some = records[start : start + _FOLDED_AT_ONCE]
-            self._stage.fold(owned.number, some, owned.state, effects)
+            some = TimedSlice(records, start)
+            if topic in self._scanned:
+                self._stage.fold_opt_outs(owned.number, some, owned.state, effects)
+            else:
+                self._stage.fold(owned.number, some, owned.state, effects)
+            start = some.end
             source = self._latest.exceeded_by(effects.suspects, effects.records)
-            if source is not None:
+            if source is not None and topic not in self._scanned:
                 self._scanned[topic] = position
                 raise DeadLetterBudgetError(
                     *(topic, owned.number, source),

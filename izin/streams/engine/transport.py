@@ -21,6 +21,9 @@ markers, aborted records and compaction gaps are no holes, even where a whole fe
 else. A seek or a reset breaks that count: a reader that compares ``start`` with where it stopped
 sees any skipped record.
 
+A batch whose checksum is wrong was damaged on its way, or is on the broker's disk: nothing in it
+can be trusted, its offsets neither. It is fetched again and again; only its partition waits.
+
 Register once, before the app is made, then use the scheme ``batch://``::
 
     transport.register(gate)
@@ -33,14 +36,16 @@ that an upgrade that moves one fails there and not in production.
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from time import monotonic
 from typing import Any
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import CorruptRecordException, IllegalStateError, KafkaError
 from faust.transport.drivers import TRANSPORTS
 from faust.transport.drivers import aiokafka as driver
 
+from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
 from izin.streams.engine import connecting, unpacking
 from izin.streams.engine.batch import RecordBatch
@@ -58,6 +63,9 @@ from izin.streams.fetched_record import FetchedRecord
 SCHEME = "batch"
 _PUBLISHED_WITHIN = 1.0
 """Seconds: a commit that waits for a rebalance would keep the consumer from ending."""
+
+_DAMAGED_FOR = 5.0
+"""Seconds after which a partition is read again whose batch has a wrong checksum."""
 
 RELIES_ON = (
     *connecting.RELIES_ON,
@@ -97,6 +105,8 @@ class BatchConsumerThread(PatientConsumerThread):
         super().__init__(*args, **kwargs)
         self._empty: dict[Any, tuple[int, int]] = {}
         """Consumed offsets without a record for us, from and to: markers, aborted, compacted."""
+        self._damaged: dict[Any, float] = {}
+        """By lane: until when, by ``time.monotonic``, it is not read, for a batch is damaged."""
         self._gate_changed = asyncio.Event()
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401  # the driver is untyped
@@ -136,7 +146,10 @@ class BatchConsumerThread(PatientConsumerThread):
         partition of the others, so that neither waits for the other and no batch is a fraction.
         """
         self._seek(consumer)
-        openings = self.gate.openings(active_partitions)
+        now = monotonic()
+        openings = self.gate.openings(
+            one for one in active_partitions if self._damaged.get(one, now) <= now
+        )
         fetched = [tp for tp in consumer._fetcher._records if tp in openings]  # noqa: SLF001  # the oldest fetch first
         batches: dict[Any, Sequence[ConsumerRecord[None, RecordBatch]]] = {}
         for tp in sorted(fetched, key=lambda tp: tp[0] not in self.ahead):
@@ -171,7 +184,16 @@ class BatchConsumerThread(PatientConsumerThread):
         if subscriptions.reassignment_in_progress:
             await subscriptions.wait_for_assignment()
         start = position(consumer, tp)
-        fetched = await super()._fetch_records(consumer, {tp}, timeout=0, max_records=max_records)
+        try:
+            fetched = await super()._fetch_records(
+                consumer, {tp}, timeout=0, max_records=max_records
+            )
+        except CorruptRecordException as error:
+            self._damaged[tp] = monotonic() + _DAMAGED_FOR
+            consumer.seek(TopicPartition(*tp), start)
+            effect = "its records wait, opt-outs too; the other partitions go on"
+            _log.critical("batch damaged", error=str(error), offset=start, effect=effect)
+            return None
         end, empty = position(consumer, tp), self._empty.pop(tp, None)
         if empty is not None and empty[1] == start:
             start = empty[0]
@@ -188,7 +210,14 @@ class BatchConsumerThread(PatientConsumerThread):
     async def _publish_offsets(self, consumer: Any, offsets: Mapping[Lane, int]) -> None:  # noqa: ANN401  # aiokafka publishes no types
         try:
             async with asyncio.timeout(_PUBLISHED_WITHIN):
-                await consumer.commit({TopicPartition(*lane): at for lane, at in offsets.items()})
+                is_contested = self.member is not None and self.member.is_contested
+                await consumer.commit(
+                    {
+                        # librdkafka reads notes up to the next zero byte.
+                        TopicPartition(*lane): (at, f"{CONTESTED}\0") if is_contested else at
+                        for lane, at in offsets.items()
+                    }
+                )
         except (KafkaError, TimeoutError) as error:
             _log.debug("group offsets not committed", error=type(error).__name__)
 

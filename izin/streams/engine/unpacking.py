@@ -3,19 +3,19 @@
 aiokafka reads a record from its bytes in a microsecond, half of it for headers, and then takes two
 to wrap it. So its result of a fetch is replaced by one that unpacks by itself: which batches count
 (those of a transaction that was aborted do not), how many records are taken, and where the position
-is then.
+is then. What cannot be read of a batch becomes one value in place of its records.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
-from aiokafka import codec
 from aiokafka.consumer import fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 
-from izin.streams.fetched_record import FetchedRecord, fetched_records
+from izin.streams.engine.decompression import unpacked
+from izin.streams.fetched_record import FetchedRecord, UnreadableBatch, fetched_records
 
 RELIES_ON = (
     "aiokafka.consumer.fetcher:FetchResult.getall",
@@ -30,20 +30,14 @@ RELIES_ON = (
 
 _LENGTH = slice(8, 12)
 """Of a batch: where its header says how long it is, without these twelve bytes."""
+_COUNT = slice(57, 61)
+"""The same: how many records it has."""
 _HEADER_SIZE = 61
 _TAKEN_WITHIN = 0.005
 """Seconds that a fetched partition may wait to be taken before the others are fetched without it: a
 fetch that leaves it out would wait, and with it what comes of it next. aiokafka puts that off for a
 tenth of a second, opt-outs too."""
 _VERSION = 2
-_DECODERS: Mapping[int, Callable[[bytes], bytes]] = {
-    0: bytes,
-    1: codec.gzip_decode,
-    2: codec.snappy_decode,
-    3: codec.lz4_decode,
-    4: codec.zstd_decode,
-}
-"""By the number of the codec."""
 
 
 class FetchedBatches:
@@ -102,28 +96,49 @@ def _committed(topic: str, partition: int, unread: Any) -> Iterator[list[Fetched
     """Yield the records, batch by batch, that ``unread``, a PartitionRecords, still has for a
     reader of committed ones; its position is behind a batch before the next is read.
 
-    Raises CorruptRecordException.
+    Raises CorruptRecordException, where nothing was read before the batch that is damaged.
     """
+    begin = unread.next_fetch_offset
     while unread._records.has_next():  # noqa: SLF001  # aiokafka has no public way
         data, start = unread._records.next_batch(), unread.next_fetch_offset  # noqa: SLF001  # the same
         batch = DefaultRecordBatch(data)
         if batch.magic != _VERSION or not batch.validate_crc():
+            if start > begin:
+                return  # the next fetch begins there
             raise CorruptRecordException(
                 f"a batch of {topic}-{partition} has a wrong checksum, or an old format"
             )
         if not _is_left_out(unread, batch):
-            # A fetch brings whole batches, so the first may begin before the position.
-            yield fetched_records(
-                topic,
-                partition,
-                _DECODERS[batch.compression_type](data[_HEADER_SIZE:]),
-                batch.base_offset,
-                batch.first_timestamp,
-                batch.max_timestamp if batch.timestamp_type else -1,
-                start,
-            )
+            yield _records(topic, partition, data, batch, start)
         # Not behind its last record, for compaction may have removed those after it.
         unread.next_fetch_offset = batch.next_offset
+
+
+def _records(
+    topic: str,
+    partition: int,
+    data: bytes,
+    batch: Any,  # noqa: ANN401  # aiokafka publishes no types
+    start: int,
+) -> list[FetchedRecord]:
+    """Return the records of ``batch``, whose bytes are ``data``, from the offset ``start`` on: a
+    fetch brings whole batches, so the first may begin before the position.
+    """
+    last, append_time = batch.next_offset - 1, batch.max_timestamp
+    records, read = fetched_records(
+        topic,
+        partition,
+        unpacked(batch.compression_type, data[_HEADER_SIZE:]),
+        batch.base_offset,
+        last,
+        int.from_bytes(data[_COUNT], "big"),
+        batch.first_timestamp,
+        append_time if batch.timestamp_type else -1,
+        start,
+    )
+    if read <= last and start <= last:
+        records.append(UnreadableBatch(topic, partition, read, last, append_time, data))
+    return records
 
 
 def _is_left_out(unread: Any, batch: Any) -> bool:  # noqa: ANN401  # aiokafka publishes no types

@@ -13,7 +13,9 @@ cause:
 
 The state may be retained while another worker owns the partition, and caught up later. The producer
 and the assumption that the state is fresh may not: an expired transactional id comes back silently
-with a new producer id over an outdated state.
+with a new producer id over an outdated state. Nor may a state that was last caught up so long ago,
+by the broker's clock, that the tombstone of a key erased since may be gone: it would bring the key
+back.
 
 The state's position in ``desired-consents`` moves with each commit, because this worker is the only
 writer: its rows are contiguous but for transaction markers. Where they are not, somebody erased a
@@ -33,6 +35,7 @@ from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS
+from izin.schemas.topics import STATE_TOMBSTONES_KEPT_MS
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
@@ -43,6 +46,8 @@ from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import PartitionState
+
+_KEPT_MS = STATE_TOMBSTONES_KEPT_MS - 24 * 60 * 60 * 1000
 
 _log = get_logger(__name__)
 
@@ -125,17 +130,22 @@ class OwnedPartition:
         """Read the state and the positions below the ``ends`` of their topics. Blocks."""
         topics, origin = self._topics, self._clients.origin()
         end = ends[topics.desired_consents.name]
-        self._catch_up(origin, end)
+        self._catch_up(origin, end, producer.appended_at)
         self.next_offsets = self._resume(self._stored(ends[topics.positions.name]), origin)
         return _Acquisition(producer, origin, max(end, self.state.position))
 
-    def _catch_up(self, origin: Positions, end: int) -> None:
-        """Read ``desired-consents`` from the state's position to ``end``."""
-        self.state.open(f"{origin.cluster_id}/{origin.desired_consents_topic_id}")
-        if self.state.position > end:
-            _log.warning("state discarded", partition=self.number, why="it is ahead of its topic")
-            self.state.clear()
-        self._changelog.read(self.state, self._topics.desired_consents.name, end)
+    def _catch_up(self, origin: Positions, end: int, now: int) -> None:
+        """Read ``desired-consents`` from the state's position to ``end``, appended at ``now``."""
+        state = self.state
+        state.open(f"{origin.cluster_id}/{origin.desired_consents_topic_id}")
+        is_ahead = state.position > end
+        if is_ahead or (state.position and now - state.caught_up_at > _KEPT_MS):
+            why = "it is ahead of its topic" if is_ahead else "tombstones may be gone"
+            _log.warning("state discarded", partition=self.number, why=why)
+            state.clear()
+        self._changelog.read(state, self._topics.desired_consents.name, end)
+        state.caught_up_at = now
+        state.apply({}, state.position)
 
     def _stored(self, end: int) -> Positions | None:
         """Return the last committed positions below ``end``."""
@@ -239,6 +249,7 @@ class OwnedPartition:
         await repartition(self._clients.repartition_producer, effects.repartitioned)
         stored = await acquisition.producer.commit()
         self.next_offsets = offsets
+        self.state.caught_up_at = acquisition.producer.appended_at
         if acquisition.rows:
             self._apply(acquisition, effects.changes, stored[self._topics.desired_consents.name])
 

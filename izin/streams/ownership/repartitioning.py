@@ -1,6 +1,7 @@
 """Write records of a lane again, to the partitions that their keys belong to."""
 
 from collections.abc import Sequence
+from time import monotonic
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
@@ -9,6 +10,8 @@ from izin.schemas.fast.record_format import headers_of
 from izin.streams.ownership.effects import OutputRecord
 
 _WITHIN = 10.0
+_POLL = 0.01
+"""In seconds: another thread may take the acknowledgements from it."""
 
 
 async def repartition(producer: Producer, records: Sequence[OutputRecord]) -> None:
@@ -32,7 +35,10 @@ def _write(producer: Producer, records: Sequence[OutputRecord]) -> None:
             lambda error, _: outcomes.append(error),
             headers=list(headers_of(headers)),
         )
-    producer.flush(_WITHIN)
+    # Not flush: it would wait for what others write to partitions that have no leader.
+    limit = monotonic() + _WITHIN
+    while len(outcomes) < len(records) and monotonic() < limit:
+        producer.poll(_POLL)
     if len(outcomes) < len(records):
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
     for error in outcomes:

@@ -6,6 +6,11 @@ batches that are encoded already, where librdkafka takes them one by one with a 
 aiokafka commits a transaction of which a batch was refused. So the outcome of every batch is looked
 at before the commit is asked for; whoever uses this looks at nothing else, for what fails raises,
 and what had failed halfway is aborted by the next producer of the same transactional id.
+
+aiokafka asks again for the end of a transaction where it gets no answer. The broker cannot tell the
+two requests from those of two transactions of the same epoch: the first, which it may read after
+the answer to the second, would end the next transaction in the middle (KIP-890). So an end without
+an answer is the end of its producer.
 """
 
 import asyncio
@@ -27,9 +32,14 @@ from izin.streams.ownership.encoded_batch import encoded
 RELIES_ON = (
     *encoded_batch.RELIES_ON,
     "aiokafka.producer.sender:BACKOFF_OVERRIDE",
+    "aiokafka.producer.sender:EndTxnHandler.create_request",
+    "aiokafka.producer.sender:EndTxnHandler.do",
+    "aiokafka.producer.sender:EndTxnHandler.group",
+    "aiokafka.producer.sender:EndTxnHandler.handle_response",
     "aiokafka.producer.sender:Sender.sender_task",
     "aiokafka.producer.message_accumulator:MessageAccumulator.fail_all",
     "aiokafka.producer.message_accumulator:MessageBatch.wait_drain",
+    "aiokafka.producer.transaction_manager:TransactionManager.fatal_error",
     "aiokafka.producer.transaction_manager:TransactionManager.wait_for_transaction_end",
 )
 """Private to aiokafka, and used here; a test checks each."""
@@ -45,11 +55,31 @@ _CANCEL_INTERVAL = 0.1
 sender.BACKOFF_OVERRIDE = 0.002
 
 
+async def _end_once(handler: Any, node: int) -> bool:  # noqa: ANN401  # aiokafka publishes no types
+    """Ask ``node`` to end the transaction; return False where it answers that it does not yet, and
+    is to be asked again. Without an answer the producer never does anything more.
+    """
+    owner, request = handler._sender, handler.create_request()  # noqa: SLF001  # it is a method of aiokafka's handler
+    try:
+        answer = await owner.client.send(node, request, group=handler.group)
+    except ClientError as error:
+        owner._txn_manager.fatal_error(error)  # noqa: SLF001  # the same
+        return True
+    wait = handler.handle_response(answer)
+    await asyncio.sleep(wait or 0)
+    return wait is None
+
+
+sender.EndTxnHandler.do = _end_once
+
+
 class TransactionalProducer:
     """Writes transactions under one transactional id."""
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401  # aiokafka publishes no types
         self._client = client
+        self.appended_at = 0
+        """When the broker appended the latest records, in milliseconds since 1970."""
         self._batches = OutputBatches()
         self._sent: list[tuple[BatchBuilder, asyncio.Future[Any]]] = []
         self._is_open = False
@@ -106,6 +136,7 @@ class TransactionalProducer:
         await self._send(self._batches.take())
         sent, self._sent, self._is_open = self._sent, [], False
         stored = await asyncio.gather(*(future for _, future in sent))
+        self.appended_at = max((one.timestamp for one in stored), default=self.appended_at)
         return {
             batch.topic: metadata.offset + len(batch) - 1
             for (batch, _), metadata in zip(sent, stored, strict=True)

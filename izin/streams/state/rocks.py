@@ -106,7 +106,7 @@ class RocksState:
         self._shared_saved = 0
         self._looked_up: dict[bytes, bool] = {}
         """Whether a key was there when it was last looked up, since the last write."""
-        self.position = 0
+        self.position = self.caught_up_at = 0
         self.suppresses = False
 
     @property
@@ -173,6 +173,7 @@ class RocksState:
             "law": LAW_VERSION,
             "layout": LAYOUT,
             "position": position,
+            "caught_up_at": self.caught_up_at,
             "keys": keys,
             "shared": self._shared_saved + len(shared),
             "suppresses": suppresses,
@@ -256,6 +257,7 @@ class RocksState:
         )
         self._identity, self._keys, self.position = about["topic"], about["keys"], about["position"]
         self.suppresses = about.get("suppresses", False)
+        self.caught_up_at = about.get("caught_up_at", 0)
 
     def _known(self, rows: Rdict, keys: Collection[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are in the state."""

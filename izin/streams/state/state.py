@@ -40,6 +40,10 @@ def erased_until(packed: bytes) -> int:
 class PartitionState(Protocol):
     """The consents of one partition by canonical key, and its suppressions by their keys."""
 
+    caught_up_at: int
+    """When it last had all rows of its topic, by the broker's clock, in milliseconds since 1970; it
+    is stored with the next rows. 0: never, or it is not known."""
+
     @property
     def packing(self) -> Packing:
         """The packing of its rows; another one once it was cleared or closed."""
@@ -89,7 +93,7 @@ class MemoryState:
         self.packing = Packing()
         # By the part of the key that many share: half of the key is not stored a million times.
         self._packed: dict[bytes, dict[bytes, bytes]] = {}
-        self.position = 0
+        self.position = self.caught_up_at = 0
         self.suppresses = False
 
     @property

@@ -20,6 +20,8 @@ _LONGEST_VERDICT = 512
 _LONGEST_ESCAPE = 6
 """Bytes of a character in JSON, as ``\\u0131``."""
 _LONGEST_PROBLEM = 16 * 1024
+_DIGITS = 9
+"""Of a header Retry-After: more are decades."""
 
 
 class GateConnection:
@@ -88,4 +90,4 @@ def _detail(content: bytes) -> str:
 
 
 def _seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and text.isdecimal() else None
+    return float(text[:_DIGITS]) if text is not None and text.isdecimal() else None

@@ -144,7 +144,7 @@ class LastingFaults:
         partition's outage ends when its committed end passes the transaction.
         """
         is_abandoned = self._random.random() < 0.5
-        limit = _ABANDONED_AFTER if is_abandoned else HANGS_FOR + 6
+        limit = _ABANDONED_AFTER if is_abandoned else HANGS_FOR + 1
         producer = kafka.producer(
             self._settings,
             **{

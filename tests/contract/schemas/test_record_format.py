@@ -82,10 +82,12 @@ def test_batch_of_aiokafka_is_read(of: list[Any], start: int) -> None:
     for number, (key, value, some) in enumerate(of):
         builder.append(number * 2, 1000 - number, key, value, some)
     data = bytes(builder.build())[HEADER_SIZE:]
-    found = fetched_records("events", 3, data, 0, 1000, -1, start)
+    last, count = max(0, 2 * len(of) - 2), len(of)
+    found, read = fetched_records("events", 3, data, 0, last, count, 1000, -1, start)
     expected = [(number * 2, 1000 - number, *one[:2], one[2]) for number, one in enumerate(of)]
     assert [fields(one) for one in found] == [one for one in expected if one[0] >= start]
-    appended = fetched_records("events", 3, data, 10, 1000, 555, 0)
+    assert read == last + 1
+    appended, _ = fetched_records("events", 3, data, 10, 10 + last, count, 1000, 555, 0)
     assert [(one.offset, one.timestamp) for one in appended] == [
         (10 + number * 2, 555) for number in range(len(of))
     ]

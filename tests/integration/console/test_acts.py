@@ -35,7 +35,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands add": REGISTER,
     "customers provide": ("customers", "provide", "acme", f"trade-mark:{BRAND}=2019-1"),
     "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
-    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right"),
+    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right", "--yes"),
     "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),
     "iys sweep start": ("iys", "sweep", "start", f"--brand={BRAND}", "--execute"),
     "iys sweep stop": ("iys", "sweep", "stop", f"--brand={BRAND}"),
@@ -43,7 +43,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--yes"),
     "brands resume": ("brands", "resume", str(BRAND), "--yes"),
     "brands retry": ("brands", "retry", str(BRAND)),
-    "brands requeue": ("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes"),
+    "brands requeue": ("brands", "requeue", str(BRAND), "--plan={requeue}", "--execute"),
     "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
     "keys rotate": ("keys", "rotate", "crm"),
     "keys revoke": ("keys", "revoke", "shop", "--execute"),
@@ -58,7 +58,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
         *("dead-letters", "redrive", "0/1", "--reason=mended", "--wait=PT0S", "--yes"),
     ),
     "publish": ("publish", "--corrects=0/2", "--source=HS_WEB"),
-    "privacy erase": ("privacy", "erase", OPTED_OUT, "--yes"),
+    "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme", "--yes"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
     "retention hold": ("retention", "hold", "acme", "--reason=court"),
     "retention release": ("retention", "release", "1"),
@@ -173,14 +173,18 @@ def test_each_changing_command_is_a_movement_with_its_actor(
 ) -> None:
     """One after the other: each adds the movement of its name, and the chain of hashes holds."""
     assert ORDERS.keys() == ACTS.keys()
+    requeue = tmp_path / "requeue.json"
     for name, words in ORDERS.items():
         if name == "brands retry":
             suspend(installation)
         if name == "customers brake":
             trip(installation)
+        if name == "brands requeue":
+            listed = ("--reason=reconsent", f"--recipient={PHONE}", f"--plan={requeue}")
+            assert izin("brands", "requeue", str(BRAND), *listed).exit_code == 0
         before = len(acts(installation))
         places = {"hook": hook, "plan": plan, "archive": tmp_path / "archive"}
-        places |= {"evidence": tmp_path / "evidence.zip"}
+        places |= {"evidence": tmp_path / "evidence.zip", "requeue": requeue}
         done = izin(*(word.format(**places) for word in words), "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
         written = acts(installation)[before:]
@@ -192,7 +196,7 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         "add brand (by ada)",
         "change rights (by ada); rights: ARAMA MESAJ EPOSTA -> MESAJ",
         "retry suspension */* (by ada)",
-        "requeue (by ada); reason: reconsent -> ",
+        "requeue (by ada); state: parked -> ",
         "place legal hold 1 (by ada); reason: court",
         "release legal hold 1 (by ada); reason: court -> none",
     ):
@@ -217,7 +221,9 @@ def test_changed_brand_has_the_fields_that_changed(
     assert (act["act"], act["before"], act["after"]) == ("recompute terms", {}, {})
 
 
-def test_quota_that_a_person_declares_raised_is_a_movement(izin: Izin, installation: str) -> None:
+def test_quota_that_a_person_declares_raised_is_a_movement(
+    izin: Izin, installation: str, tmp_path: Path
+) -> None:
     """Requeueing what a spent quota parked also ends the suspension of new consents."""
     izin(*REGISTER)
     with psycopg.connect(installation) as connection:
@@ -228,8 +234,9 @@ def test_quota_that_a_person_declares_raised_is_a_movement(izin: Izin, installat
             " VALUES (%s, '*', 'ONAY', 'acme', 'H200', 'quota', now(), now())",
             [BRAND],
         )
-    order = ("brands", "requeue", str(BRAND), "--reason=quota-spent", "--by=ada", "--yes")
-    assert izin(*order).exit_code == 0
+    order = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'requeue.json'}")
+    assert izin(*order, "--reason=quota-spent", "--all=1").exit_code == 0
+    assert izin(*order, "--by=ada", "--execute").exit_code == 0
     found = {one["act"]: one for one in acts(installation)}
     assert found["end suspension */ONAY"]["before"]["code"] == "H200"
     assert found["end suspension */ONAY"]["by"] == found["requeue"]["by"] == "ada"

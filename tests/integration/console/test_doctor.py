@@ -10,10 +10,13 @@ from threading import Thread
 import psycopg
 import pytest
 
+from izin.console.doctor.missing_topics import created_at_any_time, restored_by
 from izin.local import free_port
-from izin.runtime.kafka import consumer, producer
+from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.runtime.topic_admin import missing_topics
 from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
 from izin.streams.ownership.positions import Positions, key_of
 from tests.contract.schemas.topic_settings import set_of_topic
 from tests.integration.console.conftest import Izin
@@ -63,6 +66,45 @@ def test_doctor_fix_corrects_a_topic_setting(
     _, findings = checked(izin, "--fix")
     assert ("topics", "fixed") in states(findings)
     assert ("topics", "ok") in states(checked(izin)[1])
+
+
+def test_doctor_fix_creates_no_lost_state_beneath_a_worker(
+    izin: Izin, topics: KafkaSettings, ledger: str
+) -> None:
+    """Order workers would decide every event again; what restores it is named instead."""
+    names = topics.topics
+    writer = producer(topics)
+    writer.produce(names.positions.name, key=key_of(0), value=b"once decided", partition=0)
+    assert writer.flush(20) == 0
+    izin("doctor", "--fix")
+    lost = (names.desired_consents.name, names.permissions.name, names.outcomes.name)
+    client = admin(topics)
+    for deleted in client.delete_topics(list(lost)).values():
+        deleted.result(20)
+    until(lambda: {*lost} == {*missing_topics(topics)}, within=20)
+
+    def fixed(*options: str) -> str:
+        found = checked(izin, *options)[1]
+        return "".join(one["what"] for one in found if one["check"] == "topics")
+
+    with running_workers(topics, ledger):
+        said = fixed("--fix", "--no-workers")
+    assert {*missing_topics(topics)} == {*lost[:2]}
+    for part in ("stop every order", "rebuild desired-consents", "rebuild permissions"):
+        assert part in said
+    assert "rebuild desired-consents" in fixed("--fix")
+    assert {*missing_topics(topics)} == {*lost[:2]}, "one may be about to start again"
+    assert "before they start: izin replay rebuild desired-consents" in fixed(
+        "--fix", "--no-workers"
+    )
+    assert missing_topics(topics) == ()
+
+
+def test_every_topic_may_be_created_or_says_how_it_is_restored() -> None:
+    """A topic that is new is on one of the two lists."""
+    topics = Topics()
+    free = [one.name for one in created_at_any_time(topics)]
+    assert sorted([*free, *restored_by(topics)]) == sorted(one.name for one in topics)
 
 
 def test_doctor_fix_never_changes_a_partition_count(
@@ -172,7 +214,8 @@ def an_endpoint() -> Iterator[int]:
 def test_doctor_finds_idle_workers_and_dead_letters(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
-    """Records unread for minutes are wrong while workers run, too; a fresh record is not.
+    """Records unread for minutes are wrong while workers run, too; a fresh decision is not, and an
+    opt-out is where nobody decides meanwhile.
 
     Once the workers are at the ends, all is ok again.
     """
@@ -189,7 +232,8 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     with running_workers(topics, ledger):
         _, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
-    assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "ok")
+    assert (by_check["sink"]["state"], by_check["order"]["state"]) == ("ok", "wrong")
+    assert "nobody decides the opt-outs that wait in partition 0" in by_check["order"]["what"]
     assert by_check["sink"]["what"].startswith(
         "1 runs; about 1 decisions and receipts are not read"
     )

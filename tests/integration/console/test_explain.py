@@ -1,13 +1,17 @@
 """The commands that show what the ledger has about a recipient and about brands."""
 
 import asyncio
+import io
 import json
 import os
 import pwd
+import shlex
 import socket
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import psycopg
 import pytest
 
 from izin.console.terminal.ledger_session import open_ledger
@@ -106,7 +110,9 @@ def test_explain_in_any_notation_prints_everything(
     monkeypatch.setattr(out, "_width", 100)
     shown = izin("explain", recipient)
     assert shown.exit_code == 0
-    command = f"izin brands requeue {BRAND} --reason reconsent"
+    command = (
+        f"izin brands requeue {BRAND} --reason reconsent --recipient {KEY} --plan requeue.json"
+    )
     lines = shown.stdout.splitlines()
     (whole,) = [one for one in lines if one.startswith("remedy: ")]
     assert whole.endswith(command)
@@ -209,7 +215,12 @@ def test_brands_add_reads_instants_as_turkish_time(izin: Izin, stored_history: s
 
 @pytest.mark.parametrize(
     "words",
-    [("retry", "7"), ("requeue", "7", "--reason", "reconsent"), ("retailers", "7"), ("show", "7")],
+    [
+        ("retry", "7"),
+        ("requeue", "7", "--reason=reconsent", "--all=1", "--plan=plan.json"),
+        ("retailers", "7"),
+        ("show", "7"),
+    ],
     ids=" ".join,
 )
 def test_brands_command_for_an_unknown_brand_exits_3(
@@ -239,42 +250,111 @@ def test_retention_hold_of_a_recipient_holds_its_keys(izin: Izin, stored_history
     assert stored["key"] == KEY
 
 
-def test_brands_requeue_acts_with_yes_only(izin: Izin, stored_history: str) -> None:
-    """The list has the remedy; requeue prints first, acts with --yes, and vouches for consent."""
-    izin(
-        "brands",
-        "add",
-        str(BRAND),
-        "--iys-code=100001",
-        "--customer=acme",
-        "--name=One",
-        "--activated-at=2020-01-01T00:00:00",
-    )
-    listed = izin("brands", "parked", "--output", "json")
-    assert listed.exit_code == 1
-    (one,) = json.loads(listed.stdout)
-    assert (one["reason"], one["keys"]) == ("reconsent", 1)
-    assert "new consent" in one["remedy"]
-    requeue = ("brands", "requeue", str(BRAND), "--reason", "reconsent")
-    assert izin("brands", "requeue", str(BRAND), "--reason", "quota-spent").exit_code == 3
-    assert "--yes" in izin(*requeue).stderr
-    assert izin("brands", "parked").exit_code == 1
-    assert izin(*requeue, "--by", "ada", "--yes").exit_code == 0
-    assert izin("brands", "parked").exit_code == 0
-    explained = izin("explain", PHONE, "--output", "json")
-    (state,) = json.loads(explained.stdout)["keys"]
-    assert state["attested"] is True
-    assert state["state"] != "parked"
+REGISTER = ("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
+OTHER = "+905550000002"
+
+
+async def _store_parked(*phones: str) -> None:
+    """Store opt-ins of others that are parked for the same reason."""
+    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
+        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=NOON)
+        for phone in phones:
+            key = f"{BRAND}/MESAJ/BIREYSEL/{phone}"
+            changes.put(None, replace(an_entry(), key=key, recipient=phone))
+        await changes.write(connection)
+
+
+def states(izin: Izin, *phones: str) -> list[tuple[str, bool]]:
+    """Return the state of each recipient, and whether a person vouches for its consent."""
+    found = []
+    for phone in phones:
+        (state,) = json.loads(izin("explain", phone, "--output", "json").stdout)["keys"]
+        found.append((state["state"], state["attested"]))
+    return found
+
+
+def printed(text: str, start: str) -> list[str]:
+    """Return the words of the one command that begins with ``start``, as it is printed."""
+    (line,) = [one for one in text.splitlines() if start in one]
+    return shlex.split(line[line.index(start) :])[1:]
+
+
+def test_remedy_of_one_person_attests_no_other(
+    izin: Izin, stored_history: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is printed for one parked person, followed as printed, leaves the others of the brand
+    parked, and those that were parked since.
+    """
+    monkeypatch.chdir(tmp_path)
+    izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
+    asyncio.run(_store_parked(OTHER))
+    remedy = printed(izin("explain", PHONE).stdout, "izin brands requeue")
+    asyncio.run(_store_parked("+905550000003"))
+    planned = izin(*remedy)
+    assert (planned.exit_code, KEY in planned.stdout, OTHER in planned.stdout) == (0, True, False)
+    assert states(izin, PHONE) == [("parked", False)]
+    execute = printed(planned.stderr, "izin brands requeue")
+    assert izin(*execute, "--by", "ada").exit_code == 0
+    assert states(izin, PHONE, OTHER, "+905550000003") == [
+        ("expired", True),
+        ("parked", False),
+        ("parked", False),
+    ]
     words = " ".join(izin("explain", PHONE).stdout.replace("│", " ").split())
     assert "requeue (by ada); state: parked -> " in words
     assert "reason: reconsent -> " in words
     assert "add brand (by " in words
+    again = izin(*execute)
+    assert (again.exit_code, "1 of them changed" in again.stderr) == (1, True)
 
 
-def test_brands_requeue_without_by_records_the_user(izin: Izin, stored_history: str) -> None:
+def test_requeue_of_a_brand_needs_its_exact_count(
+    izin: Izin, stored_history: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The list prints it; what was parked after the plan, or has changed since, is left out."""
+    plan = str(tmp_path / "requeue.json")
+    izin(*REGISTER, "--activated-at=2020-01-01T00:00:00")
+    asyncio.run(_store_parked(OTHER))
+    listed = izin("brands", "parked", "--output", "json")
+    assert listed.exit_code == 1
+    (one,) = json.loads(listed.stdout)
+    assert (one["reason"], one["keys"]) == ("reconsent", 2)
+    words = ["brands", "requeue", str(BRAND), "--reason", "reconsent", "--all", "2", "--plan"]
+    assert printed(one["remedy"], "izin brands requeue") == [*words, "requeue.json"]
+    requeue = ("brands", "requeue", str(BRAND))
+    for wrong in (
+        ("--reason=quota-spent", "--all=1"),
+        ("--reason=reconsent", "--all=1"),
+        ("--reason=reconsent", "--recipient=+905550000009"),
+    ):
+        assert izin(*requeue, *wrong, "--plan", plan).exit_code == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n"))
+    nobody = izin(*requeue, "--reason=reconsent", "--recipient=-", "--plan", plan)
+    assert (nobody.exit_code, "0 such records" in nobody.stderr) == (3, True)
+    assert izin(*words, plan).exit_code == 0
+    asyncio.run(_store_parked("+905550000003"))
+    with psycopg.connect(stored_history) as connection:
+        connection.execute("UPDATE consents SET updated_at = now() WHERE recipient = %s", [OTHER])
+    other_brand = izin("brands", "requeue", "7", "--plan", plan, "--execute")
+    assert (other_brand.exit_code, "of another" in other_brand.stderr) == (3, True)
+    done = izin(*requeue, "--plan", plan, "--execute")
+    assert done.exit_code == 1
+    assert "1 records of brand 100001 were requeued" in done.stderr
+    assert states(izin, PHONE, OTHER, "+905550000003") == [
+        ("expired", True),
+        ("parked", False),
+        ("parked", False),
+    ]
+
+
+def test_brands_requeue_without_by_records_the_user(
+    izin: Izin, stored_history: str, tmp_path: Path
+) -> None:
     """Who vouches for a consent is always recorded."""
-    izin("brands", "add", str(BRAND), "--iys-code=100001", "--customer=acme", "--name=One")
-    assert izin("brands", "requeue", str(BRAND), "--reason=reconsent", "--yes").exit_code == 0
+    izin(*REGISTER)
+    plan = ("brands", "requeue", str(BRAND), f"--plan={tmp_path / 'plan.json'}")
+    assert izin(*plan, "--reason=reconsent", f"--recipient={PHONE}").exit_code == 0
+    assert izin(*plan, "--execute").exit_code == 0
     history = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     acts = [one for one in history if one["kind"] == "act"]
     (act,) = [one["data"] for one in acts if one["key"] != f"brand/{BRAND}"]

@@ -262,25 +262,27 @@ def test_import_without_topics_names_the_remedy(
     assert "izin doctor --fix" in shown.stderr
 
 
-def test_import_stops_before_it_reverses_opt_outs(
+def test_import_lists_reversals_until_they_are_given_back(
     izin: Izin, brand: int, topics: KafkaSettings, tmp_path: Path
 ) -> None:
-    """As ``desired-consents`` has them: exit code 3, nothing published, no file left; without those
-    rows it is done.
+    """As ``desired-consents`` has them: the others are published, and those with the name of the
+    person who gives them back.
     """
     opt_out(topics, "+905550000002", GIVEN_AT - timedelta(hours=1))
     path = a_file(tmp_path, GOOD, GOOD.replace("00 02", "00 06"))
-    shown = izin("import", path, "--reversals", "0")
-    assert shown.exit_code == 3
-    assert "1 of 2 opt-ins (ONAY) would reverse" in shown.stderr
-    assert lanes(topics) == []
-    assert list(tmp_path.iterdir()) == [path]
-    shown = izin("import", path, "--skip-reversals", "--output", "json")
+    shown = izin("import", path, "--output", "json")
     assert shown.exit_code == 1
     counts = json.loads(shown.stdout)
     assert (counts["published"], counts["refused_reversals"]) == (1, 1)
     (one,) = lanes(topics)
     assert one.key.endswith("+905550000006")
+    given = counts["reversals_path"]
+    shown = izin("import", path, "--reversals", given, "--by", "ada", "--output", "json")
+    assert shown.exit_code == 0
+    counts = json.loads(shown.stdout)
+    assert (counts["reversals"], counts["refused_reversals"]) == (1, 0)
+    (back,) = [one.value for one in lanes(topics) if one.key.endswith("+905550000002")]
+    assert (back["actor"], list(back["evidence"])) == ("ada", ["reversal-of"])
 
 
 def opt_out(settings: KafkaSettings, recipient: str, at: datetime) -> None:

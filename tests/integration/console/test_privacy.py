@@ -16,6 +16,8 @@ from tests.support.builders import PHONE
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
+ERASE = ("privacy", "erase", "--all-customers")
+
 
 @pytest.fixture
 def known(topics: KafkaSettings, ledger: str) -> str:
@@ -36,11 +38,11 @@ def erasures(ledger: str) -> int:
 
 def test_erase_says_first_what_it_would_do(izin: Izin, known: str) -> None:
     """And does it with --yes: an event for the order stage, by way of the outbox."""
-    done = izin("privacy", "erase", "0555 000 00 77")
+    done = izin("privacy", "erase", "0555 000 00 77", "--all-customers")
     assert done.exit_code == 0, done.stderr
     assert "1 keys would be erased; add --yes to do it" in done.stderr
     assert erasures(known) == 0
-    done = izin("privacy", "erase", OPTED_OUT, "--yes", "--by=ada", "--output=json")
+    done = izin(*ERASE, OPTED_OUT, "--yes", "--by=ada", "--output=json")
     assert done.exit_code == 0
     (found,) = json.loads(done.stdout)
     assert (found["erasable"], found["customer"], found["why"]) == (True, "acme", "")
@@ -59,21 +61,21 @@ def test_erase_says_first_what_it_would_do(izin: Izin, known: str) -> None:
 
 def test_erase_says_why_not(izin: Izin, known: str) -> None:
     """Exit code 1 where a key cannot be erased, and until when its history is kept."""
-    done = izin("privacy", "erase", PHONE, "--yes", "--output=json")
+    done = izin(*ERASE, PHONE, "--yes", "--output=json")
     assert done.exit_code == 1
     (found,) = json.loads(done.stdout)
     assert "publish the opt-out first" in found["why"]
     assert (found["history"], found["article"]) == (2, "6563 m.11/3")
     assert found["kept_until"]
     assert erasures(known) == 0
-    assert "the consent stands" in izin("privacy", "erase", PHONE).stdout.replace("\n", " ")
+    assert "the consent stands" in izin(*ERASE, PHONE).stdout.replace("\n", " ")
 
 
 def test_erase_of_many_prints_only_what_stays(izin: Izin, known: str, tmp_path: Path) -> None:
     """A list has one recipient in each line."""
     file = tmp_path / "requests.txt"
     file.write_text(f"{OPTED_OUT}\n\n{PHONE}\n", "utf-8")
-    done = izin("privacy", "erase", "--file", file, "--yes", "--by=ada")
+    done = izin(*ERASE, "--file", file, "--yes", "--by=ada")
     assert done.exit_code == 1
     assert OPTED_OUT not in done.stdout
     assert PHONE in done.stdout
@@ -84,11 +86,11 @@ def test_erase_of_many_prints_only_what_stays(izin: Izin, known: str, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("erase",), 2, "give a recipient"),
-        (("erase", PHONE, "--file=x"), 2, "give a recipient"),
-        (("erase", "nobody"), 3, "H1"),
-        (("erase", "--file=nowhere.txt"), 3, "cannot be read"),
-        (("erase", "+905550000099"), 3, "nothing is known"),
+        (ERASE[1:], 2, "give a recipient"),
+        ((*ERASE[1:], PHONE, "--file=x"), 2, "give a recipient"),
+        ((*ERASE[1:], "nobody"), 3, "H1"),
+        ((*ERASE[1:], "--file=nowhere.txt"), 3, "cannot be read"),
+        ((*ERASE[1:], "+905550000099"), 3, "nothing is known"),
         (("erase", PHONE, "--customer=other"), 3, "nothing is known"),
         (("export", "+905550000099"), 3, "nothing is known"),
     ],
@@ -105,7 +107,7 @@ def test_bad_line_of_a_list_is_named(izin: Izin, tmp_path: Path) -> None:
     """Nothing is erased then."""
     file = tmp_path / "requests.txt"
     file.write_text(f"{OPTED_OUT}\nnobody\n", "utf-8")
-    done = izin("privacy", "erase", "--file", file, "--yes")
+    done = izin(*ERASE, "--file", file, "--yes")
     assert done.exit_code == 3
     assert "line 2" in done.stderr
 
@@ -122,3 +124,29 @@ def test_export_is_for_its_owner_only(izin: Izin, tmp_path: Path) -> None:
     again = izin("privacy", "export", PHONE, "--to", file)
     assert (again.exit_code, "name a new file" in again.stderr) == (3, True)
     assert json.loads(izin("privacy", "export", PHONE).stdout) == known
+
+
+def test_erasure_says_whose_it_is(izin: Izin, known: str) -> None:
+    """Nobody erases what is everybody's by leaving an option out."""
+    for whose in ((), ("--customer=acme", "--all-customers")):
+        refused = izin("privacy", "erase", OPTED_OUT, *whose, "--yes")
+        assert (refused.exit_code, "--all-customers" in refused.stderr) == (2, True)
+    assert erasures(known) == 0
+    assert izin("privacy", "erase", OPTED_OUT, "--customer=acme", "--yes").exit_code == 0
+    assert erasures(known) == 1
+
+
+def test_opt_out_of_a_merchant_is_not_erased(izin: Izin, known: str) -> None:
+    """Of an unknown merchant the gate may answer yes: the opt-out must stay."""
+    with psycopg.connect(known) as connection:
+        connection.execute(
+            "UPDATE consents SET recipient_type = 'TACIR' WHERE recipient = %s", [OPTED_OUT]
+        )
+        connection.execute(
+            "UPDATE consents SET key = replace(key, 'BIREYSEL', 'TACIR') WHERE recipient = %s",
+            [OPTED_OUT],
+        )
+    refused = izin(*ERASE, OPTED_OUT, "--yes", "--output=json")
+    assert (refused.exit_code, json.loads(refused.stdout)[0]["erasable"]) == (1, False)
+    assert "merchant" in json.loads(refused.stdout)[0]["why"]
+    assert erasures(known) == 0

@@ -8,6 +8,7 @@ import pytest
 
 from izin.gate import sources
 from izin.gate.state import GateState
+from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
@@ -28,6 +29,7 @@ from tests.support.gate.topics import (
     says_yes,
     shown,
 )
+from tests.support.hostile.batches import HOSTILE, RawProducer
 from tests.support.subscribers.published import a_permission
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
@@ -129,6 +131,51 @@ def test_partition_that_cannot_be_read_closes_only_its_keys(
         codec.is_away = False
         shown(lambda: current(state) == ALL_CURRENT and not state.faults())
         assert says_yes(state.standing(after))
+
+
+@pytest.mark.parametrize("name", ["lz4 content checksum", "snappy short tail", "gzip two members"])
+def test_lane_batch_that_cannot_be_unpacked_closes_its_partition(topics: GateTopics, name: str):
+    """The gate starts without it, says so, and answers for the others; what is behind the batch is
+    read once the order stage has decided beyond it, and no opt-out is left out.
+    """
+    express, behind = topics.topics.express, next(keys_in(1, 700))
+    topics.permit(behind)
+    opt_outs = [(one.encode(), event_value(one, "RET")) for one in (KEYS[1], *OTHERS[1:2], behind)]
+    with RawProducer(topics.settings) as raw:
+        raw.produce(express.name, 1, HOSTILE[name](opt_outs))
+    topics.event(behind)
+    with following(topics.settings) as state:
+        shown(lambda: current(state) == {**ALL_CURRENT, 1: False})
+        assert says_yes(state.standing(KEYS[0]))
+        assert "partitions 1 were not seen read" in state.faults()[express.name]
+        said = unreadable_batches(express.name)
+        if name != "gzip two members":  # of which Kafka's client reads a part, and says nothing
+            assert "the batch at offset 0 cannot be unpacked" in said[f"{express.name}[1]"]
+        topics.event(KEYS[0])
+        shown(lambda: state.standing(KEYS[0]).opted_out)
+        topics.decide(1)
+        topics.event(KEYS[1])
+        shown(lambda: current(state) == ALL_CURRENT)
+        shown(lambda: state.standing(KEYS[1]).opted_out)
+        assert state.faults() == {}
+
+
+def test_batch_of_permissions_that_cannot_be_unpacked_is_not_passed(topics: GateTopics):
+    """Its partition is closed, from the start of the gate on or from then on; no other is."""
+    name = topics.topics.permissions.name
+    value = topics.encode(topics.topics.permissions, a_permission(KEYS[1]))
+    batch = HOSTILE["lz4 content checksum"]([(KEYS[1].encode(), value)])
+    with RawProducer(topics.settings) as raw:
+        with following(topics.settings) as state:
+            assert current(state) == ALL_CURRENT
+            raw.produce(name, 1, batch)
+            topics.permit(next(keys_in(1, 800)))
+            shown(lambda: current(state) == {**ALL_CURRENT, 1: False})
+            assert unreadable_batches(name).keys() == {f"{name}[1]"}
+        with following(topics.settings) as state:
+            shown(lambda: current(state) == {**ALL_CURRENT, 1: False})
+            assert "docs/runbook.md" in unreadable_batches(name)[f"{name}[1]"]
+            assert says_yes(state.standing(KEYS[2]))
 
 
 def test_open_transactions_close_their_partitions(topics: GateTopics):

@@ -31,7 +31,11 @@ def publish(server: Kafka, topic: str, value: bytes) -> None:
     admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
     admin.create_topics([NewTopic(topic, num_partitions=1)])[topic].result(timeout=10)
     producer = Producer(
-        {"bootstrap.servers": server.bootstrap_servers, "transactional.id": "publisher"}
+        {
+            "bootstrap.servers": server.bootstrap_servers,
+            "transactional.id": "publisher",
+            "transaction.timeout.ms": 10_000,
+        }
     )
     producer.init_transactions(20)
     producer.begin_transaction()

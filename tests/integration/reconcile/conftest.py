@@ -1,6 +1,7 @@
 """An installation of a few recipients, whose sides agree."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 
@@ -24,7 +25,7 @@ from tests.integration.sinks.conftest import (  # noqa: F401  # fixtures of the 
 )
 from tests.integration.sinks.sink_harness import A_SECOND, Clock, a_phone, sinks_over
 from tests.support.reconcile.planting import PLANTS
-from tests.support.reconcile.site import Site
+from tests.support.reconcile.site import SECRET, Site
 from tests.support.simulator import PASSWORD, USERNAME, SimulatorAdmin
 
 Run = Callable[[str, int], Awaitable[str]]
@@ -72,6 +73,7 @@ def run(
         "IYS_PASSWORD": PASSWORD,
         "IYS_REQUESTS_PER_SECOND": "500",
         "IYS_USERNAME": USERNAME,
+        "IZIN_SUPPRESSION_SECRETS": json.dumps([SECRET]),
         "IZIN_PARTITIONS": str(site.kafka.partitions),
         "IZIN_TOPIC_PREFIX": site.kafka.topic_prefix,
         "KAFKA_BOOTSTRAP_SERVERS": site.kafka.bootstrap_servers,

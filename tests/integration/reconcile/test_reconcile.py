@@ -16,7 +16,7 @@ from izin.replay.plan import Plan
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key
 from tests.integration.reconcile.conftest import EACH, Run
-from tests.support.builders import BRAND
+from tests.support.builders import BRAND, a_key
 from tests.support.reconcile.planting import (
     PLANTS,
     Found,
@@ -87,6 +87,7 @@ async def test_every_planted_difference_is_named_and_repaired(
     assert (done.data["by"], done.data["after"]["plan"]) == ("ada", digest)
     await see_explained(site, run)
     await see_moved(site, run, plan_file)
+    await see_erased(site, run, tmp_path / "erased.json")
 
 
 async def see_explained(site: Site, run: Run) -> None:
@@ -120,3 +121,24 @@ async def see_moved(site: Site, run: Run, plan_file: Path) -> None:
     repairs = plan_file.with_name(f"{plan_file.name}.work") / "repairs.jsonl"
     repairs.write_bytes(repairs.read_bytes().replace(b"query", b"query "))
     assert "compare again" in await run(f"reconcile --plan {plan_file} --execute", 3)
+
+
+async def see_erased(site: Site, run: Run, plan_file: Path) -> None:
+    """See that a key that was erased since the plan was made is not restored."""
+    *_, erased, other, _ = site.recipients
+    for recipient in (other, erased):
+        await site.harness.ledger.fetch(
+            "DELETE FROM consents WHERE recipient = %(one)s RETURNING key", {"one": recipient}
+        )
+    await run(f"{COMPARE} --plan {plan_file}", 1)
+    site.suppress(str(a_key(recipient=erased)))
+    assert json.loads(await run(f"reconcile --plan {plan_file} --execute --output json", 1)) == {
+        "repaired": 1,
+        "moved": 1,
+        "done_before": 0,
+    }
+    assert (await site.harness.row(other)).desired_status == "ONAY"
+    found = await site.harness.ledger.fetch(
+        "SELECT FROM consents WHERE recipient = %(one)s", {"one": erased}
+    )
+    assert found == []

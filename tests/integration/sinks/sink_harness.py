@@ -12,6 +12,7 @@ from typing import Any
 from click.testing import Result
 
 from izin.consent.admission import RefusedEvent, admit
+from izin.consent.business_days import Calendar
 from izin.consent.model import Consent, ConsentEvent, DecisionKind
 from izin.consent.ordering import decide
 from izin.iys import CallClass, IysClient, Pace, Slot, TokenAuth
@@ -25,7 +26,7 @@ from izin.sinks.inbound.pull import Puller
 from izin.sinks.inbound.sweep.sweeper import Sweeper
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ledger import brands, offsets, suspensions
+from izin.sinks.ledger import brands, offsets, reads, suspensions
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db import processes
 from izin.sinks.ledger.db.connection import Ledger
@@ -403,10 +404,14 @@ class SinkHarness:
             self.ledger, self.context.topic_messages, brand, now=self.context.clock()
         )
 
-    async def requeue(self, reason: str | None = None) -> int:
-        """Requeue the parked records of our brand; return how many."""
-        messages, now = self.context.topic_messages, self.clock()
-        return await brands.requeue(self.ledger, messages, BRAND, by="ada", now=now, reason=reason)
+    async def requeue(self, *reasons: str) -> int:
+        """Requeue the records of our brand that are parked for ``reasons``; return how many."""
+        messages, done = self.context.topic_messages, 0
+        for reason in reasons:
+            shown = await reads.parked_keys(self.ledger, BRAND, reason)
+            order = {"reason": reason, "whole": True, "by": "ada", "now": self.clock()}
+            done += await brands.requeue(self.ledger, messages, BRAND, shown, **order)
+        return done
 
     async def suspensions(self) -> tuple[Suspension, ...]:
         """Return what is suspended."""
@@ -439,8 +444,14 @@ class SinkHarness:
         await suspensions.set_rights(self.ledger, BRAND, channels, by="ada", now=self.clock())
 
     async def brand_in_loading(self) -> None:
-        """Make our brand one that is not activated, so that old consents are submitted."""
+        """Make our brand one that is not activated."""
         await self.ledger.fetch("UPDATE brands SET activated_at = NULL RETURNING brand_code")
+
+    def close_days(self, count: int, *, ago: int = 0) -> None:
+        """Close so many days from tomorrow on, or from some days ago: no term ends within them."""
+        first = self.clock().date() + timedelta(days=1 - ago)
+        days = frozenset(first + timedelta(days=number) for number in range(count))
+        self.ledger.calendar = Calendar(extra_closed_days=days)
 
     async def forget(self) -> None:
         """Empty the ledger but for its brands, as a new one is that knows nothing of a key."""

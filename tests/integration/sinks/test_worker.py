@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -21,7 +22,7 @@ from izin.schemas.codec import Codec
 from izin.sinks.inbound.pull import Puller
 from izin.sinks.ingest import reader as decisions
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.ledger import reads
+from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.outbox_reader import OutboxReader
@@ -210,6 +211,7 @@ async def a_worker(
     iys: IysSettings,
     *,
     operations_port: int,
+    anchor_file: Path | None = None,
 ) -> AsyncIterator[str]:
     """Run a whole sink worker and give its address."""
     port = free_port()
@@ -221,6 +223,7 @@ async def a_worker(
         push_password=SecretStr(PUSH[1]),
         pull_interval=timedelta(seconds=1),
         poll_interval=timedelta(seconds=0.5),
+        anchor_file=anchor_file,
     )
     stopping = asyncio.Event()
     worker = asyncio.create_task(
@@ -298,6 +301,54 @@ async def test_worker_submits_decisions_and_publishes_pushes(  # noqa: PLR0917 -
             assert unknown_brand.status_code == 200
         began = time.monotonic()
     assert time.monotonic() - began < 5
+
+
+async def test_worker_sends_while_loops_beside_it_fail(  # noqa: PLR0917 - fixtures
+    harness: SinkHarness,
+    ledger_settings: LedgerSettings,
+    kafka_settings: KafkaSettings,
+    iys_settings: IysSettings,
+    iys: SimulatorAdmin,
+    tmp_path: Path,
+):
+    """An anchor file that cannot be read, and lanes that were created again, are told to operators:
+    an opt-out reaches İYS, and pushes are taken.
+    """
+    iys.post("settings", resultDelay=0.2)
+    # The harness has published its brand to a topic without this test's prefix.
+    await harness.ledger.fetch("DELETE FROM outbox RETURNING id")
+    quick = iys_settings.model_copy(update={"result_delay": timedelta(seconds=0.3)})
+    file, topics = tmp_path / "anchors", kafka_settings.topics
+    file.write_text("no anchor\n")
+    for topic in (topics.events.name, topics.express.name):
+        await offsets.positions(
+            harness.ledger, topic, [0, 1], cluster_id="former", topic_id="former"
+        )
+    port = free_port()
+    async with a_worker(
+        kafka_settings, ledger_settings, quick, operations_port=port, anchor_file=file
+    ) as address:
+
+        async def failing() -> bool:
+            async with httpx.AsyncClient(trust_env=False) as client:
+                answer = await client.get(f"http://127.0.0.1:{port}/health/ready")
+                found = answer.json().get("anchors", "")
+                return answer.status_code == 503 and found.startswith("UnreadableAnchorError")
+
+        await until(failing)
+        publish(kafka_settings, *harness.decided(onay()))
+        await until(lambda: iys.register() == {PHONE: "ONAY"})
+
+        async def settled() -> bool:
+            return (await harness.row()).state == "accepted"
+
+        await until(settled)
+        publish(kafka_settings, *harness.decided(ret()))
+        await until(lambda: iys.register() == {PHONE: "RET"})
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"{address}/health/ready")).is_success
+    rows = await harness.ledger.fetch("SELECT topic_id FROM kafka_offsets")
+    assert "former" not in {row["topic_id"] for row in rows}
 
 
 def a_movement(**overrides: object) -> dict[str, object]:

@@ -1,12 +1,13 @@
 """What happens to one partition, or to the broker, stops no worker and no other partition."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
 
+from izin.local.kafka import Kafka
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
@@ -21,12 +22,27 @@ PARTITIONS = 4
 STUCK = 2
 
 
+class PatientKafka(Kafka):
+    """A broker whose transactions may be open for as long as Kafka's own limit lets them."""
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        return {**super()._settings(port), "transaction.max.timeout.ms": 900_000}
+
+
 @pytest.fixture
-def hanging(
-    make_settings: Callable[[int], KafkaSettings],
-) -> Iterator[tuple[KafkaSettings, Producer]]:
+def hanging(tmp_path: Path) -> Iterator[tuple[KafkaSettings, Producer]]:
     """Yield topics, and a transaction in a partition of ``desired-consents`` that hangs."""
-    settings = make_settings(PARTITIONS)
+    with PatientKafka(tmp_path) as server:
+        settings = KafkaSettings(
+            bootstrap_servers=server.bootstrap_servers,
+            topic_prefix="hanging-",
+            partitions=PARTITIONS,
+        )
+        ensure_topics(settings)
+        yield from _hanging(settings)
+
+
+def _hanging(settings: KafkaSettings) -> Iterator[tuple[KafkaSettings, Producer]]:
     producer = kafka.producer(
         settings,
         **{

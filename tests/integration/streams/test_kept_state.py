@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from tests.integration.streams.test_owned_partition import (
     RET,
     an_onay,
 )
-from tests.support.order.harness import OrderHarness, consent_of
+from tests.support.order.harness import OrderHarness, apply, consent_of
 from tests.support.order.workers import until
 
 pytestmark = pytest.mark.broker
+HOUR_MS = 60 * 60 * 1000
 
 
 @pytest.fixture(params=["memory", "rocksdb"])
@@ -72,6 +74,29 @@ async def test_commit_moves_the_position_behind_its_rows(
     await owner.acquire()
     await harness.commit(owner, harness.effects(an_onay(3)), next_offset=5)
     assert (read, len(owner.state)) == ([], 3)
+
+
+async def test_state_that_may_lack_tombstones_is_read_anew(
+    harness: OrderHarness, make_state: Callable[[], PartitionState], read: list[int]
+) -> None:
+    """One that was caught up as long ago as tombstones are kept, less a day, by the broker's
+    clock, may have a key that was erased since: its tombstone may be gone.
+    """
+    owner = harness.owner(make_state())
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY, an_onay(2)), next_offset=2)
+    state, caught_up_at = owner.state, owner.state.caught_up_at
+    assert abs(caught_up_at - time.time() * 1000) < HOUR_MS
+    erased = {an_onay(3).key.encode(): an_onay(3)}
+    for days, is_kept in ((5, True), (7, False)):
+        state.caught_up_at = caught_up_at - days * 24 * HOUR_MS
+        apply(state, erased, state.position)
+        state.close()
+        owner = harness.owner(state)
+        await owner.acquire()
+        assert (consent_of(state, *erased) is not None) is is_kept
+        assert abs(state.caught_up_at - caught_up_at) < HOUR_MS
+    assert (len(read), len(state)) == (2, 2)
 
 
 async def test_kept_folder_reads_back_only_other_owners_rows(

@@ -1,5 +1,6 @@
 """Taking, keeping and losing a partition, against a real broker."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
+from izin.streams.ownership import encoded_batch
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
@@ -49,6 +51,19 @@ async def test_commit_writes_rows_and_offset_and_changes_the_state(harness: Orde
     await successor.acquire()
     assert successor.next_offsets == {harness.events: 7, harness.express: 0}
     assert consent_of(successor.state, KEY) == ONAY
+
+
+async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
+    harness: OrderHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broker refuses what was made more than an hour after it, unless it takes its own time."""
+    ahead = time.time_ns() + 2 * 3_600_000_000_000
+    monkeypatch.setattr(encoded_batch, "time", SimpleNamespace(time_ns=lambda: ahead))
+    owner = harness.owner()
+    await owner.acquire()
+    await harness.commit(owner, harness.effects(ONAY), next_offset=1)
+    (row,) = committed_records(harness.settings, harness.rows_topic)
+    assert row.timestamp()[1] < ahead // 1_000_000 - 3_600_000
 
 
 async def test_writes_of_a_batch_become_visible_together(harness: OrderHarness) -> None:
@@ -184,6 +199,7 @@ async def test_state_whose_position_is_gone_is_discarded(
     harness.delete_below(harness.rows_topic, 4)
     state = MemoryState()
     apply(state, {b"long gone": ONAY}, 2)
+    state.caught_up_at = time.time_ns() // 1_000_000
     owner = harness.owner(state)
     await owner.acquire()
     assert consent_of(state, b"long gone") is None

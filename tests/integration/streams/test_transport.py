@@ -22,7 +22,9 @@ from izin.streams.engine import app, fetching, transport
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate
 from izin.streams.engine.transport import BatchConsumer, BatchConsumerThread
+from izin.streams.engine.unpacking import FetchedBatches
 from izin.streams.ownership import transactional_producer
+from tests.support.hostile.batches import RawProducer, batch_of
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,7 @@ class BatchReader:
         self._thread = BatchConsumerThread.__new__(BatchConsumerThread)
         self._thread.gate = self.gate
         self._thread._empty = {}
+        self._thread._damaged = {}
         self._thread._gate_changed = asyncio.Event()
         self._thread.consumer = SimpleNamespace(flow_active=True)
 
@@ -240,6 +243,40 @@ async def test_topics_that_go_ahead_are_delivered_first(
                 await asyncio.sleep(0.01)
         found = await reader._thread._fetch_records(consumer, places, timeout=1, max_records=10)
     assert [place.topic for place in found] == [express, bulk]
+
+
+@pytest.mark.broker
+async def test_damaged_batch_holds_back_its_partition_alone(
+    make_settings: Callable[[int], KafkaSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is before it is delivered, and all else of others; it is fetched again until it is as
+    its checksum says, and nothing is missing then.
+    """
+    monkeypatch.setattr(transport, "_DAMAGED_FOR", 0.3)
+    settings = make_settings(2)
+    topic, damaged = settings.topics.events.name, {b"bad"}
+    take = FetchedBatches.next_batch
+
+    def next_batch(batches: FetchedBatches) -> bytes:
+        found = take(batches)
+        return found[:-1] + b"!" if any(one in found for one in damaged) else found
+
+    monkeypatch.setattr(FetchedBatches, "next_batch", next_batch)
+    places = [TopicPartition(topic, 0), TopicPartition(topic, 1)]
+    with RawProducer(settings) as raw:
+        for value in (b"first", b"bad", b"last"):
+            raw.produce(topic, 0, batch_of([(b"key", value)]))
+            raw.produce(topic, 1, batch_of([(b"key", b"other")]))
+    async with consuming(settings, *places) as consumer, asyncio.timeout(30):
+        one, other = BatchReader(consumer, places[0]), BatchReader(consumer, places[1])
+        before = await one.read(1)
+        for _ in range(3):
+            assert await one.fetch(0.2) is None
+        assert values(await other.read(3)) == ["other"] * 3
+        damaged.clear()
+        after = await one.read(2)
+    assert values([*before, *after]) == ["first", "bad", "last"]
+    assert contiguous([*before, *after])
 
 
 @pytest.mark.broker

@@ -3,11 +3,14 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from izin.runtime.settings import KafkaSettings
+from izin.runtime.consumer_groups import is_contested
+from izin.runtime.settings import KafkaSettings, StreamSettings
+from izin.runtime.start_errors import EXIT
 from izin.streams.engine.app import EXIT_CONFIG
 from tests.support.order.harness import CODEC
 from tests.support.order.traffic import Traffic
@@ -101,3 +104,31 @@ def test_importing_the_worker_starts_nothing() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_second_worker_of_an_instance_id_ends_and_the_first_goes_on(
+    make_settings: Callable[[int], KafkaSettings], tmp_path: Path
+) -> None:
+    """It is told which name and what to do; the doctor learns of it from the group."""
+    settings = make_settings(3)
+    traffic = Traffic(settings, CODEC, seed=35, recipients=50)
+    group = StreamSettings().group(settings)
+    with ExitStack() as stack:
+        module = "tests.integration.streams.settled_worker"
+        first = Worker("same", settings, tmp_path / "first.log", module=module)
+        stack.callback(first.kill)
+        until(lambda: all_held([first], 3), within=30, what="first owner")
+        second = Worker("same", settings, tmp_path / "second.log")
+        stack.callback(second.kill)
+        assert second.process.wait(60) == EXIT
+        assert "instance id in use already" in second.log.read_text(encoding="utf-8")
+        assert "instance id in use twice" in first.log.read_text(encoding="utf-8")
+        traffic.publish(200)
+        until(lambda: all_held([first], 3), within=30, what="first owner again")
+        until(lambda: not backlog(settings), within=30, what="end of the backlog")
+        until(lambda: is_contested(settings, group), within=30, what="note in the group")
+        first.kill()
+        first.start()
+        until(lambda: all_held([first], 3), within=30, what="owner after a restart")
+        assert first.process.poll() is None
+        assert "in use already" not in first.log.read_text(encoding="utf-8")

@@ -28,7 +28,11 @@ ORDERING: Mapping[str, Cut] = {
     "brands resume": cut(
         "--customer=acme --yes", "{brand} --yes", refused=("{their_brand} --customer=acme --yes",)
     ),
-    "brands requeue": cut("{brand} --reason=reconsent", "{brand} --reason=reconsent --yes"),
+    "brands requeue": cut(
+        "{brand} --reason=reconsent --recipient={parked} --plan={requeue}",
+        "{brand} --plan={requeue} --execute",
+        refused=("{brand} --reason=reconsent --recipient={their_key} --plan={new}",),
+    ),
     "complaints add": cut(
         "{parked} --brand={brand} --channel=MESAJ --sent=2026-03-02T12:00 --sender=A --content=x",
         counts=False,
@@ -42,9 +46,15 @@ ORDERING: Mapping[str, Cut] = {
     "complaints attach": cut("{complaint} {parked_evidence}"),
     "complaints close": cut("{complaint} --outcome=unfounded"),
     "customers brake": cut("acme --share=7 --at-least=9 --yes", shows="acme"),
-    "iys release": cut("100002 --reason=right", shows="crm of acme"),
+    "iys release": cut(
+        "100002 '--source=crm of acme' --reason=right",
+        "100002 '--source=crm of acme' --reason=right --yes",
+        shows="crm of acme",
+    ),
     "iys withdraw": cut(
-        "{brand} --reason=wrong", "{brand} --reason=wrong --yes", shows="crm of acme"
+        "{brand} '--source=crm of acme' --reason=wrong",
+        "{brand} '--source=crm of acme' --reason=wrong --yes",
+        shows="crm of acme",
     ),
     "dead-letters acknowledge": cut(
         "0/0 --reason=seen --yes",
@@ -84,7 +94,8 @@ ORDERING: Mapping[str, Cut] = {
         "--corrects=0/2 --status=RET",
         shows="consent-events",
     ),
-    "import": cut("{book}", shows="published"),
+    "import file": cut("{book}", shows="published"),
+    "import changes": cut("{book} --customer=acme", shows="behind"),
     "customers onboard": cut(
         "acme {book} --ask --execute --no-wait",
         shows="1 submissions",

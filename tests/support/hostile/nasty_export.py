@@ -214,7 +214,11 @@ def _row(chance: random.Random, number: int, brand: int, now: datetime) -> _Row:
     if column:
         return _Row(cells, [ExpectedRefusal(0, column, status)])
     recipient = person.recipient(channel)
-    found = ExpectedConsent(0, channel, recipient, status, at if is_dated else None, source)
+    stated = at if is_dated else None
+    if date == f"{at:%d.%m.%Y}":
+        # The day is certain, which is enough for an opt-out.
+        stated = at.replace(hour=0, minute=0, second=0)
+    found = ExpectedConsent(0, channel, recipient, status, stated, source)
     return _Row(cells, [found], at if is_dated else None)
 
 
@@ -236,9 +240,9 @@ def _wide_row(chance: random.Random, number: int, now: datetime) -> _Row:
         recipient = person.recipient(channel)
         match status:
             case "":
-                cells.append(chance.choice(("", " ", "-", "#YOK")))
+                cells.append(chance.choice(("", " ", "-", "NULL")))
             case "unclear":
-                cells.append(chance.choice(UNCLEAR[:-3]))
+                cells.append(chance.choice(UNCLEAR[:-2]))
                 found.append(ExpectedRefusal(0, column, ""))
             case "date":
                 cells.append(a_date(chance, given))

@@ -18,9 +18,9 @@ RETS = (
 )
 UNCLEAR = (
     *("X", "x", "Y", "?", "belki", "aktif", "2", "RET?", "onay ?", "T", "beklemede"),
-    *("", "-", "#YOK"),
+    *("#YOK", "#AD?", "", "-"),
 )
-"""A person would have to ask, too. The last three say nothing."""
+"""A person would have to ask, too. The last two say nothing."""
 CHANNELS = {
     "MESAJ": ("SMS", "sms", "Kısa Mesaj", "MESAJ", "kisa mesaj", '="SMS"'),
     "ARAMA": ("ARAMA", "Çağrı", "Sesli Arama", "telefon", "Telefonla Arama"),

@@ -11,17 +11,21 @@ from izin.reconcile.comparing import Comparer, Difference, Scope
 from izin.reconcile.executing import RepairExecution
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.erasure import SuppressionKeys
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.outbox_reader import OutboxReader
 from izin.sinks.publish.outbox_relay import OutboxRelay
+from izin.streams.erasure import suppression_row
 from tests.integration.sinks.sink_harness import A_SECOND, ACTIVE, SinkHarness, onay, ret
 from tests.support.builders import a_key
 from tests.support.order.deciding import decide_all
 from tests.support.replay.ingesting import ingest_all
 
+SECRET = "a fake secret of at least forty characters"
+"""Under which keys are suppressed."""
 _ROUNDS = 40
 _UNLIMITED = 100_000
 
@@ -69,6 +73,12 @@ class Site:
         """Write a record to a topic, as nobody but a test does."""
         self.writer.produce(topic.name, key=key.encode(), value=value)
         assert self.writer.flush(20) == 0
+
+    def suppress(self, key: str) -> None:
+        """Suppress what was given of a key until now, as its erasure does."""
+        name, topic = SuppressionKeys([SECRET]).of(key.encode()), self.kafka.topics.desired_consents
+        value = suppression_row(self.harness.codec, self.harness.clock(), "erasure")
+        self.write(topic, name.decode(), value)
 
     async def decide(self) -> None:
         """Have what the lanes have decided, and the decisions ingested."""
@@ -130,7 +140,11 @@ class Site:
         """What executes repairs here."""
         harness = self.harness
         return RepairExecution(
-            ledger=harness.ledger, kafka=self.kafka, codec=harness.codec, clock=harness.clock
+            ledger=harness.ledger,
+            kafka=self.kafka,
+            codec=harness.codec,
+            secrets=SuppressionKeys([SECRET]),
+            clock=harness.clock,
         )
 
     async def compare(self, *, ask: bool = True) -> list[Difference]:

@@ -46,7 +46,8 @@ def a_row(**overrides: object) -> LedgerRow:
     said = Permission(
         may_send=fields["may_send"], reason=PermissionReason(fields["permission_reason"])
     )
-    return LedgerRow(**{"by_law": said, **fields})
+    own = {"by_law": said, "hides_opt_out": False, "void_event_id": None}
+    return LedgerRow(**{**own, **fields})
 
 
 def a_record(**overrides: object) -> DesiredRecord:

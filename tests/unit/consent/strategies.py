@@ -19,7 +19,7 @@ STREAMS = st.sampled_from([None, "IYS", "HS"])
 def admitted_events(draw: st.DrawFn) -> AdmittedEvent:
     """Draw events of one key, few enough that event ids repeat, with the same content or another.
 
-    RETs may be undated, or from a source that makes them not registrable.
+    RETs may be undated, or of a day or a minute, or from a source that makes them not registrable.
     """
     at, status, stream = draw(NEAR_NOON), draw(STATUSES), draw(STREAMS)
     sources, dates = ["HS_MOBIL", "HS_WEB"], [at]
@@ -31,7 +31,8 @@ def admitted_events(draw: st.DrawFn) -> AdmittedEvent:
         status=status,
         source=draw(st.sampled_from(sources)),
         consent_date=draw(st.sampled_from(dates)),
-        received_at=NOON + timedelta(seconds=4),
+        received_at=NOON + timedelta(seconds=draw(st.sampled_from([4, 4, 100, 90_000]))),
+        date_basis=draw(st.sampled_from(["stated", "stated", "minute", "day"])),
         origin=draw(st.sampled_from(["crm", "web"])),
         iys=None if stream is None else an_iys_origin(stream=stream, creation_date=at),
     )

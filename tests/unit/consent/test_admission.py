@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from typing import Any
@@ -162,6 +163,69 @@ def test_ret_with_impossible_date_counts_from_its_receipt(
     assert result.event.date_basis == basis
 
 
+DAY = datetime(2026, 3, 1, 21, tzinfo=UTC)
+"""2 March 2026, as it begins in Turkey."""
+DAY_ENDS = datetime(2026, 3, 2, 20, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("basis", "date", "received", "counts_from"),
+    [
+        ("day", DAY, DAY + timedelta(days=21), DAY_ENDS),
+        ("day", NOON + timedelta(milliseconds=5), DAY + timedelta(days=1), DAY_ENDS),
+        ("day", DAY_ENDS, DAY + timedelta(days=1), DAY_ENDS),
+        ("day", DAY - timedelta(seconds=1), DAY + timedelta(days=1), DAY - timedelta(seconds=1)),
+        ("day", DAY, DAY_ENDS + timedelta(seconds=1), DAY_ENDS),
+        ("day", DAY, DAY_ENDS, DAY_ENDS),
+        ("day", DAY, NOON, NOON),
+        ("day", FIRST_DATE, NOON, FIRST_DATE + timedelta(days=1, seconds=-1)),
+        ("minute", NOON, NOON + timedelta(hours=1), NOON + timedelta(seconds=59)),
+        ("minute", NOON, NOON + timedelta(seconds=58), NOON + timedelta(seconds=58)),
+        ("minute", NOON + timedelta(seconds=30), DAY_ENDS, NOON + timedelta(seconds=59)),
+        (
+            "minute",
+            NOON + timedelta(seconds=60, milliseconds=7),
+            DAY_ENDS,
+            NOON + timedelta(seconds=119),
+        ),
+        ("second", NOON, DAY_ENDS, NOON),
+        ("stated", NOON, DAY_ENDS, NOON),
+    ],
+)
+def test_ret_counts_from_the_end_of_its_day_or_minute(
+    basis: str, date: datetime, received: datetime, counts_from: datetime
+):
+    """Or from its receipt, if that is earlier: an opt-in of the same day, or minute, loses to it,
+    and one that was given later stands. What the source stated stays.
+    """
+    event = an_event(status="RET", consent_date=date, received_at=received, date_basis=basis)
+    result = admit(event, appended_at=received + timedelta(hours=1))
+    assert isinstance(result, AdmittedEvent)
+    assert result.effective_at == counts_from
+    assert result.effective_at.tzinfo is UTC
+    assert result.registrable
+    assert (result.event.consent_date, result.event.received_at) == (date, received)
+    assert result.event.date_basis == (basis if basis in {"day", "minute"} else "stated")
+    again = admit(result.event, appended_at=received + timedelta(days=9))
+    assert again == result
+
+
+@pytest.mark.parametrize("basis", ["day", "minute"])
+def test_onay_counts_from_the_beginning_of_its_day_or_minute(basis: str):
+    """Its date as it was stated: it undoes no opt-out that may be later."""
+    event = an_event(consent_date=NOON, received_at=RECEIVED, date_basis=basis)
+    assert admitted(event).effective_at == NOON
+    assert admitted(event).event is event
+
+
+@pytest.mark.parametrize("basis", ["day", "minute"])
+def test_impossible_date_of_a_day_counts_from_its_receipt(basis: str):
+    """As any other: a day that lies ahead, or before the law, says nothing."""
+    for date in (RECEIVED + timedelta(days=1), RECEIVED + SKEW, FIRST_DATE - timedelta(seconds=1)):
+        result = admitted(an_event(status="RET", consent_date=date, date_basis=basis))
+        assert (result.effective_at, result.event.date_basis) == (RECEIVED, "received")
+
+
 def test_ret_without_a_date_is_registrable():
     """It is submitted with its instant of receipt."""
     assert admitted(an_event(status="RET", consent_date=None)).registrable
@@ -247,6 +311,42 @@ def test_receipt_after_the_append_time_is_replaced():
     ]
     result = admitted(an_event(received_at=APPENDED + SKEW))
     assert result.event.received_at == APPENDED + SKEW
+
+
+@pytest.mark.parametrize("status", ["ONAY", "RET"])
+@pytest.mark.parametrize(
+    ("receipt", "counts_from"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), APPENDED),
+        (datetime(1970, 1, 1, tzinfo=UTC), APPENDED),
+        (FIRST_DATE - timedelta(microseconds=1), APPENDED),
+        (FIRST_DATE, FIRST_DATE),
+    ],
+)
+def test_receipt_before_the_law_is_missing(status: str, receipt: datetime, counts_from: datetime):
+    """Go's zero time, or 1970: a RET that counted from it would be older than any opt-in."""
+    event = an_event(status=status, consent_date=None, received_at=receipt, recipient_type="TACIR")
+    result = admitted(event)
+    assert (result.effective_at, result.event.received_at) == (counts_from, counts_from)
+
+
+@pytest.mark.parametrize("stream", ["IYS", "HS"])
+def test_iys_event_from_before_the_law_has_no_instant(stream: str):
+    """A RET counts from its receipt, and says so from then on; an opt-in is refused."""
+    early, at = FIRST_DATE - timedelta(seconds=1), NOON - timedelta(days=2)
+    iys = an_iys_origin(stream=stream, creation_date=early)
+    ret = admitted(an_iys_event(status="RET", consent_date=at, iys=iys))
+    assert ret.effective_at == RECEIVED
+    assert ret.event.iys == replace(iys, creation_date=RECEIVED)
+    assert (ret.violations, ret.event.source) == ((), "IYS_WEB")
+    assert admit(ret.event, appended_at=APPENDED) == ret
+    onay = an_iys_event(status="ONAY", consent_date=at, iys=iys)
+    assert codes(refused(onay)) == [("creation_date", "H112")]
+    first = an_iys_origin(stream=stream, creation_date=FIRST_DATE)
+    for status in ("ONAY", "RET"):
+        dated = an_iys_event(status=status, consent_date=FIRST_DATE, iys=first)
+        assert admitted(dated).event is dated
+        assert admitted(dated).effective_at == FIRST_DATE
 
 
 def test_naive_append_time_is_our_error():

@@ -14,6 +14,8 @@ from izin.consent.due_dates import (
     due_at,
     expires_at,
     lawful_term,
+    taken_until,
+    term_ends_at,
     transfer_in_force,
 )
 from izin.consent.errors import NaiveInstantError, OutsideCalendarError
@@ -139,7 +141,8 @@ def test_extra_closed_day_never_shortens_a_term(
 def test_due_is_never_after_expiry(instant: datetime, brand: BrandTerms):
     """The alert never comes after the expiry."""
     now = datetime(2026, 3, 15, tzinfo=UTC)
-    assert due_at(instant, brand, now=now) <= expires_at(instant, brand, now=now)
+    due, expires = due_and_expiry(instant, brand, status=Status.ONAY, now=now)
+    assert due <= expires
 
 
 @given(INSTANTS)
@@ -174,14 +177,28 @@ def test_naive_effective_instant_is_refused():
             reading(in_turkey(2026, 3, 2).replace(tzinfo=None), ACTIVE)
 
 
-def test_before_activation_only_the_loading_deadline_counts():
-    """First loading: old consents may be submitted until the deadline of the brand."""
+def test_before_activation_a_consent_expires_with_its_lawful_term():
+    """First loading: İYS takes old consents until the brand's deadline, and the law does not."""
     long_ago = datetime(2019, 1, 1, tzinfo=UTC)
     assert due_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, LOADING).tzinfo is UTC
-    assert expires_at(long_ago, LOADING) == LOADING.loading_deadline
     assert due_at(long_ago, BrandTerms()) is None
-    assert expires_at(long_ago, BrandTerms()) is None
+    transferred_until = in_turkey(2021, 5, 31, 23, 59, 59)
+    for brand in (LOADING, BrandTerms()):
+        assert expires_at(long_ago, brand) == transferred_until
+        assert expires_at(long_ago, brand).tzinfo is UTC
+        both = due_and_expiry(long_ago, brand, status=Status.ONAY, now=NOON)
+        assert both == (transferred_until, transferred_until)
+        recent = in_turkey(2026, 3, 2, 9)
+        assert expires_at(recent, brand, now=NOON) == in_turkey(2026, 3, 5, 23, 59, 59)
+        assert taken_until(long_ago, brand, now=NOON) == brand.loading_deadline
+
+
+def test_general_transfer_in_force_that_day_bounds_an_old_consent():
+    """As announced by then: in June 2020 the transfer ended on 31 August of that year."""
+    now = in_turkey(2020, 6, 1, 9)
+    old = datetime(2019, 1, 1, tzinfo=UTC)
+    assert expires_at(old, BrandTerms(), now=now) == in_turkey(2020, 8, 31, 23, 59, 59)
 
 
 def test_future_activation_starts_no_term():
@@ -191,7 +208,8 @@ def test_future_activation_starts_no_term():
     given_at = datetime(2026, 3, 2, 9, tzinfo=UTC)
     before, after = activated_at - timedelta(seconds=1), activated_at
     assert due_at(given_at, brand, now=before) == activated_at
-    assert expires_at(given_at, brand, now=before) == activated_at
+    assert expires_at(given_at, brand, now=before) == in_turkey(2026, 3, 5, 23, 59, 59)
+    assert taken_until(given_at, brand, now=before) == activated_at
     assert due_at(given_at, brand, now=after) == datetime(2026, 3, 5, 9, tzinfo=UTC)
 
 
@@ -215,20 +233,23 @@ def test_future_activation_starts_no_term():
 def test_onay_around_an_activation_has_its_own_term(
     said_at: datetime, now: datetime, due: datetime
 ):
-    """A consent has three business days or the first loading, whichever is longer."""
+    """İYS takes a consent in its three business days or in the first loading, whichever is longer.
+    The law has the three business days alone.
+    """
     brand = BrandTerms(
         activated_at=in_turkey(2026, 3, 12, 9), loading_deadline=in_turkey(2026, 3, 9, 18)
     )
     assert due_at(said_at, brand, now=now) == due
-    expires = expires_at(said_at, brand, now=now)
-    assert expires == due or expires == due.replace(hour=23, minute=59, second=59)
+    taken = taken_until(said_at, brand, now=now)
+    assert taken == due or taken == due.replace(hour=23, minute=59, second=59)
+    assert expires_at(said_at, brand, now=now) == term_ends_at(said_at)
 
 
 def test_future_activation_ends_a_loading_without_deadline():
-    """An ONAY that the activation will expire is submitted before it, or never."""
+    """İYS takes no older ONAY from then on."""
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     now = in_turkey(2026, 3, 2)
-    assert expires_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
+    assert taken_until(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
     assert due_at(in_turkey(2019, 1, 2), brand, now=now) == brand.activated_at
 
 
@@ -238,7 +259,7 @@ def test_passed_activation_revives_no_expired_onay(instant: datetime):
     brand = BrandTerms(activated_at=in_turkey(2026, 3, 12, 9))
     before = expires_at(instant, brand, now=brand.activated_at - timedelta(seconds=1))
     after = expires_at(instant, brand, now=brand.activated_at)
-    assert before == max(after, brand.activated_at)
+    assert before == after or before == in_turkey(2021, 5, 31, 23, 59, 59) > after
 
 
 def test_ret_never_expires():
@@ -255,9 +276,12 @@ def test_due_and_expiry_equal_the_two_functions(
 ):
     """By the same brand, calendar and instant."""
     closed = Calendar(extra_closed_days=frozenset({said_at.date() + timedelta(days=1)}))
+    due = due_at(said_at, brand, now=now, calendar=closed)
+    expires = expires_at(said_at, brand, status=status, now=now, calendar=closed)
+    earlier = min((one for one in (due, expires) if one is not None), default=None)
     assert due_and_expiry(said_at, brand, status=status, now=now, calendar=closed) == (
-        due_at(said_at, brand, now=now, calendar=closed),
-        expires_at(said_at, brand, status=status, now=now, calendar=closed),
+        due if status is Status.RET else earlier,
+        expires,
     )
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -107,20 +108,58 @@ def test_onay_past_its_term_expires():
     assert ruling(wanted(), at_iys("NONE"), now=past) == (Action.EXPIRE, ActionReason.TERM_ENDED)
 
 
-def test_first_loading_has_only_its_deadline():
-    """Before the activation old consents are submitted until the deadline, if there is one."""
-    old = wanted(effective_at=NOON - timedelta(days=900))
-    assert ruling(old, at_iys("NONE"), terms=BrandTerms())[0] is Action.SEND
-    over = BrandTerms(loading_deadline=NOON)
-    assert ruling(old, at_iys("NONE"), terms=over) == (Action.EXPIRE, ActionReason.TERM_ENDED)
+LOADING = [
+    BrandTerms(),
+    BrandTerms(loading_deadline=LATER),
+    BrandTerms(loading_deadline=EARLIER),
+    BrandTerms(activated_at=LATER),
+]
 
 
-def test_future_activation_does_not_end_a_term():
-    """The state of the brand at the moment of the ruling counts."""
+@pytest.mark.parametrize("terms", LOADING)
+@pytest.mark.parametrize("age", [timedelta(days=900), timedelta(days=2500), timedelta(days=8)])
+def test_old_onay_before_activation_expires(terms: BrandTerms, age: timedelta):
+    """İYS would take it; by m.7/12 it is void, unless İYS holds it: that is asked first."""
+    old = wanted(effective_at=NOON - age)
+    assert ruling(old, at_iys("UNKNOWN"), terms=terms) == (Action.QUERY, ActionReason.TERM_ENDED)
+    for absent in ("NONE", "NOT_ONAY"):
+        assert ruling(old, at_iys(absent), terms=terms) == (Action.EXPIRE, ActionReason.TERM_ENDED)
+    assert ruling(old, at_iys("ONAY"), terms=terms)[0] is Action.NOTHING
+    assert ruling(wanted(), at_iys("UNKNOWN"), terms=terms)[0] is Action.SEND
+
+
+def test_late_onay_of_an_active_brand_is_not_queried():
+    """Its term is İYS's own: there is nothing to ask."""
     old = wanted(effective_at=NOON - timedelta(days=900))
-    ahead = BrandTerms(activated_at=LATER)
-    assert ruling(old, at_iys("NONE"), terms=ahead)[0] is Action.SEND
-    assert ruling(old, at_iys("NONE"), terms=ahead, now=LATER)[0] is Action.EXPIRE
+    assert ruling(old, at_iys("UNKNOWN"))[0] is Action.EXPIRE
+
+
+def test_onay_over_a_ret_that_is_only_claimed_is_not_given_up():
+    """Whoever writes the topic could claim one: İYS is queried before a person is."""
+    claimed = replace(at_iys("RET", from_iys=True), verified=False)
+    over = wanted(effective_at=LATER)
+    for late in (LATER, LATER + timedelta(days=30)):
+        asked = (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
+        assert ruling(over, claimed, now=late) == asked
+    assert ruling(replace(over, attested=True), claimed, now=LATER)[0] is Action.SEND
+
+
+@pytest.mark.parametrize("rank", [OriginRank.IYS, OriginRank.IYS_HS])
+def test_onay_of_iys_that_iys_does_not_show_is_queried(rank: OriginRank):
+    """A claim of an ONAY hides no opt-out while İYS shows an older one."""
+    desired = wanted(origin_rank=rank, latest_ret_at=NOON - timedelta(seconds=1))
+    older = at_iys("ONAY", consent_date=NOON - timedelta(seconds=1))
+    assert ruling(desired, older) == (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
+    assert ruling(desired, at_iys("ONAY", consent_date=NOON))[0] is Action.NOTHING
+
+
+@pytest.mark.parametrize("rank", list(OriginRank))
+def test_ret_against_a_claimed_ret_is_queried(rank: OriginRank):
+    """What an event claims settles nothing, whoever is said to have written it."""
+    desired = wanted("RET", origin_rank=rank)
+    claimed = replace(at_iys("RET"), verified=False)
+    assert ruling(desired, claimed) == (Action.QUERY, ActionReason.ORIGINATED_AT_IYS)
+    assert ruling(desired, at_iys("RET"))[0] is Action.NOTHING
 
 
 def test_extra_closed_day_extends_the_term_of_an_onay():

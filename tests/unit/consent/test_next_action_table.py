@@ -80,7 +80,7 @@ def oracle(case: Case) -> Action:
     if case.wants == "RET":
         return _ret(case)
     older = case.said_no_between and case.stated in {"never", "before"}
-    if case.registered == "ONAY" and not (older and case.rank is OriginRank.OURS):
+    if case.registered == "ONAY" and not older:
         return Action.NOTHING
     if case.rank is not OriginRank.OURS:
         return Action.QUERY  # never sent back

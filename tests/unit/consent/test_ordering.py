@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 from random import Random
 
@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from izin.consent.admission import admit
 from izin.consent.model import AdmittedEvent, Consent, DecisionKind, Reason, Status
 from izin.consent.ordering import decide, merge
-from tests.support.builders import NOON, a_ret, an_admitted_event, an_iys_origin
+from tests.support.builders import NOON, a_ret, an_admitted_event, an_event, an_iys_origin
 from tests.unit.consent.strategies import admitted_events
 
 
@@ -206,3 +207,40 @@ def test_merge_of_many_is_merge_of_any_order():
         state_after([an_admitted_event(consent_date=LATER)]),
     ]
     assert reduce(merge, states) == reduce(merge, reversed(states))
+
+
+def of_a_day(received: datetime) -> AdmittedEvent:
+    """Return a RET of 2 March, of which an export that was received then has the day alone."""
+    event = an_event(
+        event_id=str(received),
+        status="RET",
+        consent_date=datetime(2026, 3, 1, 21, tzinfo=UTC),
+        received_at=received,
+        date_basis="day",
+    )
+    result = admit(event, appended_at=received)
+    assert isinstance(result, AdmittedEvent)
+    return result
+
+
+def status_after(*events: AdmittedEvent) -> Status:
+    """Return the status after these events."""
+    state = state_after([*events])
+    assert state is not None
+    return state.status
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=1), timedelta(days=1)])
+def test_opt_in_of_the_day_of_an_opt_out_loses_to_it(later: timedelta):
+    """The day says no time, and an opt-out is not undone by accident."""
+    onay, ret = an_admitted_event(), of_a_day(NOON + later)
+    assert status_after(onay, ret) is status_after(ret, onay) is Status.RET
+
+
+def test_repeated_opt_out_of_a_day_undoes_no_later_consent():
+    """A nightly export says the same for weeks: it counts from the day that it names."""
+    nights = [of_a_day(NOON + timedelta(days=night)) for night in range(1, 21)]
+    at = NOON + timedelta(days=1, hours=8)
+    onay = admit(an_event(consent_date=at, received_at=at), appended_at=at)
+    assert isinstance(onay, AdmittedEvent)
+    assert status_after(nights[0], onay, *nights[1:]) is Status.ONAY

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -24,9 +25,17 @@ from izin.console.doctor.ledger_checks import (
     of_granted,
     of_memory,
     of_missing,
+    of_token,
 )
 from izin.console.doctor.runner import Check
 from izin.iys import TokenPolicy
+from izin.iys.errors import (
+    BusyError,
+    CallError,
+    MisconfiguredError,
+    TokenLimitError,
+    UnauthenticatedError,
+)
 from izin.local import free_port
 from izin.runtime import topic_admin
 from izin.sinks.ledger.granted.listing import LostRight
@@ -156,7 +165,7 @@ def _silent() -> Iterator[Finding]:
     yield
 
 
-def _fixing() -> Iterator[Finding]:
+def _fixing(_stopped: bool) -> Iterator[Finding]:
     yield fixed("failing", "something")
 
 
@@ -447,14 +456,64 @@ def test_of_brands_with_too_many_accounts_names_the_address() -> None:
     assert of_these(*(replace(one, account="account-1") for one in brands)) == []
 
 
+def a_stream(stream: str = "IYS", **more: object) -> StreamProgress:
+    """Return a stream that was read to its end at noon."""
+    return replace(StreamProgress(brand_code=BRAND, stream=stream, last_pulled_at=NOON), **more)  # type: ignore[arg-type]
+
+
+def of_pulls(*pulls: StreamProgress, after: timedelta) -> list[Finding]:
+    """Return what the doctor finds so long after noon."""
+    return list(lag_checks.of_pulls(pulls, now=NOON + after))
+
+
 def test_of_pulls_names_a_stale_stream():
     """A citizen.s opt-out may wait in it."""
-    pulled = StreamProgress(brand_code=BRAND, stream="IYS", last_pulled_at=NOON)
-    assert lag_checks.of_pulls([], now=NOON).state is CheckState.SKIPPED
-    assert lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=6)).state is CheckState.OK
-    stale = lag_checks.of_pulls([pulled], now=NOON + timedelta(hours=7))
+    assert of_pulls(after=timedelta())[0].state is CheckState.SKIPPED
+    assert of_pulls(a_stream(), after=timedelta(hours=6))[0].state is CheckState.OK
+    (stale,) = of_pulls(
+        a_stream(),
+        a_stream("HS", last_pulled_at=NOON + timedelta(hours=6)),
+        after=timedelta(hours=7),
+    )
     assert stale.state is CheckState.WRONG
     assert f"IYS of {BRAND}" in stale.what
+
+
+def test_of_pulls_names_each_stream_that_pauses_or_was_never_read():
+    """One that İYS refused waits for a quarter of an hour, whatever the others do."""
+    minutes = timedelta(minutes=1)
+    refused = a_stream(
+        failing_since=NOON, failure="changes: H353", next_at=NOON + 15 * minutes, was_pulled=False
+    )
+    passing = a_stream("HS", failing_since=NOON, failure="changes: 503", next_at=NOON + minutes)
+    assert [one.state for one in of_pulls(passing, after=minutes)] == [CheckState.OK]
+    (one,) = of_pulls(passing, refused, after=minutes)
+    assert one.state is CheckState.WRONG
+    assert all(part in one.what for part in ("IYS of", "H353", "never read", "izin brands retry"))
+    (one,) = of_pulls(passing, after=6 * minutes)
+    assert "503" in one.what
+    (one,) = of_pulls(a_stream(was_pulled=False), a_stream("HS"), after=6 * minutes)
+    assert "never read to its end" in one.what
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "state", "says"),
+    [
+        (None, 0, CheckState.OK, "takes the calls"),
+        (MisconfiguredError("brands"), 0, CheckState.OK, "takes the calls"),
+        (UnauthenticatedError("refused"), 1, CheckState.WRONG, "IYS_PASSWORD"),
+        (TokenLimitError("no", retry_after=timedelta(minutes=9)), 4, CheckState.WRONG, "retry"),
+        (TokenLimitError("no", retry_after=timedelta(hours=1)), 0, CheckState.WRONG, "takes no"),
+        (BusyError("brands was not answered"), 0, CheckState.WRONG, "while that lasts"),
+    ],
+)
+def test_of_token_tells_what_a_call_ended_with(
+    error: CallError | None, failures: int, state: CheckState, says: str
+):
+    """A refused password is told from İYS's limit; any other answer shows that it was taken."""
+    found = of_token(error, failures=failures, now=NOON)
+    assert found.state is state
+    assert says in found.what
 
 
 @pytest.mark.parametrize(
@@ -475,3 +534,26 @@ def test_doctor_finds_a_server_too_small_for_its_ledger(
     (finding,) = of_memory(Memory(**dict(zip(Memory.__dataclass_fields__, sizes, strict=True))))
     assert finding.state is (CheckState.WRONG if named else CheckState.OK)
     assert all(one in finding.what for one in named)
+
+
+def test_of_worker_names_opt_outs_that_nobody_decides() -> None:
+    """Not after minutes only: members of the group may own their partition and do nothing."""
+    fresh = Unread(records=2, oldest_at=NOW - timedelta(seconds=20), partitions=frozenset({3}))
+    found = lag_checks.of_worker(lag_checks.ORDER, [fresh], running=3, now=NOW, undecided={3})
+    assert found.state is CheckState.WRONG
+    assert "nobody decides the opt-outs that wait in partition 3: none of them within 10 s" in (
+        found.what
+    )
+
+
+@pytest.mark.parametrize(("limit", "state"), [(900_000, "wrong"), (15_000, "ok"), (None, "ok")])
+def test_doctor_compares_how_long_transactions_may_be_open(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None, state: str
+) -> None:
+    """Kafka's own limit is 15 minutes, for which a partition's opt-outs would wait."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka.example.com:9092")
+    monkeypatch.setattr(checks.kafka, "admin", lambda _: SimpleNamespace(list_topics=dict))
+    monkeypatch.setattr(checks.topic_admin, "transaction_limit", lambda _: limit)
+    (found,) = checks._broker()
+    assert found.state == state
+    assert state == "ok" or "transaction.max.timeout.ms is 900000" in found.what

@@ -71,7 +71,7 @@ def test_preview_is_json_for_programs(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [one["is_published"] for one in found["rows"]] == [True, False]
 
 
-@pytest.mark.parametrize("option", ["--dry-run", "--again", "--skip-reversals", "--reversals=1"])
+@pytest.mark.parametrize("option", ["--dry-run", "--again", "--reversals=1"])
 def test_preview_with_an_option_of_the_import_is_refused(tmp_path: Path, option: str) -> None:
     """It would do nothing."""
     path = tmp_path / "export.csv"

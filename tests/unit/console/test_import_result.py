@@ -68,14 +68,18 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
             {"finished_before": datetime(2026, 3, 2, 9, tzinfo=UTC)},
             "imported to its end at 02.03.2026 12:00:00: nothing was published now",
         ),
-        ({"reversals": 3}, "ONAY among them: each reverses an opt-out"),
+        ({"reversals": 3}, "ONAY among them, given back: each reverses an opt-out"),
+        (
+            {"refused_reversals": 3, "reversals_path": Path("a.csv")},
+            "left out 3 ONAY among them would reverse an opt-out.",
+        ),
+        ({"silent": 2}, "say nothing 2 rows without a status"),
         ({"without_recipient": 2}, "opt-outs of a channel for which the row has no address"),
         ({"not_registrable": 1}, "to be corrected 1 opt-outs among them: else İYS gets them as"),
         ({"hidden_sheets": ("Ret",)}, 'left out: hidden sheets that have rows: "Ret". If consents'),
-        ({"reasons": {"H121": 2, "H158": 1}}, "refused 0 reasons H121 2, H158 1 seconds"),
+        ({"reasons": {"H121": 2, "H158": 1}}, "refused 0 reasons H121 2, H158 1 changes"),
         ({"reasons": {"H115": 2}}, "words that are not known are given a meaning: --value WORD="),
         ({"repeated_headers": 1}, "lines with the header once more"),
-        ({"would_stop": "3 of 10 would", "dry_run": True}, "without --dry-run: 3 of 10 would"),
     ],
 )
 def test_result_says_what_happened(
@@ -85,7 +89,7 @@ def test_result_says_what_happened(
     print_result(a_report(**changes), OutputFormat.TABLE)
     text = " ".join(printed.getvalue().replace("│", " ").split())
     assert " ".join(said.split()) in text
-    assert ("export.csv" in text) == bool(
+    assert ("export.csv was" in text or "export.csv:" in text) == bool(
         changes.keys() & {"resumed_after", "restarted_because", "finished_before"}
     )
 
@@ -129,8 +133,10 @@ def test_stopped_import_says_how_it_goes_on(
     assert f"export.csv: stopped before its end; {said}" in " ".join(printed.getvalue().split())
 
 
-def test_reversals_are_accepted_or_skipped(path: Path) -> None:
-    """Both at once would leave open which is meant."""
-    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "3", "--skip-reversals"])
+def test_reversals_are_a_file_or_a_number(path: Path) -> None:
+    """Anything else would be guessed."""
+    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "all"])
     assert found.exit_code == ExitCode.USAGE
-    assert "give one of them" in " ".join(found.stderr.replace("│", "").split())
+    assert "neither a file nor a number" in " ".join(found.stderr.replace("│", "").split())
+    found = CliRunner().invoke(app, ["import", str(path), "--reversals", "3", "--by", ""])
+    assert "say who gives them back" in " ".join(found.stderr.replace("│", "").split())

@@ -16,13 +16,28 @@ from izin.console.imports.command import import_
 from izin.console.imports.result import print_result
 from izin.console.terminal import output
 from izin.console.terminal.output import ExitCode, OutputFormat
+from izin.producers.files.channel_columns import (
+    DATE_NAMES,
+    GENERIC_NAMES,
+    STATUS_NAMES,
+    names_consent,
+)
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.producers.files.importing.report_formats import ADDED
-from izin.producers.mapping.field_names import status_of
+from izin.producers.files.saved_mapping import read_mapping
+from izin.producers.mapping.field_names import (
+    FIELD_NAMES,
+    GENERIC_STATUSES,
+    STATUS_WORDS,
+    Field,
+    field_of,
+    key_of_name,
+    status_of,
+    word_key,
+)
 from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
-from izin.runtime.settings import ImportSettings
 from tests.unit.producers.fakes import FakePublisher
 
 PAGE = (Path(__file__).parents[3] / "docs" / "importing.md").read_text("utf-8")
@@ -81,23 +96,45 @@ def test_page_has_the_columns_codes_and_limits_of_the_import() -> None:
     codes = {int(one) for one in first_cells("Exit codes")}
     assert codes == set(ExitCode) - {ExitCode.USAGE}
     assert f"{CHECKPOINT_ROWS:,} rows" in PAGE
-    limits = ImportSettings()
-    assert f"The limit is {limits.reversals} (" in PAGE
-    assert f"or {limits.reversals_percent:.0f} % of" in PAGE
-    for field in ImportSettings.model_fields.values():
-        assert f"`{field.validation_alias}`" in PAGE
 
 
-def test_page_has_words_that_are_read_as_it_says() -> None:
-    """Those with a meaning, and those without."""
-    (line,) = re.findall(r"^\| statuses \|(.*)$", PAGE, re.MULTILINE)
-    meant, unclear = line.split(";")
-    onay, ret = (re.findall("`(.+?)`", words) for words in meant.split(" and "))
-    assert {status_of(one) for one in onay} == {Status.ONAY}
-    assert {status_of(one) for one in ret} == {Status.RET}
-    unknown = re.findall("`(.+?)`", unclear)
-    assert unknown.pop() == "--value"
-    assert not {status_of(one) for one in unknown} & set(Status)
+def cells_of(name: str) -> list[str]:
+    """Return what stands in backquotes in the row of that name of the page's lists."""
+    (line,) = re.findall(rf"^\| {name} \|(.*)$", PAGE, re.MULTILINE)
+    return re.findall("`(.+?)`", line)
+
+
+def test_page_has_every_word_of_a_status() -> None:
+    """Both lists whole, and nothing that has no meaning."""
+    for status in Status:
+        printed = cells_of(status)
+        assert {status_of(one) for one in printed} == {status}
+        known = [word for word, meaning in STATUS_WORDS.spelled.items() if meaning == status]
+        assert sorted(map(word_key, printed)) == sorted(known)
+
+
+def test_page_has_every_name_of_a_status() -> None:
+    """Of a consent, of any status, and of the date of one channel's consents."""
+    consents = cells_of("of a consent")
+    wide = set(STATUS_NAMES)
+    assert wide <= set(consents)
+    narrow = [one for one in consents if one not in wide or field_of(one) is Field.STATUS]
+    assert all(names_consent(one) for one in narrow)
+    known = [word for word, held in FIELD_NAMES.spelled.items() if held == Field.STATUS]
+    generic = [one for one in cells_of("of any status") if one in known]
+    assert set(GENERIC_STATUSES) == set(generic)
+    assert {key_of_name(one) for one in (*narrow, *generic)} == set(known)
+    assert set(GENERIC_NAMES) <= set(cells_of("of any status"))
+    assert cells_of("of a channel's date") == list(DATE_NAMES)
+
+
+def test_mapping_of_the_page_is_read(tmp_path: Path) -> None:
+    """As its comments say."""
+    path = tmp_path / "crm.toml"
+    path.write_text(block("toml"), "utf-8")
+    found = read_mapping(path)
+    assert found.given == {"marka": "100001"}
+    assert found.values["status:Pasif"] == "RET"
 
 
 @pytest.mark.parametrize(

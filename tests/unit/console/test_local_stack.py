@@ -1,6 +1,8 @@
 """A local stack starts in a folder of its own, and empties no other."""
 
+import ast
 import os
+import re
 import socket
 import subprocess
 from datetime import timedelta
@@ -8,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from izin import local
+from izin.console import local_stack
 from izin.console.local_stack.run_record import RunRecord
 from izin.console.local_stack.settings import Ports, example_brands
 from izin.console.local_stack.simulator import check_installed
 from izin.console.local_stack.stack import LocalStack
 from izin.console.local_stack.state_folder import StateFolder
 from izin.console.up import _panel
-from izin.local import LocalError, PortTakenError, StateInUseError, free_port
+from izin.local import LocalError, LocalServers, PortTakenError, StateInUseError, free_port
 from izin.local.folders import FolderLock
 
 
@@ -44,7 +48,7 @@ def test_state_folder_claim_keeps_what_a_run_stored(used_folder: Path) -> None:
     assert before is not None
     progress: list[str] = []
     StateFolder(used_folder).claim(before, progress.append)
-    assert progress == [f"continuing with what {used_folder} has; --fresh removes it"]
+    assert progress == [f"continuing with what {used_folder} has"]
     assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
     assert StateFolder(used_folder).record() == before
     assert (used_folder / "run.json").stat().st_mode & 0o077 == 0
@@ -73,8 +77,101 @@ def test_local_stack_with_other_servers_names_the_remedies(used_folder: Path) ->
     stack = LocalStack(
         used_folder, brands=example_brands(), environ=given, on_progress=lambda _: None
     )
-    with pytest.raises(LocalError, match=r"other servers.*--fresh.*--state-dir"):
+    with pytest.raises(LocalError, match=r"other servers.*--state-dir") as refused:
         stack.start()
+    assert "--fresh" not in str(refused.value)
+
+
+OWN = {
+    "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:19092",
+    "DATABASE_URL": "postgresql://izin:fake@127.0.0.1:15432/izin",
+    "IZIN_API_KEY": "fake",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "loaded", "expected"),
+    [
+        ({}, {}, {}),
+        ({}, {"DATABASE_URL": "postgresql://db.example.com/mine"}, {"DATABASE_URL"}),
+        ({"KAFKA_BOOTSTRAP_SERVERS": "kafka.example.com:9092"}, {}, {"KAFKA_BOOTSTRAP_SERVERS"}),
+    ],
+)
+def test_stack_whose_own_environment_was_loaded_has_its_own_servers(
+    used_folder: Path,
+    given: dict[str, str],
+    loaded: dict[str, str],
+    expected: set[str],
+) -> None:
+    """Its environment file names its servers: they are the caller's only where they were before."""
+    RunRecord(given=given).write(used_folder / "run.json")
+    lines = (f"{name}='{value}'" for name, value in OWN.items())
+    (used_folder / "environment").write_text("\n".join(lines) + "\n", "utf-8")
+    environ = {**OWN, **loaded, "IZIN_EXTRA_CLOSED_DAYS": "[]"}
+    stack = LocalStack(
+        used_folder, brands=example_brands(), environ=environ, on_progress=lambda _: None
+    )
+    assert stack._servers.given == {name: (given | loaded)[name] for name in expected}
+    assert "IZIN_API_KEY" not in stack._environ
+    assert stack._environ["IZIN_EXTRA_CLOSED_DAYS"] == "[]"
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_local_stack_that_cannot_start_deletes_nothing(
+    used_folder: Path, monkeypatch: pytest.MonkeyPatch, *, fresh: bool
+) -> None:
+    """What earlier runs stored is removed once its successor is up; else it is as it was."""
+    if fresh:
+        monkeypatch.setattr(LocalServers, "start", refuse)
+    else:
+        (used_folder / "run.json").unlink()
+        monkeypatch.setattr(LocalServers, "start", refuse)
+    before = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
+    stack = LocalStack(
+        used_folder,
+        brands=example_brands(),
+        fresh=fresh,
+        environ={},
+        on_progress=lambda _: None,
+    )
+    with pytest.raises(LocalError, match="no server"):
+        stack.start()
+    after = {path.name: path.read_bytes() for path in used_folder.iterdir() if path.is_file()}
+    assert {**after, "lock": b""} == {**before, "lock": b""}
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+
+
+def refuse(_: LocalServers) -> None:
+    """Start no server."""
+    raise LocalError("no server can start")
+
+
+def test_stack_killed_while_it_started_anew_has_what_was_before(used_folder: Path) -> None:
+    """A ``kill -9`` comes before the successor is up: the next run puts back what was set aside."""
+    before = StateFolder(used_folder).record()
+    killed = StateFolder(used_folder)
+    killed.claim(RunRecord(), lambda _: None, fresh=True)
+    killed._lock.release()
+    again = StateFolder(used_folder)
+    assert before is not None
+    again.claim(before, lambda _: None)
+    assert (used_folder / "logs" / "intake.log").read_text("utf-8") == "old"
+    assert again.record() == before
+
+
+def test_nothing_that_the_local_stack_says_advises_to_delete() -> None:
+    """What was stored is removed by whoever asks for ``--fresh``, and nobody is told to."""
+    for package in (local_stack, local):
+        for path in Path(*package.__path__).rglob("*.py"):
+            said = [
+                node.value
+                for node in ast.walk(ast.parse(path.read_text("utf-8")))
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+            ]
+            assert not [one for one in said if ADVICE.search(one)], path
+
+
+ADVICE = re.compile(r"--fresh|\brm -|delete it|remove (it|them)\b")
 
 
 def test_environment_file_has_the_calendar_of_the_workers(used_folder: Path) -> None:
@@ -111,10 +208,14 @@ def test_local_stack_fresh_says_what_stays_on_other_servers(used_folder: Path) -
 def test_state_folder_fresh_removes_old_run_files_only(used_folder: Path) -> None:
     """Other files in the folder are left; the removal is reported in one line."""
     progress: list[str] = []
-    StateFolder(used_folder).claim(RunRecord(), progress.append, fresh=True)
+    folder = StateFolder(used_folder)
+    folder.claim(RunRecord(), progress.append, fresh=True)
     assert progress == [f"removing ledger, topics, logs and simulated İYS in {used_folder}"]
     assert not (used_folder / "logs").exists()
     assert not (used_folder / "environment").exists()
+    assert (used_folder / "before" / "environment").exists()
+    folder.succeeded()
+    assert not (used_folder / "before").exists()
     assert (used_folder / "notes.txt").read_text("utf-8") == "mine"
 
 

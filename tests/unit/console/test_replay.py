@@ -1,5 +1,6 @@
 """The parts of ``izin replay`` that need no server."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_wrong_range_of_offsets_is_wrong_usage(text: str) -> None:
 
 def test_unreadable_line_of_standard_input_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its number, not by what it says."""
-    monkeypatch.setattr("sys.stdin", [PHONE, "", "nobody"])
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{PHONE}\n\nnobody\n"))
     with pytest.raises(SourceError, match="standard input, line 3"):
         selection_of(**NOTHING | {"recipients": ["-"]})
 

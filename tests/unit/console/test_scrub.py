@@ -63,6 +63,19 @@ def test_scrubbed_file_is_the_file_with_two_columns_more(izin: Izin, tmp_path: P
     ]
 
 
+@pytest.mark.parametrize(("only", "row"), [("yes", "Ada"), ("no", "Ece")])
+def test_rows_of_one_answer_are_written_alone(izin: Izin, tmp_path: Path, only: str, row: str):
+    """A list to send to; the receipt counts all that were asked about."""
+    path = a_file(tmp_path, f"ad,telefon\nAda,{YES}\nEce,{NO}\n")
+    done = izin("scrub", path, *QUESTION, "--only", only)
+    assert done.exit_code == 0, done.stderr
+    out = tmp_path / "list.scrubbed.csv"
+    assert [one.split(",")[0] for one in out.read_text("utf-8").splitlines()] == ["ad", row]
+    counts = receipt_of(out)["counts"]
+    assert (counts["rows"], counts["written"], counts["may_send"]) == (2, 1, 1)
+    assert izin("scrub", out, "--since", f"{out}.receipt.json", "--only", "yes").exit_code == 2
+
+
 @pytest.mark.parametrize(
     "before",
     [

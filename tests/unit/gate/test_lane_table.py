@@ -112,6 +112,17 @@ def test_whatever_the_order_stage_admits_closes(status: bytes):
     assert may_be_opt_out(value) or not is_ret
 
 
+@pytest.mark.parametrize("name", ["consent_date", "received_at"])
+@pytest.mark.parametrize("milliseconds", [1 << 62, -(1 << 62), 0, 1_772_452_800_000_000])
+def test_opt_out_with_a_wild_instant_closes(name: str, milliseconds: int):
+    """Microseconds for milliseconds, or the year 0: it is an opt-out all the same."""
+    event = event_to_avro(an_event(status="RET")) | {name: milliseconds}
+    harness = Lane()
+    harness.take(CODEC.encode("ConsentEvent", event))
+    assert len(harness.undecided) == 1
+    assert harness.unreadable == []
+
+
 def test_others_close_nothing():
     """An opt-in in which the letters are, an opt-out without a key, an erasure, a tombstone."""
     lane = Lane()

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -24,6 +25,7 @@ SETTINGS = IysSettings(
     base_url="http://iys.example.com", username="ada", password=SecretStr(PASSWORD)
 )
 TOKEN_LIMIT = {"errors": [{"code": "H084", "message": "…"}]}
+REFUSED = httpx.Response(400, json={"error": "invalid_grant", "error_description": "…"})
 SPENT = {"errors": [{"code": "H351", "message": "…"}]}
 
 Answer = httpx.Response | Exception
@@ -141,6 +143,39 @@ async def test_refused_refresh_falls_back_to_the_password():
     await call(iys, store, clock)
 
     assert [grant["grant_type"] for grant in iys.grants] == ["refresh_token", "password"]
+    assert iys.calls == ["access-second"]
+
+
+async def test_refused_refresh_token_is_never_tried_again():
+    """The password is all that is left, and a refused refresh token delays none of its tries."""
+    clock, store = Clock(), InMemoryTokenStore(TokenState(token=a_token()))
+    iys = FakeIys(*[REFUSED] * 3, given("second"))
+    clock.now = START + timedelta(hours=3)
+    for _ in range(2):
+        with pytest.raises(UnauthenticatedError):
+            await call(iys, store, clock)
+        clock.now += timedelta(seconds=20)
+
+    await call(iys, store, clock)
+
+    assert [one["grant_type"] for one in iys.grants] == ["refresh_token", *["password"] * 3]
+    assert iys.calls == ["access-second"]
+
+
+async def test_refused_password_leaves_calls_for_its_correction():
+    """An hour of retries leaves some of the ten: a person who has corrected it does not wait."""
+    clock, store = Clock(), InMemoryTokenStore()
+    iys = FakeIys(*[REFUSED] * 100)
+    while clock.now < START + timedelta(hours=1):
+        with pytest.raises((TokenLimitError, UnauthenticatedError)):
+            await call(iys, store, clock)
+        clock.now += timedelta(seconds=1)
+    assert len(iys.grants) == 7
+    store.state = replace(store.state, failures=0)
+    iys.answers = [given("second")]
+
+    await call(iys, store, clock)
+
     assert iys.calls == ["access-second"]
 
 

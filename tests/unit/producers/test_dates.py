@@ -4,12 +4,14 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
+from izin.consent.enums import DateBasis
 from izin.producers.mapping.dates import (
     DateRules,
     DayOrder,
     ExcelEpoch,
     UnreadableDateError,
     read_date,
+    read_opt_out_date,
 )
 
 PLAIN = DateRules()
@@ -157,6 +159,57 @@ def test_date_without_a_time_takes_the_given_one(text: str):
     """Only where the caller gave one."""
     rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900, time_of_day=time(10))
     assert read_date(text, rules) == TEN
+
+
+MIDNIGHT = datetime(2026, 3, 1, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "basis"),
+    [
+        ("2026-03-02", MIDNIGHT, DateBasis.DAY),
+        (" 02.03.2026 ", MIDNIGHT, DateBasis.DAY),
+        ("2 Mart 2026", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02 00:00:00", MIDNIGHT, DateBasis.DAY),
+        ("02.03.2026 00:00", MIDNIGHT, DateBasis.DAY),
+        ("02.03.2026 12:00 ÖÖ", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-01T21:00:00Z", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02T00:00:00.000Z", MIDNIGHT + timedelta(hours=3), DateBasis.DAY),
+        ("2026-03-02T00:00:00+03:00", MIDNIGHT, DateBasis.DAY),
+        ("2026-03-02 10:00", TEN, DateBasis.MINUTE),
+        ("2.3.2026 10:00", TEN, DateBasis.MINUTE),
+        ("2026-03-02T10:00+03:00", TEN, DateBasis.MINUTE),
+        ("2026-03-02T07:00Z", TEN, DateBasis.MINUTE),
+        ("2026-03-02 10:00 ÖÖ", TEN, DateBasis.MINUTE),
+        ("2026-03-02 10:00:00", TEN, DateBasis.STATED),
+        ("2026-03-02T07:00:00Z", TEN, DateBasis.STATED),
+        ("2026-03-02T10:00:00+03:00", TEN, DateBasis.STATED),
+        ("2026-03-02 10:00:00 ÖÖ", TEN, DateBasis.STATED),
+        ("2026-03-02 00:00:01", MIDNIGHT + timedelta(seconds=1), DateBasis.STATED),
+        ("2026-03-02 00:01:00", MIDNIGHT + timedelta(minutes=1), DateBasis.STATED),
+        ("2026-03-02 03:00:00", MIDNIGHT + timedelta(hours=3), DateBasis.STATED),
+        ("2026-03-02 10:00:00.5", TEN, DateBasis.STATED),
+    ],
+)
+def test_date_of_an_opt_out_is_as_exact_as_its_text(text: str, at: datetime, basis: DateBasis):
+    """Midnight is what programs write for a date without a time of day."""
+    assert read_opt_out_date(text, PLAIN) == (at, basis)
+
+
+def test_serial_of_an_opt_out_is_as_exact_as_its_text():
+    """A whole number is a day."""
+    rules = DateRules(excel_epoch=ExcelEpoch.FROM_1900)
+    assert read_opt_out_date("46083", rules) == (MIDNIGHT, DateBasis.DAY)
+    assert read_opt_out_date("46083,0", rules) == (MIDNIGHT, DateBasis.DAY)
+    half = MIDNIGHT + timedelta(hours=12)
+    assert read_opt_out_date("46083,5", rules) == (half, DateBasis.STATED)
+
+
+@pytest.mark.parametrize("text", ["02/03/2026", "0001-01-01", "9999-12-32", "gestern", ""])
+def test_date_of_an_opt_out_that_cannot_be_read_is_refused(text: str):
+    """A day that is ambiguous, or none, is no day."""
+    with pytest.raises(UnreadableDateError):
+        read_opt_out_date(text, PLAIN)
 
 
 def test_turkish_time_is_iys_time_in_every_year():

@@ -19,7 +19,7 @@ from izin.producers.files.importing.report import UnwritableReportError
 from izin.producers.files.importing.run import ImportInterruptedError
 from izin.producers.mapping.judgement import AcceptedRecord
 from izin.producers.mapping.violations import violation
-from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
+from izin.projections.brand_directory import BrandDirectory, StoppedBrandError, UnknownBrandError
 from tests.support.builders import BRAND, EMAIL, NOON, PHONE
 from tests.unit.producers.fakes import FakePublisher
 
@@ -73,11 +73,11 @@ def test_valid_rows_are_published(run: Importer, fake: FakePublisher):
     report = run(HEADER, ONAY, RET)
     assert (report.rows, report.published, report.opt_outs, report.refused) == (2, 2, 1, 0)
     assert report.report_path is None
-    onay, ret = fake.events
+    ret, onay = fake.events
     assert (onay.recipient, onay.row, onay.import_id) == (PHONE, 2, report.digest)
     assert (ret.recipient, ret.row) == (EMAIL, 3)
     assert onay.consent_date == NOON
-    assert [one.topic for one in fake.frames] == ["consent-events", "consent-events-express"]
+    assert [one.topic for one in fake.frames] == ["consent-events-express", "consent-events"]
 
 
 def test_import_again_has_the_same_event_ids(run: Importer, fake: FakePublisher):
@@ -117,7 +117,7 @@ def test_valid_rows_of_an_invalid_file_are_published(run: Importer, fake: FakePu
     assert row["izin: neden"]
     assert row["izin: reason"]
     assert row["izin: sonuç/outcome"] == "alınmadı/not imported"
-    assert fake.events[-1].row == 5
+    assert fake.events[0].row == 5
 
 
 def test_unregistrable_ret_is_published_and_reported(run: Importer, fake: FakePublisher):
@@ -229,7 +229,7 @@ def test_marks_of_a_spreadsheet_are_skipped(run: Importer, fake: FakePublisher):
     """The line that names the delimiter, empty rows, empty columns at the end."""
     report = run("sep=;", HEADER, ONAY, ";;;;;", " ; ", f"{RET};;")
     assert (report.rows, report.published, report.refused) == (2, 2, 0)
-    assert [one.row for one in fake.events] == [3, 6]
+    assert [one.row for one in fake.events] == [6, 3]
 
 
 def test_quoted_fields_are_read(run: Importer, fake: FakePublisher):
@@ -372,7 +372,7 @@ def test_progress_is_reported(run: Importer):
     """And ends with the whole file."""
     reported: list[Progress] = []
     run(HEADER, *[ONAY] * 2001, progress=reported.append)
-    assert [one.rows for one in reported] == [1000, 2000, 2001]
+    assert [one.rows for one in reported] == [1000, 2000, 2001] * 2
     assert reported[-1].position == reported[-1].size
 
 
@@ -398,7 +398,7 @@ def test_review_withholds_an_opt_in_and_never_an_opt_out(
         return (violation("consent_date", "IZIN-VOID", ended="05.03.2026"),)
 
     report = import_file(path, fake, directory, clock=clock, how=Import(review=review))
-    assert seen == ["ONAY", "RET"]
+    assert seen == ["RET", "ONAY"]
     assert [one.status for one in fake.events] == ["RET"]
     assert (report.published, report.refused, report.refused_opt_outs) == (1, 2, 0)
     void, bad = reported(report)
@@ -408,3 +408,17 @@ def test_review_withholds_an_opt_in_and_never_an_opt_out(
         "4",
     )
     assert "05.03.2026" in void["izin: neden"]
+
+
+def test_stopped_brand_is_refused(
+    path: Path, fake: FakePublisher, directory: BrandDirectory, clock: Callable[[], datetime]
+):
+    """Its customer was offboarded: a row is refused, and a file that is of it alone."""
+    directory.put(replace(directory.get(BRAND), status="stopped"))
+    path.write_text(f"{HEADER}\r\n{ONAY}\r\n{RET}\r\n", "utf-8")
+    report = import_file(path, fake, directory, clock=clock, how=Import())
+    assert (report.reasons, report.refused_opt_outs) == ({"IZIN-BRAND-STOPPED": 2}, 1)
+    how = Import(columns=ColumnChoices(ignored=["MARKA"], given={"marka": str(BRAND)}))
+    with pytest.raises(StoppedBrandError, match=f"brand {BRAND} is stopped"):
+        import_file(path, fake, directory, clock=clock, how=how)
+    assert fake.events == []

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from izin.consent.admission import admit
+from izin.consent.model import AdmittedEvent
 from izin.producers.intake.clock_skew import ClockSkew
 from izin.producers.intake.endpoint import Intake, intake_app
 from izin.projections.brand_directory import BrandDirectory
@@ -144,6 +146,33 @@ async def test_dated_record_writes_no_receipt(
     await post(client, a_record(consentDate="2026-03-02 12:00:00"))
     assert log == []
     assert {one.consent_date for one in fake.events} == {NOON}
+
+
+@pytest.mark.parametrize("date", ["2026-03-02", "0001-01-01T00:00:00Z"])
+async def test_opt_out_of_today_counts_from_its_first_receipt(
+    replica: Replicas, fake: FakePublisher, moving: Clock, date: str
+):
+    """Or of the year 1: a retry in the evening undoes no consent of the afternoon."""
+    for _ in range(3):
+        client, _ = replica()
+        await post(client, a_record(consentDate=date, dateBasis=None, status="RET"))
+        moving.now += 10 * MINUTE
+    assert {one.received_at for one in fake.events} == {NOON + timedelta(hours=1)}
+    found = [admit(one, appended_at=moving.now) for one in fake.events]
+    assert all(isinstance(one, AdmittedEvent) for one in found)
+    assert {one.effective_at for one in found if isinstance(one, AdmittedEvent)} == {
+        NOON + timedelta(hours=1)
+    }
+
+
+async def test_opt_out_of_a_past_day_writes_no_receipt(
+    replica: Replicas, fake: FakePublisher, log: list[Receipt]
+):
+    """It counts from the end of that day, whenever it comes."""
+    client, _ = replica()
+    await post(client, a_record(consentDate="2026-03-01", dateBasis=None, status="RET"))
+    assert log == []
+    assert [one.date_basis for one in fake.events] == ["day"]
 
 
 async def test_repetition_without_a_reference_is_a_new_act(

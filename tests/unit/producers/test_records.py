@@ -169,6 +169,29 @@ def test_ret_with_an_unreadable_date_is_accepted_without_it(directory: BrandDire
     assert codes(found) == {("consent_date", "H158")}
 
 
+@pytest.mark.parametrize(
+    ("text", "basis", "hour"),
+    [
+        ("02.03.2026", "day", 0),
+        ("2026-03-02 00:00:00", "day", 0),
+        ("2026-03-02 11:30", "minute", 11),
+    ],
+)
+def test_ret_is_stated_as_exactly_as_its_text(
+    directory: BrandDirectory, text: str, basis: str, hour: int
+):
+    """By its day, or its minute, without a fault: the law decides from when it counts."""
+    found = validated(directory, status="RET", consent_date=text)
+    assert isinstance(found, AcceptedRecord)
+    assert (found.violations, found.event.date_basis) == ((), basis)
+    assert found.event.consent_date is not None
+    assert (found.event.consent_date + timedelta(hours=3)).hour == hour
+    onay = validated(directory, consent_date="2026-03-02 11:30")
+    assert isinstance(onay, AcceptedRecord)
+    assert onay.event.date_basis == "stated"
+    assert codes(validated(directory, consent_date="02.03.2026")) == {("consent_date", "H158")}
+
+
 def test_ret_with_everything_else_wrong_is_accepted(directory: BrandDirectory):
     """Only its key must be readable."""
     found = validated(

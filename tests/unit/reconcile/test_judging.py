@@ -54,6 +54,13 @@ EQUAL = {
             verified_at=None,
         ),
     },
+    "opt-in set aside as void": {
+        **OUT,
+        "row": a_row(**OPTED_OUT, registered="RET", desired_event_id="no", void_event_id="event-1"),
+        "desired": a_record(),
+        "asked": answered("NOT_ONAY"),
+    },
+    "hidden opt-out that is queried": {"row": a_row(hides_opt_out=True, action="query")},
     "date that is not known": {"seen": at_iys(consent_date=None)},
 }
 
@@ -66,6 +73,7 @@ def test_sides_that_agree_have_no_difference(sides: dict[str, Any]) -> None:
 
 ONES = {
     "İYS has none": ({"asked": at_iys("NONE", transaction_id=None)}, Kind.MISSING_AT_IYS, Side.IYS),
+    "hidden opt-out": ({"row": a_row(hides_opt_out=True)}, Kind.HIDDEN_OPT_OUT, Side.IYS),
     "not ONAY": ({"asked": answered("NOT_ONAY")}, Kind.STATUS, Side.IYS),
     "citizen": ({"asked": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),
     "citizen seen": ({"seen": at_iys("RET", source="IYS_WEB")}, Kind.STATUS, Side.IYS),

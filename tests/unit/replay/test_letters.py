@@ -17,7 +17,7 @@ from izin.replay.letters.selection import Selection
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
-from izin.streams.outputs import REPARTITIONED
+from izin.streams.outputs import BATCH_PART, REPARTITIONED
 from tests.support.builders import NOON, an_event, an_iys_event
 from tests.support.order.harness import HOME, KEY, PARTITIONS
 from tests.support.replay.letters import APPENDED, CODEC, a_letter_of
@@ -113,6 +113,13 @@ def test_record_that_is_no_dead_letter_is_an_obstacle() -> None:
     assert (letter.reason, letter.value, letter.name) == (UNREADABLE, b"junk", "0/12")
     assert content_of(letter, CODEC, TOPICS) is None
     assert isinstance(order_of(letter, None, TOPICS, COUNTS, 0), Obstacle)
+
+
+def test_part_of_a_batch_is_an_obstacle() -> None:
+    """Whoever made the batch must not have it taken for an event, by bytes that look like one."""
+    order = an_order(an_event(), headers=[(BATCH_PART, b"2/3")])
+    assert isinstance(order, Obstacle)
+    assert "publish it again" in order.remedy
 
 
 @pytest.mark.parametrize(

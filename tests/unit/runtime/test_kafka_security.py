@@ -96,7 +96,7 @@ def test_unreached_broker_is_reported_with_its_cause() -> None:
 
 def test_missing_topic_has_its_own_remedy() -> None:
     """The broker has answered, so its address is right."""
-    with pytest.raises(BrokerError, match="izin doctor --fix creates it"), broker_errors(PLAIN):
+    with pytest.raises(BrokerError, match="izin doctor says what creates it"), broker_errors(PLAIN):
         raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
 
 

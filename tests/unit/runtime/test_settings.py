@@ -14,7 +14,6 @@ from izin.runtime.setting_rules.secret_files import SUFFIX
 from izin.runtime.settings import (
     FeedsSettings,
     GateSettings,
-    ImportSettings,
     IntakeSettings,
     IysSettings,
     KafkaSettings,
@@ -35,7 +34,6 @@ GROUPS = (
     KafkaSettings,
     LedgerSettings,
     LogSettings,
-    ImportSettings,
     SenderSettings,
     SinkSettings,
     StreamSettings,

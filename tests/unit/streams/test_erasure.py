@@ -115,6 +115,25 @@ def test_opt_in_is_suppressed_behind_an_opt_out() -> None:
     assert effects.counts == {"Apply": 1, "opt-outs": 1, "suppressed": 1}
 
 
+class UnreadableSuppressions(MemoryState):
+    """A state on a disk that cannot read its suppressions."""
+
+    def packed(self, key: bytes) -> bytes | None:
+        """Return a row; raises StateError for a suppression."""
+        if key == SUPPRESSION:
+            raise StateError("the folder cannot be read")
+        return super().packed(key)
+
+
+@pytest.mark.parametrize("is_general", [False, True])
+def test_state_that_cannot_be_read_is_no_fault_of_a_record(is_general: bool) -> None:
+    """The partition is held back, and no opt-in becomes a dead letter for it."""
+    state = UnreadableSuppressions()
+    state.suppresses = True
+    with pytest.raises(StateError):
+        fold(state, an_event(), is_general=is_general)
+
+
 def test_erasure_and_what_it_suppresses_may_be_in_one_batch() -> None:
     """The state does not have the suppression yet."""
     state = MemoryState()

@@ -252,14 +252,21 @@ def test_oversized_ret_is_repartitioned_without_its_texts(
 
 
 @pytest.mark.parametrize("name", ["origin_ref", "evidence"])
-def test_onay_too_large_to_write_is_dead_lettered(name: str) -> None:
-    """It would stop its partition for ever: the broker never takes it."""
+@pytest.mark.parametrize("partition", [HOME, (HOME + 1) % PARTITIONS], ids=["home", "elsewhere"])
+def test_onay_too_large_to_write_is_refused(name: str, partition: int) -> None:
+    """It would stop its partition for ever: the broker never takes it. That is its source's fault,
+    not ours: it is no poison, of which there may be only so much.
+    """
     huge = {"page": "x" * MAX_BYTES} if name == "evidence" else "x" * MAX_BYTES
-    effects = HARNESS.fold(records_of(an_event(**{name: huge})))
-    assert effects.counts["dead:poison"] == 1
-    assert [one.topic for one in effects.writes] == [TOPICS.dead_letters.name]
+    records = records_of(an_event(**{name: huge}), partition=partition)
+    effects = HARNESS.fold(records, partition=partition)
+    assert (effects.counts, effects.suspects) == ({"dead:refused": 1}, {})
+    (letter,) = HARNESS.written(effects, TOPICS.dead_letters.name, "DeadLetter")
+    assert (letter["reason"], letter["violations"][0]["code"]) == ("refused", "IZIN-OVERSIZED")
+    assert len(effects.writes) == 1
     assert effects.alarms == []
     assert not effects.changes
+    assert not effects.repartitioned
 
 
 @pytest.mark.parametrize("name", SPOILT_TEXTS)
@@ -304,6 +311,7 @@ def test_record_repartitioned_twice_is_dead_lettered() -> None:
     assert effects.counts["dead:repartitioned-twice"] == 2
     assert not effects.repartitioned
     assert effects.alarms == [("consent-events", elsewhere, 1)]
+    assert not effects.suspects
 
 
 def test_repartitioned_undated_ret_counts_from_its_first_append() -> None:

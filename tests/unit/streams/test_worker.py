@@ -5,7 +5,7 @@ import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -22,6 +22,7 @@ from izin.streams.engine import app as app_module
 from izin.streams.engine import partition_processor as processor_module
 from izin.streams.engine import worker as worker_module
 from izin.streams.engine.batch import RecordBatch
+from izin.streams.engine.lane_watch import LaneWatch
 from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
@@ -392,6 +393,18 @@ async def test_poison_of_a_bad_deploy_pauses_opt_ins_alone(
     assert worker.counts["opt-outs"] == 7
 
 
+async def test_oversized_opt_ins_pause_nobody(worker: OrderWorker) -> None:
+    """One customer's hundred events of 924 KB are refusals: all others' opt-ins go on."""
+    await acquired(worker, 0, 1)
+    huge = an_event(evidence={"page": "x" * 924_000})
+    value = a_record(huge).value
+    records = [fetched(value=value, offset=offset) for offset in range(120)]
+    await decided(worker, RecordBatch(0, 120, records), TOPIC)
+    assert worker.counts["dead:refused"] == 120
+    assert worker.paused == set()
+    await decided(worker, RecordBatch(120, 121, [a_record(an_event(), offset=120)]), TOPIC)
+
+
 async def test_opt_ins_go_on_with_the_next_assignment(
     worker: OrderWorker, bad_deploy: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +445,48 @@ async def test_refused_events_of_a_source_pause_nothing(
     await decided(worker, RecordBatch(0, 300, refused))
     assert worker.counts["dead:refused"] == 300
     assert worker.paused == frozenset()
+
+
+@pytest.mark.parametrize("limit", ["_FOLDED_WITHIN", "_BYTES_AT_ONCE"])
+async def test_fold_that_takes_long_gives_others_a_turn(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """A few records may take as long as thousands: it is the time that counts, and their bytes."""
+    monkeypatch.setattr(processor_module, limit, 0)
+    await acquired(worker, 0)
+    turns, write = [], owned(worker).write
+
+    async def counted(effects: Effects) -> None:
+        turns.append(len(effects.writes))
+        await write(effects)
+
+    monkeypatch.setattr(owned(worker), "write", counted)
+    await decided(worker, a_batch(count=7))
+    assert [one for one in turns if one] == [2] * 7  # a row and a decision
+
+
+async def test_opt_outs_do_not_wait_for_the_topic_of_dead_letters(
+    worker: OrderWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a batch with dead letters is not written, the opt-outs of its lane are decided
+    meanwhile; what was put off is tried again, and no dead letter is lost.
+    """
+    monkeypatch.setattr(processor_module, "_PUT_OFF", 0.2)
+    await acquired(worker, 0)
+    records = [fetched(offset=0, value=b"rubbish"), *mixed(1, 200).records]
+    batch = RecordBatch(0, 201, records)
+    owned(worker).faults = [fenced()]
+    with capture_logs() as logs:
+        give(worker, batch)
+        await until(lambda: worker.paused == {0} and worker.ready == {0})
+        give(worker, batch)
+        await until(lambda: owned(worker).commits)
+    assert any(one["event"] == "opt-ins put off" for one in logs)
+    assert worker.counts["opt-outs"] == worker.counts["Apply"] > 0
+    assert owned(worker).next_offsets[TOPIC] == 0
+    await until(lambda: worker.paused == frozenset() and worker.ready == {0})
+    await decided(worker, batch)
+    assert (worker.counts["dead:undecodable"], worker.counts["Apply"]) == (1, 200)
 
 
 async def test_aborted_batch_is_read_and_decided_again(worker: OrderWorker) -> None:
@@ -654,10 +709,10 @@ async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
     await acquired(worker, 0)
     records = [*a_batch().records, fetched(offset=1, value=b"rubbish")]
     await decided(worker, RecordBatch(0, 2, records))
-    ends = {"express": 7}
-    lanes = {"bulk": TOPIC, "express": "express", "other": "other"}
-    metrics = WorkerMetrics(worker, lanes, lambda topic, _: ends.get(topic, 5))
-    owned(worker).next_offsets["express"] = 7
+    lanes = {"bulk": TOPIC, "express": "express"}
+    lags, held = {TOPIC: 3, "express": 0}, {TOPIC: 0.0, "express": 6.5}
+    watch = SimpleNamespace(lag=lags.get, held_for=held.get)
+    metrics = WorkerMetrics(worker, lanes, cast("LaneWatch", watch))
     shown = generate_latest(metrics.registry).decode()
     for line in (
         'izin_order_decisions_total{kind="apply"} 1.0',
@@ -675,6 +730,7 @@ async def test_metrics_show_what_was_done(worker: OrderWorker) -> None:
         "izin_order_commit_seconds_count 1.0",
         'izin_order_lag{lane="bulk"} 3.0',
         'izin_order_lag{lane="express"} 0.0',
+        'izin_order_open_transaction_seconds{lane="express"} 6.5',
     ):
         assert line in shown.splitlines()
     assert f"izin_order_state_bytes {float(worker.state_bytes)}" in shown.splitlines()

@@ -8,7 +8,11 @@ from izin.producers.files.row_parts import Columns
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import read
-from izin.projections.brand_directory import BrandDirectory, UnknownBrandError
+from izin.projections.brand_directory import (
+    BrandDirectory,
+    StoppedBrandError,
+    UnknownBrandError,
+)
 
 
 def columns_of(
@@ -19,10 +23,12 @@ def columns_of(
     Raises:
         ColumnsError: their fields are not known.
         UnknownBrandError: the brand given for all rows is not registered.
+        StoppedBrandError: nothing more is done for it.
     """
     columns = resolve(headers, without_added(choices, headers))
     for code in _given(columns):
-        directory.get(code)
+        if directory.get(code).is_stopped:
+            raise StoppedBrandError(code)
     return columns
 
 

@@ -62,8 +62,12 @@ class JournalState(BaseModel):
     """SHA-256 of the options."""
     received_at: AwareDatetime
     """When the import began: the receipt of all its events."""
+    opt_out_line: int = 0
+    """The last line or row up to which the opt-outs are acknowledged, which go before all else."""
     line: int = 0
     """The last line or row up to which all is acknowledged, and reported."""
+    accepts_reversals: bool = False
+    """Whether there were exactly as many reversals as were accepted."""
     report_size: int = 0
     """The bytes of the report's rows up to there."""
     tally: Tally = Field(default_factory=Tally)
@@ -78,9 +82,13 @@ class Journal:
     state: JournalState
     start: Start = Start.NEW
 
-    def note(self, line: int, report_size: int, tally: Tally) -> None:
-        """Note that all up to ``line`` is acknowledged; it is on the disk when this returns."""
-        self._write({"line": line, "report_size": report_size, "tally": tally})
+    def note(self, report_size: int, tally: Tally, **lines: int) -> None:
+        """Note up to which ``lines`` all is acknowledged; it is on the disk when this returns."""
+        self._write({**lines, "report_size": report_size, "tally": tally})
+
+    def accept_reversals(self) -> None:
+        """Note that all reversals are given back."""
+        self._write({"accepts_reversals": True})
 
     def finish(self, at: datetime) -> None:
         """Note that the import is complete."""

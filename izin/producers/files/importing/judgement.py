@@ -47,7 +47,12 @@ class RowJudge:
             import_id=self.digest,
             row=row.line,
         )
-        return reviewed(validate(record, self.directory, origin), self.review)
+        found = reviewed(validate(record, self.directory, origin), self.review)
+        brand = self.directory.find(record.brand_code or 0)
+        if brand is None or not brand.is_stopped or isinstance(found, RefusedRecord):
+            return found
+        why = violation("brand_code", "IZIN-BRAND-STOPPED", brand=brand.brand_code)
+        return RefusedRecord(violations=(why,))
 
 
 def fault_of(row: FileRow, columns: Columns) -> Violation | None:

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -64,6 +64,8 @@ class RowFault(NamedTuple):
     """The header of the column at fault."""
     violation: Violation
     outcome: RowOutcome
+    event_id: str = ""
+    """Of an event that a person may give back."""
 
 
 def refusal(status: str) -> RowOutcome:
@@ -170,6 +172,7 @@ class ReportRows:
             _joined(one.violation.reason_tr for one in faults),
             _joined(one.violation.reason for one in faults),
             first.outcome,
+            ", ".join(dict.fromkeys(one.event_id for one in faults if one.event_id)),
         )
         cells = [one[:_LONGEST_VALUE] for one in (*self._own_cells(row), *added)]
         line = json.dumps([_OUTCOMES.index(first.outcome), *cells])
@@ -195,7 +198,10 @@ class ReportRows:
             if not self.sync():
                 self._path.unlink(missing_ok=True)
                 return None
-            write_report(self._path, (*self._headers, *ADDED), self._sorted(), mode=mode)
+            headers = (*self._headers, *ADDED)
+            write_report(self._path, headers, self._sorted(), mode=mode)
+            if next(self._reversals(), None) is not None:
+                write_report(reversals_beside(self._path), headers, self._reversals(), mode=mode)
         except UnwritableTableError as error:
             raise UnwritableReportError(self._path, error.error) from error
         except OSError as error:
@@ -214,12 +220,22 @@ class ReportRows:
 
     def _sorted(self) -> Iterator[Sequence[str]]:
         """Yield the rows outcome by outcome; the file is read once for each."""
-        for number in range(len(_OUTCOMES)):
-            start = f"[{number},".encode()
-            self._file.seek(0)
-            for line in self._file:
-                if line.startswith(start):
-                    yield json.loads(line)[1:]
+        return chain.from_iterable(map(self._of, _OUTCOMES))
+
+    def _of(self, outcome: RowOutcome) -> Iterator[Sequence[str]]:
+        start = f"[{_OUTCOMES.index(outcome)},".encode()
+        self._file.seek(0)
+        for line in self._file:
+            if line.startswith(start):
+                yield json.loads(line)[1:]
+
+    def _reversals(self) -> Iterator[Sequence[str]]:
+        return (one for one in self._sorted() if one[-1])
+
+
+def reversals_beside(report: Path) -> Path:
+    """Return where the list of reversals is of an import with this ``report``."""
+    return report.with_name(f"{report.stem}.reversals{report.suffix}")
 
 
 def _joined(reasons: Iterable[str]) -> str:

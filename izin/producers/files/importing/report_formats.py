@@ -22,6 +22,8 @@ from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.table_formats import WORKBOOK
 from izin.producers.files.tables import whole_file
 
+EVENT_COLUMN: Final = "izin: olay/event"
+"""The id of an event that a person may give back."""
 ADDED: Final = (
     "izin: satır/row",
     "izin: sütun/column",
@@ -29,6 +31,7 @@ ADDED: Final = (
     "izin: neden",
     "izin: reason",
     "izin: sonuç/outcome",
+    EVENT_COLUMN,
 )
 """The columns that a report has beside those of its file."""
 

@@ -1,33 +1,38 @@
 """Opt-ins (ONAY) of a file that would reverse an opt-out (RET) that stands.
 
-An export that writes its own time on every opt-in makes all of them newer than any refusal. So they
-are counted before anything is published, and above a limit nothing is. The count takes a pass of
-its own over the file, in which only rows of recipients who opted out are read in full.
+An export that writes its own time on every opt-in makes all of them newer than any refusal. So none
+of them is published: each is reported, and a file beside the report lists them. A person looks
+through that file and gives it back, or the exact number of them; what is then published has in its
+history who did.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, Protocol
+from pathlib import Path
+from typing import Final, Protocol
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.emails import read_email
 from izin.consent.errors import SourceError
-from izin.consent.model import Status
+from izin.consent.model import ConsentEvent, Status
 from izin.consent.phones import read_phone
 from izin.consent.texts import clean
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
+from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.importing.judgement import RowJudge, fits
+from izin.producers.files.importing.report_formats import EVENT_COLUMN
 from izin.producers.files.row_parts import Columns
+from izin.producers.files.table_formats import open_table
 from izin.producers.mapping.field_values import RECIPIENTS
 from izin.producers.mapping.judgement import AcceptedRecord
 from izin.producers.mapping.violations import violation
 from izin.projections.packed_permissions import whole_seconds
-from izin.runtime.masking import mask
 
-_SHOWN: Final = 5
+GIVEN_BACK: Final = "reversal-of"
+"""In the evidence of an opt-in that reverses an opt-out: from when that counted."""
 
 
 class OptOuts(Protocol):
@@ -62,58 +67,56 @@ class NoOptOuts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversalRules:
-    """How many opt-ins of a file may reverse an opt-out."""
+    """Which opt-ins of a file may reverse an opt-out: none that nobody has given back."""
 
-    least: int = 100
-    percent: float = 1.0
-    """Of the file's opt-ins; the limit is the greater of both."""
-    accepted: int | None = None
-    """A limit in place of that: what a person has looked at."""
-    skip: bool = False
-    """Publish all others, and report those."""
-
-    def limit(self, opt_ins: int) -> int:
-        """Return how many of so many ``opt_ins`` may."""
-        if self.accepted is not None:
-            return self.accepted
-        return max(self.least, int(opt_ins * self.percent / 100))
+    event_ids: frozenset[str] = frozenset()
+    """Those of a file that was looked through."""
+    count: int | None = None
+    """All, if there are exactly so many."""
+    by: str = ""
+    """Who gave them back."""
 
 
-class Reversal(NamedTuple):
-    """An opt-in that would reverse an opt-out."""
+class NoReversalsError(SourceError):
+    """A file that should list reversals, and does not."""
 
-    line: int
-    recipient: str
-    """Masked."""
-    opted_out_at: int
-
-
-class TooManyReversalsError(SourceError):
-    """More opt-ins would reverse an opt-out than may; nothing was published."""
-
-    def __init__(
-        self, name: str, *, count: int, opt_ins: int, limit: int, first: Iterable[Reversal]
-    ) -> None:
-        examples = ", ".join(
-            f"row {one.line} {one.recipient} (RET of {_day(one.opted_out_at)})" for one in first
-        )
+    def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{name}: {count} of {opt_ins} opt-ins (ONAY) would reverse an opt-out (RET) that "
-            f"stands, and {limit} may; nothing was published. {examples}. Does the export write "
-            "its own time as the consent's date? Correct it. --skip-reversals publishes all others "
-            f"and reports these rows; --reversals {count} publishes these too"
+            f'{path.name} has no column "{EVENT_COLUMN}"; give the file back that an import wrote '
+            "beside its report, or their number"
         )
-        self.count = count
-        self.limit = limit
+
+
+def read_reversals(path: Path) -> frozenset[str]:
+    """Return the ids of the events that the file at ``path`` gives back.
+
+    Raises:
+        SourceError: it is no list of reversals.
+    """
+    table = open_table(path, ColumnChoices(), first_sheet=True)
+    if EVENT_COLUMN not in table.headers:
+        raise NoReversalsError(path)
+    place = table.headers.index(EVENT_COLUMN)
+    rows = (row.fields[place] for row in table.rows() if row.fault is None)
+    return frozenset(one for cell in rows for one in cell_text(cell).replace(",", " ").split())
 
 
 class ReversalGuard:
     """Finds the opt-ins that would reverse one of ``opt_outs``."""
 
     def __init__(self, opt_outs: OptOuts, rules: ReversalRules, judge: RowJudge) -> None:
-        self._opt_outs = opt_outs
+        self.opt_outs = opt_outs
         self._judge = judge
-        self.rules = rules
+        self._rules = rules
+        self._own = set[tuple[bytes, int]]()
+        self.accepts_all = False
+        """Whether there are exactly as many as were accepted."""
+
+    def own(self, accepted: AcceptedRecord) -> None:
+        """Note that the opt-out ``accepted`` is of the file itself: an import that stopped has
+        published it, and what the file says after it is no reversal.
+        """
+        self._own.add((accepted.key.encode(), whole_seconds(accepted.effective_at)))
 
     def reversed_at(self, accepted: AcceptedRecord) -> int | None:
         """Return from which second, since 1970, the opt-out counts that ``accepted`` would reverse;
@@ -122,43 +125,29 @@ class ReversalGuard:
         As in the law an opt-out wins over an opt-in of the same second.
         """
         event, key = accepted.event, accepted.key
-        if event.status != Status.ONAY or not self._opt_outs.may_have(key.recipient):
+        if event.status != Status.ONAY or not self.opt_outs.may_have(key.recipient):
             return None
-        opted_out_at = self._opt_outs.opted_out_at(key.encode())
-        if opted_out_at is None:
+        opted_out_at = self.opt_outs.opted_out_at(key.encode())
+        if opted_out_at is None or (key.encode(), opted_out_at) in self._own:
             return None
-        received_at = self._judge.received_at
-        counts_from = received_at if event.consent_date is None else event.consent_date
-        return opted_out_at if whole_seconds(min(counts_from, received_at)) > opted_out_at else None
+        return opted_out_at if whole_seconds(accepted.effective_at) > opted_out_at else None
 
-    def check(self, name: str, columns: Columns, read: Callable[[], Iterable[FileRow]]) -> None:
-        """Count what the rows of the file called ``name`` would reverse; ``read`` yields them.
+    def given_back(self, event: ConsentEvent, opted_out_at: int) -> ConsentEvent | None:
+        """Return ``event``, which reverses an opt-out, with who has given it back; None: nobody."""
+        rules = self._rules
+        if not self.accepts_all and event.event_id not in rules.event_ids:
+            return None
+        evidence = {**event.evidence, GIVEN_BACK: _day(opted_out_at)}
+        if event.actor:
+            evidence["actor"] = event.actor
+        return replace(event, actor=rules.by, evidence=evidence)
 
-        Raises:
-            TooManyReversalsError: it is more than may be.
-        """
-        if not len(self._opt_outs) or self.rules.skip:
-            return
-        count, first = 0, list[Reversal]()
-        for one in self._reversals(columns, read()):
-            count += 1
-            if count <= _SHOWN:
-                first.append(one)
-        if count <= self.rules.limit(0):
-            return
-        opt_ins = sum(
-            self._judge.read(part).status == Status.ONAY
-            for row in read()
-            if fits(row, columns)
-            for part in columns.parts(row.fields)
-        )
-        limit = self.rules.limit(opt_ins)
-        if count > limit:
-            raise TooManyReversalsError(
-                name, count=count, opt_ins=opt_ins, limit=limit, first=first
-            )
+    def has_exactly(self, columns: Columns, read: Callable[[], Iterable[FileRow]]) -> bool:
+        """Whether the rows that ``read`` yields would reverse exactly as many as were accepted."""
+        count = self._rules.count
+        return count is not None and count == sum(1 for _ in self._reversals(columns, read()))
 
-    def _reversals(self, columns: Columns, rows: Iterable[FileRow]) -> Iterator[Reversal]:
+    def _reversals(self, columns: Columns, rows: Iterable[FileRow]) -> Iterator[AcceptedRecord]:
         is_given = bool(RECIPIENTS & columns.given.keys())
         places = [place for held, place in columns.places if held in RECIPIENTS]
         for row in rows:
@@ -168,10 +157,8 @@ class ReversalGuard:
                 continue
             for part in columns.parts(row.fields):
                 found = self._judge.judge(row, part, self._judge.read(part))
-                if isinstance(found, AcceptedRecord):
-                    opted_out_at = self.reversed_at(found)
-                    if opted_out_at is not None:
-                        yield Reversal(row.line, mask(found.key.recipient), opted_out_at)
+                if isinstance(found, AcceptedRecord) and self.reversed_at(found) is not None:
+                    yield found
 
     def _may_concern(self, cell: str) -> bool:
         """Whether the recipient in ``cell`` may have opted out."""
@@ -179,7 +166,7 @@ class ReversalGuard:
         found = read_phone(text)
         if isinstance(found, Violation):
             found = read_email(text)
-        return not isinstance(found, Violation) and self._opt_outs.may_have(found)
+        return not isinstance(found, Violation) and self.opt_outs.may_have(found)
 
 
 def violation_of(opted_out_at: int) -> Violation:

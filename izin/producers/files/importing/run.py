@@ -1,12 +1,17 @@
-"""One import in progress: each row is published, or reported, and counted."""
+"""One import in progress: each row is published, or reported, and counted.
+
+The opt-outs of all rows go first. A row that is one alone is done with then; where a row says more,
+with a column a channel, the rest of it comes with the others, and all of it is reported then.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, assert_never
 
-from izin.consent.model import Status
+from izin.consent.model import ConsentEvent, Status
 from izin.consent.violations import Violation
 from izin.producers.files.delimited import FileRow
 from izin.producers.files.import_report import Tally
@@ -68,7 +73,40 @@ class ImportRun:
         """None: nothing is published, and what would be is counted."""
         self._report = report
         self._undelivered: UndeliveredError | None = None
+        self._ahead = set[int]()
+        """The rows that say more, and whose opt-outs went ahead."""
+        self._too_large_ahead = set[str]()
         self.tally = tally
+
+    def take_opt_outs(self, row: FileRow, *, is_known: bool) -> None:
+        """Publish the opt-outs of ``row``; where it ``is_known`` that they are, only note them."""
+        has_any, is_all = self._opt_outs(row)
+        if not has_any:
+            return
+        if is_all and not is_known:
+            self.take(row)
+            return
+        for part in self._columns.parts(row.fields):
+            record = self._judge.read(part)
+            found = self._judge.judge(row, part, record)
+            if record.status != Status.RET or isinstance(found, RefusedRecord):
+                continue
+            if is_known:
+                self._guard.own(found)
+            else:
+                self._publish(row, part.name, found, is_ahead=True)
+                self._ahead.add(row.line)
+
+    def take_others(self, row: FileRow) -> None:
+        """Publish or report what ``row`` says beside opt-outs; report those, too."""
+        if not self._opt_outs(row)[1]:
+            self.take(row)
+
+    def _opt_outs(self, row: FileRow) -> tuple[bool, bool]:
+        """Return whether ``row`` has an opt-out, and whether it says nothing else."""
+        if row.fault is not None or len(row.fields) != len(self._columns.headers):
+            return False, False
+        return self._columns.opt_outs(row.fields)
 
     def take(self, row: FileRow) -> None:
         """Publish or report ``row``."""
@@ -80,11 +118,9 @@ class ImportRun:
         if inassignable is not None:
             faults = self._refused(row, "", inseparable(row.fields), inassignable)
         else:
-            faults = [
-                fault
-                for part in self._columns.parts(row.fields)
-                for fault in self._take_part(row, part)
-            ]
+            parts = self._columns.parts(row.fields)
+            self.tally.silent += not parts
+            faults = [fault for part in parts for fault in self._take_part(row, part)]
         if faults:
             self._report.add(row, faults)
 
@@ -116,8 +152,13 @@ class ImportRun:
 
     def _accepted(self, row: FileRow, part: str, accepted: AcceptedRecord) -> Sequence[RowFault]:
         reversed_at = self._guard.reversed_at(accepted)
-        if reversed_at is not None and self._guard.rules.skip:
-            return self._refused(row, part, RowOutcome.REVERSAL, violation_of(reversed_at))
+        if reversed_at is not None:
+            event = self._guard.given_back(accepted.event, reversed_at)
+            if event is None:
+                fault, event_id = violation_of(reversed_at), accepted.event.event_id
+                found = self._refused(row, part, RowOutcome.REVERSAL, fault)
+                return [one._replace(event_id=event_id) for one in found]
+            accepted = replace(accepted, event=event)
         status = accepted.event.status
         refused = self._publish(row, part, accepted, is_reversal=reversed_at is not None)
         if refused or not accepted.violations:
@@ -132,42 +173,65 @@ class ImportRun:
         return ()
 
     def _publish(
-        self, row: FileRow, part: str, accepted: AcceptedRecord, *, is_reversal: bool
+        self,
+        row: FileRow,
+        part: str,
+        accepted: AcceptedRecord,
+        *,
+        is_reversal: bool = False,
+        is_ahead: bool = False,
     ) -> Sequence[RowFault]:
         event = accepted.event
-        if self._publisher is None:
+        is_sent = (
+            not is_ahead
+            and event.status == Status.RET
+            and row.line in self._ahead
+            and event.event_id not in self._too_large_ahead
+        )
+        if self._publisher is None or is_sent:
             self._count(event.status, is_reversal=is_reversal)
             return ()
-        delivered = partial(self._delivered, row, part, event.status, is_reversal)
+        delivered = partial(self._delivered, row, part, event, is_reversal, is_ahead)
         try:
             self._publisher.send(event, accepted.key, delivered)
         except (OversizeError, UnencodableError) as error:
-            fault = violation("", "IZIN-SIZE", what=error)
-            return self._refused(row, part, refusal(event.status), fault)
+            return self._too_large(row, part, event, error, is_ahead=is_ahead)
         except BrokerError as error:
             self._interrupt(error)
         self._check_delivery()
         return ()
+
+    def _too_large(
+        self, row: FileRow, part: str, event: ConsentEvent, error: Exception, *, is_ahead: bool
+    ) -> Sequence[RowFault]:
+        if is_ahead:  # the rest of the row reports it
+            self._too_large_ahead.add(event.event_id)
+            return ()
+        fault = violation("", "IZIN-SIZE", what=error)
+        return self._refused(row, part, refusal(event.status), fault)
 
     def _count(self, status: str, *, is_reversal: bool) -> None:
         self.tally.published += 1
         self.tally.opt_outs += status == Status.RET
         self.tally.reversals += is_reversal
 
-    def _delivered(
+    def _delivered(  # noqa: PLR0913, PLR0917  # bound by position, for each event
         self,
         row: FileRow,
         part: str,
-        status: str,
-        is_reversal: bool,  # bound by position, for each event
+        event: ConsentEvent,
+        is_reversal: bool,
+        is_ahead: bool,
         result: PublishResult,
     ) -> None:
         match result:
             case Published():
-                self._count(status, is_reversal=is_reversal)
+                if not is_ahead:
+                    self._count(event.status, is_reversal=is_reversal)
             case OversizeError():
-                fault = violation("", "IZIN-SIZE", what=result)
-                self._report.add(row, self._refused(row, part, refusal(status), fault))
+                faults = self._too_large(row, part, event, result, is_ahead=is_ahead)
+                if faults:
+                    self._report.add(row, faults)
             case UndeliveredError():
                 self._undelivered = result
             case never:

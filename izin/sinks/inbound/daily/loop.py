@@ -176,9 +176,8 @@ class DailyFiles:
         if _is_gone(error) and file.state is FileState.WAITING:
             await Fetcher(context=self.context).gone(file)
             return
-        _log.warning(
-            "daily file not fetched", brand=file.brand_code, day=str(file.day), error=str(error)
-        )
+        day = str(file.day)
+        error.warn(_log, "daily file not fetched", brand=file.brand_code, day=day)
         await ask_for_rights(self.context, error)
         wait = error.pause(_BACKOFF.after(file.attempts + 1))
         is_for_time = error.is_transient or error.retry_after is not None

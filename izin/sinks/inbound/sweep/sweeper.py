@@ -155,7 +155,7 @@ class _SweepRun:
             await cursor.pass_over(context.ledger, sweep, group, codes)
             return
         retry_at = context.clock() + error.pause(_AGAIN)
-        _log.warning("sweep waits", brand=sweep.brand_code, error=str(error), until=retry_at)
+        error.warn(_log, "sweep waits", brand=sweep.brand_code, until=retry_at)
         await cursor.postpone(context.ledger, sweep, str(error), retry_at)
 
     async def _end(self) -> None:

@@ -148,6 +148,7 @@ class Observations:
             order_of_opt_out(stated_at, row.latest_ret),
             desired_at is not None and stated_at is not None and stated_at >= desired_at,
             desired_at is not None and created > desired_at,
+            _counts_from(known_at, row.consent_date) == _counts_from(created, seen.consent_date),
         )
         return template_key, SeenRow(seen, terms)
 
@@ -184,6 +185,11 @@ class Observations:
             return _NO_TERMS, False
         at = row.desired_at + copy_format.EPOCH
         return self._terms.at(self.brand, STATUSES[row.desired_status], at)
+
+
+def _counts_from(*instants: int | None) -> int | None:
+    """Return the earlier of the instants of a consent; if it moves, a permission is published."""
+    return min((one for one in instants if one is not None), default=None)
 
 
 def _instant(at: datetime) -> int:

@@ -1,14 +1,19 @@
-"""What a person decides about the opt-outs that a brake holds back: release or withdraw them.
+"""What a person decides about the opt-outs, or the opt-ins over opt-outs, that a brake holds back:
+release or withdraw them.
 
 A brake is decided once; then its rows follow, page by page. The same order again carries out what
-was cut off. Where nobody decides, each goes by itself a day before it is due.
+was cut off. Where nobody decides, each opt-out goes by itself a day before it is due; an opt-in
+expires with its term.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from izin.consent.model import Status
 from izin.consent.transitions import WAITING
+from izin.sinks.ledger.brake.other_sources import put_back
+from izin.sinks.ledger.brands import of_codes
 from izin.sinks.ledger.db import notifications
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -48,14 +53,16 @@ class Brake:
     customer_id: str
     brand_code: int
     source: str
-    """The API key that published the opt-outs, else their origin."""
+    """The API key that published them, else their origin."""
+    status: str
+    """Of what is held back: RET, or ONAY over RET."""
     tripped_at: datetime
     keys: int
-    """How many the source had opted out within the hour."""
+    """How many the source had opted out, or reversed, within the hour."""
     opted_in: int
-    """How many keys of the brand desired ONAY then."""
+    """How many keys of the brand desired ONAY then; 0 of opt-ins."""
     share: float
-    """The share that the customer allows, in percent."""
+    """The share that the customer allows, in percent; 0 of opt-ins."""
     decision: str | None
     """None: nobody has decided yet."""
     decided_at: datetime | None
@@ -67,8 +74,15 @@ class Brake:
 
     @property
     def first_until(self) -> datetime | None:
-        """When the first of them is registered, if nobody decides before."""
-        return None if self.first_due_at is None else self.first_due_at - BEFORE_DUE
+        """When the first opt-out of them is registered, if nobody decides before."""
+        if self.first_due_at is None or self.status != Status.RET:
+            return None
+        return self.first_due_at - BEFORE_DUE
+
+    @property
+    def words(self) -> str:
+        """What it holds back, in words."""
+        return "opt-outs" if self.status == Status.RET else "opt-ins over opt-outs"
 
 
 async def undecided(ledger: Ledger) -> tuple[Brake, ...]:
@@ -76,59 +90,52 @@ async def undecided(ledger: Ledger) -> tuple[Brake, ...]:
     return tuple(Brake(**row) for row in await ledger.fetch(_SQL["undecided"]))
 
 
-async def release(ledger: Ledger, brake: Brake, *, reason: str, by: str, now: datetime) -> int:
-    """Let the opt-outs that ``brake`` holds back be registered at İYS; return how many.
-
-    The history of the brand has who ordered it, ``by``, and the ``reason``.
-
-    Raises:
-        DecidedBrakeError: they were withdrawn.
-    """
-    await _decide(ledger, brake, BrakeDecision.RELEASED, reason=reason, by=by, now=now)
-    released = 0
-    while True:
-        async with ledger.transaction() as connection:
-            page = await _page(connection, brake)
-            if page is None:
-                return released
-            keys = [row.key for row in page]
-            await connection.execute(_SQL["release"], {"keys": keys, "now": now})
-            await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
-        released += sum(row.state in WAITING for row in page)
-
-
-async def withdraw(  # noqa: PLR0913  # which, why, and by whose order
+async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
     ledger: Ledger,
     topic_messages: TopicMessages,
     brake: Brake,
+    decision: BrakeDecision,
     *,
     reason: str,
     by: str,
     now: datetime,
-) -> int:
-    """Have the opt-outs that ``brake`` holds back not registered at İYS; return how many.
+) -> tuple[int, int]:
+    """Have what ``brake`` holds back registered at İYS, or not, by a person's ``decision``; return
+    of how many, and how many withdrawn opt-outs are due all the same, for another source has opted
+    their recipients out too.
 
-    The history of each has who ordered it, ``by``, and the ``reason``. They stay opt-outs.
+    The history has who ordered it, ``by``, and the ``reason``: of the brand, and of each that is
+    withdrawn. Opt-outs stay opt-outs; of an opt-in the opt-out before it is due again, where İYS
+    may not have it.
 
     Raises:
-        DecidedBrakeError: they were released.
+        DecidedBrakeError: it was decided otherwise.
     """
-    await _decide(ledger, brake, BrakeDecision.WITHDRAWN, reason=reason, by=by, now=now)
-    withdrawn = 0
+    await _decide(ledger, brake, decision, reason=reason, by=by, now=now)
+    calendar, done, left = ledger.calendar, 0, 0
     while True:
         async with ledger.transaction() as connection:
             page = await _page(connection, brake)
             if page is None:
-                return withdrawn
+                return done, left
+            brands = await of_codes(connection, [brake.brand_code])
             changes = UnitOfWork(topic_messages, now=now)
+            waiting = {row.key: row for row in page if row.state in WAITING}
+            withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
+            due: set[str] = set()
+            if brake.status == Status.RET:
+                rows = withdrawn.values()
+                due = await put_back(connection, changes, rows, brands, calendar=calendar)
+            done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
-                if row.state in WAITING:
-                    withdrawn += 1
-                    changes.put(row, ruling.withdraw(row, now))
+                if row.key in withdrawn:
                     changes.add_movement(_withdrawn(row, brake, reason, by, now))
-                else:
-                    # İYS has shown meanwhile that there is nothing to register.
+                if row.key not in withdrawn:
+                    # Also what İYS has shown meanwhile, so that there is nothing to register.
                     changes.put(row, row.replace(brake_id=None))
+                elif row.key not in due:
+                    void, brand = ruling.withdraw(row, now), brands.get(row.brand_code)
+                    changes.apply(row, ruling.closed(void, brand, now, calendar=calendar))
             await changes.write(connection)
 
 
@@ -167,7 +174,7 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
             return
         await record_act(
             connection,
-            f"{decision.order} opt-outs",
+            f"{decision.order} {brake.words}",
             brand_key(brake.brand_code),
             by=by,
             now=now,
@@ -182,9 +189,9 @@ async def _decide(  # noqa: PLR0913  # what, why, and by whose order
 
 
 def _withdrawn(row: ConsentRow, brake: Brake, reason: str, by: str, now: datetime) -> Movement:
-    """Return the statement of a person that an opt-out is not registered, and why."""
+    """Return the statement of a person that an opt-out or opt-in is not registered, and why."""
     return act(
-        "withdraw opt-out",
+        "withdraw opt-out" if brake.status == Status.RET else "withdraw opt-in",
         row.key,
         by=by,
         now=now,

@@ -1,6 +1,6 @@
 """The limits of a customer's brake, set by a person."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from izin.sinks.ledger.db.connection import Ledger
@@ -18,21 +18,35 @@ _CUSTOMERS = statements("customers")
 class BrakeLimits:
     """Above what a brake trips."""
 
-    share: float
-    """Of a brand's keys that one source opts out within an hour, in percent: above 0, below 100."""
-    at_least: int
-    """Below so many opt-outs it never trips."""
+    share: float | None = None
+    """Of a brand's keys that one source opts out within an hour, in percent: above 0, below 100;
+    None: opt-outs are not held back.
+    """
+    at_least: int | None = None
+    """Below so many opt-outs it never trips; given with the share."""
+    reversals: int | None = None
+    """How many opt-outs of a brand one source may reverse within an hour; None: any number."""
 
     def __str__(self) -> str:
         """Return the limits in words."""
-        return f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
+        found = []
+        if self.share is not None:
+            found.append(
+                f"more than {self.share:g} % and at least {self.at_least} opt-outs an hour"
+            )
+        if self.reversals is not None:
+            found.append(f"more than {self.reversals} opt-outs reversed an hour")
+        return "; ".join(found)
 
 
 def limits_of(customer: Customer) -> BrakeLimits | None:
     """Return the limits that ``customer`` has set; None: it has no brake."""
-    if customer.brake_share is None or customer.brake_at_least is None:
-        return None
-    return BrakeLimits(share=customer.brake_share, at_least=customer.brake_at_least)
+    found = BrakeLimits(
+        share=customer.brake_share,
+        at_least=customer.brake_at_least,
+        reversals=customer.brake_reversals,
+    )
+    return None if found == BrakeLimits() else found
 
 
 async def set_limits(
@@ -40,8 +54,9 @@ async def set_limits(
 ) -> None:
     """Set the brake of a customer, or take it away; the history has who ordered it, ``by``.
 
-    With a brake, the opt-ins of the customer's brands are counted, which reads the ledger once.
-    Without, what was counted is forgotten; what is held back stays so until it is decided about.
+    With a brake on opt-outs, the opt-ins of the customer's brands are counted, which reads the
+    ledger once. Without, what was counted is forgotten; what is held back stays so until it is
+    decided about.
     The same limits again count anew, and are no movement.
 
     Raises:
@@ -59,11 +74,11 @@ async def set_limits(
             _SQL["set-limits"],
             {
                 **values,
-                "share": None if limits is None else limits.share,
-                "at_least": None if limits is None else limits.at_least,
+                **asdict(limits or BrakeLimits()),
             },
         )
-        await connection.execute(_SQL["forget" if limits is None else "count-opt-ins"], codes)
+        counts = limits is not None and limits.share is not None
+        await connection.execute(_SQL["count-opt-ins" if counts else "forget"], codes)
         if limits != before:
             await record_act(
                 connection,

@@ -9,7 +9,7 @@ the retention of a month, or dropped it, is in the history itself, where no chan
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import takewhile
 from typing import Any, Self
@@ -37,10 +37,10 @@ class Month:
     retain_until: date
     bytes: int
     """On disk, with its indexes."""
-    holds: tuple[int, ...]
-    """The legal holds on any of it."""
     kept_by: str | None
     """Who last changed its retention; None: nobody, so it is ten years."""
+    holds: tuple[int, ...] = ()
+    """The legal holds on any of it."""
 
     @property
     def ends(self) -> date:
@@ -58,8 +58,8 @@ class Month:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the month of a row of ``months``."""
-        return cls(**{**row, "holds": tuple(row["holds"])})
+        """Return the month of a row of ``months``, as if nothing held it."""
+        return cls(**row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +76,31 @@ class LegalHold:
 
 async def months(ledger: Ledger) -> tuple[Month, ...]:
     """Return the months of history, in order."""
-    rows = await ledger.fetch(_SQL["months"])
+    async with ledger.reading() as connection:
+        return tuple([await _held(connection, one) for one in await _unheld(connection)])
+
+
+async def _unheld(connection: Connection) -> tuple[Month, ...]:
+    """Return the months of history, in order, without their legal holds."""
+    rows = await (await connection.execute(_SQL["months"])).fetchall()
     return tuple(map(Month.from_row, rows))
+
+
+async def _held(connection: Connection, month: Month) -> Month:
+    """Return ``month`` with its legal holds."""
+    await connection.execute(_SQL["by-index"], {"by_index": True})
+    rows = await (await connection.execute(_SQL["held"], {"month": month.month})).fetchall()
+    await connection.execute(_SQL["by-index"], {"by_index": False})
+    return replace(month, holds=tuple(row["id"] for row in rows))
 
 
 async def expired(ledger: Ledger, *, today: date) -> tuple[Month, ...]:
     """Return the months that may be dropped: the oldest, up to the first that is retained."""
     found = []
-    async with ledger.session() as connection:
-        for month in takewhile(lambda one: one.may_go(today), await months(ledger)):
-            if await _is_needed(connection, month, today):
+    async with ledger.session() as connection, connection.transaction():
+        for month in takewhile(lambda one: one.may_go(today), await _unheld(connection)):
+            held = await _held(connection, month)
+            if not held.may_go(today) or await _is_needed(connection, month, today):
                 break
             found.append(month)
     return tuple(found)
@@ -110,15 +125,16 @@ async def drop(
     dropped = []
     for _ in await expired(ledger, today=now.date()):
         async with ledger.transaction() as connection:
-            await connection.execute(_SQL["begin"])
-            # Checked again under the lock: a legal hold may have been added meanwhile.
-            rows = await (await connection.execute(_SQL["months"])).fetchall()
-            first = Month.from_row(rows[0])
-            is_needed = await _is_needed(connection, first, now.date())
-            if not first.may_go(now.date()) or is_needed:
-                break
+            first = (await _unheld(connection))[0]
             values = {"month": first.month, "now": now}
             cuts = await (await connection.execute(_SQL["cut"], values)).fetchall()
+            # Whoever creates a month waits for the lock: what reads much is done before it, for
+            # nothing is added to an old month. A legal hold may have been placed meanwhile.
+            await connection.execute(_SQL["begin"])
+            oldest = await _held(connection, (await _unheld(connection))[0])
+            if oldest.month != first.month or not oldest.may_go(now.date()):
+                await connection.rollback()
+                break
             heads = {
                 "shards": [row["shard"] for row in cuts],
                 "places": [row["place"] for row in cuts],

@@ -3,7 +3,8 @@
 Opt-outs are never ended here: they are sent first, or named to a person.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from izin.consent.transitions import WAITING, State
@@ -108,20 +109,10 @@ class Ending:
                     withdrawn += 1
                 await changes.write(connection)
 
-    async def stop_brands(self, now: datetime) -> int:
-        """Stop every brand: nothing of it is sent, asked or pulled any more; return how many."""
-        stopped = 0
-        for brand in (await self.belongings(now)).brands:
-            if brand.status != "stopped":
-                await brands.upsert(
-                    self.ledger,
-                    self.messages,
-                    replace(brand, status="stopped"),
-                    by=self.by,
-                    now=now,
-                )
-                stopped += 1
-        return stopped
+    async def set_brands(self, as_given: Iterable[Brand], now: datetime) -> None:
+        """Change brands: of a stopped one nothing is sent, asked or pulled any more."""
+        for brand in as_given:
+            await brands.upsert(self.ledger, self.messages, brand, by=self.by, now=now)
 
 
 def _waits(row: ConsentRow) -> bool:

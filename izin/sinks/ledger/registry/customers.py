@@ -42,6 +42,9 @@ class Customer:
     """Of a brand's keys, in percent: more opt-outs of one source an hour wait for a person."""
     brake_at_least: int | None
     """Never fewer; None, as the share is: the customer has set no brake (``ledger.brake``)."""
+    brake_reversals: int | None = None
+    """How many opt-outs one source may reverse within an hour; None: the customer has not set it.
+    """
     kind: PersonKind | None = None
     """None, as of the numbers: nobody has said it."""
     mersis: str | None = None
@@ -114,11 +117,13 @@ async def add(  # noqa: PLR0913  # the customer, what is said of it, and by whom
 
     Raises:
         NationalIdError: its id or name has the number of a natural person; nothing is changed.
+        OffboardedCustomerError: it was offboarded.
     """
     refuse_national_id(customer_id, "the id of the customer")
     details = replace(details, name=name)
     async with ledger.transaction() as connection:
         before = await lock(connection, customer_id)
+        _check_active(before)
         new = before or Customer(
             customer_id=customer_id,
             name=name,
@@ -138,14 +143,21 @@ async def change(
 
     Raises:
         UnknownCustomerError: it is not registered.
+        OffboardedCustomerError: it was offboarded.
     """
     async with ledger.transaction() as connection:
         before = await lock(connection, customer_id)
         if before is None:
             raise UnknownCustomerError(customer_id)
+        _check_active(before)
         after = details.of(before)
         await _store(connection, before, after, by=by, now=now)
     return before, after
+
+
+def _check_active(customer: Customer | None) -> None:
+    if customer is not None and customer.offboarded_at is not None:
+        raise OffboardedCustomerError(customer.customer_id, customer.offboarded_at)
 
 
 async def _store(

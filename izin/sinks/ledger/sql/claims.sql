@@ -91,10 +91,11 @@ UPDATE consents SET state = 'in_flight', action = 'nothing', reason = NULL, atte
 WHERE ctid = ANY(%(places)s::tid[]) AND state IN ('pending', 'retryable')
 
 -- name: claim-expired
--- Claim ONAYs whose term has ended before they were submitted: they expire, and a new consent is needed.
+-- Claim ONAYs whose term has ended before they were submitted: they expire, and a new consent is needed. What İYS is
+-- queried for first waits for its answer.
 SELECT * FROM consents
 WHERE state IN ('pending', 'retryable') AND desired_status = 'ONAY' AND expires_at < %(now)s
-    AND NOT onay_open
+    AND NOT onay_open AND action <> 'query'
 ORDER BY expires_at, key
 LIMIT %(size)s
 FOR UPDATE SKIP LOCKED

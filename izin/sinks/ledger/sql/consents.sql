@@ -6,13 +6,13 @@ SELECT * FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 -- Lock the rows of these keys in the same order, and read which they are and what decides how they change in bulk. The
 -- last columns say whether something is known of İYS's record and of the consent date, and whether a row is unusual.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
-    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at, void_event_id) > 0
 FROM consents WHERE key = ANY(%(keys)b) ORDER BY key FOR UPDATE
 
 -- name: read-known
 -- Read the same without a lock.
 SELECT ctid, xmin, {known}, verified_at IS NULL, registered_transaction_id IS NULL, desired_consent_date IS NULL,
-    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at) > 0
+    num_nonnulls(retailer_code, retailer_access, brake_id, withdrawn_at, next_attempt_at, void_event_id) > 0
 FROM consents WHERE key = ANY(%(keys)b)
 
 -- name: insert
@@ -97,13 +97,14 @@ FROM json_to_recordset(%(own)s::json) AS own (ctid tid, transaction_id text, cre
 WHERE c.ctid = own.ctid
 
 -- name: claim-parked
--- Claim parked records of a brand (of one reason, if given), to be requeued by a person's order.
-SELECT * FROM consents
-WHERE state = 'parked' AND brand_code = %(brand_code)s
-    AND (%(reason)s::text IS NULL OR reason = %(reason)s) AND key > %(after)s
-ORDER BY key
+-- Claim parked records of a brand that a person was shown and orders to be requeued: those that are as they were then.
+SELECT c.* FROM consents AS c
+JOIN unnest(%(keys)s::text[], %(event_ids)s::text[], %(since)s::timestamptz[]) AS p (key, event_id, since) USING (key)
+WHERE c.state = 'parked' AND c.brand_code = %(brand_code)s AND c.reason = %(reason)s AND c.updated_at = p.since
+    AND c.desired_event_id IS NOT DISTINCT FROM p.event_id AND c.key > %(after)s
+ORDER BY c.key
 LIMIT %(size)s
-FOR UPDATE
+FOR UPDATE OF c
 
 -- name: claim-unsettled
 -- Claim records of a brand whose terms depend on it, to be ruled again.

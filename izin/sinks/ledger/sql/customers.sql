@@ -1,7 +1,7 @@
 -- name: lock
 -- A customer as it is before a change, locked until the transaction ends.
 SELECT customer_id, name, created_at, kind, mersis, vkn, iys_code, offboarded_at,
-    brake_share, brake_at_least
+    brake_share, brake_at_least, brake_reversals
 FROM customers WHERE customer_id = %(customer_id)s FOR UPDATE
 
 -- name: upsert
@@ -14,7 +14,7 @@ ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, kind = excluded.ki
 -- name: all
 -- Every customer.
 SELECT customer_id, name, created_at, kind, mersis, vkn, iys_code, offboarded_at,
-    brake_share, brake_at_least
+    brake_share, brake_at_least, brake_reversals
 FROM customers ORDER BY customer_id
 
 -- name: brands

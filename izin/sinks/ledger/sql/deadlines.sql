@@ -21,6 +21,10 @@ WHERE is_unsettled(c)
 GROUP BY b.customer_id, c.brand_code, c.channel, c.desired_status
 ORDER BY c.desired_status DESC, min(c.due_at), c.brand_code, c.channel
 
+-- name: has-opt-outs
+-- An opt-out that is not settled, if there is one.
+SELECT 1 AS one FROM consents AS c WHERE is_unsettled(c) AND c.desired_status = 'RET' LIMIT 1
+
 -- name: suspended-opt-outs
 -- Opt-outs that are not submitted for a suspension or a stopped brand: an operator must end it, or withdraw the
 -- consents on İYS's own pages.
@@ -35,7 +39,8 @@ ORDER BY c.brand_code, c.channel
 
 -- name: open-opt-outs
 -- Opt-outs of a brand that İYS has not accepted yet: what a person would withdraw on İYS's own pages.
-SELECT key, recipient, channel, recipient_type, desired_source, desired_at, due_at, state, reason, code
+SELECT key, recipient, channel, recipient_type, desired_source, due_at, state, reason, code,
+    CASE WHEN registrable THEN least(desired_at, desired_consent_date) ELSE desired_at END AS desired_at
 FROM consents AS c
 WHERE brand_code = %(brand_code)s AND desired_status = 'RET' AND desired_rank = %(ours)s AND is_unsettled(c)
 ORDER BY due_at, key

@@ -107,6 +107,15 @@ SELECT topic, partition, next_offset FROM kafka_offsets ORDER BY topic, partitio
 SELECT count(*) FILTER (WHERE w.owner IS NULL) AS workers, count(w.owner) AS webhooks
 FROM processes AS p LEFT JOIN webhook_processes AS w ON w.owner = p.owner WHERE is_alive(p.owner)
 
+-- name: parked-keys
+-- The keys of a brand that wait for a person for a reason.
+SELECT key, desired_event_id AS event_id, updated_at AS since FROM consents
+WHERE state = 'parked' AND brand_code = %(brand_code)s AND reason = %(reason)s
+UNION ALL
+SELECT key, desired_by, since FROM retailer_access
+WHERE desired_by IS NOT NULL AND brand_code = %(brand_code)s AND %(reason)s = 'retailer-access'
+ORDER BY key
+
 -- name: parked
 -- Count what waits for a person, by reason.
 SELECT brand_code, channel, desired_status, reason, code, count(*) AS keys

@@ -64,13 +64,16 @@ ANALYZE shadow_consents, shadow_differences
 
 -- name: digests
 -- The digest of what the history makes of the keys, and that of the rows that stand: of the row of each key, in the order
--- of keys, in 256 parts. Rows of keys that are known from İYS alone follow from no decision.
+-- of keys, in 256 parts. Rows of keys that are known from İYS alone follow from no decision; those that desire an opt-out
+-- in place of an opt-in that is void follow from what became of it at İYS.
 WITH shadow AS (
     SELECT d.part, sha256(string_agg(d.digest, '' ORDER BY d.key COLLATE "C")) AS digest, count(*) AS keys
     FROM (
         SELECT s.key, hashtextextended(s.key, 0) & 255 AS part,
             sha256(convert_to(ROW(s.key, {decided:s})::text, 'UTF8')) AS digest
-        FROM shadow_consents AS s WHERE s.desired_status IS NOT NULL
+        FROM shadow_consents AS s
+        WHERE s.desired_status IS NOT NULL
+            AND NOT EXISTS (SELECT FROM consents AS v WHERE v.key = s.key AND v.void_event_id = s.desired_event_id)
     ) AS d GROUP BY d.part
 ), standing AS (
     SELECT d.part, sha256(string_agg(d.digest, '' ORDER BY d.key COLLATE "C")) AS digest, count(*) AS keys
@@ -79,6 +82,7 @@ WITH shadow AS (
             sha256(convert_to(ROW(c.key, {decided:c})::text, 'UTF8')) AS digest
         FROM consents AS c
         WHERE c.desired_status IS NOT NULL
+            AND NOT EXISTS (SELECT FROM shadow_consents AS v WHERE v.key = c.key AND v.desired_event_id = c.void_event_id)
             AND is_selected(c.key, %(keys)s::text[], %(recipients)s::text[], %(brands)s::text[])
     ) AS d GROUP BY d.part
 )
@@ -93,7 +97,8 @@ TRUNCATE shadow_differences
 
 -- name: compare
 -- The keys whose row is not what the history makes of it. The terms of what is settled stay as they were counted; a row
--- whose registered state was lost has none. An opt-in of another customer may have the row, or may have left it.
+-- whose registered state was lost has none. An opt-in of another customer may have the row, or may have left it; one that
+-- is void has left it to the opt-out before it.
 INSERT INTO shadow_differences (key, kind)
 SELECT coalesce(s.key, c.key), CASE
         WHEN c.key IS NULL THEN 'missing'
@@ -117,6 +122,7 @@ FULL JOIN (
 WHERE CASE
     WHEN s.key IS NULL THEN c.desired_status IS NOT NULL
     WHEN c.key IS NULL THEN true
+    WHEN c.void_event_id = s.desired_event_id THEN false
     ELSE (ROW({decided:s}) IS DISTINCT FROM ROW({decided:c})
             AND (s.passed_over IS NULL OR s.passed_over <> c.desired_event_id))
         OR (c.state IN ('pending', 'retryable', 'parked')
@@ -136,6 +142,10 @@ WHERE EXISTS (SELECT FROM erasures AS e WHERE e.key = d.key AND e.acknowledged_a
         FROM movements AS m JOIN unnest(%(shards)s::smallint[], %(places)s::bigint[]) AS h (shard, place)
             ON h.shard = m.shard AND m.place > h.place
         WHERE m.recorded_at >= %(since)s AND m.kind IN ('decision', 'bootstrap') AND m.key IS NOT NULL)
+
+-- name: forget-erased
+-- Leave alone what was erased since the plan was made: what the history makes of it is older.
+DELETE FROM shadow_differences AS d USING erasures AS e WHERE e.key = d.key AND e.acknowledged_at >= %(made_at)s
 
 -- name: count-differences
 -- How many keys differ, by kind.

@@ -140,6 +140,7 @@ SELECT k.key, coalesce(c.customer_id, s.customer_id, p.customer_id) AS customer_
     c.registered_at, c.registered_consent_date, c.registered_source, c.registered_transaction_id, c.verified_at,
     c.state, c.action, c.reason, c.code, c.expires_at, c.onay_open OR c.ret_open AS is_open, c.withdrawn_at,
     c.may_send, c.permission_reason, c.permission_since, c.updated_at, c.latest_ret_at, c.verified_by,
+    c.ret_withdrawn_at, c.void_event_id,
     d.status AS topic_status, d.effective_at AS topic_at, d.rank AS topic_rank, d.event_id AS topic_event_id,
     d.partition AS topic_partition, d."offset" AS topic_offset, d.value AS topic_value,
     p.may_send AS published, p.reason AS published_reason, p.since AS published_since,
@@ -162,6 +163,7 @@ WHERE (c.updated_at IS NULL OR c.updated_at < %(began)s)
     AND (c.key IS NULL OR c.desired_status IS NULL OR a.key IS NOT NULL
         OR (c.desired_status, c.desired_at, c.desired_rank, c.desired_event_id)
             IS DISTINCT FROM (d.status, d.effective_at, d.rank, d.event_id)
+            AND (c.void_event_id = d.event_id) IS NOT TRUE
         OR (c.may_send, c.permission_reason) IS DISTINCT FROM (coalesce(p.may_send, false), p.reason)
         OR date_trunc('milliseconds', c.permission_since) IS DISTINCT FROM p.since
         OR c.may_send <> (c.registered = 'ONAY' AND c.desired_status <> 'RET' AND c.verified_at IS NOT NULL)

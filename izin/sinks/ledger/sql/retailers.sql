@@ -32,21 +32,17 @@ SELECT key, array_remove(registered_code || coalesce(registered_access, '{}'), N
 FROM retailer_access
 WHERE key = ANY(%(keys)s) AND num_nonnulls(registered_code, registered_access) > 0
 
--- name: differing
--- The first consents of a brand whose retailers differ.
-SELECT key FROM retailer_access
-WHERE brand_code = %(brand_code)s AND desired_by IS NOT NULL
-ORDER BY key LIMIT %(size)s
-
 -- name: settle
--- A person has entered the desired retailers of these consents at İYS.
+-- A person has entered the desired retailers of these consents at İYS, where they still are what the person was shown.
 UPDATE retailer_access AS a SET
     registered_code = a.desired_code, registered_access = a.desired_access,
     desired_by = NULL, desired_code = NULL, desired_access = NULL, since = NULL
 FROM (
-    SELECT key, desired_by, registered_code, registered_access FROM retailer_access
-    WHERE key = ANY(%(keys)s) AND desired_by IS NOT NULL
-    ORDER BY key FOR UPDATE
+    SELECT r.key, r.desired_by, r.registered_code, r.registered_access
+    FROM unnest(%(keys)s::text[], %(event_ids)s::text[], %(since)s::timestamptz[]) AS p (key, event_id, since)
+    JOIN retailer_access AS r ON r.key = p.key AND r.desired_by = p.event_id AND r.since = p.since
+    WHERE r.brand_code = %(brand_code)s
+    ORDER BY r.key FOR UPDATE OF r
 ) AS was
 WHERE a.key = was.key
 RETURNING a.key, a.customer_id, was.desired_by AS event_id, a.registered_code AS code, a.registered_access AS access,

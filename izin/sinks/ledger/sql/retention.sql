@@ -1,20 +1,42 @@
 -- name: months
--- The months of history, in order: retained until when and by whose order, how large, and under which legal holds.
+-- The months of history, in order: retained until when and by whose order, and how large.
 SELECT m.month, m.retain_until,
     pg_total_relation_size(to_regclass('movements_' || to_char(m.month, 'YYYY_MM'))) AS bytes,
-    ARRAY(
-        SELECT h.id FROM legal_holds AS h
-        WHERE h.released_at IS NULL AND EXISTS (
-            SELECT 1 FROM movements AS f
-            WHERE f.recorded_at >= m.month::timestamp AT TIME ZONE 'UTC'
-                AND f.recorded_at < (m.month::timestamp + interval '1 month') AT TIME ZONE 'UTC'
-                AND f.customer_id = h.customer_id AND (h.key IS NULL OR f.key = h.key))
-        ORDER BY h.id) AS holds,
     (SELECT f.data ->> 'by' FROM movements AS f
         WHERE hashtextextended(f.key, 0) = hashtextextended('retention/' || to_char(m.month, 'YYYY-MM'), 0)
             AND f.key = 'retention/' || to_char(m.month, 'YYYY-MM')
         ORDER BY f.recorded_at DESC, f.occurred_at DESC LIMIT 1) AS kept_by
 FROM movement_months AS m WHERE m.dropped_at IS NULL ORDER BY m.month
+
+-- name: by-index
+-- Have the next statements of this transaction look things up, or not: what PostgreSQL expects of a month that was not
+-- analysed yet may be wrong by so much that it would read the whole of it.
+SELECT set_config(setting, CASE WHEN %(by_index)s THEN 'off' ELSE 'on' END, true)
+FROM (VALUES ('enable_seqscan'), ('enable_bitmapscan')) AS whole (setting)
+
+-- name: held
+-- The legal holds on any of a month's history. Each customer and each key is looked up there. The customer of a key is
+-- compared so that no index of customers is taken for it.
+SELECT h.id
+FROM (SELECT DISTINCT customer_id FROM legal_holds WHERE released_at IS NULL AND key IS NULL) AS c
+CROSS JOIN LATERAL (
+    SELECT FROM movements AS f
+    WHERE f.customer_id = c.customer_id
+        AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+        AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+    LIMIT 1) AS of_customer
+JOIN legal_holds AS h ON h.customer_id = c.customer_id AND h.released_at IS NULL AND h.key IS NULL
+UNION ALL
+SELECT h.id FROM legal_holds AS h
+CROSS JOIN LATERAL (
+    SELECT FROM movements AS f
+    WHERE hashtextextended(f.key, 0) = hashtextextended(h.key, 0) AND f.key = h.key
+        AND f.customer_id || '' = h.customer_id
+        AND f.recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
+        AND f.recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+    LIMIT 1) AS of_key
+WHERE h.released_at IS NULL AND h.key IS NOT NULL
+ORDER BY id
 
 -- name: is-needed
 -- A row where a key in a month of history has a consent that stands, or that ended after a day; its row may be erased.
@@ -49,6 +71,7 @@ SELECT DISTINCT ON (shard) shard, place, link, %(now)s::timestamptz FROM movemen
 WHERE recorded_at >= %(month)s::timestamp AT TIME ZONE 'UTC'
     AND recorded_at < (%(month)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
 ORDER BY shard, place DESC
+ON CONFLICT DO NOTHING
 RETURNING shard, place, link
 
 -- name: anchor

@@ -13,7 +13,7 @@ LIMIT 1
 
 -- name: read
 -- How far a stream of a brand has been pulled.
-SELECT after, last_pulled_at, restarts FROM stream_cursors
+SELECT after, last_pulled_at, restarts, failure FROM stream_cursors
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: begin
@@ -24,7 +24,7 @@ INSERT INTO stream_cursors (brand_code, stream) VALUES (%(brand_code)s, %(stream
 -- Compare and set; no row: another process has pulled the same page, or the stream was begun again. last_pulled_at moves
 -- where the stream was read to its end.
 UPDATE stream_cursors SET after = %(after)s, last_attempt_at = %(now)s, next_at = %(next_at)s,
-    last_pulled_at = CASE WHEN %(is_end)s THEN %(now)s ELSE last_pulled_at END
+    last_pulled_at = CASE WHEN %(is_end)s THEN %(now)s ELSE last_pulled_at END, failing_since = NULL, failure = NULL
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s AND after IS NOT DISTINCT FROM %(before)s
     AND restarts = %(restarts)s
 RETURNING stream
@@ -32,7 +32,8 @@ RETURNING stream
 -- name: postpone
 -- Read a stream later, after a failure; where its cursor was refused, from the start of the window.
 UPDATE stream_cursors SET last_attempt_at = %(now)s, next_at = %(next_at)s,
-    after = CASE WHEN %(give_up)s THEN NULL ELSE after END
+    after = CASE WHEN %(give_up)s THEN NULL ELSE after END,
+    failing_since = coalesce(failing_since, %(now)s), failure = %(failure)s
 WHERE brand_code = %(brand_code)s AND stream = %(stream)s
 
 -- name: oldest-pull
@@ -47,9 +48,23 @@ UPDATE stream_cursors SET after = NULL, next_at = NULL, restarts = restarts + 1,
     last_pulled_at = CASE WHEN last_pulled_at > %(unread_since)s THEN %(unread_since)s ELSE last_pulled_at END
 WHERE brand_code = %(brand_code)s
 
+-- name: wake
+-- What failed may succeed: read at once the streams that wait after a failure, of a brand, of what an account serves, or
+-- of those that failed alike.
+UPDATE stream_cursors AS c SET next_at = NULL
+FROM brands AS b
+WHERE b.brand_code = c.brand_code AND c.failing_since IS NOT NULL
+    AND (%(brand_code)s::integer IS NULL OR c.brand_code = %(brand_code)s)
+    AND (%(account)s::text IS NULL OR b.account IS NULL OR b.account = %(account)s)
+    AND (%(failure)s::text IS NULL OR c.failure = %(failure)s)
+
 -- name: last-pulled
--- When the streams of active brands were last read to their end; where never, since when they have been pulled.
-SELECT brand_code, stream, coalesce(last_pulled_at, since) AS last_pulled_at
-FROM stream_cursors JOIN brands USING (brand_code)
-WHERE status = 'active'
-ORDER BY brand_code, stream
+-- When the streams of active brands were last read to their end; where never, since when they have been pulled, or are
+-- to be. A brand of which no channel may be read has none to begin.
+SELECT b.brand_code, s.stream, coalesce(c.last_pulled_at, c.since, b.updated_at) AS last_pulled_at,
+    c.last_pulled_at IS NOT NULL AS was_pulled, c.failing_since, c.failure, c.next_at
+FROM brands AS b CROSS JOIN unnest(%(streams)s::text[]) AS s (stream)
+    LEFT JOIN stream_cursors AS c ON c.brand_code = b.brand_code AND c.stream = s.stream
+WHERE b.status = 'active'
+    AND (c.brand_code IS NOT NULL OR b.brand_code NOT IN (SELECT brand_code FROM unreadable_brands))
+ORDER BY b.brand_code, s.stream

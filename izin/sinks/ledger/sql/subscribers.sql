@@ -26,6 +26,12 @@ UPDATE subscribers SET paused_at = NULL, paused_for = NULL, version = version + 
 WHERE id = %(id)s AND paused_at IS NOT NULL
 RETURNING *
 
+-- name: retry
+-- Let what a subscriber refused be posted at once: whoever delivers begins with it anew.
+UPDATE subscribers SET version = version + 1
+WHERE id = %(id)s AND paused_at IS NULL AND failing_since IS NOT NULL
+RETURNING *
+
 -- name: rotate
 -- Sign with a new secret, and with the former one too until an instant.
 UPDATE subscribers SET former_secret = secret, former_until = %(until)s, secret = %(secret)s, version = version + 1

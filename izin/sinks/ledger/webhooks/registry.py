@@ -129,13 +129,16 @@ async def pause(
 
 
 async def resume(ledger: Ledger, name: str, *, by: str, now: datetime) -> WebhookSubscriber | None:
-    """Let a subscriber be served again; None where it is not paused.
+    """Let a paused subscriber be served again, or post at once what one refused; None where it is
+    neither paused nor fails.
 
     Raises:
         UnknownSubscriberError: there is none of this name.
     """
-    before = {"paused": True}
-    return await _change(ledger, name, "resume", "resume subscriber", {"now": now}, by, before, {})
+    values, before = {"now": now}, {"paused": True}
+    return await _change(
+        ledger, name, "resume", "resume subscriber", values, by, before, {}
+    ) or await _change(ledger, name, "retry", "retry subscriber", values, by, {}, {})
 
 
 async def remove(ledger: Ledger, name: str, *, by: str, now: datetime) -> WebhookSubscriber:
@@ -171,10 +174,16 @@ async def rotate_secret(  # noqa: PLR0913  # of whom, by what, and by whose orde
     return changed
 
 
-async def tested(ledger: Ledger, name: str, *, result: str, by: str, now: datetime) -> None:
-    """Record that somebody has sent a test, and with which result."""
+async def tested(  # noqa: PLR0913  # which test, and what came of it
+    ledger: Ledger, name: str, *, result: str, is_taken: bool, by: str, now: datetime
+) -> None:
+    """Record that somebody has sent a test, and with which result; one that was taken shows that
+    what was refused may be posted at once.
+    """
     async with ledger.transaction() as connection:
         found = await locked(connection, name)
+        if is_taken:
+            await connection.execute(_SQL["retry"], {"id": found.id})
         await record_change(connection, "test subscriber", found, by, now, {}, {"result": result})
 
 

@@ -109,11 +109,13 @@ def rule(
         if observed.desired_status == Status.RET:
             rescued = ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
             return changes.apply(entry, rescued)
-        return changes.put(entry, ruling.refuse(observed, "register-is-newer", entry.code))
+        refused = ruling.refuse(observed, "register-is-newer", entry.code)
+        return changes.apply(entry, ruling.closed(refused, brand, now, calendar=calendar))
     if after.action is Action.QUERY:
         query_count = after.attempts + 1
         if query_count >= _MOST_QUERIES:
-            return changes.put(entry, ruling.park(after, "iys-says-otherwise", entry.code))
+            parked = ruling.park(after, "iys-says-otherwise", entry.code)
+            return changes.apply(entry, ruling.closed(parked, brand, now, calendar=calendar))
         wait = _BACKOFF.after(query_count)
         # The single status is queried at once where the multiple query does not settle it.
         if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:

@@ -30,7 +30,7 @@ from izin.sinks.outbound.missing_rights import ask_for_rights
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.outbound.read_back import after_queries
-from izin.sinks.record import apply
+from izin.sinks.record import apply, ruling
 from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow, is_read_back
@@ -261,7 +261,7 @@ class StatusQuerier:
     ) -> None:
         """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
         now = self.context.clock()
-        _log.warning("status query failed", brand=brand.brand_code, error=str(error))
+        error.warn(_log, "status query failed", brand=brand.brand_code)
         await ask_for_rights(self.context, error)
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.pause(_SOON if urgent else _LATER)
@@ -275,7 +275,10 @@ class StatusQuerier:
                 later = row.replace(lease_owner=None, lease_until=None)
                 if row.action is Action.QUERY and at_fault:
                     later = status_answer.unanswerable(later, error)
-                elif error.is_transient or row.action is Action.QUERY:
+                    calendar = self.context.ledger.calendar
+                    changes.apply(row, ruling.closed(later, brand, now, calendar=calendar))
+                    continue
+                if error.is_transient or row.action is Action.QUERY:
                     later = later.replace(next_attempt_at=now + wait)
                 changes.put(row, later)
             await changes.write(connection)

@@ -99,8 +99,9 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
     monkeypatch.setattr(mending, "restore_lost", nothing)
     one_by_one = await restored(harness, frozen, plan_file)
     assert in_bulk == one_by_one
-    # With retailers, of another customer, of an unknown brand, ahead of the clock.
-    assert sorted(left) == [a_phone(number) for number in (5, 7, 9, 38)]
+    # With retailers, of another customer, of an unknown brand, ahead of the clock; and opt-ins over
+    # an opt-out.
+    assert sorted(left) == [a_phone(number) for number in (2, 5, 7, 9, 31, 38)]
     permissions = [one for one in in_bulk[1] if one["topic"].endswith("permissions")]
     assert in_bulk[2].restored == len(in_bulk[0]) == len(permissions) == 31
     facts = await reads.facts(harness.ledger, [rebuild_key("ledger")])

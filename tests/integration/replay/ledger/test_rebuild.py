@@ -126,6 +126,39 @@ async def test_untouched_ledger_differs_in_nothing(
     assert await executed(harness, rebuild, plan_file) == Mended()
 
 
+async def test_opt_in_set_aside_as_void_is_no_difference(
+    harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
+):
+    """What İYS never gets is desired by the history, and the opt-out before it by the row."""
+    no, void = ret(minutes=60 * 24 * 31), onay(minutes=60 * 24 * 30)
+    await harness.ingest(no, onay(a_phone(2)), ret(a_phone(3), minutes=20), onay(a_phone(3)))
+    await harness.ingest(void)
+    assert await harness.columns("desired_status", "void_event_id") == ("RET", void.event_id)
+    found = await planned(rebuild, plan_file)
+    assert await differences(harness) == []
+    assert found.shadow == found.standing
+    await harness.set_columns(ret_event_id=None)
+    await planned(rebuild, plan_file)
+    assert [one.key for one in await differences(harness)] == [str(a_key(recipient=a_phone(3)))]
+    await executed(harness, rebuild, plan_file)
+    assert (await harness.row(a_phone(3))).ret_event_id == f"ret-{a_phone(3)}-20"
+
+
+async def test_rows_that_are_lost_keep_what_opt_outs_said(
+    harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
+):
+    """An opt-in that was set aside is so again, once İYS was asked."""
+    await harness.ingest(ret(minutes=60 * 24 * 31), onay(minutes=60 * 24 * 30))
+    await lose_rows(harness)
+    await planned(rebuild, plan_file)
+    await executed(harness, rebuild, plan_file)
+    columns = ("desired_status", "action", "reason", "ret_event_id")
+    said = f"ret-{PHONE}-{60 * 24 * 31}"
+    assert await harness.columns(*columns) == ("ONAY", "query", "registered-lost", said)
+    await harness.query()
+    assert await harness.columns("desired_status", "state") == ("ONAY", "expired")
+
+
 async def test_changed_row_is_found_and_mended(
     harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
 ):
@@ -340,6 +373,19 @@ async def test_vouched_consent_stays_attested(
     assert (await harness.row()).attested
     found = await planned(rebuild, plan_file)
     assert found.shadow == found.standing
+
+
+async def test_person_erased_since_the_plan_does_not_come_back(
+    harness: SinkHarness, rebuild: LedgerRebuild, plan_file: Path
+):
+    """Whose row was missing when it was made, and is erased before it is executed."""
+    await harness.ingest(onay(OTHER))
+    await opted_out(harness)
+    await lose_rows(harness)
+    assert (await planned(rebuild, plan_file)).differences == {"missing": 2}
+    await answered(harness, await requested(harness))
+    await executed(harness, rebuild, plan_file)
+    assert [row.recipient for row in (await rows(harness)).values()] == [OTHER]
 
 
 @pytest.mark.timeout(120)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from izin.consent.model import ConsentEvent
 from izin.sinks.ledger.brake import decisions
-from izin.sinks.ledger.brake.decisions import Brake
+from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.brake.limits import BrakeLimits, set_limits
 from tests.integration.sinks.sink_harness import SinkHarness, a_phone, onay, ret
 from tests.support.builders import CUSTOMER
@@ -55,20 +55,21 @@ async def submit_all(harness: SinkHarness) -> dict[str, str]:
     return {one: status for one, status in harness.iys.register().items() if status == "RET"}
 
 
-async def withdraw(harness: SinkHarness, brake: Brake, by: str = "ada") -> int:
+async def withdraw(harness: SinkHarness, brake: Brake, by: str = "ada") -> tuple[int, int]:
     """Withdraw what ``brake`` holds back."""
-    return await decisions.withdraw(
-        harness.ledger,
-        harness.context.topic_messages,
-        brake,
-        reason="wrong list",
-        by=by,
-        now=harness.clock(),
-    )
+    return await carry_out(harness, brake, BrakeDecision.WITHDRAWN, "wrong list", by)
 
 
-async def release(harness: SinkHarness, brake: Brake) -> int:
+async def release(harness: SinkHarness, brake: Brake) -> tuple[int, int]:
     """Release what ``brake`` holds back."""
-    return await decisions.release(
-        harness.ledger, brake, reason="a closed branch", by="ada", now=harness.clock()
+    return await carry_out(harness, brake, BrakeDecision.RELEASED, "a closed branch", "ada")
+
+
+async def carry_out(
+    harness: SinkHarness, brake: Brake, decision: BrakeDecision, reason: str, by: str
+) -> tuple[int, int]:
+    """Carry a decision out."""
+    messages, now = harness.context.topic_messages, harness.clock()
+    return await decisions.carry_out(
+        harness.ledger, messages, brake, decision, reason=reason, by=by, now=now
     )

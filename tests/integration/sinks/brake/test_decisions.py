@@ -57,7 +57,7 @@ async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
     """With who and why in the history; from then on the source is counted anew."""
     brake = await trip(harness)
     assert await submit_all(harness) == {}
-    assert await release(harness, brake) == 5
+    assert await release(harness, brake) == (5, 0)
     assert len(await submit_all(harness)) == 5
     act = (await acts_of(harness))[-1]
     assert (act["act"], act["by"]) == ("release opt-outs", "ada")
@@ -72,7 +72,7 @@ async def test_released_opt_outs_are_registered_at_once(harness: SinkHarness):
 async def test_withdrawn_opt_outs_never_reach_iys(harness: SinkHarness):
     """They stay opt-outs that permit nothing; each has the statement of who, why and when."""
     brake = await trip(harness)
-    assert await withdraw(harness, brake) == 5
+    assert await withdraw(harness, brake) == (5, 0)
     assert await states(harness, 5) == {WITHDRAWN}
     harness.advance(timedelta(days=5))
     assert not await harness.scheduler.end_holds()
@@ -100,7 +100,7 @@ async def change_brand(harness: SinkHarness) -> None:
     """Have the records of the brand ruled again, twice, and requeue what is parked."""
     await harness.brand(replace(ACTIVE, name="Başka"))
     await harness.brand(replace(ACTIVE, activated_at=harness.clock() - timedelta(days=400)))
-    await harness.requeue()
+    await harness.requeue(*{one.reason or "" for one in await reads.parked(harness.ledger)})
 
 
 async def pull(harness: SinkHarness) -> None:
@@ -167,21 +167,16 @@ async def test_what_iys_settled_meanwhile_is_not_withdrawn(harness: SinkHarness)
         recipient=FIRST, consent_date=at, received_at=at, iys=an_iys_origin(creation_date=at)
     )
     await harness.ingest(citizen)
-    assert await withdraw(harness, brake) == 4
+    assert await withdraw(harness, brake) == (4, 0)
     row = await harness.row(FIRST)
     assert (row.withdrawn_at, row.desired_origin) == (None, "iys")
 
 
-async def withdrawing(harness: SinkHarness, brake: Brake) -> int:
-    """Withdraw what a brake holds back."""
-    return await withdraw(harness, brake)
-
-
-@pytest.mark.parametrize("order", [release, withdrawing])
+@pytest.mark.parametrize("order", [release, withdraw])
 async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     harness: SinkHarness,
     monkeypatch: pytest.MonkeyPatch,
-    order: Callable[[SinkHarness, Brake], Awaitable[int]],
+    order: Callable[[SinkHarness, Brake], Awaitable[tuple[int, int]]],
 ):
     """It is shown until then; what comes meanwhile is counted anew, and the decision is one."""
     brake = await trip(harness)
@@ -198,14 +193,14 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
     (left,) = await decisions.undecided(harness.ledger)
     assert (left.decision is None, left.held_back) == (False, 5)
     monkeypatch.setattr(decisions, "_PAGE", 2)
-    assert await order(harness, left) == 5
+    assert await order(harness, left) == (5, 0)
     assert await decisions.undecided(harness.ledger) == ()
     orders = {str(one["act"]) for one in await acts_of(harness) if "opt-outs" in str(one["act"])}
     assert len(orders) == 1
 
 
 async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, izin: Izin):
-    """In each place with the remedy; withdrawing is only said without --yes."""
+    """In each place with the remedy; each names its source, and only shows it without --yes."""
     shown = await izin("customers", "brake", "acme", "--share", "20", "--at-least", "3")
     assert "off -> more than 20 % and at least 3" in shown.stderr
     assert (await izin("customers", "brake", "acme")).exit_code == 2
@@ -223,10 +218,14 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     assert (held["value"], "izin iys release" in held["warning"]) == ("5 held back", True)
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "held back by a brake until" in explained
-    order = ("iys", "withdraw", BRAND, "--reason", "wrong list", "--by", "ada")
-    assert "5 opt-outs would not be registered" in (await izin(*order)).stderr
-    assert len(await held_back(harness)) == 5
-    assert (await izin(*order, "--source", "web", "--yes")).exit_code == 3
+    reason = ("--reason", "wrong list", "--by", "ada")
+    for name in ("release", "withdraw"):
+        assert (await izin("iys", name, BRAND, *reason, "--yes")).exit_code == 2
+        assert (await izin("iys", name, BRAND, "--source=web", *reason, "--yes")).exit_code == 3
+        shown = await izin("iys", name, BRAND, "--source=crm", *reason)
+        assert (shown.exit_code, "5 opt-outs of crm" in shown.stderr) == (0, True)
+        assert len(await held_back(harness)) == 5
+    order = ("iys", "withdraw", BRAND, "--source=crm", *reason)
     assert "5 opt-outs of crm" in (await izin(*order, "--yes")).stderr
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "withdraw opt-out (by ada)" in explained
@@ -243,11 +242,11 @@ async def test_release_of_what_was_withdrawn_is_refused(
         "UPDATE brakes SET decision = 'withdrawn', decided_at = now(), decided_by = 'ada',"
         " reason = 'wrong list' RETURNING id"
     )
-    order = (BRAND, "--reason", "right", "--by", "bob")
+    order = (BRAND, "--source=crm", "--reason", "right", "--by", "bob", "--yes")
     refused = await izin("iys", "release", *order)
     assert (refused.exit_code, "withdrawn already" in refused.stderr) == (3, True)
     assert len(await held_back(harness)) == 5
-    assert (await izin("iys", "withdraw", *order, "--yes")).exit_code == 0
+    assert (await izin("iys", "withdraw", *order)).exit_code == 0
     await harness.ingest(*opt_outs(range(10, 15)))
     assert (await izin("iys", "release", *order)).exit_code == 0
     assert len(await submit_all(harness)) == 5

@@ -77,7 +77,12 @@ async def test_no_command_or_route_shows_what_is_anothers(
     every = {one.group() for one in FOREIGN.finditer((await izin("iys", "counts")).stdout)}
     assert len(every) == BRANDS - len(OWN_BRANDS)
     assert traces("100 keys") == ["100"]
-    files = {"plan": "plan.json", "archive": "archive", "zip": "acme.zip"}
+    files = {
+        "plan": "plan.json",
+        "requeue": "requeue.json",
+        "archive": "archive",
+        "zip": "acme.zip",
+    }
     files |= {"evidence": "evidence.zip", "parked_evidence": "parked.zip"}
     installed.places |= {name: tmp_path / file for name, file in files.items()}
     found = await faults_of_routes(served)

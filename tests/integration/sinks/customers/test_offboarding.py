@@ -22,6 +22,7 @@ from izin.sinks.ledger.db.copy_format import END, SIGNATURE
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.offboarding import journal
 from izin.sinks.ledger.registry import api_keys, customers
+from izin.sinks.record.errors import OffboardedCustomerError
 from tests.integration.sinks.inbound.test_push_command import our_receiver
 from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
 from tests.integration.sinks.sink_harness import ACTIVE, Izin, SinkHarness, onay, ret
@@ -48,8 +49,15 @@ async def two(harness: SinkHarness) -> SinkHarness:
 
 @pytest.fixture
 def offboard(izin: Izin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Offboard:
-    """Give the command with a file of this test; signals come to the main thread alone."""
+    """Give the command with a file of this test, where the ledger has all that is in Kafka; signals
+    come to the main thread alone.
+    """
     monkeypatch.setattr(interrupts, "_NUMBERS", ())
+
+    async def has_all(*_: object, **__: object) -> None:
+        """Wait for nothing."""
+
+    monkeypatch.setattr(offboarding, "await_ingested", has_all)
 
     async def run(*words: object) -> Result:
         out = tmp_path / "acme.zip"
@@ -245,3 +253,54 @@ async def test_killed_order_goes_on_and_names_opt_outs(
     assert (row["brand"], row["recipient"], row["status"]) == (str(BRAND), PHONE, "RET")
     (customer,) = [one for one in await customers.every(two.ledger) if one.customer_id == CUSTOMER]
     assert customer.offboarded_at is not None
+    with pytest.raises(OffboardedCustomerError):
+        await customers.add(two.ledger, CUSTOMER, "Another", by="ada", now=customer.offboarded_at)
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+async def test_acknowledged_opt_out_is_waited_for_and_sent(
+    two: SinkHarness, offboard: Offboard, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """What was acknowledged before the plan, before the brands are stopped, or while they are, is
+    counted once the ledger has it: nothing ends, and İYS gets it by the same order.
+    """
+    assert await two.opt_out()
+    waits = 0
+
+    async def late(*_: object, **__: object) -> None:
+        nonlocal waits
+        waits += 1
+        if waits == at:
+            await two.ingest(ret(WAITING, minutes=-1))
+
+    monkeypatch.setattr(offboarding, "await_ingested", late)
+    shown = await offboard("--execute", "--output=json")
+    plan = {row["what"]: row["count"] for row in json.loads(shown.stdout)}
+    assert plan["opt-outs that İYS does not have"] == 1
+    assert (shown.exit_code, "1 opt-outs are not at İYS" in shown.stderr) == (1, True)
+    assert await acts(two) == []
+    assert await two.ledger.fetch(
+        "SELECT status FROM brands WHERE brand_code = %(b)s", {"b": BRAND}
+    ) == [{"status": "active"}]
+    while await two.opt_out():
+        await two.settle()
+    assert (await offboard("--execute")).exit_code == 0
+    assert len(await acts(two)) == 1
+
+
+@pytest.mark.parametrize("how", [(), ("--execute",)])
+async def test_without_kafka_nothing_is_counted_or_ended(
+    two: SinkHarness,
+    izin: Izin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    how: tuple[str, ...],
+) -> None:
+    """What was acknowledged cannot be known: an error, never a plan with 0 opt-outs."""
+    monkeypatch.setattr(interrupts, "_NUMBERS", ())
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{free_port()}")
+    order = ("customers", "offboard", CUSTOMER, f"--out={tmp_path / 'acme.zip'}", "--reason=ended")
+    shown = await izin(*order, *how)
+    assert (shown.exit_code, shown.stdout) == (4, "")
+    assert "KAFKA_BOOTSTRAP_SERVERS" in shown.stderr, shown.stderr
+    assert await journal.find(two.ledger, CUSTOMER) is None

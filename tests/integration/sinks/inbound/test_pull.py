@@ -269,3 +269,23 @@ async def test_brand_that_cannot_be_pulled_stays_as_old_as_it_is(
 async def freshness(harness: SinkHarness) -> list[dict[str, Any]]:
     """Return the records about the freshness of İYS's word, in order."""
     return await harness.outbox("%iys-freshness", "IysFreshness")
+
+
+@pytest.mark.parametrize("others", [0, 3], ids=["alone", "by a template"])
+async def test_later_consent_date_of_a_permission_is_published(harness: SinkHarness, others: int):
+    """The gate compares it with opt-outs: by the earlier date it would deny by one of between."""
+    recipients = [PHONE, *map(a_phone, range(10, 10 + others))]
+    for one in recipients:
+        await harness.register_onay(one)
+    harness.advance(timedelta(hours=1))
+    for one in recipients:
+        harness.iys.other_writer("ONAY", one, source="HS_WEB")
+    await harness.pull_and_ingest()
+    for one in recipients:
+        dates = [
+            record["consent_date"]
+            for record in await harness.outbox("%permissions", "Permission")
+            if record["recipient"] == one and record["may_send"]
+        ]
+        assert len(dates) == 2
+        assert dates[0] < dates[1] == (await harness.row(one)).registered_consent_date

@@ -15,7 +15,9 @@ from izin.iys.wire_format.json_reader import JsonReader
 from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import ReportedMovements
+from izin.sinks.inbound.pull import Puller
 from izin.sinks.ingest.known_keys.movements import SeenMovement
+from izin.sinks.ledger import stream_progress, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.stream_progress import WINDOW
 from izin.sinks.ledger.sweep import sweeps
@@ -101,6 +103,54 @@ async def test_failed_pull_waits_and_only_as_long_as_it_must(harness: SinkHarnes
     assert await turns() == 4
     harness.advance(A_MINUTE * 15)
     assert await turns() == 6
+
+
+async def streams_pause_for_a_right(harness: SinkHarness) -> Puller:
+    """Have the streams of four brands refused for a missing right, which pauses them."""
+    for number in range(1, 4):
+        await harness.brand(replace(ACTIVE, brand_code=BRAND + number))
+        harness.iys.brand(brandCode=BRAND + number)
+    harness.iys.inject_fault("changes", status=403, code="H353", times=8)
+    puller = harness.puller(InMemoryTopic(), interval=AN_HOUR)
+    assert await turns(puller) == 8
+    assert await turns(puller) == 0
+    found = await stream_progress.read(harness.ledger)
+    assert {one.was_pulled for one in found} == {False}
+    assert all("H353" in (one.failure or "") for one in found)
+    return puller
+
+
+async def turns(puller: Puller) -> int:
+    """Pull all that is due; return how many turns that took."""
+    count = 0
+    while await puller.pull_next():
+        count += 1
+    return count
+
+
+async def test_first_stream_that_is_read_again_wakes_the_others(harness: SinkHarness):
+    """A right that returned for one returned for all that failed for the same."""
+    puller = await streams_pause_for_a_right(harness)
+    await harness.pull(Stream.IYS)
+    assert await turns(puller) == 8, "itself too, for this pull has no interval"
+    assert {one.failure for one in await stream_progress.read(harness.ledger)} == {None}
+
+
+async def test_returned_right_wakes_the_streams_of_its_brand(harness: SinkHarness):
+    """Once a person says so, or retries, or İYS takes a record: a citizen's opt-out is not late."""
+    puller = await streams_pause_for_a_right(harness)
+    await harness.ledger.fetch("UPDATE stream_cursors SET failure = brand_code::text RETURNING 1")
+    await harness.set_rights(Channel)
+    assert await turns(puller) == 2
+    async with harness.ledger.transaction() as connection:
+        await connection.execute(
+            "UPDATE stream_cursors SET failing_since = now(), failure = 'H353', next_at = %s"
+            " WHERE brand_code = %s",
+            (harness.clock() + AN_HOUR, BRAND),
+        )
+    await harness.suspend("H353", channel="MESAJ")
+    await suspensions.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock())
+    assert await turns(puller) == 2
 
 
 async def test_page_that_the_ledger_refuses_stops_no_other_stream(

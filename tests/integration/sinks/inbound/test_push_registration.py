@@ -80,6 +80,7 @@ class Worker:
                 receiver=self.receiver,
                 registry=self.metrics.registry,
                 faults=dict,
+                failing=dict,
                 proxies="127.0.0.1",
             )
             running = asyncio.create_task(server.run(stopping))

@@ -20,7 +20,7 @@ from izin.schemas.records import consent_to_avro
 from izin.sinks.ingest import bootstrap
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger.privacy import erasure
-from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ingest.test_isolation import alerts, write
 from tests.integration.sinks.sink_harness import (
@@ -316,3 +316,38 @@ async def test_erased_keys_are_not_restored(harness: SinkHarness, kafka_settings
     assert await erasure.remove(harness.ledger, harness.context.topic_messages, now=now) == 1
     (row,) = await harness.ledger.fetch("SELECT recipient FROM consents")
     assert row["recipient"] == OTHER
+
+
+async def former(harness: SinkHarness, column: str) -> None:
+    """Let the ledger's offsets be those of a topic, or a cluster, that is no more."""
+    async with harness.ledger.transaction() as connection:
+        await connection.execute(f"UPDATE kafka_offsets SET {column} = 'former', next_offset = 99")
+
+
+async def test_recreated_decisions_are_restored_from_the_state(
+    harness: SinkHarness, kafka_settings: KafkaSettings, logged: list[EventDict]
+):
+    """What the former topic had, and nobody had read, is in the state; the new one is read from its
+    beginning.
+    """
+    settings = kafka_settings
+    await (await ingester_of(harness, settings).open()).close()
+    await former(harness, "topic_id")
+    harness.decided(ret(THIRD))
+    await asyncio.to_thread(write_state, harness, settings)
+    new = harness.decided(ret(OTHER))
+    await asyncio.to_thread(write, settings, [one.value for one in new])
+    async with ingesting(harness, settings):
+        await until(lambda: has_rows(harness, [OTHER, THIRD]))
+        await until(lambda: is_restored(harness))
+    assert len(alerts(logged, "topic recreated")) == 1
+
+
+async def test_decisions_of_another_cluster_are_not_read(
+    harness: SinkHarness, kafka_settings: KafkaSettings
+):
+    """They may be another installation's: a person says that Kafka was moved."""
+    await (await ingester_of(harness, kafka_settings).open()).close()
+    await former(harness, "cluster_id")
+    with pytest.raises(RecreatedTopicError, match="KAFKA_BOOTSTRAP_SERVERS"):
+        await ingester_of(harness, kafka_settings).run()

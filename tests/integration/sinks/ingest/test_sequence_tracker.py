@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.typing import EventDict
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
@@ -165,3 +166,21 @@ async def test_hostile_events_stop_no_tracking(
         "SELECT first_number, last_number FROM sequences WHERE origin = 'crm'"
     )
     assert rows == [{"first_number": 1, "last_number": 4}]
+
+
+async def test_recreated_lane_is_tracked_from_its_beginning(
+    ledger: Ledger,
+    kafka_settings: KafkaSettings,
+    make_tracker: Callable[[str], SequenceTracker],
+    logged: list[EventDict],
+):
+    """Nobody has to correct the ledger by hand: a number that came before is there once."""
+    topic = kafka_settings.topics.events.name
+    publish(kafka_settings, topic, 1, 2)
+    await (await read_to_end(make_tracker(topic), 2)).close()
+    await ledger.fetch("UPDATE kafka_offsets SET topic_id = 'former' RETURNING topic")
+    publish(kafka_settings, topic, 3)
+    await (await read_to_end(make_tracker(topic), 3)).close()
+    assert [(one["event"], one["topic"]) for one in logged] == [("topic recreated", topic)]
+    rows = await ledger.fetch("SELECT first_number, last_number FROM sequences")
+    assert rows == [{"first_number": 1, "last_number": 3}]

@@ -12,12 +12,14 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, retention, verify
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import apply
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ledger.test_history import an_act, anchor_writer
+from tests.integration.sinks.ledger.test_query_plans import nodes
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.builders import a_decision_record, an_admitted_event
 
@@ -131,6 +133,51 @@ async def test_hold_keeps_its_month_and_later_ones(ledger: Ledger):
     assert [one.month for one in await retention.drop(ledger, MESSAGES, by="ada", now=LATER)] == [
         JANUARY
     ]
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_holds_are_looked_up_and_no_month_is_scanned(ledger: Ledger, *, analysed: bool):
+    """Whatever PostgreSQL knows of it: of a customer who has most of it, and of one with none."""
+    await written(ledger, 1, *map(str, range(3000)))
+    now = datetime.now(UTC)
+    for customer, key in (("acme", None), ("another", None), ("acme", "x"), ("acme", "y")):
+        await retention.hold(ledger, customer, key=key, reason="court", by="ada", now=now)
+    async with ledger.session() as connection, connection.transaction():
+        if analysed:
+            await connection.execute("ANALYZE movements")
+        await connection.execute(statements("retention")["by-index"], {"by_index": True})
+        explain = b"EXPLAIN (FORMAT JSON) " + statements("retention")["held"].encode()
+        found = await (await connection.execute(explain, {"month": JANUARY})).fetchone()
+    assert found is not None
+    steps = list(nodes(found["QUERY PLAN"][0]["Plan"]))
+    of_month = [one for one in steps if one.get("Relation Name") == "movements_2026_01"]
+    assert {(one["Node Type"], one["Index Name"]) for one in of_month} == {
+        ("Index Scan", "movements_2026_01_customer"),
+        ("Index Scan", "movements_2026_01_hashtextextended_idx"),
+    }
+    assert {one["Relation Name"] for one in steps if one["Node Type"] == "Seq Scan"} == {
+        "legal_holds"
+    }
+    january, *_ = await retention.months(ledger)
+    assert january.holds == (1, 3)
+
+
+@pytest.mark.usefixtures("file")
+async def test_hold_placed_while_a_month_is_dropped_keeps_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+):
+    """It is looked for again once nobody can place one any more, and no chain is cut."""
+    expired = retention.expired
+
+    async def held_after(ledger: Ledger, *, today: date) -> tuple[retention.Month, ...]:
+        found = await expired(ledger, today=today)
+        now = datetime.now(UTC)
+        await retention.hold(ledger, "acme", key="x", reason="court", by="ada", now=now)
+        return found
+
+    monkeypatch.setattr(retention, "expired", held_after)
+    assert await retention.drop(ledger, MESSAGES, by="ada", now=LATER) == ()
+    assert await ledger.fetch("SELECT * FROM chain_cuts") == []
 
 
 @pytest.mark.usefixtures("file")

@@ -72,7 +72,7 @@ async def test_suspension_by_a_person_is_ended_by_a_person_only(harness: SinkHar
     """No retry, requeue, refusal of İYS or success of an earlier record ends it."""
     await harness.set_rights(WITHOUT_MESAJ)
     assert await standing.recheck_now(harness.ledger, BRAND, by="ada", now=harness.clock()) == 0
-    for reason in (None, brands.QUOTA_SPENT):
+    for reason in ("reconsent", brands.QUOTA_SPENT):
         await harness.requeue(reason)
         assert await is_suspended_by_person(harness)
     await harness.suspend("H353", channel="MESAJ")

@@ -82,7 +82,7 @@ async def test_results_are_given_up_after_three_days_of_polling(
     harness: SinkHarness,
 ):
     """An outage of four days does not count as polling."""
-    await harness.brand_in_loading()
+    harness.close_days(10)
     harness.iys.brand(activatedAt=None)
     await harness.ingest(onay())
     await harness.lose_batch()

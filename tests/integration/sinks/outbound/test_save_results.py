@@ -14,11 +14,11 @@ async def test_original_success_of_repeated_batch_permits_nothing(
     harness: SinkHarness,
 ):
     """An earlier ledger submitted this very opt-in, and the citizen has opted out since."""
-    await harness.brand_in_loading()
+    harness.close_days(12)
     event = onay(minutes=60)
     await harness.register_onay()
     harness.iys.citizen("RET")
-    # A new ledger, into which the brand is loaded again.
+    # A new ledger, into which the same is read again.
     await harness.forget()
     harness.advance(timedelta(days=8))  # no pull shows it any more
     harness.iys.brand(activatedAt=None)

@@ -10,8 +10,9 @@ from time import time
 import pytest
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
+from izin.console.subscribers.ping import ping
 from izin.sinks.ledger.webhooks import deliveries, registry
-from tests.support.webhooks import Hooks, a_consent, key_of, until
+from tests.support.webhooks import Hooks, a_consent, key_of, quick, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
@@ -69,6 +70,49 @@ async def test_subscriber_that_is_back_gets_its_backlog(hooks: Hooks):
             await asyncio.sleep(0.1)
     assert (found.failing_since, found.alerts) == (None, 0)
     assert found.last_failure == "status 500: refused"
+
+
+AN_HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize("by", ["success", "test", "resume"])
+async def test_subscriber_that_answers_again_waits_no_longer(hooks: Hooks, by: str):
+    """What it refused would be tried in an hour: a success sends it, or a person's order."""
+    await hooks.subscribe()
+    hooks.receiver.answer = lambda _: ScriptedAnswer(500)
+    async with hooks.delivering(first_pause=AN_HOUR, longest_pause=AN_HOUR):
+        hooks.topics.opt_outs(a_consent(1))
+        await until(lambda: len(hooks.receiver.received) == 1)
+        await hooks.until_failing()
+        hooks.receiver.answer = lambda _: TAKEN
+        count = 1
+        match by:
+            case "success":
+                hooks.topics.opt_outs(a_consent(2))
+                count = 2
+            case "test":
+                reply = await ping(hooks.ledger, quick(), "crm", by="ada")
+                assert reply.is_acknowledgement
+            case _:
+                now = datetime.now(UTC)
+                assert await registry.resume(hooks.ledger, "crm", by="ada", now=now) is not None
+        await hooks.until_acknowledged(count)
+
+
+async def test_event_that_alone_is_refused_is_not_posted_at_every_success(hooks: Hooks):
+    """Others are taken all the time: it is tried with the first of them, then by its own pauses."""
+    await hooks.subscribe()
+    refused = key_of(a_consent(1)).rpartition("/")[2]
+
+    def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
+        return ScriptedAnswer(500) if refused in webhook.body.decode() else TAKEN
+
+    hooks.receiver.answer = answer
+    async with hooks.delivering(first_pause=AN_HOUR, longest_pause=AN_HOUR):
+        for start in range(1, 41, 10):
+            hooks.topics.opt_outs(*map(a_consent, range(start, start + 10)))
+            await hooks.until_acknowledged(start + 8)
+    assert sum(refused in one.body.decode() for one in hooks.receiver.received) <= 2
 
 
 async def test_removed_subscriber_gives_its_name_to_another(hooks: Hooks):

@@ -55,12 +55,13 @@ def test_each_channel_of_a_row_is_an_event(run: Importer, fake: FakePublisher):
     )
     assert published(fake) == [
         ("ARAMA", PHONE, "RET"),
+        ("ARAMA", PHONE, "RET"),
         ("MESAJ", PHONE, "ONAY"),
         ("EPOSTA", EMAIL, "ONAY"),
-        ("ARAMA", PHONE, "RET"),
     ]
     assert (report.rows, report.published, report.opt_outs, report.refused) == (3, 4, 2, 0)
-    assert [one.origin_ref for one in fake.events] == ["C-1", "C-1", "C-1", "C-2"]
+    assert [one.origin_ref for one in fake.events] == ["C-1", "C-2", "C-1", "C-1"]
+    assert report.silent == 1
 
 
 def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: FakePublisher):
@@ -76,7 +77,10 @@ def test_ids_of_the_parts_do_not_depend_on_other_columns(run: Importer, fake: Fa
         HEADER,
         row,
         choices=ColumnChoices(
-            mapped=CHOICES.mapped, given=CHOICES.given, ignored=("Arama İzni", "e-posta izni")
+            mapped=CHOICES.mapped,
+            given=CHOICES.given,
+            ignored=("Arama İzni", "e-posta izni"),
+            confirmed=("Arama İzni", "e-posta izni"),
         ),
     )
     assert [one.event_id for one in fake.events] == [FileIds(report.digest).of(2, "MESAJ")]

@@ -73,7 +73,8 @@ def test_names_that_messages_offer_are_known():
 def test_map_takes_the_columns_of_a_channel():
     """By their own names, or as channel and field."""
     for name in ("SMS İzni", "MESAJ.status"):
-        choices = ColumnChoices(mapped={"puan": name}, given={"marka": "1"})
+        values = {"5": "RET"}
+        choices = ColumnChoices(mapped={"puan": name}, given={"marka": "1"}, values=values)
         assert resolve(["Cep", "PUAN"], choices).channels[0].places == {Field.STATUS: 1}
 
 
@@ -93,7 +94,7 @@ def test_words_of_the_caller_go_before_the_known():
     assert words == {
         Field.SOURCE: {"magaza": "HS_FIZIKSEL_ORTAM"},
         Field.STATUS: {"pasif": "RET", "x": "ONAY", "✗": "RET"},
-        Field.BRAND_CODE: {"anamagaza": "1"},
+        Field.BRAND_CODE: {"ana magaza": "1"},
         Field.TYPE: {"0": "MESAJ"},
     }
 

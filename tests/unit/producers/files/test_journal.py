@@ -155,17 +155,25 @@ def test_import_killed_anywhere_ends_as_if_it_never_died(
     assert max(repeated) <= 3
 
 
-def test_import_goes_on_after_the_last_note(runs: Runs, kill: Kill):
-    """It says after which row, and publishes only what was not noted."""
-    kill.left = 14
+@pytest.mark.parametrize(
+    ("effects", "after", "rows"),
+    [(14, 7, [10, 3, 5, 11, 12, 13]), (30, 4, [5, 11, 12, 13])],
+)
+def test_import_goes_on_after_the_last_note(
+    runs: Runs, kill: Kill, effects: int, after: int, rows: list[int]
+):
+    """It says after which row, and publishes only what was not noted: of the opt-outs, which go
+    first, and then of the rest.
+    """
+    kill.left = effects
     with pytest.raises(KilledError):
         runs()
     kill.left, before = -1, len(runs.publisher.events)
     report = runs()
-    assert report.resumed_after == 4
+    assert report.resumed_after == after
     assert report.restarted_because is None
     assert runs.ids[before:] == [one for one in dict.fromkeys(runs.ids) if one in runs.ids[before:]]
-    assert [one.row for one in runs.publisher.events][before:] == [5, 6, 10, 11, 12, 13]
+    assert [one.row for one in runs.publisher.events][before:] == rows
 
 
 def test_import_that_ended_is_not_repeated(runs: Runs):
@@ -244,7 +252,7 @@ def test_dry_run_leaves_the_journal_alone(runs: Runs, kill: Kill):
         runs()
     kill.left = -1
     assert runs(dry_run=True).rows == 12
-    assert runs().resumed_after == 4
+    assert runs().resumed_after == 7
 
 
 def test_two_imports_with_one_report_are_refused(runs: Runs):

@@ -15,7 +15,7 @@ from izin.producers.mapping.field_names import Field
 from izin.projections.brand_directory import BrandDirectory
 from tests.support.builders import BRAND, NOON
 
-HEADER = "Telefon;Kanal;Durum;Kaynak;Tarih;Puan"
+HEADER = "Telefon;Kanal;İzin;Kaynak;Tarih;Puan"
 GIVEN = {"marka": str(BRAND)}
 
 Previewer = Callable[..., ImportPreview]

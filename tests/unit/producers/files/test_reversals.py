@@ -1,4 +1,4 @@
-"""Opt-ins of a file that would reverse an opt-out: counted before anything is published."""
+"""Opt-ins of a file that would reverse an opt-out: left out, listed, and given back by a person."""
 
 import csv
 from collections.abc import Collection
@@ -10,9 +10,14 @@ import pytest
 
 from izin.consent.due_dates import TURKEY
 from izin.producers.files.columns import ColumnChoices
+from izin.producers.files.import_report import ImportReport
 from izin.producers.files.importer import Progress
 from izin.producers.files.importing.report import RowOutcome
-from izin.producers.files.importing.reversals import ReversalRules, TooManyReversalsError
+from izin.producers.files.importing.reversals import (
+    NoReversalsError,
+    ReversalRules,
+    read_reversals,
+)
 from izin.producers.files.importing.run import ImportInterruptedError
 from tests.support.builders import BRAND, EMAIL, NOON
 from tests.unit.producers.conftest import NOW
@@ -65,84 +70,114 @@ def onays(fake: FakePublisher) -> list[int | None]:
     return [one.row for one in fake.events if one.status == "ONAY"]
 
 
-def test_export_that_renews_every_consent_publishes_nothing(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+def listed(report: ImportReport) -> list[dict[str, str]]:
+    """Return the rows of the list of reversals."""
+    assert report.reversals_path is not None
+    with report.reversals_path.open(encoding="utf-8-sig", newline="") as stream:
+        return list(csv.DictReader(stream, delimiter=";"))
+
+
+@pytest.mark.parametrize("opt_outs", [1, 100, 150])
+def test_export_that_renews_every_consent_reverses_nothing(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, opt_outs: int
 ):
-    """Above the limit: it says how many, of how many, who, and what to do; no file is left."""
+    """However many: the others are published, and these reported and listed, with the day."""
     path = an_export(tmp_path, *map(a_row, range(ROWS)), a_row(0, status="RET"), "broken")
-    with pytest.raises(TooManyReversalsError) as caught:
-        import_of(path, opt_outs=standing(101), resumable=True)
-    said = str(caught.value)
-    assert said.startswith(
-        "nightly.csv: 101 of 202 opt-ins (ONAY) would reverse an opt-out (RET) that stands, and "
-        "100 may; nothing was published. row 2 +90***00 (RET of 01.03.2026 12:00:00), row 3 "
-    )
-    assert "row 6 " in said
-    assert "row 7 " not in said
-    assert "--skip-reversals" in said
-    assert "--reversals 101" in said
-    assert "5550000" not in said
-    assert fake.events == []
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize(
-    ("opt_outs", "rules"),
-    [
-        (100, ReversalRules()),
-        (101, ReversalRules(accepted=101)),
-        (2, ReversalRules(least=0)),
-        (101, ReversalRules(percent=50)),
-    ],
-)
-def test_reversals_within_the_limit_are_published_and_counted(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, opt_outs: int, rules: ReversalRules
-):
-    """A hundred, or one in a hundred, or what was accepted."""
-    path = an_export(tmp_path, *map(a_row, range(ROWS)))
-    report = import_of(path, opt_outs=standing(opt_outs), reversals=rules)
-    assert (report.reversals, report.published, report.refused) == (opt_outs, ROWS, 0)
-    assert len(fake.events) == ROWS
-
-
-@pytest.mark.parametrize("rules", [ReversalRules(least=3, percent=0), ReversalRules(accepted=3)])
-def test_one_reversal_more_than_may_be_stops(
-    tmp_path: Path, import_of: ImportOf, rules: ReversalRules
-):
-    """Also where the number was accepted before the file had more."""
-    path = an_export(tmp_path, *map(a_row, range(ROWS)))
-    with pytest.raises(TooManyReversalsError, match=r"4 of 202 .* and 3 may"):
-        import_of(path, opt_outs=standing(4), reversals=rules)
-
-
-def test_reversals_are_skipped_where_asked_for(
-    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
-):
-    """All others are published; the report has those rows, with the opt-out's day."""
-    path = an_export(tmp_path, *map(a_row, range(6)))
-    report = import_of(path, opt_outs=standing(4), reversals=ReversalRules(skip=True))
-    assert onays(fake) == [6, 7]
-    assert (report.published, report.refused, report.refused_reversals) == (2, 4, 4)
-    assert report.reversals == 0
-    assert report.report_path is not None
-    with report.report_path.open(encoding="utf-8-sig", newline="") as stream:
-        lines = list(csv.DictReader(stream, delimiter=";"))
+    report = import_of(path, opt_outs=standing(opt_outs), resumable=True)
+    assert len(onays(fake)) == ROWS - opt_outs
+    assert (report.published, report.refused_reversals) == (ROWS - opt_outs + 1, opt_outs)
+    assert (report.reversals, report.refused) == (0, opt_outs + 1)
+    lines = listed(report)
+    assert [one["izin: satır/row"] for one in lines] == [str(n) for n in range(2, opt_outs + 2)]
     assert {one["izin: sonuç/outcome"] for one in lines} == {RowOutcome.REVERSAL}
     assert {one["izin: kod/code"] for one in lines} == {"IZIN-REVERSAL"}
     assert "01.03.2026 12:00:00" in lines[0]["izin: reason"]
 
 
-def test_dry_run_says_that_it_would_stop(tmp_path: Path, import_of: ImportOf, fake: FakePublisher):
+def test_opt_outs_are_published_before_the_first_opt_in(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+):
+    """Wherever they stand in the file; also with an opt-in in their row; each once."""
+    path = an_export(tmp_path, *map(a_row, range(5)), a_row(7, status="RET"), a_row(8))
+    report = import_of(path, opt_outs=standing(2))
+    assert (fake.events[0].row, fake.events[0].status) == (7, "RET")
+    assert (report.rows, report.published, report.opt_outs) == (7, 5, 1)
+    fake.events.clear()
+    date = NOON.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
+    rows = [
+        f"0555 000000{number};{EMAIL};{words};{date};HS_WEB;{BRAND}"
+        for number, words in enumerate(("1;1;", "1;0;belki", "0;0;0"))
+    ]
+    report = import_of(an_export(tmp_path, *rows, header=WIDE))
+    assert [(one.row, one.type, one.status) for one in fake.events] == [
+        *((3, "ARAMA", "RET"), (4, "ARAMA", "RET"), (4, "MESAJ", "RET"), (4, "EPOSTA", "RET")),
+        *((2, "ARAMA", "ONAY"), (2, "MESAJ", "ONAY"), (3, "MESAJ", "ONAY")),
+    ]
+    assert (report.published, report.opt_outs, report.refused_unclear) == (7, 4, 1)
+
+
+def test_reversals_of_the_list_are_given_back_with_their_actor(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+):
+    """Those that a person has left in it, and no other; the event says who, and over what."""
+    path = an_export(tmp_path, *map(a_row, range(6)))
+    found = import_of(path, opt_outs=standing(4))
+    assert found.reversals_path is not None
+    lines = found.reversals_path.read_text("utf-8-sig").splitlines()
+    given = tmp_path / "looked-through.csv"
+    given.write_text("\n".join([lines[0], lines[2], lines[4]]), "utf-8")
+    fake.events.clear()
+    rules = ReversalRules(event_ids=read_reversals(given), by="ada@example.com")
+    report = import_of(path, opt_outs=standing(4), reversals=rules)
+    assert sorted(onays(fake)) == [3, 5, 6, 7]
+    assert (report.reversals, report.refused_reversals, report.published) == (2, 2, 4)
+    back = {one.row: one for one in fake.events if one.row in {3, 5}}
+    assert {one.actor for one in back.values()} == {"ada@example.com"}
+    assert dict(back[3].evidence) == {"reversal-of": "01.03.2026 12:00:00"}
+    assert [one.actor for one in fake.events if one.row not in back] == [None, None]
+
+
+def test_reversals_of_another_file_give_nothing_back(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+):
+    """What was looked through is what is published: another content has other ids."""
+    first = import_of(an_export(tmp_path, *map(a_row, range(3))), opt_outs=standing(3))
+    assert first.reversals_path is not None
+    rules = ReversalRules(event_ids=read_reversals(first.reversals_path), by="ada")
+    fake.events.clear()
+    later = NOON + timedelta(minutes=1)
+    path = an_export(tmp_path, *(a_row(one, later) for one in range(3)))
+    assert import_of(path, opt_outs=standing(3), reversals=rules).refused_reversals == 3
+    assert fake.events == []
+
+
+def test_file_that_lists_no_reversals_is_an_error(tmp_path: Path):
+    """The export itself, given by mistake."""
+    with pytest.raises(NoReversalsError, match=r"nightly\.csv has no column"):
+        read_reversals(an_export(tmp_path, a_row(0)))
+
+
+@pytest.mark.parametrize(("count", "given_back"), [(3, 0), (4, 4), (5, 0), (0, 0)])
+def test_number_of_reversals_must_be_exact(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, count: int, given_back: int
+):
+    """Else none is published: the file, or what stands, is not what a person has seen."""
+    path = an_export(tmp_path, *map(a_row, range(6)))
+    rules = ReversalRules(count=count, by="ada")
+    report = import_of(path, opt_outs=standing(4), reversals=rules)
+    assert (report.reversals, report.refused_reversals) == (given_back, 4 - given_back)
+    assert len(fake.events) == 2 + given_back
+
+
+def test_dry_run_lists_what_would_be_left_out(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher
+):
     """And has the whole report."""
     path = an_export(tmp_path, *map(a_row, range(6)), "broken")
-    rules = ReversalRules(least=3)
-    report = import_of(path, opt_outs=standing(4), reversals=rules, dry_run=True)
-    assert report.would_stop is not None
-    assert "4 of 6 opt-ins" in report.would_stop
-    assert (report.rows, report.reversals, report.refused) == (7, 4, 1)
+    report = import_of(path, opt_outs=standing(4), dry_run=True)
+    assert (report.rows, report.refused_reversals, report.refused) == (7, 4, 5)
+    assert len(listed(report)) == 4
     assert fake.events == []
-    fine = import_of(path, opt_outs=standing(3), reversals=rules, dry_run=True)
-    assert fine.would_stop is None
 
 
 @pytest.mark.parametrize(
@@ -163,7 +198,7 @@ def test_reversal_is_what_the_law_would_decide(
 ):
     """A later instant of the same key, in whole seconds and never after its receipt."""
     report = import_of(an_export(tmp_path, row), opt_outs=standing(1, at))
-    assert report.reversals == is_reversal
+    assert report.refused_reversals == is_reversal
 
 
 def test_each_channel_of_a_row_is_counted(tmp_path: Path, import_of: ImportOf):
@@ -171,8 +206,10 @@ def test_each_channel_of_a_row_is_counted(tmp_path: Path, import_of: ImportOf):
     date = NOON.astimezone(TURKEY).strftime("%d.%m.%Y %H:%M:%S")
     path = an_export(tmp_path, f"0555 0000000;{EMAIL};1;1;1;{date};HS_WEB;{BRAND}", header=WIDE)
     opt_outs = standing(1) | {f"{BRAND}/EPOSTA/BIREYSEL/{EMAIL}": REFUSED_AT}
-    with pytest.raises(TooManyReversalsError, match="2 of 3"):
-        import_of(path, opt_outs=Standing(opt_outs), reversals=ReversalRules(least=1))
+    report = import_of(path, opt_outs=Standing(opt_outs))
+    assert (report.refused_reversals, report.published) == (2, 1)
+    (line,) = listed(report)
+    assert len(line["izin: olay/event"].split(", ")) == 2
 
 
 def test_rows_are_left_out_of_the_count_only_where_nothing_stands(
@@ -191,20 +228,22 @@ def test_rows_are_left_out_of_the_count_only_where_nothing_stands(
 
 
 def _counted(import_of: ImportOf, path: Path, opt_outs: Standing) -> int:
-    with pytest.raises(TooManyReversalsError) as caught:
-        import_of(path, opt_outs=opt_outs, reversals=ReversalRules(accepted=0))
-    return caught.value.count
+    """Return which number of reversals is accepted as exact."""
+    exact = (
+        one
+        for one in range(20)
+        if import_of(path, opt_outs=opt_outs, reversals=ReversalRules(count=one)).reversals
+    )
+    return next(exact)
 
 
-def test_import_that_goes_on_counts_what_is_left(
+def test_import_that_goes_on_gives_back_what_it_gave_before(
     tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
 ):
-    """What was published before reversed nothing any more; the count at the end is of all. Where
-    the rest is too much it stops, and goes on from there once that is accepted.
-    """
+    """Though what is left is another number; the counts at the end are of all rows."""
     monkeypatch.setattr("izin.producers.files.importer.CHECKPOINT_ROWS", 2)
     path = an_export(tmp_path, "broken", *map(a_row, range(6)))
-    rules, send = ReversalRules(least=4), fake.send
+    rules, send = ReversalRules(count=4, by="ada"), fake.send
 
     def sends_four(*args: Any, **options: Any) -> None:  # noqa: ANN401  # handed on as they came
         fake.is_away = len(fake.events) == 4
@@ -215,11 +254,32 @@ def test_import_that_goes_on_counts_what_is_left(
         import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
     monkeypatch.setattr(fake, "send", send)
     fake.is_away = False
-    with pytest.raises(TooManyReversalsError, match="3 of 3"):
-        import_of(path, opt_outs=standing(6), reversals=ReversalRules(accepted=2), resumable=True)
     report = import_of(path, opt_outs=standing(4), reversals=rules, resumable=True)
     assert (report.resumed_after, report.rows, report.published) == (5, 7, 6)
     assert (report.reversals, report.refused, report.restarted_because) == (4, 1, None)
+
+
+def test_opt_outs_of_the_file_itself_are_no_reason_to_leave_out(
+    tmp_path: Path, import_of: ImportOf, fake: FakePublisher, monkeypatch: pytest.MonkeyPatch
+):
+    """An import that stopped between both finds its own opt-outs standing: it ends as one that
+    never stopped.
+    """
+    path = an_export(tmp_path, a_row(0), a_row(0, REFUSED_AT, "RET"), a_row(1))
+    send = fake.send
+
+    def sends_opt_outs(event: Any, *args: Any) -> None:  # noqa: ANN401  # handed on as it came
+        fake.is_away = event.status == "ONAY"
+        send(event, *args)
+
+    monkeypatch.setattr(fake, "send", sends_opt_outs)
+    with pytest.raises(ImportInterruptedError):
+        import_of(path, opt_outs=standing(0), resumable=True)
+    monkeypatch.setattr(fake, "send", send)
+    fake.is_away = False
+    report = import_of(path, opt_outs=standing(2), resumable=True)
+    assert (report.refused_reversals, report.published) == (1, 2)
+    assert [(one.row, one.status) for one in fake.events] == [(3, "RET"), (2, "ONAY")]
 
 
 def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of: ImportOf):
@@ -239,17 +299,19 @@ def test_opt_outs_are_read_for_the_brands_of_the_file(tmp_path: Path, import_of:
 
 
 def test_progress_says_which_pass_it_is(tmp_path: Path, import_of: ImportOf):
-    """The count comes first, and only where opt-outs stand."""
+    """The opt-outs first; where a number is to be exact, they are counted."""
     path = an_export(tmp_path, *map(a_row, range(3)))
-    for opt_outs, passes in ((standing(1), [True, False]), (standing(0), [False])):
+    for rules, steps in (
+        (ReversalRules(), ["opt-outs", "published"]),
+        (ReversalRules(count=1), ["opt-outs", "checked", "published"]),
+    ):
         seen: list[Progress] = []
-        import_of(path, opt_outs=opt_outs, progress=seen.append)
-        assert [one.is_check for one in seen] == passes
+        import_of(path, opt_outs=standing(1), progress=seen.append, reversals=rules)
+        assert [one.step for one in seen] == steps
 
 
 def test_day_of_an_opt_out_is_turkish(tmp_path: Path, import_of: ImportOf):
     """As people read it."""
     at = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-    path = an_export(tmp_path, a_row(0))
-    with pytest.raises(TooManyReversalsError, match=r"RET of 02\.03\.2026 01:30:00"):
-        import_of(path, opt_outs=standing(1, at), reversals=ReversalRules(accepted=0))
+    report = import_of(an_export(tmp_path, a_row(0)), opt_outs=standing(1, at))
+    assert "02.03.2026 01:30:00" in listed(report)[0]["izin: reason"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.delimited import FileRow, UnusableFileError
@@ -133,3 +134,91 @@ def test_row_of_data_is_no_header(tmp_path: Path):
     """However many of its words are names of columns, too."""
     table = a_table(tmp_path, "Ad;Kime;Nasıl\nEPOSTA;ONAY;0555 000 00 01\n".encode())
     assert table.header_line == 1
+
+
+STRAYS = [
+    ("0555 000 00 02;SMS;RET;Iğdır", "as many cells as the header"),
+    ("0555 000 00 02", "a recipient"),
+    ("0555 000 00 02,SMS,RET", "a recipient by another delimiter"),
+    ("RET;'ada@example.com", "an address"),
+    ("Çıkan: 0555 000 00 02;;;", "a recipient behind a colon"),
+    ("a;b;c;d", "as many cells"),
+]
+
+
+@pytest.mark.parametrize("row", [row for row, _ in STRAYS])
+@pytest.mark.parametrize("make", ["csv", "xlsx"])
+def test_row_above_the_header_refuses_the_file(tmp_path: Path, row: str, make: str):
+    """By its number, for it could be an opt-out; who knows better says which line is the header."""
+    content = ["İZİN LİSTESİ", "", row, *lines(HEADER, ROW, end="\n").splitlines()]
+    path = tmp_path / f"export.{make}"
+    if make == "csv":
+        path.write_text("\n".join(content), "utf-8")
+    else:
+        book = Workbook()
+        for line in content:
+            book.active.append(line.split(";"))
+        book.save(path)
+    with pytest.raises(UnusableFileError, match=r"line 3 may be a row .*--header-row 4"):
+        open_table(path, CHOICES)
+    assert open_table(path, CHOICES, first_sheet=True).header_line == 4
+    table = open_table(path, ColumnChoices(ignored=("Şehir",), header_row=4))
+    assert (table.header_line, [one.line for one in table.rows()]) == (4, [5])
+
+
+def test_header_row_is_where_the_caller_says(tmp_path: Path):
+    """Below the lines that are searched, too; and where there is none it is an error."""
+    path = tmp_path / "export.csv"
+    path.write_text("x;y\n" * 40 + lines(HEADER, ROW), "utf-8")
+    table = open_table(path, ColumnChoices(header_row=41))
+    assert (table.headers, [one.line for one in table.rows()]) == (HEADER, [42])
+    with pytest.raises(UnusableFileError, match="its line 50 is empty"):
+        open_table(path, ColumnChoices(header_row=50))
+
+
+NOTES = "Not;Telefon;Kanal;İzin"
+LAST = "Telefon;Kanal;İzin;Not"
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (NOTES, '"Cad. 1; Kat 2; Daire 3; arka\nbina; B; sol; üst";0555;SMS;RET'),
+        (NOTES, '"aradı\n\n; ; ; ;\nson";0555;SMS;RET'),
+        (LAST, '0555;SMS;RET;"Cad. 1; Kat 2; Daire 3; arka\nbina; B; sol; üst; yan"'),
+        (LAST, '0555;SMS;RET;"a, b\n""c""; d; e; f; g"'),
+        (LAST, '0555;"S\nM\nS";RET;"' + "satır\n" * 150 + 'son"'),
+        ("Telefon;Not;Kanal;İzin", '0555;"1; 2; 3; 4\n5; 6; 7; 8\n9; 10; 11";SMS;RET'),
+    ],
+)
+def test_line_break_in_quotes_is_read(tmp_path: Path, header: str, row: str):
+    """Whatever delimiters stand beside it; the row after it is a row, and has its own line."""
+    path = tmp_path / "export.csv"
+    plain = ";".join(["x"] * 4)
+    path.write_text(f"{header}\n{row}\n{plain}\n", "utf-8")
+    found = list(open_table(path, ColumnChoices()).rows())
+    assert [one.fault for one in found] == [None, None]
+    assert [len(one.fields) for one in found] == [4, 4]
+    assert found[1].line == row.count("\n") + 3
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (NOTES, ['"5 inç;0555 000 00 01;SMS;RET', 'boru 5";0555 000 00 02;SMS;RET']),
+        (NOTES, ['"5 inç;12;SMS;0', "x;0555 000 00 03;SMS;RET", 'boru 5";0555 000 00 02;SMS;RET']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', '0555 000 00 02;SMS;RET;boru 5"']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', "12;SMS;0;x", '12;SMS;0;boru 5"']),
+        ("Telefon;Not;Kanal;İzin", ['05550000001;"5 inç;SMS;1', '05550000002;boru 5";SMS;1']),
+        (LAST, ['0555 000 00 01;SMS;RET;"5 inç', *["0555 000 00 02;SMS;RET;x"] * 300]),
+    ],
+)
+def test_quote_that_is_never_closed_swallows_no_row(tmp_path: Path, header: str, rows: list[str]):
+    """Though another row has the other quote: each line with one is refused by its number."""
+    path = tmp_path / "export.csv"
+    path.write_text("\n".join((header, *rows)), "utf-8")
+    found = list(open_table(path, ColumnChoices()).rows())
+    assert [one.line for one in found] == list(range(2, len(rows) + 2))
+    for one, row in zip(found, rows, strict=True):
+        assert (one.fault is not None) or '"' not in row or row.endswith('"') or '5";' in row
+    assert found[0].fault is not None

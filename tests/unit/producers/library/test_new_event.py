@@ -136,6 +136,8 @@ def test_event_without_identity_has_an_id_of_its_value(validated: Validate, fiel
             {"consent_date": datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))},
             {("consent_date", "IZIN-INSTANT")},
         ),
+        ({"consent_date": datetime.min.replace(tzinfo=UTC)}, {("consent_date", "IZIN-INSTANT")}),
+        ({"consent_date": datetime.max.replace(tzinfo=UTC)}, {("consent_date", "IZIN-INSTANT")}),
         ({"received_at": NOON.replace(tzinfo=None)}, {("received_at", "IZIN-INSTANT")}),
         ({"sequence": "x"}, {("sequence", "IZIN-NOT-A-NUMBER")}),
         ({"sequence": True}, {("sequence", "IZIN-NOT-A-NUMBER")}),
@@ -207,6 +209,18 @@ def test_damaged_text_is_noted_on_an_opt_out(validated: Validate):
     assert codes(opt_out) == {("actor", "IZIN-CHARACTER")}
     assert opt_out.event.actor == "a"
     assert accepted(validated(a_new_event(actor="a\ud800\0"))).violations == ()
+
+
+@pytest.mark.parametrize("year", [1970, 2015])
+def test_receipt_before_the_law_is_that_of_the_publication(validated: Validate, year: int):
+    """As the order stage reads it: no opt-out counts from 1970."""
+    early = datetime(year, 1, 1, tzinfo=UTC)
+    before = datetime.now(UTC)
+    for status in ("RET", "ONAY"):
+        found = accepted(validated(a_new_event(status=status, received_at=early)))
+        assert (found.violations, found.event.consent_date) == ((), NOON)
+        assert found.event.received_at is not None
+        assert found.event.received_at >= before
 
 
 def test_value_made_now_was_received_now():

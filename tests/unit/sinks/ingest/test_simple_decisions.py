@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,6 +68,21 @@ def test_origin_of_a_simple_decision_is_that_of_its_values(
     decoded = READER.decode(value)["event"]
     found = READER.origin_of(READER.read(value))
     assert found == tuple(decoded[name] for name in ("event_id", "actor", "origin"))
+
+
+@pytest.mark.parametrize("milliseconds", [1 << 62, -(1 << 62), 253_402_300_800_000])
+def test_decision_with_a_wild_receipt_is_read_without_it(milliseconds: int):
+    """The ledger takes what a record of another writer says, but for what is no instant."""
+    admitted = admit(an_event(status="RET"), appended_at=NOON)
+    assert not isinstance(admitted, RefusedEvent)
+    content = a_decision_record(decide(None, admitted))
+    content["event"]["received_at"] = milliseconds
+    value = CODEC.encode("Decision", content)
+    found = READER.read(value)
+    assert (found.fields, found.is_ret) == (None, True)
+    assert READER.decode(value)["event"]["received_at"] is None
+    row = FAST.apply(None, found, NOON + timedelta(hours=1))
+    assert (row.desired_status, row.desired_at, row.received_at) == ("RET", NOON, None)
 
 
 SETTLED = {

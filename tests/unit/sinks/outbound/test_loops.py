@@ -7,9 +7,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.consent.errors import OurError
+from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.db.notifications import BULK, Notifications
 from izin.sinks.outbound import loops
-from izin.sinks.outbound.loops import keep_running, run_every, run_on_notification
+from izin.sinks.outbound.loops import (
+    MAY_END,
+    FailingLoops,
+    keep_running,
+    run_every,
+    run_on_notification,
+)
 from izin.sinks.record.errors import LedgerUnavailableError
 
 SOON = timedelta(seconds=5)
@@ -68,3 +75,40 @@ async def test_loop_waits_no_longer_than_an_opt_out_may(
     with capture_logs() as logs:
         await keep_running("x", work)
     assert [log["after"] for log in logs] == waits
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OurError("a bug")])
+async def test_loop_beside_sending_is_run_again_after_any_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    """It stands in what is wrong, by its name, until it has run for a while without one."""
+    monkeypatch.setattr(loops, "_FAULT_BACKOFF", Backoff(timedelta(0), timedelta(0)))
+    now, seen = [0.0], []
+    failing = FailingLoops(lambda: now[0])
+
+    async def work() -> None:
+        seen.append(dict(failing.faults()))
+        if len(seen) <= 2:
+            raise error
+        now[0] = loops._SOUND
+        assert not failing.faults()
+
+    with capture_logs() as logs:
+        async with asyncio.timeout(5):
+            await keep_running("anchors", work, failing)
+    named = {"anchors": f"{type(error).__name__}: {error}"}
+    assert seen == [{}, named, named]
+    assert [(log["event"], log["loop"]) for log in logs] == [("loop failed", "anchors")] * 2
+
+
+@pytest.mark.parametrize("name", sorted(MAY_END))
+async def test_loop_that_sends_ends_with_a_fault_of_ours(name: str):
+    """What keeps two processes from sending the same does too."""
+    failing = FailingLoops()
+
+    async def work() -> None:
+        raise OurError("a bug")
+
+    with pytest.raises(OurError, match="a bug"):
+        await keep_running(name, work, failing)
+    assert failing.faults() == {}

@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.next_action import Registered
 from izin.iys.verdicts import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
-from izin.sinks.record import item_result, ruling
+from izin.sinks.record import apply, item_result, ruling
+from izin.sinks.record.apply import Observation
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import AppliedResult, ItemResult, scope_of
 from izin.sinks.record.submission import Item
@@ -100,6 +102,24 @@ def test_opt_out_refused_as_late_is_rescued():
     assert rescue.cause == entry.desired_event_id
 
 
+def test_opt_out_of_a_day_that_iys_calls_older_is_rescued():
+    """H178: it was stated by its day, and İYS has an opt-in of that day; one that was stated to the
+    second is asked about, for İYS has something newer.
+    """
+    entry = in_flight_row(status="RET")
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H178")
+    stated = an_item(entry, consent_date=NOON - timedelta(hours=12))
+    rescue = apply_result(entry, stated, answer).ruled.rescue
+    assert rescue is not None
+    assert (rescue.status, rescue.source, rescue.cause) == ("RET", "HS_KARAR", stated.event_id)
+    for item, code in ((an_item(entry), "H178"), (stated, "H174"), (stated, None)):
+        asked = apply_result(entry, item, answer._replace(code=code)).ruled
+        assert (asked.rescue, asked.row.action) == (None, "query")
+    onay = in_flight_row()
+    earlier = an_item(onay, consent_date=NOON - timedelta(hours=12))
+    assert apply_result(onay, earlier, answer).ruled.rescue is None
+
+
 def test_unknown_opt_out_settles_once_no_opt_in_is_open():
     """H175 beside an unsettled opt-in waits for it."""
     entry = in_flight_row(status="RET")
@@ -108,6 +128,27 @@ def test_unknown_opt_out_settles_once_no_opt_in_is_open():
     assert (alone.state, alone.registered) == ("not_needed", "NONE")
     beside = apply_result(entry.replace(onay_open=True), an_item(entry), answer).ruled.row
     assert (beside.state, beside.action, beside.registered) == ("retryable", "wait", "UNKNOWN")
+
+
+def test_absence_is_as_old_as_the_call_that_showed_it():
+    """The result of a batch may come hours later: what another writer wrote meanwhile is newer."""
+    called_at = NOW - timedelta(hours=5)
+    entry = in_flight_row(status="RET").replace(last_exchange_at=called_at)
+    answer = ItemResult(verdict=Verdict.ALREADY, code="H175", how="batch")
+    alone = apply_result(entry, an_item(entry), answer).ruled.row
+    assert (alone.registered, alone.registered_at, alone.verified_at) == ("NONE", called_at, NOW)
+    meanwhile = Observation(
+        value=Registered.ONAY,
+        creation_date=NOW - timedelta(hours=1),
+        consent_date=NOON - timedelta(days=1),
+        source="HS_WEB",
+        transaction_id="2" * 64,
+        verified_at=NOW,
+        verified_by="pull",
+    )
+    seen = apply.observed(alone, meanwhile)
+    due = ruling.rule_row(seen, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (due.registered, due.action) == ("ONAY", "send")
 
 
 def test_late_success_of_an_opt_in_makes_the_opt_out_due():

@@ -25,7 +25,7 @@ from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Registered
 from izin.consent.ordering import decide
 from izin.iys.verdicts import FIELD_FAULTS as COUNTED
-from izin.iys.wire_format.json_reader import to_turkish
+from izin.iys.wire_format.json_reader import from_turkish, to_turkish
 from izin.producers.intake.request_body import JSON_TYPE, read_records
 from izin.producers.mapping.dates import DateRules
 from izin.producers.mapping.judgement import AcceptedRecord
@@ -141,3 +141,24 @@ def test_submitted_record_has_no_field_error_at_the_simulator(event: ConsentEven
     if sent is not None:
         late = ["H467"] if sent["status"] == Status.RET else []
         assert errors_at_iys(sent, now) in ([], late)
+
+
+@pytest.mark.parametrize(
+    ("basis", "date", "submitted"),
+    [
+        ("day", "2026-03-02 00:00:00", "2026-03-02 00:00:00"),
+        ("minute", "2026-03-02 11:30:00", "2026-03-02 11:30:00"),
+        ("stated", "2026-03-02 11:30:00", "2026-03-02 11:30:00"),
+        ("stated", "2026-03-03 12:01:00", "2026-03-03 12:00:00"),
+    ],
+)
+def test_iys_gets_the_date_as_it_was_stated(basis: str, date: str, submitted: str):
+    """The end of its day orders an opt-out here, and nobody stated it. Never ahead of a receipt."""
+    received = NOON + timedelta(days=1)
+    event = an_event(
+        status="RET", consent_date=from_turkish(date), received_at=received, date_basis=basis
+    )
+    admitted = admit(event, appended_at=received)
+    assert not isinstance(admitted, RefusedEvent)
+    row = apply.decided(None, a_decision_record(decide(None, admitted)), received)
+    assert to_turkish(item_of(row).consent_date or NOON) == submitted

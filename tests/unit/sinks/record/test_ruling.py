@@ -149,9 +149,13 @@ def test_permission_names_what_became_of_an_onay(columns: dict[str, object], rea
 def test_ret_that_an_event_claims_closes_and_settles_nothing():
     """No ONAY is sent over it unattested; and ours is sent unless İYS itself shows it."""
     after = claimed(status="RET")
-    assert (after.registered, after.verified_at, after.state) == ("RET", None, "not_needed")
+    assert (after.registered, after.verified_at, after.state) == ("RET", None, "pending")
+    assert (after.action, after.reason) == ("query", "originated-at-iys")
     onay = decided(after, event_id="later", consent_date=NOON + timedelta(minutes=1))
-    parked = ruling.rule_row(onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    asked = ruling.rule_row(onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
+    assert (asked.action, asked.reason) == ("query", "originated-at-iys")
+    shown_onay = apply.observed(onay, shown(Registered.RET, source="IYS_WEB"))
+    parked = ruling.rule_row(shown_onay, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row
     assert (parked.state, parked.reason) == ("parked", "reconsent")
     ours = decided(after, event_id="ours", status="RET", consent_date=NOON + timedelta(minutes=1))
     asked = ruling.rule_row(ours, ACTIVE, NOW, calendar=TURKEY_CALENDAR).row

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -327,6 +328,19 @@ def test_outcome_is_an_event() -> None:
         value["outcome"],
         value["code"],
     )
+
+
+def test_kept_events_take_little_more_than_their_bodies():
+    """Thousands are in memory, counted by the length of their bodies."""
+    value, count = CODEC.encode("Consent", a_consent()), 200
+    record = FakeRecord(TOPICS.opt_outs.name, value, key_of(a_consent()).encode())
+    reader = EventReader(CODEC, TOPICS)
+    reader.read(record)  # type: ignore[arg-type]  # as a Kafka client's
+    tracemalloc.start()
+    kept = [reader.read(record) for _ in range(count)]  # type: ignore[arg-type]  # the same
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken / count < sum(len(one.body) + 1000 for one in kept if one) / count
 
 
 @pytest.mark.parametrize("named", [CUSTOMER, "globex", ""])

@@ -106,12 +106,14 @@ def test_fetch_from_elsewhere_gives_nothing(change: dict[str, object]) -> None:
 
 
 def test_damaged_batch_is_refused() -> None:
-    """A checksum that is wrong is an error, after the batches before it were read."""
+    """A checksum that is wrong is an error, once the batches before it were read."""
     damaged = FETCHED[:-1] + b"!"
     fetch = a_fetch(UnpackedFetch, damaged)
-    assert [one.offset for one in fetch.getall(5)] == [0, 1, 2, 5, 9]
+    assert [one.offset for one in fetch.getall(9)] == [0, 1, 2, 5, 9]
+    assert (fetch.state.position, fetch.has_more()) == (10, False)
+    rest = a_fetch(UnpackedFetch, damaged[-len(a_batch(10, [0, 1, 2, 3])) :], position=10)
     with pytest.raises(CorruptRecordException, match="checksum"):
-        fetch.getall(5)
+        rest.getall(9)
 
 
 def test_marker_of_an_aborted_transaction_ends_it() -> None:

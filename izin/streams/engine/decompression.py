@@ -1,0 +1,81 @@
+"""Unpack the records of a batch as far as Java's client reads them, and at most so much of them.
+
+A broker checks a batch by reading it as Java's client does, and stores what that leaves unread: a
+second LZ4 frame, the checksum of the content, whatever follows the last member of gzip. Libraries
+fail over these once they have unpacked all that is before. So they unpack into memory that is
+there already, and its beginning counts; the records show how far it goes (``fetched_records``).
+That of LZ4 would not write the last block, and is given one at a time.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import cramjam
+import lz4.block
+
+MOST: Final = 32 * 1024 * 1024
+"""Bytes: what is unpacked of a batch, which a broker has in one megabyte unless it is told
+otherwise. A worker may have so much of each of its partitions in memory."""
+_ROOM: Final = 64 * 1024
+_USUAL: Final = 16
+"""Most batches unpack to less than so many times their size."""
+_LZ4: Final = struct.Struct("<IBB")
+_LZ4_BLOCKS: Final = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}
+"""By their number: the bytes of a block."""
+_XERIAL: Final = b"\x82SNAPPY\0\0\0\0\1\0\0\0\1"
+
+
+def unpacked(codec: int, data: bytes) -> bytes:
+    """Return ``data``, packed by the ``codec`` of this number, unpacked: where it cannot be
+    unpacked to its end, or is larger than ``MOST``, its beginning and zeros.
+    """
+    if codec == 0:
+        return data
+    room = bytearray()
+    for size in (min(MOST, max(_ROOM, _USUAL * len(data))), MOST):
+        room = bytearray(size)
+        try:
+            return bytes(memoryview(room)[: _UNPACKERS[codec](data, room)])
+        except (cramjam.DecompressionError, lz4.block.LZ4BlockError, struct.error, KeyError):
+            continue
+    return bytes(room)
+
+
+def _snappy(data: bytes, room: bytearray) -> int:
+    """Unpack blocks as xerial's library has them, or one without its header."""
+    if not data.startswith(_XERIAL):
+        return int(cramjam.snappy.decompress_raw_into(data, room))
+    at, end, left = len(_XERIAL), 0, memoryview(room)
+    while at < len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        at += 4 + size
+        end += cramjam.snappy.decompress_raw_into(data[at - size : at], left[end:])
+    return end
+
+
+def _lz4(data: bytes, room: bytearray) -> int:
+    """Unpack the blocks of the first frame, as Java's client does."""
+    _, flags, block = _LZ4.unpack_from(data)
+    most, checksum = _LZ4_BLOCKS[block >> 4 & 7], flags >> 2 & 4
+    # Behind them the size of the content where there is one, and the checksum of the header.
+    at, end = _LZ4.size + (flags & 8) + 1, 0
+    while size := struct.unpack_from("<i", data, at)[0]:
+        length = size & 0x7FFFFFFF
+        part = data[at + 4 : at + 4 + length]
+        if size > 0:  # else it is not packed
+            part = lz4.block.decompress(part, uncompressed_size=most)
+        if end + len(part) > len(room):
+            raise struct.error
+        room[end : end + len(part)] = part
+        at, end = at + 4 + length + checksum, end + len(part)
+    return end
+
+
+_UNPACKERS: Mapping[int, Callable[[bytes, bytearray], int]] = {
+    1: cramjam.gzip.decompress_into,
+    2: _snappy,
+    3: _lz4,
+    4: cramjam.zstd.decompress_into,
+}
+"""By the number of the codec."""

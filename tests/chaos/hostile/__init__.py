@@ -1,0 +1,1 @@
+"""Hostile records on the lanes, beside the opt-outs (RET) of others."""

@@ -1,0 +1,199 @@
+"""Opt-outs (RET) of others, without and beside hostile records on the same partitions."""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import median
+
+from benchmarks.worker.probe import LatencySummary, Probe
+from izin.local import Kafka
+from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
+from izin.schemas.codec import Codec
+from tests.chaos.hostile.accounting import Account, account
+from tests.chaos.hostile.writer import Writing, WrittenBatch, write
+from tests.support.order.verdict import backlog, committed_records
+from tests.support.order.workers import Worker, all_held, until
+
+_EVERY = 0.01
+"""Seconds between two opt-outs."""
+_WARM_UP = 400
+_DRAINED_WITHIN = 120.0
+FLOOR = 50.0
+"""Milliseconds that the slowest hundredth may take in any case."""
+
+
+class HostileBroker(Kafka):
+    """A broker that soon notices transactions that nobody ends."""
+
+    def _settings(self, port: int) -> Mapping[str, object]:
+        interval = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
+        return {**super()._settings(port), interval: 500}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostilePair:
+    """The waits of opt-outs, without and beside hostile records."""
+
+    without: LatencySummary
+    beside: LatencySummary
+
+    @property
+    def share(self) -> float:
+        """The 99th percentile in per cent of what it may be."""
+        return 100 * self.beside.p99 / max(2 * self.without.p99, FLOOR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostileVerdict:
+    """What came of all records."""
+
+    pairs: Sequence[HostilePair]
+    opt_outs: int
+    lost: int
+    records: int
+    account: Account
+    ends: Sequence[int]
+    """The exit statuses with which the order worker ended by itself."""
+
+    @property
+    def share(self) -> float | None:
+        """The median of the pairs'; None where opt-outs never came."""
+        return median(one.share for one in self.pairs) if self.pairs else None
+
+
+@dataclass(slots=True, kw_only=True)
+class HostileCampaign:
+    """An order worker, the opt-outs and the hostile records that come to it."""
+
+    folder: Path
+    seed: int = 1
+    records: int = 100_000
+    """Hostile ones, over all pairs."""
+    pairs: int = 3
+    rate: float = 200.0
+    """Hostile records a second."""
+    quiet: float = 60.0
+    """Seconds of opt-outs without them, in each pair."""
+    partitions: int = 12
+    on_progress: Callable[[str], None] = lambda _: None
+    _ends: list[int] = field(default_factory=list)
+    _written: list[WrittenBatch] = field(default_factory=list)
+
+    def run(self) -> HostileVerdict:
+        """Run all pairs, then account for everything."""
+        with HostileBroker(self.folder) as broker:
+            settings = KafkaSettings(
+                bootstrap_servers=broker.bootstrap_servers, partitions=self.partitions
+            )
+            ensure_topics(settings)
+            worker = Worker("order", settings, self.folder / "order.log")
+            context = multiprocessing.get_context("spawn")
+            try:
+                until(lambda: all_held([worker], self.partitions), within=60, what="worker")
+                with (
+                    Probe(
+                        settings, Codec(), outputs=[settings.topics.opt_outs.name], within=60
+                    ) as probe,
+                    ProcessPoolExecutor(1, mp_context=context) as processes,
+                ):
+                    found = self._pairs(settings, worker, probe, processes)
+                    sent = set(probe.sent)
+                self._drain(settings, worker)
+            finally:
+                worker.kill()
+            opted_out = {
+                one.key() for one in committed_records(settings, settings.topics.opt_outs.name)
+            }
+            return HostileVerdict(
+                pairs=found,
+                opt_outs=len(sent),
+                lost=len(sent - opted_out),
+                records=sum(one.count for one in self._written),
+                account=account(settings, self._written),
+                ends=self._ends,
+            )
+
+    def _pairs(
+        self,
+        settings: KafkaSettings,
+        worker: Worker,
+        probe: Probe,
+        processes: ProcessPoolExecutor,
+    ) -> list[HostilePair]:
+        """Return the pairs, fewer where opt-outs do not come."""
+        found: list[HostilePair] = []
+        self._measure("warm-up", settings, worker, probe, lambda sent: sent < _WARM_UP)
+        for number in range(self.pairs):
+            self.on_progress(f"pair {number + 1} of {self.pairs}: opt-outs alone")
+            quiet_until = time.monotonic() + self.quiet
+            without = self._measure(
+                "alone", settings, worker, probe, lambda _, end=quiet_until: time.monotonic() < end
+            )
+            self.on_progress(f"pair {number + 1} of {self.pairs}: beside hostile records")
+            first = self._written[-1].number + 1 if self._written else 0
+            writing = Writing(
+                bootstrap_servers=settings.bootstrap_servers,
+                partitions=self.partitions,
+                seed=self.seed,
+                first=first,
+                records=-(-self.records // self.pairs),
+                rate=self.rate,
+            )
+            future: Future[Sequence[WrittenBatch]] = processes.submit(write, writing)
+            beside = self._measure(
+                "beside", settings, worker, probe, lambda _, end=future: not end.done()
+            )
+            self._written += future.result()
+            if without is None or beside is None:
+                break
+            found.append(HostilePair(without=without, beside=beside))
+            self.on_progress(f"p99 {without.p99:.1f} ms alone, {beside.p99:.1f} ms beside")
+            self._drain(settings, worker)
+        return found
+
+    def _measure(
+        self,
+        name: str,
+        settings: KafkaSettings,
+        worker: Worker,
+        probe: Probe,
+        should_continue: Callable[[int], bool],
+    ) -> LatencySummary | None:
+        """Publish opt-outs for as long; None where some do not come back."""
+
+        def goes_on(sent: int) -> bool:
+            self._supervise(worker)
+            return should_continue(sent)
+
+        try:
+            taken = probe.run(
+                settings.topics.express.name,
+                every=_EVERY,
+                random=Random(self.seed),
+                should_continue=goes_on,
+            )
+        except TimeoutError as error:
+            self.on_progress(str(error))
+            return None
+        return LatencySummary.of(name, taken[settings.topics.opt_outs.name])
+
+    def _supervise(self, worker: Worker) -> None:
+        """Start the worker again where it has ended."""
+        status = worker.process.poll()
+        if status is not None:
+            self._ends.append(status)
+            worker.start()
+
+    def _drain(self, settings: KafkaSettings, worker: Worker) -> None:
+        """Wait until all is decided, but not for ever."""
+        limit = time.monotonic() + _DRAINED_WITHIN
+        while (left := backlog(settings)) and time.monotonic() < limit:
+            self._supervise(worker)
+            time.sleep(0.2)
+        if left:
+            self.on_progress(f"not decided: {left}")

@@ -1,0 +1,1 @@
+"""Generated histories of one key, each against the property that no opt-out is hidden."""

@@ -1,0 +1,104 @@
+"""Generate histories in several processes, and count those that hide an opt-out."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+from tests.chaos.property.key_history import ACTS, HiddenOptOutError, KeyHistory
+
+__all__ = ("ACTS", "PropertyVerdict", "joined", "part", "run")
+
+_PART = 5_000
+_MOST_ACTS = 14
+_SETTLED = 4
+"""Of so many histories one is settled at its end by an honest İYS."""
+_SHOWN = 5
+"""So many of the hidden opt-outs of a part are told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropertyVerdict:
+    """What came of the histories."""
+
+    histories: int
+    acts: int
+    settled: int
+    due_again: int
+    """In how many an opt-out was due again behind an opt-in that is void."""
+    kinds: Mapping[str, int]
+    """How often each act was done."""
+    unexplained: tuple[str, ...]
+    """The histories that hide an opt-out, as their acts."""
+    violations: int
+    """How many those are."""
+
+
+def run(
+    *, histories: int, seed: int, processes: int | None = None, on_progress: Callable[[str], None]
+) -> PropertyVerdict:
+    """Return what comes of so many histories, the same for the same seed."""
+    parts = range(0, histories, _PART)
+    sizes = [min(_PART, histories - start) for start in parts]
+    verdict = PropertyVerdict(
+        histories=0, acts=0, settled=0, due_again=0, kinds={}, unexplained=(), violations=0
+    )
+    with ProcessPoolExecutor(processes or os.cpu_count()) as pool:
+        waiting = [
+            pool.submit(partial(part, seed=f"{seed}/{number}", histories=size))
+            for number, size in enumerate(sizes)
+        ]
+        for done in as_completed(waiting):
+            verdict = joined(verdict, done.result())
+            on_progress(
+                f"{verdict.histories:,} of {histories:,} histories, {verdict.violations} hide one"
+            )
+    return verdict
+
+
+def part(*, seed: str, histories: int) -> PropertyVerdict:
+    """Return what comes of some of the histories."""
+    random = Random(seed)
+    kinds: Counter[str] = Counter()
+    found: list[str] = []
+    settled = due_again = 0
+    for number in range(histories):
+        history = KeyHistory(random)
+        is_settled = number % _SETTLED == 0
+        was_void = False
+        try:
+            for _ in range(random.randrange(3, _MOST_ACTS)):
+                history.step()
+                was_void |= history.row is not None and history.row.void_event_id is not None
+            if is_settled:
+                history.settle()
+        except HiddenOptOutError as error:
+            found.append(str(error))
+        settled += is_settled
+        due_again += was_void
+        kinds.update(history.acts)
+    return PropertyVerdict(
+        histories=histories,
+        acts=kinds.total(),
+        settled=settled,
+        due_again=due_again,
+        kinds=dict(kinds),
+        unexplained=tuple(found[:_SHOWN]),
+        violations=len(found),
+    )
+
+
+def joined(one: PropertyVerdict, other: PropertyVerdict) -> PropertyVerdict:
+    """Return what came of the histories of both."""
+    return PropertyVerdict(
+        histories=one.histories + other.histories,
+        acts=one.acts + other.acts,
+        settled=one.settled + other.settled,
+        due_again=one.due_again + other.due_again,
+        kinds=Counter(one.kinds) + Counter(other.kinds),
+        unexplained=(*one.unexplained, *other.unexplained)[:_SHOWN],
+        violations=one.violations + other.violations,
+    )

@@ -1,0 +1,60 @@
+"""A short campaign of generated histories, and ones in which its checks find a fault."""
+
+import pytest
+
+from izin.consent.next_action import RegisteredState
+from izin.sinks.record import earlier_opt_out
+from izin.sinks.record.consent_row import ConsentRow
+from tests.chaos.property import campaign
+from tests.chaos.property.__main__ import report
+
+_HISTORIES = 800
+
+
+def test_no_generated_history_hides_an_opt_out():
+    """Every act is done, and opt-outs are due again behind void opt-ins."""
+    verdict = campaign.part(seed="suite", histories=_HISTORIES)
+    assert verdict.unexplained == ()
+    assert verdict.due_again > _HISTORIES // 100
+    assert verdict.settled == _HISTORIES // 4
+    assert len(verdict.kinds) == len(set(campaign.ACTS))
+
+
+def test_histories_are_the_same_for_the_same_seed():
+    """In however many parts they are joined."""
+    parts = [campaign.part(seed=f"7/{number}", histories=20) for number in range(2)]
+    joined = campaign.joined(*parts)
+    assert joined == campaign.joined(
+        *(campaign.part(seed=f"7/{number}", histories=20) for number in range(2))
+    )
+    figures = report(joined, seed=7, seconds=1).figures
+    assert figures == {"property-histories": 40, "property-unexplained": 0}
+
+
+def _never(_: ConsentRow) -> bool:
+    return False
+
+
+def _without_unknown(state: RegisteredState, latest_ret_at: object) -> bool:
+    return state.value == "ONAY" and not state.is_after(latest_ret_at)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "mutant"),
+    [
+        (earlier_opt_out, "is_due_again", _never),
+        (earlier_opt_out, "under", lambda *_: {}),
+        (RegisteredState, "may_be_older_onay", _without_unknown),
+    ],
+)
+def test_ledger_without_the_rule_is_found(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, mutant: object
+):
+    """Without the rule, without what it keeps, or without what nobody has seen."""
+    monkeypatch.setattr(owner, name, mutant)
+    verdict = campaign.part(seed="mutants", histories=_HISTORIES)
+    if name == "under":  # every opt-out is forgotten, and rescued
+        assert verdict.due_again < _HISTORIES // 100
+    else:
+        assert verdict.violations > 0
+        assert "latest opt-out" in verdict.unexplained[0]
