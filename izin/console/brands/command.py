@@ -21,17 +21,15 @@ from izin.console.terminal.arguments import (
     instant,
 )
 from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
-    kafka_settings,
     print_rows,
     say,
 )
-from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
@@ -41,7 +39,6 @@ from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import BrandOfAnotherError, UnregisteredBrandError
-from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(
@@ -148,8 +145,7 @@ def _add(brand: Brand, former: str | None, *, by: str, yes: bool) -> None:
             say(line)
         say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
         return
-    kafka = kafka_settings()
-    messages, now = TopicMessages(codec(kafka), kafka.topics), datetime.now(UTC)
+    messages, now = topic_messages(), datetime.now(UTC)
     stored = run_on_ledger(lambda ledger: registry.upsert(ledger, messages, brand, by=by, now=now))
     if known is None:
         say(f"brand {code} is registered")
