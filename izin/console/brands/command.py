@@ -11,7 +11,6 @@ from izin.console.brands import orders as ordered
 from izin.console.brands import parked, suspensions
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
-from izin.console.brands.requeueing import requeue
 from izin.console.brands.rights import rights
 from izin.console.terminal.arguments import (
     BrandArgument,
@@ -231,4 +230,4 @@ app.command()(parked.parked)
 app.command()(parked.retailers)
 app.command()(suspensions.suspensions)
 app.command()(suspensions.retry)
-app.command()(requeue)
+app.command()(parked.requeue)

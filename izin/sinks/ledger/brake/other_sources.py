@@ -61,12 +61,13 @@ async def put_back(
     back = set()
     for row in rows:
         events = by_key[row.key]
-        own = {source for source, one in events if _id(one) == row.desired_event_id}
-        own = {ruling.RESCUE, *(own or {row.desired_origin or ""})}
+        own = {source for source, one in events if _id(one) == row.desired_event_id} or {
+            row.desired_origin or ""
+        }
         others = [
             one
             for source, one in events
-            if source not in own
+            if source not in {ruling.RESCUE, *own}
             and one["event"]["iys"] is None
             and one["effective_at"] >= (row.latest_onay_at or _NEVER)
             and (row.key, _id(one)) not in withdrawn
