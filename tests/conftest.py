@@ -28,6 +28,7 @@ from xdist.remote import Producer
 from xdist.workermanage import WorkerController
 
 from izin.local import ApicurioRegistry, Kafka, LocalError, create_database, drop_database
+from izin.runtime import broker_faults
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.sinks.ledger.db.migrate import migrate
@@ -258,6 +259,12 @@ def unconfigured_logs() -> Iterator[None]:
     """
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def no_unreadable_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what batches an earlier test of this process met: a process shows them for a while."""
+    monkeypatch.setattr(broker_faults, "_met", {})
 
 
 @pytest.fixture

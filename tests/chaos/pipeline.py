@@ -24,6 +24,7 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.record.messages import TopicMessages
 from tests.chaos.injection import Injection
+from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.victims import Victim, victims_of
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.order.workers import Worker
@@ -107,16 +108,22 @@ class PipelineCampaign:
         servers: Mapping[F, Callable[[], None] | None],
         hit: Callable[[F, Random], Awaitable[str]],
     ) -> None:
-        """Inject so many faults; see ``Injection``."""
-        random = Random(self.seed)
-        injection = Injection(
-            weights=weights,
-            servers=servers,
+        """Inject so many faults, of the input too; see ``Injection``."""
+        random, hostile = Random(self.seed), HostileInput(self.settings, self.seed)
+
+        async def hit_any(fault: F | InputFault) -> str:
+            if isinstance(fault, InputFault):
+                return await asyncio.to_thread(hostile.inject, fault, random)
+            return await hit(fault, random)
+
+        injection = Injection[F | InputFault](
+            weights={**weights, **INPUT_WEIGHTS},
+            servers={**servers},
             pause=self.pause,
             random=random,
             on_progress=self.on_progress,
         )
-        await injection.run(faults, lambda fault: hit(fault, random))
+        await injection.run(faults, hit_any)
         self.injected.update(injection.injected)
 
     def settle(self, holds: Callable[[LedgerView], bool]) -> None:

@@ -51,6 +51,8 @@ ACTS: Mapping[str, str] = {
 
 ELSEWHERE: Mapping[str, str] = {
     "customers offboard": "tests/integration/sinks/customers/test_offboarding.py",
+    "customers onboard": "tests/integration/console/test_onboarding.py",
+    "import file": "tests/integration/console/test_import.py",
     "customers sync": "tests/integration/sinks/customers/test_granted_brands.py",
     "ledger restore": "tests/integration/replay/ledger/test_restore.py",
     "iys daily agree": "tests/integration/sinks/inbound/test_daily.py",
@@ -70,7 +72,7 @@ READS = "changes nothing"
 ASKS = "the gate writes the receipt that is asked for"
 RUNS = "runs processes, and orders nothing itself"
 OTHERS: Mapping[str, str] = {
-    "import": EVENTS,
+    "import changes": READS,
     "may-send": ASKS,
     "scrub": ASKS,
     "demo": RUNS,
@@ -106,7 +108,6 @@ OTHERS: Mapping[str, str] = {
     "deadlines opt-outs": READS,
     "deadlines breaches": READS,
     "verify": READS,
-    "customers onboard": EVENTS,
     "customers pack": READS,
     "customers void": READS,
     "customers list": READS,

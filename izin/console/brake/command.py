@@ -126,7 +126,7 @@ def release(
     That is final: İYS takes no opt-out back. What the source sends from now on is counted anew. Who
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
-    order = _Order(BrakeDecision.RELEASED, reason, by)
+    order = _BrakeOrder(BrakeDecision.RELEASED, reason, by)
     _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
 
 
@@ -147,11 +147,11 @@ def withdraw(
     opt-ins over opt-outs, the opt-outs stand. What a recipient says later is registered as any
     other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
     """
-    order = _Order(BrakeDecision.WITHDRAWN, reason, by)
+    order = _BrakeOrder(BrakeDecision.WITHDRAWN, reason, by)
     _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
 
 
-class _Order(NamedTuple):
+class _BrakeOrder(NamedTuple):
     """What a person has decided, why, and who it is."""
 
     decision: BrakeDecision
@@ -159,7 +159,9 @@ class _Order(NamedTuple):
     by: str
 
 
-def _carry_out(order: _Order, brand_code: int, source: str, status: Status, *, yes: bool) -> None:
+def _carry_out(
+    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, yes: bool
+) -> None:
     """Show what is held back of a ``status``, and carry the order out if it is meant."""
     with exit_on_error():
         found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
@@ -181,7 +183,7 @@ async def _each(
     ledger: Ledger,
     messages: TopicMessages,
     brakes: Sequence[Brake],
-    order: _Order,
+    order: _BrakeOrder,
     now: datetime,
 ) -> list[tuple[int, int]]:
     """Carry the order out for each of ``brakes``; return what became of each."""

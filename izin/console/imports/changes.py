@@ -12,7 +12,6 @@ from izin.consent.enums import DecisionKind, Status
 from izin.console.terminal.arguments import OneCustomerOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
-    ExitCode,
     OutputFormat,
     OutputOption,
     exit_on_error,
@@ -45,7 +44,7 @@ def changes(
     """Print what one import changed, and how many opt-outs changed nothing: a newer opt-in stands.
 
     With --output json each key that was changed, with its row: personal data. The ledger knows what
-    the order stage has decided so far. Exit code 1 if it knows nothing of the import.
+    the order stage has decided so far.
     """
     path = Path(run)
     if not _DIGEST.fullmatch(run) and not path.is_file():
@@ -68,7 +67,6 @@ def changes(
             print_rows(output, ("what", "count", "note"), _rows(found))
     if not found.decided:
         warn("nothing is known of this import: were its events decided, and taken by the ledger?")
-        raise typer.Exit(ExitCode.WRONG)
 
 
 def _rows(found: ImportChanges) -> Iterator[tuple[object, ...]]:

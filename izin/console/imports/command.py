@@ -1,8 +1,8 @@
 """``izin import``: a CRM export into Kafka, with a report of the rows that are refused."""
 
 from dataclasses import replace
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -47,7 +47,7 @@ _FILE = "file"
 class FileOrCommand(TyperGroup):
     """The group ``izin import``: what is none of its commands is the file to import."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # Typer's own
         """Have the arguments of an import begin with its command."""
         is_command = bool(args) and args[0] in self.commands
         return super().parse_args(ctx, args if is_command else [_FILE, *args])

@@ -43,17 +43,28 @@ PreviewOption = Annotated[
 ]
 
 
+MappingOption = Annotated[
+    Path | None,
+    typer.Option(
+        dir_okay=False,
+        readable=True,
+        help="A TOML file of such choices, used again: [columns], ignore, [constants], "
+        "[values], confirm. Those given here go before it.",
+    ),
+]
+ConfirmOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirm",
+        help="A column to skip that may have opt-outs, or a word of an opt-out that means a "
+        "consent: on purpose; repeat it for each.",
+    ),
+]
+
+
 def reading_options(  # one option each
     *,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(
-            dir_okay=False,
-            readable=True,
-            help="A TOML file of such choices, used again: [columns], ignore, [constants], "
-            "[values], confirm. Those given here go before it.",
-        ),
-    ] = None,
+    mapping: MappingOption = None,
     mapped: Annotated[
         list[str] | None,
         typer.Option("--map", help="COLUMN=field: what a column holds; repeat it for each."),
@@ -73,14 +84,7 @@ def reading_options(  # one option each
             "field before it (status:Pasif=RET) in that field alone; repeat it for each.",
         ),
     ] = None,
-    confirmed: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--confirm",
-            help="A column to skip that may have opt-outs, or a word of an opt-out that means a "
-            "consent: on purpose; repeat it for each.",
-        ),
-    ] = None,
+    confirmed: ConfirmOption = None,
     header_row: Annotated[
         int | None,
         typer.Option(

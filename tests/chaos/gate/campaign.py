@@ -157,12 +157,13 @@ class GateCampaign(PipelineCampaign):
         return victim.name
 
     def _settle(self, traffic: Traffic) -> dict[str, Answer]:
-        """Have recipients do the last they do; return the permissions once everything is done."""
+        """Have recipients do the last they do; return their permissions once everything is done."""
         traffic.finish()
         self.settle(lambda view: view.behind() == 0 and view.lag().is_settled)
         return {
             one.key: Answer(one.value["may_send"], one.value["reason"])
             for one in read_all(self.settings, Codec(), self.settings.topics.permissions)
+            if one.key in traffic.events
         }
 
 

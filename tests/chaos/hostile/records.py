@@ -5,7 +5,7 @@ Each is a dead letter, a refusal, or an opt-out (RET) that takes effect: none is
 law admits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
@@ -25,6 +25,8 @@ from izin.streams.outputs import REPARTITIONED
 from tests.support.builders import NOON, an_event
 from tests.support.hostile import batches
 
+RECIPIENTS = "+9050"
+"""What the numbers of their recipients begin with, and nobody else's."""
 _CODEC = Codec()
 _DATED, _RECEIVED = NOON + timedelta(milliseconds=123), NOON + timedelta(milliseconds=2457)
 _FRAME = 10
@@ -32,9 +34,9 @@ _FRAME = 10
 _MOST = 4
 """Records of a batch."""
 _RARE = 200
-"""One of so many records is huge, and one of so many batches cannot be unpacked."""
-_REFUSED_NOTHING = 3
-"""Records that a batch has at least, for one to be spoilt."""
+"""To one huge batch, and to one that cannot be unpacked, come so many others."""
+_LEAST_SPOILT = 3
+"""Records of a batch that cannot be unpacked."""
 _MEGABYTE = 1 << 20
 _DAYS_MS = 86_400_000
 WILD = (
@@ -166,10 +168,8 @@ def _texts(record: HostileRecord, random: Random) -> None:
     )
     field = random.choice(("event_id", "customer_id", "source", "origin", "actor", "cause"))
     kept = record.event.event_id if field == "event_id" else ""
-    fields: dict[str, Any] = {
-        field: kept + text,
-        "evidence": {text: text, "page": "[" * 9000 + "{" * 9000},
-    }
+    evidence = {text: text, "page": "[" * 9000 + "{" * 9000}
+    fields: dict[str, Any] = {field: kept + text, "evidence": evidence}
     record.encode(replace(record.event, **fields))
     if random.random() < 0.3:  # half of a surrogate pair, and bytes that are in no text
         record.value = (record.value or b"").replace(b"[[", b"\xed\xa0", 9)
@@ -230,23 +230,29 @@ def event_id(number: int, index: int) -> str:
     return f"hostile/{number}/{index}"
 
 
-def hostile_batch(seed: int, number: int, partitions: int) -> HostileBatch:
-    """Return the batch of this ``number``, always the same for the same ``seed``."""
+def hostile_batch(
+    seed: int, number: int, partitions: int, *, kinds: Collection[str] = ()
+) -> HostileBatch:
+    """Return the batch of this ``number``, always the same for the same ``seed`` and ``kinds``, of
+    which it is one; none: of any, most of them of ``KINDS``.
+    """
     random = Random(f"{seed}/{number}")
-    partition, roll = random.randrange(partitions), random.randrange(_RARE)
-    codec, count = random.randrange(5), random.randint(1, _MOST)
-    if roll == 0:
-        kind, spoil = random.choice([*RARE.items()])
+    partition, codec, count = (
+        random.randrange(partitions),
+        random.randrange(5),
+        random.randint(1, _MOST),
+    )
+    usual, rare, stored = [*KINDS], [*RARE], _STORED
+    kind = random.choice([*kinds] or random.choices((usual, rare, stored), (_RARE, 1, 1))[0])
+    if kind in stored:
+        count = max(count, _LEAST_SPOILT)
+    elif kind in rare:
         codec, count = (random.choice((1, 4)) if kind == "inflated" else codec), 1
-    else:
-        kind, spoil = random.choice([*KINDS.items()])
-    if roll == 1:
-        kind, count = random.choice(_STORED), max(count, _REFUSED_NOTHING)
     records = [_record(number, index, partition, partitions) for index in range(count)]
-    if roll == 1:
+    if kind in stored:
         data = batches.HOSTILE[kind]([(one.key, one.value) for one in records])
     else:
-        builder = BatchBuilder("", partition)
+        builder, spoil = BatchBuilder("", partition), ({**KINDS, **RARE})[kind]
         for one in records:
             spoil(one, random)
             builder.add(one.key, one.value, one.headers)
@@ -265,9 +271,9 @@ def hostile_batch(seed: int, number: int, partitions: int) -> HostileBatch:
 
 def _record(number: int, index: int, partition: int, partitions: int) -> HostileRecord:
     """Return a lawful opt-out (RET) of somebody of ``partition``, to be spoilt."""
-    tried = (number * _MOST + index) * 1000
+    tried = (number * _MOST + index) * 100
     while True:
-        recipient = f"+905{tried % 1_000_000_000:09d}"
+        recipient = f"{RECIPIENTS}{tried % 100_000_000:08d}"
         key = f"100001/MESAJ/BIREYSEL/{recipient}".encode()
         if partition_of(key, partitions) == partition:
             break

@@ -8,6 +8,7 @@ import pytest
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.inbound.campaign import InboundCampaign
 from tests.chaos.inbound.faults import InboundFault
+from tests.chaos.input_faults import InputFault
 from tests.support.simulator import running_simulator
 
 FAULTS = (InboundFault.LOST, InboundFault.DOUBLED, InboundFault.FREEZE_SINK)
@@ -36,7 +37,7 @@ async def test_movements_under_faults_stand_once_in_the_history(
             weights=dict.fromkeys(FAULTS, 1),
             interrupts=False,
         )
-        found = await campaign.run(len(FAULTS))
+        found = await campaign.run(len(FAULTS) + len(InputFault))
     assert (found.missing, found.double, found.differing, found.failed) == ([], [], [], [])
     assert found.movements > 5
-    assert set(campaign.injected) == set(FAULTS)
+    assert set(campaign.injected) == {*FAULTS, *InputFault}

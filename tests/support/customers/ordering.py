@@ -94,7 +94,8 @@ ORDERING: Mapping[str, Cut] = {
         "--corrects=0/2 --status=RET",
         shows="consent-events",
     ),
-    "import": cut("{book}", shows="published"),
+    "import file": cut("{book}", shows="published"),
+    "import changes": cut("{book} --customer=acme", shows="behind"),
     "customers onboard": cut(
         "acme {book} --ask --execute --no-wait",
         shows="1 submissions",
