@@ -70,7 +70,6 @@ class StoppedBrandError(SourceError):
             f"brand {brand_code} is stopped, or its customer was offboarded: nothing is published "
             "for it; correct the code, or start the brand again: izin brands add"
         )
-        self.brand_code = brand_code
 
 
 class BrandDirectory:

@@ -14,7 +14,7 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.ledger import topic_anchors
 from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -30,10 +30,8 @@ from izin.evidence.collection import EvidenceRequest
 from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
-from izin.runtime.kafka import codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
-from izin.sinks.record.messages import TopicMessages
 
 _WRITE = "write"
 
@@ -206,9 +204,7 @@ async def _collect(
     ledger: Ledger, request: EvidenceRequest, now: datetime
 ) -> tuple[Evidence, bytes]:
     """Return the evidence and its archive, whose digest the history has then."""
-    kafka = kafka_settings()
-    messages = TopicMessages(codec(kafka), kafka.topics)
-    evidence = await collection.collect(ledger, messages, request, now=now)
+    evidence = await collection.collect(ledger, topic_messages(), request, now=now)
     archive = evidence.packed()
     sha256 = hashlib.sha256(archive).hexdigest()
     await collection.record(ledger, request, evidence, sha256=sha256, now=now)

@@ -92,5 +92,4 @@ def names_consent(header: str) -> bool:
 
 def names_consent_date(header: str) -> bool:
     """Whether ``header`` is a known name of the date of one channel's consents."""
-    known = channel_field_of(header)
-    return known is not None and known.held is Field.CONSENT_DATE
+    return bool(_FIELDS[Field.CONSENT_DATE][header])

@@ -16,8 +16,7 @@ from izin.producers.files.delimited import (
     header,
     rows,
 )
-from izin.producers.files.header_search import Header
-from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
+from izin.producers.files.tables import Cells, Table, TableWriter, merged, whole_file
 from izin.producers.files.text_encoding import BOMS, UTF_8, is_utf_16
 from izin.producers.files.text_lines import MAX_LINE
 
@@ -39,7 +38,7 @@ def open_delimited(path: Path, choices: ColumnChoices) -> "DelimitedTable":
     """
     file = examine(path)
     head = header(file, lambda found: known_columns(found, choices), choices.header_row)
-    return DelimitedTable(file=file, head=head, opening=_opening(file))
+    return DelimitedTable(file=file, head=head, size=file.size, opening=_opening(file))
 
 
 def _opening(file: TextFile) -> Opening:
@@ -53,37 +52,10 @@ def _opening(file: TextFile) -> Opening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DelimitedTable:
+class DelimitedTable(Table):
     """A table in a CSV file."""
 
-    file: TextFile
-    head: Header
     opening: Opening
-
-    @property
-    def delimiter(self) -> str:
-        """What separates cells."""
-        return self.head.delimiter
-
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """Nothing: there are no sheets."""
-        return ()
-
-    @property
-    def header_line(self) -> int:
-        """The line of the header."""
-        return self.head.line
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of its columns."""
-        return self.head.fields
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return self.file.size
 
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row."""

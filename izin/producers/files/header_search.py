@@ -49,10 +49,9 @@ def best_header(
     being split in several ways; None if all are empty. It is in the line ``row``, if that is given.
     """
     found: list[tuple[int, int, int, Header]] = []
-    seen: list[Header] = []
-    for one in candidates:
+    seen = list(candidates)
+    for one in seen:
         filled = one.filled
-        seen.append(one)
         if not filled or row not in {None, one.line}:
             continue
         known = score(one.fields)

@@ -140,7 +140,7 @@ def import_file(  # noqa: PLR0913  # source, destination, clock and options
         opt_outs_after = journal.state.opt_out_line
         found.run(judge, guard, None if how.dry_run else publisher)
         written = report.complete(mode)
-        journal.finish(clock())
+        journal.note(finished_at=clock())
         report.is_needed = False
         return replace(
             found.result(how, began),
@@ -193,7 +193,7 @@ class _Import:
                 self._columns, lambda: self._rows("checked", self.after)
             )
             if guard.accepts_all:
-                self._journal.accept_reversals()
+                self._journal.note(accepts_reversals=True)
             take = run.take if publisher is None else run.take_others
             line = self.after
             for number, row in enumerate(self._rows("published", self.after)):
@@ -260,7 +260,7 @@ class _Import:
 
     def _note(self, run: ImportRun, **lines: int) -> None:
         run.settle()
-        self._journal.note(self._report.sync(), run.tally, **lines)
+        self._journal.note(report_size=self._report.sync(), tally=run.tally, **lines)
         self._report.is_needed = True
 
     def _rows(self, step: str, after: int) -> Iterator[FileRow]:

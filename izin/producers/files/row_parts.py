@@ -1,6 +1,6 @@
 """The consents of a row: one, or with a column a channel several."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from izin.producers.mapping.dates import is_date_like
 from izin.producers.mapping.field_names import (
     CHANNEL_RECIPIENTS,
     Field,
+    KeptMeanings,
     channel_of,
     field_of,
     word_key,
@@ -23,22 +24,6 @@ from izin.producers.mapping.field_values import RECIPIENTS
 _NUMBERS = frozenset({Field.STATUS, Field.BRAND_CODE, Field.SEQUENCE, Field.RETAILER_CODE})
 # A file has few values of these, each in many rows.
 _REPEATED = _NUMBERS - {Field.SEQUENCE} | {Field.TYPE, Field.SOURCE, Field.RECIPIENT_TYPE}
-_SHORT, _MOST_KEPT = 64, 1024
-"""Longer cells are not kept: a thousand of any size would be."""
-
-
-class _KeptCells(dict[str, str]):
-    """What the cells of one field say; a file has few of them, each in many rows."""
-
-    def __init__(self, read: Callable[[str], str]) -> None:
-        super().__init__()
-        self._read = read
-
-    def __missing__(self, cell: str) -> str:
-        found = self._read(cell)
-        if len(cell) <= _SHORT and len(self) < _MOST_KEPT:
-            self[cell] = found
-        return found
 
 
 class CellReader:
@@ -48,7 +33,7 @@ class CellReader:
         self._words = words
         self.status = status
         """What the name of the column of statuses says."""
-        self._kept = {name: _KeptCells(partial(self._text, name)) for name in _REPEATED}
+        self._kept = {name: KeptMeanings(partial(self._text, name)) for name in _REPEATED}
         self.statuses: Mapping[str, str] = self._kept[Field.STATUS]
         """The status that each cell says."""
 

@@ -4,13 +4,16 @@ What is written has the format of what was read, the cells of each row in their 
 whole or not at all.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 from izin.consent.errors import OurError
 from izin.producers.files.delimited import FileRow, TextFile
+from izin.producers.files.header_search import Header
 
 C = TypeVar("C")
 Cells = Sequence[str | None]
@@ -27,36 +30,41 @@ class TableWriter(Protocol):
         """
 
 
-class Table(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(ABC):
     """A table in a file."""
 
-    @property
-    def file(self) -> TextFile:
-        """The file, as it was when the table was opened."""
-
-    @property
-    def size(self) -> int:
-        """What ``FileRow.position`` is at the end."""
+    file: TextFile
+    """The file, as it was when the table was opened."""
+    head: Header
+    size: int
+    """What ``FileRow.position`` is at the end."""
+    others: tuple[str, ...] = ()
+    """The other visible sheets of a workbook that have rows, and hidden ones that have
+    recipients."""
+    hidden: tuple[str, ...] = ()
+    """Its other hidden sheets that have rows: they are not read."""
 
     @property
     def delimiter(self) -> str:
         """What separates the cells of a line; nothing in a workbook."""
+        return self.head.delimiter
 
     @property
     def header_line(self) -> int:
         """The line or row of the header; those above it are titles."""
+        return self.head.line
 
     @property
     def headers(self) -> tuple[str, ...]:
         """The names of the columns, as they stand there."""
+        return self.head.fields
 
-    @property
-    def hidden(self) -> tuple[str, ...]:
-        """The hidden sheets of a workbook that have rows: they are not read."""
-
+    @abstractmethod
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row; raises UnusableFileError if the file cannot be read to its end."""
 
+    @abstractmethod
     def writer(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[TableWriter]:
         """Return what writes rows of this table to a table at ``path`` with ``headers``.
 

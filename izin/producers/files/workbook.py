@@ -23,7 +23,7 @@ from izin.producers.files.cells import is_recipient
 from izin.producers.files.columns import ColumnChoices, known_columns
 from izin.producers.files.delimited import FileRow, TextFile, UnusableFileError
 from izin.producers.files.header_search import MOST_TITLES, Header, best_header, without_empty_end
-from izin.producers.files.tables import Cells, TableWriter, merged, whole_file
+from izin.producers.files.tables import Cells, Table, TableWriter, merged, whole_file
 from izin.producers.mapping.field_names import field_of
 from izin.producers.mapping.field_values import RECIPIENTS
 
@@ -36,35 +36,12 @@ _MOST_MEMORY: Final = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkbookTable:
+class WorkbookTable(Table):
     """The first visible sheet of a workbook."""
 
-    file: TextFile
     title: str
-    head: Header
-    size: int
-    """Its rows."""
-    others: tuple[str, ...]
-    """The other visible sheets that have rows, and hidden ones that have recipients."""
-    hidden: tuple[str, ...]
-    """The other hidden sheets that have rows."""
     begun: list[Iterator[Batch]] = field(default_factory=list, repr=False)
     """What was read for the header, and what comes next: a large workbook is not opened twice."""
-
-    @property
-    def delimiter(self) -> str:
-        """Nothing separates cells."""
-        return self.head.delimiter
-
-    @property
-    def header_line(self) -> int:
-        """The row of the header."""
-        return self.head.line
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of its columns."""
-        return self.head.fields
 
     def rows(self) -> Generator[FileRow, None, None]:
         """Yield each row behind the header that is not empty; the first of the sheet is row 1."""

@@ -132,10 +132,7 @@ def _shown(attributes: bytes, content: bytes) -> str:
 
 def _place(column: bytes) -> int:
     """Return the index of a column by its letters."""
-    number = 0
-    for letter in column:
-        number = number * 26 + letter - 64
-    return number - 1
+    return sum((one - 64) * 26**power for power, one in enumerate(reversed(column))) - 1
 
 
 def _value(cell: object) -> object:

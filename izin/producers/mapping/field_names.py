@@ -8,7 +8,7 @@ there is no fuzzy matching.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import accumulate
 from types import MappingProxyType
@@ -107,30 +107,42 @@ def _ends(spaced: str) -> set[int]:
     return set(accumulate(map(len, spaced.split())))
 
 
-class NameTable(dict[str, str]):
+class KeptMeanings(dict[str, str]):
+    """What texts mean, each kept once it was looked up; a source has few of them, often."""
+
+    def __init__(self, meaning: Callable[[str], str]) -> None:
+        super().__init__()
+        self._meaning = meaning
+
+    def __missing__(self, text: str) -> str:
+        """Return what ``text`` means; one longer than any name or word is not kept."""
+        found = self._meaning(text)
+        if len(text) <= _LONGEST_CACHED and len(self) < _MOST_CACHED:
+            self[text] = found
+        return found
+
+
+class NameTable(KeptMeanings):
     """What names or words mean, each as it is spelled, or with its parts joined; "": nothing that
     is known.
 
-    A part is never found in several: ``on ay`` is no ``onay``. What was looked up is kept.
+    A part is never found in several: ``on ay`` is no ``onay``.
     """
 
     def __init__(self, names: Iterable[tuple[str, str]], allowed: re.Pattern[str] = _WORD) -> None:
-        super().__init__()
+        super().__init__(self._found)
         self._allowed = allowed
         self.spelled = {_spaced(name, allowed): value for value, name in names}
         """Each spelling, and its meaning."""
         self._joined = {one.replace(" ", ""): one for one in self.spelled if " " in one}
 
-    def __missing__(self, text: str) -> str:
-        """Return what ``text`` means."""
+    def _found(self, text: str) -> str:
         if len(text) > _LONGEST_CACHED:  # than any name
             return ""
         spaced = _spaced(text, self._allowed)
         found = self.spelled.get(spaced, "")
         if not found and (other := self._joined.get(spaced.replace(" ", ""))):
             found = self.spelled[other] if _ends(spaced) <= _ends(other) else ""
-        if len(self) < _MOST_CACHED:
-            self[text] = found
         return found
 
 

@@ -42,8 +42,8 @@ EVIDENCE = some_evidence()
 ARCHIVE = EVIDENCE.packed()
 ANCHORS = anchors_for(EVIDENCE)
 SAYS = {
-    "report": "34978f72d0a8c5d9ea9bbe19cb7cf8aec7a72076f6675d9350df4010c5aa646d",
-    "summary": "b884c8e1d1633d1b62b3129e3a089e066da6a45dbc0fd5de4b8bc035dc59d957",
+    "report": "5bced62033d81eebabf1a35caf5d7b9f147106cb34256fdc98ca2af01d154358",
+    "summary": "a56bd53e973391a77f3dc3f74c1cb26f7f0edff63da318d97e774139d085de55",
 }
 """The digests of what is computed of ``EVIDENCE``, in format 1."""
 

@@ -82,19 +82,10 @@ class Journal:
     state: JournalState
     start: Start = Start.NEW
 
-    def note(self, report_size: int, tally: Tally, **lines: int) -> None:
-        """Note up to which ``lines`` all is acknowledged; it is on the disk when this returns."""
-        self._write({**lines, "report_size": report_size, "tally": tally})
-
-    def accept_reversals(self) -> None:
-        """Note that all reversals are given back."""
-        self._write({"accepts_reversals": True})
-
-    def finish(self, at: datetime) -> None:
-        """Note that the import is complete."""
-        self._write({"finished_at": at})
-
-    def _write(self, changes: Mapping[str, object]) -> None:
+    def note(self, **changes: object) -> None:
+        """Note what has changed of the state: once all up to there is acknowledged. It is on the
+        disk when this returns.
+        """
         self.state = self.state.model_copy(update=changes)
         if self.path is None:
             return

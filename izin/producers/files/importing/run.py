@@ -104,9 +104,8 @@ class ImportRun:
 
     def _opt_outs(self, row: FileRow) -> tuple[bool, bool]:
         """Return whether ``row`` has an opt-out, and whether it says nothing else."""
-        if row.fault is not None or len(row.fields) != len(self._columns.headers):
-            return False, False
-        return self._columns.opt_outs(row.fields)
+        is_separable = fault_of(row, self._columns) is None
+        return self._columns.opt_outs(row.fields) if is_separable else (False, False)
 
     def take(self, row: FileRow) -> None:
         """Publish or report ``row``."""

@@ -8,11 +8,10 @@ passed and no key in it has a consent that stands or ended less than three years
 the retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import takewhile
-from typing import Any, Self
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -56,11 +55,6 @@ class Month:
         """Whether it is over and nothing retains it any more."""
         return self.ends <= today and self.retain_until < today and not self.holds
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the month of a row of ``months``, as if nothing held it."""
-        return cls(**row)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegalHold:
@@ -83,7 +77,7 @@ async def months(ledger: Ledger) -> tuple[Month, ...]:
 async def _unheld(connection: Connection) -> tuple[Month, ...]:
     """Return the months of history, in order, without their legal holds."""
     rows = await (await connection.execute(_SQL["months"])).fetchall()
-    return tuple(map(Month.from_row, rows))
+    return tuple(Month(**row) for row in rows)
 
 
 async def _held(connection: Connection, month: Month) -> Month:

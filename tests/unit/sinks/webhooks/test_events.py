@@ -334,7 +334,7 @@ def test_kept_events_take_little_more_than_their_bodies():
     """Thousands are in memory, counted by the length of their bodies."""
     value, count = CODEC.encode("Consent", a_consent()), 200
     record = FakeRecord(TOPICS.opt_outs.name, value, key_of(a_consent()).encode())
-    reader = EventReader(CODEC, TOPICS)
+    reader = event_reader(CODEC, TOPICS)
     reader.read(record)  # type: ignore[arg-type]  # as a Kafka client's
     tracemalloc.start()
     kept = [reader.read(record) for _ in range(count)]  # type: ignore[arg-type]  # the same

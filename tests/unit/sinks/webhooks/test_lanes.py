@@ -132,13 +132,13 @@ async def test_answer_whose_change_may_be_compacted_away_is_delivered(
 
 async def test_feed_keeps_what_its_memory_allows() -> None:
     """Who lacks more joins later; who has all of it joins, and passes what it has."""
-    feed = a_feed(most_bytes=2500)
+    feed = a_feed(most_bytes=3700)
     feed.starts, feed.ends = {PLACE: 0}, {PLACE: 0}
     for offset in range(10):
         event = an_event(offset)
         feed._events.append(event)
         feed._by_place[*PLACE, offset] = event
-        feed._bytes += 602
+        feed._bytes += 902
         feed.ends[PLACE] = offset + 1
     feed._trim()
     assert (feed.first, feed.last, feed.starts) == (6, 10, {PLACE: 6})
