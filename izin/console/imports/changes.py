@@ -60,9 +60,14 @@ def changes(
                 {"status": status, "kind": kind, "count": count}
                 for (status, kind), count in sorted(found.decided.items())
             ]
-            rows = [one._asdict() for one in found.changes]
-            behind = found.opt_outs_behind
-            print_json({"run": run, "decided": decided, "opt_outs_behind": behind, "changes": rows})
+            print_json(
+                {
+                    "run": run,
+                    "decided": decided,
+                    "opt_outs_behind": found.opt_outs_behind,
+                    "changes": [one._asdict() for one in found.changes],
+                }
+            )
         case OutputFormat.TABLE:
             print_rows(output, ("what", "count", "note"), _rows(found))
     if not found.decided:

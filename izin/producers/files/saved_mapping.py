@@ -61,12 +61,13 @@ def read_mapping(path: Path) -> ColumnChoices:
         raise SavedMappingError(path, f"{where}: {first['msg']}") from error
     except ValueError as error:  # no UTF-8, or no TOML
         raise SavedMappingError(path, str(error)) from error
-    words: dict[str, str] = {}
-    for word, meaning in found.values.items():
-        if isinstance(meaning, str):
-            words[word] = meaning
-        else:
-            words |= {f"{word}:{one}": value for one, value in meaning.items()}
+    words = {word: one for word, one in found.values.items() if isinstance(one, str)}
+    words |= {
+        f"{field}:{word}": one
+        for field, own in found.values.items()
+        if not isinstance(own, str)
+        for word, one in own.items()
+    }
     return ColumnChoices(
         mapped=found.columns,
         ignored=found.ignore,

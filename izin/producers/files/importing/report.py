@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO, Final, NamedTuple, Self
@@ -220,14 +220,12 @@ class ReportRows:
 
     def _sorted(self) -> Iterator[Sequence[str]]:
         """Yield the rows outcome by outcome; the file is read once for each."""
-        return chain.from_iterable(map(self._of, _OUTCOMES))
-
-    def _of(self, outcome: RowOutcome) -> Iterator[Sequence[str]]:
-        start = f"[{_OUTCOMES.index(outcome)},".encode()
-        self._file.seek(0)
-        for line in self._file:
-            if line.startswith(start):
-                yield json.loads(line)[1:]
+        for number in range(len(_OUTCOMES)):
+            start = f"[{number},".encode()
+            self._file.seek(0)
+            for line in self._file:
+                if line.startswith(start):
+                    yield json.loads(line)[1:]
 
     def _reversals(self) -> Iterator[Sequence[str]]:
         return (one for one in self._sorted() if one[-1])
