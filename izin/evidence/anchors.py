@@ -34,7 +34,7 @@ def anchors_in(path: Path) -> dict[tuple[int, int], str]:
             continue
         try:
             fields = json.loads(line)
-            if "stamp" in fields:
+            if "timestamp" in fields:
                 continue
             place = int(fields["shard"]), int(fields["place"])
             found[place] = bytes.fromhex(fields["link"]).hex()

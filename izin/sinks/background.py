@@ -99,8 +99,8 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             witnesses=AnchorWitnesses(
                 endpoint=sink.anchor_url,
                 token=None if sink.anchor_token is None else sink.anchor_token.get_secret_value(),
-                authority=sink.anchor_stamp_url,
-                stamp_every=sink.anchor_stamp_every,
+                authority=sink.anchor_timestamp_url,
+                timestamp_every=sink.anchor_timestamp_every,
             ),
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,

@@ -166,7 +166,7 @@ def anchors_(
         Path, typer.Argument(metavar="FILE", dir_okay=False, help="A file that must not exist.")
     ],
     *,
-    stamp: Annotated[
+    timestamp: Annotated[
         str | None,
         typer.Option(
             metavar="URL", help="A time-stamp authority (RFC 3161) that stamps the newest heads."
@@ -181,14 +181,14 @@ def anchors_(
 
     Anchors are hashes and name nobody: hand them out before anybody asks for evidence, for what was
     written before an anchor cannot be changed unnoticed. Sink workers do the same by themselves
-    with IZIN_ANCHOR_FILE, IZIN_ANCHOR_STAMP_URL and IZIN_ANCHOR_URL. Exit code 4 if an authority or
-    endpoint does not take them; the file is written then, too.
+    with IZIN_ANCHOR_FILE, IZIN_ANCHOR_TIMESTAMP_URL and IZIN_ANCHOR_URL. Exit code 4 if an
+    authority or endpoint does not take them; the file is written then, too.
     """
     with exit_on_error():
         found = list(topic_anchors(kafka_settings()))
         write_new(file, "".join(one.to_line() for one in found).encode())
         say(f"{len(found)} anchors are written to {file}")
-        witnesses = AnchorWitnesses(endpoint=post, token=None, authority=stamp)
+        witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
         asyncio.run(witnesses.reach(file, datetime.now(UTC)))
         file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 

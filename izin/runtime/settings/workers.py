@@ -75,11 +75,11 @@ class SinkSettings(SettingsGroup):
     of others, an auditor or a parent company. Needs the file."""
     anchor_token: SecretStr | None = Field(None, validation_alias="IZIN_ANCHOR_TOKEN")
     """A bearer token for ``IZIN_ANCHOR_URL``."""
-    anchor_stamp_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_STAMP_URL")
+    anchor_timestamp_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_TIMESTAMP_URL")
     """A time-stamp authority (RFC 3161) that stamps the heads in ``IZIN_ANCHOR_FILE``, which then
     has its replies. Only a stamp shows, ten years later, that what was dropped was old enough."""
-    anchor_stamp_every: timedelta = Field(
-        timedelta(days=1), gt=timedelta(0), validation_alias="IZIN_ANCHOR_STAMP_EVERY"
+    anchor_timestamp_every: timedelta = Field(
+        timedelta(days=1), gt=timedelta(0), validation_alias="IZIN_ANCHOR_TIMESTAMP_EVERY"
     )
     """How often it is asked, where a chain has grown since."""
     daily_files: bool = Field(True, validation_alias="IZIN_DAILY_FILES")
@@ -105,7 +105,7 @@ class SinkSettings(SettingsGroup):
             ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_TOKEN"),
         ):
             yield from checks.url_faults(self.given, url, f"take it out and set {login}")
-        for name in ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_STAMP_URL"):
+        for name in ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_TIMESTAMP_URL"):
             if name in self.given and "IZIN_ANCHOR_FILE" not in self.given:
                 yield f"{name} is set without IZIN_ANCHOR_FILE, whose lines it gets; set both"
         if self.production:

@@ -18,7 +18,7 @@ from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 from izin.consent.errors import OurError
 from izin.schemas import timestamps
 from izin.schemas.timestamps import TimestampState
-from izin.sinks.record.anchor import Anchor, AnchorStamp, text_of_heads
+from izin.sinks.record.anchor import Anchor, AnchorTimestamp, text_of_heads
 from izin.sinks.record.errors import UnreadableAnchorError
 
 _TIMEOUT = timedelta(seconds=20)
@@ -43,7 +43,7 @@ class AnchorWitnesses:
     """A bearer token of the endpoint."""
     authority: str | None
     """The URL of a time-stamp authority."""
-    stamp_every: timedelta = timedelta(days=1)
+    timestamp_every: timedelta = timedelta(days=1)
 
     async def reach(self, file: Path, now: datetime) -> None:
         """Have the newest heads of ``file`` stamped, where that is due, and send what is new.
@@ -52,7 +52,7 @@ class AnchorWitnesses:
             WitnessError: one of them did not take it; what the other took stays.
         """
         faults = []
-        for step in (self._stamp(file, now), self._send(file)):
+        for step in (self._timestamp(file, now), self._send(file)):
             try:
                 await step
             except WitnessError as error:
@@ -60,14 +60,14 @@ class AnchorWitnesses:
         if faults:
             raise WitnessError("; ".join(faults))
 
-    async def _stamp(self, file: Path, now: datetime) -> None:
+    async def _timestamp(self, file: Path, now: datetime) -> None:
         if self.authority is None:
             return
         lines = await asyncio.to_thread(file.read_text, encoding="utf-8")
-        last, heads = _last_stamp(lines.splitlines())
-        if heads and (last is None or now - last >= self.stamp_every):
-            stamp = await stamped(heads, self.authority)
-            await asyncio.to_thread(_append, file, stamp.to_line())
+        last, heads = _last_timestamp(lines.splitlines())
+        if heads and (last is None or now - last >= self.timestamp_every):
+            timestamp = await stamped(heads, self.authority)
+            await asyncio.to_thread(_append, file, timestamp.to_line())
 
     async def _send(self, file: Path) -> None:
         if self.endpoint is None:
@@ -89,7 +89,7 @@ async def send(lines: bytes, endpoint: str, token: str | None) -> None:
     await _post(endpoint, lines, headers)
 
 
-async def stamped(heads: Iterable[tuple[int, int, str]], authority: str) -> AnchorStamp:
+async def stamped(heads: Iterable[tuple[int, int, str]], authority: str) -> AnchorTimestamp:
     """Return the time stamp of an authority over heads.
 
     Raises:
@@ -101,11 +101,11 @@ async def stamped(heads: Iterable[tuple[int, int, str]], authority: str) -> Anch
     ).build()
     headers = {"content-type": "application/timestamp-query"}
     reply = await _post(authority, request.as_bytes(), headers)
-    stamp = AnchorStamp(heads=chosen, reply=reply)
-    found = timestamps.verify(reply, stamp.digest, ())
+    timestamp = AnchorTimestamp(heads=chosen, reply=reply)
+    found = timestamps.verify(reply, timestamp.digest, ())
     if found.state is not TimestampState.UNVERIFIED:
         raise WitnessError(f"{authority} gave no time stamp of the anchors: {found.error}")
-    return stamp
+    return timestamp
 
 
 async def _post(url: str, content: bytes, headers: dict[str, str]) -> bytes:
@@ -118,7 +118,7 @@ async def _post(url: str, content: bytes, headers: dict[str, str]) -> bytes:
         raise WitnessError(f"{url} did not take the anchors ({error!r:.200})") from error
 
 
-def _last_stamp(
+def _last_timestamp(
     lines: Iterable[str],
 ) -> tuple[datetime | None, list[tuple[int, int, str]]]:
     """Return when the newest stamp among ``lines`` was made, by its own word, and the newest head
@@ -126,9 +126,9 @@ def _last_stamp(
     """
     last, heads = None, dict[int, tuple[int, int, str]]()
     for line in lines:
-        stamp = AnchorStamp.from_line(line)
-        if stamp is not None:
-            last, heads = timestamps.verify(stamp.reply, stamp.digest, ()).at, {}
+        timestamp = AnchorTimestamp.from_line(line)
+        if timestamp is not None:
+            last, heads = timestamps.verify(timestamp.reply, timestamp.digest, ()).at, {}
             continue
         try:
             one = Anchor.from_line(line)

@@ -59,7 +59,7 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnchorStamp:
+class AnchorTimestamp:
     """A time stamp over the heads of chains: a line of the anchor file."""
 
     heads: tuple[tuple[int, int, str], ...]
@@ -74,8 +74,8 @@ class AnchorStamp:
 
     def to_line(self) -> str:
         """Return the line of the anchor file."""
-        stamp = base64.b64encode(self.reply).decode()
-        return json.dumps({"stamp": stamp, "heads": self.heads}) + "\n"
+        timestamp = base64.b64encode(self.reply).decode()
+        return json.dumps({"timestamp": timestamp, "heads": self.heads}) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Self | None:
@@ -83,7 +83,7 @@ class AnchorStamp:
         try:
             fields = json.loads(line)
             heads = tuple((int(shard), int(at), str(link)) for shard, at, link in fields["heads"])
-            return cls(heads=heads, reply=base64.b64decode(fields["stamp"], validate=True))
+            return cls(heads=heads, reply=base64.b64decode(fields["timestamp"], validate=True))
         except (ValueError, KeyError, TypeError):
             return None
 

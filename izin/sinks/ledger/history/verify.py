@@ -40,7 +40,7 @@ from izin.sinks.ledger.history.chain_check import (
     verified_row,
 )
 from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
-from izin.sinks.record.anchor import Anchor, AnchorStamp
+from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError
 
 _PAGE = 5000
@@ -109,12 +109,12 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
         if following.startswith(line):
             continue
-        stamp = AnchorStamp.from_line(line)
-        if stamp is not None:
-            known = timestamps.verify(stamp.reply, stamp.digest, roots)
+        timestamp = AnchorTimestamp.from_line(line)
+        if timestamp is not None:
+            known = timestamps.verify(timestamp.reply, timestamp.digest, roots)
             if known.state is TimestampState.VERIFIED and known.at is not None:
                 stamped |= {
-                    head: min(known.at, stamped.get(head, known.at)) for head in stamp.heads
+                    head: min(known.at, stamped.get(head, known.at)) for head in timestamp.heads
                 }
             continue
         try:

@@ -17,7 +17,7 @@ from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.history.append import append_facts
 from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided
 from izin.sinks.ledger.history.verify import Verified, read_anchors
-from izin.sinks.record.anchor import AnchorStamp
+from izin.sinks.record.anchor import AnchorTimestamp
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered, written
 from tests.integration.sinks.sink_harness import Izin
@@ -51,10 +51,10 @@ def stamped(file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY)
     """Have the first anchor of a file time-stamped."""
     one = read_anchors(file)[0]
     heads = ((one.shard, one.place, one.link.hex()),)
-    stamp = AnchorStamp(heads=heads, reply=b"")
-    stamp = replace(stamp, reply=authority.reply(stamp.digest, at, 1))
+    timestamp = AnchorTimestamp(heads=heads, reply=b"")
+    timestamp = replace(timestamp, reply=authority.reply(timestamp.digest, at, 1))
     with file.open("a", encoding="utf-8") as lines:
-        lines.write(stamp.to_line())
+        lines.write(timestamp.to_line())
 
 
 async def verified(ledger: Ledger, file: Path, now: datetime = THEN) -> Verified:
@@ -99,7 +99,7 @@ async def test_cut_with_an_act_of_the_owner_is_not_provable(ledger: Ledger, file
     assert "no faults, 1 not provable" in shown.output
 
 
-async def test_dropped_month_is_proven_by_an_old_time_stamp(ledger: Ledger, tmp_path: Path):
+async def test_dropped_month_is_proven_by_an_old_timestamp(ledger: Ledger, tmp_path: Path):
     """And by the act that names its last rows; until then it is not provable."""
     file, later = tmp_path / "anchors.jsonl", datetime(2036, 2, 15, tzinfo=UTC)
     for month in (1, 2):
@@ -115,7 +115,7 @@ async def test_dropped_month_is_proven_by_an_old_time_stamp(ledger: Ledger, tmp_
     assert (found.rows, found.faults, found.unprovable) == (2, (), ())
 
 
-async def test_emptied_row_needs_an_act_and_an_old_time_stamp(ledger: Ledger, file: Path):
+async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, file: Path):
     """The owner's own act alone does not make it lawful, nor does one for rows behind the stamp."""
     rows = await ledger.fetch(
         """SELECT shard, place, salt, kind, customer_id, key, event_id, status, source, decision,

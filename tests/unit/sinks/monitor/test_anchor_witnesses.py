@@ -74,7 +74,7 @@ def site() -> Iterator[AnchorWitnesses]:
             endpoint=f"{address}/anchors",
             token="a-token",
             authority=f"{address}/stamp",
-            stamp_every=DAY,
+            timestamp_every=DAY,
         )
 
 
@@ -126,7 +126,7 @@ async def test_newest_head_of_each_chain_is_stamped_once_a_day(
         await site.reach(file, at)
     known = {one.id: one.stamped_at for one in read_anchors(file, ROOTS)}
     assert known == {1: None, 2: NOW, 3: NOW, 4: NOW + DAY}
-    assert sum('"stamp"' in line for line in Others.lines) == 2
+    assert sum('"timestamp"' in line for line in Others.lines) == 2
     assert len(anchors_in(file)) == 4
 
 
