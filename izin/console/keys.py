@@ -16,22 +16,19 @@ from izin.console.terminal.arguments import (
     instant,
 )
 from izin.console.terminal.customer_cut import CustomerCut, cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_on_error,
-    kafka_settings,
     print_rows,
     say,
     turkish,
 )
-from izin.runtime.kafka import codec
 from izin.schemas.api_keys import ApiKey, Scope, is_key_id, is_key_name, new_api_key, new_family
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import api_keys
 from izin.sinks.record.errors import UnknownKeyError
-from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
     help="Make and revoke API keys, by which machines are known at our endpoints.\n\n"
@@ -125,7 +122,7 @@ def create(
         expires_at=expires,
     )
     with exit_on_error():
-        messages = _messages()
+        messages = topic_messages()
         run_on_ledger(lambda ledger: api_keys.create(ledger, messages, key, by=by, now=now))
     say(f"key {name} ({key_id}) may {_may(key)}; it is printed once:")
     typer.echo(text)
@@ -178,7 +175,7 @@ def rotate(
     ordered it is written to the history. Exit code 3 if no key of the name is left, or it expired.
     """
     with exit_on_error():
-        now, messages = datetime.now(UTC), _messages()
+        now, messages = datetime.now(UTC), topic_messages()
         known = {one.name: one for one in run_on_ledger(api_keys.every)}
         if name not in known:
             raise UnknownKeyError(name)
@@ -217,7 +214,7 @@ def revoke(
     code 3 if no such key is left.
     """
     with exit_on_error():
-        now, messages = datetime.now(UTC), _messages()
+        now, messages = datetime.now(UTC), topic_messages()
         found = [
             one
             for one in run_on_ledger(api_keys.every)
@@ -235,11 +232,6 @@ def revoke(
             lambda ledger: api_keys.revoke(ledger, messages, ids, by=by, now=now)
         )
         say(f"{_counted(revoked)} revoked")
-
-
-def _messages() -> TopicMessages:
-    kafka = kafka_settings()
-    return TopicMessages(codec(kafka), kafka.topics)
 
 
 def _may(key: ApiKey) -> str:

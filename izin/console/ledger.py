@@ -15,6 +15,7 @@ from izin.console.terminal.arguments import ByOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
+    ExitCode,
     OutputFormat,
     OutputOption,
     exit_if,
@@ -28,6 +29,7 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import codec
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
+from izin.schemas.timestamps import roots_in
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.reader import verify_archive
@@ -35,6 +37,7 @@ from izin.sinks.ledger.bootstraps import Bootstrap, Range
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.history import verify as chains
+from izin.sinks.ledger.history.chain_check import Fault, Loss
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.errors import UnreadableAnchorError
@@ -69,6 +72,15 @@ AnchorsOption = Annotated[
         help="A file of anchors (IZIN_ANCHOR_FILE); repeat it for each.",
     ),
 ]
+RootsOption = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        readable=True,
+        help="The roots (PEM) that are trusted for the time stamps of anchors.",
+    ),
+]
 TopicOption = Annotated[bool, typer.Option(help="Check the anchors in the topic too.")]
 
 app.command("archive")(ledger_archive.archive)
@@ -78,6 +90,7 @@ app.command("archive")(ledger_archive.archive)
 def verify(
     *,
     anchors: AnchorsOption = None,
+    roots: RootsOption = None,
     topic: TopicOption = True,
     archive: Annotated[
         Path | None,
@@ -89,45 +102,70 @@ def verify(
 
     Anchors are hashes stored outside the ledger, in a topic and in the files given: what was
     written before one cannot be changed unnoticed. Deliveries of webhooks are compared with their
-    digests in the history; an archive has none. Exit code 1 if anything is wrong.
+    digests in the history; an archive has none. That rows were dropped or emptied counts only with
+    an anchor at or behind them that was time-stamped ten years ago (--roots). Exit code 1 if
+    anything is wrong, 6 if nothing is, but something dropped or emptied is not provable.
     """
     with exit_on_error():
-        known = _known_anchors(anchors, topic=topic)
+        known = _known_anchors(anchors, topic=topic, roots=roots)
         if archive is None:
             found, sent = run_on_ledger(lambda ledger: _verify(ledger, known))
         else:
             found = asyncio.run(verify_archive(Archive.read(archive), known))
             sent = deliveries.VerifiedDeliveries(rows=0, faults=())
-    rows = [(one.shard, one.after, one.place, one.what) for one in found.faults]
+    rows, unproven = _chain_rows(found.faults), _chain_rows(found.unprovable)
     others = [(one.batch, one.place, one.what) for one in sent.faults]
+    lines = [_lost_line(one, sent.lost) for one in found.losses]
     match output:
         case OutputFormat.JSON:
-            faults = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
-            faults_sent = [dict(zip(_OF_DELIVERIES, row, strict=True)) for row in others]
             print_json(
                 {
                     "rows": found.rows,
                     "anchors": found.anchors,
-                    "faults": faults,
+                    "faults": _named(_COLUMNS, rows),
+                    "not_provable": _named(_COLUMNS, unproven),
+                    "restored": lines,
                     "deliveries": sent.rows,
-                    "delivery_faults": faults_sent,
+                    "delivery_faults": _named(_OF_DELIVERIES, others),
                 }
             )
         case OutputFormat.TABLE:
-            if rows:
-                print_rows(output, _COLUMNS, rows)
+            if rows or unproven:
+                print_rows(output, _COLUMNS, [*rows, *unproven])
             if others:
                 print_rows(output, _OF_DELIVERIES, others)
+            for line in lines:
+                say(line)
             say(
                 f"{found.rows} rows verified against {found.anchors} anchors, and {sent.rows} "
                 f"deliveries: {len(rows) + len(others) or 'no'} faults"
+                + (f", {len(unproven)} not provable" if unproven else "")
             )
     exit_if(rows or others)
+    exit_if(unproven, ExitCode.NOT_VERIFIED)
 
 
-def _known_anchors(files: Sequence[Path] | None, *, topic: bool) -> list[Anchor]:
-    known = [one for path in files or () for one in _of_file(path)]
-    return [*known, *topic_anchors(kafka_settings())] if topic else known
+def _chain_rows(faults: Sequence[Fault]) -> list[tuple[int, int, int, str]]:
+    return [(one.shard, one.after, one.place, one.what) for one in faults]
+
+
+def _named(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def _lost_line(loss: Loss, deliveries: int) -> str:
+    """Return what the restoration of a ledger has lost, in one line."""
+    return (
+        f"a restoration of this ledger lost what was recorded behind its archive, up to anchor "
+        f"{loss.anchor}, and {deliveries} deliveries up to batch {loss.batch}"
+    )
+
+
+def _known_anchors(
+    files: Sequence[Path] | None, *, topic: bool, roots: Path | None = None
+) -> list[Anchor]:
+    known = [one for path in files or () for one in _of_file(path, roots)]
+    return [*topic_anchors(kafka_settings()), *known] if topic else known
 
 
 async def _verify(
@@ -135,7 +173,10 @@ async def _verify(
 ) -> tuple[chains.Verified, deliveries.VerifiedDeliveries]:
     read_at = datetime.now(UTC) - _SKEW
     found = await chains.verify(ledger, known)
-    sent = await deliveries.verify(ledger, found.batches, found.erased_deliveries, read_at=read_at)
+    lost = max((one.batch for one in found.losses), default=0)
+    sent = await deliveries.verify(
+        ledger, found.batches, found.erased_deliveries, read_at=read_at, lost_until=lost
+    )
     return found, sent
 
 
@@ -244,9 +285,13 @@ def _say_progress(progress: Sequence[Bootstrap]) -> None:
     say(f"{read} of {sum(one.end_offset for one in progress)} offsets read")
 
 
-def _of_file(path: Path) -> tuple[Anchor, ...]:
+def _of_file(path: Path, roots: Path | None) -> tuple[Anchor, ...]:
     try:
-        return chains.read_anchors(path)
+        trusted = () if roots is None else roots_in(roots)
+    except ValueError as error:
+        raise SourceError(f"{roots} has no certificates; name the roots in PEM") from error
+    try:
+        return chains.read_anchors(path, trusted)
     except UnreadableAnchorError as error:
         raise SourceError(f"{error}: is it a file of anchors (IZIN_ANCHOR_FILE)?") from error
 

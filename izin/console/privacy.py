@@ -11,25 +11,22 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, YesOption, is_key, normalised
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
     OutputOption,
     exit_on_error,
     json_text,
-    kafka_settings,
     print_rows,
     say,
 )
 from izin.console.terminal.private_file import write_new
 from izin.console.terminal.recipients import recipients_in
-from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure, export
 from izin.sinks.ledger.privacy.erasure import ErasureFinding
-from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
     help="Erase what is known of a person, or export it for the person (6698 m.7, m.11).",
@@ -202,7 +199,5 @@ async def _erase(
     wanted = [one.key for one in found if one.may_be_erased]
     if dry or not wanted:
         return found, len(wanted)
-    kafka = kafka_settings()
-    messages = TopicMessages(codec(kafka), kafka.topics)
-    count = await erasure.request(ledger, messages, wanted, by=by, now=datetime.now(UTC))
+    count = await erasure.request(ledger, topic_messages(), wanted, by=by, now=datetime.now(UTC))
     return found, count

@@ -16,21 +16,18 @@ from izin.console.terminal.arguments import (
     normalised,
 )
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_on_error,
-    kafka_settings,
     print_rows,
     say,
 )
-from izin.runtime.kafka import codec
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
 from izin.sinks.ledger.history.retention import YEARS_AT_LEAST, Month
-from izin.sinks.record.messages import TopicMessages
 
 app = typer.Typer(
     help="Set how long the history is kept, hold it for a case, and drop what has expired.",
@@ -219,5 +216,4 @@ async def _drop(ledger: Ledger, by: str, *, dry: bool) -> tuple[Month, ...]:
     now = datetime.now(UTC)
     if dry:
         return await retention.expired(ledger, today=now.date())
-    kafka = kafka_settings()
-    return await retention.drop(ledger, TopicMessages(codec(kafka), kafka.topics), by=by, now=now)
+    return await retention.drop(ledger, topic_messages(), by=by, now=now)

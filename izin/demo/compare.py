@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 
 
 class FinalState(StrEnum):

@@ -1,7 +1,7 @@
 """``python -m izin.evidence``: verify an archive where nothing but izin's libraries is installed.
 
 Exit codes: 0 proven, 1 something is wrong or no anchors were given, 2 wrong usage, 3 a file cannot
-be read.
+be read, 6 report and summary were not recomputed: the archive is of another format.
 """
 
 import argparse
@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from izin.consent.errors import SourceError
 from izin.evidence.anchors import anchors_of
-from izin.evidence.errors import UnreadableAnchorsError, UnreadableRootsError
+from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
 from izin.evidence.verification import verify
 
-_WRONG, _SOURCE = 1, 3
+_SOURCE = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         anchors, check = anchors_of(given.anchors), check_with(given.roots)
-        found = verify(given.archive.read_bytes(), anchors, check)
-    except (OSError, UnreadableAnchorsError, UnreadableRootsError) as error:
+        found = verify(read(given.archive), anchors, check)
+    except (OSError, SourceError) as error:
         sys.stderr.write(f"error: {error}\n")
         return _SOURCE
     sys.stdout.write("".join(f"{line}\n" for line in found.lines()))
-    return 0 if found.is_proven else _WRONG
+    return found.exit_code
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from izin.evidence.rows import EvidenceRow, next_link
 
 WIDTH = 32
 """The bytes of a commitment, and of a link."""
+_NO_SEGMENT = "chain.json has an entry that is no segment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,37 +54,41 @@ class Segment:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], commitments: bytes) -> Self:
+    def from_json(cls, value: Mapping[str, Any], commitments: memoryview) -> Self:
         """Return a segment of ``chain.json``, whose commitments come first in ``commitments``.
 
         Raises:
-            UnreadableEvidenceError: the entry is none.
+            UnreadableEvidenceError: the entry is none, or has fewer commitments than rows.
         """
         try:
             first, place = int(value["first"]), int(value["place"])
-            return cls(
+            count = place - first + 1
+            found = cls(
                 shard=int(value["shard"]),
                 first=first,
                 before=bytes.fromhex(value["before"]),
                 place=place,
                 link=bytes.fromhex(value["link"]),
                 anchored_at=str(value["anchored_at"]),
-                commitments=commitments[: max(place - first + 1, 0) * WIDTH],
+                commitments=bytes(commitments[: max(count, 0) * WIDTH]),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableEvidenceError("chain.json has an entry that is no segment") from error
+            raise UnreadableEvidenceError(_NO_SEGMENT) from error
+        if first < 1 or count < 1 or len(found.commitments) != count * WIDTH:
+            raise UnreadableEvidenceError(_NO_SEGMENT)
+        return found
 
 
 def segments_of(values: Iterable[Mapping[str, Any]], commitments: bytes) -> list[Segment]:
     """Return the segments of ``chain.json``, with the commitments of all of them in their order;
     raises UnreadableEvidenceError.
     """
-    found = []
+    found, left = [], memoryview(commitments)
     for value in values:
-        one = Segment.from_json(value, commitments)
+        one = Segment.from_json(value, left)
         found.append(one)
-        commitments = commitments[len(one.commitments) :]
-    if commitments:
+        left = left[len(one.commitments) :]
+    if left:
         raise UnreadableEvidenceError("commitments.bin has more than the segments of chain.json")
     return found
 

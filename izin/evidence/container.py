@@ -2,7 +2,8 @@
 digest of every byte before it.
 
 So whatever byte of it is altered, in a file, a name, a date or a checksum, is found by one digest,
-and the list says which file it concerns.
+and the list says which file it concerns. Whoever made an archive may mean harm: how many files it
+has, how large they are and how many values their JSON has is looked at before they are read.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from izin.evidence.errors import UnreadableEvidenceError
@@ -19,8 +21,18 @@ from izin.evidence.errors import UnreadableEvidenceError
 LIST = "manifest.json"
 """The file with the digest of each other one."""
 _DIGITS = 64
-_TOO_LARGE = 1 << 30
-"""Bytes of one file that are certainly no evidence of one recipient."""
+MOST_BYTES = 64 << 20
+"""Of an archive, and of its files together."""
+_MOST_FILES = 16
+_MOST_VALUES = 1_000_000
+"""Of the JSON of one file: an empty list takes three bytes there and sixty in memory."""
+_END = struct.Struct("<4sHHHHIIH")
+"""The record at the end of a ZIP: signature, disks, files (twice), size and start of their list,
+size of the comment."""
+_MOST_LISTED = 256
+"""Bytes of one file's entry in that list."""
+_BROADER = b"PK\x06\x07"
+"""Begins what stands before it in a ZIP of more than 4 GiB, in which sizes are given again."""
 _BROKEN = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, struct.error, EOFError, OSError),
     *(KeyError, OverflowError, RuntimeError, ValueError, MemoryError),
@@ -38,12 +50,26 @@ def loaded(name: str, content: bytes) -> Any:  # noqa: ANN401  # any JSON
     """Return the value of the JSON file ``name``.
 
     Raises:
-        UnreadableEvidenceError: it is no JSON.
+        UnreadableEvidenceError: it is no JSON, or has more values than any evidence.
     """
+    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise UnreadableEvidenceError(f"{name} has more values than any evidence")
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UnreadableEvidenceError(f"{name} is no JSON; ask for the archive again") from error
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of an archive.
+
+    Raises:
+        OSError: it cannot be read.
+        UnreadableEvidenceError: it is larger than any evidence.
+    """
+    if path.stat().st_size > MOST_BYTES:
+        raise UnreadableEvidenceError(f"{path} is larger than any archive of evidence")
+    return path.read_bytes()
 
 
 def packed(files: Mapping[str, bytes]) -> bytes:
@@ -74,11 +100,12 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
     end = hashlib.sha256(archive[:-_DIGITS]).hexdigest().encode()
     if archive[-_DIGITS:] != end:
         faults.append("the file was altered since it was made: the digest at its end differs")
+    _look_at_the_end(archive)
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = opened.infolist()
-            if any(one.file_size > _TOO_LARGE for one in entries):
-                raise UnreadableEvidenceError("a file in it is larger than any evidence")
+            if sum(one.file_size for one in entries) > MOST_BYTES:
+                raise UnreadableEvidenceError("its files are larger than any evidence")
             files = {one.filename: opened.read(one) for one in entries}
     except _BROKEN as error:
         raise UnreadableEvidenceError(
@@ -88,6 +115,22 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
     if len(files) != len(entries):
         faults.append("two files of it have one name")
     return files, [*faults, *_differing(files)]
+
+
+def _look_at_the_end(archive: bytes) -> None:
+    """Refuse what does not end as an archive does, with few files: the list of a ZIP's files is
+    read whole, whatever number of them it names.
+    """
+    at = len(archive) - _END.size - _DIGITS
+    if at >= 0:
+        signature, _, _, files, every, size, start, comment = _END.unpack_from(archive, at)
+        is_end = signature == b"PK\x05\x06" and comment == _DIGITS and start + size == at
+        is_small = files == every <= _MOST_FILES and size <= files * _MOST_LISTED
+        if is_end and is_small and _BROADER not in archive[max(0, at - 20) : at]:
+            return
+    raise UnreadableEvidenceError(
+        "the archive does not end as one does: it was altered or cut off; ask for it again"
+    )
 
 
 def _differing(files: Mapping[str, bytes]) -> list[str]:

@@ -4,7 +4,7 @@
 row of the history of the source ``deliveries/<batch>`` (``sinks.ledger.webhooks.delivery_rows``).
 The text is a JSON array: batch, place, subscriber, customer, type, topic, partition, offset, id of
 the message, key, attempts, status of the reply, its instant in microseconds since 1970, and of a
-repetition the number of the resend.
+repetition the number of the resend. Salt and text are held to their one form, as of rows.
 """
 
 import hashlib
@@ -13,12 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from izin.evidence.errors import UnreadableEvidenceError
-from izin.evidence.rows import EvidenceRow, instant
+from izin.evidence.rows import SALT, EvidenceRow, instant
 
 _NAMES = (
     *("batch", "place", "subscriber_id", "customer_id", "type", "topic", "partition", "offset"),
     *("webhook_id", "key", "attempts", "status", "delivered", "resend_id"),
 )
+_TEXTS = frozenset({"customer_id", "type", "topic", "webhook_id", "key"})
+_NO_ACKNOWLEDGEMENT = "deliveries.json has an entry that is no acknowledgement"
 
 
 class Acknowledgement(NamedTuple):
@@ -35,11 +37,12 @@ class Acknowledgement(NamedTuple):
         try:
             values = json.loads(self.text)
             fields = dict(zip(_NAMES, [*values, None][: len(_NAMES)], strict=True))
+            is_canonical = _canonical(fields) == self.text
             fields["delivered_at"] = instant(int(fields.pop("delivered")))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise UnreadableEvidenceError(
-                "deliveries.json has an entry that is no acknowledgement"
-            ) from error
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise UnreadableEvidenceError(_NO_ACKNOWLEDGEMENT) from error
+        if not is_canonical or len(self.salt) != SALT:
+            raise UnreadableEvidenceError(_NO_ACKNOWLEDGEMENT)
         return {**fields, "subscriber": self.subscriber}
 
     @property
@@ -58,9 +61,7 @@ class Acknowledgement(NamedTuple):
             salt = bytes.fromhex(value["salt"])
             return cls(str(value["text"]), salt, str(value["subscriber"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise UnreadableEvidenceError(
-                "deliveries.json has an entry that is no acknowledgement"
-            ) from error
+            raise UnreadableEvidenceError(_NO_ACKNOWLEDGEMENT) from error
 
 
 class Batches(NamedTuple):
@@ -87,6 +88,17 @@ class Batches(NamedTuple):
             return cls([Acknowledgement.from_json(one) for one in value["rows"]], batches)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnreadableEvidenceError("deliveries.json has no acknowledgements") from error
+
+
+def _canonical(fields: Mapping[str, Any]) -> str:
+    """Return the text of ``fields`` as the ledger writes it; raises TypeError where one is of
+    another type than its column.
+    """
+    is_repeated = fields["resend_id"] is not None
+    values = {name: fields[name] for name in (_NAMES if is_repeated else _NAMES[:-1])}
+    if not all(type(one) is (str if name in _TEXTS else int) for name, one in values.items()):
+        raise TypeError
+    return json.dumps(list(values.values()), ensure_ascii=False, separators=(",", ":"))
 
 
 def unproven(batches: Batches, rows: Iterable[EvidenceRow]) -> list[str]:

@@ -3,7 +3,11 @@
 ``commitment = sha256(salt || text || decision)`` and ``link = sha256(previous link || commitment)``
 (``sinks.ledger.history.hash_chain``). The text is a JSON array: place, kind, customer, key, event,
 status, source, the instants of the act and of its recording in microseconds since 1970, content. Of
-a decision the content is null, and the bytes of an Avro Decision follow.
+a decision event, status, source and content are null, and the bytes of an Avro Decision follow.
+
+Nothing separates the three parts, so the same bytes must not be read in two ways: the salt has 16
+bytes, the text is one JSON array as the history writes it, and a decision follows exactly where the
+kind is one. No array begins with another, so one split alone is left.
 """
 
 import base64
@@ -16,6 +20,9 @@ from typing import Any, NamedTuple, Self
 
 from izin.evidence.errors import UnreadableEvidenceError
 
+SALT = 16
+"""The bytes of a salt."""
+DECISION = "decision"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_ROW = "a row of rows.json is no row of the history"
 
@@ -59,10 +66,17 @@ class EvidenceRow:
         """What the text says; raises UnreadableEvidenceError."""
         try:
             columns = _Columns(*json.loads(self.text))
-        except (ValueError, TypeError) as error:
+            is_canonical = _canonical(columns) == self.text
+        except (ValueError, TypeError, RecursionError) as error:
             raise UnreadableEvidenceError(_NO_ROW) from error
-        numbers = (columns.place, columns.occurred, columns.recorded)
-        if not all(isinstance(one, int) for one in numbers) or not isinstance(columns.key, str):
+        is_decision = self.decision is not None
+        holds = columns[4:7] == (None, None, None) and columns.data is None
+        if (
+            not is_canonical
+            or len(self.salt) != SALT
+            or (columns.kind == DECISION) != is_decision
+            or holds < is_decision
+        ):
             raise UnreadableEvidenceError(_NO_ROW)
         return columns
 
@@ -94,6 +108,23 @@ class EvidenceRow:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableEvidenceError("rows.json has an entry that is no row") from error
+
+
+def _canonical(columns: _Columns) -> str:
+    """Return the text of ``columns`` as the history writes it; raises TypeError where one is of
+    another type than its column.
+    """
+    numbers = (columns.place, columns.occurred, columns.recorded)
+    texts, optional = columns[1:4], columns[4:7]
+    if not (
+        all(type(number) is int for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and all(text is None or isinstance(text, str) for text in optional)
+    ):
+        raise TypeError
+    said = json.dumps(columns.data, ensure_ascii=False, separators=(",", ":"))
+    before = json.dumps(columns[:-1], ensure_ascii=False)
+    return f"{before[:-1]}, {said}]"
 
 
 def instant(microseconds: int) -> str:

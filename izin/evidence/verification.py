@@ -29,6 +29,9 @@ from izin.evidence.timestamps import WRONG, TimestampCheck, check_with
 HEADER, ROWS, DELIVERIES, CHAIN = "header.json", "rows.json", "deliveries.json", "chain.json"
 DAILY, COMMITMENTS = "daily-files.json", "commitments.bin"
 REPORT, SUMMARY = "evidence.json", "ozet.html"
+PROVEN, UNPROVEN, NOT_RECOMPUTED = 0, 1, 6
+"""Exit codes of a verification. The last one: nothing is wrong with the rows, and what is said of
+them was not computed again."""
 _FILES = frozenset({HEADER, ROWS, DELIVERIES, CHAIN, COMMITMENTS, REPORT, SUMMARY, LIST})
 """What every archive has; ``DAILY`` only one with lines of daily files."""
 
@@ -119,8 +122,17 @@ class VerifiedEvidence:
 
     @property
     def is_proven(self) -> bool:
-        """Whether nothing is wrong, and every row leads to an anchor from outside."""
-        return not self.faults and self.anchors > 0
+        """Whether nothing is wrong, every row leads to an anchor from outside, and report and
+        summary are what follows from the rows.
+        """
+        return self.exit_code == PROVEN
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that says so."""
+        if self.faults or not self.anchors:
+            return UNPROVEN
+        return PROVEN if self.is_computed else NOT_RECOMPUTED
 
     def lines(self) -> list[str]:
         """Return the result in words, a line each; no recipient is among them."""
@@ -137,8 +149,8 @@ class VerifiedEvidence:
             lines.append("not proven: bring anchors that were published (--anchors FILE)")
         if not self.faults and not self.is_computed:
             lines.append(
-                f"{REPORT} and {SUMMARY} are as they were made, and were not computed again: "
-                "they are of another release"
+                f"not recomputed: the archive says format {self.header.get('format')!r}, and this "
+                f"release computes format {FORMAT}; {REPORT} and {SUMMARY} may say anything"
             )
         return lines
 

@@ -148,6 +148,7 @@ class GateEndpoint:
                 self.codec,
                 receipt_id=receipt_id,
                 customer_id=judge.customer_id,
+                names_recipients=judge.is_known,
                 asked_at=now,
                 as_of=as_of,
             )

@@ -98,6 +98,9 @@ FIELDS = (
     ),
 )
 _NAMES = frozenset(one.name for one in FIELDS)
+_MOST_VALUES = MOST_RECIPIENTS + 10_000
+"""Of a body: a list of empty texts of 15 MB takes half a gigabyte, and a second of the event loop,
+before its length is known. Other fields may have commas in them."""
 _CLASSES = {str(one): one for one in MessageClass}
 _RECEIPTS = {str(one): one for one in ReceiptKind}
 
@@ -157,6 +160,8 @@ def _json(content_type: str, body: bytes) -> Mapping[str, Any]:
             "Unsupported content type",
             f"Content-Type must be {JSON_TYPE}; set the header to what the body is",
         )
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MOST_VALUES:
+        raise _too_many("more than that many")
     try:
         given = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -180,15 +185,19 @@ def _recipients(given: object) -> Sequence[str]:
     if not isinstance(given, list) or not given:
         raise _refused("recipients", f"is a list of 1 to {MOST_RECIPIENTS} texts")
     if len(given) > MOST_RECIPIENTS:
-        raise RequestRefusedError(
-            413,
-            "Too many recipients",
-            f"{len(given)} recipients in one request; send at most {MOST_RECIPIENTS}",
-        )
+        raise _too_many(len(given))
     for index, one in enumerate(given):
         if type(one) is not str:
             raise _refused(f"recipients/{index}", "is no text; write numbers as texts too")
     return given
+
+
+def _too_many(count: object) -> RequestRefusedError:
+    return RequestRefusedError(
+        413,
+        "Too many recipients",
+        f"{count} recipients in one request; send at most {MOST_RECIPIENTS}",
+    )
 
 
 def _code(given: Mapping[str, Any], name: str) -> int:

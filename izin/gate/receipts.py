@@ -53,10 +53,15 @@ def receipt_records(  # noqa: PLR0913  # what a receipt says
     *,
     receipt_id: str,
     customer_id: str,
+    names_recipients: bool,
     asked_at: datetime,
     as_of: str,
 ) -> Iterator[ReceiptRecord]:
-    """Yield the receipt of a list of verdicts, or one of each verdict."""
+    """Yield the receipt of a list of verdicts, or one of each verdict.
+
+    Of a brand that is not the key's it is the key's customer's, and does not name recipients: these
+    would be in the history of somebody whom they gave nothing.
+    """
     shared = {
         "receipt_id": receipt_id,
         "index": None,
@@ -92,7 +97,7 @@ def receipt_records(  # noqa: PLR0913  # what a receipt says
     for index, (recipient, verdict) in enumerate(answered.recipients):
         decision: dict[str, Any] = {
             "index": index,
-            "recipient": recipient,
+            "recipient": recipient if names_recipients else None,
             "may_send": verdict.may_send,
             "reason": str(verdict.reason),
         }

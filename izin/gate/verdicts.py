@@ -84,7 +84,9 @@ class Judge:
             brand = None
         self.customer_id = key.customer_id if brand is None else brand.customer_id
         """Of the brand; of the key where it knows no such brand, and empty if it has several."""
-        self._is_known = brand is not None
+        self.is_known = brand is not None
+        """Whether the brand is the key's: of another one no receipt names whom it was
+        asked about."""
         self._is_suspended = brand is not None and (
             brand.suspension is not None or brand.status != ACTIVE
         )
@@ -178,7 +180,7 @@ class Judge:
             standing,
             self._question.message_class,
             opted_out,
-            self._is_known,
+            self.is_known,
             is_current,
             self._is_suspended,
             covered,

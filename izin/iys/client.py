@@ -17,7 +17,7 @@ from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.partner import PartnerCalls
 from izin.iys.rate_limit.pace import CallClass, Pacer
 from izin.iys.reports import DayReports
-from izin.iys.transport.circuit_breaker import CircuitState
+from izin.iys.transport.circuit_breaker import CircuitBreakers, CircuitState
 from izin.iys.transport.exchange import Call, Exchange, Method
 from izin.iys.wire_format.account import (
     BrandSummary,
@@ -81,16 +81,9 @@ class IysClient:
         return self._exchange.circuit_state(operation)
 
     @property
-    def is_silent(self) -> bool:
-        """Whether a call failed when İYS had answered none for a whole deadline, and none since:
-        the network of this process may be at fault.
-        """
-        return self._exchange.is_silent
-
-    @property
-    def is_unreachable(self) -> bool:
-        """Whether several calls in a row were not answered, and none since."""
-        return self._exchange.is_unreachable
+    def breakers(self) -> CircuitBreakers:
+        """What is known of whether İYS answers this process."""
+        return self._exchange.breakers
 
     async def add(
         self,

@@ -5,7 +5,7 @@ registered. The ledger writes the topic; a process reads it to its end at the st
 running one follows it. A tombstone removes a brand.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -37,6 +37,17 @@ class RegisteredBrand:
         return self.status == "stopped"
 
 
+NOBODY = ""
+"""The customer of a brand that is not registered."""
+
+
+def customer_of(customers: Mapping[int, str], brand_code: int) -> str:
+    """Return whose a brand is today, by the registered ``customers``, and ``NOBODY`` where it is
+    not registered. The customer that an event names is not asked: whoever publishes may name any.
+    """
+    return customers.get(brand_code, NOBODY)
+
+
 _FIELDS = tuple(one.name for one in fields(RegisteredBrand))
 
 
@@ -59,7 +70,6 @@ class StoppedBrandError(SourceError):
             f"brand {brand_code} is stopped, or its customer was offboarded: nothing is published "
             "for it; correct the code, or start the brand again: izin brands add"
         )
-        self.brand_code = brand_code
 
 
 class BrandDirectory:

@@ -6,7 +6,7 @@ from shortly before their ends, and further back only where there is no record.
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -70,18 +70,16 @@ class LatestRecordReader:
                     "enable.partition.eof": True,
                 },
             )
-            try:
-                self._read(client)
-            except KafkaException as error:
-                self.fault = error.args[0].str()
-                _log.warning("positions not followed", error=self.fault)
+            with closing(client):
+                try:
+                    self._read(client)
+                except KafkaException as error:
+                    self.fault = error.args[0].str()
+                    _log.warning("positions not followed", error=self.fault)
+                except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
+                    self.fault = type(error).__name__
+                    _log.exception("positions not followed")
                 self._stopped.wait(_RETRY_AFTER)
-            except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
-                self.fault = type(error).__name__
-                _log.exception("positions not followed")
-                self._stopped.wait(_RETRY_AFTER)
-            finally:
-                client.close()
 
     def _read(self, client: Consumer) -> None:
         begun = _near_ends(client, self._topics)

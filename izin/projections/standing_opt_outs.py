@@ -12,9 +12,7 @@ from confluent_kafka import Message
 from izin.consent.errors import OurError
 from izin.consent.model import Status
 from izin.projections.packed_permissions import PackedPermissions, whole_seconds
-from izin.runtime.broker_faults import broker_errors
-from izin.runtime.kafka import ends_seen_by
-from izin.runtime.kafka_clients import consumer
+from izin.runtime.kafka import watermarks_at
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
 from izin.runtime.topic_follower import RecordFollower
@@ -54,7 +52,7 @@ class StandingOptOuts:
             BrokerError: it cannot be read.
         """
         topic = self._access.topics.desired_consents
-        total = self._end()
+        total = sum(end for _, end in watermarks_at(self._access, topic.name).values())
 
         def moved() -> None:
             on_read(sum(follower.positions.values()), total)
@@ -101,12 +99,3 @@ class StandingOptOuts:
         except UndecodableError:
             return _ANY_INSTANT
         return whole_seconds(consent.effective_at) if consent.status is Status.RET else None
-
-    def _end(self) -> int:
-        """Return the sum of the offsets at which the topic's partitions end."""
-        client = consumer(self._access, "izin-ends", **{"allow.auto.create.topics": False})
-        try:
-            with broker_errors(self._access):
-                return sum(ends_seen_by(client, self._access.topics.desired_consents.name).values())
-        finally:
-            client.close()

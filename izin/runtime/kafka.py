@@ -5,7 +5,7 @@ checks the topics.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -86,12 +86,15 @@ def watermarks(settings: KafkaSettings, topic: str) -> Mapping[int, tuple[int, i
     Raises:
         BrokerError: the broker cannot be reached, or has no such topic.
     """
-    client = consumer(settings, "izin-ends", **{"allow.auto.create.topics": False})
-    try:
-        with broker_errors(settings):
-            return _watermarks_of(client, topic)
-    finally:
-        client.close()
+    return watermarks_at(connection_of(settings), topic)
+
+
+def watermarks_at(connection: KafkaConnection, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the same, where the brokers are reached by ``connection``; raises as that does."""
+    options = {"allow.auto.create.topics": False}
+    client = kafka_clients.consumer(connection, "izin-ends", **options)
+    with closing(client), broker_faults.broker_errors(connection):
+        return _watermarks_of(client, topic)
 
 
 def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:

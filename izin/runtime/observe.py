@@ -1,42 +1,104 @@
-"""Structured logs with recipients masked.
+"""Structured logs with recipients masked, and repetitions of libraries counted.
 
 Recipients are personal data (KVKK, Law 6698): no log line contains a complete one. A processor
 masks every event, so that no field is forgotten.
+
+What a library repeats is logged at first, and then each minute with the count: a client that
+reconnects logs every attempt of every connection, and one that owns thousands of partitions the
+same line for each of them. Our own events are never dropped.
 """
 
 import logging
 import re
 import sys
 import threading
-from collections.abc import Mapping, MutableMapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from types import TracebackType
+from typing import TextIO
 
 import structlog
 
-from izin.runtime.repeated_logs import COUNTED, RepeatHandler
+from izin.runtime.masking import masked
 from izin.runtime.settings import LogSettings
 
-_PHONE = re.compile(r"(?<!\d)(?!\d{4}-\d\d-\d\d)\+?\d[\d ()-]{7,17}\d")
-_EMAIL = re.compile(r"[^\s@/\"'<>]+(?:@|%40)[^\s@/\"'<>]+")
-_MASKED_KEYS = frozenset({"recipient", "recipient_raw", "recipients", "key", "keys"})
 _UNMASKED_KEYS = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
-_SHORT = 4
 
 
-def mask(recipient: str) -> str:
-    """Return ``recipient`` masked: country and last two digits, or first letter and domain."""
-    local, at, domain = recipient.replace("%40", "@").partition("@")
-    if at:
-        return f"{local[:1]}***@{domain}"
-    if len(recipient) <= _SHORT:
-        return "***"
-    return f"{recipient[:3]}***{recipient[-2:]}"
+COUNTED = ("repeated", "seconds")
+"""The fields of a line that stands for several: how many, and within how long."""
+
+_OURS = "izin"
+_INTERVAL = 60.0
+_MESSAGES = 500
+"""How many different messages are kept apart; of more, the oldest are forgotten."""
+_NUMBER = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}:\d+)|\d+")
+"""A number, but for an address, which is the first group."""
+
+_Key = tuple[str, int, str]
 
 
-def mask_text(text: str) -> str:
-    """Return ``text`` with everything in it that looks like a recipient masked."""
-    text = _EMAIL.sub(lambda found: mask(found.group()), text)
-    return _PHONE.sub(lambda found: mask(found.group()), text)
+@dataclass(slots=True)
+class _Repetition:
+    """A message, since when it was last logged, and how often it was dropped since."""
+
+    text: str
+    since: float
+    dropped: int = 0
+
+
+class RepeatHandler(logging.StreamHandler[TextIO]):
+    """Writes to a stream, and messages of libraries that differ in numbers only once a minute."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._repeated: OrderedDict[_Key, _Repetition] = OrderedDict()
+        """The one that is due first comes first."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write what is due, and ``record`` unless it is a repetition."""
+        now = self._clock()
+        while self._repeated and self._is_due(now):
+            self._end_first(now)
+        if record.name.partition(".")[0] == _OURS:
+            super().emit(record)
+            return
+        text = record.getMessage()
+        key = (record.name, record.levelno, _NUMBER.sub(lambda found: found[1] or "#", text))
+        repetition = self._repeated.get(key)
+        if repetition is None:
+            self._repeated[key] = _Repetition(text, now)
+            super().emit(record)
+        else:
+            repetition.text = text
+            repetition.dropped += 1
+
+    def close(self) -> None:
+        """Write what was counted."""
+        while self._repeated:
+            self._end_first(self._clock())
+        super().close()
+
+    def _is_due(self, now: float) -> bool:
+        first = next(iter(self._repeated.values()))
+        return len(self._repeated) > _MESSAGES or now - first.since >= _INTERVAL
+
+    def _end_first(self, now: float) -> None:
+        key, repetition = self._repeated.popitem(last=False)
+        if not repetition.dropped:
+            return
+        name, level, _ = key
+        counts = dict(
+            zip(COUNTED, (repetition.dropped, round(now - repetition.since)), strict=True)
+        )
+        about = {"name": name, "levelno": level, "levelname": logging.getLevelName(level)}
+        super().emit(logging.makeLogRecord({**about, "msg": repetition.text, **counts}))
+        if now - repetition.since >= _INTERVAL:
+            # It goes on, so the next one is a repetition too.
+            self._repeated[key] = _Repetition(repetition.text, now)
 
 
 def _mask_event(
@@ -46,30 +108,6 @@ def _mask_event(
         if name not in _UNMASKED_KEYS:
             event[name] = masked(name, value)
     return event
-
-
-def masked(name: str, value: object) -> object:
-    """Return ``value``, of any type, with everything masked that looks like a recipient."""
-    if value is None or isinstance(value, bool | float):
-        return value
-    if isinstance(value, Mapping):
-        return {masked("", one): masked(str(one), other) for one, other in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [masked(name, one) for one in value]
-    if name in _MASKED_KEYS:
-        return _mask_key(_text(value))
-    return value if isinstance(value, int) else mask_text(_text(value))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, bytes | bytearray):
-        return value.decode(errors="replace")
-    return str(value)
-
-
-def _mask_key(value: str) -> str:
-    head, slash, recipient = value.rpartition("/")
-    return f"{head}{slash}{mask(recipient)}"
 
 
 def configure(settings: LogSettings) -> None:

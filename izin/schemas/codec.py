@@ -248,17 +248,13 @@ class Codec:
 
     def decode_event(self, data: bytes) -> ConsentEvent:
         """Return the ConsentEvent that ``data`` frames; raises as ``decode`` does."""
-        return self.read_event(data)[0]
+        return self._read_as("ConsentEvent", data, event_from_avro)[0]
 
     def read_event(self, data: bytes) -> tuple[ConsentEvent, bool]:
         """Return the same, and whether ``data`` is as it would be written here: else it may have
         had instants that are none. Raises as ``decode`` does.
         """
-        found = self._read_fast("ConsentEvent", self._read_value, data)
-        if found is not None:
-            return cast("ConsentEvent", found), True
-        content = self._decode_general("ConsentEvent", data, "strict")
-        return _made(event_from_avro, "ConsentEvent", content), False
+        return self._read_as("ConsentEvent", data, event_from_avro)
 
     def decode_damaged_event(self, data: bytes) -> tuple[ConsentEvent, Sequence[str]]:
         """Return the ConsentEvent that ``data`` frames, without the bytes that are no UTF-8, and
@@ -276,10 +272,14 @@ class Codec:
 
         Raises as ``decode`` does, and UndecodableError for words that the law does not know.
         """
-        found = self._read_fast("Consent", self._read_value, data)
+        return self._read_as("Consent", data, consent_from_avro)[0]
+
+    def _read_as(self, record: str, data: bytes, make: Callable[[AvroRecord], T]) -> tuple[T, bool]:
+        """Return the value of the law that ``data`` frames, and whether it was read at once."""
+        found = self._read_fast(record, self._read_value, data)
         if found is not None:
-            return cast("Consent", found)
-        return _made(consent_from_avro, "Consent", self.decode("Consent", data))
+            return cast("T", found), True
+        return _made(make, record, self._decode_general(record, data, "strict")), False
 
     def header(self, record: str) -> bytes:
         """Return the frame that precedes the body of a ``record`` written here."""

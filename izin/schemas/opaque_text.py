@@ -17,6 +17,8 @@ _LONGEST: Final = 64 * 1024
 """Characters: far more than any text of ours, and little to decode."""
 _MORE: Final = 0x80
 _LONGEST_NUMBER: Final = 10
+_GREATEST: Final = (1 << 63) - 1
+"""Of Kafka's offsets."""
 
 
 class OpaqueTextError(SourceError):
@@ -74,7 +76,7 @@ class PackedReader:
         for place in range(_LONGEST_NUMBER):
             byte = self._next()
             value |= (byte & 0x7F) << 7 * place
-            if byte < _MORE:
+            if byte < _MORE and value <= _GREATEST:
                 return value
         raise OpaqueTextError("a number without an end")
 

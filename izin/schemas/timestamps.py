@@ -1,7 +1,8 @@
-"""Verify the time stamp of a SHA-384 (RFC 3161): who says that it was there, and when.
+"""Verify the time stamp of a hash (RFC 3161): who says that it was there, and when.
 
 Valid is a reply whose signature leads to a trusted root, whose certificate is one for time stamps,
-and which names that SHA-384. Without trusted roots nothing is verified.
+and which names that hash: a SHA-384 of İYS's daily files, a SHA-512 of our anchors. Without trusted
+roots nothing is verified.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,11 @@ from typing import NamedTuple
 from cryptography.x509 import Certificate, ObjectIdentifier, load_pem_x509_certificates
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
-_SHA_384 = ObjectIdentifier("2.16.840.1.101.3.4.2.2")
+_ALGORITHMS = {
+    96: ObjectIdentifier("2.16.840.1.101.3.4.2.2"),
+    128: ObjectIdentifier("2.16.840.1.101.3.4.2.3"),
+}
+"""By the number of hexadecimal digits: SHA-384, SHA-512."""
 
 
 class TimestampState(StrEnum):
@@ -44,7 +49,7 @@ def roots_in(file: Path) -> tuple[Certificate, ...]:
 
 
 def verify(reply: bytes | None, hash_value: str, roots: Sequence[Certificate]) -> Timestamp:
-    """Return what is known of the ``reply`` (DER) over a SHA-384 in hex; None: İYS has none."""
+    """Return what is known of the ``reply`` (DER) over a hash in hex; None: İYS has none."""
     if reply is None:
         return Timestamp(TimestampState.MISSING, None)
     try:
@@ -55,7 +60,8 @@ def verify(reply: bytes | None, hash_value: str, roots: Sequence[Certificate]) -
         return Timestamp(TimestampState.WRONG, None, "it is no time-stamp reply")
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     imprint = info.message_imprint
-    if imprint.hash_algorithm != _SHA_384 or imprint.message != bytes.fromhex(hash_value):
+    algorithm = _ALGORITHMS.get(len(hash_value))
+    if imprint.hash_algorithm != algorithm or imprint.message != bytes.fromhex(hash_value):
         return Timestamp(TimestampState.WRONG, at, "it is of another hash")
     if not roots:
         return Timestamp(TimestampState.UNVERIFIED, at)

@@ -27,11 +27,11 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.notifications import Notifications
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.alerts import DeadlineMonitor
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
 from izin.sinks.monitor.anchors import AnchorWriter
 from izin.sinks.monitor.erasures import Eraser
-from izin.sinks.monitor.figures import LedgerFigures, LedgerWatch
+from izin.sinks.monitor.figures import IysWatch, LedgerFigures, LedgerWatch
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
-from izin.sinks.monitor.iys_watch import IysWatch
 from izin.sinks.monitor.metrics import Metrics
 from izin.sinks.monitor.provider_subscriptions import SubscriptionMonitor
 from izin.sinks.monitor.register_counts import RegisterCounter
@@ -80,7 +80,7 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
         "listen": lambda: parts.notifications.listen(ledger),
         "broker watch": parts.broker.run,
         "ledger watch": parts.ledger_watch.run,
-        "iys watch": IysWatch(context.client, parts.monitored, parts.metrics.iys_unreachable).run,
+        "iys watch": IysWatch(context.client, parts.monitored, parts.metrics).run,
         "figures": _figures(parts).run,
         **_readers(parts),
         "outbox": OutboxRelay(
@@ -96,6 +96,12 @@ def background(parts: Parts) -> dict[str, Callable[[], Awaitable[None]]]:
             file=sink.anchor_file,
             clock=clock,
             interval=sink.anchor_interval,
+            witnesses=AnchorWitnesses(
+                endpoint=sink.anchor_url,
+                token=None if sink.anchor_token is None else sink.anchor_token.get_secret_value(),
+                authority=sink.anchor_timestamp_url,
+                timestamp_every=sink.anchor_timestamp_every,
+            ),
         ).run,
         "subscriptions": SubscriptionMonitor(context=context).run,
         "deadlines": DeadlineMonitor(ledger=ledger, clock=clock, interval=_DEADLINE_INTERVAL).run,

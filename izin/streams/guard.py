@@ -133,6 +133,8 @@ class Guard:
         Raises nothing for the record's sake; OurError where the schema registry is out of reach.
         """
         if record.value is None:
+            if isinstance(record, UnreadableBatch):
+                return unreadable_batch(record)
             return _dead_letter("IZIN-UNDECODABLE", "value", "no value: a tombstone is no event")
         try:
             event, is_exact = self._codec.read_event(record.value)
@@ -265,16 +267,18 @@ def poison(error: Exception, event: ConsentEvent) -> DeadLetter:
     if isinstance(error, OurError):
         raise error
     # Only its type: a message may contain the recipient.
-    letter = _dead_letter("IZIN-POISON", "value", f"{type(error).__name__} while it was processed")
-    return replace(letter, lost_ret=_is_ret(event), suspect=_source(event))
+    detail = f"{type(error).__name__} while it was processed"
+    return _dead_letter(
+        "IZIN-POISON", "value", detail, lost_ret=_is_ret(event), suspect=_source(event)
+    )
 
 
 def oversized(event: ConsentEvent) -> DeadLetter:
     """Return the dead letter of ``event``, of which more would be written than a broker takes: a
     refusal, for its source made it so.
     """
-    letter = _dead_letter("IZIN-OVERSIZED", "value", "an opt-out loses them and takes effect")
-    return replace(letter, reason=REFUSED, lost_ret=_is_ret(event))
+    detail, is_ret = "an opt-out loses them and takes effect", _is_ret(event)
+    return _dead_letter("IZIN-OVERSIZED", "value", detail, reason=REFUSED, lost_ret=is_ret)
 
 
 def not_erasable() -> DeadLetter:
@@ -289,21 +293,35 @@ def not_erasable() -> DeadLetter:
 def unreadable_batch(batch: UnreadableBatch) -> DeadLetter:
     """Return the dead letter of what cannot be read of a batch, opt-outs (RET) perhaps."""
     detail = f"the records of the offsets {batch.first} to {batch.offset} are in its bytes alone"
-    letter = _dead_letter("IZIN-UNREADABLE-BATCH", "value", detail)
-    return replace(letter, lost_ret=True)
+    return _dead_letter("IZIN-UNREADABLE-BATCH", "value", detail, lost_ret=True)
 
 
 def repartitioned_twice(admitted: AdmittedEvent) -> DeadLetter:
     """Return the dead letter of a record that was repartitioned and is still in the wrong place:
     its source can mark it so, which must harm no other one.
     """
-    letter = _dead_letter(
-        "IZIN-REPARTITIONED-TWICE", "key", "have all topics the same number of partitions?"
+    return _dead_letter(
+        "IZIN-REPARTITIONED-TWICE",
+        "key",
+        "have all topics the same number of partitions?",
+        lost_ret=admitted.status is Status.RET,
     )
-    return replace(letter, lost_ret=admitted.status is Status.RET)
 
 
-def _dead_letter(code: str, field: str, detail: str) -> DeadLetter:
-    reason, reason_tr = REASONS[code]
-    violation = Violation(field=field, code=code, reason=f"{reason}: {detail}", reason_tr=reason_tr)
-    return DeadLetter(reason=code.removeprefix("IZIN-").lower(), violations=(violation,))
+def _dead_letter(  # noqa: PLR0913  # the facts of a dead letter, by keyword
+    code: str,
+    field: str,
+    detail: str,
+    *,
+    reason: str = "",
+    lost_ret: bool = False,
+    suspect: str = "",
+) -> DeadLetter:
+    english, turkish = REASONS[code]
+    why = Violation(field=field, code=code, reason=f"{english}: {detail}", reason_tr=turkish)
+    return DeadLetter(
+        reason=reason or code.removeprefix("IZIN-").lower(),
+        violations=(why,),
+        lost_ret=lost_ret,
+        suspect=suspect,
+    )

@@ -25,7 +25,7 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topics
 from izin.streams.erasure import Erasures
 from izin.streams.fast_path.simple_events import SimpleEventReader, decide_simple
-from izin.streams.fetched_record import FetchedRecord, UnreadableBatch
+from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import (
     AdmittedRecord,
     DeadLetter,
@@ -135,9 +135,6 @@ class OrderStage:
     def _fold_general(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
     ) -> None:
-        if isinstance(record, UnreadableBatch):
-            self._outputs.unreadable(effects, record)
-            return
         checked = self._guard.admit(record)
         if isinstance(checked, DeadLetter):
             self._outputs.dead_letter(effects, record, checked)

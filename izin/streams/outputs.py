@@ -26,7 +26,6 @@ from izin.streams.guard import (
     dead_letter_message,
     first_append,
     repartitioned_twice,
-    unreadable_batch,
 )
 from izin.streams.ownership.effects import DEAD_LETTER, Effects, OutputRecord, output_record
 
@@ -212,36 +211,34 @@ class OutputWriter:
         home = partition_of(key, self._partitions)
         effects.repartitioned.append(OutputRecord(record.topic, home, key, value, headers))
 
-    def unreadable(self, effects: Effects, batch: UnreadableBatch) -> None:
-        """Add the dead letter of ``batch``, in as many parts as its bytes need."""
-        letter, data = unreadable_batch(batch), batch.batch
-        effects.counts[DEAD_LETTER + letter.reason] += 1
-        effects.alarms.append((batch.topic, batch.partition, batch.first))
-        offsets = BATCH_OFFSETS, f"{batch.first}-{batch.offset}".encode()
-        count = -(-len(data) // MAX_COPIED_BYTES)
-        for number in range(count):
-            part = FetchedRecord(
-                batch.topic,
-                batch.partition,
-                batch.first,
-                batch.timestamp,
-                None,
-                data[number * MAX_COPIED_BYTES : (number + 1) * MAX_COPIED_BYTES],
-                (offsets, (BATCH_PART, f"{number + 1}/{count}".encode())),
-            )
-            self._write_letter(effects, part, letter)
-
     def dead_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
-        """Add the dead letter that ``record`` becomes."""
+        """Add the dead letter that ``record`` becomes; of a batch, in as many parts as it needs."""
+        parts = _parts(record) if isinstance(record, UnreadableBatch) else [record]
         effects.counts[DEAD_LETTER + letter.reason] += 1
         if letter.suspect:
             effects.suspects[letter.suspect] += 1
         # Publishers put opt-outs on the express lane, so what is unreadable there may be one.
         if letter.lost_ret or record.topic == self._topics.express.name:
-            effects.alarms.append((record.topic, record.partition, record.offset))
-        self._write_letter(effects, record, letter)
-
-    def _write_letter(self, effects: Effects, record: FetchedRecord, letter: DeadLetter) -> None:
-        key, value, headers = dead_letter_message(letter, record, self._codec)
+            effects.alarms.append((record.topic, record.partition, parts[0].offset))
         topic = self._topics.dead_letters.name  # which has one partition
-        effects.writes.append(OutputRecord(topic, 0, key, value, headers_bytes(headers)))
+        for part in parts:
+            key, value, headers = dead_letter_message(letter, part, self._codec)
+            effects.writes.append(OutputRecord(topic, 0, key, value, headers_bytes(headers)))
+
+
+def _parts(batch: UnreadableBatch) -> list[FetchedRecord]:
+    """Return records with the bytes of ``batch``, as many of them as a dead letter may have."""
+    starts = range(0, len(batch.batch), MAX_COPIED_BYTES)
+    offsets = BATCH_OFFSETS, f"{batch.first}-{batch.offset}".encode()
+    return [
+        FetchedRecord(
+            batch.topic,
+            batch.partition,
+            batch.first,
+            batch.timestamp,
+            None,
+            batch.batch[start : start + MAX_COPIED_BYTES],
+            (offsets, (BATCH_PART, f"{number}/{len(starts)}".encode())),
+        )
+        for number, start in enumerate(starts, 1)
+    ]

@@ -1,4 +1,4 @@
-"""A time-stamp authority of tests: it signs replies (RFC 3161, `.tsr`) over SHA-384 hashes.
+"""A time-stamp authority of tests: it signs replies (RFC 3161, `.tsr`) over SHA-384 and SHA-512.
 
 Its keys and certificates are made when the first reply is, and end with the process. Who trusts its
 root can verify a reply as one of a real authority; nobody else does, and none should.
@@ -22,7 +22,7 @@ _CONTENT_TYPE: Final = "1.2.840.113549.1.9.3"
 _MESSAGE_DIGEST: Final = "1.2.840.113549.1.9.4"
 _SIGNING_CERTIFICATE: Final = "1.2.840.113549.1.9.16.2.47"
 _SHA_256: Final = "2.16.840.1.101.3.4.2.1"
-_SHA_384: Final = "2.16.840.1.101.3.4.2.2"
+_BY_SIZE: Final = {48: "2.16.840.1.101.3.4.2.2", 64: "2.16.840.1.101.3.4.2.3"}  # SHA-384, -512
 _ECDSA_WITH_SHA_256: Final = "1.2.840.10045.4.3.2"
 _POLICY: Final = "1.3.6.1.4.1.99999.1"  # of no authority
 _SHORT: Final = 0x80
@@ -48,11 +48,12 @@ class TimestampAuthority:
         return self._root.certificate.public_bytes(Encoding.PEM)
 
     def reply(self, hash_value: str, made_at: dt.datetime, serial: int) -> bytes:
-        """Return a granted reply over `hash_value` (hex of SHA-384) made at `made_at` (UTC)."""
+        """Return a granted reply over `hash_value` (hex) made at `made_at` (UTC)."""
+        hashed = bytes.fromhex(hash_value)
         info = _sequence(
             _integer(1),
             _object(_POLICY),
-            _sequence(_algorithm(_SHA_384), _octets(bytes.fromhex(hash_value))),
+            _sequence(_algorithm(_BY_SIZE[len(hashed)]), _octets(hashed)),
             _integer(serial),
             _tag(0x18, made_at.strftime("%Y%m%d%H%M%SZ").encode()),
         )

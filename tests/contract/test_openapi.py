@@ -116,7 +116,7 @@ async def test_feeds_answer_as_described(api: Api):
         check(FEEDS, one)
         statuses[one.request.url.path] = one.status_code
     assert old
-    assert set(statuses.values()) == {400, 503, 401, 200}
+    assert set(statuses.values()) == {422, 400, 503, 401, 200}
 
 
 async def test_feeds_refuse_as_described():

@@ -34,6 +34,7 @@ from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.process import serve
 from izin.sinks.webhooks.resends.cursors import cursors_at_end
 from izin.sinks.webhooks.signatures import new_secret
@@ -451,3 +452,17 @@ def receiving() -> Iterator[str]:
 def random_secret() -> str:
     """Return a secret of no subscriber."""
     return new_secret(secrets.token_bytes)
+
+
+def event_reader(
+    codec: Codec, topics: Topics, customers: Mapping[int, str] | None = None
+) -> EventReader:
+    """Return what makes events of records, where these are the customers of the brands."""
+    known = {BRAND: CUSTOMER} if customers is None else customers
+
+    async def registered() -> Mapping[int, str]:
+        return known
+
+    reader = EventReader(codec, topics, registered)
+    reader.customers = known
+    return reader

@@ -23,17 +23,15 @@ from izin.console.terminal.arguments import (
     filled,
 )
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
-    kafka_settings,
     print_rows,
     say,
 )
-from izin.runtime.kafka import codec
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake, BrakeDecision
 from izin.sinks.ledger.db.connection import Ledger
@@ -170,8 +168,7 @@ def _carry_out(
         if not yes:
             say(f"add --yes to have them {order.decision}: {_EFFECTS[order.decision]}")
             return
-        kafka, now = kafka_settings(), datetime.now(UTC)
-        messages = TopicMessages(codec(kafka), kafka.topics)
+        messages, now = topic_messages(), datetime.now(UTC)
         done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))
     for one, (count, due) in zip(found, done, strict=True):
         say(f"{count} {one.words} of {source} for brand {brand_code} are {order.decision}")

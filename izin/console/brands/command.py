@@ -11,7 +11,6 @@ from izin.console.brands import orders as ordered
 from izin.console.brands import parked, suspensions
 from izin.console.brands.description import changes, described, unsettled
 from izin.console.brands.lookup import find_brand, of_brand, suspended_and_counted
-from izin.console.brands.requeueing import requeue
 from izin.console.brands.rights import rights
 from izin.console.terminal.arguments import (
     BrandArgument,
@@ -21,17 +20,15 @@ from izin.console.terminal.arguments import (
     instant,
 )
 from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
-    kafka_settings,
     print_rows,
     say,
 )
-from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.brake import decisions
@@ -41,7 +38,6 @@ from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import SuspensionOrder
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import BrandOfAnotherError, UnregisteredBrandError
-from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.suspension import Suspension
 
 app = typer.Typer(
@@ -148,8 +144,7 @@ def _add(brand: Brand, former: str | None, *, by: str, yes: bool) -> None:
             say(line)
         say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
         return
-    kafka = kafka_settings()
-    messages, now = TopicMessages(codec(kafka), kafka.topics), datetime.now(UTC)
+    messages, now = topic_messages(), datetime.now(UTC)
     stored = run_on_ledger(lambda ledger: registry.upsert(ledger, messages, brand, by=by, now=now))
     if known is None:
         say(f"brand {code} is registered")
@@ -235,4 +230,4 @@ app.command()(parked.parked)
 app.command()(parked.retailers)
 app.command()(suspensions.suspensions)
 app.command()(suspensions.retry)
-app.command()(requeue)
+app.command()(parked.requeue)

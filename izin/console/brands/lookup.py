@@ -1,8 +1,9 @@
 """Find one brand in the ledger, with what suspends it and its numbers of keys."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from izin.console.terminal.ledger_session import run_on_ledger
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
@@ -12,6 +13,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.suspension import Suspension
 
+T = TypeVar("T")
 OfBrand = TypeVar("OfBrand", Suspension, Count, Parked)
 
 
@@ -31,6 +33,18 @@ async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
     if found is None:
         raise UnregisteredBrandError(brand_code)
     return found
+
+
+def run_on_brand(brand_code: int, work: Callable[[Ledger], Awaitable[T]]) -> T:
+    """Run ``work`` on the ledger if a brand is registered, and return its result. Raises as
+    :func:`registered_brand`.
+    """
+
+    async def run(ledger: Ledger) -> T:
+        await registered_brand(ledger, brand_code)
+        return await work(ledger)
+
+    return run_on_ledger(run)
 
 
 def of_brand(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:

@@ -14,9 +14,8 @@ from izin.console.brands.description import waiting
 from izin.console.brands.lookup import registered_brand
 from izin.console.brands.remedies import remedy_of_order
 from izin.console.terminal.arguments import ByOption, YesOption, filled
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import exit_on_error, kafka_settings, say, turkish
-from izin.runtime.kafka import codec
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.output import exit_on_error, say, turkish
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
@@ -24,7 +23,6 @@ from izin.sinks.ledger.reads import Count
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, SuspensionOrder, Target
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
 _EFFECTS: Mapping[str, str] = {
     Part.IYS: "submissions to İYS and status queries stop; what İYS shows is still read",
@@ -90,8 +88,7 @@ def suspend(
         if not yes:
             say(f"add --yes to suspend {_named(target, brands)}")
             return
-        kafka, now = kafka_settings(), datetime.now(UTC)
-        messages = TopicMessages(codec(kafka), kafka.topics)
+        messages, now = topic_messages(), datetime.now(UTC)
         run_on_ledger(
             lambda ledger: suspension_orders.suspend(
                 ledger, messages, target, what.parts, reason=reason, by=by, now=now
@@ -128,8 +125,7 @@ def resume(
         if not yes:
             say(f"add --yes to resume {_named(target, brands)}")
             return
-        kafka, now = kafka_settings(), datetime.now(UTC)
-        messages = TopicMessages(codec(kafka), kafka.topics)
+        messages, now = topic_messages(), datetime.now(UTC)
         parts = [Part(one.part) for one in ending]
         run_on_ledger(
             lambda ledger: suspension_orders.resume(ledger, messages, target, parts, by=by, now=now)

@@ -1,23 +1,44 @@
-"""``izin brands parked`` and ``retailers``: records that a person must act on."""
+"""``izin brands parked``, ``retailers`` and ``requeue``: records that a person must act on.
 
+The dry run of ``requeue`` lists them and writes a plan; its execution acts on what it lists and on
+nothing else, so that a remedy for one recipient attests nothing for another.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from operator import attrgetter
+from pathlib import Path
+from shlex import quote
+from typing import Annotated
 
-from izin.console.brands.lookup import registered_brand
+import typer
+
+from izin.consent.errors import SourceError
+from izin.console.brands.lookup import run_on_brand
 from izin.console.brands.remedies import remedy_of_parked
-from izin.console.terminal.arguments import BrandArgument, OneCustomerOption
+from izin.console.terminal.arguments import (
+    SLASHES,
+    BrandArgument,
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
+)
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_if,
     exit_on_error,
     print_rows,
+    say,
 )
-from izin.sinks.ledger import reads
+from izin.console.terminal.recipients import RecipientOption, named_recipients
+from izin.replay.plan import Plan
+from izin.replay.selection import Selection
+from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import retailers as retailer_access
-from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.retailers import Difference
+from izin.sinks.ledger.reads import ParkedKey
 
 _PARKED = {
     "brand_code": "brand",
@@ -36,6 +57,29 @@ _RETAILERS = {
     "desired_access": "desired access",
     "since": "since",
 }
+ReasonOption = Annotated[
+    str | None, typer.Option(help="The reason, as izin brands parked names it.")
+]
+AllOption = Annotated[
+    int | None,
+    typer.Option(
+        "--all",
+        min=1,
+        metavar="COUNT",
+        help="All that the brand has parked for the reason: exactly so many.",
+    ),
+]
+PlanOption = Annotated[
+    Path,
+    typer.Option(
+        metavar="FILE",
+        dir_okay=False,
+        help="Where the records that are listed are written, or with --execute those that are "
+        "requeued. It names recipients: delete it afterwards.",
+    ),
+]
+
+_KIND = "requeue"
 
 
 def parked(
@@ -69,7 +113,9 @@ def retailers(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.
     Exit code 1 if there are any. The output is personal data.
     """
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: _differences(ledger, brand_code))
+        found = run_on_brand(
+            brand_code, lambda ledger: retailer_access.differences(ledger, brand_code)
+        )
     rows = [
         (
             one.key,
@@ -85,6 +131,93 @@ def retailers(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.
     exit_if(found)
 
 
-async def _differences(ledger: Ledger, brand_code: int) -> tuple[Difference, ...]:
-    await registered_brand(ledger, brand_code)
-    return await retailer_access.differences(ledger, brand_code)
+def requeue(
+    brand_code: BrandArgument,
+    *,
+    reason: ReasonOption = None,
+    recipient: RecipientOption = None,
+    all_of: AllOption = None,
+    plan: PlanOption,
+    execute: ExecuteOption = False,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """Process parked records of a brand again, and send them where that is lawful.
+
+    Without --execute they are listed, those of --recipient or --all, and written to the plan; the
+    output is personal data. With it the records in the plan are requeued, but for those that have
+    changed since. Requeueing the reason reconsent confirms that each of these recipients has given
+    a new consent; retailer-access, that the retailers were changed at İYS; quota-spent with --all,
+    that there is room again. Who ordered it is written to each record's history. Exit code 1 if
+    records of the plan were left out, 3 if nothing, or another number, is parked for the reason.
+    """
+    named = (reason is not None, recipient is not None, all_of is not None)
+    if named not in (
+        {(False, False, False)} if execute else {(True, True, False), (True, False, True)}
+    ):
+        raise typer.BadParameter(
+            "name --reason and either --recipient or --all; with --execute the plan alone counts"
+        )
+    with exit_on_error(OSError):
+        if execute:
+            _execute(brand_code, plan, by)
+            return
+        names = frozenset(named_recipients(recipient or ()))
+        every = run_on_brand(
+            brand_code, lambda ledger: reads.parked_keys(ledger, brand_code, reason or "")
+        )
+        found = [
+            one for one in every if all_of or names & {one.key, one.key.split("/", SLASHES)[-1]}
+        ]
+        if not found or all_of not in {None, len(found)}:
+            raise SourceError(
+                f"brand {brand_code} has {len(found)} such records parked for {reason}; "
+                "see: izin brands parked"
+            )
+        options = {"reason": reason, "whole": all_of is not None, "records": [*map(tuple, found)]}
+        _planned(brand_code, options, by).write(plan)
+        print_rows(output, ParkedKey._fields, found)
+        say(
+            f"{len(found)} records would be requeued; to do it: izin brands requeue {brand_code} "
+            f"--plan {quote(str(plan))} --execute"
+        )
+
+
+def _planned(brand_code: int, options: Mapping[str, object], by: str) -> Plan:
+    return Plan(
+        kind=_KIND,
+        target=str(brand_code),
+        selection=Selection(brands=frozenset({brand_code})),
+        options=options,
+        cluster_id="",
+        topics={},
+        made_at=datetime.now(UTC),
+        by=by,
+    )
+
+
+def _execute(brand_code: int, path: Path, by: str) -> None:
+    plan = Plan.read(path)
+    if (plan.kind, plan.target) != (_KIND, str(brand_code)):
+        raise SourceError(f"{path.name} is the plan of another command, or of another brand")
+    shown = [
+        ParkedKey(key, event_id, datetime.fromisoformat(since))
+        for key, event_id, since in plan.options["records"]
+    ]
+    messages, now = topic_messages(), datetime.now(UTC)
+    count = run_on_ledger(
+        lambda ledger: brands.requeue(
+            ledger,
+            messages,
+            brand_code,
+            shown,
+            reason=plan.options["reason"],
+            whole=plan.options["whole"],
+            by=by,
+            now=now,
+        )
+    )
+    say(f"{count} records of brand {brand_code} were requeued")
+    if left := len(shown) - count:
+        say(f"{left} of them changed since they were listed, and were left alone: list them again")
+    exit_if(left)

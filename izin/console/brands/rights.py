@@ -12,12 +12,11 @@ import typer
 
 from izin.consent.model import Channel
 from izin.console.brands.description import waiting
-from izin.console.brands.lookup import registered_brand, suspended_and_counted
+from izin.console.brands.lookup import run_on_brand, suspended_and_counted
 from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.reads import Count
 from izin.sinks.record.suspension import EVERY, NOT_GRANTED, Suspension
 
@@ -43,7 +42,9 @@ def rights(
         raise typer.BadParameter("name each channel it may write with --type, or say --none")
     channels = frozenset(types or ())
     with exit_on_error():
-        found, counts = run_on_ledger(lambda ledger: _look(ledger, brand_code))
+        found, counts = run_on_brand(
+            brand_code, lambda ledger: suspended_and_counted(ledger, brand_code)
+        )
         lines = changes(brand_code, found, channels, counts)
         for line in lines:
             say(line)
@@ -90,8 +91,3 @@ def changes(
                 f"back; opt-outs that cannot: izin deadlines opt-outs {brand_code}"
             )
     return lines
-
-
-async def _look(ledger: Ledger, code: int) -> tuple[tuple[Suspension, ...], tuple[Count, ...]]:
-    await registered_brand(ledger, code)
-    return await suspended_and_counted(ledger, code)

@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 from operator import attrgetter
 
 from izin.consent.errors import SourceError
-from izin.console.brands.lookup import registered_brand
+from izin.console.brands.lookup import run_on_brand
 from izin.console.brands.remedies import remedy_of_suspension
 from izin.console.terminal.arguments import BrandArgument, ByOption, OneCustomerOption
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -18,7 +17,6 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.sinks.ledger import suspensions as standing
-from izin.sinks.ledger.db.connection import Ledger
 
 _COLUMNS = {
     "brand_code": "brand",
@@ -70,14 +68,12 @@ def retry(brand_code: BrandArgument, *, by: ByOption) -> None:
     can be retried.
     """
     with exit_on_error():
-        count = run_on_ledger(lambda ledger: _retry(ledger, brand_code, by))
+        now = datetime.now(UTC)
+        count = run_on_brand(
+            brand_code, lambda ledger: standing.recheck_now(ledger, brand_code, by=by, now=now)
+        )
         if not count:
             raise SourceError(
                 f"no suspension of brand {brand_code} can be retried; see: izin brands suspensions"
             )
     say(f"{count} of what brand {brand_code} waits for are retried now")
-
-
-async def _retry(ledger: Ledger, brand_code: int, by: str) -> int:
-    await registered_brand(ledger, brand_code)
-    return await standing.recheck_now(ledger, brand_code, by=by, now=datetime.now(UTC))

@@ -9,7 +9,7 @@ from cryptography.x509 import Certificate
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.output import turkish
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 from izin.schemas import timestamps
 from izin.schemas.timestamps import Timestamp, TimestampState
 from izin.sinks.inbound.daily.checking import FileCheck

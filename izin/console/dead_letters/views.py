@@ -9,7 +9,7 @@ from typing import Any
 from izin.console.terminal.output import turkish
 from izin.replay.letters.letter import Content, Letter
 from izin.replay.letters.outcomes import Outcome
-from izin.runtime.observe import masked
+from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.sinks.ledger.dead_letters import LetterStatus, Redrive
 from izin.streams.guard import appended_at

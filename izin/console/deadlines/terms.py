@@ -9,22 +9,19 @@ import typer
 
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, YesOption
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
     exit_on_error,
-    kafka_settings,
     print_json,
     print_rows,
     say,
 )
-from izin.runtime.kafka import codec
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.terms_again import CountedTerms, TermsAgain
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.messages import TopicMessages
 
 _COLUMNS = {
     "brand_code": "brand",
@@ -75,10 +72,9 @@ def rule_again(
 async def _run(
     ledger: Ledger, codes: Sequence[int] | None, *, by: str, yes: bool
 ) -> tuple[tuple[CountedTerms, ...], list[str]]:
-    kafka = kafka_settings()
     order = TermsAgain(
         ledger=ledger,
-        topic_messages=TopicMessages(codec(kafka), kafka.topics),
+        topic_messages=topic_messages(),
         by=by,
         now=datetime.now(UTC),
         is_dry_run=not yes,

@@ -129,8 +129,11 @@ def of_pulls(pulls: Sequence[StreamProgress], *, now: datetime) -> Iterator[Find
 def _fault(one: StreamProgress, now: datetime) -> str:
     """Return what is wrong with a stream, or an empty text."""
     name = f"{one.stream} of {one.brand_code}"
-    last = f"last read to its end at {turkish(one.last_pulled_at)}"
-    last = last if one.was_pulled else "never read to its end"
+    last = (
+        f"last read to its end at {turkish(one.last_pulled_at)}"
+        if one.was_pulled
+        else "never read to its end"
+    )
     pause = one.next_at - now if one.next_at else timedelta()
     if one.failing_since and max(pause, now - one.failing_since) > USUAL:
         again = f"again at {turkish(one.next_at)}" if one.next_at and pause > USUAL else "soon"

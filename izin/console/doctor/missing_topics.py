@@ -77,12 +77,10 @@ def remedies(settings: KafkaSettings) -> dict[str, str]:
 
 def _is_in_use(settings: KafkaSettings) -> bool:
     """Whether the order stage or the sinks have ever written something that is still there."""
-    topics = settings.topics
-    with kafka.broker_errors(settings):
-        existing = kafka.admin(settings).list_topics(timeout=kafka.TIMEOUT).topics
+    topics, missing = settings.topics, topic_admin.missing_topics(settings)
     written = (topics.positions, topics.decisions, topics.desired_consents, topics.permissions)
     return any(
         any(kafka.committed_ends(settings, one.name).values())
         for one in written
-        if one.name in existing
+        if one.name not in missing
     )

@@ -1,5 +1,6 @@
 """``izin evidence``: one archive about a recipient, and its verification without the ledger."""
 
+import asyncio
 import hashlib
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -13,11 +14,10 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.ledger import topic_anchors
 from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
-    exit_if,
     exit_on_error,
     kafka_settings,
     print_json,
@@ -27,11 +27,11 @@ from izin.console.terminal.private_file import write_new
 from izin.evidence import collection
 from izin.evidence.anchors import anchors_of
 from izin.evidence.collection import EvidenceRequest
+from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
 from izin.evidence.verification import Evidence, verify
-from izin.runtime.kafka import codec
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.messages import TopicMessages
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses
 
 _WRITE = "write"
 
@@ -146,17 +146,18 @@ def verify_(
     It needs neither ledger nor Kafka; where only izin's libraries are installed, run python -m
     izin.evidence ARCHIVE --anchors FILE. Without roots the time stamps of daily files are
     unverified, which is no fault. Exit code 1 if anything was altered, or if no anchors are given:
-    then it proves nothing against whoever made it.
+    then it proves nothing against whoever made it. Exit code 6 if report and summary were not
+    recomputed, for the archive is of another format.
     """
     with exit_on_error():
         check = check_with(roots)
-        found = verify(archive.read_bytes(), anchors_of(anchors or ()), check)
+        found = verify(read(archive), anchors_of(anchors or ()), check)
     if output is OutputFormat.JSON:
         print_json(asdict(found) | {"proven": found.is_proven})
     else:
         for line in found.lines():
             say(line)
-    exit_if(not found.is_proven)
+    raise typer.Exit(found.exit_code)
 
 
 @app.command("anchors")
@@ -164,16 +165,32 @@ def anchors_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", dir_okay=False, help="A file that must not exist.")
     ],
+    *,
+    timestamp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="A time-stamp authority (RFC 3161) that stamps the newest heads."
+        ),
+    ] = None,
+    post: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="An endpoint of others that is sent the lines as well."),
+    ] = None,
 ) -> None:
     """Write the anchors that were published to the topic to a file, for whoever verifies.
 
     Anchors are hashes and name nobody: hand them out before anybody asks for evidence, for what was
-    written before an anchor cannot be changed unnoticed.
+    written before an anchor cannot be changed unnoticed. Sink workers do the same by themselves
+    with IZIN_ANCHOR_FILE, IZIN_ANCHOR_TIMESTAMP_URL and IZIN_ANCHOR_URL. Exit code 4 if an
+    authority or endpoint does not take them; the file is written then, too.
     """
     with exit_on_error():
-        lines = [one.to_line() for one in topic_anchors(kafka_settings())]
-        write_new(file, "".join(lines).encode())
-    say(f"{len(lines)} anchors are written to {file}")
+        found = list(topic_anchors(kafka_settings()))
+        write_new(file, "".join(one.to_line() for one in found).encode())
+        say(f"{len(found)} anchors are written to {file}")
+        witnesses = AnchorWitnesses(endpoint=post, token=None, authority=timestamp)
+        asyncio.run(witnesses.reach(file, datetime.now(UTC)))
+        file.with_name(f"{file.name}.sent").unlink(missing_ok=True)
 
 
 def _recipient(text: str) -> str:
@@ -187,9 +204,7 @@ async def _collect(
     ledger: Ledger, request: EvidenceRequest, now: datetime
 ) -> tuple[Evidence, bytes]:
     """Return the evidence and its archive, whose digest the history has then."""
-    kafka = kafka_settings()
-    messages = TopicMessages(codec(kafka), kafka.topics)
-    evidence = await collection.collect(ledger, messages, request, now=now)
+    evidence = await collection.collect(ledger, topic_messages(), request, now=now)
     archive = evidence.packed()
     sha256 = hashlib.sha256(archive).hexdigest()
     await collection.record(ledger, request, evidence, sha256=sha256, now=now)

@@ -31,8 +31,9 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
+from izin.evidence.container import read
 from izin.evidence.verification import verify
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import complaints
 from izin.sinks.ledger.registry.complaints import Complaint, ComplaintOutcome, NewComplaint
@@ -242,7 +243,7 @@ def _attachment(path: Path, one: NewComplaint) -> _Attachment:
     Raises:
         SourceError: it is damaged, or about others.
     """
-    found = verify(path.read_bytes(), None)
+    found = verify(read(path), None)
     if found.faults:
         raise SourceError(f"{path}: {found.faults[0]}")
     header = found.header

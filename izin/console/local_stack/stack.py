@@ -298,7 +298,8 @@ class LocalStack:
     ) -> Command:
         return Command(
             name=name,
-            argv=(sys.executable, "-m", *module),
+            # The folder where the command was typed is not searched for modules.
+            argv=(sys.executable, "-P", "-m", *module),
             log=self.logs / f"{name.replace(' ', '-')}.log",
             environment={**self._environ, **self._environment, **(extra or {})},
             ready=ready,

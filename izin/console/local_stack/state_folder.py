@@ -1,5 +1,6 @@
 """The folder of a local stack: locked against other runs; it keeps its data from run to run."""
 
+import os
 import shutil
 from collections.abc import Callable
 from datetime import timedelta
@@ -28,6 +29,7 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self._lock = FolderLock(self.path, within=_AT_ONCE)
+        self._aside = self.path / _ASIDE
 
     @property
     def simulator_state(self) -> Path:
@@ -56,7 +58,10 @@ class StateFolder:
                 f"{folder} has files that izin did not create, and a run starts in an empty "
                 "folder; name another, which need not exist, with --state-dir"
             )
+        # Topics, ledger and logs have recipients: what is made here is its owner's alone.
+        os.umask(0o077)
         folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
         marker.touch()
         self._lock.acquire()
         if not fresh:
@@ -70,7 +75,7 @@ class StateFolder:
 
     def succeeded(self) -> None:
         """Remove what was set aside: this run has started without it."""
-        shutil.rmtree(self.path / _ASIDE, ignore_errors=True)
+        shutil.rmtree(self._aside, ignore_errors=True)
 
     def release(self) -> None:
         """Put back what was set aside and is still there, and release the lock."""
@@ -83,19 +88,17 @@ class StateFolder:
         if not old:
             return
         on_progress(f"removing ledger, topics, logs and simulated İYS in {self.path}")
-        aside = self.path / _ASIDE
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._aside.mkdir()
         for path in old:
             if (path / _LOCK).exists():
                 # After a kill -9 a server of that run may still be ending.
                 with FolderLock(path, within=_PREDECESSOR_GONE_WITHIN):
                     pass
-            path.rename(aside / path.name)
+            path.rename(self._aside / path.name)
 
     def _put_back(self) -> None:
-        aside = self.path / _ASIDE
-        if not aside.exists():
+        if not self._aside.exists():
             return
         for path in [self.path / name for name in _RUN_FILES]:
             if path.is_dir():
@@ -104,6 +107,6 @@ class StateFolder:
                 path.unlink(missing_ok=True)
         # The record is the last here too: without it nothing can be continued.
         for name in _RUN_FILES:
-            if (aside / name).exists():
-                (aside / name).rename(self.path / name)
-        aside.rmdir()
+            if (self._aside / name).exists():
+                (self._aside / name).rename(self.path / name)
+        self._aside.rmdir()

@@ -13,7 +13,7 @@ from izin.console.terminal.output import OutputFormat, out, print_rows, say, tur
 from izin.console.terminal.private_csv import CsvRows, private_csv
 from izin.reconcile.comparing import Comparison, Difference
 from izin.reconcile.trails import words_of
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 
 _MOST = 200
 """So many differences are listed in the table."""

@@ -17,7 +17,7 @@ from izin.replay.order_state.planning import Installation, options_of
 from izin.replay.order_state.results import PartitionResult, read_changes
 from izin.replay.plan import Plan, work_folder
 from izin.runtime.kafka import codec
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.schemas.erasure import SUPPRESSED
 

@@ -6,17 +6,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from izin.console.replay.kinds import ReplayRequest, ReplaySummary
-from izin.console.terminal.ledger_session import run_on_ledger
-from izin.console.terminal.output import kafka_settings, say
+from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.output import say
 from izin.console.terminal.progress import showing
 from izin.replay.ledger.compare import MENDED, DifferingRow, counts, differing_rows
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.plan import Plan
-from izin.runtime.kafka import codec
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
 
@@ -63,8 +61,7 @@ class LedgerReplay:
 
     def execute(self, plan: Plan, path: Path, *, by: str) -> None:  # noqa: ARG002  # of the protocol
         """Mend what differs."""
-        kafka = kafka_settings()
-        messages = TopicMessages(codec(kafka), kafka.topics)
+        messages = topic_messages()
         differences = plan.options["differences"]
         total = sum(count for kind, count in differences.items() if kind in MENDED)
         with showing("rows mended") as shown:

@@ -12,7 +12,7 @@ from izin.console.terminal.progress import showing
 from izin.replay.ledger.permissions import PermissionDifference, PermissionRebuild
 from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 from izin.sinks.ledger.db.connection import Ledger
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from izin.console.terminal.output import turkish
 from izin.replay.what_if.changes import Change, ChangeKind
 from izin.replay.what_if.obligations import Fulfilment
 from izin.replay.what_if.results import WhatIfResult
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 
 COUNTS = {
     "brand": "brand",

@@ -36,7 +36,7 @@ from izin.reconcile.suppression_list import (
     ListScope,
     comparing_list,
 )
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 from izin.sinks.ledger.db.connection import Ledger
 
 _MOST = 100

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from izin.runtime.settings import KafkaSettings
@@ -133,8 +134,8 @@ class ResendCounter:
         )
         followed, page = await self._followed(), list[WebhookEvent]()
         published = set[str]()
-        reader = EventReader(self.codec, self.kafka.topics)
-        reader.customers = await registry.brand_customers(self.ledger)
+        registered = partial(registry.brand_customers, self.ledger)
+        reader = EventReader(self.codec, self.kafka.topics, registered)
         async for event in events_of(self.kafka, reader, cursors):
             if not self._is_wanted(event):
                 continue

@@ -97,20 +97,12 @@ ByOption = Annotated[
 """Every command that changes the ledger takes it."""
 
 
-def _actor_if_known() -> str:
-    """Return the operating system's user and its machine; empty where the user has no name."""
-    try:
-        return _system_actor()
-    except typer.BadParameter:
-        return ""
-
-
 ByIfKnownOption = Annotated[
     str,
     typer.Option(
         "--by",
         envvar="IZIN_ACTOR",
-        default_factory=_actor_if_known,
+        default_factory=actor_if_named,
         show_default="the system's user and machine",
         help="Who orders it; the history keeps the name, where it changes the ledger.",
     ),

@@ -6,8 +6,11 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from izin.console.terminal.interrupts import run_interruptible
+from izin.console.terminal.output import kafka_settings
+from izin.runtime.kafka import codec
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
+from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
 
@@ -37,3 +40,9 @@ async def open_ledger(settings: LedgerSettings) -> AsyncIterator[Ledger]:
     await reach(settings.database_url.get_secret_value())
     async with Ledger(settings, owner=secrets.randbelow(2**31 - 1) + 1) as ledger:
         yield ledger
+
+
+def topic_messages() -> TopicMessages:
+    """Return what makes the messages of a change, for the topics of the environment."""
+    kafka = kafka_settings()
+    return TopicMessages(codec(kafka), kafka.topics)

@@ -6,6 +6,7 @@
 3   the input cannot be used: its source must act
 4   a server cannot be reached, or a part of this installation is at fault: an operator must act
 5   done, but opt-outs (RET) of the input were refused, or may be among what was refused
+6   nothing is wrong with what could be verified, and something could not be
 130 stopped by Ctrl-C or SIGTERM before it was done
 """
 
@@ -45,6 +46,7 @@ class ExitCode(IntEnum):
     SOURCE = 3
     OURS = 4
     OPT_OUTS_REFUSED = 5
+    NOT_VERIFIED = 6
     INTERRUPTED = 130
 
 
@@ -132,10 +134,10 @@ def warn(message: str) -> None:
     out.print(Text(message, "bold red"), soft_wrap=True)
 
 
-def exit_if(wrong: object) -> None:
-    """End the command with exit code 1 if anything is ``wrong``."""
+def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
+    """End the command with exit ``code`` if anything is ``wrong``."""
     if wrong:
-        raise typer.Exit(ExitCode.WRONG)
+        raise typer.Exit(code)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from rich.text import Text
 from izin.consent.model import AdmittedEvent, Consent, ConsentKey
 from izin.console.terminal.output import OutputFormat, out, print_rows
 from izin.console.verify.permutations import Counterexample, Parts
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 
 _EVENT = (
     *("number", "key", "status", "effective_at", "origin_rank", "event_id"),

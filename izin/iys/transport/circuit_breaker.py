@@ -72,7 +72,9 @@ class CircuitBreakers:
     _answered_at: float = 0.0
     """When İYS last answered a call, of whatever operation."""
     is_silent: bool = False
-    """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
+    """Whether a call failed when İYS had answered none for a whole deadline, and none since: the
+    network of this process may be at fault.
+    """
     _unanswered: int = 0
     """How many calls in a row were not answered, of whatever operation."""
 

@@ -107,7 +107,8 @@ class Exchange:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._breakers = CircuitBreakers()
+        self.breakers = CircuitBreakers()
+        """What is known of whether İYS answers."""
         self._deadline = deadline = settings.timeout.total_seconds()
         inner = transport or httpx.AsyncHTTPTransport(
             limits=httpx.Limits(
@@ -147,7 +148,7 @@ class Exchange:
         return await self._guarded(call.name, lambda: self._download(call, write))
 
     async def _guarded(self, name: str, send: Callable[[], Awaitable[T]]) -> T:
-        breakers = self._breakers
+        breakers = self.breakers
         if not breakers.begin(name, self._clock()):
             pause = timedelta(seconds=breakers.closes_in(name, self._clock()))
             closed = BusyError(f"the circuit of {name} is open", retry_after=pause)
@@ -184,17 +185,7 @@ class Exchange:
 
     def circuit_state(self, operation: str) -> CircuitState:
         """Return whether a call of ``operation`` may be made now."""
-        return self._breakers.state(operation, self._clock())
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether a call failed when İYS had answered none for a whole deadline, and none since."""
-        return self._breakers.is_silent
-
-    @property
-    def is_unreachable(self) -> bool:
-        """Whether several calls in a row were not answered, and none since."""
-        return self._breakers.is_unreachable
+        return self.breakers.state(operation, self._clock())
 
     async def _call(self, call: Call, read: Callable[[object], T]) -> T:
         try:

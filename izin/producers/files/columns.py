@@ -25,7 +25,7 @@ from izin.producers.files.row_parts import CellReader, ChannelColumns, Columns
 from izin.producers.files.value_words import Words, words_of
 from izin.producers.mapping.field_names import CHANNEL_RECIPIENTS, Field, field_of, fold
 from izin.producers.mapping.field_values import RECIPIENTS
-from izin.runtime.observe import mask_text
+from izin.runtime.masking import mask_text
 
 _KNOWN_NAMES = (
     "ALICI/recipient, TELEFON/phone, E-POSTA/email, İZİN TÜRÜ/type, İZİN DURUMU/status, "

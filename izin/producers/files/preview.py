@@ -31,7 +31,7 @@ from izin.producers.mapping.judgement import AcceptedRecord, RefusedRecord, pass
 from izin.producers.mapping.records import MappedRecord, read
 from izin.producers.publishing.event_ids import FileIds
 from izin.projections.brand_directory import BrandDirectory
-from izin.runtime.observe import mask, mask_text
+from izin.runtime.masking import mask, mask_text
 
 EXAMINED, SHOWN = 1000, 10
 """How many rows are read, and how many of them are shown."""

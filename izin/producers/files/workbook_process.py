@@ -132,8 +132,10 @@ def _shown(attributes: bytes, content: bytes) -> str:
 
 def _place(column: bytes) -> int:
     """Return the index of a column by its letters."""
-    number: int = sum((one - 64) * 26**power for power, one in enumerate(reversed(column)))
-    return number - 1
+    index = 0
+    for letter in column:
+        index = index * 26 + letter - 64
+    return index - 1
 
 
 def _value(cell: object) -> object:

@@ -62,11 +62,11 @@ class ReceiptUnknownError(BrokerError):
 
 
 class ReceiptsFullError(ReceiptUnknownError):
-    """More events than the setting allows await the end of their day."""
+    """More events than the setting allows await the end of their day, in all or of one key."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, of_key: int) -> None:
         super().__init__(
-            f"{limit} first receipts of the last day are known, which is the limit; "
+            f"{of_key} first receipts of one key in a day are its share of the limit of {limit}; "
             "set IZIN_INTAKE_FIRST_RECEIPTS higher at every intake"
         )
 
@@ -74,8 +74,9 @@ class ReceiptsFullError(ReceiptUnknownError):
 class Receipts(Protocol):
     """The first receipts that all endpoints share. Event ids are UUIDs."""
 
-    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
-        """Return the first receipt of ``event_id``: ``received_at`` if it is new.
+    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
+        """Return the first receipt of ``event_id``: ``received_at`` if it is new; ``by`` names the
+        API key whose share it takes.
 
         The future raises BrokerError where it cannot be determined.
         """
@@ -90,7 +91,9 @@ class Receipts(Protocol):
 class FirstReceipts:
     """The records of the topic, read up to a position in each partition. Thread-safe.
 
-    Up to ``limit`` event ids are claimed; beyond it, only those that are known already.
+    Up to ``limit`` event ids are claimed; beyond it, only those that are known already. Of a day's
+    claims one key may have as many as are still free: alone it has half, and no key takes what
+    others need (as requests in progress are shared, ``http_server.shedding``).
     """
 
     def __init__(self, limit: int) -> None:
@@ -100,21 +103,29 @@ class FirstReceipts:
         self._waiting: dict[int, list[tuple[int, int, bytes, Future[datetime | None]]]] = {}
         self._sequence = count()
         self._swept_at: datetime | None = None
+        self._claimed: dict[str, tuple[datetime, int]] = {}
+        """By key: since when its claims are counted, and how many there were."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def check_room(self, now: datetime) -> None:
-        """Raise ReceiptsFullError where no more events can be claimed at ``now``."""
+    def take_room(self, now: datetime, by: str) -> None:
+        """Count a claim of the key ``by``; raises ReceiptsFullError where it may have no more."""
         with self._lock:
-            if len(self._table) < self._limit:
-                return
-            if self._swept_at is None or now - self._swept_at >= _SWEPT_EVERY:
-                self._swept_at = now
-                self._table.expire(now)
-            if len(self._table) >= self._limit:
-                raise ReceiptsFullError(self._limit)
+            begun, claimed = self._claimed.get(by, (now, 0))
+            if now - begun > KEPT:
+                begun, claimed = now, 0
+            if not self._has_room(claimed):
+                if self._swept_at is None or now - self._swept_at >= _SWEPT_EVERY:
+                    self._swept_at = now
+                    self._table.expire(now)
+                if not self._has_room(claimed):
+                    raise ReceiptsFullError(self._limit, claimed)
+            self._claimed[by] = (begun, claimed + 1)
+
+    def _has_room(self, claimed: int) -> bool:
+        return claimed < self._limit - len(self._table)
 
     def read(
         self,

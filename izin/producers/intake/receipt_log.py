@@ -73,7 +73,7 @@ class ReceiptLog:
         self._partitions = 0
         self.receipts = FirstReceipts(limit)
 
-    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
+    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
         """Return the first receipt of ``event_id``: ``received_at`` if it is new.
 
         The future raises BrokerError: Kafka is not reachable, the event is new and the limit
@@ -93,7 +93,7 @@ class ReceiptLog:
             _then(own, take, answer)
 
         try:
-            self.receipts.check_room(self._clock())
+            self.receipts.take_room(self._clock(), by)
         except ReceiptsFullError as full:
             _then(self.recall([event_id])[event_id], _known_or(full, answer), answer)
         else:

@@ -161,7 +161,7 @@ class RecordValidator:
             event_id = draft.origin.event_id
             match lookup_of(_latest_date(draft.record, now), now=now, skew=self._skew.most):
                 case Lookup.CLAIM:
-                    asked[index] = self._receipts.claim(event_id, now)
+                    asked[index] = self._receipts.claim(event_id, now, by=draft.key.name)
                 case Lookup.RECALL:
                     recalled[index] = event_id
                 case Lookup.NONE:

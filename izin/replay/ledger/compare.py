@@ -31,11 +31,6 @@ class LedgerComparison:
     differences: Mapping[str, int]
     """How many keys differ, by kind."""
 
-    @property
-    def to_mend(self) -> int:
-        """How many rows a switch would mend."""
-        return sum(count for kind, count in self.differences.items() if kind in MENDED)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DifferingRow:

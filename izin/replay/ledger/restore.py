@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from izin.replay.errors import LostMovementsError
-from izin.replay.ledger.loader import HistoryLoader, load_registry
+from izin.replay.ledger.loader import HistoryLoader, Loaded, load_registry
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.replay.plan import Plan
 from izin.replay.selection import Selection
@@ -31,7 +31,7 @@ from izin.sinks.ledger.bootstraps import Bootstrap
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import living
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import rebuild_key, record_act
+from izin.sinks.ledger.history.acts import RESTORED, rebuild_key, record_act
 from izin.sinks.ledger.history.chain_check import Fault
 from izin.sinks.ledger.registry import customers, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
@@ -127,12 +127,14 @@ class LedgerRestoration:
         suppressions = await read_suppressions(self.kafka, self.codec, self.secrets)
         messages = TopicMessages(self.codec, self.kafka.topics)
         erased = rows = 0
+        loaded = None
         if self.archive is not None:
-            erased = await self._load(self.archive, suppressions, anchors)
+            loaded, anchor = await self._load(self.archive, suppressions, anchors)
+            erased = len(loaded.erased)
         await self._add_registry(messages, by=by)
         held = await self._hold(messages, by=by)
-        if self.archive is not None:
-            await self._record(self.archive, found, by=by)
+        if self.archive is not None and loaded is not None:
+            await self._record(self.archive, found, loaded, anchor, by=by)
             plan = self.archive.folder / "restore.json"
             await self.rebuild.plan(plan, Selection(), by=by)
             rows = (await self.rebuild.execute(Plan.read(plan), messages, by=by)).restored
@@ -149,16 +151,17 @@ class LedgerRestoration:
 
     async def _load(
         self, archive: Archive, suppressions: Suppressions, anchors: Sequence[Anchor]
-    ) -> int:
-        """Load the archive; return how many of its keys stay erased."""
+    ) -> tuple[Loaded, int]:
+        """Load the archive; return what was loaded, and the last anchor before, by its id."""
         tables = archive.read_registry()
         await load_registry(self.ledger, tables)
         loader = HistoryLoader(self.ledger, suppressions, self.on_load)
         loaded = await loader.load(archive)
         last = max((one.id for one in anchors), default=0)
         known = max((int(one["id"]) for one in tables["anchors"] or ()), default=0)
-        await loader.finish(loaded, anchor=max(last, known, 1), now=self.rebuild.clock())
-        return len(loaded.erased)
+        anchor = max(last, known, 1)
+        await loader.finish(loaded, anchor=anchor, now=self.rebuild.clock())
+        return loaded, anchor
 
     async def _add_registry(self, messages: TopicMessages, *, by: str) -> None:
         """Add the brands and API keys of the topics that the archive does not have."""
@@ -221,13 +224,15 @@ class LedgerRestoration:
                 )
         return every
 
-    async def _record(self, archive: Archive, found: Restorable, *, by: str) -> None:
-        """Append the act: from which archive, and what is lost."""
+    async def _record(
+        self, archive: Archive, found: Restorable, loaded: Loaded, anchor: int, *, by: str
+    ) -> None:
+        """Append the act: from which archive, and within which bounds something is lost."""
         now = self.rebuild.clock()
         async with self.ledger.transaction() as connection:
             await record_act(
                 connection,
-                "restore history",
+                RESTORED,
                 rebuild_key("ledger"),
                 by=by,
                 now=now,
@@ -237,6 +242,9 @@ class LedgerRestoration:
                     "digest": archive.digest,
                     "rows": found.movements,
                     "lost": {str(one.shard): one.place for one in found.lost},
+                    "ends": {str(shard): one.last for shard, one in archive.ends.items()},
+                    "anchor": anchor,
+                    "batch": loaded.numbers["batch"],
                 },
             )
 

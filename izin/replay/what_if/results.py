@@ -19,7 +19,7 @@ import orjson
 from izin.replay.plan import write_private
 from izin.replay.what_if.answers import ChangedAnswer
 from izin.replay.what_if.changes import Change, ChangeKind, changed_answer
-from izin.runtime.observe import mask
+from izin.runtime.masking import mask
 
 WRONG = (ChangeKind.SENT, ChangeKind.WITHHELD)
 """The kinds that are about a receipt."""

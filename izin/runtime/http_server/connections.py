@@ -5,9 +5,13 @@ byte now and then, stays for ever, and counts for ``limit_concurrency``, beyond 
 refused. Here each phase of a connection has a deadline, and when all places are taken, the
 connection that has waited longest for a request, of the client that has most, gives way (nginx
 drains its reusable connections so).
+
+What another server on the way might read otherwise is refused (RFC 9112, 6.3 and 2.2): a length
+beside chunks, and lines that end with LF alone. Else a request could be smuggled past it.
 """
 
 import asyncio
+import re
 from collections import Counter
 from typing import Any, cast
 
@@ -25,6 +29,8 @@ RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol.on_response_complete",
 )
 """Not documented by uvicorn, and used or overridden here; a test checks each."""
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class Connections:
@@ -84,6 +90,23 @@ class Connections:
         return True
 
 
+class _StrictParser(h11.Connection):
+    """Parses requests that can be read in one way only."""
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return the next event; raises h11.RemoteProtocolError."""
+        if self.their_state is h11.IDLE:
+            head, *_ = _BLANK_LINE.split(self.trailing_data[0], maxsplit=1)
+            if _BARE_LF.search(head):
+                raise h11.RemoteProtocolError("a line ends with LF alone")
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            names = {name for name, _ in event.headers}
+            if {b"content-length", b"transfer-encoding"} <= names:
+                raise h11.RemoteProtocolError("a length beside chunks")
+        return event
+
+
 class _Connection(H11Protocol):
     """uvicorn's connection with a deadline for what it waits for."""
 
@@ -96,6 +119,7 @@ class _Connection(H11Protocol):
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         super().__init__(config, server_state, app_state, loop)
+        self.conn = _StrictParser(h11.SERVER)
         self.name = ""
         """Of its client."""
         self._connections = connections

@@ -7,13 +7,16 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from izin.runtime.setting_rules import checks
 from izin.runtime.setting_rules.group import SettingsGroup, list_of_texts
 from izin.runtime.settings.kafka import KafkaSettings
 from izin.schemas.erasure import SHORTEST_SECRET, SuppressionKeys
+
+Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(list_of_texts)]
+"""A JSON list, parsed here: the error of the default decoder does not name the setting."""
 
 
 class SinkSettings(SettingsGroup):
@@ -67,6 +70,18 @@ class SinkSettings(SettingsGroup):
     anchor_file: Path | None = Field(None, validation_alias="IZIN_ANCHOR_FILE")
     """A file to append the heads to, best on a disk that operators of the ledger cannot change;
     None: the topic only."""
+    anchor_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_URL")
+    """Where the lines of ``IZIN_ANCHOR_FILE`` are posted too (newline-delimited JSON): an endpoint
+    of others, an auditor or a parent company. Needs the file."""
+    anchor_token: SecretStr | None = Field(None, validation_alias="IZIN_ANCHOR_TOKEN")
+    """A bearer token for ``IZIN_ANCHOR_URL``."""
+    anchor_timestamp_url: str | None = Field(None, validation_alias="IZIN_ANCHOR_TIMESTAMP_URL")
+    """A time-stamp authority (RFC 3161) that stamps the heads in ``IZIN_ANCHOR_FILE``, which then
+    has its replies. Only a stamp shows, ten years later, that what was dropped was old enough."""
+    anchor_timestamp_every: timedelta = Field(
+        timedelta(days=1), gt=timedelta(0), validation_alias="IZIN_ANCHOR_TIMESTAMP_EVERY"
+    )
+    """How often it is asked, where a chain has grown since."""
     daily_files: bool = Field(True, validation_alias="IZIN_DAILY_FILES")
     """Whether İYS's file of each day (mutabakat) is fetched and compared with ours. Brands of a
     business partner without ``agreementControl`` are left out, where İYS lists it."""
@@ -85,8 +100,14 @@ class SinkSettings(SettingsGroup):
 
     def faults(self) -> Iterator[str]:
         """Yield what is wrong with the URL."""
-        remedy = "take it out and set IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"
-        yield from checks.url_faults(self.given, "IZIN_PUSH_URL", remedy)
+        for url, login in (
+            ("IZIN_PUSH_URL", "IZIN_PUSH_USERNAME and IZIN_PUSH_PASSWORD"),
+            ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_TOKEN"),
+        ):
+            yield from checks.url_faults(self.given, url, f"take it out and set {login}")
+        for name in ("IZIN_ANCHOR_URL", "IZIN_ANCHOR_TIMESTAMP_URL"):
+            if name in self.given and "IZIN_ANCHOR_FILE" not in self.given:
+                yield f"{name} is set without IZIN_ANCHOR_FILE, whose lines it gets; set both"
         if self.production:
             yield from checks.plain_url(self.given, "IZIN_PUSH_URL")
 
@@ -157,22 +178,12 @@ class GateSettings(SettingsGroup):
         timedelta(hours=24), gt=timedelta(0), validation_alias="IZIN_GATE_IYS_CLOSES_AFTER"
     )
     """How long ago İYS was last pulled before recipients of the brand's channel are ``stale``."""
-    merchants_apart: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_GATE_MERCHANTS_APART"
-    )
+    merchants_apart: Texts = Field((), validation_alias="IZIN_GATE_MERCHANTS_APART")
     """Customers (a JSON list of ids) for whom an opt-out as BIREYSEL does not close the same
     address as TACIR. For all others it does."""
-    unregistered_merchants: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_GATE_UNREGISTERED_MERCHANTS"
-    )
+    unregistered_merchants: Texts = Field((), validation_alias="IZIN_GATE_UNREGISTERED_MERCHANTS")
     """Customers (a JSON list of ids) who may send to merchants (TACIR) that İYS does not have. Ask
     your counsel first: a refusal could not be checked."""
-
-    @field_validator("merchants_apart", "unregistered_merchants", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        """Parse the list here: the error of the default decoder does not name the setting."""
-        return list_of_texts(given)
 
     def faults(self) -> Iterator[str]:
         """Yield where the warning would come after the fact."""
@@ -205,21 +216,15 @@ class StreamSettings(SettingsGroup):
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
     """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
     memory and restores only what it missed."""
-    suppression_secrets: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_SUPPRESSION_SECRETS"
-    )
+    suppression_secrets: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)
+    ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
     """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
     more, the newest first; the same for every order worker). Keep an old one as long as anything
     was erased under it; without any, nothing can be erased."""
     state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
     """The parent folder of the ``rocksdb`` state, which has one folder for each
     ``IZIN_INSTANCE_ID``."""
-
-    @field_validator("suppression_secrets", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        """Parse the list here: the error of the default decoder does not name the setting."""
-        return list_of_texts(given)
 
     @field_validator("suppression_secrets")
     @classmethod
@@ -248,9 +253,7 @@ class WebhookSettings(SettingsGroup):
     operations_port: int = Field(8096, validation_alias="IZIN_WEBHOOK_OPERATIONS_PORT")
     """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
     authentication: keep it from everyone but operators."""
-    allowed: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), validation_alias="IZIN_WEBHOOK_ALLOWED"
-    )
+    allowed: Texts = Field((), validation_alias="IZIN_WEBHOOK_ALLOWED")
     """Hosts and networks of your own to which webhooks may be posted, without TLS too (a JSON list
     such as ``["10.1.0.0/16", "crm.internal"]``). Else only https and public addresses."""
     ca_file: Path | None = Field(None, validation_alias="IZIN_WEBHOOK_CA_FILE")
@@ -273,12 +276,6 @@ class WebhookSettings(SettingsGroup):
     """Events a second at most to a subscriber that catches up, in each of its lanes."""
     memory: int = Field(32 * 1024 * 1024, ge=1024, validation_alias="IZIN_WEBHOOK_MEMORY")
     """Bytes of the latest events of each lane that are kept in memory for all subscribers."""
-
-    @field_validator("allowed", mode="before")
-    @classmethod
-    def _listed(cls, given: object) -> object:
-        """Parse the list here: the error of the default decoder does not name the setting."""
-        return list_of_texts(given)
 
     def tls_context(self) -> SSLContext:
         """Return the TLS context of connections to subscribers: it verifies certificate and host.

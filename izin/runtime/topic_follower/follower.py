@@ -9,7 +9,7 @@ partition: one that cannot be read says nothing of the others, and does not keep
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
@@ -167,8 +167,7 @@ class RecordFollower:
     def _reading(self) -> Iterator[tuple[Consumer, TopicEnd]]:
         name = self.topic.name
         options = {**_OPTIONS, **_RECONNECT, **self._isolation}
-        client = consumer(self._connection, f"izin-{name}", **options)
-        try:
+        with closing(consumer(self._connection, f"izin-{name}", **options)) as client:
             with broker_errors(self._connection):
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
             if found.error is not None:
@@ -186,8 +185,6 @@ class RecordFollower:
             )
             asking = admin(self._connection, **_RECONNECT)
             yield client, TopicEnd(asking, name, leaders_of(found.partitions), self._until)
-        finally:
-            client.close()
 
     def _read_to_end(self, client: Consumer, end: TopicEnd, *, partly: bool = False) -> None:
         moved_at, seen = monotonic(), dict[int, int]()

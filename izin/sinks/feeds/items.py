@@ -6,16 +6,19 @@ A tombstone of a state is ``"deleted": true`` beside its key. A record that this
 is ``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
 
 A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
-registered brand, for an event may name any customer; the record's own customer counts where a brand
-is not registered.
+registered brand (``customer_of``), in what is shown too. A brand may have been registered just
+before a record of it: until the topic of brands was read to where it was then, nobody passes over
+the record.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 import orjson
 
 from izin.consent.errors import UnreadableKeyError
+from izin.projections.brand_directory import NOBODY, customer_of
 from izin.runtime.api_keys.access import outside
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
@@ -34,6 +37,15 @@ POSITION_FIELDS: Mapping[str, str] = {
 """What every item has, and what it means."""
 DELETED = "deleted"
 
+
+class Undecided(Enum):
+    """What is not known yet of a record."""
+
+    UNDECIDED = "undecided"
+
+
+UNDECIDED = Undecided.UNDECIDED
+
 _log = get_logger(__name__)
 
 
@@ -43,7 +55,7 @@ class FeedItem(NamedTuple):
     brand_code: int
     channel: str
     customer_id: str
-    """As the record says; empty where it says nothing."""
+    """Whose the brand was when this was made."""
     json: bytes
 
 
@@ -52,10 +64,12 @@ class Brands:
 
     def __init__(self, customers: Mapping[int, str] | None = None) -> None:
         self._customers = dict(customers or {})
+        self.complete_at: Callable[[], float] = lambda: float("-inf")
+        """For which instant, by ``time.monotonic``, the table is known to be complete."""
 
-    def customer_of(self, item: FeedItem) -> str:
-        """Return whose the brand of ``item`` is."""
-        return self._customers.get(item.brand_code, item.customer_id)
+    def customer_of(self, brand_code: int) -> str:
+        """Return whose a brand is."""
+        return customer_of(self._customers, brand_code)
 
     def put(self, record: AvroRecord) -> None:
         """Add or replace a brand."""
@@ -77,19 +91,22 @@ class Items:
         self._codec = codec
         self._brands = brands
 
-    def of(self, record: LogRecord, key: ApiKey) -> bytes | None:
-        """Return ``record`` as JSON; None where it is not for the holder of ``key``.
+    def of(self, record: LogRecord, key: ApiKey) -> bytes | Undecided | None:
+        """Return ``record`` as JSON; None where it is not for the holder of ``key``, and
+        ``UNDECIDED`` while its brand may have been registered unseen.
 
         Raises OurError where its schema cannot be fetched now.
         """
-        if record.item is None:
-            record.item = self._made(record) or False
         item = record.item
+        if item is None or (item and item.customer_id != self._brands.customer_of(item.brand_code)):
+            item = record.item = self._made(record) or False
         if not item:
             return None
-        customer_id = self._brands.customer_of(item)
+        if item.customer_id == NOBODY:
+            is_known = self._brands.complete_at() >= record.appended_by
+            return None if is_known else UNDECIDED
         is_outside = outside(
-            key, customer_id=customer_id, brand_code=item.brand_code, channel=item.channel
+            key, customer_id=item.customer_id, brand_code=item.brand_code, channel=item.channel
         )
         return None if is_outside else item.json
 
@@ -104,12 +121,8 @@ class Items:
         except UndecodableError as error:
             _log.error("record not readable", **_place(self._feed, record), error=str(error))
             return self._without_content(record, UNREADABLE)
-        return FeedItem(
-            brand_code=content["brand_code"],
-            channel=content["type"],
-            customer_id=content["customer_id"],
-            json=self._json(record, content),
-        )
+        customer_id = self._brands.customer_of(content["brand_code"])
+        return self._item(record, content, {**content, "customer_id": customer_id})
 
     def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
         try:
@@ -117,25 +130,26 @@ class Items:
         except UnreadableKeyError:
             _log.error("key not readable", **_place(self._feed, record))
             return None
-        return FeedItem(
-            brand_code=known["brand_code"],
-            channel=known["type"],
-            customer_id="",
-            json=self._json(record, {what: True}),
-        )
+        return self._item(record, known, {what: True})
 
-    def _json(self, record: LogRecord, content: Mapping[str, Any]) -> bytes:
+    def _item(
+        self, record: LogRecord, about: Mapping[str, Any], shown: Mapping[str, Any]
+    ) -> FeedItem:
         place = _place(self._feed, record)
         where = "/".join(map(str, place.values()))
-        found = orjson.dumps(
-            {
-                "id": record.record_id or where,
-                **place,
-                "key": record.key.decode("utf-8", "replace"),
-                **content,
-            }
+        said = {
+            "id": record.record_id or where,
+            **place,
+            "key": record.key.decode("utf-8", "replace"),
+            **shown,
+        }
+        return FeedItem(
+            brand_code=about["brand_code"],
+            channel=about["type"],
+            customer_id=self._brands.customer_of(about["brand_code"]),
+            # Copied, as ``webhooks.events.body_of`` does, and why.
+            json=bytes(memoryview(orjson.dumps(said))),
         )
-        return bytes(memoryview(found))  # copied, as ``webhooks.events.body_of`` does, and why
 
 
 def _place(feed: Feed, record: LogRecord) -> dict[str, Any]:

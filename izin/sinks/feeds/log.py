@@ -6,6 +6,7 @@ stretch says up to which offset it reaches, not only which records it has.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from time import monotonic, time
 from typing import Any, NamedTuple
 
 from confluent_kafka import Message
@@ -16,6 +17,8 @@ from izin.schemas.topics import Topic, Topics
 
 _OVERHEAD = 600
 """Bytes that Python needs for a record besides its own."""
+_SKEW = 60.0
+"""Seconds by which the broker's clock and ours may differ."""
 
 
 class LostOffsetError(OurError):
@@ -69,7 +72,16 @@ class LogIdentity:
 class LogRecord:
     """One record. ``item`` is what it is for readers, once the first of them has asked."""
 
-    __slots__ = ("item", "key", "offset", "partition", "record_id", "timestamp", "value")
+    __slots__ = (
+        "appended_by",
+        "item",
+        "key",
+        "offset",
+        "partition",
+        "record_id",
+        "timestamp",
+        "value",
+    )
 
     def __init__(self, message: Message) -> None:
         self.partition = message.partition() or 0
@@ -81,6 +93,9 @@ class LogRecord:
         """None: a tombstone."""
         self.record_id = _id_of(message.headers())
         """What ``ce_id`` says; empty without one."""
+        age = time() - self.timestamp / 1000 - _SKEW
+        self.appended_by = monotonic() - max(age, 0.0)
+        """By when, in ``time.monotonic``, it had certainly been appended."""
         self.item: Any = None
 
     @property

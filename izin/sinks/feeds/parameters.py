@@ -81,7 +81,7 @@ def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
     """Return what ``query`` asks of ``feed``.
 
     Raises:
-        RequestRefusedError: 400, with the name of the parameter.
+        RequestRefusedError: 400, or 422 for a number out of its range, with the parameter's name.
     """
     known = {one.name for one in parameters_of(feed)}
     given = query.multi_items()
@@ -109,8 +109,9 @@ def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
 def _limit(text: str | None) -> int:
     if text is None:
         return DEFAULT_LIMIT
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= MOST_ITEMS):
-        raise _refused(LIMIT, f"is a number from 1 to {MOST_ITEMS}")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_ITEMS))
+    if not (is_number and 1 <= int(text) <= MOST_ITEMS):
+        raise _refused(LIMIT, f"is a number from 1 to {MOST_ITEMS}", 422)
     return int(text)
 
 
@@ -120,7 +121,7 @@ def _wait(text: str | None) -> float:
     except ValueError:
         seconds = -1.0
     if not (isfinite(seconds) and 0 <= seconds <= LONGEST_WAIT):
-        raise _refused(WAIT, f"is a number of seconds from 0 to {LONGEST_WAIT}")
+        raise _refused(WAIT, f"is a number of seconds from 0 to {LONGEST_WAIT}", 422)
     return seconds
 
 
@@ -135,5 +136,5 @@ def _token(text: str | None) -> tuple[LogPosition, ...] | None:
         ) from None
 
 
-def _refused(name: str, what: str) -> RequestRefusedError:
-    return RequestRefusedError(400, "Parameter not usable", f"{name} {what}")
+def _refused(name: str, what: str, status: int = 400) -> RequestRefusedError:
+    return RequestRefusedError(status, "Parameter not usable", f"{name} {what}")

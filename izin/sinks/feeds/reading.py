@@ -13,7 +13,7 @@ from datetime import datetime
 
 from izin.schemas.api_keys import ApiKey
 from izin.sinks.feeds.cursor import Cursor
-from izin.sinks.feeds.items import Items
+from izin.sinks.feeds.items import UNDECIDED, Items
 from izin.sinks.feeds.log import Feed, LogIdentity, Stretch
 from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.feeds.tail import Tail
@@ -21,6 +21,8 @@ from izin.sinks.feeds.tail import Tail
 _FROM_MEMORY = 500
 """The most records of a partition that are taken before the event loop has its turn."""
 _PARTITIONS_AT_ONCE = 8
+_BRANDS_ASKED_EVERY = 0.05
+"""Seconds until a record whose brand is not known is looked at again."""
 _FEWEST, _MOST = 100, 2000
 """The records that one reading of older ones asks for: more where few are for the client."""
 
@@ -53,6 +55,8 @@ class PageReading:
         self._ended: set[int] = set()
         """The partitions that Kafka showed to have nothing more."""
         self._scanned = 0
+        self._waits = False
+        """Whether a record waits until its brand is known."""
 
     @property
     def is_full(self) -> bool:
@@ -80,7 +84,8 @@ class PageReading:
                 return
             if clock() >= until:
                 return
-            await asyncio.sleep(0)
+            await asyncio.sleep(_BRANDS_ASKED_EVERY if self._waits else 0)
+            self._waits = False
 
     def reaches(self, offsets: Mapping[int, int]) -> bool:
         """Whether everything below ``offsets`` was read."""
@@ -151,6 +156,9 @@ class PageReading:
         self._turn = (number + 1) % self._source.identity.partitions
         for record in stretch.records:
             item = self._source.items.of(record, self.key)
+            if item is UNDECIDED:
+                self._waits = True
+                break
             self._scanned += 1
             self._offsets[number] = record.offset + 1
             if item is not None:

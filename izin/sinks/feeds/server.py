@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 
 import uvloop
 
@@ -68,8 +69,9 @@ async def run(
     brands, progress, broker = Brands(), PipelineProgress(kafka, codec), BrokerWatch(kafka)
     async with Sources(kafka, settings, codec, brands) as sources:
         with ExitStack() as following:
-            known = TopicFollower(connection_of(kafka), codec, kafka.topics.brands, brands).follow()
-            await asyncio.to_thread(following.enter_context, known)
+            known = TopicFollower(connection_of(kafka), codec, kafka.topics.brands, brands)
+            brands.complete_at = partial(known.complete_at, 0)
+            await asyncio.to_thread(following.enter_context, known.follow())
             keys = following.enter_context(ApiKeyReader(kafka, codec).follow())
             following.enter_context(progress.following())
             endpoint = FeedEndpoint(

@@ -6,6 +6,7 @@ replay) is looked up among the decisions of its key.
 
 from collections.abc import Mapping, Sequence
 
+from izin.projections.brand_directory import customer_of
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
@@ -55,7 +56,7 @@ async def facts(
     owners = {code: brand.customer_id for code, brand in known.items()}
     return [
         decided(
-            owners.get(one.brand_code, one.customer_id),
+            customer_of(owners, one.brand_code),
             one.key,
             one.effective,
             reader.history_bytes(one.value),

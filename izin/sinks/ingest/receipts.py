@@ -19,10 +19,9 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.poison import put_aside, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader, open_at_any, read_on
-from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger import offsets
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.messages import TopicMessages
@@ -116,14 +115,8 @@ class ReceiptReader:
 async def _append(
     connection: Connection, receipts: Sequence[Mapping[str, Any]], now: datetime
 ) -> None:
-    """Append the movements of ``receipts``, each of its brand's customer, where that is known."""
-    codes = {one["brand_code"] for one in receipts}
-    known = await brands.of_codes(connection, codes)
-    if codes - known.keys():
-        await brands.note_unknown(connection, codes - known.keys(), now=now)
-    movements: list[Movement] = []
-    for one in receipts:
-        brand = known.get(one["brand_code"])
-        owner = one["customer_id"] if brand is None else brand.customer_id
-        movements += movements_of(one, owner)
+    """Append the movements of ``receipts``: of the customer for whom the gate answered, which is
+    the brand's only where the key that asked may ask about it.
+    """
+    movements = [found for one in receipts for found in movements_of(one)]
     await append.append(connection, movements, now=now)

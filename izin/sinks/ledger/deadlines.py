@@ -38,11 +38,6 @@ class Margin:
     first_due_at: datetime | None
     oldest_at: datetime
 
-    @property
-    def is_alarming(self) -> bool:
-        """Whether anything is missed, or past 80 % of its term."""
-        return bool(self.missed or self.past_95 or self.past_80)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspendedOptOuts:

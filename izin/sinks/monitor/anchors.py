@@ -20,6 +20,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
 
@@ -40,14 +41,27 @@ class AnchorWriter:
     file: Path | None
     clock: Callable[[], datetime]
     interval: timedelta
+    witnesses: AnchorWitnesses | None = None
 
     async def run(self) -> None:
         """Anchor until cancelled."""
         async with sole(self.ledger, "anchor") as ledger:
-            owner = replace(self, ledger=ledger)
+            owner, due = replace(self, ledger=ledger), self.clock()
             while True:
                 await owner.anchor()
+                if (now := self.clock()) >= due:
+                    await owner.witness(now)
+                    due = now + self.interval
                 await owner.wait()
+
+    async def witness(self, now: datetime) -> None:
+        """Have others see what is in the file; what they do not take is tried again."""
+        if self.file is None or self.witnesses is None or not self.file.exists():
+            return
+        try:
+            await self.witnesses.reach(self.file, now)
+        except WitnessError as error:
+            _log.error("anchors did not leave the host", error=str(error))  # whose fault it is
 
     async def wait(self) -> None:
         """Wait for the interval, or until a chain has grown by ``MOST_ROWS``."""

@@ -1,6 +1,7 @@
-"""Read the figures of the ledger for the metrics every few seconds, however often they are scraped.
+"""Read the figures of the ledger for the metrics every few seconds, however often they are scraped,
+and watch whether the ledger and İYS answer.
 
-They count all that is not settled: with a large backlog they are read less often. They have
+The figures count all that is not settled: with a large backlog they are read less often. They have
 connections of their own: neither scrapes nor health checks may take one of the workers.
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 
 from izin.consent.errors import IzinError
 from izin.consent.forecast import forecast
+from izin.iys.client import IysClient
 from izin.runtime.answer_watch import TIMEOUT, AnswerWatch
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import deadlines, reads, sequences, stream_progress
@@ -99,3 +101,24 @@ class LedgerWatch(AnswerWatch):
         except IzinError as error:
             return str(error)
         return None
+
+
+class IysWatch(AnswerWatch):
+    """Watches whether İYS answers the calls that a process makes anyway, and shows it in
+    ``metrics``.
+
+    While an opt-out is due, that needs a person: its three business days go on, and it may have to
+    be withdrawn on İYS's own pages.
+    """
+
+    def __init__(self, client: IysClient, ledger: Ledger, metrics: Metrics) -> None:
+        super().__init__("iys", time.monotonic)
+        self._client, self._ledger, self._metrics = client, ledger, metrics
+
+    async def _request(self) -> str | None:
+        is_away = self._client.breakers.is_unreachable
+        self._metrics.iys_unreachable.set(is_away)
+        if not is_away:
+            return None
+        self._is_urgent = await deadlines.has_opt_outs(self._ledger)
+        return "it answers no call"

@@ -92,7 +92,7 @@ class SubmissionRecovery:
                 lease_owner=self.context.lease_owner,
                 kinds=kinds,
                 opt_outs_only=opt_outs_only,
-                is_silent=self.context.client.is_silent,
+                is_silent=self.context.client.breakers.is_silent,
             )
             if row is None:
                 return False

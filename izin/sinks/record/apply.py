@@ -70,7 +70,7 @@ def decided(row: ConsentRow | None, decision: Mapping[str, Any], now: datetime) 
     if row is None:
         row = first_row(key, consent.customer_id, now)
     is_newer = is_outranked(row, consent.order)
-    row = _with_latest(row, consent, _late_opt_out(event, decision))
+    row = _with_latest(row, consent, said_of_opt_out(event, decision))
     if is_newer:
         row = _desiring(row, consent, event)
     if event.iys is not None and event.status == Status.RET:
@@ -107,8 +107,10 @@ def unregistered(row: ConsentRow) -> ConsentRow:
     )
 
 
-def _late_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> earlier_opt_out.Columns:
-    """Return what an opt-out said that may be the latest one behind a newer opt-in."""
+def said_of_opt_out(event: ConsentEvent, decision: Mapping[str, Any]) -> earlier_opt_out.Columns:
+    """Return what an opt-out said, by the ``decision`` on it, that may be the latest one behind a
+    newer opt-in.
+    """
     if event.status != Status.RET:
         return earlier_opt_out.UNKNOWN
     found = (Violation(**one) for one in decision["violations"])

@@ -4,6 +4,10 @@ A subscriber's URL comes from outside. Without a check it could name a server of
 which takes our requests for those of a neighbour (server-side request forgery). A name may resolve
 to several addresses, and to others a second later: each address is checked at each connection
 (``webhooks.network``). Addresses that have an IPv4 address in them are judged by that one.
+
+Which ranges are nobody's is listed here, by IANA's registries of special-purpose addresses (RFC
+6890): what Python's ``ipaddress`` knows of them depends on its version. A link-local address is
+never posted to, whoever allows its name: clouds answer there with the credentials of the machine.
 """
 
 from collections.abc import Iterable
@@ -25,14 +29,27 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _6TO4 = IPv6Network("2002::/16")
 _6TO4_SHIFT = 80
+_LINK_LOCAL: tuple[Network, ...] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
 _REFUSED: tuple[Network, ...] = (
+    *_LINK_LOCAL,
+    IPv4Network("0.0.0.0/8"),  # this network
+    IPv4Network("10.0.0.0/8"),  # private
     IPv4Network("100.64.0.0/10"),  # carrier-grade NAT
+    IPv4Network("127.0.0.0/8"),  # loopback
+    IPv4Network("172.16.0.0/12"),  # private
+    IPv4Network("192.0.0.0/24"),  # protocol assignments
+    IPv4Network("192.0.2.0/24"),  # documentation
     IPv4Network("192.88.99.0/24"),  # relays of 6to4
+    IPv4Network("192.168.0.0/16"),  # private
+    IPv4Network("198.18.0.0/15"),  # benchmarks
+    IPv4Network("198.51.100.0/24"),  # documentation
+    IPv4Network("203.0.113.0/24"),  # documentation
+    IPv4Network("224.0.0.0/3"),  # multicast, reserved, broadcast
     IPv6Network("2001::/23"),  # protocol assignments, Teredo among them
     IPv6Network("2001:db8::/32"),  # documentation
-    IPv6Network("3fff::/20"),  # the same
+    IPv6Network("3fff::/20"),  # documentation
 )
-"""Beside what Python's ``ipaddress`` counts as not global."""
+"""Beside IPv6 addresses that are no global unicast ones."""
 
 
 def is_public(address: Address) -> bool:
@@ -42,12 +59,11 @@ def is_public(address: Address) -> bool:
         return is_public(inner)
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
-    return (
-        address.is_global
-        and not address.is_multicast
-        and not address.is_reserved
-        and not any(address.version == one.version and address in one for one in _REFUSED)
-    )
+    return not _is_in(address, _REFUSED)
+
+
+def _is_in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address.version == one.version and address in one for one in networks)
 
 
 def _inner(address: Address) -> IPv4Address | None:
@@ -84,9 +100,9 @@ class AllowedTargets:
     def has(self, host: str, address: Address) -> bool:
         """Whether the operator allows this address of a host."""
         plain = _inner(address) or address
-        return host.lower() in self.hosts or any(
-            plain.version == one.version and plain in one for one in self.networks
-        )
+        if _is_in(plain, _LINK_LOCAL):
+            return False
+        return host.lower() in self.hosts or _is_in(plain, self.networks)
 
     def refusal(self, host: str, address: str, *, is_plain: bool) -> str | None:
         """Return why nothing may be posted to an ``address`` of ``host``; None: it may.

@@ -70,13 +70,9 @@ class DeliveryAssigner:
             await self.look()
             await asyncio.sleep(LOOK)
 
-    async def read_customers(self) -> None:
-        """Read whose each brand is; raises LedgerUnavailableError."""
-        self.reader.customers = await registry.brand_customers(self.ledger)
-
     async def look(self) -> None:
         """Take and give back leases, start and stop deliveries."""
-        await self.read_customers()
+        await self.reader.refresh()
         read_at = monotonic()
         subscribers, processes = await assignments.read(self.ledger)
         known = {one.id: one for one in subscribers}

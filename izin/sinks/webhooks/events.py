@@ -5,12 +5,15 @@ is an event. Who was behind for so long that compaction may have removed such a 
 gets the answer itself. The tombstone of an erased key is a revocation.
 
 A record that this release cannot read is an event by its key, with ``"unreadable": true``: an
-opt-out is not left out, and a permission that cannot be read is revoked. Whose its brand is says
-the ledger; what only the value could say (the origin) no filter can exclude.
+opt-out is not left out, and a permission that cannot be read is revoked. What only the value could
+say (the origin) no filter can exclude.
+
+Whose an event is, says the ledger by its brand, in the body too: the customer that a record names
+is not asked. Nobody gets what is of a brand that is not registered.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +23,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from izin.consent.errors import SourceError, UnreadableKeyError
 from izin.consent.texts import clean
+from izin.projections.brand_directory import NOBODY, customer_of
 from izin.runtime.observe import get_logger
 from izin.schemas.cloud_events import ID, SOURCE
 from izin.schemas.codec import Codec
@@ -30,6 +34,7 @@ from izin.sinks.ledger.webhooks.subscriber import EventFilter, LaneName, Webhook
 ERASED = "erased"
 """The reason of a revocation because the recipient was erased."""
 PING = "test.ping"
+_DIGITS = 10
 
 OF_OPT_OUT = (
     "event_id",
@@ -102,12 +107,30 @@ def lanes(topics: Topics) -> Mapping[str, Sequence[str]]:
 class EventReader:
     """Makes events of records."""
 
-    def __init__(self, codec: Codec, topics: Topics) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        topics: Topics,
+        registered: Callable[[], Awaitable[Mapping[int, str]]],
+    ) -> None:
+        """Make events of the records of ``topics``; ``registered`` returns whose each brand is."""
         self._codec = codec
         self._opt_outs = topics.opt_outs.name
         self._permissions = topics.permissions.name
         self.customers: Mapping[int, str] = {}
-        """Whose each brand is: a record without a readable value does not say."""
+        """Whose each brand is."""
+        self._registered = registered
+
+    async def refresh(self) -> None:
+        """Read whose each brand is; raises LedgerUnavailableError."""
+        self.customers = await self._registered()
+
+    async def prepare(self, messages: Iterable[KafkaMessage]) -> None:
+        """Look at the ledger again where one of ``messages`` is of a brand that is not known: it
+        may have been registered just before. Raises LedgerUnavailableError.
+        """
+        if any(_brand_of(one.key()) not in self.customers for one in messages):
+            await self.refresh()
 
     def read(self, message: KafkaMessage) -> WebhookEvent | None:
         """Return the event of a record; None where it is none, or is logged as nobody's.
@@ -141,20 +164,13 @@ class EventReader:
         except (UnreadableKeyError, UnicodeDecodeError):
             _log.critical("key not readable for webhooks", **_place(message))
             return None
-        customer = self.customers.get(record["brand_code"])
-        if customer is None:
-            _log.critical(
-                "record of an unknown brand", **_place(message), brand_code=record["brand_code"]
-            )
-            return None
         type_ = {
             self._opt_outs: WebhookType.OPTED_OUT,
             self._permissions: WebhookType.REVOKED,
         }.get(message.topic() or "", WebhookType.OUTCOME)
-        whole = {**record, "customer_id": customer, **content}
-        return self._event(message, type_, whole, tuple(content))
+        return self._event(message, type_, {**record, **content}, tuple(content))
 
-    def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
+    def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
         record = self._codec.decode("Consent", value)
         type_, since = WebhookType.OPTED_OUT, record["effective_at"]
         return self._event(message, type_, record, OF_OPT_OUT, since=since)
@@ -174,7 +190,7 @@ class EventReader:
             since=record["since"],
         )
 
-    def _outcome(self, message: KafkaMessage, value: bytes) -> WebhookEvent:
+    def _outcome(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
         record = self._codec.decode("Outcome", value)
         return self._event(message, WebhookType.OUTCOME, record, _OF_OUTCOME)
 
@@ -187,11 +203,15 @@ class EventReader:
         *,
         is_change: bool = True,
         since: datetime | None = None,
-    ) -> WebhookEvent:
+    ) -> WebhookEvent | None:
         place = _place(message)
+        customer_id = customer_of(self.customers, record["brand_code"])
+        if customer_id == NOBODY:
+            _log.critical("record of an unknown brand", **place, brand_code=record["brand_code"])
+            return None
         return event_of(
             type_,
-            record,
+            {**record, "customer_id": customer_id},
             names,
             place=place,
             appended=message.timestamp()[1] / 1000,
@@ -243,6 +263,13 @@ def event_of(  # noqa: PLR0913  # a record, where it is, and what of it is poste
         is_change=is_change,
         since=since,
     )
+
+
+def _brand_of(key: bytes | str | None) -> int | None:
+    """Return the brand that a record's key names; None: it names none."""
+    text = key.decode("utf-8", "replace") if isinstance(key, bytes) else key or ""
+    code = text.partition("/")[0]
+    return int(code) if len(code) <= _DIGITS and code.isdecimal() else None
 
 
 def _place(message: KafkaMessage) -> dict[str, Any]:

@@ -87,6 +87,7 @@ class LiveFeed:
 
     async def _read(self, reader: PartitionReader) -> None:
         messages = await reader.poll(_MOST, _WAIT)
+        await self._reader.prepare(messages)
         for number, message in enumerate(messages, 1):
             event = self._reader.read(message)
             if event is not None:

@@ -83,7 +83,7 @@ async def serve(
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
         monitored = await stack.enter_async_context(Ledger(small, owner=owner))
-        reader = EventReader(codec, kafka.topics)
+        reader = EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger))
         feeds = {
             name: LiveFeed(kafka, topics, reader, most_bytes=settings.memory)
             for name, topics in lanes(kafka.topics).items()
@@ -117,7 +117,7 @@ async def _run(parts: WebhookParts, stopping: asyncio.Event) -> None:
     await assignments.enter(parts.ledger)
     wanted = await _first_places(parts.ledger)
     # Before the topics are read: what cannot be read is its brand's.
-    await assigner.read_customers()
+    await assigner.reader.refresh()
 
     async def assign() -> None:
         await alive.wait()  # else others would take over at once whatever it begins

@@ -99,11 +99,9 @@ class LaneSource:
         if self._own is not None and self._own.positions.keys() != wanted.keys():
             await self.release()
         own = await self._opened(wanted)
-        events = [
-            event
-            for message in await own.poll(most, _POLL)
-            if (event := self.reader.read(message)) is not None
-        ]
+        messages = await own.poll(most, _POLL)
+        await self.reader.prepare(messages)
+        events = [event for message in messages if (event := self.reader.read(message)) is not None]
         positions = dict(own.positions)
         if self._turn_ends < monotonic():
             await self.release()
@@ -190,7 +188,9 @@ class LaneSource:
         found, quiet_since = [], monotonic()
         while any(own.positions[place] <= run[-1] for place, run in runs.items()):
             before = dict(own.positions)
-            for message in await own.poll(_GAP, _POLL):
+            messages = await own.poll(_GAP, _POLL)
+            await self.reader.prepare(messages)
+            for message in messages:
                 place = message.topic() or "", message.partition() or 0
                 if message.offset() in runs[place]:
                     event = self.reader.read(message)

@@ -32,7 +32,6 @@ def unpacked(codec: int, data: bytes) -> bytes:
     """
     if codec == 0:
         return data
-    room = bytearray()
     for size in (min(MOST, max(_ROOM, _USUAL * len(data))), MOST):
         room = bytearray(size)
         try:

@@ -6,6 +6,8 @@ Reading a state of millions keeps a thread busy while the worker's other partiti
 few rows are applied at once.
 """
 
+from contextlib import closing
+
 from confluent_kafka import Message
 
 from izin.consent.errors import SourceError
@@ -44,16 +46,14 @@ class Changelog:
 
     def read(self, state: PartitionState, topic: str, end: int) -> None:
         """Bring ``state`` up to the offset ``end``; raises KafkaException and StateError."""
-        reader = BoundedReader(self._settings, f"{self._group}-state", topic)
-        try:
-            self._apply(reader, state, end)
-        except OffsetGoneError:
-            why = "its position is gone from the topic"
-            _log.warning("state discarded", partition=self._number, why=why)
-            state.clear()
-            self._apply(reader, state, end)
-        finally:
-            reader.close()
+        with closing(BoundedReader(self._settings, f"{self._group}-state", topic)) as reader:
+            try:
+                self._apply(reader, state, end)
+            except OffsetGoneError:
+                why = "its position is gone from the topic"
+                _log.warning("state discarded", partition=self._number, why=why)
+                state.clear()
+                self._apply(reader, state, end)
 
     def _apply(self, reader: BoundedReader, state: PartitionState, end: int) -> None:
         """Apply the rows from the state's position up to ``end``."""

@@ -26,6 +26,7 @@ A batch is one transaction: the outputs and the positions.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -151,12 +152,10 @@ class OwnedPartition:
         """Return the last committed positions below ``end``."""
         clients = self._clients
         topic = self._topics.positions.name
-        reader = BoundedReader(clients.settings, f"{clients.group}-positions", topic)
-        try:
-            found = latest_positions(reader, self._codec, {self.number: end})
-        finally:
-            reader.close()
-        return found.get(self.number)
+        with closing(
+            BoundedReader(clients.settings, f"{clients.group}-positions", topic)
+        ) as reader:
+            return latest_positions(reader, self._codec, {self.number: end}).get(self.number)
 
     def _resume(self, stored: Positions | None, origin: Positions) -> dict[str, int]:
         """Return the next offset of each lane.

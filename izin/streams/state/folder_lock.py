@@ -25,7 +25,9 @@ class StateFolderLock:
         """Make the folder if need be, and lock it; raises StateError if that cannot be done."""
         file = self._folder / LOCK_FILE
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            # Its keys are recipients: RocksDB's files would be readable by anybody.
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._folder.chmod(0o700)
             if not file.exists() and any(self._folder.iterdir()):
                 raise StateError(
                     f"{self._folder} is no state of ours; empty it, or set IZIN_STATE_FOLDER"

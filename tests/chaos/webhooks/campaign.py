@@ -21,7 +21,7 @@ from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.errors import LedgerUnavailableError
-from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.resends.cursors import ResendPeriod, cursors_of, events_of
 from tests.chaos.injection import Injection
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
@@ -32,6 +32,7 @@ from tests.support.webhooks import (
     a_permission,
     add_customer,
     add_subscriber,
+    event_reader,
 )
 
 KILL, FREEZE, TERM, BROKER, DATABASE = "kill -9", "frozen", "SIGTERM", "broker", "database"
@@ -155,7 +156,7 @@ class WebhookCampaign:
 
     async def _expected(self) -> list[WebhookEvent]:
         cursors = await asyncio.to_thread(cursors_of, self.settings, ResendPeriod())
-        reader = EventReader(Codec(), self.settings.topics)
+        reader = event_reader(Codec(), self.settings.topics)
         return [one async for one in events_of(self.settings, reader, cursors)]
 
     async def _verdict(self, ledger: Ledger, found: dict[str, FailingSubscriber]) -> WebhookVerdict:

@@ -171,6 +171,7 @@ def of_gate() -> Written:
             Codec(),
             receipt_id=str(uuid7(NOON, bytes([number]) * CHANCE_BYTES)),
             customer_id=CUSTOMER,
+            names_recipients=True,
             asked_at=NOON,
             as_of="",
         )

@@ -390,6 +390,6 @@ async def _store_receipts() -> None:
         a_decision_receipt(2),
         a_decision_receipt(3, recipient="+905550000009"),
     ]
-    movements = [one for receipt in receipts for one in movements_of(receipt, "acme")]
+    movements = [one for receipt in receipts for one in movements_of(receipt)]
     async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
         await append.append(connection, movements, now=NOON + timedelta(minutes=9))

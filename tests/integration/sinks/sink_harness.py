@@ -235,7 +235,7 @@ class SinkHarness:
 
     def set_silence(self, *, is_silent: bool) -> None:
         """Have had no answer from İYS for long, and perhaps a call that failed since."""
-        breakers = self.context.client._exchange._breakers
+        breakers = self.context.client.breakers
         breakers._answered_at, breakers.is_silent = -inf, is_silent
 
     @asynccontextmanager

@@ -156,7 +156,7 @@ def _movements(brand: OneBrand, now: datetime) -> Iterator[Movement]:
         )
     asked = {"campaign": f"of {customer}", "asked_by": f"key-{customer}", "asked_at": now}
     receipt = a_receipt(code, customer_id=customer, brand_code=code, **asked)
-    yield from movements_of(receipt, customer)
+    yield from movements_of(receipt)
     for about in (brand_key(code), customer_key(customer)):
         name = f"look at {customer} {code}"
         yield act(name, about, by="ada", now=now, before={}, after={}, customer_id=customer)

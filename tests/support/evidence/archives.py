@@ -45,21 +45,19 @@ def a_row(
     """Return a row of the history that was recorded a second after it happened."""
     fields = {"key": KEY, "event_id": None, "status": None, "source": f"{kind}/{place}"} | columns
     occurred = microseconds(at)
-    text = json.dumps(
-        [
-            place,
-            kind,
-            CUSTOMER,
-            fields["key"],
-            fields["event_id"],
-            fields["status"],
-            fields["source"],
-            occurred,
-            occurred + 1_000_000,
-            data,
-        ],
-        ensure_ascii=False,
-    )
+    columns = [
+        place,
+        kind,
+        CUSTOMER,
+        fields["key"],
+        fields["event_id"],
+        fields["status"],
+        fields["source"],
+        occurred,
+        occurred + 1_000_000,
+    ]
+    said = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = f"{json.dumps(columns, ensure_ascii=False)[:-1]}, {said}]"
     return EvidenceRow(SHARD, text, None, noise(f"salt {place}")[:16])
 
 

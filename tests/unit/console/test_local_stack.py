@@ -1,8 +1,10 @@
 """A local stack starts in a folder of its own, and empties no other."""
 
 import ast
+import os
 import re
 import socket
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -275,3 +277,24 @@ def test_local_stack_without_the_simulator_names_the_remedy() -> None:
     """Nothing of izin names it as a dependency, so the error says how to install it."""
     with pytest.raises(LocalError, match=r"pip install \./simulator"):
         check_installed("no_such_package")
+
+
+def test_local_stack_keeps_what_it_stores_from_others(used_folder: Path) -> None:
+    """Topics, ledger and logs have recipients, also in a folder that an older run left open."""
+    used_folder.chmod(0o755)
+    os.umask(0o022)
+    StateFolder(used_folder).claim(RunRecord(), lambda _: None)
+    (used_folder / "new").write_text("", "utf-8")
+    assert used_folder.stat().st_mode & 0o777 == 0o700
+    assert (used_folder / "new").stat().st_mode & 0o777 == 0o600
+
+
+def test_local_stack_runs_no_module_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stray file there, named as one of the standard library, is not run."""
+    (tmp_path / "http.py").write_text("raise SystemExit('stray')", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    command = a_stack(tmp_path / "state")._command("probe", "http.server", "--help", ready="")
+    done = subprocess.run(command.argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr

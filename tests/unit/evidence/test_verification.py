@@ -19,6 +19,7 @@ from izin.evidence.verification import (
     DAILY,
     DELIVERIES,
     HEADER,
+    NOT_RECOMPUTED,
     REPORT,
     ROWS,
     SUMMARY,
@@ -41,8 +42,8 @@ EVIDENCE = some_evidence()
 ARCHIVE = EVIDENCE.packed()
 ANCHORS = anchors_for(EVIDENCE)
 SAYS = {
-    "report": "a208a7b1111e8518955ec2ac00e5c1b93240ba31444e7575ad5ac4ca7b700c0d",
-    "summary": "b1c90eda0c63b95fa8bacce1137b52553943050b25cd0315fdd74510299bfe15",
+    "report": "5bced62033d81eebabf1a35caf5d7b9f147106cb34256fdc98ca2af01d154358",
+    "summary": "a56bd53e973391a77f3dc3f74c1cb26f7f0edff63da318d97e774139d085de55",
 }
 """The digests of what is computed of ``EVIDENCE``, in format 1."""
 
@@ -212,12 +213,21 @@ def test_rows_of_others_are_commitments_alone() -> None:
     assert abs(len(many[CHAIN]) - len(few[CHAIN])) < 4
 
 
-def test_archive_of_another_format_is_proven_and_not_computed_again() -> None:
-    """What a later release computes otherwise is no fault of the archive."""
-    other = some_evidence(format=report.FORMAT + 1)
-    found = verify(other.packed(), anchors_for(other))
-    assert (found.is_proven, found.is_computed) == (True, False)
-    assert "another release" in found.lines()[-1]
+@pytest.mark.parametrize("format_", [report.FORMAT + 1, report.FORMAT - 1, "2", None])
+def test_archive_of_another_format_is_not_proven(format_: object, tmp_path: Path) -> None:
+    """Its summary may say anything: an exit code of its own, and words, say that."""
+    other = some_evidence(format=format_)
+    files, _ = unpacked(other.packed())
+    del files[LIST]
+    lying = packed({**files, SUMMARY: files[SUMMARY].replace(b"ONAY", b"RET")})
+    found = verify(lying, anchors_for(other))
+    assert (found.faults, found.is_proven, found.is_computed) == ((), False, False)
+    assert found.lines()[-1].startswith("not recomputed")
+    path, anchors = tmp_path / "evidence.zip", tmp_path / "anchors.jsonl"
+    path.write_bytes(lying)
+    ((place, link),) = anchors_for(other).items()
+    anchors.write_text(json.dumps({"shard": place[0], "place": place[1], "link": link}) + "\n\n")
+    assert main([str(path), "--anchors", str(anchors)]) == NOT_RECOMPUTED
 
 
 def test_what_is_computed_changes_only_with_the_format() -> None:

@@ -6,10 +6,11 @@ from izin.gate.state import BrandState
 from izin.runtime.api_keys.access import STALE_AFTER
 from izin.schemas.api_keys import Scope
 from izin.schemas.may_send_api import PATH
+from izin.sinks.ledger.history.receipts import movements_of, receipt_key
 from tests.support.api_keys import API_KEY, AUTHORIZATION, an_api_key, known
 from tests.support.builders import BRAND, CUSTOMER
 from tests.unit.gate.conftest import SENDER, a_question, serving
-from tests.unit.gate.fakes import LATER, a_standing
+from tests.unit.gate.fakes import FOREIGN_BRAND, LATER, a_standing
 
 OPEN = ("/health/live", "/health/ready")
 PROBLEM = "application/problem+json"
@@ -113,3 +114,16 @@ async def test_key_of_one_of_forty_customers_learns_of_no_other_brand():
             assert (one["may_send"], one["reason"]) == (False, "unknown")
             assert "foreign" not in response.text
             assert len(response.text.replace(str(900_000 + number), "")) == len(nobody)
+
+
+@pytest.mark.parametrize("brand_code", [FOREIGN_BRAND, 999_999])
+async def test_receipt_of_a_brand_outside_the_key_is_the_askers_own(brand_code: int):
+    """Nothing of it reaches the history of the brand's customer, nor names whom it was about."""
+    async with serving(known(SENDER)) as api:
+        await api.ask(brand_code=brand_code, receipt="decision", campaign="spring-sale")
+        (written,) = api.receipts.written
+        assert (written["customer_id"], written["recipient"]) == (CUSTOMER, None)
+        assert (written["may_send"], written["reason"]) == (False, "unknown")
+        (whole, own) = movements_of(written)
+        assert {whole.key, own.key} == {receipt_key(written["receipt_id"])}
+        assert {whole.customer_id, own.customer_id} == {CUSTOMER}

@@ -145,3 +145,18 @@ def test_any_json_is_read_or_refused(given: dict[str, object]):
     """Nothing else is raised."""
     with suppress(RequestRefusedError):
         read(**given)
+
+
+def test_body_with_too_many_values_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fifteen megabytes of empty texts would hold the loop for a second, and half a gigabyte."""
+
+    def parse(_: bytes) -> object:
+        raise AssertionError
+
+    monkeypatch.setattr("izin.gate.question.orjson.loads", parse)
+    for body in (b'{"recipients":[' + b'"",' * 5_000_000 + b'""]}', b"[" * 5_000_000):
+        with pytest.raises(RequestRefusedError) as refused:
+            read_question(JSON_TYPE, body)
+        assert refused.value.status == 413

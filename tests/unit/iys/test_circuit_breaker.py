@@ -147,7 +147,7 @@ async def test_unanswered_calls_open_their_circuit_sooner_in_silence(status: int
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
         assert (client.circuit_state("add") is CircuitState.OPEN) is (status is None)
-        assert client.is_silent is (status is None)
+        assert client.breakers.is_silent is (status is None)
 
 
 @pytest.mark.parametrize("note", ["answered", "busy", "throttled"])
@@ -173,7 +173,7 @@ async def test_cancelled_probe_leaves_the_circuit_half_open():
             with pytest.raises(OutcomeUnknownError):
                 await client.add(BRAND, an_item())
     async with a_client(hang, clock=lambda: seconds[0]) as client:
-        client._exchange._breakers = open_circuit()
+        client._exchange.breakers = open_circuit()
         seconds[0] = 101.0
         call = asyncio.create_task(client.add(BRAND, an_item()))
         await asyncio.sleep(0)

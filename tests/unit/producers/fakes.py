@@ -108,11 +108,11 @@ class FakeReceipts:
         self.receipts = FirstReceipts(limit)
         self.is_away = False
 
-    def claim(self, event_id: str, received_at: datetime) -> Future[datetime]:
+    def claim(self, event_id: str, received_at: datetime, *, by: str = "") -> Future[datetime]:
         if self.is_away:
             return failed(ReceiptUnknownError("away"))
         try:
-            self.receipts.check_room(self._clock())
+            self.receipts.take_room(self._clock(), by)
         except ReceiptUnknownError as error:
             found = self._find(event_id)
             return failed(error) if found is None else done(found)

@@ -320,3 +320,41 @@ def test_what_is_overridden_in_uvicorn_is_there(name: str):
     for part in path.split("."):
         found = getattr(found, part)
     assert callable(found)
+
+
+LENGTH, CHUNKS = "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"
+BODY = "5\r\nhello\r\n0\r\n\r\n"
+BEGIN = "POST /echo HTTP/1.1\r\nHost: test\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        f"{BEGIN}{LENGTH}{CHUNKS}\r\n{BODY}",
+        f"{BEGIN}{CHUNKS}{LENGTH}\r\n{BODY}",
+        f"{BEGIN}{LENGTH}\r\nhello".replace("\r\n", "\n"),
+        f"{BEGIN}X-One: 1\n{LENGTH}\r\nhello",
+        f"{BEGIN}{LENGTH}\r\nhello{BEGIN}X-One: 1\n{LENGTH}\r\nhello",
+    ],
+    ids=["length-first", "chunks-first", "all-lf", "one-lf", "second-request"],
+)
+async def test_request_that_can_be_read_in_two_ways_ends_the_connection(sent: str):
+    """With 400, whichever request of the connection it is; what follows it is not read."""
+    async with serving(HttpLimits()) as served, connected(served.port) as one:
+        one.writer.write(sent.encode() + f"{BEGIN}{LENGTH}\r\nhello".encode())
+        answered = await one.end()
+        assert answered.count("HTTP/1.1 400") == 1
+        assert answered.count("HTTP/1.1 200") == sent.count("hello") - 1
+        assert answered.rindex("HTTP/1.1 400") == answered.rindex("HTTP/1.1")
+
+
+@pytest.mark.parametrize("sent", [f"{BEGIN}{LENGTH}\r\nhello", f"{BEGIN}{CHUNKS}\r\n{BODY}"])
+async def test_request_with_one_length_is_answered(sent: str):
+    """Also where its body has lines that end with LF, and where it comes byte by byte."""
+    async with serving(HttpLimits()) as served, connected(served.port) as one:
+        whole = sent.replace("hello", "a\nb\nc").replace(BEGIN, f"{BEGIN}Connection: close\r\n")
+        for byte in whole.encode():
+            one.writer.write(bytes([byte]))
+            await one.writer.drain()
+        reply = reply_of(await one.end())
+        assert (reply.status, reply.body) == (200, "a\nb\nc")

@@ -15,7 +15,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.runtime.observe import configure, get_logger, mask, mask_text
+from izin.runtime.masking import mask, mask_text
+from izin.runtime.observe import configure, get_logger
 from izin.runtime.settings import LogSettings
 from izin.streams.engine.metrics import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key

@@ -115,6 +115,12 @@ def test_folder_in_use_is_refused(state: RocksState, folder: RocksFolder) -> Non
     assert consent_of(state, KEY) == ONAY
 
 
+@pytest.mark.usefixtures("state")
+def test_folder_is_of_the_worker_alone(rows: Path) -> None:
+    """Its keys are recipients."""
+    assert rows.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_closed_folder_can_be_opened_by_another(state: RocksState, folder: RocksFolder) -> None:
     """Once closed it is anybody's."""
     state.close()

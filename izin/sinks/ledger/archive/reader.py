@@ -24,7 +24,13 @@ async def verify_archive(archive: Archive, anchors: Iterable[Anchor]) -> Verifie
     }
     heads = {shard: Head(one.last, bytes.fromhex(one.link)) for shard, one in archive.ends.items()}
     damaged: list[Fault] = []
-    found = await verify_rows(_rows(archive, damaged), anchors, heads=heads, cuts=cuts)
+    found = await verify_rows(
+        _rows(archive, damaged),
+        anchors,
+        heads=heads,
+        cuts=cuts,
+        is_whole=archive.customer_id is None,
+    )
     return replace(found, faults=(*found.faults, *damaged))
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
-from izin.consent.violations import Violation
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.brake.counting import SourcedEvent, sources_of
 from izin.sinks.ledger.db.connection import Connection
@@ -21,7 +20,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import earlier_opt_out, ruling
-from izin.sinks.record.apply import taken_over
+from izin.sinks.record.apply import said_of_opt_out, taken_over
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -62,12 +61,13 @@ async def put_back(
     back = set()
     for row in rows:
         events = by_key[row.key]
-        own = {source for source, one in events if _id(one) == row.desired_event_id}
-        own = {ruling.RESCUE, *(own or {row.desired_origin or ""})}
+        own = {source for source, one in events if _id(one) == row.desired_event_id} or {
+            row.desired_origin or ""
+        }
         others = [
             one
             for source, one in events
-            if source not in own
+            if source not in {ruling.RESCUE, *own}
             and one["event"]["iys"] is None
             and one["effective_at"] >= (row.latest_onay_at or _NEVER)
             and (row.key, _id(one)) not in withdrawn
@@ -83,14 +83,11 @@ async def put_back(
 
 
 def _id(decision: Mapping[str, Any]) -> str:
-    found: str = decision["event"]["event_id"]
-    return found
+    return str(decision["event"]["event_id"])
 
 
 def _desiring(row: ConsentRow, decision: Mapping[str, Any]) -> ConsentRow:
     """Return ``row`` once it desires the opt-out that was decided on."""
-    registrable = all(Violation(**one).is_note for one in decision["violations"])
-    event = event_from_avro(decision["event"])
-    kept = earlier_opt_out.stated(event, registrable=registrable)
+    kept = said_of_opt_out(event_from_avro(decision["event"]), decision)
     shown = row.replace(latest_ret_at=decision["effective_at"], **kept)
     return taken_over(row, **earlier_opt_out.columns_of_earlier(shown))

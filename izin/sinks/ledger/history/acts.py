@@ -13,6 +13,10 @@ from izin.sinks.ledger.history.append import Movement, append
 KIND = "act"
 ERASED = "erase history"
 """What an act is called that names the rows of the history that were erased."""
+DROPPED = "drop month"
+"""What an act is called that names the last rows of the chains in a month that was dropped."""
+RESTORED = "restore history"
+"""What an act is called that names what the restoration of a ledger has lost."""
 NO_CUSTOMER = ""
 """The customer of acts that concern the history of all customers."""
 

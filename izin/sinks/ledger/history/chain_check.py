@@ -1,19 +1,32 @@
-"""Compute the links of one chain again, and name each row that was changed, moved or removed."""
+"""Compute the links of one chain again, and name each row that was changed, moved or removed.
+
+What the owner of the ledger can write proves nothing: neither an instant of recording, nor a cut,
+nor that an act says so. That rows were dropped or emptied is lawful only where an act names them,
+and where an anchor from outside, at or behind them, was time-stamped ten years ago.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from izin.sinks.ledger.history import acts
 from izin.sinks.ledger.history.batches import BatchDigest, batch_of
-from izin.sinks.ledger.history.hash_chain import commitment_of_row, next_link
+from izin.sinks.ledger.history.hash_chain import SALT, commitment_of_row, next_link
 from izin.sinks.record.anchor import Anchor
 
+ERASED_KINDS = frozenset({"erased", "withheld"})
+"""What rows are called of which only the commitment is there: erased, or (in the archive of one
+customer) another's."""
 _NOBODY_ERASED = "the row was erased, and no act names it"
+_NOBODY_DROPPED = "rows up to this place were dropped, and no act names it"
+_TOO_YOUNG = "no anchor from outside shows that ten years had passed"
+_NOT_COVERED = b""
+"""In place of a commitment: the row says what none covers, so that its link cannot follow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +37,28 @@ class Fault:
     after: int
     place: int
     what: str
+    anchor: int | None = None
+    """The anchor that shows it, by its id; None: the chain itself does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the restoration of a ledger has lost, by the act that names it."""
+
+    ends: Mapping[int, int]
+    """The last row of each chain that was restored."""
+    anchor: int
+    """The last anchor before, by its id."""
+    batch: int
+    """The last batch of deliveries before; no archive has them."""
+
+    def covers(self, fault: Fault) -> bool:
+        """Whether the rows that a fault misses are among what was lost."""
+        return (
+            fault.anchor is not None
+            and fault.anchor <= self.anchor
+            and fault.place > self.ends.get(fault.shard, 0)
+        )
 
 
 class Head(NamedTuple):
@@ -42,12 +77,22 @@ class VerifiedRow:
     link: bytes
     commitment: bytes
     is_erased: bool
-    named: Mapping[int, frozenset[int]]
-    """The rows that an act of erasure names: places by shard."""
-    named_deliveries: frozenset[tuple[int, int]]
-    """The deliveries that it names: batch and place."""
+    act: Act
     batch: tuple[int, BatchDigest] | None
     """The batch of deliveries that it proves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """What a row names that was done to the history: nothing, if it is no act on it."""
+
+    erased: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    """The rows that were erased: places by shard."""
+    erased_deliveries: frozenset[tuple[int, int]] = frozenset()
+    """The deliveries that were erased: batch and place."""
+    cuts: Mapping[int, int] = field(default_factory=dict)
+    """The last place of each chain in a month that was dropped."""
+    loss: Loss | None = None
 
 
 class ChainCheck:
@@ -59,9 +104,13 @@ class ChainCheck:
         anchors: Mapping[int, Anchor],
         head: Head,
         cut: Mapping[str, Any] | None,
+        *,
+        long_ago: datetime,
     ) -> None:
         self.rows = 0
         self.faults: list[Fault] = []
+        self.unprovable: list[Fault] = []
+        """What nothing contradicts, and nothing but the ledger's owner says."""
         self.erased: list[tuple[int, int]] = []
         """The places of erased rows, after the place before each."""
         self._shard = shard
@@ -72,14 +121,22 @@ class ChainCheck:
         self._link = first_link(shard)
         self._confirmed = 0
         """The last place that an anchor has confirmed."""
+        self._aged = max(
+            (
+                place
+                for place, one in anchors.items()
+                if one.stamped_at is not None and one.stamped_at <= long_ago
+            ),
+            default=0,
+        )
+        """The last place that is known from outside to be old enough to be dropped."""
+        self._cut = 0 if cut is None else int(cut["place"])
         if cut is not None:
-            self._place = self._confirmed = cut["place"]
+            self._place = self._confirmed = self._cut
             self._link = cut["link"]
-            anchored = anchors.get(self._place)
-            if anchored is None or anchored.link != self._link:
-                self._fault(
-                    self._place, "rows up to this place were dropped, and no anchor says so"
-                )
+            anchored = anchors.get(self._cut)
+            if anchored is not None and anchored.link != self._link:
+                self._fault(self._cut, "rows up to this place were rewritten before they went")
         self._anchors = {place: one for place, one in anchors.items() if place > self._place}
 
     def add(self, row: VerifiedRow) -> None:
@@ -105,17 +162,26 @@ class ChainCheck:
             self._fault(place, f"{place - self._place} rows are missing at the end")
         elif link != self._link or self._appended > latest:
             self._fault(self._appended, "the chain does not end where the ledger says")
-        for cut in sorted(self._anchors):
-            what = "rows up to this place were anchored and are gone"
-            self._fault(cut, what)
+        for gone, anchored in sorted(self._anchors.items()):
+            self._fault(gone, "rows up to this place were anchored and are gone", anchored)
 
-    def compare_erased(self, named: frozenset[int]) -> None:
-        """Note each erased row whose place no act names."""
-        self.faults += [
-            Fault(shard=self._shard, after=after, place=place, what=_NOBODY_ERASED)
-            for after, place in self.erased
-            if place not in named
-        ]
+    def compare_acts(self, erased: frozenset[int], cuts: frozenset[int], *, is_whole: bool) -> None:
+        """Note each erased row and the cut, where no act names it, or nothing shows its age.
+
+        In a history that is not whole (the archive of one customer) the acts may be withheld.
+        """
+        for after, place in self.erased:
+            self._judge(after, place, "emptied", _NOBODY_ERASED, is_named=place in erased)
+        if self._cut:
+            is_named = self._cut in cuts or not is_whole
+            self._judge(0, self._cut, "dropped", _NOBODY_DROPPED, is_named=is_named)
+
+    def _judge(self, after: int, place: int, how: str, unnamed: str, *, is_named: bool) -> None:
+        if not is_named:
+            self.faults.append(Fault(shard=self._shard, after=after, place=place, what=unnamed))
+        elif place > self._aged:
+            what = f"{how}, not provable: {_TOO_YOUNG}"
+            self.unprovable.append(Fault(shard=self._shard, after=after, place=place, what=what))
 
     def _compare(self, row: VerifiedRow) -> None:
         anchored = self._anchors.pop(row.place, None)
@@ -123,11 +189,14 @@ class ChainCheck:
             return
         if anchored.link != row.link:
             what = f"rows after {self._confirmed} were rewritten since {anchored.anchored_at}"
-            self._fault(row.place, what)
+            self._fault(row.place, what, anchored)
         self._confirmed = row.place
 
-    def _fault(self, place: int, what: str) -> None:
-        self.faults.append(Fault(shard=self._shard, after=self._place, place=place, what=what))
+    def _fault(self, place: int, what: str, shown_by: Anchor | None = None) -> None:
+        anchor = None if shown_by is None else shown_by.id
+        self.faults.append(
+            Fault(shard=self._shard, after=self._place, place=place, what=what, anchor=anchor)
+        )
 
 
 def first_link(shard: int) -> bytes:
@@ -137,29 +206,68 @@ def first_link(shard: int) -> bytes:
 
 def verified_row(row: Mapping[str, Any]) -> VerifiedRow:
     """Return a row to be verified: its columns by name, as :func:`commitment_of_row` has them."""
-    commitment, data = row["commitment"], row["data"]
-    is_erased = commitment is not None
-    if not is_erased:
+    commitment, act, batch = row["commitment"], Act(), None
+    is_erased, is_covered = commitment is not None, _is_covered(row)
+    if not is_erased and is_covered:
         commitment = commitment_of_row(row)
-    is_act = not is_erased and row["kind"] == acts.KIND
-    erasure = _erasure(data) if is_act and data is not None else {}
+        try:
+            act, batch = _act_of(row), batch_of(row)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # Nobody but the owner of the ledger writes an act of another shape.
+            is_covered = False
     return VerifiedRow(
         shard=row["shard"],
         place=row["place"],
         link=row["link"],
-        commitment=commitment,
+        commitment=commitment if is_covered else _NOT_COVERED,
         is_erased=is_erased,
-        named={int(shard): frozenset(some) for shard, some in erasure.get("places", {}).items()},
-        named_deliveries=frozenset(
-            (int(batch), place)
-            for batch, some in erasure.get("deliveries", {}).items()
-            for place in some
-        ),
-        batch=None if is_erased else batch_of(row),
+        act=act,
+        batch=batch,
     )
 
 
-def _erasure(data: str) -> Mapping[str, Mapping[str, list[int]]]:
-    """Return what an act of erasure names; nothing of any other act."""
-    said = json.loads(data)
-    return said["after"] if said.get("act") == acts.ERASED else {}
+def _is_covered(row: Mapping[str, Any]) -> bool:
+    """Whether all that readers use of a row is covered by its commitment or follows from what is:
+    the ledger's own constraint (``movements_covered_check``), which its owner can drop.
+    """
+    columns = [row[name] for name in ("event_id", "status", "source", "data")]
+    if row["commitment"] is not None:
+        says = [*columns, *(row[name] for name in ("salt", "key", "decision"))]
+        return (
+            row["kind"] in ERASED_KINDS
+            and row["customer_id"] == ""
+            and row["occurred"] == row["recorded"]
+            and all(one is None for one in says)
+        )
+    is_decision = row["decision"] is not None
+    return (
+        row["salt"] is not None
+        and len(row["salt"]) == SALT
+        and (row["kind"] == "decision") == is_decision
+        and not (is_decision and any(one is not None for one in columns))
+    )
+
+
+def _act_of(row: Mapping[str, Any]) -> Act:
+    """Return what a row names that was done to the history; raises where it has another shape."""
+    if row["kind"] != acts.KIND or row["data"] is None:
+        return Act()
+    said = json.loads(row["data"])
+    after = said.get("after", {})
+    match said.get("act"):
+        case acts.ERASED:
+            return Act(
+                erased={int(shard): frozenset(some) for shard, some in after["places"].items()},
+                erased_deliveries=frozenset(
+                    (int(batch), place)
+                    for batch, some in after["deliveries"].items()
+                    for place in some
+                ),
+            )
+        case acts.DROPPED:
+            return Act(cuts={int(shard): int(place) for shard, place in after["cuts"].items()})
+        case acts.RESTORED:
+            ends = {int(shard): int(place) for shard, place in after["ends"].items()}
+            return Act(loss=Loss(ends=ends, anchor=int(after["anchor"]), batch=int(after["batch"])))
+        case _:
+            return Act()

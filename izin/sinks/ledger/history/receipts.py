@@ -21,24 +21,22 @@ def receipt_key(receipt_id: str) -> str:
     return f"receipt/{receipt_id}"
 
 
-def movements_of(receipt: Mapping[str, Any], customer_id: str) -> Iterator[Movement]:
-    """Yield the movements of ``receipt``, an Avro GateReceipt, of a customer.
+def movements_of(receipt: Mapping[str, Any]) -> Iterator[Movement]:
+    """Yield the movements of ``receipt``, an Avro GateReceipt, of the customer that it names.
 
     Raises:
         UnreadableKeyError: it names a recipient, but no key.
     """
-    yield _movement(receipt, customer_id, receipt_key(receipt["receipt_id"]), _request(receipt))
+    yield _movement(receipt, receipt_key(receipt["receipt_id"]), _request(receipt))
     if receipt["index"] is not None:
-        yield _movement(receipt, customer_id, *_answer(receipt))
+        yield _movement(receipt, *_answer(receipt))
 
 
-def _movement(
-    receipt: Mapping[str, Any], customer_id: str, key: str, data: Mapping[str, Any]
-) -> Movement:
+def _movement(receipt: Mapping[str, Any], key: str, data: Mapping[str, Any]) -> Movement:
     place = "" if "index" not in data else f"/{data['index']}"
     return Movement(
         kind=KIND,
-        customer_id=customer_id,
+        customer_id=receipt["customer_id"],
         key=key,
         event_id=None,
         status=None,

@@ -8,15 +8,14 @@ passed and no key in it has a consent that stands or ended less than three years
 the retention of a month, or dropped it, is in the history itself, where no change goes unnoticed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import takewhile
-from typing import Any, Self
 
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.history.acts import customer_key, record_act
+from izin.sinks.ledger.history.acts import DROPPED, customer_key, record_act
 from izin.sinks.ledger.unit_of_work import append_messages
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
@@ -56,11 +55,6 @@ class Month:
         """Whether it is over and nothing retains it any more."""
         return self.ends <= today and self.retain_until < today and not self.holds
 
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Return the month of a row of ``months``, as if nothing held it."""
-        return cls(**row)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegalHold:
@@ -83,7 +77,7 @@ async def months(ledger: Ledger) -> tuple[Month, ...]:
 async def _unheld(connection: Connection) -> tuple[Month, ...]:
     """Return the months of history, in order, without their legal holds."""
     rows = await (await connection.execute(_SQL["months"])).fetchall()
-    return tuple(map(Month.from_row, rows))
+    return tuple(Month(**row) for row in rows)
 
 
 async def _held(connection: Connection, month: Month) -> Month:
@@ -147,12 +141,12 @@ async def drop(
             )
             await record_act(
                 connection,
-                "drop month",
+                DROPPED,
                 _key(first.month),
                 by=by,
                 now=now,
                 before={"kept until": first.retain_until},
-                after={"dropped": True},
+                after={"cuts": {str(row["shard"]): row["place"] for row in cuts}},
             )
             await connection.execute(_SQL["drop"], values)
             await connection.execute(_SQL["drop-deliveries"], values)

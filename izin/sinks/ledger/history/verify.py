@@ -5,7 +5,8 @@ whoever changes, removes or moves a row must rewrite every later link of its cha
 anchors (heads that were published to the topic and to append-only files before) differ. Links are
 computed again here, not in the database, whose functions could be changed with its rows. Of an
 erased row only the commitment is left that its link covers; an act must name its place. A chain
-whose first months were dropped starts from its last dropped row, whose link is anchored.
+whose first months were dropped starts from its last dropped row, which an act must name too; both
+count only where an anchor from outside shows that ten years had passed (``chain_check``).
 
 Sinks go on writing meanwhile: rows beyond the heads that are read first are left to the next
 verification, and must not be beyond those that are read at the end.
@@ -14,25 +15,32 @@ verification, and must not be beyond those that are read at the end.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import Certificate
+
+from izin.schemas import timestamps
+from izin.schemas.timestamps import TimestampState
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.batches import BatchDigest
 from izin.sinks.ledger.history.chain_check import (
+    Act,
     ChainCheck,
     Fault,
     Head,
+    Loss,
     VerifiedRow,
     first_link,
     verified_row,
 )
-from izin.sinks.record.anchor import Anchor
+from izin.sinks.ledger.history.retention import YEARS_AT_LEAST
+from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError
 
 _PAGE = 5000
@@ -46,6 +54,10 @@ class Verified:
     rows: int
     anchors: int
     faults: tuple[Fault, ...]
+    unprovable: tuple[Fault, ...] = ()
+    """What was dropped or emptied, lawfully or not: nothing from outside shows which."""
+    losses: tuple[Loss, ...] = ()
+    """What restorations of the ledger have lost, as acts say."""
     batches: Mapping[int, BatchDigest] = field(default_factory=dict)
     """The batches of deliveries that the history proves."""
     erased_deliveries: frozenset[tuple[int, int]] = frozenset()
@@ -80,8 +92,9 @@ async def anchors_after(ledger: Ledger, after: int) -> tuple[Anchor, ...]:
     )
 
 
-def read_anchors(path: Path) -> tuple[Anchor, ...]:
-    """Return the anchors of a file.
+def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor, ...]:
+    """Return the anchors of a file, with the instants of the time stamps in it that lead to
+    ``roots``.
 
     A line that a crash cut off is skipped: the last one, or one that is repeated whole in the next.
 
@@ -92,64 +105,83 @@ def read_anchors(path: Path) -> tuple[Anchor, ...]:
         *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UnreadableAnchorError(f"{path} is not a text file") from error
-    found = []
+    found, stamped = [], dict[tuple[int, int, str], datetime]()
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
         if following.startswith(line):
+            continue
+        timestamp = AnchorTimestamp.from_line(line)
+        if timestamp is not None:
+            known = timestamps.verify(timestamp.reply, timestamp.digest, roots)
+            if known.state is TimestampState.VERIFIED and known.at is not None:
+                stamped |= {
+                    head: min(known.at, stamped.get(head, known.at)) for head in timestamp.heads
+                }
             continue
         try:
             found.append(Anchor.from_line(line))
         except UnreadableAnchorError as error:
             raise UnreadableAnchorError(f"{path}, line {number}: {error}") from error
-    return tuple(found)
+    return tuple(
+        replace(one, stamped_at=stamped.get((one.shard, one.place, one.link.hex())))
+        for one in found
+    )
 
 
-async def verify(ledger: Ledger, anchors: Iterable[Anchor]) -> Verified:
-    """Compute every link again; compare with ``anchors``, read before from outside the ledger."""
+async def verify(
+    ledger: Ledger, anchors: Iterable[Anchor], *, now: datetime | None = None
+) -> Verified:
+    """Compute every link again; compare with ``anchors``, read before from outside the ledger.
+
+    ``now`` is the instant by which ten years must have passed; None: by this process's clock.
+    """
     heads = await _heads(ledger)
     cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
     months = [row["month"] for row in await ledger.fetch(_SQL["months"])]
     rows = (row for month in months async for row in _rows(ledger, month))
-    return await verify_rows(rows, anchors, heads=heads, cuts=cuts, latest=partial(_heads, ledger))
+    latest = partial(_heads, ledger)
+    return await verify_rows(rows, anchors, heads=heads, cuts=cuts, latest=latest, now=now)
 
 
-async def verify_rows(
+async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and against which instants
     rows: AsyncIterator[VerifiedRow],
     anchors: Iterable[Anchor],
     *,
     heads: Mapping[int, Head],
     cuts: Mapping[int, Mapping[str, Any]],
     latest: Callable[[], Awaitable[Mapping[int, Head]]] | None = None,
+    now: datetime | None = None,
+    is_whole: bool = True,
 ) -> Verified:
     """Compute the links of ``rows`` again, each chain in its order, from ``cuts`` to ``heads``.
 
-    ``latest`` returns the heads once all are read; None: nobody writes meanwhile.
+    ``latest`` returns the heads once all are read; None: nobody writes meanwhile. In the archive of
+    one customer, which is not whole, the acts of others are withheld.
     """
-    known: dict[int, dict[int, Anchor]] = {}
-    for one in anchors:
-        known.setdefault(one.shard, {})[one.place] = one
+    known, contradictions = _by_place(anchors)
     compared = sum(map(len, known.values()))
-    chains = {
-        shard: ChainCheck(shard, known.pop(shard, {}), heads[shard], cuts.get(shard))
-        for shard in sorted(heads)
-    }
-    named = defaultdict[int, set[int]](set)
-    batches, erased_deliveries = dict[int, BatchDigest](), set[tuple[int, int]]()
+    instant = now or datetime.now(UTC)
+    long_ago = instant.replace(year=instant.year - YEARS_AT_LEAST, day=min(instant.day, 28))
+
+    def chain_of(shard: int) -> ChainCheck:
+        head = heads.get(shard, Head(0, first_link(shard)))
+        known_here = known.pop(shard, {})
+        return ChainCheck(shard, known_here, head, cuts.get(shard), long_ago=long_ago)
+
+    chains = {shard: chain_of(shard) for shard in sorted(heads)}
+    named = _Named()
+    batches = dict[int, BatchDigest]()
     async for row in rows:
-        chain = chains.get(row.shard)
-        if chain is None:
-            begin = Head(0, first_link(row.shard))
-            chain = chains[row.shard] = ChainCheck(row.shard, known.pop(row.shard, {}), begin, None)
-        chain.add(row)
-        for shard, places in row.named.items():
-            named[shard] |= places
-        erased_deliveries |= row.named_deliveries
+        if row.shard not in chains:
+            chains[row.shard] = chain_of(row.shard)
+        chains[row.shard].add(row)
+        named.add(row.act)
         if row.batch is not None:
             batches[row.batch[0]] = row.batch[1]
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
-        chain.compare_erased(frozenset(named[shard]))
+        chain.compare_acts(named.erased(shard), named.cuts(shard), is_whole=is_whole)
         chain.end(ends[shard].place if shard in ends else 0)
-    faults = [fault for chain in chains.values() for fault in chain.faults]
+    faults = [*contradictions, *(one for chain in chains.values() for one in chain.faults)]
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
@@ -157,10 +189,61 @@ async def verify_rows(
     return Verified(
         rows=sum(chain.rows for chain in chains.values()),
         anchors=compared,
-        faults=tuple(faults),
+        faults=tuple(one for one in faults if not any(lost.covers(one) for lost in named.losses)),
+        unprovable=tuple(one for chain in chains.values() for one in chain.unprovable),
+        losses=tuple(named.losses),
         batches=batches,
-        erased_deliveries=frozenset(erased_deliveries),
+        erased_deliveries=frozenset(named.deliveries),
     )
+
+
+def _by_place(anchors: Iterable[Anchor]) -> tuple[dict[int, dict[int, Anchor]], list[Fault]]:
+    """Return the anchors by shard and place, each with its earliest time stamp, and where two of
+    them contradict one another: then the newer one is compared.
+    """
+    known: dict[int, dict[int, Anchor]] = {}
+    faults = []
+    for one in sorted(anchors, key=lambda one: one.id):
+        places = known.setdefault(one.shard, {})
+        before = places.get(one.place)
+        if before is not None and before.link != one.link:
+            what = "two anchors from outside name different links of this row"
+            faults.append(
+                Fault(shard=one.shard, after=0, place=one.place, what=what, anchor=before.id)
+            )
+        elif before is not None and before.stamped_at is not None:
+            at = min(before.stamped_at, one.stamped_at or before.stamped_at)
+            one = replace(one, stamped_at=at)  # noqa: PLW2901  # the same anchor, with its stamp
+        places[one.place] = one
+    return known, faults
+
+
+class _Named:
+    """What the acts of a history name, of all chains."""
+
+    def __init__(self) -> None:
+        self.losses: list[Loss] = []
+        self.deliveries: set[tuple[int, int]] = set()
+        self._erased = defaultdict[int, set[int]](set)
+        self._cuts = defaultdict[int, set[int]](set)
+
+    def add(self, act: Act) -> None:
+        """Add what one row names."""
+        for shard, places in act.erased.items():
+            self._erased[shard] |= places
+        for shard, place in act.cuts.items():
+            self._cuts[shard].add(place)
+        self.deliveries |= act.erased_deliveries
+        if act.loss is not None:
+            self.losses.append(act.loss)
+
+    def erased(self, shard: int) -> frozenset[int]:
+        """Return the places of a chain whose rows were erased."""
+        return frozenset(self._erased[shard])
+
+    def cuts(self, shard: int) -> frozenset[int]:
+        """Return the last places of a chain in months that were dropped."""
+        return frozenset(self._cuts[shard])
 
 
 async def _heads(ledger: Ledger) -> Mapping[int, Head]:

@@ -47,7 +47,8 @@ SELECT {brand}
 FROM brands ORDER BY brand_code
 
 -- name: add-unknown
--- Record brand codes that events name and brands does not have.
+-- Record brand codes that events name and brands does not have, a thousand at most: each is looked up for every recipient.
 INSERT INTO unknown_brands (brand_code, since)
 SELECT code, %(now)s FROM unnest(%(codes)s::integer[]) AS code
+LIMIT greatest(0, 1000 - (SELECT count(*) FROM unknown_brands))
 ON CONFLICT DO NOTHING

@@ -36,6 +36,8 @@ class VerifiedDeliveries:
 
     rows: int
     faults: tuple[DeliveryFault, ...]
+    lost: int = 0
+    """The deliveries that a restoration of the ledger has lost, as its act says."""
 
 
 async def verify(
@@ -44,10 +46,11 @@ async def verify(
     erased: Collection[tuple[int, int]],
     *,
     read_at: datetime,
+    lost_until: int = 0,
 ) -> VerifiedDeliveries:
     """Compare every row with what the history says: ``digests`` by batch, and batch and place of
     the rows that acts have ``erased``. The history was read from ``read_at`` on: what was recorded
-    later may not be among them.
+    later may not be among them. Whole batches up to ``lost_until`` may be missing.
     """
     unseen, faults, count = dict(digests), list[DeliveryFault](), 0
     async for batch, rows in _batches(ledger):
@@ -56,9 +59,12 @@ async def verify(
         count += len(rows)
         faults += _faults(batch, rows, unseen.pop(batch, None), erased)
     faults += [
-        _fault(batch, None, f"all {one.rows} rows are missing") for batch, one in unseen.items()
+        _fault(batch, None, f"all {one.rows} rows are missing")
+        for batch, one in unseen.items()
+        if batch > lost_until
     ]
-    return VerifiedDeliveries(rows=count, faults=tuple(faults))
+    lost = sum(one.rows for batch, one in unseen.items() if batch <= lost_until)
+    return VerifiedDeliveries(rows=count, faults=tuple(faults), lost=lost)
 
 
 def _faults(

@@ -168,6 +168,7 @@ async def events_of(
         while any(own.positions[place] < ends[place] for place in wanted):
             before = dict(own.positions)
             messages = await own.poll(_MOST, _WAIT)
+            await reader.prepare(messages)
             for event in _within(messages, reader, ends):
                 yield event
             silent = 0 if own.positions != before else silent + 1

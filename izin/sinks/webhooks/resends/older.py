@@ -102,7 +102,7 @@ def _event(
 ) -> WebhookEvent:
     return event_of(
         WebhookType.OPTED_OUT,
-        record,
+        {**record, "customer_id": row["customer_id"]},
         OF_OPT_OUT,
         place={"topic": HISTORY, "partition": 0, "offset": int(row["number"])},
         appended=came_at.timestamp(),

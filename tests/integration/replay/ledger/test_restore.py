@@ -21,8 +21,11 @@ from izin.sinks.ledger.archive.folder import Archive
 from izin.sinks.ledger.archive.writer import ArchiveWriter
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import verify
+from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.batches import digest_fact
 from izin.sinks.ledger.registry import complaints, suspension_orders
 from izin.sinks.ledger.registry.suspension_orders import Part, Target
+from izin.sinks.ledger.webhooks import verify as deliveries
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import (
@@ -298,6 +301,36 @@ async def test_archive_that_ends_too_early_needs_a_word(site: Site):
     assert await rows(site.new) == {}
     await site.restored(restoration, anchors, accept_loss=True)
     assert await site.new.columns("desired_status") == ("RET",)
+    # One line of the verification, for ever, and no alarm that is dead.
+    await anchor_writer(site.new.ledger, None).anchor()
+    known = {*anchors, *await verify.anchors_after(site.new.ledger, 0)}
+    found = await verify.verify(site.new.ledger, known)
+    assert (found.faults, len(found.losses)) == ((), 1)
+    # What was anchored since is no part of that loss.
+    gone = max(known, key=lambda one: one.id)
+    forged = replace(gone, id=gone.id + 1, place=gone.place + 100)
+    assert (await verify.verify(site.new.ledger, {*known, forged})).faults
+
+
+async def test_deliveries_that_no_archive_has_are_one_loss(site: Site):
+    """Their digests are in the history; batches after the restoration are verified as before."""
+    await site.harness.ingest(onay())
+    async with site.harness.ledger.transaction() as connection:
+        proved = digest_fact(7, [b"x" * 32] * 852, 852, 1_772_442_000_000_000)
+        await append_facts(connection, [proved], now=site.harness.clock())
+    anchors = await archived(site.harness, site.folder)
+    await publish(site.harness, site.kafka)
+    await site.restored(site.restoration(), anchors)
+    found = await verify.verify(site.new.ledger, anchors)
+    (loss,) = found.losses
+    assert (found.faults, loss.batch) == ((), 7)
+    read_at = site.harness.clock()
+    sent = await deliveries.verify(
+        site.new.ledger, found.batches, (), read_at=read_at, lost_until=loss.batch
+    )
+    assert (sent.faults, sent.lost) == ((), 852)
+    sent = await deliveries.verify(site.new.ledger, found.batches, (), read_at=read_at)
+    assert [one.what for one in sent.faults] == ["all 852 rows are missing"]
 
 
 async def test_ledger_with_rows_or_a_changed_archive_is_refused(

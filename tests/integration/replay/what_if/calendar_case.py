@@ -27,7 +27,7 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.subscribers import GateAnswer
 from tests.integration.sinks.sink_harness import SinkHarness
-from tests.support.builders import BRAND, CUSTOMER, a_key
+from tests.support.builders import BRAND, a_key
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 NOON = time(12)
@@ -68,7 +68,7 @@ def go_to(harness: SinkHarness, at: datetime) -> None:
 async def take(harness: SinkHarness, *receipts: dict[str, Any]) -> None:
     """Take receipts of the gate into the history, as the sink does."""
     async with harness.ledger.transaction() as connection:
-        movements = [one for it in receipts for one in movements_of(it, CUSTOMER)]
+        movements = [one for it in receipts for one in movements_of(it)]
         await append.append(connection, movements, now=harness.clock())
 
 

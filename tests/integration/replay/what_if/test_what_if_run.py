@@ -161,7 +161,7 @@ async def test_listed_merchants_without_history_are_judged(ledger: Ledger, tmp_p
     digest = hashlib.sha256(b"".join(digest_line(one, "register-first") for one in keys))
     receipt = a_receipt(1, digest=digest.hexdigest(), recipient_type="TACIR", asked_at=MONDAY)
     async with ledger.transaction() as connection:
-        await append.append(connection, list(movements_of(receipt, CUSTOMER)), now=MONDAY)
+        await append.append(connection, list(movements_of(receipt)), now=MONDAY)
     path = tmp_path / "list.scrubbed.csv"
     write_list(path, reasons)
     lists = (GivenList(path=path, receipts=(receipt["receipt_id"],)),)

@@ -85,7 +85,7 @@ async def acknowledged(harness: SinkHarness) -> None:
 async def asked(harness: SinkHarness) -> None:
     """Have the gate asked about our recipient, with a receipt."""
     receipts = [a_list_receipt(), a_decision_receipt(0)]
-    movements = [one for receipt in receipts for one in movements_of(receipt, CUSTOMER)]
+    movements = [one for receipt in receipts for one in movements_of(receipt)]
     async with harness.ledger.transaction() as connection:
         await append.append(connection, movements, now=harness.clock())
 

@@ -479,8 +479,8 @@ async def test_receipts_are_found_and_erased_like_other_history(
 ):
     """Of a recipient whom nothing but the gate ever named; what was asked as a whole stays."""
     receipts = [
-        *movements_of(a_decision_receipt(1), CUSTOMER),
-        *movements_of(a_receipt(2), CUSTOMER),
+        *movements_of(a_decision_receipt(1)),
+        *movements_of(a_receipt(2)),
     ]
     async with harness.ledger.transaction() as connection:
         await append.append(connection, receipts, now=harness.clock())

@@ -44,7 +44,7 @@ async def test_margins_count_unsettled_records_by_passed_term(
     assert (opt_outs.status, opt_outs.keys, opt_outs.missed) == ("RET", 1, 0)
     passed = (opt_ins.missed, opt_ins.past_95, opt_ins.past_80, opt_ins.past_50)
     assert (opt_ins.keys, passed, opt_ins.due_soon) == (6, (1, 1, 1, 2), 3)
-    assert (opt_ins.is_alarming, opt_outs.is_alarming) == (True, False)
+    assert (opt_outs.past_95, opt_outs.past_80) == (0, 0)
 
 
 async def test_monitor_alerts_once_per_stage(harness: SinkHarness):

@@ -257,7 +257,7 @@ async def test_lost_opt_out_is_sent_again_while_the_circuit_of_queries_is_open(
     harness.advance(A_SECOND * 2)
     exchange = harness.context.client._exchange
     for _ in range(CircuitBreakerPolicy().opens_after):
-        exchange._breakers.busy("status", exchange._clock())
+        exchange.breakers.busy("status", exchange._clock())
     assert not await harness.recovery.recover()
     assert await harness.recovery.recover_opt_outs()
     assert (await harness.row()).state == "accepted"

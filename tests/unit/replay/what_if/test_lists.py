@@ -43,7 +43,7 @@ def facts_of(receipt: dict[str, Any]) -> list[RecordedFact]:
             recorded_at=one.occurred_at,
             data=one.data,
         )
-        for one in movements_of(receipt, CUSTOMER)
+        for one in movements_of(receipt)
     ]
 
 

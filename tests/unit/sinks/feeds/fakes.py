@@ -94,6 +94,13 @@ def an_end(partition: int, offset: int) -> Any:  # noqa: ANN401  # a Message
     return FakeMessage(partition, offset, error=KafkaError._PARTITION_EOF)
 
 
+def known_brands(customers: dict[int, str]) -> Brands:
+    """Return a table of brands that is complete at any time."""
+    brands = Brands(customers)
+    brands.complete_at = lambda: float("inf")
+    return brands
+
+
 @dataclass
 class FakeLog:
     """The records of each partition, and where it begins and ends."""
@@ -159,5 +166,5 @@ def a_source(
         identity=identity,
         tail=tail,
         older=FakeOlderRecords(log, most),
-        items=Items(feed, CODEC, Brands({BRAND: CUSTOMER})),
+        items=Items(feed, CODEC, known_brands({BRAND: CUSTOMER, BRAND + 1: CUSTOMER})),
     )

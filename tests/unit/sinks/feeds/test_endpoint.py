@@ -121,7 +121,7 @@ async def test_schema_registry_that_is_away_is_a_503(api: Api, monkeypatch: pyte
     ("query", "status", "title"),
     [
         ({"after": "x"}, 400, "Cursor not usable"),
-        ({"limit": 0}, 400, "Parameter not usable"),
+        ({"limit": 0}, 422, "Parameter not usable"),
         ({"at_least": "x"}, 400, "Parameter not usable"),
         (
             {"at_least": token_of([LogPosition("other-events", 0, 1)])},

@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 from izin.schemas.cloud_events import ID
 from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.feeds.items import POSITION_FIELDS, Brands, Items
+from izin.sinks.feeds.items import POSITION_FIELDS, UNDECIDED, Brands, Items
 from izin.sinks.feeds.log import LogRecord
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
@@ -22,6 +22,7 @@ from tests.unit.sinks.feeds.fakes import (
     FakeMessage,
     a_permission,
     key_of,
+    known_brands,
 )
 
 KEY = key_of(a_permission())
@@ -44,8 +45,9 @@ def test_item_has_the_fields_of_the_contract_and_its_place(feed: Any) -> None:  
     headers = [("ce_type", b"x"), (ID, "ö-1".encode())]
     record = a_record(CODEC.encode(feed.topic.record, value), headers=headers)
     key = an_api_key(customers=frozenset({value["customer_id"]}))
-    found = Items(feed, CODEC, Brands()).of(record, key)
-    assert found is not None
+    brands = known_brands({value["brand_code"]: value["customer_id"]})
+    found = Items(feed, CODEC, brands).of(record, key)
+    assert isinstance(found, bytes)
     item = orjson.loads(found)
     fields = [one["name"] for one in current()[feed.topic.record].schema["fields"]]
     assert list(item) == [*POSITION_FIELDS, *fields]
@@ -56,9 +58,9 @@ def test_item_has_the_fields_of_the_contract_and_its_place(feed: Any) -> None:  
 
 def test_tombstone_is_a_deletion_of_its_key() -> None:
     """It has no header of ours, so its place identifies it."""
-    items = Items(PERMISSIONS, CODEC, Brands({BRAND: CUSTOMER}))
+    items = Items(PERMISSIONS, CODEC, known_brands({BRAND: CUSTOMER}))
     found = items.of(a_record(None), an_api_key())
-    assert found is not None
+    assert isinstance(found, bytes)
     assert orjson.loads(found) == {
         "id": "permissions/2/7",
         "topic": "permissions",
@@ -88,7 +90,7 @@ def test_record_without_content_is_cut_by_its_key(
     is_mine: bool,
 ) -> None:
     """A deletion, and what cannot be read: the key says of which brand and channel it is."""
-    items = Items(PERMISSIONS, CODEC, Brands(customers))
+    items = Items(PERMISSIONS, CODEC, known_brands(customers))
     found = items.of(a_record(value), an_api_key(**cut))
     assert (found is not None) == is_mine
 
@@ -99,7 +101,7 @@ def test_record_without_content_is_cut_by_its_key(
         ({BRAND: CUSTOMER}, CUSTOMER, True),
         ({BRAND: CUSTOMER}, "beta", True),
         ({BRAND: "beta"}, CUSTOMER, False),
-        ({}, CUSTOMER, True),
+        ({}, CUSTOMER, False),
         ({}, "beta", False),
     ],
 )
@@ -108,18 +110,40 @@ def test_brand_says_whose_a_record_is(
     named: str,
     is_mine: bool,
 ) -> None:
-    """A topic's writer may name any customer; the opt-out is the brand's all the same."""
-    items = Items(PERMISSIONS, CODEC, Brands(customers))
+    """A topic's writer may name any customer; the opt-out is the brand's all the same, and so is
+    the customer that is shown.
+    """
+    items = Items(PERMISSIONS, CODEC, known_brands(customers))
     found = items.of(a_record(encoded(customer_id=named)), an_api_key())
     assert (found is not None) == is_mine
+    if isinstance(found, bytes):
+        assert orjson.loads(found)["customer_id"] == CUSTOMER
+
+
+def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
+    """Registered just before, it is in the topic of brands, which was not read so far."""
+    brands = known_brands({})
+    items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
+    brands.complete_at = lambda: record.appended_by - 1
+    assert items.of(record, an_api_key()) is UNDECIDED
+    brands.put({"brand_code": BRAND, "customer_id": CUSTOMER})
+    assert isinstance(items.of(record, an_api_key()), bytes)
+    brands.put({"brand_code": BRAND, "customer_id": "beta"})
+    assert items.of(record, an_api_key()) is None
+    moved = items.of(record, an_api_key(customers=frozenset({"beta"})))
+    assert isinstance(moved, bytes)
+    assert orjson.loads(moved)["customer_id"] == "beta"
 
 
 def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> None:
     """An opt-out written by a newer release is not left out; and it is logged once."""
-    items, record = Items(OPT_OUTS, CODEC, Brands({BRAND: CUSTOMER})), a_record(b"\xc3\x01what")
+    items, record = (
+        Items(OPT_OUTS, CODEC, known_brands({BRAND: CUSTOMER})),
+        a_record(b"\xc3\x01what"),
+    )
     for _ in range(3):
         found = items.of(record, an_api_key())
-        assert found is not None
+        assert isinstance(found, bytes)
     item = orjson.loads(found)
     assert (item["key"], item["unreadable"]) == (KEY.decode(), True)
     assert [one["event"] for one in logged] == ["record not readable"]
@@ -128,8 +152,8 @@ def test_unreadable_record_is_given_with_its_key(logged: list[EventDict]) -> Non
 @pytest.mark.parametrize("feed", [OPT_OUTS, OUTCOMES])
 def test_record_of_a_log_without_a_value_is_unreadable(feed: Any) -> None:  # noqa: ANN401  # a Feed
     """Only a state has deletions: an opt-out without a value closes its key all the same."""
-    found = Items(feed, CODEC, Brands({BRAND: CUSTOMER})).of(a_record(None), an_api_key())
-    assert found is not None
+    found = Items(feed, CODEC, known_brands({BRAND: CUSTOMER})).of(a_record(None), an_api_key())
+    assert isinstance(found, bytes)
     item = orjson.loads(found)
     assert (item.get("unreadable"), "deleted" in item) == (True, False)
 
@@ -150,7 +174,7 @@ def test_record_without_content_and_key_is_nobodys(key: bytes, logged: list[Even
 def test_suppression_is_nobodys() -> None:
     """It stands beside the state, and is no state of a key."""
     key = SuppressionKeys(["s" * 32]).of(KEY)
-    items = Items(PERMISSIONS, CODEC, Brands({BRAND: CUSTOMER}))
+    items = Items(PERMISSIONS, CODEC, known_brands({BRAND: CUSTOMER}))
     for value in (None, encoded()):
         assert items.of(a_record(value, key=key), an_api_key()) is None
 

@@ -58,3 +58,20 @@ def test_operator_allows_hosts_and_networks(host: str, address: str, is_allowed:
 def test_zone_of_an_address_is_no_way_around() -> None:
     """Link-local addresses may come with the name of an interface."""
     assert AllowedTargets().refusal("host", "fe80::1%eth0", is_plain=False) is not None
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254"]
+)
+@pytest.mark.parametrize("listed", ["crm.internal", "169.254.0.0/16", "0.0.0.0/0", "::/0"])
+def test_link_local_address_is_never_posted_to(address: str, listed: str) -> None:
+    """A name that the operator allows may come to resolve to the machine's credentials."""
+    allowed = AllowedTargets.parse([listed])
+    assert allowed.refusal("crm.internal", address, is_plain=False)
+    assert allowed.refusal("crm.internal", address, is_plain=True)
+
+
+@pytest.mark.parametrize("address", ["192.0.0.0", "192.0.0.9", "192.0.0.192", "192.0.0.255"])
+def test_every_address_of_a_listed_range_is_refused(address: str) -> None:
+    """Python 3.11 counts some of them as public."""
+    assert not is_public(ip_address(address))

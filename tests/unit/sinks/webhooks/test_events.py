@@ -18,8 +18,9 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topic, Topics
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from tests.contract.schemas.examples import golden
 from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE, a_key
-from tests.support.webhooks import a_consent, a_permission, key_of
+from tests.support.webhooks import a_consent, a_permission, event_reader, key_of
 
 PAGE = (Path(__file__).parents[4] / "docs" / "webhooks.md").read_text("utf-8")
 TOPICS = Topics()
@@ -76,7 +77,7 @@ def read(
     """Return the event of a record at the offset ``number``, with the headers ``given``."""
     content, key = CODEC.encode(record, value), key_of(value).encode()
     found = FakeRecord(topic, content, key, number, [*given])
-    return EventReader(CODEC, TOPICS).read(found)  # type: ignore[arg-type]
+    return event_reader(CODEC, TOPICS).read(found)  # type: ignore[arg-type]
 
 
 def of_permission(**overrides: object) -> WebhookEvent | None:
@@ -139,7 +140,7 @@ def test_first_permission_that_denies_is_no_event() -> None:
 
 def test_tombstone_is_a_revocation_for_the_brands_customer(logged: list[EventDict]) -> None:
     """The recipient was erased; the record has no value that says whose it was."""
-    reader = EventReader(CODEC, TOPICS)
+    reader = event_reader(CODEC, TOPICS, {})
     key = str(a_key(recipient=PHONE)).encode()
     record = FakeRecord(TOPICS.permissions.name, None, key)
     assert reader.read(record) is None  # type: ignore[arg-type]
@@ -169,8 +170,7 @@ def test_id_is_of_the_record_wherever_it_is_written_again() -> None:
 
 def by_key(topic: str, key: bytes, value: bytes | None = b"\0", number: int = 17) -> Any:  # noqa: ANN401  # an event that a test looks into, or None
     """Return the event of a record with a value that no release can read."""
-    reader = EventReader(CODEC, TOPICS)
-    reader.customers = {BRAND: CUSTOMER}
+    reader = event_reader(CODEC, TOPICS)
     source = headers(record="Consent", event_id="1/2", source="/izin/streams", at=NOON)
     return reader.read(FakeRecord(topic, value, key, number, [*source]))  # type: ignore[arg-type]
 
@@ -260,7 +260,7 @@ def test_event_has_the_key_that_its_record_says(key: bytes) -> None:
     """An opt-out that can be read is not left out for the key beside it."""
     value = a_consent(1)
     record = FakeRecord(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
-    event = EventReader(CODEC, TOPICS).read(record)  # type: ignore[arg-type]
+    event = event_reader(CODEC, TOPICS).read(record)  # type: ignore[arg-type]
     assert event is not None
     assert event.key == key_of(value)
 
@@ -334,10 +334,50 @@ def test_kept_events_take_little_more_than_their_bodies():
     """Thousands are in memory, counted by the length of their bodies."""
     value, count = CODEC.encode("Consent", a_consent()), 200
     record = FakeRecord(TOPICS.opt_outs.name, value, key_of(a_consent()).encode())
-    reader = EventReader(CODEC, TOPICS)
+    reader = event_reader(CODEC, TOPICS)
     reader.read(record)  # type: ignore[arg-type]  # as a Kafka client's
     tracemalloc.start()
     kept = [reader.read(record) for _ in range(count)]  # type: ignore[arg-type]  # the same
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert taken / count < sum(len(one.body) + 1000 for one in kept if one) / count
+
+
+@pytest.mark.parametrize("named", [CUSTOMER, "globex", ""])
+async def test_event_is_of_its_brands_customer_whoever_the_record_names(named: str) -> None:
+    """An opt-out that names another customer is posted to nobody but the brand's, and says so."""
+    reader = event_reader(CODEC, TOPICS)
+    for topic, record, value in (
+        (TOPICS.opt_outs.name, "Consent", a_consent(1, customer_id=named)),
+        (TOPICS.permissions.name, "Permission", a_permission(customer_id=named)),
+        (TOPICS.outcomes.name, "Outcome", golden("Outcome") | {"customer_id": named}),
+    ):
+        value = value | {"brand_code": BRAND}  # noqa: PLW2901  # of the brand that is registered
+        found = FakeRecord(topic, CODEC.encode(record, value), key_of(value).encode())
+        event = reader.read(found)  # type: ignore[arg-type]
+        assert event is not None
+        assert event.customer_id == CUSTOMER
+        assert json.loads(event.body)["data"]["customer_id"] == CUSTOMER
+
+
+async def test_brand_registered_just_before_its_opt_out_is_asked_for(
+    logged: list[EventDict],
+) -> None:
+    """Nobody gets what is of a brand that is not registered, and nobody misses what is theirs."""
+    customers: dict[int, str] = {}
+    value = a_consent(1, customer_id="globex")
+    key = key_of(value).encode()
+    record: Any = FakeRecord(TOPICS.opt_outs.name, CODEC.encode("Consent", value), key)
+
+    async def registered() -> dict[int, str]:
+        return dict(customers)
+
+    reader = EventReader(CODEC, TOPICS, registered)
+    await reader.prepare([record])
+    assert reader.read(record) is None
+    assert logged[-1]["event"] == "record of an unknown brand"
+    customers[BRAND] = CUSTOMER
+    await reader.prepare([record])
+    event = reader.read(record)
+    assert event is not None
+    assert event.customer_id == CUSTOMER

@@ -11,10 +11,11 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
-from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.source import LaneSource, Taken
+from tests.support.webhooks import event_reader
 
 PLACE = ("permissions", 0)
 NOW = datetime(2026, 3, 10, 9, 0, tzinfo=UTC)
@@ -59,7 +60,7 @@ def a_source(lane: DeliveryLane, *, feed: LiveFeed | None, behind: timedelta) ->
     return LaneSource(
         lane=lane,
         feed=feed,
-        reader=EventReader(Codec(), Topics()),
+        reader=event_reader(Codec(), Topics()),
         settings=KafkaSettings(),
         turns=asyncio.Semaphore(1),
         caught_up_at=NOW - behind,
@@ -69,7 +70,7 @@ def a_source(lane: DeliveryLane, *, feed: LiveFeed | None, behind: timedelta) ->
 def a_feed(most_bytes: int = 10_000) -> LiveFeed:
     """Return a feed that has read nothing."""
     return LiveFeed(
-        KafkaSettings(), [PLACE[0]], EventReader(Codec(), Topics()), most_bytes=most_bytes
+        KafkaSettings(), [PLACE[0]], event_reader(Codec(), Topics()), most_bytes=most_bytes
     )
 
 
@@ -131,13 +132,13 @@ async def test_answer_whose_change_may_be_compacted_away_is_delivered(
 
 async def test_feed_keeps_what_its_memory_allows() -> None:
     """Who lacks more joins later; who has all of it joins, and passes what it has."""
-    feed = a_feed(most_bytes=2500)
+    feed = a_feed(most_bytes=3700)
     feed.starts, feed.ends = {PLACE: 0}, {PLACE: 0}
     for offset in range(10):
         event = an_event(offset)
         feed._events.append(event)
         feed._by_place[*PLACE, offset] = event
-        feed._bytes += 602
+        feed._bytes += 902
         feed.ends[PLACE] = offset + 1
     feed._trim()
     assert (feed.first, feed.last, feed.starts) == (6, 10, {PLACE: 6})

@@ -14,14 +14,14 @@ from izin.schemas.fast.record_format import headers_of
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks.resends import KeyStanding, OpenResend, ResendSelection
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
-from izin.sinks.webhooks.events import EventReader, WebhookEvent
+from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.resends import guard
 from izin.sinks.webhooks.resends.guard import RepetitionGuard
 from izin.sinks.webhooks.resends.older import opt_out_of
 from izin.sinks.webhooks.resends.repetition import is_overtaken, is_selected, marked
 from tests.support.builders import NOON, an_event
 from tests.support.order.harness import OrderHarness, records_of
-from tests.support.webhooks import a_standing, an_opt_out
+from tests.support.webhooks import a_standing, an_opt_out, event_reader
 from tests.unit.sinks.webhooks.test_events import PAGE, FakeRecord
 from tests.unit.sinks.webhooks.test_lanes import an_event as a_webhook
 
@@ -144,7 +144,7 @@ def test_opt_out_is_the_same_from_topic_and_history() -> None:
     record = FakeRecord(
         harness.opt_outs, written.value, written.key or b"", given=headers_of(written.headers)
     )
-    published = EventReader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
+    published = event_reader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
     assert published is not None
     found = opt_out_of(an_opt_out(1, number=5), decisions)
     assert (found.event.webhook_id, found.event.offset) == (published.webhook_id, 5)

@@ -1,0 +1,202 @@
+"""What the owner of the ledger can write proves nothing; an anchor from outside does."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.x509 import load_pem_x509_certificates
+from iys_simulator.timestamp_authority import TimestampAuthority
+
+from izin.consent.ordering import decide
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history import acts, append, retention, verify
+from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided
+from izin.sinks.ledger.history.verify import Verified, read_anchors
+from izin.sinks.record.anchor import AnchorTimestamp
+from izin.sinks.record.messages import TopicMessages
+from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered, written
+from tests.integration.sinks.sink_harness import Izin
+from tests.support.builders import CUSTOMER, a_decision_record, a_key, an_admitted_event
+
+pytestmark = pytest.mark.database
+
+AUTHORITY, STRANGER = TimestampAuthority(), TimestampAuthority()
+ROOTS = tuple(load_pem_x509_certificates(AUTHORITY.root_pem))
+MESSAGES = TopicMessages(Codec(), Topics())
+NOW = datetime.now(UTC)
+THEN = NOW + timedelta(days=3700)
+"""Ten years later."""
+MONTH = NOW.replace(day=1)
+CUT = """INSERT INTO chain_cuts SELECT shard, place, link, now() FROM anchors WHERE place = 6"""
+GONE = "DELETE FROM movements WHERE place <= 6"
+
+
+@pytest.fixture
+async def file(ledger: Ledger, tmp_path: Path) -> Path:
+    """Give the anchor file of a chain of six facts, to which two more are appended after it."""
+    file = tmp_path / "anchors.jsonl"
+    await written(ledger, *(f"act/{number}" for number in range(6)))
+    await anchor_writer(ledger, file).anchor()
+    await written(ledger, "act/6", "act/7")
+    await anchor_writer(ledger, file).anchor()
+    return file
+
+
+def stamped(file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY) -> None:
+    """Have the first anchor of a file time-stamped."""
+    one = read_anchors(file)[0]
+    heads = ((one.shard, one.place, one.link.hex()),)
+    timestamp = AnchorTimestamp(heads=heads, reply=b"")
+    timestamp = replace(timestamp, reply=authority.reply(timestamp.digest, at, 1))
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(timestamp.to_line())
+
+
+async def verified(ledger: Ledger, file: Path, now: datetime = THEN) -> Verified:
+    """Verify the ledger with the anchors of a file, at an instant."""
+    return await verify.verify(ledger, read_anchors(file, ROOTS), now=now)
+
+
+def whats(found: Sequence[verify.Fault]) -> list[str]:
+    """Return what is wrong, in words."""
+    return [one.what for one in found]
+
+
+async def act(ledger: Ledger, what: str, after: dict[str, object]) -> None:
+    """Append an act of the owner's own making."""
+    done = acts.act(what, "retention/2026-01", by="owner", now=NOW, before={}, after=after)
+    async with ledger.transaction() as connection:
+        await append.append(connection, [done], now=NOW)
+
+
+async def test_cut_that_no_act_names_is_a_fault(ledger: Ledger, file: Path):
+    """The owner deletes rows, and inserts a cut at an ordinary anchor, however old that is."""
+    stamped(file, NOW)
+    await tampered(ledger, GONE, CUT)
+    found = await verified(ledger, file)
+    assert whats(found.faults) == ["rows up to this place were dropped, and no act names it"]
+
+
+async def test_cut_with_an_act_of_the_owner_is_not_provable(ledger: Ledger, file: Path, izin: Izin):
+    """Neither without a time stamp, nor with a young one, nor with one of a stranger."""
+    await tampered(ledger, GONE, CUT)
+    await act(ledger, acts.DROPPED, {"cuts": {"0": 6}})
+    for at, authority in ((None, AUTHORITY), (NOW, STRANGER), (THEN - timedelta(1), AUTHORITY)):
+        if at is not None:
+            stamped(file, at, authority)
+        found = await verified(ledger, file)
+        assert found.faults == ()
+        assert whats(found.unprovable) == [
+            "dropped, not provable: no anchor from outside shows that ten years had passed"
+        ]
+    shown = await izin("ledger", "verify", "--no-topic", "--anchors", file)
+    assert shown.exit_code == 6
+    assert "no faults, 1 not provable" in shown.output
+
+
+async def test_dropped_month_is_proven_by_an_old_timestamp(ledger: Ledger, tmp_path: Path):
+    """And by the act that names its last rows; until then it is not provable."""
+    file, later = tmp_path / "anchors.jsonl", datetime(2036, 2, 15, tzinfo=UTC)
+    for month in (1, 2):
+        async with ledger.transaction() as connection:
+            now = datetime(2026, month, 10, tzinfo=UTC)
+            await append.append(connection, [an_act(f"{month}", now)], now=now)
+    await anchor_writer(ledger, file).anchor()
+    await retention.drop(ledger, MESSAGES, by="ada", now=later)
+    found = await verified(ledger, file, later)
+    assert (found.faults, len(found.unprovable)) == ((), 1)
+    stamped(file, datetime(2026, 2, 14, tzinfo=UTC))
+    found = await verified(ledger, file, later)
+    assert (found.rows, found.faults, found.unprovable) == (2, (), ())
+
+
+async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, file: Path):
+    """The owner's own act alone does not make it lawful, nor does one for rows behind the stamp."""
+    rows = await ledger.fetch(
+        """SELECT shard, place, salt, kind, customer_id, key, event_id, status, source, decision,
+            data::text AS data, (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
+            (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded
+        FROM movements WHERE place IN (3, 8) ORDER BY place"""
+    )
+    for row in rows:
+        commitment = commitment_of_row(row).hex()
+        await tampered(
+            ledger,
+            f"""UPDATE movements SET commitment = '\\x{commitment}', kind = 'erased',
+                customer_id = '', occurred_at = recorded_at, salt = NULL, key = NULL,
+                source = NULL, data = NULL WHERE place = {row["place"]}""",
+        )
+    found = await verified(ledger, file)
+    assert whats(found.faults) == ["the row was erased, and no act names it"] * 2
+    await act(ledger, acts.ERASED, {"places": {"0": [3, 8]}, "deliveries": {}})
+    found = await verified(ledger, file)
+    assert (found.faults, [one.place for one in found.unprovable]) == ((), [3, 8])
+    stamped(file, NOW)
+    found = await verified(ledger, file)
+    assert (found.faults, [one.place for one in found.unprovable]) == ((), [8])
+    assert whats(found.unprovable)[0].startswith("emptied, not provable")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "kind = 'outcome'",
+        "status = 'ONAY'",
+        "kind = 'outcome', status = 'ONAY', event_id = 'x', source = 's'",
+        "data = '{}'",
+        "customer_id = 'globex'",
+        "key = 'other'",
+        "occurred_at = occurred_at + interval '1 second'",
+        "recorded_at = recorded_at + interval '1 microsecond'",
+        "decision = decision || '\\x00'",
+        "salt = salt || '\\x00'",
+        "salt = substring(salt FROM 1 FOR 15)",
+        "commitment = sha256(''), salt = NULL, key = NULL, decision = NULL",
+    ],
+)
+async def test_changed_column_of_a_decision_is_a_fault(ledger: Ledger, file: Path, change: str):
+    """Readers filter by kind and status: neither may say what the decision does not."""
+    async with ledger.transaction() as connection:
+        record = a_decision_record(decide(None, an_admitted_event()))
+        stored = Codec().encode("Decision", record)
+        fact = decided(CUSTOMER, str(a_key()), 1_772_442_000_000_000, stored)
+        await append_facts(connection, [fact], now=datetime.now(UTC))
+    assert (await verified(ledger, file)).faults == ()
+    await tampered(
+        ledger,
+        "ALTER TABLE movements DROP CONSTRAINT movements_covered_check,"
+        " DROP CONSTRAINT movements_check",
+        f"UPDATE movements SET {change} WHERE place = 9",
+    )
+    assert (await verified(ledger, file)).faults
+
+
+async def test_constraints_refuse_what_no_commitment_covers(ledger: Ledger, file: Path):
+    """Without a change of the schema such a row cannot be written at all."""
+    for change in ("kind = 'decision'", "salt = ''", "kind = 'erased'"):
+        with pytest.raises(Exception, match="movements_covered_check"):
+            await tampered(ledger, f"UPDATE movements SET {change} WHERE place = 3")
+
+
+async def test_anchors_that_contradict_one_another_are_a_fault(ledger: Ledger, file: Path):
+    """What others keep is compared with what the topic has, whichever is read first."""
+    known = read_anchors(file)
+    forged = replace(known[0], link=bytes(32))
+    for some in ([*known, forged], [forged, *known]):
+        found = await verify.verify(ledger, some)
+        assert "two anchors from outside name different links of this row" in whats(found.faults)
+
+
+async def test_act_of_another_shape_is_a_fault_and_ends_nothing(ledger: Ledger, file: Path):
+    """Only the owner of the ledger can have written it."""
+    for after in ({"places": 1, "deliveries": {}}, {"places": {"x": [1]}, "deliveries": {}}):
+        await act(ledger, acts.ERASED, after)
+    await act(ledger, acts.DROPPED, {"cuts": [1]})
+    await act(ledger, acts.RESTORED, {"ends": {}})
+    found = await verified(ledger, file)
+    assert whats(found.faults) == ["the row was changed, moved or inserted"] * 4
