@@ -13,12 +13,15 @@ SEED = 20260302
 PLAN = (
     (OrderFault.HANG_ROWS, None),
     (OrderFault.HANG_LANE, None),
+    (OrderFault.RECORDS, None),
     (OrderFault.FREEZE_AT_POINT, FaultPoint.PRODUCED),
     (OrderFault.FLOOD, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTED),
+    (OrderFault.BATCHES, None),
     (OrderFault.CLOCK, None),
     (OrderFault.TERM, None),
     (OrderFault.SILENT_WORKER, None),
+    (OrderFault.HUGE, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.MARKED),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTING),
     (OrderFault.KILL_AT_POINT, FaultPoint.APPLIED),
@@ -51,4 +54,6 @@ def test_every_event_is_decided_exactly_once_under_faults(
     assert run.violations == 0, report
     assert [(one.fault, one.point) for one in run.injected] == list(PLAN)
     counts = run.verdict.counts
-    assert all(counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead")), report
+    assert all(
+        counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead", "hostile")
+    ), report
