@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 _log = logging.getLogger("librdkafka")
@@ -71,3 +71,14 @@ def _options(connection: KafkaConnection) -> dict[str, Any]:
         "logger": _log,
         **connection.options,
     }
+
+
+def headers_of(message: Message) -> list[tuple[str, str | bytes | None]]:
+    """Return the headers of a record that was read; none where a name among them is no text."""
+    try:
+        found = message.headers() or ()
+    except (SystemError, UnicodeDecodeError):
+        # The client gives such names as null pointers if it is asked again: forget them.
+        message.set_headers([])
+        return []
+    return list(found.items() if isinstance(found, dict) else found)

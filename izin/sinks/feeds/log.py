@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas.cloud_events import ID
 from izin.schemas.topics import Topic, Topics
 
@@ -79,7 +80,7 @@ class LogRecord:
         self.key: bytes = message.key() or b""
         self.value: bytes | None = message.value()
         """None: a tombstone."""
-        self.record_id = _id_of(message.headers())
+        self.record_id = _id_of(headers_of(message))
         """What ``ce_id`` says; empty without one."""
         self.item: Any = None
 
