@@ -106,6 +106,6 @@ def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
     )
     producer.init_transactions(10)
     producer.begin_transaction()
-    producer.produce(topic, value=b"never committed", partition=partition)
+    producer.produce(topic, key=b"foreign", value=b"never committed", partition=partition)
     if producer.flush(10):
         raise KafkaException

@@ -82,8 +82,10 @@ class OrderCampaign(SupervisedWorkers):
         match fault:
             case OrderFault.HANG_LANE | OrderFault.HANG_ROWS | OrderFault.FLOOD:
                 target = self.lasting.inject_into_partition(fault)
-            case OrderFault.SILENT_BROKER:
-                target = self.lasting.silence_broker()
+            case OrderFault.SILENT_BROKER | OrderFault.DISK:
+                lasting = self.lasting
+                is_disk = fault is OrderFault.DISK
+                target = lasting.fill_disk() if is_disk else lasting.silence_broker()
             case OrderFault.SILENT_WORKER:
                 worker = self._owner()
                 target = worker and self.lasting.silence_worker(worker.name)

@@ -31,6 +31,7 @@ class OrderFault(StrEnum):
     RECORDS = InputFault.RECORDS.value
     HUGE = InputFault.HUGE.value
     BATCHES = InputFault.UNREADABLE.value
+    DISK = "disk of a state full"
 
 
 AT_POINTS = frozenset({OrderFault.KILL_AT_POINT, OrderFault.FREEZE_AT_POINT})
@@ -60,6 +61,7 @@ OVERLAPPING: Mapping[OrderFault, int] = {
     OrderFault.RECORDS: 3,
     OrderFault.HUGE: 1,
     OrderFault.BATCHES: 2,
+    OrderFault.DISK: 2,
 }
 """The same of those that nobody waits for: they are injected between the others and during them."""
 

@@ -29,6 +29,7 @@ from tests.support.order.delays import DecidedEvent, OptOutDelays, opt_out_delay
 from tests.support.order.traffic import Traffic
 from tests.support.order.verdict import OrderVerdict, committed_records, examine
 from tests.support.order.workers import all_held, until
+from tests.support.small_disk import small_disk
 
 PARTITIONS = 12
 WORKERS = 3
@@ -39,6 +40,8 @@ _FIRST_EVENTS = 2000
 _OVERLAP_PAUSE = 0.5, 1.5
 """Seconds between two faults that overlap others."""
 _OWNED_WITHIN = 180.0
+_DISK = 256
+"""Megabytes for the state of a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +132,7 @@ def running_campaign(
     with (
         Network(names, range(1, brokers + 1)) as network,
         BrokerCluster(folder, brokers, network) as cluster,
+        small_disk(folder / "disk", megabytes=_DISK) as disk,
     ):
         settings = KafkaSettings(
             bootstrap_servers=cluster.bootstrap_servers,
@@ -144,7 +148,9 @@ def running_campaign(
             for name, skew in zip(names, cycle(SKEWS), strict=False):
                 reached = {"bootstrap_servers": network.bootstrap_servers(name)}
                 own = settings.model_copy(update=reached)
-                workers.append(InstrumentedWorker(name, own, folder, skew=skew))
+                # One of them keeps its state on disk, where it can be full.
+                of_it = disk if name == names[0] else None
+                workers.append(InstrumentedWorker(name, own, folder, skew=skew, disk=of_it))
             until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
             load.start()
             yield OrderCampaign(
@@ -152,7 +158,7 @@ def running_campaign(
                 settings=settings,
                 workers=workers,
                 load=load,
-                lasting=LastingFaults(settings, network, random),
+                lasting=LastingFaults(settings, network, random, disk),
                 random=random,
                 on_progress=on_progress,
             )
@@ -168,6 +174,8 @@ def planned(
     left = list(plan)
 
     def inject(campaign: OrderCampaign, _random: Random) -> bool:
+        if left and left[0][0] is OrderFault.DISK and not campaign.lasting.has_disk:
+            left.pop(0)
         if left and campaign.inject(*left[0]):
             left.pop(0)
         return bool(left)
