@@ -14,6 +14,7 @@ from time import monotonic
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
@@ -184,7 +185,22 @@ class WebhookCampaign:
             await self._write(writer)
             await asyncio.sleep(0.2)
 
+    def _is_held_back(self) -> bool:
+        """Return whether a transaction is open in a topic, so that nobody reads it to its end."""
+        topics = self.settings.topics
+        client = kafka.consumer(self.settings, "chaos", **{"isolation.level": "read_uncommitted"})
+        try:
+            return any(
+                kafka.ends_seen_by(client, name) != kafka.committed_ends(self.settings, name)
+                for name in (topics.opt_outs.name, topics.permissions.name)
+            )
+        finally:
+            client.close()
+
     async def _expected(self) -> list[WebhookEvent]:
+        end = monotonic() + _SETTLED_WITHIN
+        while await asyncio.to_thread(self._is_held_back) and monotonic() < end:  # noqa: ASYNC110  # of the broker
+            await asyncio.sleep(0.2)
         cursors = await asyncio.to_thread(cursors_of, self.settings, ResendPeriod())
         reader = EventReader(Codec(), self.settings.topics)
         reader.customers = {BRAND: CUSTOMER}
