@@ -24,9 +24,9 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from tests.chaos.order.faults import OrderFault
 from tests.chaos.order.network import Network
 from tests.support.builders import NOON, an_event
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.delays import Outage
 from tests.support.order.junk import flood
-from tests.support.small_disk import SmallDisk
 
 HANGS_FOR = 14.0
 """Longer than a transaction of ours may last (10 s), so nothing of ours ends it."""

@@ -25,11 +25,11 @@ from tests.chaos.order.load_generator import LoadGenerator
 from tests.chaos.order.network import Network
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker
 from tests.support.hostile.batches import UNREADABLE
+from tests.support.hostile.small_disk import small_disk
 from tests.support.order.delays import DecidedEvent, OptOutDelays, opt_out_delays
 from tests.support.order.traffic import Traffic
 from tests.support.order.verdict import OrderVerdict, committed_records, examine
 from tests.support.order.workers import all_held, until
-from tests.support.small_disk import small_disk
 
 PARTITIONS = 12
 WORKERS = 3

@@ -20,10 +20,10 @@ from tests.chaos.order.fault_points import FaultTrigger
 from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.skewed_worker import CLOCK, SET
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.delays import Outage
 from tests.support.order.verdict import backlog
 from tests.support.order.workers import Worker
-from tests.support.small_disk import SmallDisk
 
 _SETTLED_WITHIN = 25.0
 _FEW = 100

@@ -31,12 +31,12 @@ from tests.chaos.sink.traffic import Traffic
 from tests.chaos.sink.verdict import SinkVerdict, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import BRAND
+from tests.support.hostile.small_disk import SmallDisk, small_disk
 from tests.support.proxy import proxy_to
 from tests.support.registration import register_brand
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
 from tests.support.skewed_process import MOST_SKEW
-from tests.support.small_disk import SmallDisk, small_disk
 
 BRANDS = (BRAND, BRAND + 1, BRAND + 2)
 _SETTLES_WITHIN = 900.0

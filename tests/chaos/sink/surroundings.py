@@ -15,7 +15,7 @@ from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.faults import OF_LANES, SinkFault
 from tests.chaos.sink.outages import DECISIONS, Outages
-from tests.support.small_disk import SmallDisk
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.subscribers.topics import delete_topics
 
 ANCHORED_EVERY = 0.5
