@@ -8,9 +8,10 @@ for other teams' processes need no more.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Message, Producer
 from confluent_kafka.admin import AdminClient
 
 _log = logging.getLogger("librdkafka")
@@ -71,3 +72,20 @@ def _options(connection: KafkaConnection) -> dict[str, Any]:
         "logger": _log,
         **connection.options,
     }
+
+
+_headers = methodcaller("headers")
+"""Called so, for the client returns a value with an error set where a name is no text: a call that
+the interpreter has specialized lets that error come up anywhere later.
+"""
+
+
+def headers_of(message: Message) -> list[tuple[str, str | bytes | None]]:
+    """Return the headers of a record that was read; none where a name among them is no text."""
+    try:
+        found = _headers(message) or ()
+    except SystemError:
+        # It gives such names as null pointers if it is asked again: forget them.
+        message.set_headers([])
+        return []
+    return list(found.items() if isinstance(found, dict) else found)

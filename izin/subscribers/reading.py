@@ -12,6 +12,7 @@ from izin.consent.errors import SourceError
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey, Status
 from izin.consent.next_action import Registered
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas import cloud_events
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
@@ -114,7 +115,7 @@ class ChangeReader:
         async def done() -> None:
             await confirm(position)
 
-        given = dict(message.headers() or ())
+        given = dict(headers_of(message))
         headers = {name: value for name, value in given.items() if value is not None}
         return {
             "id": _id(headers, position),

@@ -23,6 +23,7 @@ from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.removed_input import removed_decisions
 from izin.replay.plan import Plan
 from izin.replay.selection import Facts, Selection
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas.erasure import ERASED, SUPPRESSED
 from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.fetched_record import FetchedRecord
@@ -199,7 +200,7 @@ def _records(messages: Sequence[Message], lane: str, number: int, end: int) -> l
             one.timestamp()[1],
             one.key(),
             one.value(),
-            cast("_Headers", one.headers() or ()),
+            cast("_Headers", headers_of(one)),
         )
         for one in messages
         if (one.offset() or 0) < end

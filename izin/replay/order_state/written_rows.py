@@ -18,6 +18,7 @@ from izin.consent.model import Consent, Status
 from izin.replay.errors import PlanMovedError
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
@@ -188,7 +189,7 @@ def has_only_rows_of(
     expected = (REPLAY, digest.encode())
     try:
         return all(
-            expected in (one.headers() or ())
+            expected in headers_of(one)
             for messages in reader.read({number: start}, {number: end})
             for one in messages
         )

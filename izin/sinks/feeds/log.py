@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas.cloud_events import ID
 from izin.schemas.topics import Topic, Topics
 
@@ -91,7 +92,7 @@ class LogRecord:
         self.key: bytes = message.key() or b""
         self.value: bytes | None = message.value()
         """None: a tombstone."""
-        self.record_id = _id_of(message.headers())
+        self.record_id = _id_of(headers_of(message))
         """What ``ce_id`` says; empty without one."""
         age = time() - self.timestamp / 1000 - _SKEW
         self.appended_by = monotonic() - max(age, 0.0)

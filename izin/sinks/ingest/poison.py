@@ -18,6 +18,7 @@ from izin.consent.errors import (
     OutsideCalendarError,
     SourceError,
 )
+from izin.runtime.kafka_clients import headers_of
 from izin.schemas.codec import Codec, UndecodableError, UnknownSchemaError
 from izin.schemas.fast.reader import append_instant
 from izin.sinks.ingest.salvage import Gleaned, glean, opt_out
@@ -128,9 +129,7 @@ def _reason(error: Exception) -> str:
 
 
 def _headers(message: Message) -> list[tuple[str, bytes | None]]:
-    found = message.headers() or []
-    pairs = found.items() if isinstance(found, dict) else found
-    return [(str(name), _bytes(content)) for name, content in pairs]
+    return [(name, _bytes(content)) for name, content in headers_of(message)]
 
 
 def _bytes(content: bytes | str | None) -> bytes | None:

@@ -78,6 +78,10 @@ class TopicReader:
         self.positions = dict(positions)
         self.at_end: set[int] = set()
         """The partitions that were at their end at the last poll."""
+        self.topic_id_now: Callable[[], str] | None = None
+        """Asks the broker: a topic that is created again under its reader begins again, and offsets
+        that were passed say nothing of its records. None: the reader fails there anyway.
+        """
         self._client = client
         self._polling: asyncio.Future[Sequence[Message]] | None = None
 
@@ -96,7 +100,15 @@ class TopicReader:
                 self.at_end.discard(number)
             else:
                 self.at_end.add(number)
+        now = self.topic_id_now
+        if now is not None and self._goes_back(messages) and now() != self.topic_id:
+            raise StreamUnavailableError(f"{self.topic}: it was created again")
         return messages
+
+    def _goes_back(self, messages: Sequence[Message]) -> bool:
+        return any(
+            (one.offset() or 0) < self.positions.get(one.partition() or 0, 0) for one in messages
+        )
 
     def moves(self, messages: Sequence[Message]) -> dict[int, tuple[int, int]]:
         """Return the offsets before and after ``messages``, by partition."""
@@ -169,7 +181,7 @@ async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> To
     """
     open_ = partial(open_reader, ledger, settings, topic, group="izin-ledger", lost="earliest")
     try:
-        return await open_()
+        reader = await open_()
     except RecreatedTopicError:
         _log.critical(
             "topic recreated",
@@ -178,7 +190,9 @@ async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> To
             remedy="find out who deleted it",
         )
         await offsets.forget(ledger, topic)
-        return await open_()
+        reader = await open_()
+    reader.topic_id_now = lambda: identity(settings, topic)[1]
+    return reader
 
 
 def reader_at(  # noqa: PLR0913  # of what, from where, and how

@@ -24,6 +24,7 @@ from confluent_kafka import Message as KafkaMessage
 from izin.consent.errors import SourceError, UnreadableKeyError
 from izin.consent.texts import clean
 from izin.projections.brand_directory import NOBODY, customer_of
+from izin.runtime.kafka_clients import headers_of
 from izin.runtime.observe import get_logger
 from izin.schemas.cloud_events import ID, SOURCE
 from izin.schemas.codec import Codec
@@ -216,7 +217,7 @@ class EventReader:
             place=place,
             appended=message.timestamp()[1] / 1000,
             webhook_id=webhook_id(
-                message.headers() or (),
+                headers_of(message),
                 "/".join(map(str, place.values())),
                 is_readable=UNREADABLE not in names,
             ),

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 
 from confluent_kafka import KafkaException, Producer
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
-from tests.chaos.hostile.records import hostile_batch
+from tests.chaos.hostile.records import HostileBatch, hostile_batch
 from tests.support.hostile.batches import BatchRefusedError, RawProducer
 
 _OPENED_EVERY = 60.0
@@ -36,6 +37,18 @@ class WrittenBatch:
     first: int
     """The offset of its first record."""
     count: int
+
+    @classmethod
+    def of(cls, made: HostileBatch, *, topic: str, first: int) -> Self:
+        """Return what came of ``made``."""
+        return cls(
+            number=made.number,
+            kind=made.kind,
+            topic=topic,
+            partition=made.partition,
+            first=first,
+            count=made.count,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +86,7 @@ def write(writing: Writing) -> Sequence[WrittenBatch]:
                 topic = lanes[made.is_express]
                 first = raw.produce(topic, made.partition, made.data)
                 count, size = count + made.count, size + len(made.data)
-                written.append(
-                    WrittenBatch(
-                        number=made.number,
-                        kind=made.kind,
-                        topic=topic,
-                        partition=made.partition,
-                        first=first,
-                        count=made.count,
-                    )
-                )
+                written.append(WrittenBatch.of(made, topic=topic, first=first))
             if time.monotonic() - opened_at >= _OPENED_EVERY:
                 opened_at = time.monotonic()
                 leave_open(settings, lanes[1], random.randrange(settings.partitions))
@@ -102,6 +106,6 @@ def leave_open(settings: KafkaSettings, topic: str, partition: int) -> None:
     )
     producer.init_transactions(10)
     producer.begin_transaction()
-    producer.produce(topic, value=b"never committed", partition=partition)
+    producer.produce(topic, key=b"foreign", value=b"never committed", partition=partition)
     if producer.flush(10):
         raise KafkaException

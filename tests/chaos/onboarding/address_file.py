@@ -9,6 +9,13 @@ from pathlib import Path
 from izin.consent.due_dates import TURKEY
 
 HEADER = "ALICI;İZİN TÜRÜ;İZİN DURUMU;İZİN KAYNAĞI;İZİN TARİHİ;MARKA"
+WILD = (
+    *("01.01.0001 00:00:00", "31.12.1899 23:59:59", "01.01.1970 00:00:00", "31.12.9999 23:59:59"),
+    *("29.02.2104 12:00:00", "00.00.0000 00:00:00", "31.12.12026 10:00:00", "30.02.2026 10:00:00"),
+    *("1772442000000", "1772442000000000", "-62135596800000", "46083,5", "0", "10:00:00", "-"),
+)
+"""Dates of other eras, units and calendars, and what is none."""
+_TOO_SHORT = "0555 12"
 _CHANNELS = (("MESAJ", 6), ("ARAMA", 2), ("EPOSTA", 4))
 
 
@@ -37,9 +44,11 @@ class AddressFile:
             )
             brand = chance.choice(self.brands)
             status = "RET" if chance.random() < 0.03 else "ONAY"  # a share
-            given_at = self._given_at(chance)
+            given_at = f"{self._given_at(chance):%d.%m.%Y %H:%M:%S}"
+            if chance.random() < 0.01:  # a share too
+                given_at = chance.choice(WILD)
             recipient = _recipient(person, channel, is_bad=chance.random() < 0.005)  # the same
-            yield f"{recipient};{channel};{status};HS_WEB;{given_at:%d.%m.%Y %H:%M:%S};{brand}"
+            yield f"{recipient};{channel};{status};HS_WEB;{given_at};{brand}"
 
     def _given_at(self, chance: random.Random) -> datetime:
         """Return when a consent was given: most within three days, some years ago."""
@@ -58,5 +67,10 @@ class AddressFile:
 def _recipient(person: int, channel: str, *, is_bad: bool) -> str:
     """Return an obviously fake address, or one that is none."""
     if is_bad:
-        return "-" if channel == "EPOSTA" else "0555 12"
+        return "-" if channel == "EPOSTA" else _TOO_SHORT
     return f"p{person}@example.com" if channel == "EPOSTA" else f"+90555{person:07d}"
+
+
+def is_fit(recipient: str) -> bool:
+    """Return whether a recipient of the file is one."""
+    return recipient not in {"-", _TOO_SHORT}

@@ -34,7 +34,7 @@ from izin.sinks.record.brand import Brand
 from tests.chaos.days.virtual_loop import VirtualLoop
 from tests.chaos.days.virtual_sinks import RESULT_DELAY
 from tests.chaos.days.virtual_site import BEGINS_AT, VirtualSite
-from tests.chaos.onboarding.address_file import AddressFile
+from tests.chaos.onboarding.address_file import WILD, AddressFile, is_fit
 from tests.chaos.onboarding.event_log import EventLog
 from tests.support.builders import BRAND, CUSTOMER
 
@@ -148,6 +148,7 @@ class VirtualOnboarding:
                 unexplained=(
                     *self._site.sinks.unforeseen,
                     *self._columns(found, path, done.report_path, log.rows),
+                    *_undated(path, log.rows),
                     *self._counts(await brand_counts(ledger, CUSTOMER)),
                 ),
             )
@@ -252,9 +253,20 @@ def _withheld(report: Path | None) -> dict[int, str]:
         }
 
 
-def _dates(path: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield number, status and date, as İYS writes it, of each row of the file."""
+def _undated(path: Path, published: set[int]) -> Iterator[str]:
+    """Yield where a row with a wild date is a consent, or is an opt-out that is lost."""
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file, delimiter=";"), start=2):
+            is_published, is_opt_out = number in published, row["İZİN DURUMU"] == "RET"
+            if row["İZİN TARİHİ"] in WILD and is_fit(row["ALICI"]) and is_published != is_opt_out:
+                yield f"row {number}, {row}: {'published' if is_published else 'not published'}"
+
+
+def _dates(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield number, status and date, as İYS writes it, of each row of the file that has a date."""
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, delimiter=";"), start=2):
+            if row["İZİN TARİHİ"] in WILD:
+                continue
             at = datetime.strptime(row["İZİN TARİHİ"], "%d.%m.%Y %H:%M:%S")  # noqa: DTZ007  # a wire text
             yield number, row["İZİN DURUMU"], f"{at:%Y-%m-%d %H:%M:%S}"

@@ -8,6 +8,7 @@ from random import Random
 from confluent_kafka import KafkaException
 
 from izin.runtime.settings import KafkaSettings
+from tests.chaos.input_faults import HostileInput, InputFault
 from tests.chaos.order.brokers import EXPIRED_AFTER, THREE, BrokerCluster, ClusterBroker
 from tests.chaos.order.fault_points import ACQUIRING, RARE, FaultPoint, TriggerEffect
 from tests.chaos.order.faults import InjectedFault, OrderFault
@@ -46,6 +47,7 @@ class OrderCampaign(SupervisedWorkers):
     ) -> None:
         super().__init__(workers, settings, lasting, random, on_progress)
         self.cluster = cluster
+        self.hostile = HostileInput(settings, random.getrandbits(32))
         self.injected: list[InjectedFault] = []
         self._load = load
         self._began = time.monotonic()
@@ -61,11 +63,29 @@ class OrderCampaign(SupervisedWorkers):
 
         `meanwhile` is called while a fault point is waited for, and may inject what needs no wait.
         """
+        target = self._hit(fault, point, meanwhile)
+        if target is None:
+            return False
+        target_name, where = target
+        inject = InjectedFault(
+            at=time.monotonic() - self._began, fault=fault, target_name=target_name, point=where
+        )
+        self.injected.append(inject)
+        self._on_progress(f"{len(self.injected):4}  {inject}")
+        return True
+
+    def _hit(
+        self, fault: OrderFault, point: FaultPoint | None, meanwhile: Callable[[], None]
+    ) -> tuple[str, FaultPoint | None] | None:
+        """Inject `fault`; return what it hit and where, None where it is not possible now."""
+        target: tuple[str, FaultPoint | None] | None
         match fault:
             case OrderFault.HANG_LANE | OrderFault.HANG_ROWS | OrderFault.FLOOD:
                 target = self.lasting.inject_into_partition(fault)
-            case OrderFault.SILENT_BROKER:
-                target = self.lasting.silence_broker()
+            case OrderFault.SILENT_BROKER | OrderFault.DISK:
+                lasting = self.lasting
+                is_disk = fault is OrderFault.DISK
+                target = lasting.fill_disk() if is_disk else lasting.silence_broker()
             case OrderFault.SILENT_WORKER:
                 worker = self._owner()
                 target = worker and self.lasting.silence_worker(worker.name)
@@ -85,15 +105,9 @@ class OrderCampaign(SupervisedWorkers):
                 target = self._kill_leader()
             case OrderFault.EXPIRE | OrderFault.EXPIRE_FROZEN:
                 target = self._expire(fault)
-        if target is None:
-            return False
-        target_name, where = target
-        inject = InjectedFault(
-            at=time.monotonic() - self._began, fault=fault, target_name=target_name, point=where
-        )
-        self.injected.append(inject)
-        self._on_progress(f"{len(self.injected):4}  {inject}")
-        return True
+            case OrderFault.RECORDS | OrderFault.HUGE | OrderFault.BATCHES:
+                target = self._write_hostile(fault)
+        return target
 
     def finish(self) -> bool:
         """Let everything drain and recover, and end the workers; return whether all recovered."""
@@ -191,6 +205,12 @@ class OrderCampaign(SupervisedWorkers):
         if place is None:
             worker.trigger.disarm()
         return place
+
+    def _write_hostile(self, fault: OrderFault) -> tuple[str, None] | None:
+        """Write what is hostile; not while a broker is away, for it must be known where it is."""
+        if not self.cluster.is_whole():
+            return None
+        return self.hostile.inject(InputFault(fault.value), self._random), None
 
     def _inject_into_broker(self, fault: OrderFault) -> tuple[str, None] | None:
         if not self.cluster.is_whole():

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from tests.chaos.input_faults import InputFault
 from tests.chaos.order.fault_points import FaultPoint
 
 
@@ -27,6 +28,10 @@ class OrderFault(StrEnum):
     SILENT_BROKER = "network of a broker silent"
     CLOCK = "clock moved"
     FLOOD = "junk flood"
+    RECORDS = InputFault.RECORDS.value
+    HUGE = InputFault.HUGE.value
+    BATCHES = InputFault.UNREADABLE.value
+    DISK = "disk of a state full"
 
 
 AT_POINTS = frozenset({OrderFault.KILL_AT_POINT, OrderFault.FREEZE_AT_POINT})
@@ -53,6 +58,10 @@ OVERLAPPING: Mapping[OrderFault, int] = {
     OrderFault.SILENT_BROKER: 2,
     OrderFault.CLOCK: 4,
     OrderFault.FLOOD: 3,
+    OrderFault.RECORDS: 3,
+    OrderFault.HUGE: 1,
+    OrderFault.BATCHES: 2,
+    OrderFault.DISK: 2,
 }
 """The same of those that nobody waits for: they are injected between the others and during them."""
 

@@ -24,6 +24,7 @@ from izin.schemas.records import consent_to_avro, event_to_avro
 from tests.chaos.order.faults import OrderFault
 from tests.chaos.order.network import Network
 from tests.support.builders import NOON, an_event
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.delays import Outage
 from tests.support.order.junk import flood
 
@@ -36,6 +37,7 @@ _ABORTED_WITHIN = 10.0
 _CALL = 20.0
 SILENT_FOR = (4.0, 12.0)
 """Shorter and longer than the session (6 s) and than a transaction may last."""
+_FULL_FOR = 4.0
 _ENDED_WITHIN = 90.0
 _MOST_OUTAGES = 4
 """No transaction more hangs while so many do: most partitions are to be decided."""
@@ -46,7 +48,13 @@ JUNK = 500
 class LastingFaults:
     """The faults that last now, and the outages so far."""
 
-    def __init__(self, settings: KafkaSettings, network: Network, random: Random) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        network: Network,
+        random: Random,
+        disk: SmallDisk | None = None,
+    ) -> None:
         self.outages: list[Outage] = []
         self._settings = settings
         self._codec = Codec()
@@ -54,6 +62,8 @@ class LastingFaults:
         self._random = random
         self._threads: list[threading.Thread] = []
         self._silent_until = 0.0
+        self._disk = disk
+        self.is_disk_full = False
         self.silent_worker: str | None = None
         """The one that is cut off now."""
 
@@ -96,6 +106,27 @@ class LastingFaults:
         if fault is OrderFault.HANG_LANE:
             topic = self._random.choice((topics.events.name, topics.express.name))
         return (f"{topic}[{partition}]", None) if self._hang(topic, partition) else None
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether there is one that may be full: not every machine lets us make one."""
+        return self._disk is not None
+
+    def fill_disk(self) -> tuple[str, None] | None:
+        """Let the disk of a worker's state be full; no outage, for others may take over."""
+        disk = self._disk
+        if disk is None or self.is_disk_full:
+            return None
+        self.is_disk_full = True
+        disk.fill()
+
+        def clear() -> None:
+            time.sleep(_FULL_FOR)
+            disk.clear()
+            self.is_disk_full = False
+
+        self._begin(clear)
+        return "disk", None
 
     def silence_broker(self) -> tuple[str, None] | None:
         """Cut all workers off from one broker: an outage even where there are others, for it goes

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from typing import Any
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
+from tests.chaos.hostile.accounting import Account, account
 from tests.chaos.order.brokers import THREE, BrokerCluster
 from tests.chaos.order.campaign import OrderCampaign
 from tests.chaos.order.fault_points import FaultPoint
@@ -22,9 +24,11 @@ from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.load_generator import LoadGenerator
 from tests.chaos.order.network import Network
 from tests.chaos.order.workers import SKEWS, InstrumentedWorker
+from tests.support.hostile.batches import UNREADABLE
+from tests.support.hostile.small_disk import small_disk
 from tests.support.order.delays import DecidedEvent, OptOutDelays, opt_out_delays
 from tests.support.order.traffic import Traffic
-from tests.support.order.verdict import OrderVerdict, examine
+from tests.support.order.verdict import OrderVerdict, committed_records, examine
 from tests.support.order.workers import all_held, until
 
 PARTITIONS = 12
@@ -36,6 +40,8 @@ _FIRST_EVENTS = 2000
 _OVERLAP_PAUSE = 0.5, 1.5
 """Seconds between two faults that overlap others."""
 _OWNED_WITHIN = 180.0
+_DISK = 256
+"""Megabytes for the state of a worker."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,8 @@ class OrderRun:
     began_at: float
     """When the injection began, in seconds since 1970."""
     delays: OptOutDelays
+    hostile: Account
+    """What came of the hostile records."""
     recovered: bool
     """Whether in the end each partition had one owner, and no worker held what is another's."""
 
@@ -62,7 +70,8 @@ class OrderRun:
     def violations(self) -> int:
         """The number of violations, including failed recoveries and bad exit statuses."""
         bad_exits = sum(self.statuses.values()) - self.statuses[0]
-        return broken_promises(self.verdict) + (not self.recovered) + bad_exits
+        broken = broken_promises(self.verdict) + len(self.hostile.wrong)
+        return broken + (not self.recovered) + bad_exits
 
     @property
     def at_points(self) -> int:
@@ -83,6 +92,8 @@ class OrderRun:
             "by_point": Counter(one.point for one in self.injected if one.point),
             "recovered": self.recovered,
             **verdict_as_json(self.verdict),
+            "hostile": self.hostile.fates,
+            "hostile_wrong": self.hostile.wrong,
             "opt_out_delays": self.delays.as_json(),
             "late_opt_outs": Counter(map(self._lateness, self.delays.late)),
             "ended_by_themselves": self.ended,
@@ -121,6 +132,7 @@ def running_campaign(
     with (
         Network(names, range(1, brokers + 1)) as network,
         BrokerCluster(folder, brokers, network) as cluster,
+        small_disk(folder / "disk", megabytes=_DISK) as disk,
     ):
         settings = KafkaSettings(
             bootstrap_servers=cluster.bootstrap_servers,
@@ -136,7 +148,9 @@ def running_campaign(
             for name, skew in zip(names, cycle(SKEWS), strict=False):
                 reached = {"bootstrap_servers": network.bootstrap_servers(name)}
                 own = settings.model_copy(update=reached)
-                workers.append(InstrumentedWorker(name, own, folder, skew=skew))
+                # One of them keeps its state on disk, where it can be full.
+                of_it = disk if name == names[0] else None
+                workers.append(InstrumentedWorker(name, own, folder, skew=skew, disk=of_it))
             until(lambda: all_held(workers, PARTITIONS), within=_OWNED_WITHIN, what="owners")
             load.start()
             yield OrderCampaign(
@@ -144,7 +158,7 @@ def running_campaign(
                 settings=settings,
                 workers=workers,
                 load=load,
-                lasting=LastingFaults(settings, network, random),
+                lasting=LastingFaults(settings, network, random, disk),
                 random=random,
                 on_progress=on_progress,
             )
@@ -160,6 +174,8 @@ def planned(
     left = list(plan)
 
     def inject(campaign: OrderCampaign, _random: Random) -> bool:
+        if left and left[0][0] is OrderFault.DISK and not campaign.lasting.has_disk:
+            left.pop(0)
         if left and campaign.inject(*left[0]):
             left.pop(0)
         return bool(left)
@@ -216,10 +232,17 @@ def run_with_faults(
                 next_at = time.monotonic() + random.uniform(0.2, pause)
             time.sleep(0.02)
         recovered = campaign.finish()
-        verdict = examine(campaign.settings, Codec())
+        places = campaign.hostile.places()
+        read = partial(committed_records, without=campaign.hostile.places(UNREADABLE))
+        verdict = examine(campaign.settings, Codec(), read=read, hostile=places)
         delays = opt_out_delays(
-            campaign.settings, since=campaign.began_at, outages=campaign.lasting.outages
+            campaign.settings,
+            since=campaign.began_at,
+            outages=campaign.lasting.outages,
+            read=read,
+            hostile=places,
         )
+        hostile = account(campaign.settings, campaign.hostile.written)
     return OrderRun(
         brokers=brokers,
         seconds=time.monotonic() - began,
@@ -231,6 +254,7 @@ def run_with_faults(
         verdict=verdict,
         began_at=campaign.began_at,
         delays=delays,
+        hostile=hostile,
         recovered=recovered,
     )
 

@@ -13,12 +13,16 @@ SEED = 20260302
 PLAN = (
     (OrderFault.HANG_ROWS, None),
     (OrderFault.HANG_LANE, None),
+    (OrderFault.RECORDS, None),
     (OrderFault.FREEZE_AT_POINT, FaultPoint.PRODUCED),
     (OrderFault.FLOOD, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTED),
+    (OrderFault.BATCHES, None),
     (OrderFault.CLOCK, None),
     (OrderFault.TERM, None),
     (OrderFault.SILENT_WORKER, None),
+    (OrderFault.HUGE, None),
+    (OrderFault.DISK, None),
     (OrderFault.KILL_AT_POINT, FaultPoint.MARKED),
     (OrderFault.KILL_AT_POINT, FaultPoint.COMMITTING),
     (OrderFault.KILL_AT_POINT, FaultPoint.APPLIED),
@@ -49,6 +53,11 @@ def test_every_event_is_decided_exactly_once_under_faults(
     record_property("campaign", report)
     print(report)  # noqa: T201  # the same
     assert run.violations == 0, report
-    assert [(one.fault, one.point) for one in run.injected] == list(PLAN)
+    injected = [(one.fault, one.point) for one in run.injected]
+    left_out = set(PLAN) - set(injected)
+    assert left_out <= {(OrderFault.DISK, None)}  # not every machine lets us fill one
+    assert injected == [one for one in PLAN if one not in left_out]
     counts = run.verdict.counts
-    assert all(counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead")), report
+    assert all(
+        counts[one] for one in ("Apply", "Stale", "duplicates", "misplaced", "dead", "hostile")
+    ), report

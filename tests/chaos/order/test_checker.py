@@ -7,15 +7,18 @@ from datetime import timedelta
 
 import pytest
 
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.streams.order import OrderStage
+from izin.streams.outputs import BATCH_OFFSETS, BATCH_PART
 from izin.streams.state.state import MemoryState
 from tests.support.builders import NOON, a_key, an_event
+from tests.support.hostile.batches import HOSTILE, UNREADABLE, RawProducer
 from tests.support.order.harness import APPENDED, fetched
-from tests.support.order.verdict import OrderVerdict, examine
+from tests.support.order.verdict import OrderVerdict, committed_records, examine
 
 SETTINGS = KafkaSettings(partitions=3)
 TOPICS = SETTINGS.topics
@@ -153,3 +156,62 @@ def test_a_broken_promise_is_seen(spoil: Callable[[Log], None], found: str) -> N
     verdict = judged(log)
     assert not verdict.faultless
     assert getattr(verdict, found), str(verdict)
+
+
+def test_hostile_places_are_not_compared_and_parts_not_doubled() -> None:
+    """Others account for what came of them: for a batch, letters in parts; for a RET, a row."""
+    log = a_log()
+    hostile = (TOPICS.events.name, HOME, 100)
+    log[TOPICS.events.name].append(CommittedMessage(at=hostile, content=b"anything"))
+    letter = CODEC.decode("DeadLetter", log[TOPICS.dead_letters.name][0].content or b"")
+    for number in (1, 2):
+        headers = [
+            {"name": BATCH_OFFSETS, "value": b"100-102"},
+            {"name": BATCH_PART, "value": f"{number}/2".encode()},
+        ]
+        part = CODEC.encode("DeadLetter", {**letter, "offset": 100, "headers": headers})
+        at = (TOPICS.dead_letters.name, 0, number)
+        log[TOPICS.dead_letters.name].append(CommittedMessage(at=at, content=part))
+
+    def read(_: KafkaSettings, topic: str) -> list[CommittedMessage]:
+        return log[topic]
+
+    verdict = examine(SETTINGS, CODEC, read=read, hostile={hostile})
+    assert verdict.faultless, str(verdict)
+    double(TOPICS.dead_letters.name, -1)(log)
+    assert examine(SETTINGS, CODEC, read=read, hostile={hostile}).doubled == [hostile]
+
+
+@pytest.mark.broker
+def test_reader_jumps_over_batches_that_cannot_be_unpacked(
+    make_settings: Callable[[int], KafkaSettings],
+) -> None:
+    """Whatever librdkafka does about them, behind a record as behind the marker of another's."""
+    settings = make_settings(len(UNREADABLE))
+    topic = settings.topics.events.name
+    producer, spared = kafka.producer(settings), set[tuple[str, int, int]]()
+    with RawProducer(settings) as raw:
+        for number, name in enumerate(UNREADABLE):
+            for is_behind_marker in (False, True):
+                producer.produce(topic, b"read", partition=number)
+                assert producer.flush(20) == 0
+                if is_behind_marker:
+                    abort_in(settings, topic, number)
+                first = raw.produce(topic, number, HOSTILE[name]([(b"key", b"value" * 9)] * 3))
+                spared |= {(topic, number, first + index) for index in range(3)}
+            producer.produce(topic, b"last", partition=number)
+        assert producer.flush(20) == 0
+    found = defaultdict(list)
+    for message in committed_records(settings, topic, without=spared):
+        found[message.partition()].append(message.value())
+    assert found == {number: [b"read", b"read", b"last"] for number in range(len(UNREADABLE))}
+
+
+def abort_in(settings: KafkaSettings, topic: str, partition: int) -> None:
+    """Leave the marker of a transaction that was aborted."""
+    foreign = kafka.producer(settings, **{"transactional.id": f"{settings.topic_prefix}foreign"})
+    foreign.init_transactions(20)
+    foreign.begin_transaction()
+    foreign.produce(topic, b"aborted", partition=partition)
+    assert foreign.flush(20) == 0
+    foreign.abort_transaction(20)

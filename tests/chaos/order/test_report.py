@@ -8,6 +8,7 @@ import pytest
 from benchmarks.bars import bars_of
 from benchmarks.results import publish
 from izin.runtime.settings import KafkaSettings
+from tests.chaos.hostile.accounting import Account
 from tests.chaos.order import rolling as rolling_restarts
 from tests.chaos.order.__main__ import report
 from tests.chaos.order.rolling import RollingRestarts, longest_wait
@@ -17,7 +18,12 @@ from tests.support.order.verdict import OrderVerdict
 
 
 def a_run(
-    *, verdict: OrderVerdict, recovered: bool = True, status: int = 0, delay: float = 1
+    *,
+    verdict: OrderVerdict,
+    recovered: bool = True,
+    status: int = 0,
+    delay: float = 1,
+    wrong: tuple[str, ...] = (),
 ) -> OrderRun:
     return OrderRun(
         brokers=1,
@@ -30,6 +36,7 @@ def a_run(
         verdict=verdict,
         began_at=0,
         delays=OptOutDelays([(delay, DecidedEvent(0, delay, (0,), is_opt_out=True))]),
+        hostile=Account(fates={}, wrong=wrong),
         recovered=recovered,
     )
 
@@ -51,6 +58,7 @@ def rolling(*, stall: float = 1, end: float = 1, status: int = 0) -> RollingRest
         (a_run(verdict=OrderVerdict(opt_outs=[b"k"])), rolling(), {"order-violations"}),
         (a_run(verdict=OrderVerdict(), recovered=False), rolling(), {"order-violations"}),
         (a_run(verdict=OrderVerdict(), status=70), rolling(), {"order-violations"}),
+        (a_run(verdict=OrderVerdict(), wrong=("a",)), rolling(), {"order-violations"}),
         (a_run(verdict=OrderVerdict()), rolling(status=70), {"order-violations"}),
         (a_run(verdict=OrderVerdict(), delay=30.1), rolling(), {"order-opt-out-delay"}),
         (a_run(verdict=OrderVerdict()), rolling(stall=5.1), {"rolling-stall"}),

@@ -20,6 +20,7 @@ from tests.chaos.order.fault_points import FaultTrigger
 from tests.chaos.order.instrumented_worker import TRIGGER
 from tests.chaos.order.lasting import LastingFaults
 from tests.chaos.order.skewed_worker import CLOCK, SET
+from tests.support.hostile.small_disk import SmallDisk
 from tests.support.order.delays import Outage
 from tests.support.order.verdict import backlog
 from tests.support.order.workers import Worker
@@ -34,7 +35,20 @@ SKEWS = (-600, 0, 600)
 class InstrumentedWorker(Worker):
     """An order worker with a trigger at each of its fault points, and a clock of its own."""
 
-    def __init__(self, name: str, settings: KafkaSettings, folder: Path, *, skew: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: KafkaSettings,
+        folder: Path,
+        *,
+        skew: int = 0,
+        disk: SmallDisk | None = None,
+    ) -> None:
+        self.is_on_disk = disk is not None
+        on_disk = disk and {
+            "IZIN_STATE": "rocksdb",
+            "IZIN_STATE_FOLDER": str(disk.folder / "state"),
+        }
         self.trigger = FaultTrigger(folder / f"{name}.trigger")
         self._clock = folder / f"{name}.clock"
         self._set(skew)
@@ -43,7 +57,11 @@ class InstrumentedWorker(Worker):
             settings,
             folder / f"{name}.log",
             module=f"{__package__}.skewed_worker",
-            environment={TRIGGER: str(folder / f"{name}.trigger"), CLOCK: str(self._clock)},
+            environment={
+                TRIGGER: str(folder / f"{name}.trigger"),
+                CLOCK: str(self._clock),
+                **(on_disk or {}),
+            },
         )
 
     def start(self) -> None:
@@ -155,10 +173,14 @@ class SupervisedWorkers:
         """Stop `worker` and return its exit status."""
         began = time.monotonic()
         is_cut_off = self.lasting.is_silent(worker.name)
+        is_full = worker.is_on_disk and self.lasting.is_disk_full
         status = worker.end()
         self.end_seconds.append(time.monotonic() - began)
         if is_cut_off and status == EXIT_STALLED:  # in time all the same
             self.ended["cut short without a network"] += 1
+            return status
+        if is_full and status:  # it ended by itself, just before
+            self.ended["ended on a full disk"] += 1
             return status
         self.end_statuses[status] += 1
         return status

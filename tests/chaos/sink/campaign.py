@@ -26,10 +26,12 @@ from tests.chaos.sink.decision_source import DecisionSource
 from tests.chaos.sink.faults import WEIGHTS, SinkFault
 from tests.chaos.sink.injector import Injector, WorkerNetwork, worker_name
 from tests.chaos.sink.outages import Outages
+from tests.chaos.sink.surroundings import ANCHORED_EVERY, Surroundings
 from tests.chaos.sink.traffic import Traffic
 from tests.chaos.sink.verdict import SinkVerdict, judge
 from tests.integration.sinks.sink_harness import ACTIVE
 from tests.support.builders import BRAND
+from tests.support.hostile.small_disk import SmallDisk, small_disk
 from tests.support.proxy import proxy_to
 from tests.support.registration import register_brand
 from tests.support.simulator import SimulatorAdmin
@@ -164,7 +166,16 @@ class SinkCampaign:
         )
         self.on_progress(f"publishing {self.load.keys:,} opt-ins")
         await traffic.begin()
-        async with self._sinks() as (sinks, networks):
+        async with self._sinks() as (sinks, networks, disk):
+            surroundings = Surroundings(
+                settings=self.settings,
+                source=self._source,
+                outages=self._outages,
+                random=self._random,
+                seed=self.seed,
+                disk=disk,
+            )
+            left_out = () if disk else (SinkFault.DISK,)
             injector = Injector(
                 sinks=sinks,
                 networks=networks,
@@ -172,7 +183,8 @@ class SinkCampaign:
                 simulator=self.simulator,
                 source=self._source,
                 outages=self._outages,
-                kinds=self.kinds,
+                kinds={one: weight for one, weight in self.kinds.items() if one not in left_out},
+                surroundings=surroundings,
                 hold=self.hold,
                 restart_database=self.restart_database,
                 random=self._random,
@@ -191,12 +203,17 @@ class SinkCampaign:
                 await injector.release()
                 self.simulator.clear_faults()
                 await _until(lambda: self._is_settled(ledger))
+                await _until(lambda: _is_anchored(surroundings, ledger))
                 watch.cancel()
             return sinks.failed
 
     @asynccontextmanager
-    async def _sinks(self) -> AsyncIterator[tuple[SinkProcesses, list[WorkerNetwork]]]:
-        """Provide the processes, each behind proxies and with a wrong clock of its own."""
+    async def _sinks(
+        self,
+    ) -> AsyncIterator[tuple[SinkProcesses, list[WorkerNetwork], SmallDisk | None]]:
+        """Provide the processes, each behind proxies and with a wrong clock of its own, and the
+        disk on which they write anchors.
+        """
         database, iys = conninfo_to_dict(self.database_url), urlsplit(self.simulator.address)
         async with AsyncExitStack() as stack:
             networks = [
@@ -210,6 +227,8 @@ class SinkCampaign:
                 )
                 for _ in range(self.workers)
             ]
+            folder = self.log.parent / "anchors"
+            disk = stack.enter_context(small_disk(folder, megabytes=4))
             timeout = timedelta(seconds=self.load.timeout)
             sinks = SinkProcesses(
                 count=self.workers,
@@ -225,6 +244,8 @@ class SinkCampaign:
                     "IZIN_BATCH_SIZE": str(self.load.batch),
                     # Junk is put aside, however much there is: a pause would last until a restart.
                     "IZIN_DEAD_LETTER_SHARE": "1",
+                    "IZIN_ANCHOR_FILE": str(SmallDisk(folder).anchors),
+                    "IZIN_ANCHOR_INTERVAL": f"PT{ANCHORED_EVERY}S",
                 },
                 environments={
                     number: {
@@ -241,7 +262,7 @@ class SinkCampaign:
                 },
             )
             try:
-                yield sinks, networks
+                yield sinks, networks, disk
             finally:
                 await asyncio.to_thread(sinks.end)
 
@@ -266,11 +287,19 @@ class SinkCampaign:
 
     async def _is_ingested(self, ledger: Ledger) -> bool:
         with suppress(LedgerUnavailableError):
-            topic = self.settings.topics.decisions.name
-            ends = await asyncio.to_thread(committed_ends, self.settings, topic)
-            read = await reads.ingested(ledger)
-            return all(read.get((topic, number), 0) >= end for number, end in ends.items())
+            topics, read = self.settings.topics, await reads.ingested(ledger)
+            for topic in (topics.decisions.name, topics.events.name, topics.express.name):
+                ends = await asyncio.to_thread(committed_ends, self.settings, topic)
+                if any(read.get((topic, number), 0) < end for number, end in ends.items()):
+                    return False
+            return True
         return False
+
+
+async def _is_anchored(surroundings: Surroundings, ledger: Ledger) -> bool:
+    with suppress(LedgerUnavailableError):
+        return not await surroundings.unanchored(ledger)
+    return False
 
 
 async def _until(holds: Callable[[], Awaitable[bool]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
+from random import Random
 
 from confluent_kafka import Producer
 
@@ -17,8 +18,9 @@ from izin.iys.wire_format.json_reader import to_turkish
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.schemas.fast.writer import long_bytes
+from izin.schemas.fast.writer import EPOCH, MILLISECOND, long_bytes
 from izin.schemas.partitioning import partition_of
+from tests.chaos.hostile.records import RECIPIENTS, WILD
 from tests.chaos.sink.opt_out_delay import OptOut
 from tests.support.builders import BRAND, a_decision_record, a_key, an_event
 
@@ -116,6 +118,18 @@ class DecisionSource:
         long = "".join(sha256(f"{number} {part}".encode()).hexdigest() for part in range(200))
         record["event"]["recipient"] = record["consent"]["recipient"] = long
         return self._codec.encode("Decision", record)
+
+    def publish_wild(self, number: int, random: Random) -> None:
+        """Publish an opt-out of somebody who never opted in, whose event has wild instants."""
+        key = str(a_key(brand_code=self.brands[0], recipient=f"{RECIPIENTS}{number:08d}"))
+        decision = self._decision(key, "RET", 1, None)
+        value = self._codec.encode("Decision", a_decision_record(decision))
+        instant = long_bytes((decision.admitted.effective_at - EPOCH) // MILLISECOND)
+        head, given, received = value.rsplit(instant, 2)
+        wild = [long_bytes(random.choice(WILD)) for _ in range(2)]
+        value = head + wild[0] + given + wild[1] + received
+        self._produce(key, partition_of(key.encode(), self.settings.partitions), value)
+        self._flush()
 
     def _note(self, key: str, decision: Decision) -> None:
         event, now = decision.admitted.event, time.time()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from enum import StrEnum
 
+from tests.chaos.input_faults import InputFault
+
 
 class SinkFault(StrEnum):
     """The faults of the campaign."""
@@ -21,6 +23,14 @@ class SinkFault(StrEnum):
     SLOW = "İYS slower than its deadline"
     DOWN = "İYS down"
     JUNK = "flood of junk among the decisions"
+    RECORDS = InputFault.RECORDS.value
+    HUGE = InputFault.HUGE.value
+    UNREADABLE = InputFault.UNREADABLE.value
+    OPEN = InputFault.OPEN.value
+    LANES = "lanes created again"
+    WILD = "decisions with wild clocks"
+    HELD_BACK = "transaction left open among the decisions"
+    DISK = "disk of the anchors full"
 
 
 WEIGHTS: Mapping[SinkFault, int] = {
@@ -38,6 +48,14 @@ WEIGHTS: Mapping[SinkFault, int] = {
     SinkFault.SLOW: 2,
     SinkFault.DOWN: 1,
     SinkFault.JUNK: 1,
+    SinkFault.RECORDS: 2,
+    SinkFault.HUGE: 1,
+    SinkFault.UNREADABLE: 1,
+    SinkFault.OPEN: 1,
+    SinkFault.LANES: 2,
+    SinkFault.WILD: 2,
+    SinkFault.HELD_BACK: 2,
+    SinkFault.DISK: 2,
 }
 RESTARTS: Mapping[SinkFault, int] = {SinkFault.KILL: 2, SinkFault.TERM: 1}
 """Nothing but processes that end and come back."""
@@ -45,6 +63,14 @@ HELD = frozenset(
     {SinkFault.FREEZE, SinkFault.OWNER, SinkFault.SILENT_DATABASE, SinkFault.SILENT_IYS}
 )
 """Faults that hold a worker up for a while."""
+OF_LANES = frozenset({SinkFault.RECORDS, SinkFault.HUGE, SinkFault.UNREADABLE, SinkFault.OPEN})
+"""Faults of what sinks read beside the decisions."""
+SURROUNDING = OF_LANES | {
+    SinkFault.LANES,
+    SinkFault.WILD,
+    SinkFault.HELD_BACK,
+    SinkFault.DISK,
+}
 OF_WORKERS = HELD | {SinkFault.KILL, SinkFault.TERM, SinkFault.CLOCK}
 CALLS = ("addV2", "batchV2", "resultV2", "status", "statuses")
 """The operations whose calls fail."""

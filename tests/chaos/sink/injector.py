@@ -13,10 +13,12 @@ from tests.chaos.sink.faults import (
     CALLS,
     HELD,
     OF_WORKERS,
+    SURROUNDING,
     SinkFault,
     simulator_rule,
 )
 from tests.chaos.sink.outages import DATABASE, IYS, Interval, Outages
+from tests.chaos.sink.surroundings import Surroundings
 from tests.support.proxy import Proxy
 from tests.support.simulator import SimulatorAdmin
 from tests.support.sink_processes import SinkProcesses
@@ -49,6 +51,7 @@ class Injector:
     kinds: Mapping[SinkFault, int]
     hold: tuple[float, float]
     """For how many seconds a worker is held up, at least and at most."""
+    surroundings: Surroundings
     restart_database: Callable[[], None] | None
     random: random.Random
     held: set[int] = field(default_factory=set)
@@ -86,8 +89,9 @@ class Injector:
             self.random.shuffle(self._first)
 
     async def release(self) -> None:
-        """Return when no worker is held up any more."""
+        """Return when no worker is held up any more, nor anything around them."""
         await asyncio.gather(*self._tasks)
+        await self.surroundings.settle()
 
     def _any(self) -> SinkFault:
         return self.random.choices(list(self.kinds), weights=list(self.kinds.values()))[0]
@@ -100,14 +104,13 @@ class Injector:
                 return None
             self._inject_into_worker(fault, number)
             return worker_name(number)
+        if fault in SURROUNDING:
+            return await self.surroundings.inject(fault)
         if fault is SinkFault.DATABASE:
             await self._lose_database()
             return DATABASE
         if fault is SinkFault.JUNK:
-            junk = [self.random.randbytes(40) for _ in range(JUNK)]
-            junk += [self.source.poisonous(number) for number in range(JUNK)]
-            await asyncio.to_thread(self.source.publish_junk, junk)
-            return self.source.topic
+            return await self._flood()
         call = "*" if fault is SinkFault.DOWN else self.random.choice(CALLS)
         outage = self.hold[0] * self.random.uniform(1, 2)
         rule = simulator_rule(fault, timeout=self.sinks.timeout.total_seconds(), outage=outage)
@@ -115,6 +118,12 @@ class Injector:
             self.outages.add(IYS, Interval(time.time(), time.time() + outage))
         await asyncio.to_thread(self.simulator.post, "faults", operation=call, **rule)
         return call
+
+    async def _flood(self) -> str:
+        junk = [self.random.randbytes(40) for _ in range(JUNK)]
+        junk += [self.source.poisonous(number) for number in range(JUNK)]
+        await asyncio.to_thread(self.source.publish_junk, junk)
+        return self.source.topic
 
     async def _worker_for(self, fault: SinkFault) -> int | None:
         """Return the worker that ``fault`` concerns; None: there is none that can have it now."""

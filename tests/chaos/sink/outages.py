@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-DATABASE, IYS = "PostgreSQL", "İYS"
+DATABASE, IYS, DECISIONS = "PostgreSQL", "İYS", "decisions"
 
 
 class Interval(NamedTuple):
@@ -18,7 +18,7 @@ class Interval(NamedTuple):
 
 @dataclass(slots=True)
 class Outages:
-    """The outages of PostgreSQL, of İYS and of each worker.
+    """The outages of PostgreSQL, of İYS, of the topic of decisions and of each worker.
 
     A worker is away from a fault on it until it works again: one that was ended, until another
     process listens in its place; a frozen one, until it is woken; one whose network to PostgreSQL
@@ -43,7 +43,7 @@ class Outages:
         self._closed[part].append(interval)
 
     def of_all(self, workers: Iterable[str]) -> list[Interval]:
-        """Return when PostgreSQL, İYS or all ``workers`` at once were away, in order."""
+        """Return when PostgreSQL, İYS, decisions or all ``workers`` at once were away, in order."""
         now = time.time()
         parts = {name: list(intervals) for name, intervals in self._closed.items()}
         for (name, _), since in self._open.items():
@@ -51,7 +51,8 @@ class Outages:
         nobody = [Interval(0, now)]
         for name in workers:
             nobody = common(nobody, union(parts.get(name, [])))
-        return union([*parts.get(DATABASE, []), *parts.get(IYS, []), *nobody])
+        needed = [one for name in (DATABASE, IYS, DECISIONS) for one in parts.get(name, [])]
+        return union([*needed, *nobody])
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:

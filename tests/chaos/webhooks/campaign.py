@@ -5,7 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from time import monotonic
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
@@ -24,12 +25,15 @@ from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.resends.cursors import ResendPeriod, cursors_of, events_of
 from tests.chaos.injection import Injection
+from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
+from tests.support.hostile.batches import HOSTILE, RawProducer
 from tests.support.webhooks import (
     TopicWriter,
     WebhookProcesses,
     a_consent,
     a_permission,
+    add_brand,
     add_customer,
     add_subscriber,
     event_reader,
@@ -38,6 +42,8 @@ from tests.support.webhooks import (
 KILL, FREEZE, TERM, BROKER, DATABASE = "kill -9", "frozen", "SIGTERM", "broker", "database"
 _WEIGHTS = {KILL: 6, FREEZE: 2, TERM: 2, BROKER: 1, DATABASE: 1}
 _SETTLED_WITHIN = 240.0
+_NOT_UNPACKED = ("lz4 content checksum", "packed size too low")
+"""Batches of which librdkafka gives no record."""
 _RECIPIENTS = 60
 _BATCH = 12
 
@@ -70,6 +76,8 @@ class WebhookCampaign:
     restart_broker: Callable[[], None] | None = None
     restart_database: Callable[[], None] | None = None
     on_progress: Callable[[str], None] = lambda _: None
+    stands: dict[tuple[str, int], int] = field(default_factory=dict)
+    """The partitions that stand, and at which offset: a batch there cannot be unpacked."""
     injected: Counter[str] = field(default_factory=Counter)
     _number: int = 0
 
@@ -84,6 +92,7 @@ class WebhookCampaign:
                 Ledger(LedgerSettings(database_url=url, pool_size=2), owner=1)
             )
             await add_customer(ledger)
+            await add_brand(ledger)
             found: dict[str, FailingSubscriber] = {}
             for number in range(self.subscribers):
                 name, share = f"s{number}", self.failures // self.subscribers + 1
@@ -102,8 +111,19 @@ class WebhookCampaign:
     async def _inject(
         self, faults: int, random: Random, writer: TopicWriter, processes: WebhookProcesses
     ) -> None:
-        injection = Injection(
-            weights=_WEIGHTS,
+        topics = self.settings.topics
+        read = topics.permissions.name, topics.opt_outs.name
+        hostile = HostileInput(self.settings, self.seed, topics=read)
+
+        async def hit(fault: str) -> str:
+            if fault == InputFault.UNREADABLE:
+                return await asyncio.to_thread(self._stand, random)
+            if isinstance(fault, InputFault):
+                return await asyncio.to_thread(hostile.inject, fault, random)
+            return await self._fault(fault, processes, random)
+
+        injection = Injection[str](
+            weights={**_WEIGHTS, **INPUT_WEIGHTS},
             servers={BROKER: self.restart_broker, DATABASE: self.restart_database},
             pause=self.pause,
             random=random,
@@ -112,9 +132,20 @@ class WebhookCampaign:
         )
         await injection.run(
             faults,
-            lambda kind: self._fault(kind, processes, random),
+            hit,
             meanwhile=lambda seconds: self._write_for(seconds, writer),
         )
+
+    def _stand(self, random: Random) -> str:
+        """Let a partition stand at a batch that cannot be unpacked: always the same, for what is
+        behind it is read only once a person has removed it.
+        """
+        topic, number = self.settings.topics.opt_outs.name, self.settings.partitions - 1
+        make = HOSTILE[random.choice(_NOT_UNPACKED)]
+        with RawProducer(self.settings) as raw:
+            first = raw.produce(topic, number, make([(b"no key", b"value" * 9)] * 3))
+        self.stands.setdefault((topic, number), first)
+        return f"{topic}[{number}]"
 
     async def _write_for(self, seconds: float, writer: TopicWriter) -> None:
         end = monotonic() + seconds
@@ -154,10 +185,29 @@ class WebhookCampaign:
             await self._write(writer)
             await asyncio.sleep(0.2)
 
+    def _is_held_back(self) -> bool:
+        """Return whether a transaction is open in a topic, so that nobody reads it to its end."""
+        topics = self.settings.topics
+        client = kafka.consumer(self.settings, "chaos", **{"isolation.level": "read_uncommitted"})
+        try:
+            return any(
+                kafka.ends_seen_by(client, name) != kafka.committed_ends(self.settings, name)
+                for name in (topics.opt_outs.name, topics.permissions.name)
+            )
+        finally:
+            client.close()
+
     async def _expected(self) -> list[WebhookEvent]:
+        end = monotonic() + _SETTLED_WITHIN
+        while await asyncio.to_thread(self._is_held_back) and monotonic() < end:  # noqa: ASYNC110  # of the broker
+            await asyncio.sleep(0.2)
         cursors = await asyncio.to_thread(cursors_of, self.settings, ResendPeriod())
         reader = event_reader(Codec(), self.settings.topics)
-        return [one async for one in events_of(self.settings, reader, cursors)]
+        some = [
+            replace(one, end_offset=self.stands.get((one.topic, one.partition), one.end_offset))
+            for one in cursors
+        ]
+        return [one async for one in events_of(self.settings, reader, some)]
 
     async def _verdict(self, ledger: Ledger, found: dict[str, FailingSubscriber]) -> WebhookVerdict:
         expected = {(*one.place, one.offset): one.webhook_id for one in await self._expected()}

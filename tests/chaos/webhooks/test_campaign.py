@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.webhooks.receiver import ReceivedWebhook
 from izin.runtime.settings import KafkaSettings
+from tests.chaos.input_faults import InputFault
 from tests.chaos.webhooks.__main__ import report
 from tests.chaos.webhooks.campaign import WebhookCampaign, WebhookVerdict, differences
 from tests.chaos.webhooks.subscribers import FailingSubscriber
@@ -34,11 +35,12 @@ async def test_webhooks_under_faults_lose_and_reorder_nothing(
         pause=(0.3, 0.8),
         hold=1.0,
     )
-    found = await campaign.run(4)
+    found = await campaign.run(8)
     assert found.unexplained == ()
     assert found.events > 50
     assert sum(found.failures.values()) >= 60
-    assert set(campaign.injected) == {"kill -9", "frozen", "SIGTERM"}
+    assert set(campaign.injected) == {"kill -9", "frozen", "SIGTERM", *InputFault}
+    assert len(campaign.stands) == 1
 
 
 def a_webhook(own: str, offset: int) -> ReceivedWebhook:

@@ -12,15 +12,19 @@ from izin.projections.latest_records import LatestRecordReader
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
+from izin.runtime.kafka_clients import headers_of
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.fast.record_format import BatchBuilder
+from izin.schemas.fast.writer import long_bytes
 from izin.schemas.partitioning import partition_of
 from izin.schemas.topics import Topic
 from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.ingest.topic_reader import TopicReader, every_record, reader_at
 from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.partitions import PartitionReader
 from izin.subscribers import ChangeKind, PermissionList, subscribe
-from tests.support.hostile.batches import HOSTILE, RawProducer, batch_of
+from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of
 from tests.support.order.harness import CODEC
 from tests.support.subscribers.published import TopicWriter, key_of
 from tests.support.waiting import until
@@ -28,6 +32,8 @@ from tests.support.waiting import until
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
 PARTITIONS, BROKEN = 2, 1
+_MANY = 100
+"""Records: a call that is repeated becomes another one inside the interpreter."""
 
 
 @pytest.fixture
@@ -121,3 +127,25 @@ async def test_subscriber_gets_the_changes_of_other_partitions(settings: KafkaSe
         found = [await anext(changes) for _ in range(3)]
     places = {(one.position.partition, one.position.offset) for one in found}
     assert places == {(0, 0), (0, 1), (BROKEN, 0)}
+
+
+def test_record_with_a_header_name_that_is_no_text_is_read(settings: KafkaSettings) -> None:
+    """Without its headers, however often they are asked for; webhooks post it by its key."""
+    topic, name = settings.topics.opt_outs, b"\xff\xfe\xc3("
+    headers = long_bytes(1) + long_bytes(len(name)) + name + long_bytes(-1)
+    builder = BatchBuilder("", BROKEN)
+    for _ in range(_MANY):
+        builder.add(b"100001/MESAJ/BIREYSEL/+905550000001", b"damaged", headers)
+    with RawProducer(settings) as raw:
+        raw.produce(topic.name, BROKEN, RawBatch(payload=builder.payload(), count=_MANY).encoded())
+    client = reader_at(settings, topic.name, {BROKEN: 0}, group="test", lost="error")
+    reader = EventReader(CODEC, settings.topics)
+    reader.customers = {100001: "acme"}
+    try:
+        messages = client.consume(_MANY, 30)
+        events = [reader.read(one) for one in messages]
+        assert [headers_of(one) for one in messages] == [[]] * _MANY
+    finally:
+        client.close()
+    found = [(one.type, one.offset) for one in events if one is not None]
+    assert found == [("consent.opted-out", number) for number in range(_MANY)]

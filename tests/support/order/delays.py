@@ -1,6 +1,6 @@
 """How long opt-outs (RET) wait for their decision, less the outages that they cannot escape."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -86,14 +86,19 @@ class OptOutDelays:
 
 
 def opt_out_delays(
-    settings: KafkaSettings, *, since: float, outages: Sequence[Outage]
+    settings: KafkaSettings,
+    *,
+    since: float,
+    outages: Sequence[Outage],
+    read: Read = committed_records,
+    hostile: Collection[Coordinates] = (),
 ) -> OptOutDelays:
     """Return how long each opt-out (RET) that was published from `since` on waited.
 
     From its first append to an input lane to the append of its decision, which stands in one
     transaction with its row and its record in ``consent-opt-outs``; only what was committed counts.
     Both instants are the broker's, so ``consent-decisions`` must have ``LogAppendTime``. A RET that
-    gives no decision (a duplicate, a dead letter) is not counted.
+    gives no decision (a duplicate, a dead letter) is not counted, nor what is at `hostile` places.
 
     Time within `outages` of the partitions in which it was appended is taken off, overlapping ones
     once. What is an outage, and of what, is said where each fault is injected: a transaction that
@@ -101,29 +106,36 @@ def opt_out_delays(
     """
     return OptOutDelays(
         (one.wait(outages), one)
-        for one in decided_events(settings)
+        for one in decided_events(settings, read=read, hostile=hostile)
         if one.is_opt_out and one.published >= since
     )
 
 
 def decided_events(
-    settings: KafkaSettings, *, read: Read = committed_records
+    settings: KafkaSettings,
+    *,
+    read: Read = committed_records,
+    hostile: Collection[Coordinates] = (),
 ) -> Iterator[DecidedEvent]:
-    """Yield every event that has a decision."""
+    """Yield every event that has a decision, but for those at `hostile` places."""
     codec, topics = Codec(), settings.topics
     appended: dict[Coordinates, tuple[float, tuple[int, ...]]] = {}
     for lane in (topics.events, topics.express):
         for message in read(settings, lane.name):
+            place = lane.name, int(message.partition() or 0), int(message.offset() or 0)
+            if place in hostile:
+                continue
             record = source(message)
             partitions = [record.partition]
             came_from = dict(record.headers).get(REPARTITIONED)
             if came_from is not None:
                 partitions.append(int(came_from.decode().split("/")[1]))
-            place = record.topic, record.partition, record.offset
             appended[place] = appended_at(record).timestamp(), tuple(partitions)
     for message in read(settings, topics.decisions.name):
         decision: dict[str, Any] = codec.decode("Decision", message.value() or b"")
         place = decision["topic"], decision["partition"], decision["offset"]
+        if place in hostile:
+            continue
         published, partitions = appended[place]
         is_opt_out = decision["event"]["status"] == Status.RET
         yield DecidedEvent(published, message.timestamp()[1] / 1000, partitions, is_opt_out)

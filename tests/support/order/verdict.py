@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +19,12 @@ from izin.schemas.partitioning import partition_of
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import appended_at
-from izin.streams.outputs import REPARTITIONED
+from izin.streams.outputs import BATCH_OFFSETS, BATCH_PART, REPARTITIONED
 from izin.streams.ownership.positions import DecidedOffsets
 
 Coordinates = tuple[str, int, int]
+_STANDS_AFTER = 3.0
+"""Seconds without a record, after which a reader stands at a batch that it cannot unpack."""
 
 
 def source(message: Message) -> FetchedRecord:
@@ -39,26 +41,83 @@ def source(message: Message) -> FetchedRecord:
     )
 
 
-def committed_records(settings: KafkaSettings, topic: str) -> Iterator[Message]:
-    """Yield every committed record of `topic`, each partition in its order."""
+def committed_records(
+    settings: KafkaSettings, topic: str, *, without: Collection[Coordinates] = ()
+) -> Iterator[Message]:
+    """Yield every committed record of `topic`, each partition in its order.
+
+    Those `without` are left out, and jumped over: librdkafka stops where it cannot unpack their
+    batch, or gives them other offsets.
+    """
     consumer = kafka.consumer(settings, "reading", **{"enable.partition.eof": True})
     try:
         there = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        consumer.assign([TopicPartition(topic, number, 0) for number in there])
+        spared = {number: SparedOffsets(without, topic, number) for number in there}
+        consumer.assign([TopicPartition(topic, one, spared[one].next) for one in there])
         ended: set[int] = set()
-        limit = time.monotonic() + 60
+        came_at, limit = time.monotonic(), time.monotonic() + 60
         while len(ended) < len(there):
             assert time.monotonic() < limit, f"the end of {topic} never came"
             messages = consumer.consume(10_000, 0.1)
-            for message in messages:
-                error = message.error()
-                if error is None:
-                    yield message
-                else:
-                    assert error.code() == KafkaError._PARTITION_EOF, error.str()
-                    ended.add(int(message.partition() or 0))
+            yield from _taken(messages, spared, ended)
+            now = time.monotonic()
+            came_at = now if messages else came_at
+            # A marker may stand before what cannot be read.
+            is_held_up = now - came_at > _STANDS_AFTER
+            for number in there.keys() - ended:
+                if (is_held_up or spared[number].is_reached) and spared[number].jump():
+                    consumer.seek(TopicPartition(topic, number, spared[number].next))
+                    came_at, limit = now, now + 60
     finally:
         consumer.close()
+
+
+def _taken(
+    messages: Iterable[Message], spared: Mapping[int, "SparedOffsets"], ended: set[int]
+) -> Iterator[Message]:
+    """Yield those that are to be read, up to where the reader jumps; add the partitions that end to
+    `ended`.
+    """
+    for message in messages:
+        number, error = int(message.partition() or 0), message.error()
+        if spared[number].is_reached:
+            continue  # what is behind comes again
+        if error is not None:
+            assert error.code() == KafkaError._PARTITION_EOF, error.str()
+            ended.add(number)
+        elif spared[number].takes(int(message.offset() or 0)):
+            yield message
+
+
+class SparedOffsets:
+    """The offsets of a partition over which a reader jumps, and where it is."""
+
+    def __init__(self, places: Collection[Coordinates], topic: str, partition: int) -> None:
+        found = {at for name, number, at in places if (name, number) == (topic, partition)}
+        self._ahead = sorted(found, reverse=True)
+        self.next = 0
+        self.is_reached = False
+        """Whether it stands before one of them."""
+        if 0 in found:
+            self.jump()
+
+    def takes(self, offset: int) -> bool:
+        """Return whether the record at `offset`, which came, is to be read; and go behind it."""
+        is_taken = not self._ahead or offset < self._ahead[-1]
+        if is_taken:
+            self.next = offset + 1
+        self.is_reached = not is_taken or self.next in self._ahead[-1:]
+        return is_taken
+
+    def jump(self) -> bool:
+        """Go behind the next that are spared; return whether there are any."""
+        if not self._ahead:
+            return False
+        self.next, self.is_reached = self._ahead[-1], False
+        while self._ahead and self._ahead[-1] == self.next:
+            self._ahead.pop()
+            self.next += 1
+        return True
 
 
 def backlog(settings: KafkaSettings) -> dict[str, int]:
@@ -102,9 +161,16 @@ Read = Callable[[KafkaSettings, str], Iterable[Message]]
 
 
 def examine(
-    settings: KafkaSettings, codec: Codec, *, read: Read = committed_records
+    settings: KafkaSettings,
+    codec: Codec,
+    *,
+    read: Read = committed_records,
+    hostile: Collection[Coordinates] = (),
 ) -> OrderVerdict:
-    """Read every topic and compare the output of the order stage with both lanes."""
+    """Read every topic and compare the output of the order stage with both lanes.
+
+    What came of records at `hostile` places others account for; their keys are nobody else's.
+    """
     topics, verdict = settings.topics, OrderVerdict()
     admitted_at: dict[Coordinates, AdmittedEvent] = {}
     refused: set[Coordinates] = set()
@@ -113,8 +179,10 @@ def examine(
     expected: dict[bytes, Consent] = {}
     for lane in (topics.events, topics.express):
         for message in read(settings, lane.name):
+            place = lane.name, int(message.partition() or 0), int(message.offset() or 0)
+            if place in hostile:  # not even its headers need be readable
+                continue
             record = source(message)
-            place = record.topic, record.partition, record.offset
             verdict.counts["events"] += 1
             came_from = dict(record.headers).get(REPARTITIONED)
             if came_from is not None:
@@ -132,26 +200,43 @@ def examine(
                 misplaced.add(place)
     verdict.counts["misplaced"] = len(misplaced)
     verdict.missing += sorted(misplaced - repartitioned)
-    values = [message.value() or b"" for message in read(settings, topics.decisions.name)]
-    decided = _check_decisions(
-        [codec.decode("Decision", one) for one in values], verdict, admitted_at
-    )
-    dead = [
-        (letter["topic"], letter["partition"], letter["offset"])
-        for message in read(settings, topics.dead_letters.name)
-        for letter in [codec.decode("DeadLetter", message.value() or b"")]
+    decisions = [
+        (message.key() or b"", codec.decode("Decision", message.value() or b""))
+        for message in read(settings, topics.decisions.name)
     ]
+    apart = {key for key, decision in decisions if _place(decision) in hostile}
+    verdict.doubled += _repeated(_place(decision) for _, decision in decisions)
+    own = [decision for _, decision in decisions if _place(decision) not in hostile]
+    decided = _check_decisions(own, verdict, admitted_at)
+    letters = [
+        codec.decode("DeadLetter", message.value() or b"")
+        for message in read(settings, topics.dead_letters.name)
+    ]
+    verdict.doubled += _repeated(_parts(letters))
+    verdict.counts["hostile"] = len(hostile)
+    dead = {_place(letter) for letter in letters} - set(hostile)
     verdict.counts["dead"] = len(dead)
-    verdict.doubled += _repeated(dead)
-    verdict.missing += sorted(refused - set(dead))
-    verdict.wrong += [repr(one).encode() for one in set(dead) - refused]
+    verdict.missing += sorted(refused - dead)
+    verdict.wrong += [repr(one).encode() for one in dead - refused]
     verdict.counts["duplicates"] = len(admitted_at.keys() - decided)
     rows, opt_outs = (
         read(settings, topics.desired_consents.name),
         read(settings, topics.opt_outs.name),
     )
-    _check_rows(rows, opt_outs, codec, verdict, expected)
+    _check_rows(rows, opt_outs, codec, verdict, expected, apart=apart)
     return verdict
+
+
+def _place(output: Mapping[str, Any]) -> Coordinates:
+    return output["topic"], output["partition"], output["offset"]
+
+
+def _parts(letters: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int, int, bytes]]:
+    """Yield of which record each of `letters` is, or of which part of a batch."""
+    for letter in letters:
+        headers = {one["name"]: one["value"] or b"" for one in letter["headers"]}
+        part = headers.get(BATCH_PART, b"") if BATCH_OFFSETS in headers else b""
+        yield *_place(letter), part
 
 
 def _admitted(source: FetchedRecord, codec: Codec) -> AdmittedEvent | None:
@@ -171,7 +256,7 @@ def _check_decisions(
     places: list[Coordinates] = []
     winners: dict[tuple[bytes, Any, Any], Order] = {}
     for decision in decisions:
-        place = decision["topic"], decision["partition"], decision["offset"]
+        place = _place(decision)
         places.append(place)
         verdict.counts[decision["kind"]] += 1
         admitted = admitted_at.get(place)
@@ -181,7 +266,6 @@ def _check_decisions(
             moment = (admitted.key.encode(), admitted.effective_at, admitted.status)
             winners[moment] = max(winners.get(moment, admitted.order), admitted.order)
     verdict.counts["decisions"] = len(places)
-    verdict.doubled += _repeated(places)
     decided = set(places)
     # Whatever was not decided must have been a duplicate: an equal or better one of its second won.
     for place in sorted(admitted_at.keys() - decided):
@@ -198,6 +282,8 @@ def _check_rows(
     codec: Codec,
     verdict: OrderVerdict,
     expected: dict[bytes, Consent],
+    *,
+    apart: Collection[bytes],
 ) -> None:
     found: dict[bytes, Consent] = {}
     refusals: defaultdict[bytes, list[bytes]] = defaultdict(list)
@@ -215,7 +301,7 @@ def _check_rows(
         written[message.key() or b""].append(message.value() or b"")
         verdict.counts["opt-outs"] += 1
     verdict.counts["keys"] = len(expected)
-    keys = expected.keys() | found.keys()
+    keys = expected.keys() | found.keys() - apart
     verdict.wrong += [key for key in keys if expected.get(key) != found.get(key)]
     keys = written.keys() | refusals.keys()
     verdict.opt_outs += [key for key in keys if written.get(key) != refusals.get(key)]
@@ -231,5 +317,5 @@ def _went_back(before: Consent, row: Consent) -> bool:
     )
 
 
-def _repeated(places: Iterable[Coordinates]) -> list[Coordinates]:
-    return [place for place, count in Counter(places).items() if count > 1]
+def _repeated(places: Iterable[tuple[Any, ...]]) -> list[Coordinates]:
+    return [place[:3] for place, count in Counter(places).items() if count > 1]

@@ -6,10 +6,10 @@ from izin.runtime.settings import KafkaSettings
 from tests.support.waiting import until
 
 
-def delete_topics(settings: KafkaSettings) -> None:
-    """Delete our topics; return once the broker has them no more."""
+def delete_topics(settings: KafkaSettings, *some: str) -> None:
+    """Delete our topics, or ``some`` of them; return once the broker has them no more."""
     client = AdminClient({"bootstrap.servers": settings.bootstrap_servers})
-    names = [one.name for one in settings.topics]
+    names = [*some] or [one.name for one in settings.topics]
     for deleted in client.delete_topics(names).values():
         deleted.result(20)
     until(lambda: not set(names) & set(client.list_topics(timeout=10).topics))

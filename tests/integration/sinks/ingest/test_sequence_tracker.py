@@ -11,15 +11,17 @@ from structlog.typing import EventDict
 
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
+from izin.runtime.topic_admin import ensure_topics
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 from izin.sinks.ingest.sequence_tracker import SequenceTracker, TrackedLane
 from izin.sinks.ledger import sequences
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.sequences import GRACE
-from izin.sinks.record.errors import ConcurrentChangeError
+from izin.sinks.record.errors import ConcurrentChangeError, StreamUnavailableError
 from tests.support.builders import an_event
 from tests.support.hostile.records import HostileRecords
+from tests.support.subscribers.topics import delete_topics
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
 
@@ -182,5 +184,23 @@ async def test_recreated_lane_is_tracked_from_its_beginning(
     publish(kafka_settings, topic, 3)
     await (await read_to_end(make_tracker(topic), 3)).close()
     assert [(one["event"], one["topic"]) for one in logged] == [("topic recreated", topic)]
+    rows = await ledger.fetch("SELECT first_number, last_number FROM sequences")
+    assert rows == [{"first_number": 1, "last_number": 3}]
+
+
+async def test_lane_recreated_under_its_tracker_is_tracked_again(
+    ledger: Ledger, kafka_settings: KafkaSettings, make_tracker: Callable[[str], SequenceTracker]
+):
+    """Its records have offsets that were passed: they are not taken for known ones."""
+    topic = kafka_settings.topics.events.name
+    publish(kafka_settings, topic, 1, 2)
+    lane = await read_to_end(make_tracker(topic), 2)
+    await asyncio.to_thread(delete_topics, kafka_settings, topic)
+    await asyncio.to_thread(ensure_topics, kafka_settings)
+    publish(kafka_settings, topic, 3)
+    with pytest.raises(StreamUnavailableError, match="created again"):
+        await until_read(lane)
+    await lane.close()
+    await (await read_to_end(make_tracker(topic), 1)).close()
     rows = await ledger.fetch("SELECT first_number, last_number FROM sequences")
     assert rows == [{"first_number": 1, "last_number": 3}]
