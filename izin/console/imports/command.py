@@ -53,7 +53,7 @@ class FileOrCommand(TyperGroup):
         return super().parse_args(ctx, args if is_command else [_FILE, *args])
 
 
-app = typer.Typer(cls=FileOrCommand)
+app = typer.Typer(cls=FileOrCommand, invoke_without_command=True)
 app.command("changes")(changes)
 
 

@@ -14,21 +14,24 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from izin.consent.ordering import decide
 from izin.console.terminal.ledger_session import open_ledger
 from izin.console.terminal.output import out
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history import append
-from izin.sinks.ledger.history.append import Movement
+from izin.sinks.ledger.history.append import Movement, append_facts
+from izin.sinks.ledger.history.hash_chain import decided
 from izin.sinks.ledger.history.receipts import movements_of
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.console.conftest import Izin
-from tests.support.builders import BRAND, NOON, PHONE
+from tests.support.builders import BRAND, NOON, PHONE, a_decision_record, an_admitted_event
 from tests.support.gate.receipts import a_decision_receipt, a_receipt
 
 pytestmark = pytest.mark.database
@@ -52,16 +55,20 @@ async def _store() -> None:
     settings = LedgerSettings()
     await migrate(settings.database_url.get_secret_value())
     later = NOON + timedelta(minutes=5)
-    said = {"source": "HS_WEB", "consent_date": NOON, "origin": "crm"}
+    admitted = an_admitted_event(
+        event_id="event-1", source="HS_WEB", consent_date=NOON, origin="crm", recipient=PHONE
+    )
+    record = a_decision_record(decide(None, admitted))
+    decision = decided("acme", KEY, microseconds(NOON), Codec().encode("Decision", record))
     async with open_ledger(settings) as ledger:
         changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=later)
         changes.put(None, an_entry())
         changes.add_movement(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
-        changes.add_movement(a_movement("decision", event=said, reason="newer", opted_out=False))
         async with ledger.transaction() as connection:
             await connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
             await brands.note_unknown(connection, {BRAND}, now=later)
             await changes.write(connection)
+            await append_facts(connection, [decision], now=later)
 
 
 def an_entry() -> ConsentRow:
@@ -296,7 +303,7 @@ def test_remedy_of_one_person_attests_no_other(
     execute = printed(planned.stderr, "izin brands requeue")
     assert izin(*execute, "--by", "ada").exit_code == 0
     assert states(izin, PHONE, OTHER, "+905550000003") == [
-        ("expired", True),
+        ("pending", True),
         ("parked", False),
         ("parked", False),
     ]
@@ -341,7 +348,7 @@ def test_requeue_of_a_brand_needs_its_exact_count(
     assert done.exit_code == 1
     assert "1 records of brand 100001 were requeued" in done.stderr
     assert states(izin, PHONE, OTHER, "+905550000003") == [
-        ("expired", True),
+        ("pending", True),
         ("parked", False),
         ("parked", False),
     ]

@@ -90,7 +90,8 @@ def test_commands_named_in_docs_exist(page: str) -> None:
     """Each ``izin …`` that a page names is a command."""
     text = (ROOT / page).read_text("utf-8")
     known = {words[0] for words in COMMANDS}
-    named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z][a-z-]*))?", text, re.MULTILINE)
+    # A word with a dot behind it is the name of a file.
+    named = re.findall(r"(?:^|`)izin ([a-z-]+)(?: ([a-z][a-z-]*)\b(?![.]))?", text, re.MULTILINE)
     assert named
     for command, word in named:
         assert command in known, command
