@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -211,6 +212,15 @@ def an_endpoint() -> Iterator[int]:
         server.server_close()
 
 
+def written_then(topics: KafkaSettings, topic: str, **record: Any) -> None:  # noqa: ANN401  # of any kind
+    """Write a record whose own instant counts, as if it had been appended then."""
+    set_of_topic(topics, topic, "message.timestamp.type", "CreateTime")
+    writer = producer(topics)
+    writer.produce(topic, **record)
+    assert writer.flush(20) == 0
+    set_of_topic(topics, topic, "message.timestamp.type", "LogAppendTime")
+
+
 def test_doctor_finds_idle_workers_and_dead_letters(
     izin: Izin, topics: KafkaSettings, ledger: str
 ) -> None:
@@ -221,14 +231,11 @@ def test_doctor_finds_idle_workers_and_dead_letters(
     """
     izin("doctor", "--fix")
     names = topics.topics
-    # The clock of whoever writes counts in these topics for once, so that records can be old.
-    for name in (names.decisions.name, names.dead_letters.name):
-        set_of_topic(topics, name, "message.timestamp.type", "CreateTime")
     old = int((datetime.now(UTC) - timedelta(minutes=20)).timestamp() * 1000)
     letter = Codec().encode("DeadLetter", a_dead_letter())
     writer = producer(topics)
     writer.produce(names.decisions.name, key=b"k", value=b"read by nobody", partition=1)
-    writer.produce(names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
+    written_then(topics, names.dead_letters.name, value=letter, timestamp=old - 2 * 86_400_000)
     writer.produce(names.dead_letters.name, value=letter)
     writer.produce(names.express.name, key=b"k", value=b"read by nobody", partition=0)
     assert writer.flush(20) == 0
@@ -245,8 +252,8 @@ def test_doctor_finds_idle_workers_and_dead_letters(
         "wrong",
         "1 ",
     )
-    writer.produce(names.decisions.name, key=b"k", value=b"older", partition=0, timestamp=old)
-    assert writer.flush(20) == 0
+    older = {"key": b"k", "value": b"older", "partition": 0, "timestamp": old}
+    written_then(topics, names.decisions.name, **older)
     code, findings = checked(izin)
     by_check = {one["check"]: one for one in findings}
     assert code == 1
