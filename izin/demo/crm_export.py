@@ -1,8 +1,8 @@
 """Write a made-up consent export as a Turkish CRM does, and return the expected results.
 
 The same seed, instant and brands give the same bytes. There are two brands: one is active at İYS,
-so most of its consents are fresh and some too old; the other is in first loading, with consents
-back to May 2015. Phone numbers are in +90 555 0xx xx xx, e-mail addresses below example.com,
+so most of its consents are fresh and some too old; the other is in first loading, with some consents
+back to May 2015, which are void by now. Phone numbers are in +90 555 0xx xx xx, e-mail addresses below example.com,
 example.net and example.org.
 """
 
@@ -117,10 +117,10 @@ class Generator:
         brand = plan.active if chance.random() < _ACTIVE else plan.loading
         channel = chance.choices(list(CHANNEL_SHARES), list(CHANNEL_SHARES.values()))[0]
         source = chance.choice(SOURCES)
-        if brand == plan.loading:
-            at = self._between(FIRST_DATE, plan.now - timedelta(days=1))
-            if chance.random() < HS_2015:
-                source, at = "HS_2015", FIRST_DATE
+        if brand == plan.loading and chance.random() < HS_2015:
+            source, at = "HS_2015", FIRST_DATE
+        elif brand == plan.loading and chance.random() < TOO_OLD:
+            at = self._between(FIRST_DATE, plan.now - timedelta(days=15))
         elif chance.random() < TOO_OLD:
             at = self._between(plan.now - timedelta(days=60), plan.now - timedelta(days=15))
         else:
