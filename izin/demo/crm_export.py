@@ -1,9 +1,9 @@
 """Write a made-up consent export as a Turkish CRM does, and return the expected results.
 
 The same seed, instant and brands give the same bytes. There are two brands: one is active at İYS,
-so most of its consents are fresh and some too old; the other is in first loading, with some consents
-back to May 2015, which are void by now. Phone numbers are in +90 555 0xx xx xx, e-mail addresses below example.com,
-example.net and example.org.
+the other in first loading. Most consents are fresh and some too old, those of the other brand back
+to May 2015: void by now. Phone numbers are in +90 555 0xx xx xx, e-mail addresses below
+example.com, example.net and example.org.
 """
 
 import random
