@@ -226,8 +226,9 @@ async def store_rows(ledger: Ledger, *rows: Mapping[str, Any]) -> None:
 
 
 async def add_customer(ledger: Ledger) -> None:
-    """Register the customer of the tests."""
+    """Register the customer of the tests, and its brand, by which it gets what is its own."""
     await customers.add(ledger, CUSTOMER, "Acme", by="ada", now=datetime.now(UTC))
+    await add_brand(ledger)
 
 
 async def add_brand(ledger: Ledger) -> None:

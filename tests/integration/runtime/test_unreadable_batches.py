@@ -21,13 +21,13 @@ from izin.schemas.topics import Topic
 from izin.sinks.feeds.older_records import OlderRecords
 from izin.sinks.ingest.topic_reader import TopicReader, every_record, reader_at
 from izin.sinks.record.errors import StreamUnavailableError
-from izin.sinks.webhooks.events import EventReader
 from izin.sinks.webhooks.partitions import PartitionReader
 from izin.subscribers import ChangeKind, PermissionList, subscribe
 from tests.support.hostile.batches import HOSTILE, RawBatch, RawProducer, batch_of
 from tests.support.order.harness import CODEC
 from tests.support.subscribers.published import TopicWriter, key_of
 from tests.support.waiting import until
+from tests.support.webhooks import event_reader
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(120)]
 
@@ -139,7 +139,7 @@ def test_record_with_a_header_name_that_is_no_text_is_read(settings: KafkaSettin
     with RawProducer(settings) as raw:
         raw.produce(topic.name, BROKEN, RawBatch(payload=builder.payload(), count=_MANY).encoded())
     client = reader_at(settings, topic.name, {BROKEN: 0}, group="test", lost="error")
-    reader = EventReader(CODEC, settings.topics)
+    reader = event_reader(CODEC, settings.topics)
     reader.customers = {100001: "acme"}
     try:
         messages = client.consume(_MANY, 30)
