@@ -299,12 +299,11 @@ async def test_since_begins_there_once(access: KafkaAccess, writer: TopicWriter,
     options: dict[str, Any] = {"checkpoints": MemoryStore()} if stored else {}
     topic = writer.topics.opt_outs
     old, new = key_of(1), key_of(2)
-    value = {"timestamp": int(NOON.timestamp() * 1000)}
-    for key in (old, new):
-        encoded = writer.encode(topic, an_opt_out(key))
-        writer.raw(topic, key.encode(), encoded, **value)
-        value = {}
-    found = await take(access, 1, since=datetime.now(UTC) - timedelta(hours=1), **options)
+    writer.raw(topic, old.encode(), writer.encode(topic, an_opt_out(old)))
+    since = datetime.now(UTC) + timedelta(milliseconds=2)
+    await asyncio.to_thread(until, lambda: datetime.now(UTC) > since + timedelta(milliseconds=2))
+    writer.raw(topic, new.encode(), writer.encode(topic, an_opt_out(new)))
+    found = await take(access, 1, since=since, **options)
     assert keys(found) == [str(new)]
     between = [key_of(number) for number in range(10, 20)]
     writer.opt_out(*between)

@@ -37,7 +37,7 @@ async def test_events_are_posted_and_acknowledged(hooks: Hooks):
     secret = random_secret()
     await hooks.subscribe(secret=secret)
     async with hooks.delivering():
-        hooks.topics.opt_outs(a_consent(1), a_consent(2, customer_id="other"))
+        hooks.topics.opt_outs(a_consent(1), a_consent(2, brand_code=BRAND + 1))
         hooks.topics.permissions(
             a_permission(1),
             a_permission(2, previous_may_send=True, reason="stale"),
