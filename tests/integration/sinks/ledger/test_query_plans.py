@@ -45,7 +45,10 @@ QUERIES = [
     ("claims", "swept", {}),
     ("claims", "claim-swept", {}),
     ("sweeps", "page", {"after": "100001/"}),
-    ("consents", "claim-parked", {}),
+    (
+        *("consents", "claim-parked"),
+        {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"], "event_ids": ["x"], "since": [NOW]},
+    ),
     ("consents", "lock-known", {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"]}),
     ("consents", "read-known", {"keys": ["100001/MESAJ/BIREYSEL/+905400000001"]}),
     ("ownership", "adopt-page", {"customer_id": "beta"}),
