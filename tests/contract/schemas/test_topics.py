@@ -171,7 +171,7 @@ def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyP
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(clients, "consumer", lambda *_, **__: Asked())
+    monkeypatch.setattr("izin.runtime.kafka_clients.consumer", lambda *_, **__: Asked())
 
 
 def test_broker_out_of_reach_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
