@@ -21,6 +21,7 @@ from confluent_kafka import KafkaError, Message
 from fastavro import schemaless_writer
 from rich.table import Table
 
+from benchmarks.brands import register_brand
 from benchmarks.order.timer import TrialError
 from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
@@ -29,7 +30,6 @@ from izin.runtime.kafka import access_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas import contracts
 from izin.schemas.cloud_events import headers
-from izin.schemas.codec import Codec
 
 LIBRARY, BARE = "izin, validating", "confluent-kafka and fastavro"
 
@@ -101,7 +101,7 @@ def speeds(
     Raises:
         TrialError: an event was not acknowledged.
     """
-    register_brand(settings)
+    register_brand(settings, _BRAND, _CUSTOMER)
     contenders = {LIBRARY: library, BARE: bare}
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for trial in range(trials):
@@ -179,24 +179,6 @@ def bare(settings: KafkaSettings, count: int) -> float:
     if acknowledged != count:
         raise TrialError(f"{count - acknowledged} events were not acknowledged")
     return taken
-
-
-def register_brand(settings: KafkaSettings) -> None:
-    """Publish the brand of the events, as the ledger does; raises TrialError."""
-    brand = {
-        "brand_code": _BRAND,
-        "iys_code": _BRAND,
-        "customer_id": _CUSTOMER,
-        "name": "Bench",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    client = producer(settings)
-    value = Codec().encode("Brand", brand)
-    client.produce(settings.topics.brands.name, key=str(_BRAND).encode(), value=value)
-    if client.flush(_TIMEOUT.total_seconds()):
-        raise TrialError("the brand was not acknowledged")
 
 
 def _event(row: Row) -> NewEvent:

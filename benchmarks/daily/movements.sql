@@ -2,7 +2,7 @@
 INSERT INTO movements (recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, event_id, status, source,
     data)
 SELECT m.created + interval '2 hours', m.created + interval '2 hours', m.number, m.number %% 16, 'observation',
-    '\x00'::bytea, '\x00'::bytea, %(brand)s || '/MESAJ/BIREYSEL/+9055' || to_char(m.number, 'FM00000000'), 'acme',
+    '\x00'::bytea, decode(md5(m.number::text), 'hex'), %(brand)s || '/MESAJ/BIREYSEL/+9055' || to_char(m.number, 'FM00000000'), 'acme',
     gen_random_uuid()::text, m.status, 'pull/' || m.number,
     json_build_object('by', 'pull', 'stream', left(m.source, 3),
         'creation_date', to_char(m.created AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"'),

@@ -17,17 +17,15 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from benchmarks.brands import register_brand
 from benchmarks.imports.export import BRAND, opt_outs, write_csv, write_workbook
 from benchmarks.process_usage import MeasuredRun, run_measured
 from benchmarks.results import RunReport, progress
 from benchmarks.worker.installation import installation
 from izin.consent.due_dates import TURKEY
-from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
-from izin.schemas.codec import Codec
 
 _PARTITIONS = 12
-_TIMEOUT = 60.0
 _BARE_CSV = """
 import csv, sys
 with open(sys.argv[1], encoding="utf-8-sig", newline="") as stream:
@@ -101,7 +99,7 @@ def _measured(form: FileFormat, rows: int, bootstrap_servers: str | None) -> Run
         path = Path(name) / f"export{form.suffix}"
         now = datetime.now(TURKEY).replace(microsecond=0, tzinfo=None)
         form.write(path, rows, now - timedelta(minutes=1))
-        _publish_brand(settings)
+        register_brand(settings, BRAND, "bench")
         status.update("reading alone")
         bare = run_measured((sys.executable, "-c", form.bare_reader, str(path)))
         status.update(f"importing {rows:,} rows")
@@ -133,23 +131,6 @@ def _command(path: Path, settings: KafkaSettings) -> Sequence[str]:
     given = (f"{name}={value}" for name, value in environment.items())
     words = ("-m", "izin.console", "import", str(path), "--output=json")
     return ("env", *given, sys.executable, *words)
-
-
-def _publish_brand(settings: KafkaSettings) -> None:
-    """Publish the brand of the rows, as the ledger does."""
-    brand = {
-        "brand_code": BRAND,
-        "iys_code": BRAND,
-        "customer_id": "bench",
-        "name": "Bench",
-        "activated_at": None,
-        "loading_deadline": None,
-        "status": "active",
-    }
-    client = producer(settings)
-    value = Codec().encode("Brand", brand)
-    client.produce(settings.topics.brands.name, key=str(BRAND).encode(), value=value)
-    client.flush(_TIMEOUT)
 
 
 def _report(form: FileFormat, found: ImportTiming, rows: int) -> RunReport:

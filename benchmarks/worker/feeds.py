@@ -23,10 +23,11 @@ import typer
 from rich.table import Table
 
 from benchmarks import ROOT
+from benchmarks.brands import register_brand
 from benchmarks.results import RunReport
 from benchmarks.worker.installation import BrokerOption, PartitionsOption, measuring
 from benchmarks.worker.order_worker import order_worker
-from benchmarks.worker.probe import LatencySummary, Probe
+from benchmarks.worker.probe import BRAND, LatencySummary, Probe
 from izin.local import Child, Command, free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
@@ -35,6 +36,7 @@ from izin.schemas.codec import Codec
 
 _INTERVAL = 0.2
 _WITHIN = 60.0
+_CUSTOMER = "bench"
 _KEY_ID = "0a1b2c3d4e5f-1"
 _POLL = 0.05
 
@@ -93,6 +95,7 @@ def measure(settings: KafkaSettings, folder: Path, *, probes: int, clients: int)
     """
     text, secret_hash = new_api_key(_KEY_ID, bytes)
     _publish_key(settings, secret_hash)
+    register_brand(settings, BRAND, _CUSTOMER)
     feed, url = _feeds_process(settings, folder)
     processes = (order_worker(settings, folder), feed)
     with _started(processes), Probe(settings, Codec()) as probe:
@@ -189,7 +192,7 @@ def _publish_key(settings: KafkaSettings, secret_hash: bytes) -> None:
         name="bench",
         secret_hash=secret_hash,
         scopes=frozenset({Scope.SUBSCRIBE.value}),
-        customers=frozenset({"bench"}),
+        customers=frozenset({_CUSTOMER}),
         created_at=datetime.now(UTC),
     )
     client = producer(settings)

@@ -27,7 +27,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 
-_BRAND = 600_002
+BRAND = 600_002
 _BATCH = 1000
 _WAIT = 0.05
 _WITHIN = 30.0
@@ -182,7 +182,7 @@ class Probe:
         event = ConsentEvent(
             event_id=f"probe-{recipient}",
             customer_id="bench",
-            brand_code=_BRAND,
+            brand_code=BRAND,
             type="MESAJ",
             recipient=recipient,
             status="RET",
@@ -201,6 +201,6 @@ class Probe:
         """Yield recipients that no other event is about, of one partition if that is given."""
         for number in _NUMBERS:
             recipient = f"+90501{number:07d}"
-            key = f"{_BRAND}/MESAJ/BIREYSEL/{recipient}".encode()
+            key = f"{BRAND}/MESAJ/BIREYSEL/{recipient}".encode()
             if partition in {None, partition_of(key, self._settings.partitions)}:
                 yield key, recipient

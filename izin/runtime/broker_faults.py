@@ -139,12 +139,16 @@ def is_unreadable(message: Message) -> bool:
     fault = message.error()
     if fault is None or fault.code() not in _UNREADABLE:
         return False
-    place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
-    before, _ = _met.get(place, (None, 0.0))
-    _met[place] = offset, time.monotonic()
-    if before != offset:
-        _log.error("batch unreadable", error=": ".join(_shown(*place, offset)))
+    note_unreadable(message.topic() or "", message.partition() or 0, message.offset() or 0)
     return True
+
+
+def note_unreadable(topic: str, partition: int, offset: int) -> None:
+    """Note such a batch at ``offset``."""
+    before, _ = _met.get((topic, partition), (None, 0.0))
+    _met[topic, partition] = offset, time.monotonic()
+    if before != offset:
+        _log.error("batch unreadable", error=": ".join(_shown(topic, partition, offset)))
 
 
 def unreadable_batches(topic: str | None = None) -> Mapping[str, str]:

@@ -24,7 +24,12 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import broker_errors, is_unreadable, unreadable_batches
+from izin.runtime.broker_faults import (
+    broker_errors,
+    is_unreadable,
+    note_unreadable,
+    unreadable_batches,
+)
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
@@ -78,7 +83,8 @@ class RecordFollower:
     ``moved`` is called, in the thread that reads, after positions have changed. ``unneeded`` says
     below which offset a partition need not be read any more: one that cannot be goes on there.
 
-    A batch that Kafka's client cannot unpack is never passed otherwise. What is behind it is not
+    A batch that Kafka's client cannot unpack is never passed otherwise, nor one whose records claim
+    offsets beyond the end of the partition: the client would go on there. What is behind it is not
     read, and its partition is not seen complete any more.
     """
 
@@ -109,6 +115,10 @@ class RecordFollower:
         self._waiting: dict[int, list[Message]] = {}
         """By partition: what was read and waits for a schema."""
         self._retried_at = 0.0
+        self._ends: dict[int, int] = {}
+        """By partition: an offset that it has not reached, as of its last look-up."""
+        self._misplaced: set[int] = set()
+        """Partitions that stand at a batch whose records claim offsets beyond the end."""
         self._stopped = threading.Event()
 
     @property
@@ -177,6 +187,8 @@ class RecordFollower:
             self._positions = dict.fromkeys(found.partitions, 0)
             self._complete_at.clear()
             self._waiting.clear()
+            self._ends.clear()
+            self._misplaced.clear()
             client.assign(
                 [
                     TopicPartition(name, one, self._starts.get(one, OFFSET_BEGINNING))
@@ -247,6 +259,9 @@ class RecordFollower:
                 with suppress(KafkaException):  # it is not fetched yet
                     client.seek(TopicPartition(self.topic.name, number, unneeded))
                     self._positions[number] = unneeded
+                    if number in self._misplaced:
+                        self._misplaced.remove(number)
+                        client.resume([TopicPartition(self.topic.name, number)])
         self._seen = monotonic(), dict(self._positions)
 
     def _take(self, client: Consumer, messages: Sequence[Message]) -> None:
@@ -254,7 +269,7 @@ class RecordFollower:
         if self._waiting and monotonic() - self._retried_at >= _PAUSE:
             self._retry(client)
         records, ends = [], dict[int, Message]()
-        for message in messages:
+        for message in self._placed(client, messages):
             fault, number = message.error(), message.partition() or 0
             if number in self._waiting:
                 self._waiting[number].append(message)
@@ -274,6 +289,24 @@ class RecordFollower:
                 self._positions[number] = message.offset() or 0
         if messages:
             self._moved()
+
+    def _placed(self, client: Consumer, messages: Sequence[Message]) -> Iterator[Message]:
+        """Yield messages, without those of a partition that stands at one claiming an offset that
+        is not reached yet.
+        """
+        for message in messages:
+            number, offset = message.partition() or 0, message.offset() or 0
+            if number in self._misplaced:
+                continue
+            place = TopicPartition(self.topic.name, number)
+            if message.error() is None and offset >= self._ends.get(number, 0):
+                _, self._ends[number] = client.get_watermark_offsets(place, cached=True)
+                if offset >= self._ends[number]:
+                    self._misplaced.add(number)
+                    client.pause([place])
+                    note_unreadable(self.topic.name, number, self._positions[number])
+                    continue
+            yield message
 
     def _store(self, client: Consumer, records: Sequence[Message]) -> None:
         while records:
@@ -295,7 +328,7 @@ class RecordFollower:
         self._retried_at = monotonic()
         for number, messages in waiting.items():
             self._take(client, messages)
-            if number not in self._waiting:
+            if number not in self._waiting and number not in self._misplaced:
                 client.resume([TopicPartition(self.topic.name, number)])
 
 

@@ -7,6 +7,7 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import psycopg
 import pytest
 
@@ -57,7 +58,7 @@ async def _store() -> None:
 
 def _fact(row: EvidenceRow, moved: timedelta) -> Fact:
     columns, decision = row.columns, row.decision
-    data = None if columns.data is None else json.dumps(columns.data).encode()
+    data = None if columns.data is None else orjson.dumps(columns.data)
     at = columns.occurred + int(moved / timedelta(microseconds=1))
     fields = (columns.event_id, columns.status, columns.source, at, data, decision)
     return Fact(columns.kind, CUSTOMER, columns.key, *fields)
@@ -110,7 +111,7 @@ def test_page_is_run_from_the_complaint_to_the_proof(
         (EVIDENCE, 3, "evidence.zip exists; name a new file"),
         (("evidence", "anchors", "anchors.jsonl"), 3, "name a new file"),
         (("evidence", "verify", "evidence.zip"), 1, "bring anchors"),
-        (("evidence", "verify", "anchors.jsonl"), 1, "cannot be unpacked"),
+        (("evidence", "verify", "anchors.jsonl"), 1, "does not end as one does"),
         (("complaints", "close", "1", "--outcome=fined"), 3, "complaint 1 is closed"),
         (("complaints", "attach", "1", "anchors.jsonl"), 3, "anchors.jsonl: "),
         (("complaints", "show", "9"), 3, "there is no complaint 9"),

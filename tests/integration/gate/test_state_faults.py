@@ -133,7 +133,10 @@ def test_partition_that_cannot_be_read_closes_only_its_keys(
         assert says_yes(state.standing(after))
 
 
-@pytest.mark.parametrize("name", ["lz4 content checksum", "snappy short tail", "gzip two members"])
+@pytest.mark.parametrize(
+    "name",
+    ["lz4 content checksum", "snappy short tail", "gzip two members", "plain offsets ahead"],
+)
 def test_lane_batch_that_cannot_be_unpacked_closes_its_partition(topics: GateTopics, name: str):
     """The gate starts without it, says so, and answers for the others; what is behind the batch is
     read once the order stage has decided beyond it, and no opt-out is left out.
@@ -158,6 +161,8 @@ def test_lane_batch_that_cannot_be_unpacked_closes_its_partition(topics: GateTop
         shown(lambda: current(state) == ALL_CURRENT)
         shown(lambda: state.standing(KEYS[1]).opted_out)
         assert state.faults() == {}
+        topics.decide(1)
+        shown(lambda: says_yes(state.standing(KEYS[1])))
 
 
 def test_batch_of_permissions_that_cannot_be_unpacked_is_not_passed(topics: GateTopics):
