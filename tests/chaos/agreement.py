@@ -33,7 +33,11 @@ async def differences(
         async for row in reads.register(ledger)
         if f"/{RECIPIENTS}" not in row.key
     }
-    desired = {key: DesiredState(one.status, one.event_id) for key, one in states.items()}
+    desired = {
+        key: DesiredState(one.status, one.event_id)
+        for key, one in states.items()
+        if f"/{RECIPIENTS}" not in key
+    }
     found = compare(desired, kept, register, permitted)
     fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY, *also}
     return [f"{one.key}: {one.what}" for one in found.differences] + [
