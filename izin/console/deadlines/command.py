@@ -15,9 +15,9 @@ from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
 from izin.console.deadlines.terms import rule_again
-from izin.console.terminal.arguments import BrandArgument, OneCustomerOption
+from izin.console.terminal.arguments import BrandArgument, ByOption, OneCustomerOption
 from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.opt_out_file import HEADER, opt_out_rows
 from izin.console.terminal.output import (
     OutputFormat,
@@ -116,15 +116,20 @@ def opt_outs(
     brand_code: BrandArgument,
     *,
     file: Annotated[Path, typer.Option(help="The CSV file to write; it must not exist yet.")],
+    by: ByOption,
 ) -> None:
     """Write a brand's unsettled opt-outs into a CSV file, for a person to withdraw at İYS.
 
-    The earliest due is first; times are Turkish. The file is personal data, readable by you only.
+    The earliest due is first; times are Turkish. The file is personal data, readable by you only;
+    who wrote it is in the history.
     Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
     file exists or the brand is not registered.
     """
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: _open(ledger, brand_code))
+        found = run_on_ledger(
+            lambda ledger: _open(ledger, brand_code),
+            look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
+        )
         try:
             _write(file, found)
         except FileExistsError as error:
@@ -139,14 +144,24 @@ def opt_outs(
 
 @app.command()
 def breaches(
-    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List the latest opt-outs that were sent to İYS after their third business day.
 
-    Exit code 1 if there are any. The JSON has whole keys, which are personal data.
+    Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
+    looked is written to the history.
     """
     with exit_on_error():
-        found = [_breach(one) for one in run_on_ledger(lambda ledger: _breaches(ledger, customer))]
+        late = run_on_ledger(
+            lambda ledger: _breaches(ledger, customer),
+            look=Look(command="deadlines breaches", by=by, customer=customer)
+            if output is OutputFormat.JSON
+            else None,
+        )
+        found = [_breach(one) for one in late]
     match output:
         case OutputFormat.JSON:
             print_json(found)

@@ -26,7 +26,7 @@ from rich.text import Text
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import IzinError, SourceError
-from izin.console.terminal.tables import print_table
+from izin.console.terminal.tables import print_block, print_table
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.start_errors import wrong_settings
 
@@ -115,6 +115,11 @@ def print_rows(
             titles = columns.values() if isinstance(columns, Mapping) else columns
             cells = [[_as_text(cell) for cell in row] for row in rows]
             print_table(out, tuple(titles), cells, below=below)
+
+
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print titles with their values, a line each, for people; empty ones are left out."""
+    print_block(out, [(title, _as_text(value)) for title, value in fields])
 
 
 def _as_text(cell: object) -> str:

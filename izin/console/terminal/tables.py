@@ -5,7 +5,7 @@ narrow, each row is printed as a block, a line a column. Commands to type are be
 whole lines that the terminal may wrap and a person can copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from rich.cells import cell_len
@@ -33,7 +33,7 @@ def print_table(
         for number, row in enumerate(rows):
             if number:
                 out.print()
-            _print_block(out, titles[:shown], row[:shown])
+            print_block(out, zip(titles[:shown], row, strict=False))
             if below and row[-1]:
                 _print_whole(out, row[-1])
         return
@@ -69,12 +69,12 @@ def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     return widths
 
 
-def _print_block(out: Console, titles: Sequence[str], row: Sequence[str]) -> None:
-    """Print a line for each column that is not empty."""
+def print_block(out: Console, fields: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each field that is not empty: its title, and its text."""
     block = Table.grid(padding=(0, 2))
     block.add_column(no_wrap=True)
     block.add_column(overflow="fold")
-    for title, cell in zip(titles, row, strict=True):
+    for title, cell in fields:
         if cell:
             block.add_row(Text(title, "dim"), Text(cell))
     out.print(block)
