@@ -1,8 +1,7 @@
 """``izin deadlines``: what is due, at risk and missed; and the opt-outs a person can act on."""
 
-import csv
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -29,6 +28,8 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
+from izin.console.terminal.private_csv import VisibleRows
+from izin.console.terminal.private_file import write_new
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
@@ -53,7 +54,6 @@ _COLUMNS = {
     "unknown": "unknown",
     "first_due_at": "first due",
 }
-_OWNER_ONLY = 0o600
 
 
 class ForecastSettings(IysSettings, SinkSettings, LedgerSettings):
@@ -130,15 +130,11 @@ def opt_outs(
             lambda ledger: _open(ledger, brand_code),
             look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
         )
-        try:
-            _write(file, found)
-        except FileExistsError as error:
-            raise SourceError(f"{file} exists already: name another file") from error
-        except OSError as error:
-            raise SourceError(
-                f"{file} cannot be written ({error.strerror}): name one in a folder that exists "
-                "and that you may write to"
-            ) from error
+        text = io.StringIO(newline="")
+        rows = VisibleRows(text)
+        for row in (HEADER, *opt_out_rows(found)):
+            rows.writerow(row)
+        write_new(file, text.getvalue().encode())
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
 
 
@@ -261,11 +257,3 @@ def _breach(row: Mapping[str, str]) -> dict[str, object]:
         "due_at": datetime.fromisoformat(row["due_at"]),
         "sent_at": row["occurred_at"],
     }
-
-
-def _write(path: Path, found: Sequence[OpenOptOut]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(HEADER)
-        lines.writerows(opt_out_rows(found))

@@ -221,7 +221,8 @@ class StreamSettings(SettingsGroup):
     ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
     """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
     more, the newest first; the same for every order worker). Keep an old one as long as anything
-    was erased under it; without any, nothing can be erased."""
+    was erased under it; without any, nothing can be erased. Commands digest under it at whom
+    somebody looked."""
     state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
     """The parent folder of the ``rocksdb`` state, which has one folder for each
     ``IZIN_INSTANCE_ID``."""
