@@ -101,10 +101,8 @@ def write(
         )
         if out.exists():
             raise SourceError(f"{out} exists; name a new file")
-        evidence, archive = run_on_ledger(
-            lambda ledger: _collect(ledger, request, now),
-            look=Look(command="evidence write", by=by, people=[request.recipient]),
-        )
+        look = Look(command="evidence write", by=by, people=[request.recipient])
+        evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now), look=look)
         write_new(out, archive)
     sha256 = hashlib.sha256(archive).hexdigest()
     if output is OutputFormat.JSON:

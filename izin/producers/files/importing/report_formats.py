@@ -35,6 +35,8 @@ ADDED: Final = (
 )
 """The columns that a report has beside those of its file."""
 
+LONGEST_VALUE: Final = 32_000
+"""A cell of Excel holds 32,767 characters."""
 _FORMULA: Final = re.compile(r"[\t\r\n]|[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet could evaluate, also in its wide forms."""
 
@@ -75,7 +77,7 @@ def _write_workbook(
 
 def _harmless(cell: str) -> str:
     """Return ``cell`` so that no spreadsheet evaluates it, with its controls written out."""
-    return visible(f"'{cell}" if _FORMULA.match(cell) else cell)
+    return visible(f"'{cell}" if _FORMULA.match(cell) else cell)[:LONGEST_VALUE]
 
 
 def without_added(choices: ColumnChoices, headers: Sequence[str]) -> ColumnChoices:
