@@ -12,6 +12,7 @@ import structlog
 import typer
 
 from izin.console.commands import CommandGroup
+from izin.runtime.masking import mask_event
 
 _HELP = (
     "Manage consents to commercial messages, and register them at İYS within the legal term.\n\n"
@@ -42,7 +43,11 @@ def izin() -> None:
     """Print help where no command is given."""
     if not structlog.is_configured():
         # A command's result is on standard output; logs are beside it, as everywhere.
-        structlog.configure(logger_factory=lambda *_: WarningLogger(sys.stderr))
+        *others, renderer = structlog.get_config()["processors"]
+        structlog.configure(
+            processors=[*others, structlog.processors.format_exc_info, mask_event, renderer],
+            logger_factory=lambda *_: WarningLogger(sys.stderr),
+        )
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import ByOption, YesOption, is_key, normalised
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
@@ -87,7 +87,8 @@ def erase(
     with exit_on_error():
         asked = list(_recipients(recipient, file))
         found, count = run_on_ledger(
-            lambda ledger: _erase(ledger, asked, customer, by, dry=not yes)
+            lambda ledger: _erase(ledger, asked, customer, by, dry=not yes),
+            look=Look(command="privacy erase", by=by, people=asked, customer=customer),
         )
     _print(found, output, is_list=file is not None)
     refused = sum(bool(one.obstacles) for one in found)
@@ -124,15 +125,20 @@ def export_(
     to: Annotated[
         Path | None, typer.Option(help="A file that must not exist; without it standard output.")
     ] = None,
+    by: ByOption,
 ) -> None:
     """Write everything that is known of a recipient as JSON, for an access request.
 
-    The output is personal data; the file can be read by its owner only. Exit code 3 if nothing is
-    known.
+    The output is personal data; the file can be read by its owner only. Who exported it is written
+    to the history, with a keyed digest of the recipient (IZIN_SUPPRESSION_SECRETS). Exit code 3 if
+    nothing is known.
     """
     with exit_on_error():
         wanted = normalised(recipient)
-        known = run_on_ledger(lambda ledger: export.export(ledger, wanted, customer=customer))
+        known = run_on_ledger(
+            lambda ledger: export.export(ledger, wanted, customer=customer),
+            look=Look(command="privacy export", by=by, people=[wanted], customer=customer),
+        )
         if not known["keys"] and not known["complaints"]:
             raise SourceError("nothing is known of this recipient")
         text = json_text(known)

@@ -118,7 +118,7 @@ def publish(
     if corrects is None:
         _check_given(fields)
         with exit_on_error():
-            _print(*_publish(fields, rules), output)
+            _print(*_publish({**fields, Field.ACTOR: by}, rules), output)
         return
     if not by:
         raise typer.BadParameter("say who corrects it, with --by or IZIN_ACTOR", param_hint="--by")

@@ -16,7 +16,7 @@ from izin.console.terminal.arguments import (
     normalised,
 )
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -117,10 +117,23 @@ def hold(
 
 
 @app.command()
-def holds(*, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE) -> None:
-    """List the legal holds."""
+def holds(
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
+) -> None:
+    """List the legal holds.
+
+    The output is personal data: who looked is written to the history.
+    """
     with exit_on_error():
-        found = run_cut(customer, retention.holds, attrgetter("customer_id"))
+        found = run_cut(
+            customer,
+            retention.holds,
+            attrgetter("customer_id"),
+            look=Look(command="retention holds", by=by, customer=customer),
+        )
     rows = [(one.id, one.customer_id, one.key, one.reason, one.since) for one in found]
     print_rows(output, _HOLDS, rows)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from izin.consent.errors import SourceError
+from izin.consent.texts import visible
 from izin.evidence.anchors import anchors_of
 from izin.evidence.container import read
 from izin.evidence.timestamps import check_with
@@ -42,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         anchors, check = anchors_of(given.anchors), check_with(given.roots)
         found = verify(read(given.archive), anchors, check)
     except (OSError, SourceError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(visible(f"error: {error}\n"))
         return _SOURCE
-    sys.stdout.write("".join(f"{line}\n" for line in found.lines()))
+    sys.stdout.write(visible("".join(f"{line}\n" for line in found.lines())))
     return found.exit_code
 
 

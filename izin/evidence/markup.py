@@ -1,8 +1,12 @@
-"""Printable pages in Turkish, as HTML without scripts, for A4: what people typed is no markup."""
+"""Printable pages in Turkish, as HTML without scripts, for A4: what people typed is no markup, and
+its controls are written out.
+"""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
+
+from izin.consent.texts import visible
 
 
 def page(title: str, parts: Iterable[str], footer: str) -> bytes:
@@ -18,7 +22,7 @@ def page(title: str, parts: Iterable[str], footer: str) -> bytes:
         f"<footer>{escape(footer)}</footer>",
         "</body></html>",
     ]
-    return ("\n".join(lines) + "\n").encode()
+    return visible("\n".join(lines) + "\n").encode()
 
 
 def fact_table(facts: Iterable[tuple[str, str]]) -> str:

@@ -1,4 +1,5 @@
-"""Mask recipients in whatever is logged or shown: personal data (KVKK, Law 6698).
+"""Mask recipients in whatever is logged or shown: personal data (KVKK, Law 6698); controls in it
+are written out.
 
 What is masked is said by shape: everything with an at sign in it, and every run of nine or more
 digits, however they are separated, but dates, instants and IPv4 addresses. So an offset may be
@@ -7,7 +8,9 @@ thought of. Each text is read once, in time proportional to its length.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+
+from izin.consent.texts import visible
 
 _AT = re.compile("@|%40|＠")
 _WORD = re.compile(r"[^\s/\"'<>]+")
@@ -26,6 +29,8 @@ _NUMBER = re.compile(
     f"|[+]?\\d(?:{_SEPARATOR}{{0,3}}\\d){{8,}}"
 )
 """A date, an instant's date or an address, else nine digits or more."""
+_UNMASKED_KEYS = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
+"""What an event of a log has that no input reaches."""
 _MASKED_KEYS = frozenset({"recipient", "recipient_raw", "recipients", "key", "keys"})
 _SHORT = 4
 
@@ -52,7 +57,9 @@ def _without_address(word: str) -> str:
 
 
 def masked(name: str, value: object) -> object:
-    """Return ``value``, of any type, with everything masked that looks like a recipient."""
+    """Return ``value``, of any type, with everything masked that looks like a recipient, and its
+    controls written out.
+    """
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, Mapping):
@@ -60,8 +67,18 @@ def masked(name: str, value: object) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [masked(name, one) for one in value]
     if name in _MASKED_KEYS:
-        return _mask_key(_text(value))
-    return value if isinstance(value, int) else mask_text(_text(value))
+        return visible(_mask_key(_text(value)))
+    return value if isinstance(value, int) else visible(mask_text(_text(value)))
+
+
+def mask_event(
+    _logger: object, _method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    """Mask an event of a log: a processor of structlog."""
+    for name, value in event.items():
+        if name not in _UNMASKED_KEYS:
+            event[name] = masked(name, value)
+    return event
 
 
 def _text(value: object) -> str:

@@ -14,18 +14,15 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TextIO
 
 import structlog
 
-from izin.runtime.masking import masked
+from izin.runtime.masking import mask_event
 from izin.runtime.settings import LogSettings
-
-_UNMASKED_KEYS = frozenset({"timestamp", "level", "logger", "_record", "_from_structlog"})
-
 
 COUNTED = ("repeated", "seconds")
 """The fields of a line that stands for several: how many, and within how long."""
@@ -101,15 +98,6 @@ class RepeatHandler(logging.StreamHandler[TextIO]):
             self._repeated[key] = _Repetition(repetition.text, now)
 
 
-def _mask_event(
-    _logger: object, _method: str, event: MutableMapping[str, object]
-) -> MutableMapping[str, object]:
-    for name, value in event.items():
-        if name not in _UNMASKED_KEYS:
-            event[name] = masked(name, value)
-    return event
-
-
 def configure(settings: LogSettings) -> None:
     """Write the logs of this process and of its libraries to standard error, masked."""
     shared: list[structlog.typing.Processor] = [
@@ -119,7 +107,7 @@ def configure(settings: LogSettings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
         structlog.stdlib.PositionalArgumentsFormatter(),
-        _mask_event,
+        mask_event,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)

@@ -5,6 +5,8 @@ The fields stand behind the event as ``name=value``; recipients are never among 
 
 import logging
 
+from izin.consent.texts import visible
+
 
 class PlainLogger:
     """Logs events with fields under the name of a module."""
@@ -27,4 +29,4 @@ class PlainLogger:
     def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
         if self._log.isEnabledFor(level):
             words = (event, *(f"{name}={value}" for name, value in fields.items()))
-            self._log.log(level, "%s", " ".join(words))
+            self._log.log(level, "%s", visible(" ".join(words)))

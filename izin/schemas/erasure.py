@@ -19,6 +19,8 @@ ERASED, KNOWN_AGAIN = "erased", "known-again"
 """Why a decision was made on an erasure: nothing is left of the key, or a later event is."""
 SUPPRESSED = b"suppressed/"
 """How the keys of suppressions begin; a canonical key begins with a digit."""
+_PERSON = "person/"
+"""How the keys of looks at a person begin, in the history."""
 SHORTEST_SECRET = 32
 """The characters that a secret has at least."""
 _DIGEST = 16
@@ -68,6 +70,13 @@ class SuppressionKeys:
             prefix + _digest(secret, key)
             for prefix, secret in zip(self.prefixes, self._secrets, strict=True)
         ]
+
+    def people(self, recipient: str) -> list[str]:
+        """Return the keys of looks at a ``recipient``, alone or in a canonical key, in the history:
+        under each secret.
+        """
+        person = f"{_PERSON}{recipient.split('/', 3)[-1]}".encode()
+        return [_PERSON + one.removeprefix(SUPPRESSED).decode() for one in self.every(person)]
 
 
 NO_SUPPRESSIONS = SuppressionKeys()

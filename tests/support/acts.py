@@ -1,4 +1,6 @@
-"""Every command: what a changing one writes to the history, and why the others need not."""
+"""Every command and route: what is written to the history of whoever changes something or shows
+people, and why of the others nothing is.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -67,12 +69,37 @@ ELSEWHERE: Mapping[str, str] = {
 their acts are tested.
 """
 
-EVENTS = "an event in Kafka; the history has the decision on it, with its origin"
-READS = "changes nothing"
-ASKS = "the gate writes the receipt that is asked for"
+LOOKS: Mapping[str, str] = {
+    "explain": "",
+    "evidence write": "",
+    "privacy export": "",
+    "privacy erase": "",
+    "complaints show": "",
+    "retention holds": "",
+    "brands retailers": "",
+    "brands requeue": "without --execute",
+    "deadlines opt-outs": "",
+    "deadlines breaches": "with --output json",
+    "subscribers compare": "",
+    "customers void": "with --out",
+    "import changes": "with --output json",
+    "iys daily show": "with --write",
+    "reconcile": "without --execute",
+    "dead-letters list": "with --output json",
+    "dead-letters show": "with --unmasked",
+    "replay rebuild": "with --unmasked",
+    "replay run": "with --unmasked",
+    "replay show": "with --unmasked",
+    "replay what-if": "with --unmasked",
+}
+"""Commands that show people, and when: who looked is written to the history, as a look."""
+
+READS = "changes nothing, and shows nobody: counts, settings, ids"
+ASKS = "the gate answers an API key, and writes the receipt that is asked for"
+MASKED = "changes nothing, and masks whom it shows"
+FILE = "reads a file that somebody has, and no ledger"
 RUNS = "runs processes, and orders nothing itself"
 OTHERS: Mapping[str, str] = {
-    "import changes": READS,
     "may-send": ASKS,
     "scrub": ASKS,
     "demo": RUNS,
@@ -86,54 +113,55 @@ OTHERS: Mapping[str, str] = {
     "local start": RUNS,
     "local prepare": RUNS,
     "doctor": "creates topics and tables; no brand, consent or right",
-    "explain": READS,
-    "evidence verify": READS,
+    "evidence verify": FILE,
     "evidence anchors": READS,
-    "complaints list": READS,
-    "complaints show": READS,
+    "complaints list": MASKED,
     "report latency": READS,
     "report week": READS,
-    "dead-letters list": READS,
-    "dead-letters show": READS,
     "rate-limits": READS,
     "iys list": READS,
     "iys daily list": READS,
-    "iys daily show": READS,
-    "iys daily verify": READS,
+    "iys daily verify": MASKED,
     "iys daily fetch": "a worker fetches what İYS shows anyway, sooner",
     "iys sweep status": READS,
     "iys counts": READS,
     "iys push status": READS,
     "deadlines show": READS,
-    "deadlines opt-outs": READS,
-    "deadlines breaches": READS,
-    "verify": READS,
+    "verify": FILE,
     "customers pack": READS,
-    "customers void": READS,
     "customers list": READS,
     "customers granted": READS,
     "customers show": READS,
     "keys list": READS,
     "subscribers list": READS,
     "subscribers show": READS,
-    "subscribers compare": READS,
     "brands list": READS,
     "brands show": READS,
     "brands parked": READS,
-    "brands retailers": READS,
     "brands suspensions": READS,
     "ledger verify": READS,
-    "replay show": READS,
-    "privacy export": READS,
     "privacy list": READS,
     "receipts show": READS,
-    "replay rebuild": READS,
-    "replay what-if": READS,
     "retention list": READS,
-    "retention holds": READS,
     "sequences list": READS,
 }
-"""Every other command, and why it writes no act."""
+"""Every other command, and why it writes neither an act nor a look."""
+
+ANSWERED = (
+    "a system with an API key gets what it may; of a receipt that it asks for the history knows"
+)
+STATE = "counts and states of a process"
+PUSHED = "İYS pushes what citizens do: the history has each as an observation"
+ROUTES: Mapping[str, str] = {
+    "/health/live": STATE,
+    "/health/ready": STATE,
+    "/metrics": STATE,
+    "/iys/push": PUSHED,
+    "PATH": ANSWERED,
+    "one.path": ANSWERED,
+    "/v1/consents": "the key is the actor of the events that the history has",
+}
+"""Every route, and why none writes an act or a look: no person stands behind it, but a key."""
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

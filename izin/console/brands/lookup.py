@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads
 from izin.sinks.ledger import suspensions as standing
@@ -35,16 +35,18 @@ async def registered_brand(ledger: Ledger, brand_code: int) -> Brand:
     return found
 
 
-def run_on_brand(brand_code: int, work: Callable[[Ledger], Awaitable[T]]) -> T:
-    """Run ``work`` on the ledger if a brand is registered, and return its result. Raises as
-    :func:`registered_brand`.
+def run_on_brand(
+    brand_code: int, work: Callable[[Ledger], Awaitable[T]], *, look: Look | None = None
+) -> T:
+    """Run ``work`` on the ledger if a brand is registered, and return its result; ``look`` is in
+    the history first. Raises as :func:`registered_brand`.
     """
 
     async def run(ledger: Ledger) -> T:
         await registered_brand(ledger, brand_code)
         return await work(ledger)
 
-    return run_on_ledger(run)
+    return run_on_ledger(run, look=look)
 
 
 def of_brand(brand_code: int, found: Iterable[OfBrand]) -> tuple[OfBrand, ...]:

@@ -24,7 +24,7 @@ from izin.console.terminal.arguments import (
     OneCustomerOption,
 )
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -107,14 +107,18 @@ def parked(
     exit_if(found)
 
 
-def retailers(brand_code: BrandArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+def retailers(
+    brand_code: BrandArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """List the consents that İYS holds with other retailers than their latest event names.
 
-    Exit code 1 if there are any. The output is personal data.
+    Exit code 1 if there are any. The output is personal data: who looked is written to the history.
     """
     with exit_on_error():
         found = run_on_brand(
-            brand_code, lambda ledger: retailer_access.differences(ledger, brand_code)
+            brand_code,
+            lambda ledger: retailer_access.differences(ledger, brand_code),
+            look=Look(command="brands retailers", by=by, brand=brand_code),
         )
     rows = [
         (
@@ -164,7 +168,9 @@ def requeue(
             return
         names = frozenset(named_recipients(recipient or ()))
         every = run_on_brand(
-            brand_code, lambda ledger: reads.parked_keys(ledger, brand_code, reason or "")
+            brand_code,
+            lambda ledger: reads.parked_keys(ledger, brand_code, reason or ""),
+            look=Look(command="brands requeue", by=by, brand=brand_code),
         )
         found = [
             one for one in every if all_of or names & {one.key, one.key.split("/", SLASHES)[-1]}

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import CustomerArgument
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.arguments import ByOption, CustomerArgument
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -33,19 +33,25 @@ def void(
         Path | None,
         typer.Option(dir_okay=False, help="A CSV file to write them to; it must not exist yet."),
     ] = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Count the consents (ONAY) of a customer that became void: not registered at İYS in time.
 
     With --out they are written to a file that only you can read: for the next visit, an order form,
     a call that the recipient makes, or İYS's ViA. It is no send list, and each row says so: a
-    consent may not be asked for by a commercial message. Exit code 1 if there are any, 3 if the
-    file exists.
+    consent may not be asked for by a commercial message. Who wrote them is in the history. Exit
+    code 1 if there are any, 3 if the file exists.
     """
     with exit_on_error():
         if out is not None and out.exists():
             raise SourceError(f"{out} exists already: name another file")
-        found = run_on_ledger(lambda ledger: _count(ledger, customer_id, brand or [], out))
+        found = run_on_ledger(
+            lambda ledger: _count(ledger, customer_id, brand or [], out),
+            look=None
+            if out is None
+            else Look(command="customers void", by=by, customer=customer_id),
+        )
     rows = [(*lane, count) for lane, count in sorted(found.items())]
     print_rows(output, ("brand", "channel", "void"), rows)
     if found:

@@ -22,7 +22,7 @@ from izin.console.daily.views import (
 )
 from izin.console.terminal.arguments import ByOption, OneCustomerOption
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -114,17 +114,22 @@ def show(
             "folder. They have recipients in full.",
         ),
     ] = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show what is known of a daily file: counts, hashes, time stamp, agreement.
 
-    Times are Turkish. Exit code 1 if it needs a person, 3 if there is no file of that day.
+    Times are Turkish. Who wrote files is in the history. Exit code 1 if it needs a person, 3 if
+    there is no file of that day.
     """
     with exit_on_error(OSError):
         file = run_on_ledger(lambda ledger: _found(ledger, brand, day))
         if write is not None:
             write.mkdir(mode=0o700, parents=True, exist_ok=True)
-            written = run_on_ledger(lambda ledger: write_files(ledger, file, write))
+            written = run_on_ledger(
+                lambda ledger: write_files(ledger, file, write),
+                look=Look(command="iys daily show", by=by, brand=brand),
+            )
             for one in written:
                 say(f"wrote {one}")
     match output:

@@ -11,7 +11,13 @@ from izin.console.dead_letters.acknowledging import acknowledge_letters
 from izin.console.dead_letters.listing import print_letter, print_list
 from izin.console.dead_letters.options import filters, meant
 from izin.console.dead_letters.redriving import RedriveOptions, redrive_letters
-from izin.console.terminal.arguments import ByOption, YesOption, duration, filled
+from izin.console.terminal.arguments import (
+    ByIfKnownOption,
+    ByOption,
+    YesOption,
+    duration,
+    filled,
+)
 from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
 from izin.replay.letters.selection import Selection
@@ -31,12 +37,14 @@ ReasonOption = Annotated[
     invoke_without_command=True,
     help="List, acknowledge and redrive records that could not be processed. Alone it does `list`.",
 )
-def dead_letters(context: typer.Context, *, output: OutputOption = OutputFormat.TABLE) -> None:
+def dead_letters(
+    context: typer.Context, *, by: ByIfKnownOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """Run ``list`` where no subcommand is given."""
     command = context.invoked_subcommand
     if command is None:
         with exit_on_error():
-            print_list(Selection(), output, waiting=False, limit=None)
+            print_list(Selection(), output, waiting=False, limit=None, by=by)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -55,15 +63,17 @@ def list_(
         int | None,
         typer.Option(min=1, help="At most so many, the newest. Default: 1,000 in a table."),
     ] = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List dead letters: where the record was, why it could not be processed, and what became of
     it: acknowledged, redriven or corrected, by whom and when.
 
-    The JSON also has the original bytes in base64; they are personal data.
+    The JSON also has the original bytes in base64; they are personal data, and who
+    looked is written to the history.
     """
     with exit_on_error():
-        print_list(chosen, output, waiting=waiting, limit=limit)
+        print_list(chosen, output, waiting=waiting, limit=limit, by=by)
 
 
 @app.command()
@@ -76,15 +86,16 @@ def show(
     unmasked: Annotated[
         bool, typer.Option("--unmasked", help="Show recipient and evidence: personal data.")
     ] = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print everything that can be read of a dead letter: what is wrong with it in English and
     Turkish, its event, where it was, its headers, and what became of it.
 
-    Exit code 3 if there is no such letter.
+    Who looked at one --unmasked is written to the history. Exit code 3 if there is no such letter.
     """
     with exit_on_error():
-        print_letter(letter, output, unmasked=unmasked)
+        print_letter(letter, output, unmasked=unmasked, by=by)
 
 
 @app.command()

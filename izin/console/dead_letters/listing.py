@@ -4,16 +4,14 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 
-from rich.table import Table
-from rich.text import Text
-
 from izin.console.dead_letters.letters import statuses, with_statuses
 from izin.console.dead_letters.views import COLUMNS, as_json, detail, detail_rows, row
+from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
     OutputFormat,
     json_text,
     kafka_settings,
-    out,
+    print_fields,
     print_json,
     print_rows,
     say,
@@ -30,7 +28,7 @@ _MOST_ROWS = 1000
 
 
 def print_list(
-    selection: Selection, output: OutputFormat, *, waiting: bool, limit: int | None
+    selection: Selection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
 ) -> None:
     """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
 
@@ -43,6 +41,7 @@ def print_list(
         found = _shown(reader, selection, progress, waiting=waiting)
         match output:
             case OutputFormat.JSON:
+                look_beside(Look(command="dead-letters list", by=by))
                 letters = found if limit is None else iter(deque(found, limit))
                 _stream(as_json(letter, status) for letter, status in letters)
                 return
@@ -57,22 +56,20 @@ def print_list(
         say(f"the newest {len(newest)} of {count} dead letters; --limit shows more")
 
 
-def print_letter(name: str, output: OutputFormat, *, unmasked: bool) -> None:
+def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) -> None:
     """Print everything of the letter ``name``; raises UnknownLetterError."""
     settings = kafka_settings()
     letter, content = LetterReader(settings, codec(settings)).find(name)
+    if unmasked:
+        people = [] if content is None else [str(content.key or content.event.recipient)]
+        look_beside(Look(command="dead-letters show", by=by, people=people))
     status = (statuses([letter.place]) or {}).get(letter.place, UNTOUCHED)
     shown = detail(letter, content, status, unmasked=unmasked)
     match output:
         case OutputFormat.JSON:
             print_json({word.replace(" ", "_"): value for word, value in shown.items()})
         case OutputFormat.TABLE:
-            fields = Table.grid(padding=(0, 2))
-            fields.add_column(no_wrap=True)
-            fields.add_column(overflow="fold")
-            for field, value in detail_rows(shown):
-                fields.add_row(Text(field, "dim"), Text(value))
-            out.print(fields)
+            print_fields(detail_rows(shown))
 
 
 def _shown(

@@ -1,8 +1,7 @@
 """``izin deadlines``: what is due, at risk and missed; and the opt-outs a person can act on."""
 
-import csv
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import io
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -15,9 +14,9 @@ from izin.consent.errors import SourceError
 from izin.consent.forecast import Forecast, forecast, records_per_second
 from izin.consent.model import Status
 from izin.console.deadlines.terms import rule_again
-from izin.console.terminal.arguments import BrandArgument, OneCustomerOption
+from izin.console.terminal.arguments import BrandArgument, ByOption, OneCustomerOption
 from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.opt_out_file import HEADER, opt_out_rows
 from izin.console.terminal.output import (
     OutputFormat,
@@ -29,6 +28,8 @@ from izin.console.terminal.output import (
     say,
     turkish,
 )
+from izin.console.terminal.private_csv import VisibleRows
+from izin.console.terminal.private_file import write_new
 from izin.runtime.settings import IysSettings, LedgerSettings, SinkSettings
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger import deadlines as ledger_deadlines
@@ -53,7 +54,6 @@ _COLUMNS = {
     "unknown": "unknown",
     "first_due_at": "first due",
 }
-_OWNER_ONLY = 0o600
 
 
 class ForecastSettings(IysSettings, SinkSettings, LedgerSettings):
@@ -116,37 +116,48 @@ def opt_outs(
     brand_code: BrandArgument,
     *,
     file: Annotated[Path, typer.Option(help="The CSV file to write; it must not exist yet.")],
+    by: ByOption,
 ) -> None:
     """Write a brand's unsettled opt-outs into a CSV file, for a person to withdraw at İYS.
 
-    The earliest due is first; times are Turkish. The file is personal data, readable by you only.
+    The earliest due is first; times are Turkish. The file is personal data, readable by you only;
+    who wrote it is in the history.
     Records settle by themselves once İYS shows the withdrawal, by pull or push. Exit code 3 if the
     file exists or the brand is not registered.
     """
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: _open(ledger, brand_code))
-        try:
-            _write(file, found)
-        except FileExistsError as error:
-            raise SourceError(f"{file} exists already: name another file") from error
-        except OSError as error:
-            raise SourceError(
-                f"{file} cannot be written ({error.strerror}): name one in a folder that exists "
-                "and that you may write to"
-            ) from error
+        found = run_on_ledger(
+            lambda ledger: _open(ledger, brand_code),
+            look=Look(command="deadlines opt-outs", by=by, brand=brand_code),
+        )
+        text = io.StringIO(newline="")
+        rows = VisibleRows(text)
+        for row in (HEADER, *opt_out_rows(found)):
+            rows.writerow(row)
+        write_new(file, text.getvalue().encode())
     say(f"{len(found)} opt-outs of brand {brand_code} are in {file}")
 
 
 @app.command()
 def breaches(
-    *, customer: OneCustomerOption = None, output: OutputOption = OutputFormat.TABLE
+    *,
+    customer: OneCustomerOption = None,
+    by: ByOption,
+    output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """List the latest opt-outs that were sent to İYS after their third business day.
 
-    Exit code 1 if there are any. The JSON has whole keys, which are personal data.
+    Exit code 1 if there are any. The JSON has whole keys, which are personal data: who
+    looked is written to the history.
     """
     with exit_on_error():
-        found = [_breach(one) for one in run_on_ledger(lambda ledger: _breaches(ledger, customer))]
+        late = run_on_ledger(
+            lambda ledger: _breaches(ledger, customer),
+            look=Look(command="deadlines breaches", by=by, customer=customer)
+            if output is OutputFormat.JSON
+            else None,
+        )
+        found = [_breach(one) for one in late]
     match output:
         case OutputFormat.JSON:
             print_json(found)
@@ -246,11 +257,3 @@ def _breach(row: Mapping[str, str]) -> dict[str, object]:
         "due_at": datetime.fromisoformat(row["due_at"]),
         "sent_at": row["occurred_at"],
     }
-
-
-def _write(path: Path, found: Sequence[OpenOptOut]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(HEADER)
-        lines.writerows(opt_out_rows(found))

@@ -14,7 +14,7 @@ from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.ledger import topic_anchors
 from izin.console.terminal.arguments import ByOption, filled, instant, is_key, normalised
-from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
+from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -101,7 +101,8 @@ def write(
         )
         if out.exists():
             raise SourceError(f"{out} exists; name a new file")
-        evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now))
+        look = Look(command="evidence write", by=by, people=[request.recipient])
+        evidence, archive = run_on_ledger(lambda ledger: _collect(ledger, request, now), look=look)
         write_new(out, archive)
     sha256 = hashlib.sha256(archive).hexdigest()
     if output is OutputFormat.JSON:

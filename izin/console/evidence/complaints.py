@@ -20,7 +20,7 @@ from izin.console.terminal.arguments import (
     normalised,
 )
 from izin.console.terminal.customer_cut import run_cut
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, record_look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -152,14 +152,16 @@ def list_(
 
 
 @app.command()
-def show(number: NumberArgument, *, output: OutputOption = OutputFormat.TABLE) -> None:
+def show(
+    number: NumberArgument, *, by: ByOption, output: OutputOption = OutputFormat.TABLE
+) -> None:
     """Print a complaint whole. The output is personal data; times are Turkish.
 
-    Exit code 3 if there is none of this number.
+    Who looked is written to the history. Exit code 3 if there is none of this number.
     """
     now = datetime.now(UTC)
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: complaints.find(ledger, number))
+        found = run_on_ledger(lambda ledger: _look(ledger, number, by))
     if output is OutputFormat.JSON:
         print_json(_shown(found, now))
         return
@@ -225,6 +227,13 @@ class _Attachment(NamedTuple):
 
     path: str
     sha256: str
+
+
+async def _look(ledger: Ledger, number: int, by: str) -> Complaint:
+    """Return a complaint, at whose recipient somebody looks."""
+    found = await complaints.find(ledger, number)
+    await record_look(ledger, Look(command="complaints show", by=by, people=[found.recipient]))
+    return found
 
 
 async def _add(

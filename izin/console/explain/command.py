@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from izin.console.brake.description import why_not_sent
@@ -19,9 +18,9 @@ from izin.console.explain.history import (
     state_rows,
     why_suspended,
 )
-from izin.console.terminal.arguments import OneCustomerOption, is_key, normalised
+from izin.console.terminal.arguments import ByOption, OneCustomerOption, is_key, normalised
 from izin.console.terminal.customer_cut import cut_to
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     ExitCode,
     OutputFormat,
@@ -29,13 +28,15 @@ from izin.console.terminal.output import (
     err,
     exit_on_error,
     out,
+    print_fields,
     print_json,
     print_rows,
 )
+from izin.runtime.settings import StreamSettings
 from izin.sinks.ledger import brands, reads, suspensions
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.reads import History
+from izin.sinks.ledger.reads import History, RecordedFact
 from izin.sinks.ledger.webhooks import deliveries
 
 
@@ -50,6 +51,8 @@ class _Found:
     """Why a person has suspended what may be sent for a brand, by brand."""
     sent: Sequence[Mapping[str, Any]]
     """What subscribers took."""
+    looks: Sequence[RecordedFact]
+    """Who looked at the recipient by name."""
 
 
 def explain(
@@ -62,15 +65,21 @@ def explain(
     ],
     *,
     customer: OneCustomerOption = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print the state of a recipient, and every event, decision, call to İYS and reply.
 
-    The output is personal data. Exit code 1 if nothing is known, 3 if the recipient cannot be read.
+    The output is personal data: who looked, and at whom by a keyed digest (of
+    IZIN_SUPPRESSION_SECRETS), is written to the history. Exit code 1 if nothing is known, 3 if the
+    recipient cannot be read.
     """
     with exit_on_error():
         key = normalised(recipient)
-        found = run_on_ledger(lambda ledger: _look(ledger, key, customer))
+        found = run_on_ledger(
+            lambda ledger: _look(ledger, key, customer),
+            look=Look(command="explain", by=by, people=[key], customer=customer),
+        )
     history = found.history
     if not history.rows and not history.facts:
         err.print("nothing is known of this recipient")
@@ -89,6 +98,7 @@ def explain(
                     ],
                     "history": [asdict(one) for one in history.facts],
                     "deliveries": [dict(one) for one in found.sent],
+                    "looks": [asdict(one) for one in found.looks],
                 }
             )
         case OutputFormat.TABLE:
@@ -100,11 +110,8 @@ def _print(found: _Found) -> None:
     history = found.history
     for entry in history.rows:
         out.print(Text(heading(entry.key), "bold"))
-        state = Table.grid(padding=(0, 2))
         suspended, gate = found.suspended.get(entry.key), found.gates.get(entry.brand_code)
-        for question, answer in state_rows(entry, suspended, gate):
-            state.add_row(Text(question, "dim"), Text(answer))
-        out.print(state)
+        print_fields(state_rows(entry, suspended, gate))
         if entry.state == "parked":
             remedy = remedy_of_parked(entry.brand_code, entry.reason, key=entry.key)
             out.print(Text(f"remedy: {remedy}"), soft_wrap=True)
@@ -119,6 +126,9 @@ def _print(found: _Found) -> None:
         out.print(Text(heading(key), "bold"))
         facts = [one for one in history.facts if one.key == key]
         print_rows(OutputFormat.TABLE, HISTORY, history_rows(facts))
+    if found.looks:
+        out.print(Text("who looked at the recipient", "bold"))
+        print_rows(OutputFormat.TABLE, HISTORY, history_rows(found.looks))
 
 
 async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
@@ -146,4 +156,9 @@ async def _look(ledger: Ledger, recipient: str, customer: str | None) -> _Found:
             if one.suspension or one.status != "active"
         },
         sent=await deliveries.of_keys(ledger, sorted({one.key for one in history.rows})),
+        looks=[
+            one
+            for one in await reads.facts(ledger, StreamSettings().suppressions.people(recipient))
+            if cut.has(one.customer_id)
+        ],
     )

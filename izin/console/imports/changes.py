@@ -9,8 +9,8 @@ from typing import Annotated, Final
 import typer
 
 from izin.consent.enums import DecisionKind, Status
-from izin.console.terminal.arguments import OneCustomerOption
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.arguments import ByOption, OneCustomerOption
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -39,12 +39,13 @@ def changes(
     ],
     *,
     customer: OneCustomerOption = None,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Print what one import changed, and how many opt-outs changed nothing: a newer opt-in stands.
 
-    With --output json each key that was changed, with its row: personal data. The ledger knows what
-    the order stage has decided so far.
+    With --output json each key that was changed, with its row: personal data, and who
+    looked is written to the history. The ledger knows what the order stage has decided so far.
     """
     path = Path(run)
     if not _DIGEST.fullmatch(run) and not path.is_file():
@@ -53,7 +54,12 @@ def changes(
         if path.is_file():
             with path.open("rb") as stream:
                 run = hashlib.file_digest(stream, "sha256").hexdigest()
-        found = run_on_ledger(lambda ledger: import_changes(ledger, run, customer_id=customer))
+        found = run_on_ledger(
+            lambda ledger: import_changes(ledger, run, customer_id=customer),
+            look=Look(command="import changes", by=by, customer=customer)
+            if output is OutputFormat.JSON
+            else None,
+        )
     match output:
         case OutputFormat.JSON:
             decided = [

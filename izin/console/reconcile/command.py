@@ -13,7 +13,7 @@ from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import DifferenceReport
 from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -152,7 +152,8 @@ def reconcile(
                 kafka,
                 _Wish(brand, channel, since, until, single if ask else None, plan, by),
                 report,
-            )
+            ),
+            look=Look(command="reconcile", by=by, brand=brand),
         )
     if repairs:
         say(f"nothing was changed; to repair: izin reconcile --plan {plan} --execute")

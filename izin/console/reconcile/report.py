@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from izin.consent.texts import visible
 from izin.console.terminal.output import OutputFormat, out, print_rows, say, turkish, warn
 from izin.console.terminal.private_csv import CsvRows, private_csv
 from izin.reconcile.comparing import Comparison, Difference
@@ -74,7 +75,7 @@ class DifferenceReport:
         key = one.key if self._unmasked else mask_text(one.key)
         if self._output is OutputFormat.JSON:
             values = {**_values(one, key), "explained": one.is_explained}
-            text = json.dumps(values, ensure_ascii=False)
+            text = visible(json.dumps(values, ensure_ascii=False))
             sys.stdout.write(f"{'' if is_first else ','}\n{text}")
         elif len(self._listed) < _MOST:
             self._listed.append(_row(one, key.partition("/")[2]))

@@ -24,8 +24,9 @@ from izin.console.replay.selection_options import (
     selection_of,
 )
 from izin.console.replay.what_if import what_if
-from izin.console.terminal.arguments import ByOption, actor_if_named
+from izin.console.terminal.arguments import ByOption
 from izin.console.terminal.interrupts import exit_on_signals
+from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -100,6 +101,7 @@ def rebuild(
     offsets: OffsetsOption = None,
     workers: WorkersOption = None,
     unmasked: UnmaskedOption = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Compute what should stand from history, and say key by key what differs: a dry run.
@@ -126,7 +128,7 @@ def rebuild(
                 target=target,
                 selection=chosen,
                 workers=workers or multiprocessing.cpu_count(),
-                by=actor_if_named(),
+                by=by,
             ),
             unmasked=unmasked,
         )
@@ -162,7 +164,7 @@ def run(
         replay.check(plan, path)
         if execute:
             replay.execute(plan, path, by=by)
-        found = replay.summary(plan, path, unmasked=unmasked)
+        found = _summary(path, "replay run", by, unmasked=unmasked)
     _print(plan, found, output)
     if found.to_execute and not execute:
         say("the plan holds; add --execute to do it")
@@ -176,12 +178,13 @@ def show(
     path: PlanArgument,
     *,
     unmasked: UnmaskedOption = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Show a plan: what it found, what was done, and what is left. Exit code 1 if anything is."""
     with exit_on_error():
         plan = Plan.read(path)
-        found = kind_of(plan.kind, plan.target).summary(plan, path, unmasked=unmasked)
+        found = _summary(path, "replay show", by, unmasked=unmasked)
     if output is OutputFormat.TABLE:
         out.print(
             f"{f'{plan.kind} {plan.target}'.rstrip()}, planned by {plan.by}, digest {plan.digest}",
@@ -200,7 +203,15 @@ def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySumm
         if (there.kind, there.target) != (kind, request.target):
             raise OtherPlanError(request.path)
     replay.dry_run(request)
-    return replay.summary(Plan.read(request.path), request.path, unmasked=unmasked)
+    return _summary(request.path, "replay rebuild", request.by, unmasked=unmasked)
+
+
+def _summary(path: Path, command: str, by: str, *, unmasked: bool) -> ReplaySummary:
+    """Return what there is to say of a plan; an unmasked one is a look at people."""
+    if unmasked:
+        look_beside(Look(command=command, by=by))
+    plan = Plan.read(path)
+    return kind_of(plan.kind, plan.target).summary(plan, path, unmasked=unmasked)
 
 
 def _text(cell: object) -> object:

@@ -17,9 +17,9 @@ from izin.console.replay.selection_options import (
 from izin.console.replay.what_if_output import COUNTS, count_rows, facts_of, next_steps, wrong_lines
 from izin.console.replay.what_if_settings import BrandInstant, VariedSettings, brand_instant
 from izin.console.sending.receipt import UnusableReceiptError, find_receipt, receipt_path
-from izin.console.terminal.arguments import actor_if_named, instant
+from izin.console.terminal.arguments import ByOption, instant
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -167,6 +167,7 @@ def what_if(
     list_: ListOption = None,
     receipt: ReceiptOption = None,
     unmasked: UnmaskedOption = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Say what would differ by another calendar, other terms or other rules for merchants.
@@ -199,7 +200,8 @@ def what_if(
         lists = _lists(list_ or (), receipt or ())
         with showing("slices") as progress:
             found, work, words = run_on_ledger(
-                lambda ledger: _run(ledger, varied, chosen, lists, plan, progress)
+                lambda ledger: _run(ledger, varied, chosen, lists, plan, progress, by),
+                look=Look(command="replay what-if", by=by) if unmasked else None,
             )
         table = work.write_table(unmasked=unmasked)
     _print(found, work, words, table, output)
@@ -213,6 +215,7 @@ async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
     lists: tuple[GivenList, ...],
     path: Path,
     progress: run.OnProgress,
+    by: str,
 ) -> tuple[WhatIfResult, ResultFolder, list[str]]:
     known = await brands.every(ledger)
     before, after = varied.settings(known, ledger.calendar)
@@ -227,7 +230,7 @@ async def _run(  # noqa: PLR0917  # what is asked, and where it is kept
         after=after,
         customers=customers,
         lists=lists,
-        by=actor_if_named(),
+        by=by,
         now=datetime.now(UTC),
     )
     made = await run.plan(ledger, request, path)

@@ -6,8 +6,6 @@ from operator import attrgetter
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from izin.console.subscribers import options, views
 from izin.console.subscribers.backlogs import look
@@ -24,7 +22,7 @@ from izin.console.terminal.output import (
     exit_if,
     exit_on_error,
     kafka_settings,
-    out,
+    print_fields,
     print_json,
     print_rows,
     say,
@@ -113,12 +111,7 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
         case OutputFormat.JSON:
             print_json(views.as_json(found, lanes, attempts, resent, now))
         case OutputFormat.TABLE:
-            grid = Table.grid(padding=(0, 2))
-            for question, answer in views.facts(found, lanes, resent, now):
-                if answer is not None:
-                    words = turkish(answer) if isinstance(answer, datetime) else str(answer)
-                    grid.add_row(Text(question, "dim"), Text(words))
-            out.print(grid)
+            print_fields(views.facts(found, lanes, resent, now))
             if attempts:
                 print_rows(output, views.ATTEMPTS, [views.attempt_row(row) for row in attempts])
     exit_if(found.state_at(now) != "active")

@@ -12,9 +12,9 @@ import typer
 from izin.consent.fields import read_recipient
 from izin.consent.model import Channel, RecipientType, Source, Status
 from izin.consent.violations import Violation
-from izin.console.terminal.arguments import ColumnOption
+from izin.console.terminal.arguments import ByOption, ColumnOption
 from izin.console.terminal.interrupts import exit_on_signals
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.console.terminal.output import (
     OutputFormat,
     OutputOption,
@@ -118,13 +118,14 @@ def compare(
     events: EventsOption = None,
     source: SourceOption = None,
     unmasked: UnmaskedOption = False,
+    by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Compare our opt-outs (RET) with the suppression list that an SMS or e-mail tool exports.
 
-    Nothing is published and nothing is changed. Whoever opted out here and is not in the list comes
-    first: the tool may still send to them. Exit code 0 if both agree, 1 if not or if rows of the
-    file cannot be read, 3 if the file cannot be used.
+    Nothing is published and nothing is changed; who compared is written to the history. Whoever
+    opted out here and is not in the list comes first: the tool may still send to them. Exit code 0
+    if both agree, 1 if not or if rows of the file cannot be read, 3 if the file cannot be used.
     """
     if (events is None) != (source is None):
         raise typer.BadParameter("--events and --source need each other", param_hint="--events")
@@ -135,7 +136,10 @@ def compare(
         table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
         rows = _ListRows(table, channel, column)
         with _Result(rows.header, scope, add=add, events=events, source=source) as result:
-            found = run_on_ledger(lambda ledger: _compare(ledger, scope, rows, result))
+            found = run_on_ledger(
+                lambda ledger: _compare(ledger, scope, rows, result),
+                look=Look(command="subscribers compare", by=by, brand=brand),
+            )
     _print(found | {"unreadable": rows.unreadable}, result, output, unmasked=unmasked)
     exit_if(result.counts or rows.unreadable)
 

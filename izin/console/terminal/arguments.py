@@ -74,7 +74,7 @@ def _system_actor() -> str:
 
 
 def actor_if_named() -> str:
-    """Return the system's user and machine, for a command that orders nothing; empty where the user
+    """Return the system's user and machine, for a command that can do without; empty where the user
     has no name.
     """
     try:
@@ -91,10 +91,10 @@ ByOption = Annotated[
         default_factory=_system_actor,
         show_default="the system's user and machine",
         callback=filled,
-        help="Who orders it; the history keeps the name.",
+        help="Who does it; the history keeps the name.",
     ),
 ]
-"""Every command that changes the ledger takes it."""
+"""Every command that changes the ledger, or shows people, takes it."""
 
 
 ByIfKnownOption = Annotated[
@@ -104,10 +104,10 @@ ByIfKnownOption = Annotated[
         envvar="IZIN_ACTOR",
         default_factory=actor_if_named,
         show_default="the system's user and machine",
-        help="Who orders it; the history keeps the name, where it changes the ledger.",
+        help="Who does it; the event or the history keeps the name.",
     ),
 ]
-"""For a command that changes the ledger only with one of its options."""
+"""For a command that can do without, with most of its options."""
 
 
 def _time_of_day(text: str) -> time:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from izin.console.terminal.ledger_session import run_on_ledger
+from izin.console.terminal.ledger_session import Look, run_on_ledger
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry.customer_brands import brands_of
 
@@ -57,13 +57,14 @@ def run_cut(
     owner: Callable[[T], Owner],
     *,
     only: Collection[int] | None = None,
+    look: Look | None = None,
 ) -> list[T]:
     """Return what ``read`` finds in the ledger, without what is another customer's; ``only`` are
-    the brands that were named. Raises as :func:`cut_to`.
+    the brands that were named, and ``look`` is in the history first. Raises as :func:`cut_to`.
     """
 
     async def work(ledger: Ledger) -> list[T]:
         cut = await cut_to(ledger, customer, only)
         return [one for one in await read(ledger) if cut.has(owner(one))]
 
-    return run_on_ledger(work)
+    return run_on_ledger(work, look=look)

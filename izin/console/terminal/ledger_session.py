@@ -1,24 +1,59 @@
-"""Access to the ledger for the length of one command."""
+"""Access to the ledger for the length of one command, and the record of who looked at whom.
+
+Each look of a person at people is in the history, like an act, with its actor. Whom it shows is a
+keyed digest, for a look at somebody of whom nothing is known must not keep that recipient for ten
+years. Without a secret for it (IZIN_SUPPRESSION_SECRETS) the look is recorded, and not at whom.
+"""
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from pydantic import ValidationError
+
+from izin.consent.errors import IzinError
 from izin.console.terminal.interrupts import run_interruptible
-from izin.console.terminal.output import kafka_settings
+from izin.console.terminal.output import kafka_settings, say
 from izin.runtime.kafka import codec
-from izin.runtime.settings import LedgerSettings
+from izin.runtime.settings import LedgerSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger, reach
+from izin.sinks.ledger.history.acts import NO_CUSTOMER, act, brand_key
+from izin.sinks.ledger.history.append import append
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")
 
+_EVERYBODY = "person/all"
+"""The key of looks at recipients of every brand."""
+_UNNAMED = "person/unnamed"
+"""The key of looks at somebody for whom there is no digest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A look at people, by a command; of whom nothing is said, it is at everybody."""
+
+    command: str
+    by: str
+    people: Collection[str] = ()
+    """The recipients (normalised) or canonical keys that were asked for."""
+    brand: int | None = None
+    """The brand whose recipients are shown."""
+    customer: str | None = None
+    """The customer to which it is cut."""
+
 
 def run_on_ledger(
-    work: Callable[[Ledger], Awaitable[T]], settings: LedgerSettings | None = None
+    work: Callable[[Ledger], Awaitable[T]],
+    settings: LedgerSettings | None = None,
+    *,
+    look: Look | None = None,
 ) -> T:
-    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result.
+    """Run ``work`` on the ledger of ``settings``, else the environment's; return its result. The
+    ``look`` at people that it gives is in the history first.
 
     Raises:
         KeyboardInterrupt: a signal came; ``work`` was cancelled where it waited.
@@ -26,9 +61,54 @@ def run_on_ledger(
 
     async def run() -> T:
         async with open_ledger(settings or LedgerSettings()) as ledger:
+            if look is not None:
+                await record_look(ledger, look)
             return await work(ledger)
 
     return run_interruptible(run())
+
+
+async def record_look(ledger: Ledger, look: Look) -> None:
+    """Write a look at people to the history, once for each whom it names.
+
+    Where the ledger takes no writes (a standby, a full disk) that is said and nothing is raised:
+    evidence must not be hidden from an operator when it is needed most.
+    """
+    digests, now = StreamSettings().suppressions, datetime.now(UTC)
+    keys = [_EVERYBODY if look.brand is None else brand_key(look.brand)]
+    if look.people:
+        keys = sorted({digests.people(one)[0] for one in look.people}) if digests else [_UNNAMED]
+    looks = [
+        act(
+            "look",
+            key,
+            by=look.by,
+            now=now,
+            before={},
+            after={"command": look.command},
+            customer_id=look.customer or NO_CUSTOMER,
+        )
+        for key in keys
+    ]
+    try:
+        async with ledger.transaction() as connection:
+            await append(connection, looks, now=now)
+    except IzinError as error:
+        say(f"this look is not in the history: {error}")
+
+
+def look_beside(look: Look) -> None:
+    """Write a look at people to the history, of a command that shows what is not in the ledger;
+    where there is no ledger that is said.
+    """
+
+    async def nothing(_: Ledger) -> None:
+        """Read nothing."""
+
+    try:
+        run_on_ledger(nothing, look=look)
+    except (ValidationError, IzinError):
+        say("this look is not in the history: the ledger cannot be reached (DATABASE_URL)")
 
 
 @asynccontextmanager

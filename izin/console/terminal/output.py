@@ -21,20 +21,34 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from izin.consent.due_dates import TURKEY
 from izin.consent.errors import IzinError, SourceError
-from izin.console.terminal.tables import print_table
+from izin.consent.texts import visible
+from izin.console.terminal.tables import print_block, print_table
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.start_errors import wrong_settings
 
 CRITICAL_ONLY = 2
 """What librdkafka may log to a person's terminal."""
 
-out = Console()
-err = Console(stderr=True)
+
+class ShowingConsole(Console):
+    """A console to which no text writes a control."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield the segments of what is printed, with controls in their texts written out."""
+        for one in super().render(renderable, options):
+            yield one if one.control else one._replace(text=visible(one.text))
+
+
+out = ShowingConsole()
+err = ShowingConsole(stderr=True)
 
 
 class ExitCode(IntEnum):
@@ -69,7 +83,7 @@ def print_json(value: Any) -> None:  # noqa: ANN401  # any JSON
 
 def json_text(value: Any) -> str:  # noqa: ANN401  # any JSON
     """Return ``value`` as JSON, indented, with a newline at its end."""
-    return json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n"
+    return visible(json.dumps(value, ensure_ascii=False, indent=2, default=_jsonable) + "\n")
 
 
 def turkish(at: datetime | str | None) -> str:
@@ -93,7 +107,7 @@ def kafka_settings() -> KafkaSettings:
 
 def say(message: str) -> None:
     """Print ``message`` on standard error, beside the result."""
-    err.print(message, style="dim", markup=False, highlight=False, soft_wrap=True)
+    err.print(visible(message), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_rows(
@@ -117,6 +131,11 @@ def print_rows(
             print_table(out, tuple(titles), cells, below=below)
 
 
+def print_fields(fields: Iterable[tuple[str, object]]) -> None:
+    """Print titles with their values, a line each, for people; empty ones are left out."""
+    print_block(out, [(title, _as_text(value)) for title, value in fields])
+
+
 def _as_text(cell: object) -> str:
     match cell:
         case None:
@@ -131,7 +150,7 @@ def _as_text(cell: object) -> str:
 
 def warn(message: str) -> None:
     """Print ``message`` on standard output, in red where that is a terminal."""
-    out.print(Text(message, "bold red"), soft_wrap=True)
+    out.print(Text(visible(message), "bold red"), soft_wrap=True)
 
 
 def exit_if(wrong: object, code: ExitCode = ExitCode.WRONG) -> None:
@@ -160,5 +179,5 @@ def exit_on_error(*others: type[Exception]) -> Iterator[None]:
 
 
 def _fail(message: str, code: ExitCode) -> None:
-    err.print(Text.assemble(("error", "red"), " ", message), soft_wrap=True)
+    err.print(Text.assemble(("error", "red"), " ", visible(message)), soft_wrap=True)
     raise typer.Exit(code)

@@ -9,9 +9,10 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from izin.consent.errors import OurError, SourceError
+from izin.consent.texts import visible
 
 
 class CsvRows(Protocol):
@@ -19,6 +20,17 @@ class CsvRows(Protocol):
 
     def writerow(self, row: Sequence[object], /) -> object:
         """Write one row."""
+
+
+class VisibleRows:
+    """Writes rows whose controls are written out."""
+
+    def __init__(self, file: TextIO, *, delimiter: str = ",") -> None:
+        self._csv = csv.writer(file, delimiter=delimiter)
+
+    def writerow(self, row: Sequence[object]) -> None:
+        """Write one row."""
+        self._csv.writerow([visible(one) if isinstance(one, str) else one for one in row])
 
 
 class UnwritableCsvError(OurError):
@@ -51,7 +63,7 @@ def private_csv(path: Path, header: Sequence[str], *, for_excel: bool = False) -
         part.unlink(missing_ok=True)
         number = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(number, "w", encoding=encoding, newline="") as file:
-            rows = csv.writer(file, delimiter=_delimiter(for_excel))
+            rows = VisibleRows(file, delimiter=_delimiter(for_excel))
             rows.writerow(header)
             yield rows
         part.replace(path)

@@ -2,16 +2,19 @@
 
 Every column has room for its longest word, and for some of its prose. Where the terminal is too
 narrow, each row is printed as a block, a line a column. Commands to type are below the table, in
-whole lines that the terminal may wrap and a person can copy.
+whole lines that the terminal may wrap and a person can copy. Controls are written out, before the
+width of anything is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from izin.consent.texts import visible
 
 _PROSE = 20
 """Characters a column of prose needs at least; lines of one word each are unreadable."""
@@ -26,6 +29,7 @@ def print_table(
     if not rows:
         _print_whole(out, "none")
         return
+    rows = [list(map(visible, row)) for row in rows]
     shown = len(titles) - 1 if below else len(titles)
     columns = [[title, *(row[at] for row in rows)] for at, title in enumerate(titles[:shown])]
     widths = widths_of(columns, out.width)
@@ -33,7 +37,7 @@ def print_table(
         for number, row in enumerate(rows):
             if number:
                 out.print()
-            _print_block(out, titles[:shown], row[:shown])
+            print_block(out, zip(titles[:shown], row, strict=False))
             if below and row[-1]:
                 _print_whole(out, row[-1])
         return
@@ -69,14 +73,14 @@ def widths_of(columns: Sequence[Sequence[str]], room: int) -> list[int] | None:
     return widths
 
 
-def _print_block(out: Console, titles: Sequence[str], row: Sequence[str]) -> None:
-    """Print a line for each column that is not empty."""
+def print_block(out: Console, fields: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each field that is not empty: its title, and its text."""
     block = Table.grid(padding=(0, 2))
     block.add_column(no_wrap=True)
     block.add_column(overflow="fold")
-    for title, cell in zip(titles, row, strict=True):
+    for title, cell in fields:
         if cell:
-            block.add_row(Text(title, "dim"), Text(cell))
+            block.add_row(Text(visible(title), "dim"), Text(visible(cell)))
     out.print(block)
 
 

@@ -7,6 +7,7 @@ from openpyxl import Workbook
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
+from izin.consent.texts import visible
 from izin.onboarding.pack.application import ApplicationPack
 from izin.onboarding.pack.tables import Cell, facts_of, tables_of
 
@@ -34,7 +35,7 @@ def _fill(
     lines = [columns, *rows]
     for number, line in enumerate(lines, 1):
         for place, value in enumerate(line, 1):
-            cell = sheet.cell(number, place, value)
+            cell = sheet.cell(number, place, visible(value) if isinstance(value, str) else value)
             if isinstance(value, str):
                 cell.data_type = "s"  # what looks like a formula stays a text
             if number == 1:

@@ -11,6 +11,7 @@ from typing import Final
 
 from izin.consent.enums import Channel
 from izin.consent.fields import read_recipient
+from izin.consent.texts import as_written
 
 _BLANKS: Final = (
     " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007"
@@ -48,7 +49,7 @@ def whole_number(text: str) -> str:
 
 def notation_text(cell: str) -> str:
     """Return ``cell`` without text notation, blanks around it and marks of copying."""
-    text = cell.strip(_EDGES)
+    text = as_written(cell).strip(_EDGES) if "\\u" in cell else cell.strip(_EDGES)
     if text.startswith(_STARTS):
         text = _unquoted(_unprefixed(text))
     return text if text.isascii() else text.translate(_AS_SPACES)

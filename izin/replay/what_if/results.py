@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from izin.consent.texts import visible
 from izin.replay.plan import write_private
 from izin.replay.what_if.answers import ChangedAnswer
 from izin.replay.what_if.changes import Change, ChangeKind, changed_answer
@@ -183,7 +184,7 @@ class ResultFolder:
 
 def _line(cells: Sequence[Any]) -> bytes:
     text = io.StringIO()
-    csv.writer(text).writerow(cells)
+    csv.writer(text).writerow([visible(one) if isinstance(one, str) else one for one in cells])
     return text.getvalue().encode()
 
 

@@ -162,7 +162,8 @@ class SuppressionSettings(SettingsGroup):
     ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
     """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
     more, the newest first; the same for every order worker and gate). Keep an old one as long as
-    anything was erased under it; without any, nothing can be erased."""
+    anything was erased under it; without any, nothing can be erased. Commands digest under it at
+    whom somebody looked."""
 
     @field_validator("suppression_secrets")
     @classmethod

@@ -1,5 +1,8 @@
-"""Every command that changes the ledger writes who ordered it, with before and after."""
+"""Every command that changes the ledger writes who ordered it, with before and after; every one
+that shows people, who looked.
+"""
 
+import hashlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
@@ -10,13 +13,15 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import TopicPartition
+from psycopg.rows import dict_row
 
-from izin.runtime.kafka import admin, producer
+from izin.console.read_topic import read_all
+from izin.runtime.kafka import admin, codec, producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from tests.integration.console.conftest import Izin
 from tests.integration.console.test_explain import store_history
-from tests.support.acts import ACTS
+from tests.support.acts import ACTS, LOOKS
 from tests.support.builders import BRAND, PHONE, a_dead_letter, an_event
 from tests.support.replay.letters import a_letter_of
 from tests.support.webhooks import a_consent, key_of, receiving
@@ -76,6 +81,40 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 """How each is ordered, in an installation where each has something to change."""
+STRANGER = "+905550009999"
+LOOKING: Mapping[str, tuple[str, ...]] = {
+    "explain": ("explain", PHONE),
+    "evidence write": ORDERS["evidence write"],
+    "privacy export": ("privacy", "export", PHONE),
+    "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme"),
+    "complaints show": ("complaints", "show", "1"),
+    "retention holds": ("retention", "holds"),
+    "brands retailers": ("brands", "retailers", str(BRAND)),
+    "brands requeue": (
+        *("brands", "requeue", str(BRAND), "--reason=reconsent", "--all=1", "--plan={requeue}"),
+    ),
+    "deadlines opt-outs": ("deadlines", "opt-outs", str(BRAND), "--file={opt_outs}"),
+    "deadlines breaches": ("deadlines", "breaches", "--output=json"),
+    "subscribers compare": (
+        *("subscribers", "compare", "{list}", f"--brand={BRAND}", "--type=MESAJ"),
+    ),
+    "customers void": ("customers", "void", "acme", "--out={void}"),
+    "import changes": ("import", "changes", "0" * 64, "--output=json"),
+    "reconcile": ("reconcile", f"--brand={BRAND}"),
+    "dead-letters list": ("dead-letters", "list", "--output=json"),
+    "dead-letters show": ("dead-letters", "show", "0/1", "--unmasked"),
+    "replay rebuild": (
+        *("replay", "rebuild", "desired-consents", "--plan={plan}", "--workers=1", "--unmasked"),
+    ),
+    "replay run": ("replay", "run", "{plan}", "--unmasked"),
+    "replay show": ("replay", "show", "{plan}", "--unmasked"),
+    "replay what-if": (
+        *("replay", "what-if", "--plan={what_if}", "--closed-day=2026-05-18", "--unmasked"),
+    ),
+}
+"""How each shows people in that installation; of ``iys daily show``, which needs a daily file,
+``tests/integration/sinks/inbound/test_daily.py`` tells.
+"""
 
 
 @pytest.fixture
@@ -187,7 +226,7 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         places |= {"evidence": tmp_path / "evidence.zip", "requeue": requeue}
         done = izin(*(word.format(**places) for word in words), "--by", "ada")
         assert done.exit_code == 0, (name, done.stderr)
-        written = acts(installation)[before:]
+        written = [one for one in acts(installation)[before:] if one["act"] != "look"]
         assert {(act["act"], act["by"]) for act in written} == {(ACTS[name], "ada")}
         assert all(act["before"] != act["after"] for act in written)
     assert izin("ledger", "verify").exit_code == 0
@@ -201,6 +240,97 @@ def test_each_changing_command_is_a_movement_with_its_actor(
         "release legal hold 1 (by ada); reason: court -> none",
     ):
         assert shown in words
+
+
+def test_each_look_at_people_is_in_the_history_with_its_actor(
+    izin: Izin, installation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing was found; nobody is named by it, but by a digest under a secret."""
+    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", json.dumps(["fake" * 8]))
+    assert LOOKING.keys() | {"iys daily show"} == LOOKS.keys()
+    assert izin(*REGISTER).exit_code == 0
+    add = ("complaints", "add", PHONE, f"--brand={BRAND}", "--channel=MESAJ", "--sender=ACME")
+    assert izin(*add, "--sent=2026-03-02T12:00", "--content=Indirim").exit_code == 0
+    places = {name: tmp_path / name for name in ("requeue", "opt_outs", "void", "plan", "what_if")}
+    places |= {"evidence": tmp_path / "evidence.zip", "list": tmp_path / "list.csv"}
+    places["list"].write_text("phone\n", "utf-8")
+    for name, words in LOOKING.items():
+        before = len(acts(installation))
+        done = izin(*(word.format(**places) for word in words), "--by", "ada")
+        assert done.exit_code in {0, 1} or "1 decisions behind" in done.stderr, (name, done.stderr)
+        assert "not in the history" not in done.stderr, name
+        looks = [one for one in acts(installation)[before:] if one["act"] == "look"]
+        assert [(one["by"], one["after"]) for one in looks] == [("ada", {"command": name})], name
+    assert izin("ledger", "verify").exit_code == 0
+
+
+def test_look_at_a_stranger_stores_no_recipient(
+    izin: Izin, installation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look at somebody of whom nothing is known leaves neither a number nor a hash of it that
+    others can compute; without a secret not even a digest. Who has the secret sees who looked.
+    """
+    for words in (("explain", STRANGER), ("privacy", "export", STRANGER)):
+        assert izin(*words, "--by=ada").exit_code in {1, 3}
+    assert [row["key"] for row in looks_of(installation)] == ["person/unnamed"] * 2
+    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", json.dumps(["fake" * 8]))
+    for one in (STRANGER, PHONE, f"{BRAND}/MESAJ/BIREYSEL/{PHONE}"):
+        assert izin("explain", one, "--by=ada").exit_code == (one == STRANGER)
+    *_, stranger, known, by_key = looks_of(installation)
+    assert stranger["key"] != known["key"] == by_key["key"]
+    for text in (STRANGER, STRANGER[1:], STRANGER[3:]):
+        hashes = [hashlib.new(how, text.encode()) for how in ("md5", "sha1", "sha256", "blake2b")]
+        for traces in (text, *(one.hexdigest()[:32] for one in hashes)):
+            assert traces not in str(looks_of(installation))
+    monkeypatch.setenv("IZIN_SUPPRESSION_SECRETS", json.dumps(["newer" * 8, "fake" * 8]))
+    shown = izin("explain", PHONE, "--by=bob").stdout
+    assert "who looked at the recipient" in shown
+    assert shown.count("look (by ada)") == 2
+    assert shown.count("look (by bob)") == 1
+    cut = izin("explain", PHONE, "--customer=acme", "--by=eve").stdout
+    assert ("look (by eve)" in cut, "look (by ada)" in cut) == (True, False)
+
+
+def test_look_in_a_ledger_that_takes_no_writes_is_shown(izin: Izin, installation: str) -> None:
+    """What it shows is not hidden from an operator, who reads that the look is not recorded."""
+    name = psycopg.conninfo.conninfo_to_dict(installation)["dbname"]
+    with psycopg.connect(installation, autocommit=True) as connection:
+        connection.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    for words in (("explain", PHONE), ("privacy", "export", PHONE)):
+        shown = izin(*words)
+        assert shown.exit_code == 0, shown.stderr
+        assert PHONE[-7:] in shown.stdout
+        assert "this look is not in the history" in shown.stderr
+    assert looks_of(installation) == []
+
+
+def test_published_event_has_its_actor_by_the_same_option(
+    izin: Izin, brand: int, topics: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By --by, else IZIN_ACTOR, else the system's user, with or without --corrects."""
+    words = ("publish", f"--brand={brand}", "--type=MESAJ", "--source=HS_WEB", "--status=RET")
+    assert izin(*words, f"--recipient={PHONE}", "--by=ada").exit_code == 0
+    monkeypatch.setenv("IZIN_ACTOR", "bob@example.com")
+    assert izin(*words, f"--recipient={OPTED_OUT}").exit_code == 0
+    monkeypatch.delenv("IZIN_ACTOR")
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000)
+    assert izin(*words, f"--recipient={STRANGER}").exit_code == 0
+    found = [
+        record.value
+        for topic in (topics.topics.events, topics.topics.express)
+        for record in read_all(topics, codec(topics), topic)
+    ]
+    actors = {one["recipient"]: one["actor"] for one in found}
+    assert actors == {PHONE: "ada", OPTED_OUT: "bob@example.com", STRANGER: None}
+
+
+def looks_of(ledger: str) -> list[dict[str, Any]]:
+    """Return each look in the history, whole."""
+    with psycopg.connect(ledger, row_factory=dict_row) as connection:
+        return connection.execute(
+            "SELECT key, customer_id, event_id, source, data FROM movements"
+            " WHERE kind = 'act' AND data ->> 'act' = 'look' ORDER BY recorded_at, place"
+        ).fetchall()
 
 
 def test_changed_brand_has_the_fields_that_changed(

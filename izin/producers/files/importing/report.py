@@ -26,12 +26,10 @@ from izin.consent.model import Status
 from izin.consent.violations import Violation
 from izin.producers.files.cells import cell_text
 from izin.producers.files.delimited import FileRow
-from izin.producers.files.importing.report_formats import ADDED, write_report
+from izin.producers.files.importing.report_formats import ADDED, LONGEST_VALUE, write_report
 from izin.producers.files.tables import UnwritableTableError
 from izin.producers.mapping.field_names import status_of
 
-_LONGEST_VALUE: Final = 32_000
-"""A cell of Excel holds 32,767 characters."""
 _BETWEEN: Final = " | "
 """Between several reasons of one row."""
 _DELIMITERS: Final = re.compile(r"[;,\t\n]")
@@ -174,7 +172,7 @@ class ReportRows:
             first.outcome,
             ", ".join(dict.fromkeys(one.event_id for one in faults if one.event_id)),
         )
-        cells = [one[:_LONGEST_VALUE] for one in (*self._own_cells(row), *added)]
+        cells = [one[:LONGEST_VALUE] for one in (*self._own_cells(row), *added)]
         line = json.dumps([_OUTCOMES.index(first.outcome), *cells])
         try:
             self._file.write(line.encode() + b"\n")
@@ -215,7 +213,7 @@ class ReportRows:
         if row.fault is None and len(row.fields) == self._width:
             return [row.fields[place] for place in self._places]
         # A line of delimiters alone has as many fields as characters.
-        whole = ";".join(islice(row.fields, _LONGEST_VALUE))
+        whole = ";".join(islice(row.fields, LONGEST_VALUE))
         return [whole, *[""] * (len(self._places) - 1)]
 
     def _sorted(self) -> Iterator[Sequence[str]]:

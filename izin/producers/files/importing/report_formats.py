@@ -2,7 +2,7 @@
 workbook, whose cells are texts.
 
 No cell is a formula for a spreadsheet: one that could be begins with an apostrophe, as a text cell
-does, and is read again without it.
+does, and is read again without it. Controls are written out, and read again as they stood.
 """
 
 import csv
@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from openpyxl import Workbook
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
+from izin.consent.texts import visible
 from izin.producers.files.columns import ColumnChoices
 from izin.producers.files.table_formats import WORKBOOK
 from izin.producers.files.tables import whole_file
@@ -35,6 +35,8 @@ ADDED: Final = (
 )
 """The columns that a report has beside those of its file."""
 
+LONGEST_VALUE: Final = 32_000
+"""A cell of Excel holds 32,767 characters."""
 _FORMULA: Final = re.compile(r"[\t\r\n]|[ \u00a0]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 """How a cell begins that a spreadsheet could evaluate, also in its wide forms."""
 
@@ -69,13 +71,13 @@ def _write_workbook(
     book = Workbook(write_only=True)
     sheet = book.create_sheet("izin")
     for row in chain([headers], rows):
-        sheet.append([ILLEGAL_CHARACTERS_RE.sub("", _harmless(cell)) for cell in row])
+        sheet.append([*map(_harmless, row)])
     book.save(stream)
 
 
 def _harmless(cell: str) -> str:
-    """Return ``cell`` so that no spreadsheet evaluates it."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
+    """Return ``cell`` so that no spreadsheet evaluates it, with its controls written out."""
+    return visible(f"'{cell}" if _FORMULA.match(cell) else cell)[:LONGEST_VALUE]
 
 
 def without_added(choices: ColumnChoices, headers: Sequence[str]) -> ColumnChoices:

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.iys import CircuitState
-from izin.runtime.observe import _mask_event
+from izin.runtime.masking import mask_event
 from izin.sinks.ledger import deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.monitor.alerts import Alert
@@ -77,7 +77,7 @@ async def test_suspended_opt_outs_alert_at_once(harness: SinkHarness):
     await harness.ingest(ret(a_phone(2)))
     with capture_logs() as logs:
         assert await watch.check() == (replace(alert, keys=2),)
-    (line,) = (_mask_event(None, "", dict(log)) for log in logs)
+    (line,) = (mask_event(None, "", dict(log)) for log in logs)
     assert (line["log_level"], line["records"], line["brand"]) == ("critical", 2, BRAND)
 
 
