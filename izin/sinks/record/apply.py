@@ -7,7 +7,7 @@ alone shows after one among many.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from izin.consent.admission import SKEW
@@ -192,7 +192,10 @@ def is_outranked(row: ConsentRow, order: tuple[datetime, bool, int, str]) -> boo
     """
     if row.void_event_id is not None:
         onay_at, ret_at = row.latest_onay_at or _NEVER, row.latest_ret_at or _NEVER
-        return order > (max(onay_at, ret_at), ret_at >= onay_at, OriginRank.OURS, row.void_event_id)
+        latest_at, event_id = max(onay_at, ret_at), row.void_event_id
+        if order[-1] == event_id:  # whatever its rank, only a later date makes it another
+            return order[0] > latest_at
+        return order > (latest_at, ret_at >= onay_at, OriginRank.OURS, event_id)
     return row.desired_at is None or order > (
         row.desired_at,
         row.desired_status == Status.RET,
@@ -208,7 +211,10 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     a query has shown only that it is no ONAY. An ONAY that İYS dates in the future counts from when
     it was observed: else it would outrank every later RET.
     """
-    seen_at, known_at = observation.verified_at, row.registered_at or _NEVER
+    doubted = _doubted_absence(row, observation)
+    if doubted is Registered.NOT_ONAY:
+        return row.replace(registered=str(Registered.UNKNOWN), registered_at=None)
+    seen_at, known_at = observation.verified_at, (not doubted and row.registered_at) or _NEVER
     if seen_at is None:
         if observation.creation_date <= known_at:
             return row
@@ -247,6 +253,23 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
         verified_at=observation.verified_at,
         verified_by=observation.verified_by,
     )
+
+
+def _doubted_absence(row: ConsentRow, observation: Observation) -> Registered | None:
+    """Return the absence that may be older than ``observation``, an ONAY, although it seems newer:
+    it has the time of our clock, which may be ahead of İYS's.
+
+    No record ends, so where İYS had none, any came later. One that is no ONAY among many may have
+    been one before.
+    """
+    absence, at = row.registered_state.value, row.registered_at
+    is_movement = observation.verified_at is not None and observation.transaction_id is not None
+    if at is None or not is_movement or observation.value is not Registered.ONAY:
+        return None
+    is_close = timedelta(0) < at - observation.creation_date <= SKEW
+    if absence is Registered.NONE or (absence is Registered.NOT_ONAY and is_close):
+        return absence
+    return None
 
 
 def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:

@@ -1,5 +1,6 @@
 """An opt-in that İYS never gets hides no opt-out before it."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -327,3 +328,41 @@ def test_refused_rescue_of_the_earlier_opt_out_is_parked():
     )
     assert (row.desired_event_id, row.void_event_id) == (rescue.event_id, None)
     assert (row.action, row.state) == ("send", "pending")
+
+
+@pytest.mark.parametrize("rank", list(OriginRank))
+def test_void_opt_in_is_not_desired_again_by_its_repetition(rank: OriginRank):
+    """Whoever it was said to come from: İYS shows an old record, and the row is ruled anew."""
+    one = a_waiting_opt_out()
+    one.event(**ONAY)
+    one.submitted()
+    one.answered("H121")
+    assert one.consent is not None
+    one.consent = replace(one.consent, origin_rank=rank)
+    row = one.event(event_id="older", consent_date=NOON - timedelta(days=3))
+    assert (row.desired_event_id, row.void_event_id) == ("opt-out", "opt-in")
+
+
+@pytest.mark.parametrize(
+    ("absent", "minutes", "registered"),
+    [
+        (Registered.NONE, -1, "ONAY"),
+        (Registered.NONE, -600, "ONAY"),
+        (Registered.NOT_ONAY, -1, "UNKNOWN"),
+        (Registered.NOT_ONAY, -600, "NOT_ONAY"),
+    ],
+)
+def test_absence_by_our_clock_hides_no_onay_of_iys(
+    absent: Registered, minutes: int, registered: str
+):
+    """Our clock may be ahead: what seems to be older may have come later."""
+    one = KeyRow()
+    one.event(**RET)
+    one.seen(shown(absent, transaction_id=None, verified_by="statuses"))
+    assert one.row is not None
+    assert one.row.action is Action.NOTHING
+    onay = shown(Registered.ONAY, minutes=minutes, consent_date=NOON - timedelta(hours=11))
+    row = one.seen(replace(onay, source="HS_WEB"))
+    assert row.registered == registered
+    is_due = row.action is not Action.NOTHING
+    assert is_due is (registered != "NOT_ONAY")
