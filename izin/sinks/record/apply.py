@@ -257,13 +257,18 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
 
 def _doubted_absence(row: ConsentRow, observation: Observation) -> Registered | None:
     """Return the absence that may be older than ``observation``, an ONAY, although it seems newer:
-    it has the time of our clock, which may be ahead of İYS's.
+    it has the time of our clock, which may be ahead of İYS's. What answers a call of ours is newer.
 
     No record ends, so where İYS had none, any came later. One that is no ONAY among many may have
     been one before.
     """
     absence, at = row.registered_state.value, row.registered_at
-    is_movement = observation.verified_at is not None and observation.transaction_id is not None
+    is_movement = (
+        observation.verified_at is not None
+        and observation.transaction_id is not None
+        and not observation.is_answer
+        and observation.verified_by != "status"
+    )
     if at is None or not is_movement or observation.value is not Registered.ONAY:
         return None
     is_close = timedelta(0) < at - observation.creation_date <= SKEW
