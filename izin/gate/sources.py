@@ -242,6 +242,11 @@ class GateSources:
         for one in self._keyed:
             if one.complete_at(partition) < oldest:
                 return False
+        # What stands behind a batch that cannot be read may be of any key: some producers partition
+        # as they like.
+        for one in self._lanes.values():
+            if one.unread_since < oldest:
+                return False
         return min(self._brands.complete_at(), self._erased.complete_at(0)) >= oldest
 
     def positions(self, partitions: Iterable[int] | None) -> list[LogPosition]:
@@ -266,14 +271,15 @@ class GateSources:
         if not self._is_loaded:
             return {"gate state": "being read"}
         found = {}
-        oldest = monotonic() - stale_after
+        oldest, lanes = monotonic() - stale_after, self._lanes
         for one in self._keyed:
             late = [n for n in range(self.partitions) if one.complete_at(n) < oldest]
             if late:
                 more = f" and {len(late) - _MOST_NAMED} more" if len(late) > _MOST_NAMED else ""
+                whose = "all" if one.unread_since < oldest and one.topic.name in lanes else "their"
                 found[one.topic.name] = (
                     f"partitions {', '.join(map(str, late[:_MOST_NAMED]))}{more} were not seen "
-                    f"read to their ends for {stale_after:.0f} s: the answer for their keys is no"
+                    f"read to their ends for {stale_after:.0f} s: the answer for {whose} keys is no"
                 )
         for topic, complete_at, effect in (
             (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),

@@ -69,6 +69,10 @@ class TopicEnd:
             del self._unread[number]
         return found
 
+    def unread_since(self) -> float:
+        """Return when the first end was asked for that is not reached; infinity: all are."""
+        return min((asked_at for asked_at, _ in self._unread.values()), default=float("inf"))
+
     def _take_answers(self) -> None:
         for leader, request in list(self._requests.items()):
             if not all(one.done() for one in request.answers.values()):

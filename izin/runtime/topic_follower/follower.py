@@ -110,6 +110,9 @@ class RecordFollower:
         self._unneeded = unneeded
         self._seen: tuple[float, dict[int, int]] = 0.0, {}
         """When it was looked for partitions that stand, and the positions then."""
+        self.unread_since = float("inf")
+        """For which instant, by ``time.monotonic``, it is known that something was there that is
+        not read yet; infinity: nothing was."""
         self._positions: dict[int, int] = {}
         self._complete_at: dict[int, float] = {}
         self._waiting: dict[int, list[Message]] = {}
@@ -250,6 +253,7 @@ class RecordFollower:
 
     def _look(self, client: Consumer, end: TopicEnd) -> None:
         self._complete_at.update(end.reached(self._positions))
+        self.unread_since = end.unread_since()
         looked_at, seen = self._seen
         if monotonic() - looked_at < _PASSED_AFTER:
             return
