@@ -160,7 +160,8 @@ def _day(lines: list[str], **changes: object) -> dict[str, object]:
 
 
 _LINE = "2026-03-02 13:00:00,x,+905550000001,BIREYSEL,MESAJ,RET,,IYS_WEB"
-_ASKED = '{"asked_by":"x","message_class":"commercial","index":0,"may_send":true,"campaign":'
+_ASKED = '{"retailer_code":null,"reason":"registered","basis":null,"asked_by":"x",'
+_ASKED += '"message_class":"commercial","index":0,"may_send":true,"campaign":'
 _SHOWN = '{"creation_date":"2026-03-02T10:00:00+00:00"}'
 
 
@@ -168,7 +169,7 @@ def _lines(days: int, lines: int) -> bytes:
     return json.dumps([_day([_LINE] * lines)] * days).encode()
 
 
-_JSON = 12_500_000
+_JSON = 8_300_000
 """Just below the bytes that a file of JSON may have."""
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "place 10^15": lambda: with_files(chain=_chain(1, place=10**15)),
@@ -202,29 +203,44 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "deep JSON in a row": lambda: with_files(rows=some_rows(1, "[" * 120_000 + "]" * 120_000)),
     "deep JSON in rows": lambda: with_files(rows=some_rows(250, "[" * 900 + "]" * 900)),
     "deep JSON in a header": lambda: with_files(header=b'{"a":' * 200_000),
-    "number of 12 MB": lambda: with_files(rows=b"[" + b"1" * _JSON + b"]"),
-    "fraction of 12 MB": lambda: with_files(rows=b"[1." + b"1" * _JSON + b"]"),
-    "fraction of 12 MB in a row": lambda: with_files(rows=some_rows(1, "1." + "1" * _JSON)),
+    "number of 8 MB": lambda: with_files(rows=b"[" + b"1" * _JSON + b"]"),
+    "fraction of 8 MB": lambda: with_files(rows=b"[1." + b"1" * _JSON + b"]"),
+    "fraction of 8 MB in a row": lambda: with_files(rows=some_rows(1, "1." + "1" * _JSON)),
     "exponents in a row": lambda: with_files(
         rows=some_rows(1, "[" + ",".join(["1e999999999"] * 240_000) + "]")
     ),
     "numbers of 4,000 digits": lambda: with_files(
         rows=some_rows(1, "[" + ",".join(["1" * 4000] * 3000) + ",1e16]")
     ),
+    "numbers of 999 digits": lambda: with_files(
+        rows=some_rows(1, "[" + ",".join(["1" * 999] * 8_000) + ",1e16]")
+    ),
+    "header of 8 MB, to be escaped": lambda: with_files(
+        header=dumped({**_HEADER, "reason": "<" * _JSON})
+    ),
+    "rows of 2 MB, escaped to four bytes a letter": lambda: with_files(
+        rows=some_rows(40, _ASKED + '"😀' + "x" * 50_000 + '"}', kind="receipt")
+    ),
+    "header of 2 MB, four bytes a letter": lambda: with_files(
+        header=dumped({**_HEADER, "reason": "😀" + "<" * 2_000_000})
+    ),
+    "header of 4 MB, two bytes a letter": lambda: with_files(
+        header=dumped({**_HEADER, "reason": "ş" + "<" * 4_000_000})
+    ),
     "JSON of 60 MB": lambda: with_files(rows=b'["' + b"x" * _NEARLY + b'"]'),
-    "text of 12 MB, four bytes a letter": lambda: with_files(
+    "text of 8 MB, four bytes a letter": lambda: with_files(
         rows=b'["' + b"x" * _JSON + "😀".encode() + b'"]'
     ),
-    "row of 12 MB, four bytes a letter": lambda: with_files(
+    "row of 8 MB, four bytes a letter": lambda: with_files(
         rows=some_rows(1, '"😀' + "x" * _JSON + '"')
     ),
-    "receipt of 12 MB, four bytes a letter": lambda: with_files(
+    "receipt of 8 MB, four bytes a letter": lambda: with_files(
         rows=some_rows(1, _ASKED + '"😀' + "x" * _JSON + '"}', kind="receipt")
     ),
     "rows of 50 kB, four bytes a letter": lambda: with_files(
         rows=some_rows(240, _ASKED + '"😀' + "x" * 50_000 + '"}', kind="receipt")
     ),
-    "header of 12 MB, four bytes a letter": lambda: with_files(
+    "header of 8 MB, four bytes a letter": lambda: with_files(
         header=dumped({**_HEADER, "reason": "😀" + "<" * _JSON})
     ),
     "escapes": lambda: with_files(rows=b'["' + b"\\u0041" * 240_000 + b'"]'),
@@ -241,18 +257,18 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
         rows=some_rows(13_000, _SHOWN, kind="observation"), daily=_lines(1, 24_000)
     ),
     "observations and days": lambda: with_files(
-        rows=some_rows(13_000, _SHOWN, kind="observation"), daily=_lines(11_000, 1)
+        rows=some_rows(13_000, _SHOWN, kind="observation"), daily=_lines(8_000, 1)
     ),
     "lines": lambda: with_files(daily=_lines(1, 24_000)),
-    "days": lambda: with_files(daily=_lines(11_000, 1)),
+    "days": lambda: with_files(daily=_lines(8_000, 1)),
     "instants out of range": lambda: with_files(
         rows=some_rows(1).replace(b"1772442001000000", b"9" * 40)
     ),
     "acknowledgements": lambda: with_files(deliveries=_acknowledgements(13_000)),
     "batches": lambda: with_files(deliveries=_batches(110_000)),
-    "time stamp of 12 MB": lambda: with_files(
+    "time stamp of 8 MB": lambda: with_files(
         daily=json.dumps(
-            [_day([], timestamp_reply="MIIF" * 3_000_000, timestamp_state="verified")]
+            [_day([], timestamp_reply="MIIF" * 2_000_000, timestamp_state="verified")]
         ).encode()
     ),
     "names in the list": lambda: zipped(

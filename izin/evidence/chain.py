@@ -110,9 +110,11 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
         faults.append("two rows have one place")
     for one in segments:
         here = left[one.shard]
-        for place in sorted(here.keys() & range(one.first, one.place + 1)):
-            if here.pop(place).commitment != one.commitment(place):
-                faults.append(f"row {place} of shard {one.shard} is not the one that was chained")
+        faults += [
+            f"row {place} of shard {one.shard} is not the one that was chained"
+            for place in sorted(here.keys() & range(one.first, one.place + 1))
+            if here.pop(place).commitment != one.commitment(place)
+        ]
         if one.end() != one.link:
             faults.append(f"shard {one.shard} from row {one.first} does not lead to its anchor")
     faults += [

@@ -9,6 +9,7 @@ has, how large they are and how many values their JSON has is looked at before t
 import hashlib
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -26,8 +27,12 @@ MOST_BYTES = 64 << 20
 _MOST_FILES = 16
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 """How files are packed; other ways are unpacked without regard to the size that is claimed."""
-_MOST_JSON = 12 << 20
-"""Bytes of one file of JSON: one letter takes up to four in memory, and is kept several times."""
+_MOST_JSON = 8 << 20
+"""Bytes of one file of JSON in memory, where it is kept several times."""
+_WIDEST, _THREE_BYTES = 4, 0xEF
+"""One letter of four bytes, or an escape, makes every letter of its text take four in memory."""
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{1000}")
+"""Digits take their number squared to be read."""
 _MOST_VALUES = 250_000
 """Of the JSON of one file: an empty list takes three bytes there and sixty in memory."""
 _VALUES = (b",", b"[", b"{", b"\\u")
@@ -67,7 +72,13 @@ def loaded(name: str, content: bytes) -> Any:  # noqa: ANN401  # any JSON
 
 def refuse_large(name: str, content: bytes) -> None:
     """Raise UnreadableEvidenceError where the JSON of a file is more than a verifier reads."""
-    if len(content) > _MOST_JSON or sum(map(content.count, _VALUES)) > _MOST_VALUES:
+    size = len(content)
+    if size <= _MOST_JSON and (b"\\u" in content or max(content, default=0) > _THREE_BYTES):
+        size *= _WIDEST
+    elif not content.isascii():
+        size *= 2
+    is_large = size > _MOST_JSON or sum(map(content.count, _VALUES)) > _MOST_VALUES
+    if is_large or _LONG_NUMBER.search(content):
         raise UnreadableEvidenceError(f"{name} has more than an archive of evidence may have")
 
 

@@ -187,7 +187,7 @@ class LedgerForger:
         row = self.history.rows[shard][index]
         way = self.random.randrange(3)
         if way == 0:
-            row["source"] = "nothing/1"
+            row["occurred"] += 1
         emptied(row)
         if self.is_old(row) and way == 2:
             raise NothingToForgeError  # ten years later that is lawful
@@ -203,7 +203,7 @@ class LedgerForger:
         row = rows[index]
         is_named = self.random.random() < 0.7
         if is_named and self.is_old(row):
-            rows[index]["source"] = "nothing/1"
+            rows[index]["occurred"] += 1
             self.history.relink(shard)
         self.history.cuts[shard] = row["place"], row["link"]
         del rows[: index + 1]
@@ -217,7 +217,7 @@ class LedgerForger:
         """Rewrite a chain, and say that a restoration has lost what the anchors show."""
         shard, index = self.pick()
         rows = self.history.rows[shard]
-        rows[index]["source"] = "nothing/1"
+        rows[index]["occurred"] += 1
         if self.random.random() < 0.5:
             del rows[index + 1 :]
         self.history.relink(shard)
