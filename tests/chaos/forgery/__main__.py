@@ -29,7 +29,7 @@ def main(
     ledgers: Annotated[int, typer.Option(min=1, help="Genuine ledgers.")] = 100,
     forgeries: Annotated[
         int, typer.Option(min=2, help="Forgeries, of archives and of ledgers half of them each.")
-    ] = 2400,
+    ] = 2000,
     seed: Annotated[int, typer.Option(help="The same choices for the same seed.")] = 1,
     folder: Annotated[Path, typer.Option(help="Data and the result.")] = Path(
         ".izin/chaos-forgery"

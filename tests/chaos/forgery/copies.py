@@ -125,12 +125,12 @@ def archive_of(history: HistoryCopy, anchors: dict[int, int], **header: object) 
         before, (_, link) = None, history.start(shard)
         chained: list[Row] = []
         for row in history.rows.get(shard, ()):
+            if row["place"] > until:
+                break
             if chained or _is_ours(row, batches):
                 before = before or link
                 chained.append(row)
             link = row["link"]
-            if row["place"] == until:
-                break
         if not chained:
             continue
         places = [row["place"] for row in chained]
