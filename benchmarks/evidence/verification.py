@@ -99,7 +99,13 @@ def measured(name: str, archive: Path, anchors: Path) -> HostileArchive:
         lines, errors = done.stdout.splitlines(), done.stderr.splitlines()
         took = json.loads(lines.pop())
     except (subprocess.TimeoutExpired, ValueError, IndexError):
-        lost = {"code": -1, "seconds": perf_counter() - began, "megabytes": float("inf")}
-        return HostileArchive(name=name, bytes=size, said="it did not end in words", **lost)
+        return HostileArchive(
+            name=name,
+            bytes=size,
+            code=-1,
+            seconds=perf_counter() - began,
+            megabytes=float("inf"),
+            said="it did not end in words",
+        )
     said = [one for one in (*errors, *lines) if one] or [""]
     return HostileArchive(name=name, bytes=size, said=said[0], **took)
