@@ -114,7 +114,8 @@ def unproven(batches: Batches, rows: Iterable[EvidenceRow]) -> list[str]:
         if hashlib.sha256(joined).hexdigest() != proven.get(batch):
             faults.append(f"batch {batch} of deliveries has another digest in the history")
     for sent in batches.rows:
-        batch, place = int(sent.fields["batch"]), int(sent.fields["place"])
+        fields = sent.fields
+        batch, place = int(fields["batch"]), int(fields["place"])
         known = batches.commitments.get(batch, ())
         if not 0 <= place < len(known) or known[place] != sent.commitment.hex():
             faults.append(f"delivery {batch}/{place} is not the one that was recorded")

@@ -278,8 +278,8 @@ class ArchiveForger:
         """Insert a row, in the chain or beside it."""
         index = self.a_row()
         row = self.evidence.rows[index]
-        twin = EvidenceRow(row.shard, row.text, row.decision, self.random.randbytes(SALT))
-        return self.with_row(index, row, twin)
+        double = EvidenceRow(row.shard, row.text, row.decision, self.random.randbytes(SALT))
+        return self.with_row(index, row, double)
 
     def reordered(self) -> bytes:
         """Exchange the bytes of two rows in the chain."""

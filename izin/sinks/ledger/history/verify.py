@@ -162,7 +162,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     one customer, which is not whole, the acts of others are withheld.
     """
     outside = tuple(anchors)
-    known, contradictions = _by_place(outside)
+    known, faults = _by_place(outside)
     compared = sum(map(len, known.values()))
     instant = now or datetime.now(UTC)
     long_ago = instant.replace(year=instant.year - YEARS_AT_LEAST, day=min(instant.day, 28))
@@ -175,7 +175,6 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     chains = {shard: chain_of(shard) for shard in sorted(heads)}
     named = _Named()
     batches = dict[int, tuple[VerifiedRow, BatchDigest]]()
-    faults = [*contradictions]
     async for row in rows:
         if row.shard not in chains:
             chains[row.shard] = chain_of(row.shard)
@@ -184,15 +183,12 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         if row.batch is not None:
             number, said = row.batch
             if batches.setdefault(number, (row, said))[1] != said:
-                what = f"batch {number} of deliveries has two digests"
-                faults.append(_fault(row, what))
+                faults.append(_fault(row, f"batch {number} of deliveries has two digests"))
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
         chain.compare_acts(named.erased(shard), named.cuts(shard), is_whole=is_whole)
         chain.end(ends[shard].place if shard in ends else 0)
-    for number in sorted({batch for batch, _ in named.deliveries} & batches.keys()):
-        proved, _ = batches[number]
-        chains[proved.shard].judge(proved.place - 1, proved.place, "deliveries emptied")
+    _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
     faults += [one for chain in chains.values() for one in chain.faults]
     unprovable = [one for chain in chains.values() for one in chain.unprovable]
     unprovable += [
@@ -211,6 +207,15 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),
     )
+
+
+def _judge_deliveries(
+    chains: Mapping[int, ChainCheck], named: _Named, proofs: Mapping[int, VerifiedRow]
+) -> None:
+    """Note the batches of which deliveries were emptied, by the rows that prove them."""
+    for number in sorted({batch for batch, _ in named.deliveries} & proofs.keys()):
+        row = proofs[number]
+        chains[row.shard].judge(row.place - 1, row.place, "deliveries emptied")
 
 
 def _fault(where: VerifiedRow | Loss, what: str) -> Fault:
