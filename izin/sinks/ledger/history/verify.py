@@ -45,7 +45,7 @@ from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError
 
 _PAGE = 5000
-_UNPUBLISHED = "restored, not provable: no anchor from outside is behind the act that says so"
+_UNSEEN = "restored, not provable: no anchor from outside is behind the act that says so"
 _SQL = statements("movements")
 
 
@@ -169,8 +169,7 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
 
     def chain_of(shard: int) -> ChainCheck:
         head = heads.get(shard, Head(0, first_link(shard)))
-        known_here = known.pop(shard, {})
-        return ChainCheck(shard, known_here, head, cuts.get(shard), long_ago=long_ago)
+        return ChainCheck(shard, known.pop(shard, {}), head, cuts.get(shard), long_ago=long_ago)
 
     chains = {shard: chain_of(shard) for shard in sorted(heads)}
     named = _Named()
@@ -190,10 +189,8 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         chain.end(ends[shard].place if shard in ends else 0)
     _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
     faults += [one for chain in chains.values() for one in chain.faults]
-    unprovable = [one for chain in chains.values() for one in chain.unprovable]
-    unprovable += [
-        _fault(one, _UNPUBLISHED) for one in named.losses if not one.is_published(outside)
-    ]
+    unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
+    unprovable += [one for chain in chains.values() for one in chain.unprovable]
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
