@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.bars import BARS, OTHER_RUNS, RUNS, FigureBar, bars_of
 from benchmarks.connect.command import connect
 from benchmarks.daily.command import daily_file
+from benchmarks.evidence.verification import verify_hostile
 from benchmarks.gate.drain import gate_backlog
 from benchmarks.gate.rate import gate
 from benchmarks.gate.scrub import gate_scrub
@@ -87,6 +88,7 @@ register(
         "import-xlsx": import_xlsx,
         "reconcile": reconcile,
         "evidence": evidence,
+        "verify-hostile": verify_hostile,
         "ledger-lost": ledger_lost,
         "rate-limit": rate_limit,
         "simulator": simulator,

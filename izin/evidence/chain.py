@@ -5,7 +5,8 @@ rows between, which are others', it has the commitments alone: 32 salted bytes a
 nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -34,13 +35,17 @@ class Segment:
     commitments: bytes
     """Of every row, in order."""
 
-    def links(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Yield place, commitment and link of each row, each link computed from the one before."""
-        link = self.before
-        for number in range(self.place - self.first + 1):
-            commitment = self.commitments[number * WIDTH : (number + 1) * WIDTH]
-            link = next_link(link, commitment)
-            yield self.first + number, commitment, link
+    def commitment(self, place: int) -> bytes:
+        """Return the commitment of a row."""
+        at = (place - self.first) * WIDTH
+        return self.commitments[at : at + WIDTH]
+
+    def end(self) -> bytes:
+        """Return the link of the last row, computed from the first one on."""
+        link, commitments = self.before, self.commitments
+        for at in range(0, len(commitments), WIDTH):
+            link = next_link(link, commitments[at : at + WIDTH])
+        return link
 
     def to_json(self) -> dict[str, Any]:
         """Return it as ``chain.json`` has it; its commitments are in a file of their own."""
@@ -97,20 +102,25 @@ def unproven(rows: Sequence[EvidenceRow], segments: Iterable[Segment]) -> list[s
     """Return what is wrong with the chains: each row must stand in a segment, with its commitment,
     and each segment must lead to its anchor.
     """
-    left = {(row.shard, row.columns.place): row for row in rows}
+    left = defaultdict[int, dict[int, EvidenceRow]](dict)
+    for row in rows:
+        left[row.shard][row.columns.place] = row
     faults = []
-    if len(left) != len(rows):
+    if sum(map(len, left.values())) != len(rows):
         faults.append("two rows have one place")
     for one in segments:
-        link = b""
-        for place, commitment, link in one.links():  # noqa: B007  # the last link is compared
-            row = left.pop((one.shard, place), None)
-            if row is not None and row.commitment != commitment:
-                faults.append(f"row {place} of shard {one.shard} is not the one that was chained")
-        if link != one.link:
+        here = left[one.shard]
+        faults += [
+            f"row {place} of shard {one.shard} is not the one that was chained"
+            for place in sorted(here.keys() & range(one.first, one.place + 1))
+            if here.pop(place).commitment != one.commitment(place)
+        ]
+        if one.end() != one.link:
             faults.append(f"shard {one.shard} from row {one.first} does not lead to its anchor")
     faults += [
-        f"row {place} of shard {shard} stands in no segment of a chain" for shard, place in left
+        f"row {place} of shard {shard} stands in no segment of a chain"
+        for shard, here in left.items()
+        for place in here
     ]
     return faults
 

@@ -9,6 +9,7 @@ has, how large they are and how many values their JSON has is looked at before t
 import hashlib
 import io
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -24,8 +25,18 @@ _DIGITS = 64
 MOST_BYTES = 64 << 20
 """Of an archive, and of its files together."""
 _MOST_FILES = 16
-_MOST_VALUES = 1_000_000
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+"""How files are packed; other ways are unpacked without regard to the size that is claimed."""
+_MOST_JSON = 8 << 20
+"""Bytes of one file of JSON in memory, where it is kept several times."""
+_WIDEST, _THREE_BYTES = 4, 0xEF
+"""One letter of four bytes, or an escape, makes every letter of its text take four in memory."""
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{1000}")
+"""Digits take their number squared to be read."""
+_MOST_VALUES = 250_000
 """Of the JSON of one file: an empty list takes three bytes there and sixty in memory."""
+_VALUES = (b",", b"[", b"{", b"\\u")
+"""What each value has one of; a text may have the first ones as escapes, and be JSON itself."""
 _END = struct.Struct("<4sHHHHIIH")
 """The record at the end of a ZIP: signature, disks, files (twice), size and start of their list,
 size of the comment."""
@@ -52,12 +63,23 @@ def loaded(name: str, content: bytes) -> Any:  # noqa: ANN401  # any JSON
     Raises:
         UnreadableEvidenceError: it is no JSON, or has more values than any evidence.
     """
-    if sum(map(content.count, (b",", b"[", b"{"))) > _MOST_VALUES:
-        raise UnreadableEvidenceError(f"{name} has more values than any evidence")
+    refuse_large(name, content)
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise UnreadableEvidenceError(f"{name} is no JSON; ask for the archive again") from error
+
+
+def refuse_large(name: str, content: bytes) -> None:
+    """Raise UnreadableEvidenceError where the JSON of a file is more than a verifier reads."""
+    size = len(content)
+    if size <= _MOST_JSON and (b"\\u" in content or max(content, default=0) > _THREE_BYTES):
+        size *= _WIDEST
+    elif not content.isascii():
+        size *= 2
+    is_large = size > _MOST_JSON or sum(map(content.count, _VALUES)) > _MOST_VALUES
+    if is_large or _LONG_NUMBER.search(content):
+        raise UnreadableEvidenceError(f"{name} has more than an archive of evidence may have")
 
 
 def read(path: Path) -> bytes:
@@ -104,9 +126,12 @@ def unpacked(archive: bytes) -> tuple[dict[str, bytes], list[str]]:
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
             entries = opened.infolist()
+            if any(one.compress_type not in _METHODS for one in entries):
+                raise UnreadableEvidenceError("a file of it is packed otherwise than any evidence")
             if sum(one.file_size for one in entries) > MOST_BYTES:
                 raise UnreadableEvidenceError("its files are larger than any evidence")
-            files = {one.filename: opened.read(one) for one in entries}
+            # As much as is claimed: else all is unpacked, and cut off then.
+            files = {one.filename: opened.open(one).read(one.file_size) for one in entries}
     except _BROKEN as error:
         raise UnreadableEvidenceError(
             f"the archive cannot be unpacked ({type(error).__name__}): it was altered or cut off; "

@@ -7,9 +7,11 @@ the hash.
 """
 
 import base64
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 from izin.consent.due_dates import TURKEY
@@ -18,6 +20,8 @@ from izin.evidence.errors import UnreadableEvidenceError
 from izin.evidence.facts import Fact
 from izin.evidence.timestamps import MISSING
 
+Shown = Mapping[tuple[object, ...], Sequence[Mapping[str, int]]]
+"""The places of movements, by key and by what a line of theirs would say."""
 COLUMNS = (
     *("creationDate", "transactionId", "recipient", "recipientType", "type", "status"),
     *("consentDate", "source"),
@@ -72,7 +76,7 @@ class DailyLines:
             ) from error
         return one
 
-    def report(self, keys: Sequence[str], facts: Sequence[Fact]) -> dict[str, Any]:
+    def report(self, keys: Sequence[str], shown: Shown) -> dict[str, Any]:
         """Return what ``evidence.json`` has of it: each line with its key, and with the places of
         the movements in the history that say the same.
         """
@@ -82,7 +86,7 @@ class DailyLines:
         }
         return known | {
             "lines": [
-                {"line": line, "key": key, "movements": _movements(line, key, facts)}
+                {"line": line, "key": key, "movements": _movements(line, key, shown)}
                 for line in self.lines
                 for key in [_key_of(line, keys)]
             ]
@@ -114,16 +118,31 @@ def _cells(line: str) -> dict[str, str]:
 def _key_of(line: str, keys: Iterable[str]) -> str | None:
     """Return which of ``keys`` a line is of."""
     cells = _cells(line)
-    whose = tuple(cells.get(name, "") for name in ("recipient", "recipientType", "type"))
-    for key in keys:
-        one = ConsentKey.parse(key)
-        named = one.recipient.lower(), str(one.recipient_type), str(one.channel)
-        if named == (whose[0].lower(), *whose[1:]):
-            return key
-    return None
+    recipient, *others = (cells.get(name, "") for name in ("recipient", "recipientType", "type"))
+    return _by_columns(tuple(keys)).get((recipient.lower(), *others))
 
 
-def _movements(line: str, key: str | None, facts: Iterable[Fact]) -> list[dict[str, int]]:
+@lru_cache(maxsize=1)
+def _by_columns(keys: Sequence[str]) -> Mapping[tuple[str, ...], str]:
+    """Return ``keys`` by recipient, recipient type and channel."""
+    parsed = [(ConsentKey.parse(key), key) for key in reversed(keys)]
+    return {
+        (one.recipient.lower(), str(one.recipient_type), str(one.channel)): key
+        for one, key in parsed
+    }
+
+
+def shown_in(facts: Iterable[Fact]) -> Shown:
+    """Return the places of the movements that İYS showed, by what they say."""
+    found = defaultdict[tuple[object, ...], list[dict[str, int]]](list)
+    for one in facts:
+        if one["kind"] == "observation":
+            place = {"shard": one["shard"], "place": one["place"]}
+            found[one["key"], *_says(one)].append(place)
+    return found
+
+
+def _movements(line: str, key: str | None, shown: Shown) -> Sequence[Mapping[str, int]]:
     """Return the places of the movements that İYS showed elsewhere too, alike in every column."""
     cells = _cells(line)
     if key is None or cells.keys() != set(COLUMNS):
@@ -135,11 +154,7 @@ def _movements(line: str, key: str | None, facts: Iterable[Fact]) -> list[dict[s
         _instant(cells["consentDate"]),
         cells["source"],
     )
-    return [
-        {"shard": one["shard"], "place": one["place"]}
-        for one in facts
-        if one["kind"] == "observation" and one["key"] == key and _says(one) == says
-    ]
+    return shown.get((key, *says), ())
 
 
 def _says(fact: Fact) -> tuple[datetime | None, str, str | None, datetime | None, str]:

@@ -103,20 +103,21 @@ def _canonical(fields: Mapping[str, Any]) -> str:
 
 def unproven(batches: Batches, rows: Iterable[EvidenceRow]) -> list[str]:
     """Return what is wrong with the acknowledgements, given the proven rows of the history."""
-    proven = {
-        int(row.columns.data["batch"]): str(row.columns.data["digest"])
-        for row in rows
-        if is_digest(row)
-    }
+    proven: dict[int, str] = {}
     faults = []
+    for one in (row.columns.data for row in rows if is_digest(row)):
+        batch, digest = int(one["batch"]), str(one["digest"])
+        if proven.setdefault(batch, digest) != digest:
+            faults.append(f"batch {batch} of deliveries has two digests in the history")
     for batch, commitments in batches.commitments.items():
         joined = b"".join(map(_bytes, commitments))
         if hashlib.sha256(joined).hexdigest() != proven.get(batch):
             faults.append(f"batch {batch} of deliveries has another digest in the history")
-    for one in batches.rows:
-        batch, place = int(one.fields["batch"]), int(one.fields["place"])
+    for sent in batches.rows:
+        fields = sent.fields
+        batch, place = int(fields["batch"]), int(fields["place"])
         known = batches.commitments.get(batch, ())
-        if not 0 <= place < len(known) or known[place] != one.commitment.hex():
+        if not 0 <= place < len(known) or known[place] != sent.commitment.hex():
             faults.append(f"delivery {batch}/{place} is not the one that was recorded")
     return faults
 

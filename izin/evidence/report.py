@@ -10,7 +10,7 @@ from typing import Any
 from izin.consent.enums import Status
 from izin.consent.model import ConsentKey
 from izin.evidence.chain import Segment
-from izin.evidence.daily_files import DailyLines
+from izin.evidence.daily_files import DailyLines, shown_in
 from izin.evidence.deliveries import Batches, is_digest
 from izin.evidence.facts import Fact, fact_of
 from izin.evidence.rows import EvidenceRow
@@ -28,7 +28,7 @@ def report_of(
     rows: Iterable[EvidenceRow],
     batches: Batches,
     segments: Sequence[Segment],
-    daily_files: Iterable[DailyLines],
+    daily_files: Sequence[DailyLines],
 ) -> dict[str, Any]:
     """Return what is in ``evidence.json``: what an archive with this ``header`` says.
 
@@ -39,6 +39,7 @@ def report_of(
     facts.sort(key=lambda one: (one["recorded_at"], one["shard"], one["place"]))
     sent = [one.fields for one in batches.rows]
     keys = [str(one) for one in header["keys"]]
+    shown = shown_in(facts) if daily_files else {}
     return {
         "format": FORMAT,
         "header": header,
@@ -51,7 +52,7 @@ def report_of(
             )
             for key in keys
         ],
-        "daily_files": [one.report(keys, facts) for one in daily_files],
+        "daily_files": [one.report(keys, shown) for one in daily_files],
         "requests": [one for one in facts if one["key"].startswith(RECEIPTS)],
         "chain": [
             {

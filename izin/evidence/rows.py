@@ -13,6 +13,7 @@ kind is one. No array begins with another, so one split alone is left.
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -24,6 +25,8 @@ SALT = 16
 """The bytes of a salt."""
 DECISION = "decision"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LITERALS = re.compile(r'"(?:[^"\\]|\\.)*"|-?[0-9]+([.eE][-+.0-9eE]+)?')
+"""Texts, which may have numbers in them, and numbers."""
 _NO_ROW = "a row of rows.json is no row of the history"
 
 
@@ -66,7 +69,8 @@ class EvidenceRow:
         """What the text says; raises UnreadableEvidenceError."""
         try:
             columns = _Columns(*json.loads(self.text))
-            is_canonical = _canonical(columns) == self.text
+            said = _canonical(columns)
+            is_canonical = said == self.text or said == _plain(self.text)
         except (ValueError, TypeError, RecursionError) as error:
             raise UnreadableEvidenceError(_NO_ROW) from error
         is_decision = self.decision is not None
@@ -125,6 +129,13 @@ def _canonical(columns: _Columns) -> str:
     said = json.dumps(columns.data, ensure_ascii=False, separators=(",", ":"))
     before = json.dumps(columns[:-1], ensure_ascii=False)
     return f"{before[:-1]}, {said}]"
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` with its fractions as Python spells them: 1e16 is 1e+16. The ledger's library
+    spells some otherwise, and how one is spelled separates nothing.
+    """
+    return _LITERALS.sub(lambda one: repr(float(one[0])) if one[1] else one[0], text)
 
 
 def instant(microseconds: int) -> str:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from izin.consent.enums import Channel, RecipientType
 from izin.evidence import chain, daily_files, deliveries
 from izin.evidence.anchors import Anchors
 from izin.evidence.chain import Segment, segments_of
-from izin.evidence.container import LIST, dumped, loaded, packed, unpacked
+from izin.evidence.container import LIST, dumped, loaded, packed, refuse_large, unpacked
 from izin.evidence.daily_files import DailyLines
 from izin.evidence.deliveries import Batches
 from izin.evidence.errors import UnreadableEvidenceError
@@ -32,6 +33,12 @@ REPORT, SUMMARY = "evidence.json", "ozet.html"
 PROVEN, UNPROVEN, NOT_RECOMPUTED = 0, 1, 6
 """Exit codes of a verification. The last one: nothing is wrong with the rows, and what is said of
 them was not computed again."""
+_MOST_KEYS = len(Channel) * len(RecipientType)
+_SHAPELESS = (
+    *(KeyError, TypeError, ValueError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What JSON of another shape than any archive has, or with other numbers, ends with."""
 _FILES = frozenset({HEADER, ROWS, DELIVERIES, CHAIN, COMMITMENTS, REPORT, SUMMARY, LIST})
 """What every archive has; ``DAILY`` only one with lines of daily files."""
 
@@ -47,20 +54,21 @@ class Evidence:
     daily_files: Sequence[DailyLines] = ()
 
     def packed(self) -> bytes:
-        """Return the archive."""
+        """Return the archive; raises UnreadableEvidenceError where a verifier would refuse it."""
         report = self.report()
-        listed = dumped([one.to_json() for one in self.daily_files])
+        proofs = {
+            HEADER: dumped(self.header),
+            ROWS: dumped([one.to_json() for one in self.rows]),
+            DELIVERIES: dumped(self.batches.to_json()),
+            CHAIN: dumped([one.to_json() for one in self.segments]),
+        }
+        if self.daily_files:
+            proofs[DAILY] = dumped([one.to_json() for one in self.daily_files])
+        for name, content in proofs.items():
+            refuse_large(name, content)
+        says = {SUMMARY: summary_of(report), REPORT: dumped(report)}
         return packed(
-            ({DAILY: listed} if self.daily_files else {})
-            | {
-                SUMMARY: summary_of(report),
-                REPORT: dumped(report),
-                HEADER: dumped(self.header),
-                ROWS: dumped([one.to_json() for one in self.rows]),
-                DELIVERIES: dumped(self.batches.to_json()),
-                CHAIN: dumped([one.to_json() for one in self.segments]),
-                COMMITMENTS: b"".join(one.commitments for one in self.segments),
-            }
+            {**says, **proofs, COMMITMENTS: b"".join(one.commitments for one in self.segments)}
         )
 
     def report(self) -> dict[str, Any]:
@@ -169,16 +177,16 @@ def verify(
         is_computed = evidence.header.get("format") == FORMAT
         faults += evidence.misplaced()
         faults += evidence.unproven()
-        listed = _daily_files(evidence, check or check_with(None))
+        report = evidence.report()
+        listed = _daily_files(evidence, report, check or check_with(None))
         faults += _wrongly_stated(evidence, listed)
         if anchors is not None:
             faults += chain.unanchored(evidence.segments, anchors)
         if is_computed:
-            faults += _otherwise(files, evidence)
+            faults += _otherwise(files, report)
     except UnreadableEvidenceError as error:
         return VerifiedEvidence(sha256=sha256, faults=(str(error),))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        # A file is JSON of another shape than any archive has.
+    except _SHAPELESS as error:
         what = f"the archive has contents that none has ({type(error).__name__})"
         return VerifiedEvidence(sha256=sha256, faults=(what,))
     return VerifiedEvidence(
@@ -199,8 +207,11 @@ def _read(files: Mapping[str, bytes]) -> Evidence:
     if others:
         names = ", ".join(sorted(others))
         raise UnreadableEvidenceError(f"the archive has other files than it must: {names}")
+    header = loaded(HEADER, files[HEADER])
+    if len(set(header["keys"])) != len(header["keys"]) or len(header["keys"]) > _MOST_KEYS:
+        raise UnreadableEvidenceError(f"{HEADER} has more keys than a recipient has of a brand")
     return Evidence(
-        header=loaded(HEADER, files[HEADER]),
+        header=header,
         rows=[EvidenceRow.from_json(one) for one in loaded(ROWS, files[ROWS])],
         batches=Batches.from_json(loaded(DELIVERIES, files[DELIVERIES])),
         segments=segments_of(loaded(CHAIN, files[CHAIN]), files[COMMITMENTS]),
@@ -208,12 +219,12 @@ def _read(files: Mapping[str, bytes]) -> Evidence:
     )
 
 
-def _daily_files(evidence: Evidence, check: TimestampCheck) -> tuple[VerifiedDailyFile, ...]:
+def _daily_files(
+    evidence: Evidence, report: Mapping[str, Any], check: TimestampCheck
+) -> tuple[VerifiedDailyFile, ...]:
     """Return what is found of the daily files, by the rows and by ``check``."""
-    if not evidence.daily_files:
-        return ()
     found = []
-    for one, said in zip(evidence.daily_files, evidence.report()["daily_files"], strict=True):
+    for one, said in zip(evidence.daily_files, report["daily_files"], strict=True):
         timestamp = check(one.timestamp_reply, one.hash_value)
         found.append(
             VerifiedDailyFile(
@@ -238,9 +249,8 @@ def _wrongly_stated(evidence: Evidence, found: Sequence[VerifiedDailyFile]) -> l
     ]
 
 
-def _otherwise(files: Mapping[str, bytes], evidence: Evidence) -> list[str]:
+def _otherwise(files: Mapping[str, bytes], report: Mapping[str, Any]) -> list[str]:
     """Return the files that say something else than the rows."""
-    report = evidence.report()
     computed = {REPORT: dumped(report), SUMMARY: summary_of(report)}
     return [
         f"{name} says something else than the rows of the history"

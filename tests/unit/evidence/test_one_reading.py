@@ -169,7 +169,7 @@ def test_many_values_are_refused_before_they_are_read() -> None:
     del files[LIST]
     bomb = b"[" + b"[]," * 2_000_000 + b"[]]"
     (fault,) = verify(packed({**files, ROWS: bomb}), {}).faults
-    assert fault == "rows.json has more values than any evidence"
+    assert fault == "rows.json has more than an archive of evidence may have"
 
 
 def test_files_that_unpack_to_more_than_any_evidence_are_refused() -> None:

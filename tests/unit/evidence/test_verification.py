@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from izin.evidence import report
 from izin.evidence.__main__ import main
@@ -26,13 +29,15 @@ from izin.evidence.verification import (
     Evidence,
     verify,
 )
-from tests.support.builders import BRAND, PHONE
+from izin.sinks.ledger.history.hash_chain import Fact, content
+from tests.support.builders import BRAND, CUSTOMER, NOON, PHONE
 from tests.support.evidence.archives import (
     KEY,
     SHARD,
     a_history,
     a_row,
     a_segment,
+    acknowledged,
     anchors_for,
     noise,
     some_evidence,
@@ -285,3 +290,33 @@ def test_evidence_reads_what_it_has_written() -> None:
     assert json.loads(files[ROWS]) == [one.to_json() for one in EVIDENCE.rows]
     again = [EvidenceRow.from_json(one) for one in json.loads(files[ROWS])]
     assert [one.commitment for one in again] == [one.commitment for one in EVIDENCE.rows]
+
+
+def test_second_digest_of_a_batch_is_found() -> None:
+    """Acknowledgements that were written anew bring a digest of their own, behind the other."""
+    batches, digest = acknowledged(NOON)
+    other = {"batch": 4, "rows": 3, "digest": "00" * 32}
+    second = a_row(13, "delivery", other, key="deliveries", source="deliveries/4")
+    rows = [second, digest]
+    found = replace(EVIDENCE, rows=rows, batches=batches, daily_files=())
+    faults = replace(found, segments=[a_segment(rows, first=13, end=16)]).unproven()
+    assert "batch 4 of deliveries has two digests in the history" in faults
+
+
+@given(
+    data=st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(),
+        lambda one: st.lists(one) | st.dictionaries(st.text(), one),
+    )
+)
+@example(data=[1e16, 1e-5, -0.0, 1.5e300, 5e-324, 123456789012345680.0, 0.1])
+@example(data={"\x00\x1f\x7f\u2028": ["1e16", '"1e16', "\\"]})
+def test_every_row_that_the_ledger_writes_is_read(data: object) -> None:
+    """The ledger writes JSON with another library than its verifiers have."""
+    try:
+        written = orjson.dumps(data)
+    except (TypeError, UnicodeEncodeError):
+        return  # a lone surrogate: the ledger cannot write it
+    fact = Fact("act", CUSTOMER, KEY, None, "RET", "act/1", 5, written, None)
+    row = EvidenceRow(SHARD, content(7, fact, 6).decode(), None, noise("salt")[:16])
+    assert row.columns.data == orjson.loads(written)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,12 +45,24 @@ class Fault:
 class Loss:
     """What the restoration of a ledger has lost, by the act that names it."""
 
+    shard: int
+    place: int
+    """Of the act."""
     ends: Mapping[int, int]
     """The last row of each chain that was restored."""
     anchor: int
     """The last anchor before, by its id."""
     batch: int
     """The last batch of deliveries before; no archive has them."""
+
+    def is_published(self, anchors: Iterable[Anchor]) -> bool:
+        """Whether one of the ``anchors`` from outside is behind the act, and behind what it names.
+        Else the act may explain away whatever they show.
+        """
+        return any(
+            one.shard == self.shard and one.place >= self.place and one.id > self.anchor
+            for one in anchors
+        )
 
     def covers(self, fault: Fault) -> bool:
         """Whether the rows that a fault misses are among what was lost."""
@@ -171,12 +183,15 @@ class ChainCheck:
         In a history that is not whole (the archive of one customer) the acts may be withheld.
         """
         for after, place in self.erased:
-            self._judge(after, place, "emptied", _NOBODY_ERASED, is_named=place in erased)
+            self.judge(after, place, "emptied", _NOBODY_ERASED, is_named=place in erased)
         if self._cut:
             is_named = self._cut in cuts or not is_whole
-            self._judge(0, self._cut, "dropped", _NOBODY_DROPPED, is_named=is_named)
+            self.judge(0, self._cut, "dropped", _NOBODY_DROPPED, is_named=is_named)
 
-    def _judge(self, after: int, place: int, how: str, unnamed: str, *, is_named: bool) -> None:
+    def judge(
+        self, after: int, place: int, how: str, unnamed: str = "", *, is_named: bool = True
+    ) -> None:
+        """Note what was emptied or dropped at ``place``, unless an act names it and it is old."""
         if not is_named:
             self.faults.append(Fault(shard=self._shard, after=after, place=place, what=unnamed))
         elif place > self._aged:
@@ -268,6 +283,14 @@ def _act_of(row: Mapping[str, Any]) -> Act:
             return Act(cuts={int(shard): int(place) for shard, place in after["cuts"].items()})
         case acts.RESTORED:
             ends = {int(shard): int(place) for shard, place in after["ends"].items()}
-            return Act(loss=Loss(ends=ends, anchor=int(after["anchor"]), batch=int(after["batch"])))
+            return Act(
+                loss=Loss(
+                    shard=row["shard"],
+                    place=row["place"],
+                    ends=ends,
+                    anchor=int(after["anchor"]),
+                    batch=int(after["batch"]),
+                )
+            )
         case _:
             return Act()

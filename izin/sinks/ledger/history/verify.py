@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from izin.sinks.record.anchor import Anchor, AnchorTimestamp
 from izin.sinks.record.errors import UnreadableAnchorError
 
 _PAGE = 5000
+_UNSEEN = "restored, not provable: no anchor from outside is behind the act that says so"
 _SQL = statements("movements")
 
 
@@ -136,8 +138,10 @@ async def verify(
     """
     heads = await _heads(ledger)
     cuts = {row["shard"]: row for row in await ledger.fetch(_SQL["cuts"])}
-    months = [row["month"] for row in await ledger.fetch(_SQL["months"])]
-    rows = (row for month in months async for row in _rows(ledger, month))
+    months = [str(row["month"]) for row in await ledger.fetch(_SQL["months"])]
+    # Without a gap: a row outside every month that is listed is found by readers, too.
+    spans = pairwise(["-infinity", *months[1:], "infinity"])
+    rows = (row for span in spans async for row in _rows(ledger, *span))
     latest = partial(_heads, ledger)
     return await verify_rows(rows, anchors, heads=heads, cuts=cuts, latest=latest, now=now)
 
@@ -157,31 +161,36 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
     ``latest`` returns the heads once all are read; None: nobody writes meanwhile. In the archive of
     one customer, which is not whole, the acts of others are withheld.
     """
-    known, contradictions = _by_place(anchors)
+    outside = tuple(anchors)
+    known, faults = _by_place(outside)
     compared = sum(map(len, known.values()))
     instant = now or datetime.now(UTC)
     long_ago = instant.replace(year=instant.year - YEARS_AT_LEAST, day=min(instant.day, 28))
 
     def chain_of(shard: int) -> ChainCheck:
         head = heads.get(shard, Head(0, first_link(shard)))
-        known_here = known.pop(shard, {})
-        return ChainCheck(shard, known_here, head, cuts.get(shard), long_ago=long_ago)
+        return ChainCheck(shard, known.pop(shard, {}), head, cuts.get(shard), long_ago=long_ago)
 
     chains = {shard: chain_of(shard) for shard in sorted(heads)}
     named = _Named()
-    batches = dict[int, BatchDigest]()
+    batches = dict[int, tuple[VerifiedRow, BatchDigest]]()
     async for row in rows:
         if row.shard not in chains:
             chains[row.shard] = chain_of(row.shard)
         chains[row.shard].add(row)
         named.add(row.act)
         if row.batch is not None:
-            batches[row.batch[0]] = row.batch[1]
+            number, said = row.batch
+            if batches.setdefault(number, (row, said))[1] != said:
+                faults.append(_fault(row, f"batch {number} of deliveries has two digests"))
     ends = heads if latest is None else await latest()
     for shard, chain in chains.items():
         chain.compare_acts(named.erased(shard), named.cuts(shard), is_whole=is_whole)
         chain.end(ends[shard].place if shard in ends else 0)
-    faults = [*contradictions, *(one for chain in chains.values() for one in chain.faults)]
+    _judge_deliveries(chains, named, {number: row for number, (row, _) in batches.items()})
+    faults += [one for chain in chains.values() for one in chain.faults]
+    unprovable = [_fault(one, _UNSEEN) for one in named.losses if not one.is_published(outside)]
+    unprovable += [one for chain in chains.values() for one in chain.unprovable]
     faults += [
         Fault(shard=shard, after=0, place=max(places), what="the chain is gone")
         for shard, places in known.items()
@@ -190,11 +199,24 @@ async def verify_rows(  # noqa: PLR0913  # what is verified, by what, and agains
         rows=sum(chain.rows for chain in chains.values()),
         anchors=compared,
         faults=tuple(one for one in faults if not any(lost.covers(one) for lost in named.losses)),
-        unprovable=tuple(one for chain in chains.values() for one in chain.unprovable),
+        unprovable=tuple(unprovable),
         losses=tuple(named.losses),
-        batches=batches,
+        batches={number: said for number, (_, said) in batches.items()},
         erased_deliveries=frozenset(named.deliveries),
     )
+
+
+def _judge_deliveries(
+    chains: Mapping[int, ChainCheck], named: _Named, proofs: Mapping[int, VerifiedRow]
+) -> None:
+    """Note the batches of which deliveries were emptied, by the rows that prove them."""
+    for number in sorted({batch for batch, _ in named.deliveries} & proofs.keys()):
+        row = proofs[number]
+        chains[row.shard].judge(row.place - 1, row.place, "deliveries emptied")
+
+
+def _fault(where: VerifiedRow | Loss, what: str) -> Fault:
+    return Fault(shard=where.shard, after=where.place - 1, place=where.place, what=what)
 
 
 def _by_place(anchors: Iterable[Anchor]) -> tuple[dict[int, dict[int, Anchor]], list[Fault]]:
@@ -252,12 +274,12 @@ async def _heads(ledger: Ledger) -> Mapping[int, Head]:
     return {row["shard"]: Head(row["place"], row["link"]) for row in found}
 
 
-async def _rows(ledger: Ledger, month: date) -> AsyncIterator[VerifiedRow]:
+async def _rows(ledger: Ledger, since: str, until: str) -> AsyncIterator[VerifiedRow]:
     async with (
         ledger.transaction() as connection,
         connection.cursor(name="month") as cursor,
     ):
-        await cursor.execute(_SQL["month"], {"first": month})
+        await cursor.execute(_SQL["between"], {"since": since, "until": until})
         while page := await cursor.fetchmany(_PAGE):
             for row in page:
                 yield verified_row(row)

@@ -87,14 +87,13 @@ SELECT DISTINCT ON (shard) shard, place, link FROM chain_cuts ORDER BY shard, pl
 -- The months that have a partition, in order.
 SELECT month FROM movement_months WHERE dropped_at IS NULL ORDER BY month
 
--- name: month
--- The rows of a month, chain by chain, in the order of their places.
+-- name: between
+-- The rows from one day (UTC) until another, chain by chain, in the order of their places.
 SELECT shard, place, link, salt, commitment, kind, customer_id, key, event_id, status, source,
     (extract(epoch FROM occurred_at) * 1000000)::bigint AS occurred,
     (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded, data::text AS data, decision
 FROM movements
-WHERE recorded_at >= %(first)s::timestamp AT TIME ZONE 'UTC'
-    AND recorded_at < (%(first)s::timestamp + interval '1 month') AT TIME ZONE 'UTC'
+WHERE recorded_at >= %(since)s::timestamp AT TIME ZONE 'UTC' AND recorded_at < %(until)s::timestamp AT TIME ZONE 'UTC'
 ORDER BY shard, place
 
 -- name: replayed

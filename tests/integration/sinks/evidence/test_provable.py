@@ -15,11 +15,18 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import acts, append, retention, verify
 from izin.sinks.ledger.history.append import append_facts
+from izin.sinks.ledger.history.batches import digest_fact
 from izin.sinks.ledger.history.hash_chain import commitment_of_row, decided
 from izin.sinks.ledger.history.verify import Verified, read_anchors
 from izin.sinks.record.anchor import AnchorTimestamp
 from izin.sinks.record.messages import TopicMessages
-from tests.integration.sinks.ledger.test_history import an_act, anchor_writer, tampered, written
+from tests.integration.sinks.ledger.test_history import (
+    an_act,
+    anchor_writer,
+    rewritten,
+    tampered,
+    written,
+)
 from tests.integration.sinks.sink_harness import Izin
 from tests.support.builders import CUSTOMER, a_decision_record, a_key, an_admitted_event
 
@@ -47,9 +54,11 @@ async def file(ledger: Ledger, tmp_path: Path) -> Path:
     return file
 
 
-def stamped(file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY) -> None:
-    """Have the first anchor of a file time-stamped."""
-    one = read_anchors(file)[0]
+def stamped(
+    file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY, *, number: int = 0
+) -> None:
+    """Have an anchor of a file time-stamped, the first one as a rule."""
+    one = read_anchors(file)[number]
     heads = ((one.shard, one.place, one.link.hex()),)
     timestamp = AnchorTimestamp(heads=heads, reply=b"")
     timestamp = replace(timestamp, reply=authority.reply(timestamp.digest, at, 1))
@@ -200,3 +209,71 @@ async def test_act_of_another_shape_is_a_fault_and_ends_nothing(ledger: Ledger, 
     await act(ledger, acts.RESTORED, {"ends": {}})
     found = await verified(ledger, file)
     assert whats(found.faults) == ["the row was changed, moved or inserted"] * 4
+
+
+async def test_restoration_of_the_owners_making_is_not_provable(ledger: Ledger, file: Path):
+    """An act that explains away every anchor, and may be written after any of them."""
+    async with ledger.session() as connection:
+        await connection.execute("ALTER TABLE movements DISABLE TRIGGER movements_append_only")
+        await connection.execute("UPDATE movements SET status = 'RET' WHERE place = 3")
+        await rewritten(connection)
+        await connection.execute(
+            "UPDATE chains SET link = m.link FROM movements m"
+            " WHERE m.place = 8 AND m.shard = chains.shard"
+        )
+    for anchor in (2, 10**9):
+        await act(ledger, acts.RESTORED, {"ends": {"0": 2}, "anchor": anchor, "batch": 10**9})
+        found = await verified(ledger, file)
+        assert found.faults == ()
+        assert whats(found.unprovable)[0].startswith("restored, not provable")
+    # Once it is published, whoever reads of it can ask.
+    known = {*read_anchors(file), *await verify.anchors_after(ledger, 0)}
+    assert len((await verify.verify(ledger, known)).unprovable) == 2
+    await anchor_writer(ledger, file).anchor()
+    assert [one.place for one in (await verified(ledger, file)).unprovable] == [10]
+
+
+async def test_second_digest_of_a_batch_is_a_fault(ledger: Ledger, file: Path):
+    """Else deliveries could be written anew, with a digest behind every anchor."""
+    for rows in ([b"x" * 32], [b"y" * 32]):
+        async with ledger.transaction() as connection:
+            proved = digest_fact(7, rows, 1, 1_772_442_000_000_000)
+            await append_facts(connection, [proved], now=NOW)
+    found = await verified(ledger, file)
+    assert whats(found.faults) == ["batch 7 of deliveries has two digests"]
+
+
+async def test_emptied_delivery_needs_an_old_timestamp(ledger: Ledger, file: Path):
+    """As a row of the history: the owner can write the act."""
+    async with ledger.transaction() as connection:
+        proved = digest_fact(7, [b"x" * 32], 1, 1_772_442_000_000_000)
+        await append_facts(connection, [proved], now=NOW)
+    # Batch 9 went with its month.
+    await act(ledger, acts.ERASED, {"places": {}, "deliveries": {"7": [0], "9": [0]}})
+    found = await verified(ledger, file)
+    assert whats(found.unprovable) == [
+        "deliveries emptied, not provable: no anchor from outside shows that ten years had passed"
+    ]
+    await anchor_writer(ledger, file).anchor()
+    stamped(file, NOW, number=-1)
+    assert (await verified(ledger, file)).unprovable == ()
+
+
+@pytest.mark.parametrize("hidden", ["2000-01-01", "2031-05-05"])
+async def test_row_in_a_month_that_is_not_listed_is_a_fault(
+    ledger: Ledger, file: Path, hidden: str
+):
+    """Readers find it by its key, whatever the list of months says."""
+    async with ledger.session() as connection:
+        await connection.execute(
+            "SELECT create_month(date_trunc('month', %s::date)::date)", [hidden]
+        )
+        await connection.execute(
+            "DELETE FROM movement_months WHERE month <> date_trunc('month', now())"
+        )
+        await connection.execute(
+            "INSERT INTO movements SELECT (jsonb_populate_record(m, jsonb_build_object("
+            "'recorded_at', %s::text))).* FROM movements AS m WHERE place = 3",
+            [hidden],
+        )
+    assert (await verified(ledger, file)).faults
