@@ -68,6 +68,7 @@ OTHER_RUNS = {
     "chaos-late": "make chaos STAGE=late",
     "chaos-hostile": "make chaos STAGE=hostile",
     "chaos-words": "make chaos STAGE=words",
+    "chaos-requests": "make chaos STAGE=requests",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -312,6 +313,11 @@ _ALL = (
     _at_least("words", "chaos-words", 5000, "", "generated names and words that were read"),
     _at_most("words-invented", "chaos-words", 0, "", "consents that no list has"),
     _at_most("words-lost", "chaos-words", 0, "", "opt-outs, or pairs of docs and tests, lost"),
+    _at_least("requests", "chaos-requests", 20_000, "", "hostile requests to each API"),
+    _at_most("requests-5xx", "chaos-requests", 0, "", "answers to them that are 5xx"),
+    _at_most(
+        *("requests-neighbour-p99-ms", "chaos-requests", 50, "ms", "a neighbour's answer meanwhile")
+    ),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),
