@@ -25,6 +25,8 @@ class HostileRequest:
     """How many answers must come; None: whether any comes is the server's."""
     at_most: int = 1
     """More answers mean that a request was smuggled."""
+    status: int | None = None
+    """The only answer that there may be."""
     pieces: int = 1
     """In how many pieces it is written."""
 
@@ -236,6 +238,8 @@ def _lengths(kind: str, random: Random, known: Known) -> HostileRequest:
     )
     rest = random.choice((b"0\r\n\r\n" + inner, body + inner, body, b"1\r\nx\r\n0\r\n\r\n" + inner))
     made = head + b"\r\n".join(lines) + b"\r\n\r\n" + rest
+    if len({line.partition(b":")[0] for line in lines}) > 1 and chunked in lines:
+        return HostileRequest(kind=kind, content=made, answers=1, status=400)
     return HostileRequest(kind=kind, content=made, at_most=2)
 
 
@@ -261,7 +265,8 @@ def _chunks(kind: str, random: Random, known: Known) -> HostileRequest:
         )
     )
     made = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
-    return HostileRequest(kind=kind, content=made)
+    # Who is answered before the body was read, is told of its chunks once more.
+    return HostileRequest(kind=kind, content=made, at_most=2)
 
 
 def _head(kind: str, random: Random, known: Known) -> HostileRequest:

@@ -60,7 +60,7 @@ async def _send_all(run: HostileRun) -> Answers:
             due = began + (number - run.first) / run.rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             made = hostile_request(run.seed, number, run.known)
-            _note(answers, number, made, await exchange(run.port, made))
+            note(answers, number, made, await exchange(run.port, made))
 
     async with asyncio.TaskGroup() as tasks:
         for _ in range(_AT_ONCE):
@@ -68,13 +68,16 @@ async def _send_all(run: HostileRun) -> Answers:
     return answers
 
 
-def _note(answers: Answers, number: int, made: HostileRequest, read: bytes) -> None:
+def note(answers: Answers, number: int, made: HostileRequest, read: bytes) -> None:
+    """Keep in ``answers`` how the request of this number was answered by ``read``."""
     found = [*statuses_of(read)]
     shown = f"request {number} ({made.kind})"
     answers.statuses.update(f"{made.kind} {one}" for one in found or ["-"])
     answers.faults += [f"{shown}: {one}: {read[-300:]!r}" for one in found if one >= _SERVER_FAULT]
     if made.answers is not None and len(found) < made.answers:
         answers.wrong.append(f"{shown}: {len(found)} of {made.answers} answers")
+    if made.status is not None and {*found} != {made.status}:
+        answers.wrong.append(f"{shown}: {found}, not {made.status}")
     if len(found) > max(made.at_most, made.answers or 0):
         answers.wrong.append(f"{shown}: {len(found)} answers, {made.at_most} at most")
 
@@ -90,7 +93,11 @@ async def exchange(port: int, made: HostileRequest) -> bytes:
     within = _QUIET if made.answers is None else _ANSWERED_WITHIN
     try:
         with suppress(TimeoutError, OSError):
-            while made.answers is None or sum(1 for _ in statuses_of(bytes(read))) < made.answers:
+            while (
+                made.answers is None
+                or made.status
+                or sum(1 for _ in statuses_of(bytes(read))) < made.answers
+            ):
                 piece = await asyncio.wait_for(reader.read(1 << 16), within)
                 if not piece:
                     break
