@@ -117,7 +117,9 @@ async def _push() -> AsyncIterator[httpx.AsyncClient]:
         count=lambda _: None,
         count_refused=lambda _: None,
     )
-    async with _client(Starlette(routes=[Route("/iys/push", receiver.__call__, methods=["POST"])])) as one:
+    async with _client(
+        Starlette(routes=[Route("/iys/push", receiver.__call__, methods=["POST"])])
+    ) as one:
         one.auth = (CREDENTIALS.username, CREDENTIALS.password.get_secret_value())
         yield one
 
