@@ -27,6 +27,7 @@ from izin.runtime.http_server.shedding import client_of
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
     "uvicorn.protocols.http.h11_impl:H11Protocol.on_response_complete",
+    "uvicorn.protocols.http.h11_impl:H11Protocol.send_400_response",
 )
 """Not documented by uvicorn, and used or overridden here; a test checks each."""
 _BLANK_LINE = re.compile(rb"\n\r?\n")
@@ -154,6 +155,12 @@ class _Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._begin()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read; what its application answers meanwhile goes nowhere."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
         """Wait for the client to take the response, and for its next request."""
