@@ -35,8 +35,8 @@ app = typer.Typer(add_completion=False, help="Hostile requests beside the reques
 @app.command()
 def main(  # noqa: PLR0917  # options
     requests: Annotated[int, typer.Option(min=1, help="Hostile ones to each API.")] = 20_000,
-    rate: Annotated[float, typer.Option(min=1, help="Of them a second, at most.")] = 300.0,
-    quiet: Annotated[float, typer.Option(min=0.5, help="Seconds without them, each pair.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=1, help="Of them a second, at most.")] = 200.0,
+    quiet: Annotated[float, typer.Option(min=0.5, help="Seconds without them, each pair.")] = 8.0,
     pairs: Annotated[
         int, typer.Option(min=1, help="Measurements, the median of which counts.")
     ] = 3,

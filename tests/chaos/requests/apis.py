@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Any
 
 from izin.schemas.may_send_api import PATH
-from tests.integration.sinks.test_worker import a_movement
 from tests.support.api_keys import API_KEY, a_second_key
 from tests.support.builders import BRAND, PHONE
 
@@ -77,6 +76,18 @@ _RECORD: Mapping[str, object] = {
     "brandCode": BRAND,
 }
 _QUESTION: Mapping[str, object] = {"brand_code": BRAND, "type": "MESAJ", "recipients": [PHONE]}
+_MOVEMENT: Mapping[str, object] = {
+    "iysCode": BRAND,
+    "brandCode": BRAND,
+    "consentDate": "2026-03-02 12:00:00",
+    "creationDate": "2026-03-02 12:00:00",
+    "source": "IYS_WEB",
+    "recipient": PHONE,
+    "recipientType": "BIREYSEL",
+    "status": "RET",
+    "type": "MESAJ",
+    "transactionId": "0" * 64,
+}
 _MORE_OF_RECORD = (
     *("id", "ref", "dateBasis", "sequence", "actor", "correlationId", "retailerCode"),
     *("retailerAccess", "noticeVersion", "evidenceHash", "evidence", "recipientType"),
@@ -116,8 +127,8 @@ TARGETS: Mapping[Api, Target] = {
         Target(
             api=Api.PUSH,
             path="/iys/push",
-            body={"list": [a_movement()]},
-            fields=("list", *a_movement()),
+            body={"list": [_MOVEMENT]},
+            fields=("list", *_MOVEMENT),
             authorization=_basic(*PUSH),
             neighbours=_basic(*PUSH),
             shows='"ok"',

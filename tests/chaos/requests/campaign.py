@@ -71,10 +71,10 @@ class RequestsCampaign:
     apis: Sequence[Api] = tuple(Api)
     requests: int = 20_000
     """Hostile ones to each API, over all pairs."""
-    rate: float = 300.0
+    rate: float = 200.0
     """Hostile requests a second, at most."""
     pairs: int = 3
-    quiet: float = 10.0
+    quiet: float = 8.0
     """Seconds of the neighbour without them, in each pair."""
     on_progress: Callable[[str], None] = lambda _: None
 

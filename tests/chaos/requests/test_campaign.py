@@ -34,7 +34,7 @@ async def test_hostile_requests_get_no_5xx_and_end_no_process(
             simulator=simulator,
             folder=tmp_path,
             seed=7,
-            requests=150,
+            requests=120,
             rate=1000.0,
             quiet=0.1,
             pairs=1,
@@ -42,7 +42,7 @@ async def test_hostile_requests_get_no_5xx_and_end_no_process(
         found = await campaign.run()
     for one in found.values():
         assert (one.answers.faults, one.answers.wrong, one.failed) == ([], [], [])
-        assert one.sent == 150
+        assert one.sent == 120
         assert any(status.endswith(" 400") for status in one.answers.statuses)
 
 

@@ -63,7 +63,7 @@ def value(random: Random, hostile: HostileInputs) -> bytes:
             lambda: b'{"a":' * depth + b"1" + b"}" * depth,
             lambda: b"[" * depth,
             lambda: b'"' + random.choice((b"x", b"5", b"\xc5\x9f", b"@")) * 10**5 + b'"',
-            lambda: b"[" + b",".join([b'"x"'] * random.choice((999, 1001, 3001, 20_000))) + b"]",
+            lambda: b"[" + b",".join([b'"x"'] * random.choice((99, 1001))) + b"]",
             lambda: b"{" + b",".join(b'"%d":1' % one for one in range(2000)) + b"}",
         )
     )()

@@ -49,7 +49,9 @@ async def installed(
     assert izin
     brands = await installation.fill_ledger(with_topics)
     await installation.fill_days(with_topics, brands)
-    await with_topics.ingest(*(one.event() for one in lies(brands)))
+    # What an event of ours names is in the bytes of its decision, which the archive keeps as it is.
+    told = [one.event() for one in lies(brands) if not one.brand.is_ours]
+    await with_topics.ingest(*told)
     await asyncio.to_thread(surroundings.fill_topics, with_topics.settings, brands)
     await surroundings.note_ingested(with_topics)
     surroundings.fill_simulator(with_topics.iys, brands)
