@@ -135,7 +135,7 @@ murmur2 gives it; `order-positions` has a record for each partition number, on t
 `first-receipts` is keyed by event id, `gate-receipts` by receipt id. `ledger-positions` has one
 record, `iys-freshness` one for each `brand_code/type`. In `desired-consents` an erased key is a
 tombstone, and a suppression stands beside it, whose key begins with `suppressed/`: skip it
-([privacy.md](privacy.md)).
+([privacy.md](privacy.md)). `opted-out-merchants` has such keys alone.
 
 All but `order-positions` and `first-receipts` carry the headers of CloudEvents 1.0
 (`ce_specversion`, `ce_id`, `ce_type`, `ce_source`, `ce_time`), and `content-type: application/avro`
@@ -362,6 +362,8 @@ def _retention() -> str:
 
 def _names_a_person(topic: Topic) -> bool:
     """Whether a record of ``topic`` has, or contains, a field with personal data."""
+    if topic.name == Topics().opted_out_merchants.name:
+        return False  # digests alone: nobody's recipient
     schema = json.dumps(contracts.current()[topic.record].schema)
     return topic.record == "DeadLetter" or "Personal data" in schema
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from izin.runtime.masking import mask
 
@@ -23,6 +24,13 @@ class FinalState(StrEnum):
     REFUSED = "refused"
 
 
+class DesiredState(NamedTuple):
+    """What ``desired-consents`` says of a key."""
+
+    status: str
+    event_id: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerState:
     """The ledger's record of a key."""
@@ -31,6 +39,8 @@ class LedgerState:
     registered: str
     state: str
     reason: str = ""
+    void_event_id: str | None = None
+    """The event of an opt-in that İYS never gets, where the opt-out before it is due again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +66,24 @@ class Comparison:
 
 
 def compare(
-    desired: Mapping[str, str],
+    desired: Mapping[str, DesiredState],
     ledger: Mapping[str, LedgerState],
     register: Mapping[str, str],
     permitted: Mapping[str, bool],
 ) -> Comparison:
     """Return how each key ended, and the unexplained differences. All arguments are by key.
 
-    ``desired`` is the status in ``desired-consents``, ``register`` the one at İYS, ``permitted``
-    the state in ``permissions``.
+    ``desired`` is what ``desired-consents`` has, ``register`` the status at İYS, ``permitted`` the
+    state in ``permissions``.
     """
     found = Comparison()
     for key in sorted(desired.keys() | ledger.keys() | register.keys()):
-        status, ours, at_iys = desired.get(key), ledger.get(key), register.get(key)
-        if status is None or ours is None:
-            where = "the topic" if status is None else "the ledger"
+        wanted, ours, at_iys = desired.get(key), ledger.get(key), register.get(key)
+        if wanted is None or ours is None:
+            where = "the topic" if wanted is None else "the ledger"
             found.add(key, f"{where} does not know it; İYS holds {at_iys or 'nothing'}")
             continue
+        status = "RET" if wanted.event_id == ours.void_event_id else wanted.status
         if status != ours.desired:
             found.add(key, f"the topic wants {status}, the ledger {ours.desired}")
         if not _agrees(ours.registered, at_iys):

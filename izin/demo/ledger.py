@@ -66,6 +66,7 @@ class LedgerView:
                 registered=row.registered,
                 state=row.state,
                 reason=row.reason or "",
+                void_event_id=row.void_event_id,
             )
             async for row in reads.register(self._ledger)
         }

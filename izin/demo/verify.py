@@ -8,7 +8,7 @@ from typing import Any
 
 from izin.console.local_stack.stack import LocalStack
 from izin.console.read_topic import TopicRecord, read_all
-from izin.demo.compare import Comparison, FinalState, compare, regressions, repeated
+from izin.demo.compare import Comparison, DesiredState, FinalState, compare, regressions, repeated
 from izin.demo.ledger import LedgerView
 from izin.demo.report import Report, latency
 from izin.demo.scenario import ScenarioResult, delays
@@ -43,7 +43,10 @@ def verify(
             for name in TopicContents.__slots__
         }
     )
-    desired = {one.key: str(one.value["status"]) for one in topics.desired_consents}
+    desired = {
+        one.key: DesiredState(one.value["status"], one.value["event_id"])
+        for one in topics.desired_consents
+    }
     permitted = {one.key: bool(one.value["may_send"]) for one in topics.permissions}
     with SimulatorClient(stack.url("simulator")) as client:
         register = {one.key: one.status for one in client.register()}

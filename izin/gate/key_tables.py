@@ -16,6 +16,7 @@ from typing import Final
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
+from izin.gate.erased_merchants import ErasedMerchants
 from izin.projections.packed_permissions import (
     Known,
     PackedPermissions,
@@ -25,6 +26,7 @@ from izin.projections.packed_permissions import (
 from izin.projections.permission_reader import PermissionReader
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec, UndecodableError
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.cache import put
 from izin.schemas.generated.decision_offsets import consent_offsets, head_offsets
 from izin.schemas.records import UNREADABLE
@@ -48,9 +50,11 @@ _NO_RETAILERS: Retailers = frozenset()
 class KnownKeys:
     """What was said of each key. Written by two threads, read by any."""
 
-    def __init__(self) -> None:
+    def __init__(self, suppressions: SuppressionKeys = NO_SUPPRESSIONS) -> None:
         self.unreadable = 0
         """How many records could not be read."""
+        self.merchants = ErasedMerchants(suppressions)
+        """Of keys of which nothing else is known."""
         self._known = PackedPermissions(_BUCKETS)
         self._retailers: dict[bytes, Retailers] = {}
         """By the digest of a key: who may use the consent that İYS holds; only where anybody."""

@@ -69,7 +69,9 @@ async def run(  # noqa: PLR0913  # what is served, where, and until when
 
     ``when_read`` is called once the state is read.
     """
-    state = GateState(kafka, codec, stale_after=settings.stale_after)
+    state = GateState(
+        kafka, codec, stale_after=settings.stale_after, suppressions=settings.suppressions
+    )
     writer = ReceiptWriter(kafka.topics.gate_receipts, lambda: producer(kafka, **OPTIONS))
     with ExitStack() as opened:
         keys = opened.enter_context(ApiKeyReader(kafka, codec).follow())

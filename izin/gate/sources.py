@@ -71,6 +71,12 @@ class GateSources:
         self._iys = TopicFollower(
             connection_of(kafka), codec, kafka.topics.freshness, self.freshness
         )
+        self._erased = RecordFollower(
+            connection_of(kafka),
+            kafka.topics.opted_out_merchants,
+            known.merchants,
+            until=_UNCOMMITTED,
+        )
         self._keyed: tuple[RecordFollower, ...] = ()
         """The followers of the topics of keys."""
         self._lanes: Mapping[str, RecordFollower] = {}
@@ -91,7 +97,7 @@ class GateSources:
         """End loading soon, and following."""
         self._stopped.set()
         self._brands.stop()
-        for one in (self._iys, *self._keyed):
+        for one in (self._iys, self._erased, *self._keyed):
             one.stop()
 
     @contextmanager
@@ -128,7 +134,8 @@ class GateSources:
             if not self._stopped.is_set():
                 running.enter_context(self._brands.follow())
                 running.enter_context(self._iys.follow(partly=True))
-            for one in self._keyed:
+            # The erased last: by then it is known of each merchant whose permission is gone.
+            for one in (*self._keyed, self._erased):
                 if not self._stopped.is_set():
                     running.enter_context(one.follow(partly=True))
             running.enter_context(releasing.running(decisions, lanes))
@@ -235,7 +242,7 @@ class GateSources:
         for one in self._keyed:
             if one.complete_at(partition) < oldest:
                 return False
-        return self._brands.complete_at() >= oldest
+        return min(self._brands.complete_at(), self._erased.complete_at(0)) >= oldest
 
     def positions(self, partitions: Iterable[int] | None) -> list[LogPosition]:
         """Return the last offset of both lanes that was read, in ``partitions``, or in all."""
@@ -270,6 +277,7 @@ class GateSources:
                 )
         for topic, complete_at, effect in (
             (self._kafka.topics.brands, self._brands.complete_at(), "the answer for all is no"),
+            (self._erased.topic, self._erased.complete_at(0), "the answer for all is no"),
             (self._kafka.topics.freshness, self._iys.complete_at(0), "İYS's data will seem old"),
         ):
             if complete_at < oldest:
@@ -279,6 +287,11 @@ class GateSources:
         if self._positions is not None and self._positions.fault is not None:
             found[self._kafka.topics.positions.name] = (
                 f"{self._positions.fault}: keys stay closed by opt-outs that may be decided"
+            )
+        if foreign := self._known.merchants.foreign:
+            found[self._erased.topic.name] = (
+                f"{foreign} erased merchants are under a secret that "
+                "IZIN_SUPPRESSION_SECRETS does not have: the answer for every unknown one is no"
             )
         if self._is_other:
             found["topics"] = "one is another, or has other partitions: restart the gate"

@@ -27,6 +27,7 @@ from izin.projections.wakeup import Wakeup
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 
 __all__ = ("BrandState", "ForeignTokenError", "GateState", "Standing", "StateCounts")
@@ -108,10 +109,17 @@ class GateState:
     ``stale_after`` is for how long a partition may not have been seen read to its end.
     """
 
-    def __init__(self, kafka: KafkaSettings, codec: Codec, *, stale_after: timedelta) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        codec: Codec,
+        *,
+        stale_after: timedelta,
+        suppressions: SuppressionKeys = NO_SUPPRESSIONS,
+    ) -> None:
         self._topics = kafka.topics
         self._stale_after = stale_after.total_seconds()
-        self._known = KnownKeys()
+        self._known = KnownKeys(suppressions)
         self._undecided = UndecidedOptOuts()
         self._marked = self._undecided.digests
         self._sources = GateSources(kafka, codec, self._known, self._undecided, self._wake)
@@ -144,6 +152,7 @@ class GateState:
         known = self._known.find(digest)
         if known is None:
             found = _UNKNOWN[key.recipient_type]
+            is_undecided = is_undecided or self._known.merchants.covers(key)
             return found.opted_out if is_undecided else found.plain
         if known.may_send:
             found, is_opted_out = _PERMITTED, is_undecided

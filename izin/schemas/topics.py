@@ -106,6 +106,14 @@ class Topics:
         self.brands = self._unkeyed("brands", "Brand", _LATEST)
         self.api_keys = self._unkeyed("api-keys", "ApiKey", _LATEST)
         self.ledger_positions = self._unkeyed("ledger-positions", "LedgerPositions", _POSITIONS)
+        self.opted_out_merchants = Topic(
+            name=f"{prefix}opted-out-merchants",
+            record="Consent",
+            is_partitioned=False,
+            config=_LATEST,
+            owner="streams",
+            dead_letters=None,
+        )
         self.freshness = self._unkeyed("iys-freshness", "IysFreshness", _LATEST)
         self.gate_receipts = self._topic("gate-receipts", "GateReceipt", _EVENTS, "gate")
         self.anchors = self._unkeyed("ledger-anchors", "Anchor", _EVIDENCE)
@@ -152,6 +160,7 @@ class Topics:
             self.brands,
             self.api_keys,
             self.ledger_positions,
+            self.opted_out_merchants,
             self.freshness,
             self.gate_receipts,
             self.anchors,

@@ -3,6 +3,9 @@
 In one transaction the key's row in ``desired-consents`` becomes a tombstone, and a suppression is
 written beside it: a row of the same partition whose key is the keyed digest of the erased key. So
 whoever reads the state back has both, and a suppression is never older than the state it is for.
+
+A merchant whom nobody knows may be sent to where the registration is not needed (6563 m.6/2). So
+the opt-out of one who is erased is suppressed for the gate too, in ``opted-out-merchants``.
 """
 
 from collections.abc import Mapping
@@ -10,7 +13,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from izin.consent.model import LAW_VERSION, AdmittedEvent, OriginRank
+from izin.consent.model import (
+    LAW_VERSION,
+    AdmittedEvent,
+    Consent,
+    OriginRank,
+    RecipientType,
+    Status,
+)
 from izin.schemas.cloud_events import derived_id, headers
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASED, ERASURE, KNOWN_AGAIN, ORIGIN, SuppressionKeys
@@ -60,16 +70,16 @@ class Erasures:
         record: FetchedRecord,
         admitted: AdmittedEvent,
         state: PartitionState,
-        current: datetime | None,
+        current: Consent | None,
     ) -> None:
-        """Add the erasure of the key of ``admitted``, whose state is of the instant ``current``.
+        """Add the erasure of the key of ``admitted``, whose state is ``current``.
 
         Where a later event of the key was decided (it is known again, or the erasure is repeated),
         the state stays. There must be a secret (``can_erase``).
         """
         key, partition = admitted.key.encode(), record.partition
         at, event_id = admitted.effective_at, admitted.event.event_id
-        is_known_again = current is not None and current > at
+        is_known_again = current is not None and current.effective_at > at
         kept = self._keys.of(key)
         until = (at - EPOCH) // MILLISECOND
         before = effects.changes.get(kept) or state.packed(kept)
@@ -81,6 +91,14 @@ class Erasures:
             value = suppression_row(self._codec, at, event_id)
             identity = _headers("Consent", kept.decode(), record, at)
             writes.append(OutputRecord(rows, partition, kept, value, identity))
+            if (
+                admitted.key.recipient_type is RecipientType.TACIR
+                and current is not None
+                and current.status is Status.RET
+            ):
+                topic = self._topics.opted_out_merchants.name
+                identity = _headers("Consent", f"{kept.decode()}/merchant", record, at)
+                writes.append(OutputRecord(topic, 0, kept, value, identity))
         if not is_known_again:
             changes[key] = b""
             identity = _headers("Consent", event_id, record, at)

@@ -160,7 +160,7 @@ class OrderStage:
             self._outputs.dead_letter(effects, record, not_erasable())
             return
         try:
-            current = None if packed is None else state.packing.unpack(key, packed).effective_at
+            current = None if packed is None else state.packing.unpack(key, packed)
             self._erasures.erase(effects, record, admitted, state, current)
         except Exception as error:  # noqa: BLE001  # pure code failed
             self._outputs.dead_letter(effects, record, poison(error, admitted.event))

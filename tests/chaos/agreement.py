@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from izin.consent.model import Consent
-from izin.demo.compare import FinalState, LedgerState, compare
+from izin.demo.compare import DesiredState, FinalState, LedgerState, compare
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.db.connection import Ledger
 from tests.chaos.hostile.records import RECIPIENTS
@@ -28,11 +28,16 @@ async def differences(
             registered=row.registered,
             state=row.state,
             reason=row.reason or "",
+            void_event_id=row.void_event_id,
         )
         async for row in reads.register(ledger)
         if f"/{RECIPIENTS}" not in row.key
     }
-    desired = {key: str(consent.status) for key, consent in states.items()}
+    desired = {
+        key: DesiredState(one.status, one.event_id)
+        for key, one in states.items()
+        if f"/{RECIPIENTS}" not in key
+    }
     found = compare(desired, kept, register, permitted)
     fine = {FinalState.REGISTERED, FinalState.LOCAL_ONLY, *also}
     return [f"{one.key}: {one.what}" for one in found.differences] + [

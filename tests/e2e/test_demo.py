@@ -38,7 +38,7 @@ def assert_complete(report: dict[str, Any]) -> None:
 def test_demo_ends_without_differences(tmp_path: Path) -> None:
     """8,000 rows, signups and citizens are all explained, and no process is left running."""
     code, report, messages = run_demo(tmp_path, "--rows", "8000")
-    assert code == 0, messages
+    assert code == 0, (report.get("differences"), messages)
     assert_complete(report)
     assert report["rows_read"] == 8000
     assert report["signups"] == 200

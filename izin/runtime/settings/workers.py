@@ -154,7 +154,30 @@ class FeedsSettings(SettingsGroup):
     """How long a request waits for what its token ``at_least`` names, before it gets 503."""
 
 
-class GateSettings(SettingsGroup):
+class SuppressionSettings(SettingsGroup):
+    """What order workers and gates remember of erased keys."""
+
+    suppression_secrets: Annotated[
+        tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)
+    ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
+    """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
+    more, the newest first; the same for every order worker and gate). Keep an old one as long as
+    anything was erased under it; without any, nothing can be erased."""
+
+    @field_validator("suppression_secrets")
+    @classmethod
+    def _long(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
+            raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
+        return given
+
+    @property
+    def suppressions(self) -> SuppressionKeys:
+        """Under which keys were erased."""
+        return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
+
+
+class GateSettings(SuppressionSettings):
     """The HTTP endpoint at which senders ask whether a message may be sent."""
 
     host: str = Field("127.0.0.1", validation_alias="IZIN_GATE_HOST")
@@ -201,7 +224,7 @@ class StateKind(StrEnum):
     ROCKSDB = "rocksdb"
 
 
-class StreamSettings(SettingsGroup):
+class StreamSettings(SuppressionSettings):
     """The order worker."""
 
     app_id: str = Field("izin", validation_alias="IZIN_APP_ID")
@@ -216,27 +239,9 @@ class StreamSettings(SettingsGroup):
     state: StateKind = Field(StateKind.MEMORY, validation_alias="IZIN_STATE")
     """``memory`` is the fastest, and restored in full at every start; ``rocksdb`` needs little
     memory and restores only what it missed."""
-    suppression_secrets: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(list_of_texts)
-    ] = Field((), validation_alias="IZIN_SUPPRESSION_SECRETS")
-    """Under which erased keys are remembered, as digests (a JSON list of texts of 32 characters or
-    more, the newest first; the same for every order worker). Keep an old one as long as anything
-    was erased under it; without any, nothing can be erased."""
     state_folder: Path = Field(Path(".izin/state"), validation_alias="IZIN_STATE_FOLDER")
     """The parent folder of the ``rocksdb`` state, which has one folder for each
     ``IZIN_INSTANCE_ID``."""
-
-    @field_validator("suppression_secrets")
-    @classmethod
-    def _long(cls, given: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
-        if any(len(one.get_secret_value()) < SHORTEST_SECRET for one in given):
-            raise ValueError(f"each text needs {SHORTEST_SECRET} characters at least")
-        return given
-
-    @property
-    def suppressions(self) -> SuppressionKeys:
-        """Under which keys were erased."""
-        return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
 
     def group(self, kafka: KafkaSettings) -> str:
         """Return the consumer group of the order workers; transactional ids begin with it too."""

@@ -48,6 +48,7 @@ class RegisterRow:
     desired_rank: int | None
     desired_consent_date: datetime | None
     desired_source: str | None
+    void_event_id: str | None
     registered: str
     registered_at: datetime | None
     registered_consent_date: datetime | None

@@ -98,7 +98,7 @@ def joined(one: PropertyVerdict, other: PropertyVerdict) -> PropertyVerdict:
         acts=one.acts + other.acts,
         settled=one.settled + other.settled,
         due_again=one.due_again + other.due_again,
-        kinds=Counter(one.kinds) + Counter(other.kinds),
+        kinds=dict(Counter(one.kinds) + Counter(other.kinds)),
         unexplained=(*one.unexplained, *other.unexplained)[:_SHOWN],
         violations=one.violations + other.violations,
     )

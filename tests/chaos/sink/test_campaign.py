@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.results import publish
-from izin.demo.compare import LedgerState, compare
+from izin.demo.compare import DesiredState, LedgerState, compare
 from izin.runtime.settings import KafkaSettings
 from tests.chaos.sink.__main__ import report
 from tests.chaos.sink.campaign import LIGHT, SinkCampaign
@@ -81,5 +81,5 @@ def test_a_ret_that_iys_does_not_hold_is_a_difference() -> None:
     """The comparison can fail: desired RET, and the register has ONAY."""
     key = "100001/MESAJ/BIREYSEL/+905550000001"
     kept = LedgerState(desired="RET", registered="RET", state="accepted")
-    found = compare({key: "RET"}, {key: kept}, {key: "ONAY"}, {key: False})
+    found = compare({key: DesiredState("RET", "event-1")}, {key: kept}, {key: "ONAY"}, {key: False})
     assert found.differences

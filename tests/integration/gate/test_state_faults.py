@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from izin.consent.model import RecipientType
 from izin.gate import sources
 from izin.gate.state import GateState
 from izin.runtime.broker_faults import unreadable_batches
@@ -17,6 +19,7 @@ from izin.runtime.topic_follower import follower
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract
+from izin.schemas.erasure import SuppressionKeys
 from tests.support.builders import NOON
 from tests.support.gate.topics import (
     PARTITIONS,
@@ -30,7 +33,7 @@ from tests.support.gate.topics import (
     shown,
 )
 from tests.support.hostile.batches import HOSTILE, RawProducer
-from tests.support.subscribers.published import a_permission
+from tests.support.subscribers.published import a_permission, key_of
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(90)]
 
@@ -256,3 +259,26 @@ async def test_state_that_is_not_read_says_nothing(topics: GateTopics):
         if step == "before":
             state.stop()
             state.following().__enter__()
+
+
+def test_erased_merchant_who_had_opted_out_stays_closed(topics: GateTopics) -> None:
+    """Until something newer is known; under a secret that the gate lacks, every unknown one is."""
+    known, other = (replace(key_of(one), recipient_type=RecipientType.TACIR) for one in (1, 2))
+    person = key_of(1)
+    secrets = SuppressionKeys(["a secret of thirty-two characters"])
+    merchants, foreign = topics.topics.opted_out_merchants, SuppressionKeys(["y" * 32])
+    topics.raw(merchants, secrets.of(known.encode()), b"erased")
+    with following(topics.settings, suppressions=secrets) as state:
+        closed = [state.standing(one).opted_out for one in (known, other, person)]
+        assert closed == [True, False, False]
+        assert state.standing(known).reason == "register-first"
+        topics.permit(known)
+        shown(lambda: says_yes(state.standing(known)))
+        topics.raw(merchants, secrets.of(other.encode()), b"erased")
+        shown(lambda: state.standing(other).opted_out)
+        assert state.faults() == {}
+    with following(topics.settings, suppressions=foreign) as state:
+        unknown = replace(key_of(3), recipient_type=RecipientType.TACIR)
+        assert state.standing(unknown).opted_out
+        assert "IZIN_SUPPRESSION_SECRETS" in state.faults()[merchants.name]
+        assert not state.standing(key_of(3)).opted_out

@@ -15,6 +15,7 @@ from izin.runtime.kafka import admin, consumer, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
+from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from izin.schemas.topics import Topic
@@ -189,10 +190,13 @@ def keys_in(partition: int, first: int = 0) -> Iterator[ConsentKey]:
 
 @contextmanager
 def following(
-    settings: KafkaSettings, codec: Codec = CODEC, stale_after: timedelta = STALE_AFTER
+    settings: KafkaSettings,
+    codec: Codec = CODEC,
+    stale_after: timedelta = STALE_AFTER,
+    suppressions: SuppressionKeys = NO_SUPPRESSIONS,
 ) -> Iterator[GateState]:
     """Yield a gate's state that is read, and follows."""
-    state = GateState(settings, codec, stale_after=stale_after)
+    state = GateState(settings, codec, stale_after=stale_after, suppressions=suppressions)
     with state.following():
         yield state
 

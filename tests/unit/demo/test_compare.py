@@ -2,7 +2,15 @@
 
 import pytest
 
-from izin.demo.compare import Comparison, FinalState, LedgerState, compare, regressions, repeated
+from izin.demo.compare import (
+    Comparison,
+    DesiredState,
+    FinalState,
+    LedgerState,
+    compare,
+    regressions,
+    repeated,
+)
 
 KEY = "100001/MESAJ/BIREYSEL/+905550000001"
 MERCHANT = "100001/MESAJ/TACIR/+905550000001"
@@ -18,16 +26,23 @@ def compared(
 ) -> Comparison:
     """Compare one key."""
     return compare(
-        {} if desired is None else {key: desired},
+        {} if desired is None else {key: DesiredState(desired, "event-2")},
         {} if ledger is None else {key: ledger},
         {} if iys is None else {key: iys},
         {} if permitted is None else {key: permitted},
     )
 
 
-def a_row(desired: str = "ONAY", registered: str = "ONAY", state: str = "accepted") -> LedgerState:
+def a_row(
+    desired: str = "ONAY",
+    registered: str = "ONAY",
+    state: str = "accepted",
+    void_event_id: str | None = None,
+) -> LedgerState:
     """Return the ledger's record of a key."""
-    return LedgerState(desired=desired, registered=registered, state=state)
+    return LedgerState(
+        desired=desired, registered=registered, state=state, void_event_id=void_event_id
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,6 +55,10 @@ def a_row(desired: str = "ONAY", registered: str = "ONAY", state: str = "accepte
         (compared(ledger=a_row("ONAY", "NONE", "refused"), iys=None), FinalState.REFUSED),
         (
             compared(desired="RET", ledger=a_row("RET", "NONE", "not_needed"), iys=None),
+            FinalState.LOCAL_ONLY,
+        ),
+        (
+            compared(ledger=a_row("RET", "NOT_ONAY", "not_needed", "event-2"), iys=None),
             FinalState.LOCAL_ONLY,
         ),
     ],
@@ -56,6 +75,11 @@ def test_compare_lawful_end_has_a_final_state(found: Comparison, final: FinalSta
         (compared(desired=None, ledger=a_row()), "the topic does not know it"),
         (compared(ledger=None), "the ledger does not know it"),
         (compared(desired="RET", ledger=a_row("ONAY"), iys="RET"), "the ledger ONAY"),
+        (
+            compared(ledger=a_row("RET", "NONE", "not_needed", "event-1"), iys=None),
+            "the topic wants ONAY, the ledger RET",
+        ),
+        (compared(ledger=a_row("ONAY", void_event_id="event-2")), "the topic wants RET"),
         (compared(ledger=a_row(registered="RET")), "the ledger thinks RET"),
         (compared(ledger=a_row("ONAY", "NONE", "pending"), iys=None), "state pending"),
         (compared(desired="RET", ledger=a_row("RET", "ONAY", "expired")), "İYS holds ONAY"),

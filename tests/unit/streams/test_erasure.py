@@ -7,6 +7,7 @@ import pytest
 
 from izin.consent.model import ConsentEvent
 from izin.schemas.erasure import ERASURE, SuppressionKeys
+from izin.schemas.partitioning import partition_of
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.changelog import Changelog
@@ -241,3 +242,28 @@ def test_erased_event_is_not_changed() -> None:
     (decision,) = HARNESS.written(effects, TOPICS.decisions.name, "Decision")
     event = decision["event"]
     assert replace(erasure, received_at=event["received_at"]).actor == event["actor"]
+
+
+@pytest.mark.parametrize(
+    ("recipient_type", "status", "is_said"),
+    [("TACIR", "RET", True), ("TACIR", "ONAY", False), ("BIREYSEL", "RET", False)],
+)
+def test_erased_opt_out_of_a_merchant_is_said_to_the_gate(
+    recipient_type: str, status: str, *, is_said: bool
+) -> None:
+    """By the suppression alone, once, in the transaction of the tombstone."""
+    fields = {"recipient_type": recipient_type}
+    key = a_key(**fields).encode()
+    state = MemoryState()
+    events = an_event(status=status, **fields), an_erasure(**fields)
+    home = partition_of(key, PARTITIONS)
+    records = [
+        a_record(one, topic=EXPRESS, key=key, partition=home, offset=place)
+        for place, one in enumerate(events)
+    ]
+    effects = HARNESS.stage.fold(home, records, state)
+    topic = TOPICS.opted_out_merchants.name
+    said = [(one.partition, one.key) for one in effects.writes if one.topic == topic]
+    assert said == ([(0, SUPPRESSIONS.of(key))] if is_said else [])
+    identities = [one.headers for one in effects.writes]
+    assert len(set(identities)) == len(identities)

@@ -40,10 +40,6 @@ class ErasureFinding:
     """Whether there is a consent: an opt-out must come first, so that İYS has it."""
     is_owed: bool
     """Whether anything is due to İYS, or on its way there."""
-    is_merchants_opt_out: bool
-    """Whether it is the opt-out of a merchant: without it the gate may answer yes, as of a merchant
-    whom nobody knows.
-    """
     holds: Sequence[int]
     """The legal holds on the key."""
     is_going_on: bool
@@ -65,8 +61,6 @@ class ErasureFinding:
             found.append("the consent stands: publish the opt-out first")
         if self.is_owed:
             found.append("something is owed to İYS: wait until it is settled")
-        if self.is_merchants_opt_out:
-            found.append("a merchant's opt-out must stay: without it the gate may say yes")
         if self.holds:
             numbers = ", ".join(map(str, self.holds))
             found.append(f"legal hold {numbers}: see izin retention holds")

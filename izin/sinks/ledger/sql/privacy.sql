@@ -4,7 +4,6 @@ SELECT k.key, coalesce(c.customer_id, history.customer_id, '') AS customer_id, c
     coalesce(c.registered = 'ONAY' OR c.desired_status = 'ONAY' AND c.state NOT IN ('refused', 'expired'), false)
         AS stands,
     c.key IS NOT NULL AND is_owed(c) AS is_owed,
-    coalesce(c.recipient_type = 'TACIR' AND c.desired_status = 'RET', false) AS is_merchants_opt_out,
     ARRAY(
         SELECT h.id FROM legal_holds AS h
         WHERE h.released_at IS NULL AND h.customer_id = coalesce(c.customer_id, history.customer_id)

@@ -7,7 +7,7 @@ ORDER BY brand_code, channel, desired_status, state
 -- name: register
 -- One page of the register as the ledger has it, one row for each key, in the order of keys.
 SELECT key, customer_id, brand_code, channel, recipient_type, recipient, desired_status, desired_at,
-    desired_rank, desired_consent_date, desired_source, registered, registered_at, registered_consent_date,
+    desired_rank, desired_consent_date, desired_source, void_event_id, registered, registered_at, registered_consent_date,
     registered_source, registered_transaction_id, state, reason, code, due_at, expires_at, may_send,
     permission_reason
 FROM consents
