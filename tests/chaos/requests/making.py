@@ -265,7 +265,7 @@ def _chunks(kind: str, random: Random, known: Known) -> HostileRequest:
         )
     )
     made = head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
-    # Who is answered before the body was read, is told of its chunks once more.
+    # Who is answered before the body was read gets another answer about its chunks.
     return HostileRequest(kind=kind, content=made, at_most=2)
 
 

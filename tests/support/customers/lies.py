@@ -69,6 +69,13 @@ def lies(brands: Sequence[OneBrand]) -> tuple[Lie, ...]:
     )
 
 
+def of_others(brands: Sequence[OneBrand]) -> tuple[Lie, ...]:
+    """Return those that name ours. What an event of our own brand names, is ours: the archive has
+    it in the bytes of its decision, and a plan in what it repairs.
+    """
+    return tuple(one for one in lies(brands) if not one.brand.is_ours)
+
+
 def brands_of(rows: Iterable[Mapping[str, Any]]) -> tuple[OneBrand, ...]:
     """Return the brands of rows of the ledger, ours first."""
     found = (
@@ -83,14 +90,14 @@ def brands_of(rows: Iterable[Mapping[str, Any]]) -> tuple[OneBrand, ...]:
     return tuple(sorted(found, key=lambda one: (not one.is_ours, one.code)))
 
 
-def publish(kafka: KafkaSettings, told: Sequence[Lie]) -> None:
+def publish(kafka: KafkaSettings, lying: Sequence[Lie]) -> None:
     """Publish lies: events, and what was made of them."""
     topics = kafka.topics
     _write(
         kafka,
         (
             (topic, one, record)
-            for one in told
+            for one in lying
             for topic, record in (
                 (topics.events, event_to_avro(one.event())),
                 *one.records(kafka),
@@ -99,7 +106,7 @@ def publish(kafka: KafkaSettings, told: Sequence[Lie]) -> None:
     )
 
 
-def publish_letters(kafka: KafkaSettings, told: Sequence[Lie]) -> None:
+def publish_letters(kafka: KafkaSettings, lying: Sequence[Lie]) -> None:
     """Publish dead letters of what is another's, behind all others."""
     place = {
         "topic": kafka.topics.events.name,
@@ -109,8 +116,7 @@ def publish_letters(kafka: KafkaSettings, told: Sequence[Lie]) -> None:
         kafka,
         (
             (kafka.topics.dead_letters, one, a_letter_of(one.event(), "poison", **place))
-            for one in told
-            if not one.brand.is_ours
+            for one in lying
         ),
         partition=0,
     )

@@ -14,7 +14,7 @@ from tests.integration.sinks.inbound.test_push_registration import Worker, url_o
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
 from tests.support.customers import endpoints, installation, surroundings
 from tests.support.customers.installation import Installation
-from tests.support.customers.lies import lies
+from tests.support.customers.lies import of_others
 from tests.support.simulator import SimulatorAdmin
 
 _WIDE = 400
@@ -49,9 +49,7 @@ async def installed(
     assert izin
     brands = await installation.fill_ledger(with_topics)
     await installation.fill_days(with_topics, brands)
-    # What an event of ours names is in the bytes of its decision, which the archive keeps as it is.
-    told = [one.event() for one in lies(brands) if not one.brand.is_ours]
-    await with_topics.ingest(*told)
+    await with_topics.ingest(*(one.event() for one in of_others(brands)))
     await asyncio.to_thread(surroundings.fill_topics, with_topics.settings, brands)
     await surroundings.note_ingested(with_topics)
     surroundings.fill_simulator(with_topics.iys, brands)

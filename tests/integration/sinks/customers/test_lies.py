@@ -56,11 +56,11 @@ async def test_ledger_has_nothing_of_another_customer_in_a_row(forty: SinkHarnes
     brands = await forty.ledger.fetch(
         "SELECT brand_code, iys_code, customer_id, name FROM brands ORDER BY brand_code"
     )
-    told = lies.lies(lies.brands_of(brands))
-    await forty.ingest(*(one.event() for one in told))
+    lying = lies.lies(lies.brands_of(brands))
+    await forty.ingest(*(one.event() for one in lying))
     found = [*await forty.ledger.fetch("SELECT key, customer_id, kind FROM movements")]
     owners = {row["brand_code"]: row["customer_id"] for row in brands}
-    for one in told:
+    for one in lying:
         key = str(one.brand.key(one.recipient))
         of_key = [row for row in found if row["key"] == key]
         assert {row["kind"] for row in of_key} >= {"decision"}
@@ -110,6 +110,7 @@ async def test_questions_about_another_brand_leave_no_trace_there(
         CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
         FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
     }
+    lies.publish(installed.kafka, lies.lies(installed.brands))
     answered = 0
     for customer, (brand, recipient) in asked.items():
         headers = {"Authorization": f"Bearer {KEYS[customer]}"}
