@@ -70,6 +70,7 @@ OTHER_RUNS = {
     "chaos-hostile": "make chaos STAGE=hostile",
     "chaos-words": "make chaos STAGE=words",
     "chaos-forgery": "make chaos STAGE=forgery",
+    "chaos-requests": "make chaos STAGE=requests",
     "mutants": "make mutants",
 }
 """Runs that are no benchmarks, and their commands."""
@@ -321,6 +322,11 @@ _ALL = (
     _at_least("forgery-archives", "chaos-forgery", 10_000, "", "genuine archives verified"),
     _at_least("forgery-ledgers", "chaos-forgery", 100, "", "genuine ledgers verified"),
     _at_most("forgery-faults", "chaos-forgery", 0, "", "faults of genuine archives and ledgers"),
+    _at_least("requests", "chaos-requests", 20_000, "", "hostile requests to each API"),
+    _at_most("requests-5xx", "chaos-requests", 0, "", "answers to them that are 5xx"),
+    _at_most(
+        *("requests-neighbour-p99-ms", "chaos-requests", 50, "ms", "a neighbour's answer meanwhile")
+    ),
     _at_least("law-mutants", "mutants", 90, "%", "of the law's mutants killed by its tests"),
     _at_most("outage-shut", "chaos-outage", 15, "min", "until gates shut after ten days down"),
     _at_most("outage-confirmed", "chaos-outage", 3, "h", "until all of 2,000 is confirmed"),

@@ -103,7 +103,10 @@ def _feed_operation(feed: Feed) -> Schema:
     page = closed(
         {name: described(schema, PAGE_FIELDS[name]) for name, schema in fields.items()}, "reflects"
     )
-    named = refusals_of(lambda: feed_request(QueryParams({LIMIT: "0"}), feed))
+    named = [
+        *refusals_of(lambda: feed_request(QueryParams({LIMIT: "0"}), feed)),
+        *refusals_of(lambda: feed_request(QueryParams({"x": ""}), feed)),
+    ]
     problems = [*refusals(Scope.SUBSCRIBE), *SHED, *(one.value for one in FeedRefusal), *named]
     return {
         "operationId": feed.name,

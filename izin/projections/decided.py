@@ -18,7 +18,7 @@ UNDECIDED = -1
 
 
 class ForeignTokenError(SourceError):
-    """A token that names topics or partitions which are no input of this installation."""
+    """A token that names what is no input of this installation: topics, partitions or records."""
 
 
 def lanes_of(topics: Topics) -> Mapping[str, str]:

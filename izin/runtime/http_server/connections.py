@@ -27,9 +27,12 @@ from izin.runtime.http_server.shedding import client_of
 RELIES_ON = (
     "uvicorn.protocols.http.h11_impl:H11Protocol._unset_keepalive_if_required",
     "uvicorn.protocols.http.h11_impl:H11Protocol.on_response_complete",
+    "uvicorn.protocols.http.h11_impl:H11Protocol.send_400_response",
 )
 """Not documented by uvicorn, and used or overridden here; a test checks each."""
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_SMALL, _MOST_SMALL = 16, 4096
+"""Bytes of a chunk that costs as much as a large one, and how many of them a body may have."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
@@ -91,7 +94,10 @@ class Connections:
 
 
 class _StrictParser(h11.Connection):
-    """Parses requests that can be read in one way only."""
+    """Parses requests that can be read in one way only, and not in endless pieces."""
+
+    small = 0
+    """How many small chunks the present body had."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return the next event; raises h11.RemoteProtocolError."""
@@ -100,7 +106,12 @@ class _StrictParser(h11.Connection):
             if _BARE_LF.search(head):
                 raise h11.RemoteProtocolError("a line ends with LF alone")
         event = super().next_event()
+        if isinstance(event, h11.Data) and event.chunk_start and len(event.data) < _SMALL:
+            self.small += 1
+            if self.small > _MOST_SMALL:
+                raise h11.RemoteProtocolError("too many small chunks")
         if isinstance(event, h11.Request):
+            self.small = 0
             names = {name for name, _ in event.headers}
             if {b"content-length", b"transfer-encoding"} <= names:
                 raise h11.RemoteProtocolError("a length beside chunks")
@@ -154,6 +165,12 @@ class _Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._begin()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what cannot be read; what its application answers meanwhile goes nowhere."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
         """Wait for the client to take the response, and for its next request."""

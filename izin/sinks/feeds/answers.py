@@ -24,7 +24,7 @@ class FeedRefusal(ProblemText, Enum):
     TOKEN = ProblemText(
         400,
         "Token of another installation",
-        "at_least names no topics of this installation; send it to the one whose intake gave it",
+        "at_least names no records of this installation; send it to the one whose intake gave it",
     )
     FOREIGN = ProblemText(
         410,

@@ -20,7 +20,12 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent.errors import OurError
-from izin.projections.decided import check_token, decided_below, taken_below
+from izin.projections.decided import (
+    ForeignTokenError,
+    check_token,
+    decided_below,
+    taken_below,
+)
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, offsets
@@ -59,7 +64,8 @@ class Reflection:
         Waits up to ``within`` seconds.
 
         Raises:
-            ForeignTokenError: it cannot be of this installation.
+            ForeignTokenError: it cannot be of this installation, or nothing was written yet where
+                it names a record.
             NotReflectedError: what it names is not processed yet.
             UnreachableLogError: Kafka does not answer.
         """
@@ -79,7 +85,17 @@ class Reflection:
                 return await self._ends_of(feed.topic.name, wanted)
         except TimeoutError:
             is_decided = self._is_decided(wanted, identities)
+            if not is_decided:
+                await self._check_written(wanted)
             raise NotReflectedError("the ledger" if is_decided else "the order stage") from None
+
+    async def _check_written(self, wanted: Mapping[int, Mapping[str, int]]) -> None:
+        """Raise ForeignTokenError where a lane has no such offset: who gave a token had written."""
+        for lane in {name for lanes in wanted.values() for name in lanes}:
+            named = {number: lanes[lane] for number, lanes in wanted.items() if lane in lanes}
+            ends = await self._ends_of(lane, named)
+            if any(offset >= ends[number] for number, offset in named.items()):
+                raise ForeignTokenError
 
     async def _until_decided(
         self, wanted: Mapping[int, Mapping[str, int]], identities: TopicIdentities

@@ -7,7 +7,9 @@ from functools import cached_property
 from uuid import UUID
 
 from izin.consent.model import ConsentKey
+from izin.projections.brand_directory import NOBODY
 from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.ruling import UNKNOWN_BRAND
 
 _OUTCOMES = UUID("8c1f4f1e-0c63-5b6e-9d0e-3a2b7c9d4e01")
 
@@ -47,11 +49,13 @@ class Outcome:
 
 
 def outcome_of(row: ConsentRow, outcome: str, now: datetime) -> Outcome:
-    """Return the ``outcome`` of the event that ``row`` desires."""
+    """Return the ``outcome`` of the event that ``row`` desires; nobody's, where its brand is not
+    registered: until then the row has the customer that its event names, for the brand's to judge.
+    """
     is_accepted = outcome == "accepted"
     return Outcome(
         key=row.consent_key,
-        customer_id=row.customer_id,
+        customer_id=NOBODY if row.reason == UNKNOWN_BRAND else row.customer_id,
         event_id=row.desired_event_id or "",
         outcome=outcome,
         status=row.desired_status or "",

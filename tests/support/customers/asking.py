@@ -67,7 +67,7 @@ ROUTES: Mapping[str, tuple[Ask, ...]] = {
         _may_send(FOREIGN_BRAND, FOREIGN_RECIPIENT, "unknown"),
     ),
     "one.path": tuple(
-        Ask(server="feeds", path=f"/v1/{feed}", shows=str(BRAND + 1))
+        Ask(server="feeds", path=f"/v1/{feed}", shows='"customer_id":"acme"')
         for feed in ("opt-outs", "permissions", "outcomes")
     ),
     "/v1/consents": (

@@ -20,6 +20,7 @@ from izin.schemas.topics import Topic
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness
 from tests.support.api_keys import a_second_key, an_api_key, publish_key
 from tests.support.builders import BRAND, PHONE, an_event
+from tests.support.customers import lies
 from tests.support.customers.installation import (
     FOREIGN_BRAND,
     OFFERED_BRAND,
@@ -46,6 +47,7 @@ def fill_topics(kafka: KafkaSettings, brands: Sequence[OneBrand]) -> None:
     """
     topics, now = kafka.topics, datetime.now(UTC)
     client, codec = producer(kafka), Codec()
+    lies.publish(kafka, lies.of_others(brands))
 
     def write(topic: Topic, key: object, record: dict[str, Any], **where: int) -> None:
         named = headers(record=topic.record, event_id=str(key), source="/izin/test", at=now)
@@ -73,6 +75,7 @@ def fill_topics(kafka: KafkaSettings, brands: Sequence[OneBrand]) -> None:
         letter = a_letter_of(event, "poison", wrong, **place)
         write(topics.dead_letters, event.event_id, letter, partition=0)
     assert client.flush(20) == 0
+    lies.publish_letters(kafka, lies.of_others(brands))
     scopes = frozenset(map(str, Scope))
     publish_key(kafka, an_api_key(name="key-acme", scopes=scopes))
     theirs = {"name": "key-foreign-2", "customers": frozenset({"foreign-2"})}

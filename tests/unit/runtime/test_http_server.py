@@ -3,6 +3,7 @@
 import asyncio
 import importlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
@@ -358,3 +359,25 @@ async def test_request_with_one_length_is_answered(sent: str):
             await one.writer.drain()
         reply = reply_of(await one.end())
         assert (reply.status, reply.body) == (200, "a\nb\nc")
+
+
+async def test_request_whose_body_cannot_be_read_is_answered_once(
+    caplog: pytest.LogCaptureFixture,
+):
+    """With 400, though the application answers at once too; that is no error of ours to log."""
+    async with serving(HttpLimits()) as served, connected(served.port) as one:
+        head = "GET /health/live HTTP/1.1\r\nHost: test\r\n"
+        one.writer.write(f"{head}{CHUNKS}\r\nzz\r\n".encode())
+        answered = await one.end()
+    assert re.findall(r"HTTP/1.1 (\d+)", answered) == ["400"]
+    assert "Exception" not in caplog.text
+
+
+@pytest.mark.parametrize(("chunks", "status"), [(4000, 200), (5000, 400)])
+async def test_body_in_very_small_chunks_is_refused(chunks: int, status: int):
+    """Each chunk costs as much as a large one, and others wait for all of them."""
+    async with serving(HttpLimits(idle_for=SHORT)) as served, connected(served.port) as one:
+        head = "GET /health/live HTTP/1.1\r\nHost: test\r\n"
+        body = "1\r\nx\r\n" * chunks
+        one.writer.write(f"{head}{CHUNKS}\r\n{body}0\r\n\r\n".encode())
+        assert reply_of(await one.end()).status == status

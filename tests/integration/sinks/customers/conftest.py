@@ -1,17 +1,20 @@
 """Forty customers with a hundred brands: the ledger alone, and a whole installation."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from izin.console.terminal import interrupts, output
+from izin.local import free_port
 from izin.runtime.settings import IysSettings, KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
+from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
 from tests.integration.sinks.sink_harness import Clock, Izin, SinkHarness, sinks_over
-from tests.support.customers import installation, surroundings
+from tests.support.customers import endpoints, installation, surroundings
 from tests.support.customers.installation import Installation
+from tests.support.customers.lies import of_others
 from tests.support.simulator import SimulatorAdmin
 
 _WIDE = 400
@@ -46,6 +49,7 @@ async def installed(
     assert izin
     brands = await installation.fill_ledger(with_topics)
     await installation.fill_days(with_topics, brands)
+    await with_topics.ingest(*(one.event() for one in of_others(brands)))
     await asyncio.to_thread(surroundings.fill_topics, with_topics.settings, brands)
     await surroundings.note_ingested(with_topics)
     surroundings.fill_simulator(with_topics.iys, brands)
@@ -59,3 +63,31 @@ async def installed(
     for console in (output.out, output.err):
         monkeypatch.setattr(console, "_width", _WIDE)
     return found
+
+
+@pytest.fixture
+def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Give our receiver of İYS's pushes, which the settings of commands name."""
+    one = Worker(installed.harness, free_port(), endpoints.PUSH_PASSWORD)
+    installed.places["push_url"] = url_of(one.port)
+    given = {
+        "IZIN_PUSH_URL": url_of(one.port),
+        "IZIN_PUSH_USERNAME": "iys",
+        "IZIN_PUSH_PASSWORD": endpoints.PUSH_PASSWORD,
+        "IZIN_PUSH_OLD_PASSWORD": endpoints.PUSH_PASSWORD,
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    return one
+
+
+@pytest.fixture
+async def served(
+    installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Mapping[str, str]]:
+    """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
+    async with endpoints.every(installed, worker) as urls:
+        monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
+        # Nobody takes webhooks there: that is an answer too.
+        installed.places["hook"] = f"{urls['feeds']}/hook"
+        yield urls

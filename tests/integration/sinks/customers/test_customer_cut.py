@@ -1,7 +1,7 @@
 """Forty customers with a hundred brands: no command and no route shows one what is another's."""
 
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,14 +13,11 @@ from izin.console.customers import offboarding
 from izin.iys import GrantedBrand, GrantedBrands, Right, Subscription
 from izin.iys.partner import PartnerCalls
 from izin.iys.wire_format.json_reader import JsonReader
-from izin.local import free_port
 from izin.sinks.monitor.granted_brands import GrantedBrandsReader
 from izin.sinks.outbound.request_budget import RequestBudget
-from tests.integration.sinks.inbound.test_push_registration import Worker, url_of
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import AUTHORIZATION
 from tests.support.builders import BRAND
-from tests.support.customers import endpoints
 from tests.support.customers.asking import ROUTES, Ask
 from tests.support.customers.installation import (
     BRANDS,
@@ -35,34 +32,6 @@ from tests.support.customers.running import CutRunner
 from tests.support.customers.traces import FOREIGN, traces
 
 pytestmark = [pytest.mark.database, pytest.mark.broker]
-
-
-@pytest.fixture
-def worker(installed: Installation, monkeypatch: pytest.MonkeyPatch) -> Worker:
-    """Give our receiver of İYS's pushes, which the settings of commands name."""
-    one = Worker(installed.harness, free_port(), endpoints.PUSH_PASSWORD)
-    installed.places["push_url"] = url_of(one.port)
-    given = {
-        "IZIN_PUSH_URL": url_of(one.port),
-        "IZIN_PUSH_USERNAME": "iys",
-        "IZIN_PUSH_PASSWORD": endpoints.PUSH_PASSWORD,
-        "IZIN_PUSH_OLD_PASSWORD": endpoints.PUSH_PASSWORD,
-    }
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    return one
-
-
-@pytest.fixture
-async def served(
-    installed: Installation, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Mapping[str, str]]:
-    """Serve the endpoints, of which commands ask the gate; yield the URL of each listener."""
-    async with endpoints.every(installed, worker) as urls:
-        monkeypatch.setenv("IZIN_GATE_URL", urls["gate"])
-        # Nobody takes webhooks there: that is an answer too.
-        installed.places["hook"] = f"{urls['feeds']}/hook"
-        yield urls
 
 
 async def test_no_command_or_route_shows_what_is_anothers(

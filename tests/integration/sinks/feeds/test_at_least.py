@@ -82,6 +82,7 @@ async def test_positions_are_found_behind_many_aborted_transactions(settings: Ka
         write(settings, where, [(b"0", b"mark")] * 100, partition=0, client=client)
         client.abort_transaction(20)
     token = token_of([LogPosition(topics.events.name, 0, 4)])
+    write(settings, topics.events.name, [(b"key", b"event")] * 6, partition=0)
     async with serving(settings) as served:
         page = await served.page("opt-outs", at_least=token)
         assert page["reflects"] is True
@@ -113,3 +114,16 @@ async def test_permission_waits_for_the_ledger(settings: KafkaSettings, served: 
     response = await waiting
     assert response.status_code == 200, response.text
     assert response.json()["reflects"] is True
+
+
+async def test_token_beyond_the_end_of_a_lane_is_refused(settings: KafkaSettings):
+    """Nothing was written there, so nobody was given it, and to wait again would never end: the
+    client is told, and no fault of ours is counted.
+    """
+    topics = settings.topics
+    write(settings, topics.express.name, [(b"key", b"event")] * 2, partition=1)
+    async with serving(settings, IZIN_FEEDS_REFLECT_WITHIN="PT0.2S") as served:
+        for offset, status in ((1, 503), (2, 400), (2**63 - 1, 400)):
+            lies = [LogPosition(topics.express.name, 1, offset)]
+            response = await served.get("opt-outs", at_least=token_of(lies))
+            assert response.status_code == status, (offset, response.text)

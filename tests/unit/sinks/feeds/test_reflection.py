@@ -26,7 +26,12 @@ IDENTITIES = TopicIdentities(
     partitions=dict.fromkeys(NAMES, 4),
 )
 TOKEN = (LogPosition(TOPICS.events.name, 1, 10), LogPosition(TOPICS.express.name, 3, 20))
-ENDS = {TOPICS.decisions.name: {1: 101, 3: 103}, TOPICS.opt_outs.name: {1: 11, 3: 13}}
+ENDS = {
+    TOPICS.decisions.name: {1: 101, 3: 103},
+    TOPICS.opt_outs.name: {1: 11, 3: 13},
+    TOPICS.events.name: {1: 11},
+    TOPICS.express.name: {1: 30, 3: 21},
+}
 
 
 def decided(**overrides: object) -> dict[str, Any]:
@@ -167,3 +172,10 @@ async def test_kafka_that_does_not_answer_is_said(
         put_decided(progress, number)
     with pytest.raises(UnreachableLogError):
         await ends(progress, OPT_OUTS)
+
+
+async def test_token_of_a_record_that_nobody_wrote_is_foreign(progress: PipelineProgress) -> None:
+    """On the lane that it names; to wait for it again would never end."""
+    lies = (TOKEN[0], LogPosition(TOPICS.express.name, 3, 21))
+    with pytest.raises(ForeignTokenError):
+        await ends(progress, OPT_OUTS, within=0.01, token=lies)

@@ -1,0 +1,1 @@
+"""Hostile requests to each API, beside the lawful requests of a neighbour."""

@@ -1,0 +1,202 @@
+"""Events, records and questions that name another customer: nobody gets what is another's.
+
+What routes and commands show of them to one customer, ``test_customer_cut`` has: the installation
+is full of lies. Here are the ledger, webhooks and receipts, and all of it for the other customer.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from benchmarks.webhooks.receiver import WebhookReceiver
+from izin.console.read_topic import read_all
+from izin.schemas.codec import Codec
+from izin.schemas.may_send_api import PATH
+from izin.sinks.ingest.receipts import ReceiptIngester
+from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks.registry import NewSubscriber
+from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.webhooks.resends.cursors import cursors_at_end
+from izin.sinks.webhooks.signatures import new_secret
+from tests.integration.sinks.ingest.test_receipts import step_to_end
+from tests.integration.sinks.sink_harness import Izin, SinkHarness
+from tests.support.api_keys import API_KEY, a_second_key
+from tests.support.builders import BRAND, CUSTOMER
+from tests.support.customers import lies
+from tests.support.customers.installation import FOREIGN_BRAND, FOREIGN_RECIPIENT, Installation
+from tests.support.customers.lies import FOREIGN_CUSTOMER, UNREGISTERED_BRAND
+from tests.support.customers.reading import READING
+from tests.support.customers.traces import traces
+from tests.support.webhooks import delivering, until
+
+pytestmark = [pytest.mark.database, pytest.mark.broker]
+
+OURS = re.compile(r"acme|İkinci|(?<!\d)10000[12](?!\d)|\+9055510\d{5}|\*{3}19", re.IGNORECASE)
+"""Ids, names, brand codes and recipients of ``acme``, but for the recipient of every brand."""
+KEYS = {CUSTOMER: API_KEY, FOREIGN_CUSTOMER: a_second_key()[0]}
+
+
+def of_others(customer: str, text: str, given: Sequence[str] = ()) -> list[str]:
+    """Return what ``text`` has that is not the customer's."""
+    if customer == CUSTOMER:
+        return traces(text, given, counts=False)
+    for one in given:
+        text = text.replace(one, "")
+    return [one.group() for one in OURS.finditer(text)]
+
+
+async def test_ledger_has_nothing_of_another_customer_in_a_row(forty: SinkHarness) -> None:
+    """Of events that name one customer and whose brand is another's, or nobody's: each row is the
+    brand's customer's, what is nobody's is in no customer's history, and no outcome names one.
+    """
+    brands = await forty.ledger.fetch(
+        "SELECT brand_code, iys_code, customer_id, name FROM brands ORDER BY brand_code"
+    )
+    lying = lies.lies(lies.brands_of(brands))
+    await forty.ingest(*(one.event() for one in lying))
+    found = [*await forty.ledger.fetch("SELECT key, customer_id, kind FROM movements")]
+    owners = {row["brand_code"]: row["customer_id"] for row in brands}
+    for one in lying:
+        key = str(one.brand.key(one.recipient))
+        of_key = [row for row in found if row["key"] == key]
+        assert {row["kind"] for row in of_key} >= {"decision"}
+        assert {row["customer_id"] for row in of_key} == {owners.get(one.brand.code, "")}
+    named = [one["customer_id"] for one in await forty.outbox("%outcomes", "Outcome")]
+    assert named.count("") == 1
+
+
+async def test_webhooks_are_of_the_brands_customer(
+    installed: Installation, database_url: str
+) -> None:
+    """Each subscriber gets what is of its customer's brands, with its own customer in the body."""
+    kafka, ledger = installed.kafka, installed.harness.ledger
+    received: dict[str, WebhookReceiver] = {}
+    async with WebhookReceiver().listening() as ours, WebhookReceiver().listening() as theirs:
+        received |= {CUSTOMER: ours, FOREIGN_CUSTOMER: theirs}
+        await ledger.fetch("DELETE FROM subscribers RETURNING id")
+        for customer, receiver in received.items():
+            new = NewSubscriber(
+                name=f"till-{customer}",
+                url=receiver.url(),
+                filter=EventFilter(customer_id=customer),
+                parallel=1,
+                secret=new_secret(),
+            )
+            at_end = cursors_at_end(kafka)
+            await registry.add(ledger, new, at_end, by="ada", now=datetime.now(UTC))
+        async with delivering(kafka, database_url):
+            lies.publish(kafka, lies.lies(installed.brands))
+            await until(lambda: all(len(one.received) >= 3 for one in received.values()))
+    for customer, receiver in received.items():
+        bodies = [one.body.decode() for one in receiver.received]
+        assert len(bodies) == 3, bodies
+        for one in bodies:
+            assert of_others(customer, one) == []
+            assert f'"customer_id":"{customer}"' in one
+            assert str(UNREGISTERED_BRAND) not in one
+
+
+async def test_questions_about_another_brand_leave_no_trace_there(
+    installed: Installation, served: Mapping[str, str]
+) -> None:
+    """Each key asks about the other's brand and recipient, with receipts, and reads every feed:
+    no answer, receipt or row of the history has anything of the other.
+    """
+    asked = {
+        CUSTOMER: (FOREIGN_BRAND, FOREIGN_RECIPIENT),
+        FOREIGN_CUSTOMER: (BRAND, _parked(installed)),
+    }
+    lies.publish(installed.kafka, lies.lies(installed.brands))
+    answered = 0
+    for customer, (brand, recipient) in asked.items():
+        headers = {"Authorization": f"Bearer {KEYS[customer]}"}
+        given = (str(brand), recipient)
+        async with httpx.AsyncClient(headers=headers, trust_env=False, timeout=60) as client:
+            for kind in ("list", "decision"):
+                question = {
+                    "brand_code": brand,
+                    "type": "MESAJ",
+                    "recipients": [recipient],
+                    "receipt": kind,
+                    "campaign": f"campaign of {customer}",
+                }
+                response = await client.post(f"{served['gate']}{PATH}", json=question)
+                assert '"reason":"unknown"' in response.text
+                assert of_others(customer, response.text, given) == []
+                answered += 1
+            record = {"recipient": recipient, "type": "MESAJ", "status": "RET", "brandCode": brand}
+            refused = await client.post(f"{served['intake']}/v1/consents", json=record)
+            assert refused.status_code == 403
+            assert of_others(customer, refused.text, given) == []
+            for feed in ("opt-outs", "permissions", "outcomes"):
+                text = await _all_of(client, f"{served['feeds']}/v1/{feed}")
+                assert of_others(customer, text) == []
+                assert f'"customer_id":"{customer}"' in text
+    await _ingest_receipts(installed, answered)
+    receipts = read_all(installed.kafka, Codec(), installed.kafka.topics.gate_receipts)
+    assert len(list(receipts)) == answered
+    rows = await installed.harness.ledger.fetch(
+        "SELECT customer_id, key, data::text AS data FROM movements WHERE data->>'campaign' LIKE"
+        " 'campaign of %%'"
+    )
+    assert {row["customer_id"] for row in rows} == asked.keys()
+    for row in rows:
+        assert row["data"].count(f"campaign of {row['customer_id']}") == 1
+        brand, recipient = asked[row["customer_id"]]
+        assert recipient not in f"{row['key']} {row['data']}"
+
+
+async def test_commands_for_the_other_customer_show_nothing_of_ours(
+    installed: Installation, izin: Izin
+) -> None:
+    """Every command that reads with ``--customer``, asked for the other one."""
+    found, run = [], 0
+    for name, cut in READING.items():
+        for line in cut.lines:
+            if line != f"--customer={CUSTOMER}":
+                continue
+            run += 1
+            done = await izin(*name.split(), f"--customer={FOREIGN_CUSTOMER}")
+            shown = of_others(FOREIGN_CUSTOMER, done.stdout + done.stderr)
+            if shown or done.exit_code not in {0, 1}:
+                found.append(f"{name}: {done.exit_code}: {shown}: {done.stdout[:1000]}")
+    assert not found, "\n\n".join(found)
+    assert run > 10
+
+
+def _parked(installed: Installation) -> str:
+    return str(installed.places["parked"])
+
+
+async def _all_of(client: httpx.AsyncClient, url: str) -> str:
+    """Return all pages of a feed."""
+    texts, after = [], ""
+    while True:
+        response = await client.get(url, params={"after": after} if after else {})
+        assert response.status_code == 200, response.text
+        page: Any = response.json()
+        texts.append(response.text)
+        after = page["next"]
+        if page["complete"] and not page["items"]:
+            return "".join(texts)
+
+
+async def _ingest_receipts(installed: Installation, count: int) -> None:
+    harness = installed.harness
+    ingester = ReceiptIngester(
+        ledger=harness.ledger,
+        topic_messages=harness.context.topic_messages,
+        codec=Codec(),
+        settings=installed.kafka,
+        clock=harness.clock,
+        wait=timedelta(seconds=0.2),
+    )
+    reader = await ingester.open()
+    try:
+        await step_to_end(reader, count)
+    finally:
+        await reader.close()
