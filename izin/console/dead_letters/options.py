@@ -1,5 +1,6 @@
 """Which dead letters are meant, as people type it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated
 
@@ -7,7 +8,10 @@ import typer
 
 from izin.console.terminal.arguments import instant
 from izin.console.terminal.option_sets import takes
+from izin.console.terminal.output import kafka_settings
+from izin.projections.brand_directory import BrandReader
 from izin.replay.letters.selection import Selection
+from izin.runtime.kafka import access_of
 
 
 def filters(
@@ -26,7 +30,8 @@ def filters(
         list[str] | None, typer.Option(help="Only events of this origin, such as crm; repeat it.")
     ] = None,
     customer: Annotated[
-        list[str] | None, typer.Option(help="Only events of this customer; repeat it.")
+        list[str] | None,
+        typer.Option(help="Only events of this customer's brands of today; repeat it."),
     ] = None,
     brand: Annotated[
         list[int] | None, typer.Option(min=1, help="Only events of this brand; repeat it.")
@@ -50,11 +55,27 @@ def filters(
         because=frozenset(because or ()),
         sources=frozenset(source or ()),
         origins=frozenset(origin or ()),
-        customers=frozenset(customer or ()),
-        brands=frozenset(brand or ()),
+        brands=_brands(customer or (), frozenset(brand or ())),
         since=since,
         until=until,
     )
+
+
+def _brands(customers: Collection[str], brands: frozenset[int]) -> frozenset[int]:
+    """Return those of ``brands``, or all, that are the customers', whatever events say of theirs.
+
+    Raises:
+        typer.BadParameter: there is none.
+        BrokerError: the topic of brands cannot be read.
+    """
+    if not customers:
+        return brands
+    access = access_of(kafka_settings())
+    known = BrandReader(access, access.codec()).load()
+    owned = {one.brand_code for one in known if one.customer_id in customers}
+    if found := frozenset(owned & brands if brands else owned):
+        return found
+    raise typer.BadParameter(f"{', '.join(sorted(customers))} has no such brand")
 
 
 @takes("chosen", filters)

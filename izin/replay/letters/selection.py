@@ -17,7 +17,6 @@ class Selection:
     sources: frozenset[str] = frozenset()
     """Topics that the records come from."""
     origins: frozenset[str] = frozenset()
-    customers: frozenset[str] = frozenset()
     brands: frozenset[int] = frozenset()
     since: datetime | None = None
     """The records were appended at this instant or later."""
@@ -27,7 +26,7 @@ class Selection:
     @property
     def needs_content(self) -> bool:
         """Whether letters have to be decoded to know."""
-        return bool(self.origins or self.customers or self.brands)
+        return bool(self.origins or self.brands)
 
     @property
     def is_filtered(self) -> bool:
@@ -53,8 +52,6 @@ class Selection:
         if content is None:
             return not self.needs_content
         event = content.event
-        return (
-            (not self.origins or event.origin in self.origins)
-            and (not self.customers or event.customer_id in self.customers)
-            and (not self.brands or event.brand_code in self.brands)
+        return (not self.origins or event.origin in self.origins) and (
+            not self.brands or event.brand_code in self.brands
         )

@@ -10,7 +10,7 @@ from izin.consent.violations import violation
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from tests.integration.console.conftest import Izin
+from tests.integration.console.conftest import Izin, put_brand
 from tests.support.builders import PHONE, a_dead_letter, an_event
 from tests.support.replay.letters import a_letter_of
 
@@ -87,7 +87,10 @@ def test_letters_without_a_ledger_are_listed(izin: Izin, monkeypatch: pytest.Mon
 
 
 def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSettings) -> None:
-    """By what a letter says, and what its event says; a table has at most as many as asked for."""
+    """By what a letter says, and what its event says but for its customer, who is the brand's of
+    today; a table has at most as many as asked for.
+    """
+    put_brand(topics, 100001)
     lane = topics.topics.events.name
     events = [an_event(origin=origin, customer_id=whose) for origin, whose in ORIGINS]
     plant(topics, *(a_letter_of(event, "refused", [H113], topic=lane) for event in events))
@@ -96,13 +99,14 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
         ("--because", "H113"): ["0/2", "0/3", "0/4"],
         ("--because", "undecodable"): ["0/0", "0/1"],
         ("--origin", "crm"): ["0/2", "0/4"],
-        ("--customer", "beta", "--brand", "100001"): ["0/3"],
+        ("--customer", "acme", "--brand", "100001"): ["0/2", "0/3", "0/4"],
         ("--source", lane): ["0/2", "0/3", "0/4"],
         ("--since", "2026-03-02"): ["0/2", "0/3", "0/4"],
         ("--until", "2026-03-02", "--limit", "1"): ["0/1"],
     }.items():
         shown = izin("dead-letters", "list", *words, "--output", "json")
         assert [one["letter"] for one in json.loads(shown.stdout)] == names, words
+    assert izin("dead-letters", "list", "--customer", "beta").exit_code == 2
     shown = izin("dead-letters", "list", "--limit", "2")
     assert ("0/4" in shown.stdout, "0/2" in shown.stdout) == (True, False)
     assert "the newest 2 of 5" in shown.stderr

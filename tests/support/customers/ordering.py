@@ -60,14 +60,18 @@ ORDERING: Mapping[str, Cut] = {
         "0/0 --reason=seen --yes",
         "--customer=acme --reason=seen",
         shows="dead letters",
-        refused=("0/9 --customer=acme --reason=seen",),
-        selects_none=("--customer=acme --brand={their_brand} --reason=seen --yes",),
+        refused=(
+            "0/9 --customer=acme --reason=seen",
+            "--customer=acme --brand={their_brand} --reason=seen --yes",
+        ),
     ),
     "dead-letters redrive": cut(
         "0/1 --reason=mended",
         "--customer=acme --reason=mended --wait=PT0S --yes",
-        refused=("0/9 --customer=acme --reason=mended",),
-        selects_none=("--customer=acme --brand={their_brand} --reason=mended --yes",),
+        refused=(
+            "0/9 --customer=acme --reason=mended",
+            "--customer=acme --brand={their_brand} --reason=mended --yes",
+        ),
     ),
     "deadlines rule-again": cut("--brand={brand} --yes", shows="100001"),
     "iys daily agree": cut("--brand={brand} --day={day} --execute", shows="100001"),

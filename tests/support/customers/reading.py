@@ -27,7 +27,7 @@ READING: Mapping[str, Cut] = {
         refused=("acme {mixed} --out={new_folder}",),
     ),
     "customers sync": cut(_OURS, shows="EPOSTA"),
-    "dead-letters list": cut(_OURS, shows="0/3", selects_none=(_THEIRS,), counts=False),
+    "dead-letters list": cut(_OURS, shows="0/3", refused=(_THEIRS,), counts=False),
     "dead-letters show": cut("0/1 --unmasked", shows="{parked}", counts=False),
     "deadlines breaches": cut(_OURS, shows="100002"),
     "deadlines opt-outs": cut("{brand} --file={new}", shows="{opted_out}"),

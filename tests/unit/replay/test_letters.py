@@ -138,12 +138,11 @@ def test_part_of_a_batch_is_an_obstacle() -> None:
         (Selection(until=NOON + 3 * HOUR), False),
         (Selection(origins=frozenset({"web"}), brands=frozenset({100001})), True),
         (Selection(origins=frozenset({"crm"})), False),
-        (Selection(customers=frozenset({"beta"})), False),
-        (Selection(customers=frozenset({"acme"}), brands=frozenset({100002})), False),
+        (Selection(origins=frozenset({"web"}), brands=frozenset({100002})), False),
     ],
 )
 def test_filters_restrict_letters(selection: Selection, *, is_meant: bool) -> None:
-    """By name, reason or code, topic, time, origin, customer and brand."""
+    """By name, reason or code, topic, time, origin and brand."""
     letter = a_letter(an_event(), violation("source", "H113"))
     content = content_of(letter, CODEC, TOPICS)
     assert (selection.takes(letter) and selection.takes_content(content)) is is_meant
