@@ -33,7 +33,7 @@ from izin.schemas.cloud_events import headers
 
 LIBRARY, BARE = "izin, validating", "confluent-kafka and fastavro"
 
-_BRAND, _CUSTOMER, _ORIGIN = 600_001, "bench", "shop"
+BRAND, CUSTOMER, _ORIGIN = 600_001, "bench", "shop"
 _NAMESPACE = UUID("5f6f7b0e-6f4a-5d0c-9a53-6b8f6f0d1c02")
 _BEGAN = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _LINGER = timedelta(milliseconds=2)
@@ -101,7 +101,7 @@ def speeds(
     Raises:
         TrialError: an event was not acknowledged.
     """
-    register_brand(settings, _BRAND, _CUSTOMER)
+    register_brand(settings, BRAND, CUSTOMER)
     contenders = {LIBRARY: library, BARE: bare}
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for trial in range(trials):
@@ -165,7 +165,7 @@ def bare(settings: KafkaSettings, count: int) -> float:
             try:
                 client.produce(
                     express if row.status == "RET" else events,
-                    key=f"{_BRAND}/MESAJ/BIREYSEL/{row.recipient}".encode(),
+                    key=f"{BRAND}/MESAJ/BIREYSEL/{row.recipient}".encode(),
                     value=out.getvalue(),
                     headers=about,
                     on_delivery=delivered,
@@ -184,7 +184,7 @@ def bare(settings: KafkaSettings, count: int) -> float:
 def _event(row: Row) -> NewEvent:
     """Return ``row`` as the library takes it."""
     return NewEvent(
-        brand_code=_BRAND,
+        brand_code=BRAND,
         type="MESAJ",
         recipient=row.recipient,
         status=row.status,
@@ -200,8 +200,8 @@ def _record(row: Row) -> dict[str, Any]:
     """Return ``row`` as fastavro takes it. Its id is a UUIDv5, as any program makes one."""
     return {
         "event_id": str(uuid5(_NAMESPACE, f"{_ORIGIN}\x1frow\x1f{row.number}")),
-        "customer_id": _CUSTOMER,
-        "brand_code": _BRAND,
+        "customer_id": CUSTOMER,
+        "brand_code": BRAND,
         "type": "MESAJ",
         "recipient_type": "BIREYSEL",
         "recipient": row.recipient,

@@ -10,6 +10,7 @@ from typing import Self
 from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from izin.console.doctor.consumer_lag import unread
 from izin.demo.compare import LedgerState
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, LedgerSettings
@@ -19,6 +20,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.streams.ownership.positions import DecidedOffsets
 
 _TIMEOUT = 15.0
+_MOST_MARKERS = 10
+"""Offsets that may be of aborted records and of the marks of their transactions."""
 
 
 class LedgerView:
@@ -40,12 +43,16 @@ class LedgerView:
 
     def behind(self) -> int:
         """Return how many events are not ordered yet, and decisions not in the ledger."""
-        lanes = self._lanes()
+        topics, lanes = self._settings.topics, self._lanes()
         ordered = self._decided.read()
         ingested = self._runner.run(reads.ingested(self._ledger))
         done = {**ingested, **ordered}  # the ledger stores offsets of the lanes too
-        ends = self._ends([*lanes, *self._partitions(self._settings.topics.decisions.name)])
-        return sum(max(0, end - done.get(place, 0)) for place, end in ends.items())
+        ends = self._ends([*lanes, *self._partitions(topics.decisions.name)])
+        count = sum(max(0, end - done.get(place, 0)) for place, end in ends.items())
+        if 0 < count <= _MOST_MARKERS:  # what was aborted at the end of a lane has no position
+            read = (topics.events, topics.express, topics.decisions)
+            count = sum(unread(self._settings, one, done).records for one in read)
+        return count
 
     def lag(self) -> reads.Lag:
         """Return what the sink worker has still to do."""

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
-from benchmarks.publisher import BARE, LIBRARY, bare, library, register_brand, speeds
+from benchmarks.brands import register_brand
+from benchmarks.publisher import BARE, BRAND, CUSTOMER, LIBRARY, bare, library, speeds
 from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.settings import KafkaSettings
 
@@ -34,7 +35,7 @@ def written(settings: KafkaSettings) -> list[Record]:
 def test_contenders_write_the_same_records(make_settings: Callable[[int], KafkaSettings]):
     """Byte by byte: each is on its partition twice, or the ratio would compare different work."""
     settings = make_settings(3)
-    register_brand(settings)
+    register_brand(settings, BRAND, CUSTOMER)
     assert library(settings, 50) > 0
     assert bare(settings, 50) > 0
     counts = Counter(written(settings))

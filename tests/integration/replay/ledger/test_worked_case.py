@@ -39,7 +39,7 @@ EVERY_NIGHT = {
 AFTER_THE_LOSS = {
     "ledger restore archive --anchors anchors.jsonl": 1,
     "ledger restore archive --anchors anchors.jsonl --execute": 0,
-    "ledger verify --anchors anchors.jsonl": 0,
+    "ledger verify --anchors anchors.jsonl": 6,
     "replay rebuild ledger --plan rows.json --workers 1": 0,
     "replay show rows.json": 0,
     f"brands resume --customer {CUSTOMER} --what iys --yes": 0,

@@ -134,8 +134,9 @@ async def test_history_of_a_key_is_found_by_index(database_url: str):
         ):
             plan = await plan_of(ledger, file, name, more)
             assert not {one for one in scanned(plan) if one.startswith("movements")}, name
+        first = datetime.now(UTC).date().replace(day=1)
         everything = await plan_of(
-            ledger, "movements", "month", {"first": datetime.now(UTC).date().replace(day=1)}
+            ledger, "movements", "between", {"since": first, "until": first + timedelta(days=32)}
         )
         assert {one for one in scanned(everything) if one.startswith("movements")}
 
