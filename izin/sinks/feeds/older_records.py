@@ -173,9 +173,11 @@ def _stretches(
             if is_unreadable(message):
                 open_.discard(number)  # neither read to its end, nor keeping the others waiting
             elif message.error() is not None:
-                reached[number] = max(reached[number], _end_in(message))
-                ended.add(number)
-                open_.discard(number)
+                end = _end_in(message)
+                if number in open_:  # else it is of the stretch before
+                    reached[number] = max(reached[number], end)
+                    ended.add(number)
+                    open_.discard(number)
             elif number in open_:
                 found[number].append(LogRecord(message))
                 reached[number] = (message.offset() or 0) + 1

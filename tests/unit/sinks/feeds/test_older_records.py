@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from confluent_kafka import KafkaError
 
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds import older_records
@@ -81,3 +82,26 @@ async def enter(turns: FairPlaces, name: str) -> None:
     """Have a place for a moment."""
     async with turns.place(name):
         pass
+
+
+class EndOf:
+    """The message by which Kafka's client says that a partition ended."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        self.partition = lambda: partition
+        self.offset = lambda: offset
+        self.error = lambda: KafkaError(KafkaError._PARTITION_EOF)  # its public spelling
+
+
+class LateClient:
+    """A consumer that still hands over the end of a partition of the stretch before."""
+
+    def consume(self, most: int, _: float) -> list[EndOf]:
+        """Return both ends at once."""
+        return [EndOf(0, 7), EndOf(1, 5)] if most == 1 else []
+
+
+def test_end_of_the_stretch_before_is_no_fault() -> None:
+    """It says nothing of the partitions that are read now."""
+    found = older_records._stretches(LateClient(), "topic", {1: 3}, 10)
+    assert found == {1: older_records.Stretch([], 5, True)}
