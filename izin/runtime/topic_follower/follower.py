@@ -302,8 +302,8 @@ class RecordFollower:
             number, offset = message.partition() or 0, message.offset() or 0
             if number in self._misplaced:
                 continue
-            place = TopicPartition(self.topic.name, number)
             if message.error() is None and offset >= self._ends.get(number, 0):
+                place = TopicPartition(self.topic.name, number)
                 _, self._ends[number] = client.get_watermark_offsets(place, cached=True)
                 if offset >= self._ends[number]:
                     self._misplaced.add(number)

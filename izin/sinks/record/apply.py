@@ -214,7 +214,7 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
     doubted = _doubted_absence(row, observation)
     if doubted is Registered.NOT_ONAY:
         return row.replace(registered=str(Registered.UNKNOWN), registered_at=None)
-    seen_at, known_at = observation.verified_at, (not doubted and row.registered_at) or _NEVER
+    seen_at, known_at = observation.verified_at, (None if doubted else row.registered_at) or _NEVER
     if seen_at is None:
         if observation.creation_date <= known_at:
             return row
