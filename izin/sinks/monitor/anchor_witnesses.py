@@ -66,7 +66,7 @@ class AnchorWitnesses:
         lines = await asyncio.to_thread(file.read_text, encoding="utf-8")
         last, heads = _last_timestamp(lines.splitlines())
         if heads and (last is None or now - last >= self.timestamp_every):
-            timestamp = await stamped(heads, self.authority)
+            timestamp = await timestamped(heads, self.authority)
             await asyncio.to_thread(_append, file, timestamp.to_line())
 
     async def _send(self, file: Path) -> None:
@@ -89,7 +89,7 @@ async def send(lines: bytes, endpoint: str, token: str | None) -> None:
     await _post(endpoint, lines, headers)
 
 
-async def stamped(heads: Iterable[tuple[int, int, str]], authority: str) -> AnchorTimestamp:
+async def timestamped(heads: Iterable[tuple[int, int, str]], authority: str) -> AnchorTimestamp:
     """Return the time stamp of an authority over heads.
 
     Raises:

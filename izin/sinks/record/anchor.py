@@ -24,7 +24,7 @@ class Anchor:
     place: int
     link: bytes
     anchored_at: datetime
-    stamped_at: datetime | None = None
+    timestamped_at: datetime | None = None
     """When a trusted authority has time-stamped it; None: none is known to have."""
 
     def to_line(self) -> str:

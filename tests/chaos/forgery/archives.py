@@ -362,7 +362,7 @@ class ArchiveForger:
         lines[at] = ",".join(cells)
         return self.made(daily_files=[replace(files[0], lines=(first, *lines))])
 
-    def stamped(self) -> bytes:
+    def timestamped(self) -> bytes:
         """Claim a time stamp for a daily file, or line of another."""
         files = self.evidence.daily_files
         if not files:
@@ -409,7 +409,7 @@ KINDS: dict[str, Callable[[ArchiveForger], bytes]] = {
     "format": ArchiveForger.formatted,
     "header": ArchiveForger.headed,
     "daily line": ArchiveForger.daily,
-    "daily file": ArchiveForger.stamped,
+    "daily file": ArchiveForger.timestamped,
     "acknowledgement": ArchiveForger.acknowledged,
     **{
         f"column {name}": lambda forger, name=name: forger.text(name)  # type: ignore[misc]

@@ -71,7 +71,7 @@ async def written(ledger: Ledger, random: Random) -> list[Anchor]:
         anchors += await _anchored(ledger, source.now)
     source.now = LATER
     if random.random() < 0.6:
-        anchors = [replace(one, stamped_at=one.anchored_at) for one in anchors]
+        anchors = [replace(one, timestamped_at=one.anchored_at) for one in anchors]
         await _aged(ledger, random)
     if random.random() < 0.3:
         await _restored(ledger, max(one.id for one in anchors))

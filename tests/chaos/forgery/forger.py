@@ -350,7 +350,7 @@ def forged(
     Raises:
         NothingToForgeError: the history has nothing of the kind.
     """
-    aged = [one for one in anchors if one.stamped_at is not None]
+    aged = [one for one in anchors if one.timestamped_at is not None]
     forger = LedgerForger(random, history.copied(), places_of(anchors), places_of(aged), kind)
     KINDS[kind](forger)
     if forger.history == history:

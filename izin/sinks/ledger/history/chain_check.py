@@ -137,7 +137,7 @@ class ChainCheck:
             (
                 place
                 for place, one in anchors.items()
-                if one.stamped_at is not None and one.stamped_at <= long_ago
+                if one.timestamped_at is not None and one.timestamped_at <= long_ago
             ),
             default=0,
         )

@@ -107,7 +107,7 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
         *lines, last = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
         raise UnreadableAnchorError(f"{path} is not a text file") from error
-    found, stamped = [], dict[tuple[int, int, str], datetime]()
+    found, timestamped = [], dict[tuple[int, int, str], datetime]()
     for number, (line, following) in enumerate(zip(lines, [*lines[1:], last], strict=True), 1):
         if following.startswith(line):
             continue
@@ -115,8 +115,8 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
         if timestamp is not None:
             known = timestamps.verify(timestamp.reply, timestamp.digest, roots)
             if known.state is TimestampState.VERIFIED and known.at is not None:
-                stamped |= {
-                    head: min(known.at, stamped.get(head, known.at)) for head in timestamp.heads
+                timestamped |= {
+                    head: min(known.at, timestamped.get(head, known.at)) for head in timestamp.heads
                 }
             continue
         try:
@@ -124,7 +124,7 @@ def read_anchors(path: Path, roots: Sequence[Certificate] = ()) -> tuple[Anchor,
         except UnreadableAnchorError as error:
             raise UnreadableAnchorError(f"{path}, line {number}: {error}") from error
     return tuple(
-        replace(one, stamped_at=stamped.get((one.shard, one.place, one.link.hex())))
+        replace(one, timestamped_at=timestamped.get((one.shard, one.place, one.link.hex())))
         for one in found
     )
 
@@ -233,9 +233,9 @@ def _by_place(anchors: Iterable[Anchor]) -> tuple[dict[int, dict[int, Anchor]], 
             faults.append(
                 Fault(shard=one.shard, after=0, place=one.place, what=what, anchor=before.id)
             )
-        elif before is not None and before.stamped_at is not None:
-            at = min(before.stamped_at, one.stamped_at or before.stamped_at)
-            one = replace(one, stamped_at=at)  # noqa: PLW2901  # the same anchor, with its stamp
+        elif before is not None and before.timestamped_at is not None:
+            at = min(before.timestamped_at, one.timestamped_at or before.timestamped_at)
+            one = replace(one, timestamped_at=at)  # noqa: PLW2901  # the same anchor, with its stamp
         places[one.place] = one
     return known, faults
 

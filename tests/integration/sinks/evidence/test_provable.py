@@ -54,7 +54,7 @@ async def file(ledger: Ledger, tmp_path: Path) -> Path:
     return file
 
 
-def stamped(
+def timestamped(
     file: Path, at: datetime, authority: TimestampAuthority = AUTHORITY, *, number: int = 0
 ) -> None:
     """Have an anchor of a file time-stamped, the first one as a rule."""
@@ -85,7 +85,7 @@ async def act(ledger: Ledger, what: str, after: dict[str, object]) -> None:
 
 async def test_cut_that_no_act_names_is_a_fault(ledger: Ledger, file: Path):
     """The owner deletes rows, and inserts a cut at an ordinary anchor, however old that is."""
-    stamped(file, NOW)
+    timestamped(file, NOW)
     await tampered(ledger, GONE, CUT)
     found = await verified(ledger, file)
     assert whats(found.faults) == ["rows up to this place were dropped, and no act names it"]
@@ -97,7 +97,7 @@ async def test_cut_with_an_act_of_the_owner_is_not_provable(ledger: Ledger, file
     await act(ledger, acts.DROPPED, {"cuts": {"0": 6}})
     for at, authority in ((None, AUTHORITY), (NOW, STRANGER), (THEN - timedelta(1), AUTHORITY)):
         if at is not None:
-            stamped(file, at, authority)
+            timestamped(file, at, authority)
         found = await verified(ledger, file)
         assert found.faults == ()
         assert whats(found.unprovable) == [
@@ -119,7 +119,7 @@ async def test_dropped_month_is_proven_by_an_old_timestamp(ledger: Ledger, tmp_p
     await retention.drop(ledger, MESSAGES, by="ada", now=later)
     found = await verified(ledger, file, later)
     assert (found.faults, len(found.unprovable)) == ((), 1)
-    stamped(file, datetime(2026, 2, 14, tzinfo=UTC))
+    timestamped(file, datetime(2026, 2, 14, tzinfo=UTC))
     found = await verified(ledger, file, later)
     assert (found.rows, found.faults, found.unprovable) == (2, (), ())
 
@@ -145,7 +145,7 @@ async def test_emptied_row_needs_an_act_and_an_old_timestamp(ledger: Ledger, fil
     await act(ledger, acts.ERASED, {"places": {"0": [3, 8]}, "deliveries": {}})
     found = await verified(ledger, file)
     assert (found.faults, [one.place for one in found.unprovable]) == ((), [3, 8])
-    stamped(file, NOW)
+    timestamped(file, NOW)
     found = await verified(ledger, file)
     assert (found.faults, [one.place for one in found.unprovable]) == ((), [8])
     assert whats(found.unprovable)[0].startswith("emptied, not provable")
@@ -255,7 +255,7 @@ async def test_emptied_delivery_needs_an_old_timestamp(ledger: Ledger, file: Pat
         "deliveries emptied, not provable: no anchor from outside shows that ten years had passed"
     ]
     await anchor_writer(ledger, file).anchor()
-    stamped(file, NOW, number=-1)
+    timestamped(file, NOW, number=-1)
     assert (await verified(ledger, file)).unprovable == ()
 
 

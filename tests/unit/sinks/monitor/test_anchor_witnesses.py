@@ -118,13 +118,13 @@ async def test_newest_head_of_each_chain_is_stamped_once_a_day(
     await site.reach(file, NOW)
     add(file, an_anchor(4))
     await site.reach(file, NOW + DAY / 2)
-    known = {one.id: one.stamped_at for one in read_anchors(file, ROOTS)}
+    known = {one.id: one.timestamped_at for one in read_anchors(file, ROOTS)}
     assert known == {1: None, 2: NOW, 3: NOW, 4: None}
-    assert {one.stamped_at for one in read_anchors(file)} == {None}
+    assert {one.timestamped_at for one in read_anchors(file)} == {None}
     Others.now = NOW + DAY
     for at in (NOW + DAY, NOW + 3 * DAY):
         await site.reach(file, at)
-    known = {one.id: one.stamped_at for one in read_anchors(file, ROOTS)}
+    known = {one.id: one.timestamped_at for one in read_anchors(file, ROOTS)}
     assert known == {1: None, 2: NOW, 3: NOW, 4: NOW + DAY}
     assert sum('"timestamp"' in line for line in Others.lines) == 2
     assert len(anchors_in(file)) == 4
@@ -144,4 +144,4 @@ async def test_authority_that_is_away_keeps_no_line_from_the_endpoint(
     wrong = replace(site, authority=site.authority.replace("/stamp", "/other"))
     with pytest.raises(WitnessError, match="no time stamp of the anchors"):
         await wrong.reach(file, NOW)
-    assert [one.stamped_at for one in read_anchors(file, ROOTS)] == [None]
+    assert [one.timestamped_at for one in read_anchors(file, ROOTS)] == [None]
