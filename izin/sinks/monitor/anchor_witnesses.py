@@ -7,6 +7,7 @@ is, so that neither a restart nor an endpoint that is away leaves a line out.
 """
 
 import asyncio
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,7 +68,7 @@ class AnchorWitnesses:
         last, heads = _last_timestamp(lines.splitlines())
         if heads and (last is None or now - last >= self.timestamp_every):
             timestamp = await timestamped(heads, self.authority)
-            await asyncio.to_thread(_append, file, timestamp.to_line())
+            await asyncio.to_thread(append_lines, file, [timestamp.to_line()])
 
     async def _send(self, file: Path) -> None:
         if self.endpoint is None:
@@ -138,9 +139,25 @@ def _last_timestamp(
     return last, [heads[shard] for shard in sorted(heads)]
 
 
-def _append(file: Path, line: str) -> None:
-    with file.open("a", encoding="utf-8") as opened:
-        opened.write(line)
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Append whole lines to the anchor file, and wait until the disk has them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        if _is_cut(path):
+            # A crash left an incomplete line: end it, and readers skip it.
+            file.write("\n")
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_cut(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        if file.tell() == 0:
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 def _unsent(file: Path, sent: Path) -> tuple[int, bytes]:

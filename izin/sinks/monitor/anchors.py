@@ -9,8 +9,7 @@ one of its own and the next anchor.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,8 +19,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.history import verify
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError
-from izin.sinks.record.anchor import Anchor
+from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError, append_lines
 from izin.sinks.record.messages import TopicMessages
 
 MOST_ROWS = 5_000
@@ -89,7 +87,8 @@ class AnchorWriter:
         known = await asyncio.to_thread(_known, path)
         missing = await verify.anchors_after(self.ledger, known)
         if missing:
-            await asyncio.to_thread(_append, path, missing)
+            lines = [one.to_line() for one in missing]
+            await asyncio.to_thread(append_lines, path, lines)
             _log.info("history anchored", anchors=len(missing), last=missing[-1].id)
 
 
@@ -98,23 +97,3 @@ def _known(path: Path) -> int:
     if not path.exists():
         return 0
     return max((one.id for one in verify.read_anchors(path)), default=0)
-
-
-def _append(path: Path, anchors: Sequence[Anchor]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as file:
-        if _is_cut(path):
-            # A crash left an incomplete line: end it, and readers skip it.
-            file.write("\n")
-        file.writelines(one.to_line() for one in anchors)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _is_cut(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        if file.tell() == 0:
-            return False
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) != b"\n"

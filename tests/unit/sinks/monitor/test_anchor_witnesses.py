@@ -16,6 +16,7 @@ from iys_simulator.timestamp_authority import TimestampAuthority
 
 from izin.evidence.anchors import anchors_in
 from izin.sinks.ledger.history.verify import read_anchors
+from izin.sinks.monitor import anchor_witnesses
 from izin.sinks.monitor.anchor_witnesses import AnchorWitnesses, WitnessError
 from izin.sinks.record.anchor import Anchor
 
@@ -145,3 +146,11 @@ async def test_authority_that_is_away_keeps_no_line_from_the_endpoint(
     with pytest.raises(WitnessError, match="no time stamp of the anchors"):
         await wrong.reach(file, NOW)
     assert [one.timestamped_at for one in read_anchors(file, ROOTS)] == [None]
+
+
+def test_line_behind_one_that_a_crash_cut_off_stands_alone(tmp_path: Path) -> None:
+    """A time stamp as well as an anchor: readers skip the incomplete one."""
+    file = tmp_path / "anchors.jsonl"
+    file.write_text('{"shard": 1, "pl', "utf-8")
+    anchor_witnesses.append_lines(file, ["a whole line\n"])
+    assert file.read_text("utf-8").splitlines() == ['{"shard": 1, "pl', "a whole line"]
