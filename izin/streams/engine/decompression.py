@@ -8,21 +8,20 @@ That of LZ4 would not write the last block, and is given one at a time.
 """
 
 import struct
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import cramjam
-import lz4.block
 
 MOST: Final = 32 * 1024 * 1024
 """Bytes: what is unpacked of a batch, which a broker has in one megabyte unless it is told
 otherwise. A worker may have so much of each of its partitions in memory."""
-_ROOM: Final = 64 * 1024
-_USUAL: Final = 16
-"""Most batches unpack to less than so many times their size."""
-_GROWTH: Final = 8
-"""By how much the room grows where they do not. To make room takes longer than to unpack again: 32
-MiB at once took 20 ms of a batch of 70 KB."""
+_ROOM: Final = bytearray(MOST)
+"""For all batches, one after the other: the system gives memory as it is first written, and takes
+longer for that than it takes to unpack. What a smaller batch leaves unwritten is another's."""
+_IN_USE: Final = threading.Lock()
 _LZ4: Final = struct.Struct("<IBB")
 _LZ4_BLOCKS: Final = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}
 """By their number: the bytes of a block."""
@@ -35,15 +34,14 @@ def unpacked(codec: int, data: bytes) -> bytes:
     """
     if codec == 0:
         return data
-    size = max(_ROOM, _USUAL * len(data))
-    while True:
-        room = bytearray(min(size, MOST))
-        try:
-            return bytes(memoryview(room)[: _UNPACKERS[codec](data, room)])
-        except (cramjam.DecompressionError, lz4.block.LZ4BlockError, struct.error, KeyError):
-            if size >= MOST:
-                return bytes(room)
-        size *= _GROWTH
+    try:
+        with _IN_USE:
+            return bytes(memoryview(_ROOM)[: _UNPACKERS[codec](data, _ROOM)])
+    except _FAILURES:
+        room = bytearray(MOST)
+        with suppress(*_FAILURES):
+            _UNPACKERS[codec](data, room)
+        return bytes(room)
 
 
 def _snappy(data: bytes, room: bytearray) -> int:
@@ -63,16 +61,16 @@ def _lz4(data: bytes, room: bytearray) -> int:
     _, flags, block = _LZ4.unpack_from(data)
     most, checksum = _LZ4_BLOCKS[block >> 4 & 7], flags >> 2 & 4
     # Behind them the size of the content where there is one, and the checksum of the header.
-    at, end = _LZ4.size + (flags & 8) + 1, 0
+    at, end, left = _LZ4.size + (flags & 8) + 1, 0, memoryview(room)
     while size := struct.unpack_from("<i", data, at)[0]:
         length = size & 0x7FFFFFFF
         part = data[at + 4 : at + 4 + length]
-        if size > 0:  # else it is not packed
-            part = lz4.block.decompress(part, uncompressed_size=most)
-        if end + len(part) > len(room):
-            raise struct.error
-        room[end : end + len(part)] = part
-        at, end = at + 4 + length + checksum, end + len(part)
+        if size > 0:
+            end += cramjam.lz4.decompress_block_into(part, left[end : end + most])
+        else:  # it is not packed
+            left[end : end + len(part)] = part
+            end += len(part)
+        at += 4 + length + checksum
     return end
 
 
@@ -83,3 +81,4 @@ _UNPACKERS: Mapping[int, Callable[[bytes, bytearray], int]] = {
     4: cramjam.zstd.decompress_into,
 }
 """By the number of the codec."""
+_FAILURES: Final = (cramjam.DecompressionError, struct.error, KeyError, ValueError)
