@@ -37,6 +37,8 @@ LAST_INSTANT: Final = (LATEST - EPOCH) // MILLISECOND
 _LONGEST_SHIFT: Final = 63
 _WORD: Final = 56
 """The bits of eight bytes: they fit a machine word."""
+_LARGE: Final = 65_536
+"""Bytes of a text: a larger one is read where it is, for a copy takes several times as long."""
 
 
 def reader_of(
@@ -125,6 +127,8 @@ def _size(data: bytes, at: int) -> tuple[int, int]:
 def text_of(data: bytes, at: int) -> tuple[str, int]:
     """Read a ``string``; raises ValueError for a negative size."""
     size, at = _size(data, at)
+    if size > _LARGE:
+        return str(memoryview(data)[at : at + size], "utf-8"), at + size
     return data[at : at + size].decode(), at + size
 
 

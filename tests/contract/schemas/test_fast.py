@@ -153,6 +153,16 @@ def test_changed_event_is_undecodable(spoil: Callable[[bytes], bytes]) -> None:
             decode(header + spoil(body))
 
 
+def test_large_text_is_read_as_a_small_one_is() -> None:
+    """Without a copy: whole, with letters of several bytes, and never what is no text."""
+    value = golden("ConsentEvent") | {"evidence": {"page": "ş" * 40_000}}
+    data = CODEC.encode("ConsentEvent", value)
+    assert CODEC.decode_event(data).evidence == value["evidence"]
+    for spoilt in (data.replace("ş".encode(), b"\xff\xff"), data[:-40_000]):
+        with pytest.raises(UndecodableError):
+            CODEC.decode_event(spoilt)
+
+
 @pytest.mark.parametrize("value", [1 << 31, -(1 << 31) - 1])
 def test_number_out_of_bounds_is_not_written(value: int) -> None:
     """It could not be read back."""
