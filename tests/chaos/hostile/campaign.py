@@ -86,7 +86,7 @@ class HostileCampaign:
 
     def run(self) -> HostileVerdict:
         """Run all pairs, then account for everything."""
-        with HostileBroker(self.folder) as broker:
+        with HostileBroker(self.folder, heap="1g", java_options=()) as broker:
             settings = KafkaSettings(
                 bootstrap_servers=broker.bootstrap_servers, partitions=self.partitions
             )
