@@ -22,6 +22,10 @@ _ROOM: Final = bytearray(MOST)
 """For all batches, one after the other: the system gives memory as it is first written, and takes
 longer for that than it takes to unpack. What a smaller batch leaves unwritten is another's."""
 _IN_USE: Final = threading.Lock()
+_LEAST: Final = 64 * 1024
+_GROWTH: Final = 8
+_BLANK: Final = 4096
+"""Bytes: so many zeros at the end of a room are no part of an event, so nothing went so far."""
 _LZ4: Final = struct.Struct("<IBB")
 _LZ4_BLOCKS: Final = {4: 1 << 16, 5: 1 << 18, 6: 1 << 20, 7: 1 << 22}
 """By their number: the bytes of a block."""
@@ -30,7 +34,7 @@ _XERIAL: Final = b"\x82SNAPPY\0\0\0\0\1\0\0\0\1"
 
 def unpacked(codec: int, data: bytes) -> bytes:
     """Return ``data``, packed by the ``codec`` of this number, unpacked: where it cannot be
-    unpacked to its end, or is larger than ``MOST``, its beginning and zeros.
+    unpacked to its end, or is larger than ``MOST``, its beginning, and zeros.
     """
     if codec == 0:
         return data
@@ -38,10 +42,19 @@ def unpacked(codec: int, data: bytes) -> bytes:
         with _IN_USE:
             return bytes(memoryview(_ROOM)[: _UNPACKERS[codec](data, _ROOM)])
     except _FAILURES:
-        room = bytearray(MOST)
+        return _beginning(codec, data)
+
+
+def _beginning(codec: int, data: bytes) -> bytes:
+    """Return what can be unpacked, in as much room as that takes, and zeros."""
+    size = _LEAST
+    while True:
+        room = bytearray(size)
         with suppress(*_FAILURES):
             _UNPACKERS[codec](data, room)
-        return bytes(room)
+        if size >= MOST or not any(room[-_BLANK:]):
+            return bytes(room)
+        size *= _GROWTH
 
 
 def _snappy(data: bytes, room: bytearray) -> int:

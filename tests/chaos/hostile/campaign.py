@@ -21,7 +21,6 @@ from tests.support.order.workers import Worker, all_held, until
 
 _EVERY = 0.01
 """Seconds between two opt-outs."""
-_WARM_UP = 400
 _DRAINED_WITHIN = 120.0
 FLOOR = 50.0
 """Milliseconds that the slowest hundredth may take in any case."""
@@ -77,6 +76,8 @@ class HostileCampaign:
     pairs: int = 3
     rate: float = 200.0
     """Hostile records a second."""
+    warm_up: int = 8_000
+    """Hostile records before the first pair: a broker compiles what it runs often."""
     quiet: float = 60.0
     """Seconds of opt-outs without them, in each pair."""
     partitions: int = 12
@@ -127,7 +128,8 @@ class HostileCampaign:
     ) -> list[HostilePair]:
         """Return the pairs, fewer where opt-outs do not come."""
         found: list[HostilePair] = []
-        self._measure("warm-up", settings, worker, probe, lambda sent: sent < _WARM_UP)
+        self._beside("warm-up", settings, worker, probe, processes, self.warm_up)
+        self._drain(settings, worker)
         for number in range(self.pairs):
             self.on_progress(f"pair {number + 1} of {self.pairs}: opt-outs alone")
             quiet_until = time.monotonic() + self.quiet
@@ -135,26 +137,39 @@ class HostileCampaign:
                 "alone", settings, worker, probe, lambda _, end=quiet_until: time.monotonic() < end
             )
             self.on_progress(f"pair {number + 1} of {self.pairs}: beside hostile records")
-            first = self._written[-1].number + 1 if self._written else 0
-            writing = Writing(
-                bootstrap_servers=settings.bootstrap_servers,
-                partitions=self.partitions,
-                seed=self.seed,
-                first=first,
-                records=-(-self.records // self.pairs),
-                rate=self.rate,
-            )
-            future: Future[Sequence[WrittenBatch]] = processes.submit(write, writing)
-            beside = self._measure(
-                "beside", settings, worker, probe, lambda _, end=future: not end.done()
-            )
-            self._written += future.result()
+            count = -(-self.records // self.pairs)
+            beside = self._beside("beside", settings, worker, probe, processes, count)
             if without is None or beside is None:
                 break
             found.append(HostilePair(without=without, beside=beside))
             self.on_progress(f"p99 {without.p99:.1f} ms alone, {beside.p99:.1f} ms beside")
             self._drain(settings, worker)
         return found
+
+    def _beside(  # noqa: PLR0913, PLR0917  # what runs, and how many come
+        self,
+        name: str,
+        settings: KafkaSettings,
+        worker: Worker,
+        probe: Probe,
+        processes: ProcessPoolExecutor,
+        records: int,
+    ) -> LatencySummary | None:
+        """Publish opt-outs while so many hostile records are written; None where some do not come
+        back.
+        """
+        writing = Writing(
+            bootstrap_servers=settings.bootstrap_servers,
+            partitions=self.partitions,
+            seed=self.seed,
+            first=self._written[-1].number + 1 if self._written else 0,
+            records=records,
+            rate=self.rate,
+        )
+        future: Future[Sequence[WrittenBatch]] = processes.submit(write, writing)
+        summary = self._measure(name, settings, worker, probe, lambda _: not future.done())
+        self._written += future.result()
+        return summary
 
     def _measure(
         self,

@@ -32,7 +32,14 @@ BULK = TOPICS.events.name
 def test_hostile_records_are_all_accounted_for(tmp_path: Path) -> None:
     """Beside them no opt-out is lost, and the order worker goes on; how fast is not measured."""
     campaign = HostileCampaign(
-        folder=tmp_path, seed=3, records=1500, pairs=1, quiet=1.0, rate=300.0, partitions=4
+        folder=tmp_path,
+        seed=3,
+        records=1500,
+        warm_up=1,
+        pairs=1,
+        quiet=1.0,
+        rate=300.0,
+        partitions=4,
     )
     found = campaign.run()
     assert found.account.wrong == []
