@@ -22,6 +22,8 @@ from tests.support.order.workers import Worker, all_held, until
 _EVERY = 0.01
 """Seconds between two opt-outs."""
 _DRAINED_WITHIN = 120.0
+_AS_SERVED = ("-Xms4g", "-XX:MaxGCPauseMillis=20", "-XX:G1HeapRegionSize=16m")
+"""As brokers are run that serve anybody: what a record of megabytes leaves behind costs no pause."""
 FLOOR = 50.0
 """Milliseconds that the slowest hundredth may take in any case."""
 
@@ -76,7 +78,7 @@ class HostileCampaign:
     pairs: int = 3
     rate: float = 200.0
     """Hostile records a second."""
-    warm_up: int = 8_000
+    warm_up: int = 20_000
     """Hostile records before the first pair: a broker compiles what it runs often."""
     quiet: float = 60.0
     """Seconds of opt-outs without them, in each pair."""
@@ -87,7 +89,7 @@ class HostileCampaign:
 
     def run(self) -> HostileVerdict:
         """Run all pairs, then account for everything."""
-        with HostileBroker(self.folder, heap="1g", java_options=()) as broker:
+        with HostileBroker(self.folder, heap="4g", java_options=_AS_SERVED) as broker:
             settings = KafkaSettings(
                 bootstrap_servers=broker.bootstrap_servers, partitions=self.partitions
             )
