@@ -314,6 +314,16 @@ _ALL = (
         "property-histories", "chaos-property", 1_000_000, "", "generated histories of a key"
     ),
     _at_most("property-unexplained", "chaos-property", 0, "", "of them that hide an opt-out"),
+    _at_least(
+        "property-compared", "chaos-property", 10_000, "", "of them read by evidence and what-if"
+    ),
+    _at_most(
+        "property-disagreements",
+        "chaos-property",
+        0,
+        "",
+        "of these where one differs from the ledger",
+    ),
     _at_least("words", "chaos-words", 5000, "", "generated names and words that were read"),
     _at_most("words-invented", "chaos-words", 0, "", "consents that no list has"),
     _at_most("words-lost", "chaos-words", 0, "", "opt-outs, or pairs of docs and tests, lost"),

@@ -8,15 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.enums import Status
+from izin.consent.fold import is_of_citizens
 from izin.consent.model import ConsentKey
 from izin.evidence.chain import Segment
 from izin.evidence.daily_files import DailyLines, shown_in
 from izin.evidence.deliveries import Batches, is_digest
 from izin.evidence.facts import Fact, fact_of
 from izin.evidence.rows import EvidenceRow
-from izin.evidence.standing import Standing, is_of_citizen
+from izin.evidence.standing import Standing
 
-FORMAT = 2
+FORMAT = 3
 """Of the archive. It rises with every change of what is computed from the rows: a release that
 computes otherwise verifies older archives without these files."""
 RECEIPTS = "receipt/"
@@ -115,7 +116,7 @@ def _consents(facts: Iterable[Fact], then: Mapping[str, Any]) -> list[dict[str, 
         if one["kind"] != "decision" or one["data"]["event"]["status"] != Status.ONAY:
             continue
         event = one["data"]["event"]
-        through_iys = is_of_citizen(event.get("source")) and "iys" in event
+        through_iys = is_of_citizens(event.get("source")) and "iys" in event
         found.append(
             {
                 "event_id": event["event_id"],

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any, TypeVar
 
+from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType
 from izin.consent.next_action import Registered
 from izin.iys.client import MAX_ITEMS, IysClient
@@ -28,7 +29,6 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.rate_limits import HOUR_LIMITS, LedgerPacer
 from izin.sinks.outbound.queries.status_answer import observation_of, observation_of_many
-from izin.sinks.record.apply import Observation
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from izin.consent.enums import TextEnum
+from izin.consent.fold import is_of_citizens
 from izin.consent.model import Status
 from izin.consent.next_action import Registered
 from izin.consent.transitions import State
@@ -22,7 +23,6 @@ from izin.reconcile.sides import (
     Side,
     Standing,
 )
-from izin.sinks.record.consent_row import is_of_citizens
 
 _STATUSES = frozenset({Registered.ONAY, Registered.RET})
 _UNREGISTERED = frozenset({Registered.NOT_ONAY, Registered.RET})

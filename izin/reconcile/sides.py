@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, Self
 
 from izin.consent.enums import TextEnum
+from izin.consent.fold import is_of_citizens
 from izin.consent.may_send import Permission
 from izin.consent.next_action import Action, Registered
 from izin.sinks.record import earlier_opt_out
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
+from izin.sinks.record.consent_row import ConsentRow
 
 _FOR_THE_LAW = (
     *("key", "desired_status", "desired_rank", "latest_ret_at", "state", "updated_at"),

@@ -7,13 +7,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from izin.consent.enums import TextEnum
+from izin.consent.fold import is_of_citizens
 from izin.consent.model import ConsentEvent
 from izin.reconcile.sides import IysRecord
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
-from izin.sinks.record.consent_row import is_of_citizens
 
 _HIDDEN = timedelta(hours=1)
 """How recent movements are that a pull does not show."""

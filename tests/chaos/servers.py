@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from izin.local import Kafka, Postgres, free_port
 from izin.runtime.settings import KafkaSettings
@@ -21,9 +22,17 @@ class CampaignServers:
 
 
 @contextmanager
-def running_servers(folder: Path, *, partitions: int) -> Iterator[CampaignServers]:
-    """Run both, with data in ``folder`` and every topic."""
-    with Kafka(folder, free_port()) as kafka, Postgres(folder, port=free_port()) as postgres:
+def running_servers(
+    folder: Path,
+    *,
+    partitions: int,
+    **broker: Any,  # noqa: ANN401  # as Kafka takes them
+) -> Iterator[CampaignServers]:
+    """Run both, with data in ``folder`` and every topic; ``broker`` is how Kafka's Java is run."""
+    with (
+        Kafka(folder, free_port(), **broker) as kafka,
+        Postgres(folder, port=free_port()) as postgres,
+    ):
         settings = KafkaSettings(bootstrap_servers=kafka.bootstrap_servers, partitions=partitions)
         ensure_topics(settings)
         yield CampaignServers(

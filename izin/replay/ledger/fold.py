@@ -13,11 +13,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from izin.consent.business_days import Calendar
 from izin.consent.enums import STATUSES
-from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.consent.fold import BOOTSTRAP, restored_consent
+from izin.consent.model import Consent, ConsentKey
 from izin.consent.next_action import ActionReason
 from izin.consent.transitions import State
 from izin.schemas.fast.cache import put
@@ -32,11 +33,9 @@ from izin.sinks.ledger.row_templates import columns_of
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import SHADOW, SHARED_BY_SHADOW
-from izin.sinks.record.consent_row import BOOTSTRAP, ConsentRow
+from izin.sinks.record.consent_row import ConsentRow
 
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
-_RANKS = {"iys": OriginRank.IYS, "iys-hs": OriginRank.IYS_HS}
-"""Of restorations that were recorded without a rank."""
 
 
 class StoredMovement(NamedTuple):
@@ -170,27 +169,13 @@ class HistoryFold:
 
 def _restored(one: StoredMovement) -> Consent:
     """Return the consent of a restoration, as far as the history has it."""
-    data: Mapping[str, Any] = json.loads(one.data or "{}")
-    status = STATUSES[one.status or ""]
-    own = "latest_ret_at" if status is Status.RET else "latest_onay_at"
-    rank = data.get("origin_rank")
-    latest: dict[str, Any] = {own: one.occurred_at}
-    for name in ("latest_onay_at", "latest_ret_at"):
-        latest[name] = _instant(data.get(name)) or latest.get(name)
-    return Consent(
-        key=ConsentKey.parse(one.key),
+    return restored_consent(
+        ConsentKey.parse(one.key),
         customer_id=one.customer_id,
-        status=status,
-        effective_at=one.occurred_at,
-        origin_rank=_RANKS.get(data["origin"], OriginRank.OURS)
-        if rank is None
-        else OriginRank(rank),
         event_id=one.event_id or "",
-        origin=data["origin"],
-        source=data["source"],
-        consent_date=_instant(data["consent_date"]),
-        registrable=data.get("registrable", True),
-        **latest,
+        status=STATUSES[one.status or ""],
+        effective_at=one.occurred_at,
+        data=json.loads(one.data or "{}"),
     )
 
 
@@ -200,7 +185,3 @@ def _requeued(row: ConsentRow, one: StoredMovement) -> ConsentRow:
     if before.get("reason") == ActionReason.RECONSENT:
         row = row.replace(attested=True)
     return ruling.requeue(row) if row.state is State.PARKED else row
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

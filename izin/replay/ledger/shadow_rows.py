@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from izin.consent.fold import latest
 from izin.consent.model import Status
 from izin.consent.transitions import State
 from izin.sinks.record import apply, ruling
@@ -56,7 +57,7 @@ def mended_row(before: ConsentRow, shadow: Shadow) -> ConsentRow | None:
     """
     columns = {name: shadow[name] for name in DECIDED} | {"retailer_access": _access(shadow)}
     for name in ("latest_onay_at", "latest_ret_at"):
-        columns[name] = apply.latest(getattr(before, name), shadow[name])
+        columns[name] = latest(getattr(before, name), shadow[name])
     if before.is_of(shadow["desired_event_id"], shadow["desired_status"]):
         return before.replace(**columns)
     order = (

@@ -12,7 +12,8 @@ from pathlib import Path
 from struct import Struct
 from typing import IO, NamedTuple
 
-from izin.replay.history import BOOTSTRAP, DECISION, HistoryRow, read_history
+from izin.consent.fold import BOOTSTRAP
+from izin.replay.history import DECISION, HistoryRow, read_history
 from izin.replay.order_state.planning import open_history
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.fast.writer import EPOCH

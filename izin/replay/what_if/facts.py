@@ -10,18 +10,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from izin.consent.model import Consent, ConsentKey, OriginRank, Status
+from izin.consent.fold import Observation, restored_consent
+from izin.consent.model import ConsentKey, Status
 from izin.consent.next_action import Desired, Registered, RegisteredState
 from izin.iys.verdicts import Verdict
 from izin.schemas.codec import UndecodableError
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.record import apply
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.state_change import first_row
 
 _SETTLING = frozenset({"accepted", "not_needed"})
-_RANKS = {"iys": OriginRank.IYS, "iys-hs": OriginRank.IYS_HS}
 _NOTHING = RegisteredState(value=Registered.UNKNOWN)
 
 
@@ -122,20 +121,13 @@ class KeyFold:
 
     def _restored(self, movement: Mapping[str, Any]) -> None:
         """Add a row that was restored from the topic of desired consents."""
-        data, at, status = movement["data"], movement["occurred_at"], Status(movement["status"])
-        consent = Consent(
-            key=self.facts.key,
+        consent = restored_consent(
+            self.facts.key,
             customer_id=movement["customer_id"],
-            status=status,
-            effective_at=at,
-            origin_rank=_RANKS.get(data["origin"], OriginRank.OURS),
             event_id=movement["event_id"],
-            origin=data["origin"],
-            source=data["source"],
-            consent_date=_instant(data["consent_date"]),
-            registrable=True,
-            latest_onay_at=at if status is Status.ONAY else None,
-            latest_ret_at=at if status is Status.RET else None,
+            status=Status(movement["status"]),
+            effective_at=movement["occurred_at"],
+            data=movement["data"],
         )
         self._put(apply.restored(self._row, consent, movement["recorded_at"]), movement)
 

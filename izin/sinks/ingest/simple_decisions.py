@@ -7,6 +7,7 @@ is a decision's own is taken from its bytes. Other decisions are left to ``recor
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from izin.consent.fold import latest
 from izin.consent.model import OriginRank, Status
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
@@ -58,8 +59,8 @@ class DecisionApplier:
                 updated_at=now,
                 **_own(fields),
             )
-        onay = apply.latest(entry.latest_onay_at, _moment(fields.latest_onay))
-        ret = apply.latest(entry.latest_ret_at, _moment(fields.latest_ret))
+        onay = latest(entry.latest_onay_at, _moment(fields.latest_onay))
+        ret = latest(entry.latest_ret_at, _moment(fields.latest_ret))
         if ret != entry.latest_ret_at and not template.is_ret:  # kept with what it said
             return apply.decided(entry, self._reader.decode(decision.value), now)
         own = _own(fields)

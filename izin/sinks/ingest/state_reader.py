@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
+from izin.consent.fold import BOOTSTRAP
 from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
@@ -25,7 +26,6 @@ from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.consent_row import BOOTSTRAP
 from izin.sinks.record.errors import BootstrapHeldError
 from izin.sinks.record.messages import TopicMessages
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
 from izin.iys.errors import CallError, RefusedError
 from izin.iys.rate_limit.pace import CallClass
@@ -24,7 +25,6 @@ from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 

@@ -17,6 +17,7 @@ from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import OutboundContext
+from izin.sinks.outbound.queries.status_answer import observation
 from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
 from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
@@ -77,6 +78,8 @@ async def save_results(
         async for item in _with_pauses(others):
             if item.place in counted:
                 applied = applied_by_place[item.place]
+                if applied.shown is not None:
+                    changes.add_movement(observation(entries[item.key], applied.shown, now))
                 entries[item.key] = changes.apply(entries[item.key], applied.ruled)
                 if applied.outcome is not None:
                     changes.add_outcome(replace(applied.outcome, request_id=request_id))

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
+from izin.consent.fold import Registration
 from izin.consent.making import maker
 from izin.consent.may_send import CollectedConsent, Permission, may_send
-from izin.consent.model import ConsentKey, OriginRank, Status
+from izin.consent.model import ConsentKey, Order, OriginRank, Status
 from izin.consent.next_action import Action, Desired, Registered, RegisteredState
 from izin.consent.transitions import CLOSED, State
 
-BOOTSTRAP = "bootstrap"
-"""In ``verified_by``: the row was restored from desired-consents, and not observed since."""
 RECONCILE = "reconcile"
 """The reason of a query of a row that differs from İYS: the single query tells what it holds."""
 READ_BACK = "read-back"
@@ -30,7 +29,7 @@ SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
-_registered = maker(RegisteredState)
+_registration = maker(Registration)
 _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
@@ -180,17 +179,30 @@ class ConsentRow:
         )
 
     @property
-    def registered_state(self) -> RegisteredState:
+    def desired_order(self) -> Order | None:
+        """The position of the desired event in the total order (``Consent.order``)."""
+        if self.desired_at is None:
+            return None
+        is_ret = self.desired_status == Status.RET
+        return self.desired_at, is_ret, self.desired_rank or 0, self.desired_event_id or ""
+
+    @property
+    def registration(self) -> Registration:
         """What is registered at İYS, as last observed."""
-        return _registered(
+        return _registration(
             value=_REGISTERED[self.registered],
             creation_date=self.registered_at,
             consent_date=self.registered_consent_date,
             source=self.registered_source,
-            from_iys=is_of_citizens(self.registered_source),
-            verified=self.registered != Registered.RET or self.verified_at is not None,
-            is_lost=self.registered == Registered.UNKNOWN and self.verified_by == BOOTSTRAP,
+            transaction_id=self.registered_transaction_id,
+            verified_at=self.verified_at,
+            verified_by=self.verified_by,
         )
+
+    @property
+    def registered_state(self) -> RegisteredState:
+        """The same, as the law asks of it."""
+        return self.registration.state
 
     def is_of(self, event_id: str | None, status: str | None) -> bool:
         """Whether the row desires this event.
@@ -253,9 +265,17 @@ class ClaimedRow(NamedTuple):
     attempts: int
 
 
-def is_of_citizens(source: str | None) -> bool:
-    """Whether a citizen wrote a record at İYS: such sources begin with ``IYS_``."""
-    return source is not None and source.startswith("IYS_")
+def columns_of_registration(registration: Registration) -> Mapping[str, Any]:
+    """Return the columns that hold ``registration``."""
+    return {
+        "registered": str(registration.value),
+        "registered_at": registration.creation_date,
+        "registered_consent_date": registration.consent_date,
+        "registered_source": registration.source,
+        "registered_transaction_id": registration.transaction_id,
+        "verified_at": registration.verified_at,
+        "verified_by": registration.verified_by,
+    }
 
 
 _COLUMNS = frozenset(field.name for field in fields(ConsentRow))

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, assert_never
 
 from izin.consent.business_days import Calendar
+from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey, Source, Status
 from izin.consent.next_action import Action, Registered
 from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.outcome import Outcome
@@ -63,6 +63,8 @@ class AppliedResult:
     outcome: Outcome | None = None
     """Of an event that the row no longer desires; otherwise the change of the row implies it."""
     suspension: SuspensionScope | None = None
+    shown: Observation | None = None
+    """What İYS holds, where the result tells it and is no receipt."""
 
 
 class _Case(NamedTuple):
@@ -220,7 +222,7 @@ def _already(row: ConsentRow, case: _Case) -> AppliedResult:
     )
     row = apply.observed(row, none).replace(code=code)
     ruled = ruling.rule_row(row, case.brand, case.now, calendar=case.calendar, answered=True)
-    return AppliedResult(ruled=ruled, item_state="refused")
+    return AppliedResult(ruled=ruled, item_state="refused", shown=none)
 
 
 def _counts_from_later(row: ConsentRow, item: Item) -> bool:

@@ -23,7 +23,7 @@ _EVERY = 0.01
 """Seconds between two opt-outs."""
 _DRAINED_WITHIN = 120.0
 _AS_SERVED = ("-Xms4g", "-XX:MaxGCPauseMillis=20", "-XX:G1HeapRegionSize=16m")
-"""As brokers are run that serve anybody: what a record of megabytes leaves behind costs no pause."""
+"""As brokers are run that serve others: what a huge record leaves behind costs no pause."""
 FLOOR = 50.0
 """Milliseconds that the slowest hundredth may take in any case."""
 
@@ -148,7 +148,7 @@ class HostileCampaign:
             self._drain(settings, worker)
         return found
 
-    def _beside(  # noqa: PLR0913, PLR0917  # what runs, and how many come
+    def _beside(  # noqa: PLR0917  # what runs, and how many come
         self,
         name: str,
         settings: KafkaSettings,

@@ -1,7 +1,9 @@
 """``python -m tests.chaos.property``: a million histories; ``make chaos STAGE=property``.
 
-It ends with the lines ``property-histories`` and ``property-unexplained``, each ``ok`` or
-``short``. Exit codes: 0 no history hides an opt-out, 1 one does, 2 wrong usage.
+Of a hundred histories one is read by evidence and what-if too, which must say what the ledger says.
+It ends with the lines ``property-histories``, ``property-unexplained``, ``property-compared`` and
+``property-disagreements``, each ``ok`` or ``short``. Exit codes: 0 no history hides an opt-out and
+all readers agree, 1 else, 2 wrong usage.
 """
 
 import time
@@ -49,6 +51,8 @@ def report(verdict: PropertyVerdict, *, seed: int, seconds: float) -> RunReport:
         figures={
             "property-histories": verdict.histories,
             "property-unexplained": verdict.violations,
+            "property-compared": verdict.compared,
+            "property-disagreements": verdict.disagreements,
         },
     )
 

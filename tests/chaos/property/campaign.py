@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 
 from tests.chaos.property.key_history import ACTS, HiddenOptOutError, KeyHistory
+from tests.chaos.property.recorded_history import DisagreementError, RecordedHistory
 
 __all__ = ("ACTS", "PropertyVerdict", "joined", "part", "run")
 
@@ -16,8 +17,10 @@ _PART = 5_000
 _MOST_ACTS = 14
 _SETTLED = 4
 """Of so many histories one is settled at its end by an honest İYS."""
+_COMPARED = 100
+"""Of so many histories one is read by evidence and what-if too, after each act."""
 _SHOWN = 5
-"""So many of the hidden opt-outs of a part are told."""
+"""So many of the hidden opt-outs of a part are differing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,10 @@ class PropertyVerdict:
     """The histories that hide an opt-out, as their acts."""
     violations: int
     """How many those are."""
+    compared: int = 0
+    """How many histories were read by evidence and what-if too."""
+    disagreements: int = 0
+    """In how many of them these said anything else than the ledger."""
 
 
 def run(
@@ -64,19 +71,27 @@ def part(*, seed: str, histories: int) -> PropertyVerdict:
     random = Random(seed)
     kinds: Counter[str] = Counter()
     found: list[str] = []
-    settled = due_again = 0
+    differing: list[str] = []
+    settled = due_again = compared = disagreements = 0
     for number in range(histories):
-        history = KeyHistory(random)
+        is_compared = number % _COMPARED == 0
+        history = RecordedHistory(random) if is_compared else KeyHistory(random)
         is_settled = number % _SETTLED == 0
         was_void = False
         try:
             for _ in range(random.randrange(3, _MOST_ACTS)):
                 history.step()
+                if isinstance(history, RecordedHistory):
+                    history.compare()
                 was_void |= history.row is not None and history.row.void_event_id is not None
             if is_settled:
                 history.settle()
         except HiddenOptOutError as error:
             found.append(str(error))
+        except DisagreementError as error:
+            disagreements += 1
+            differing.append(str(error))
+        compared += is_compared
         settled += is_settled
         due_again += was_void
         kinds.update(history.acts)
@@ -86,8 +101,10 @@ def part(*, seed: str, histories: int) -> PropertyVerdict:
         settled=settled,
         due_again=due_again,
         kinds=dict(kinds),
-        unexplained=tuple(found[:_SHOWN]),
+        unexplained=tuple([*found, *differing][:_SHOWN]),
         violations=len(found),
+        compared=compared,
+        disagreements=disagreements,
     )
 
 
@@ -101,4 +118,6 @@ def joined(one: PropertyVerdict, other: PropertyVerdict) -> PropertyVerdict:
         kinds=dict(Counter(one.kinds) + Counter(other.kinds)),
         unexplained=(*one.unexplained, *other.unexplained)[:_SHOWN],
         violations=one.violations + other.violations,
+        compared=one.compared + other.compared,
+        disagreements=one.disagreements + other.disagreements,
     )

@@ -19,6 +19,7 @@ from typing import Any
 
 from izin.consent.admission import admit
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.fold import Observation, is_of_citizens
 from izin.consent.model import AdmittedEvent, Consent, ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
@@ -29,9 +30,8 @@ from izin.iys.wire_format.consents import IysMovement, Receipt, RegisterRecord, 
 from izin.schemas.records import consent_to_avro, event_to_avro, violation_to_avro
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.record import apply, item_result, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.iys_movements import event_of
 from izin.sinks.record.request_body import item_of
@@ -127,6 +127,7 @@ class KeyHistory:
             origin_ref=row.desired_origin_ref,
         )
         is_ret = item.status == Status.RET
+        self.note("call", item=item)
         self.row = row.replace(
             state=State.IN_FLIGHT,
             action=Action.NOTHING,
@@ -138,6 +139,9 @@ class KeyHistory:
             ret_open=row.ret_open or is_ret,
         )
         return item
+
+    def note(self, kind: str, **said: Any) -> None:  # noqa: ANN401  # as each kind has it
+        """Record a fact, as the ledger does in its history."""
 
     # The acts.
 
@@ -228,9 +232,12 @@ class KeyHistory:
             result = ItemResult(verdict=Verdict.SUCCESS, receipt=receipt)
         else:
             result = ItemResult(verdict=classify(code or ""), code=code)
+        self.note("answer", item=item, result=result)
         applied = item_result.apply_result(
             self.written, item, result, self.brand, self.now, calendar=TURKEY_CALENDAR
         )
+        if applied.shown is not None:
+            self.note("observation", shown=applied.shown)
         self.apply(self.row, applied.ruled)
 
     def queries(self) -> None:
@@ -242,6 +249,7 @@ class KeyHistory:
         if row.action is not Action.QUERY and not (is_unknown and row.desired_status == "RET"):
             return
         if row.action is Action.QUERY and self.random.random() < 0.1:
+            self.note("refused question")
             parked = status_answer.unanswerable(row, RefusedError("not for this recipient"))
             closed = ruling.closed(parked, self.brand, self.now, calendar=TURKEY_CALENDAR)
             self.apply(row, closed)
@@ -272,6 +280,8 @@ class KeyHistory:
     def loses_the_ledger(self) -> None:
         """Make the row again from the state of the order stage."""
         if self.consent is not None and not self._open and self.random.random() < 0.3:
+            self.row = None
+            self.note("bootstrap", consent=self.consent)
             self._ruled(apply.restored(None, self.consent, self.now))
 
     def is_erased(self) -> None:
@@ -284,6 +294,7 @@ class KeyHistory:
             and not self._open
         ):
             self.row = self.consent = self.ret_at = None
+            self.note("erasure")
             self.is_withdrawn = False
             self._incoming.clear()
             self._movements.clear()
@@ -300,6 +311,7 @@ class KeyHistory:
         latest = decision.consent.latest_ret_at
         if latest != self.ret_at:
             self.ret_at, self.is_withdrawn = latest, False
+        self.note("decision", decision=decision)
         record = {
             "violations": [violation_to_avro(one) for one in admitted.violations],
             "consent": consent_to_avro(decision.consent),
@@ -325,6 +337,7 @@ class KeyHistory:
     def _observe(self, observation: Observation, *, observing: bool) -> None:
         if self.row is not None:
             seen = replace(observation, verified_at=self.now)
+            self.note("observation", shown=seen)
             self._ruled(apply.observed(self.row, seen), observing=observing)
 
     def _query(self) -> None:
@@ -335,6 +348,7 @@ class KeyHistory:
         else:
             is_onay = held is not None and held.status == Status.ONAY
             statement = status_answer.observation_of_many(approved=is_onay, queried_at=self.now)
+        self.note("observation", shown=statement)
         if held is not None and status_answer.is_new_event(row, statement):
             self._incoming.append(self._event(held))
         observed = apply.observed(row, statement).replace(lease_owner=None, lease_until=None)
@@ -344,6 +358,7 @@ class KeyHistory:
         """Settle a lost submission by what İYS shows, as ``outbound.lost_items`` does."""
         row, held = self.written, self.iys.record
         observation = status_answer.observation_of(held, self.now)
+        self.note("observation", shown=observation)
         answered = apply.observed(apply.answered_row(row, item.status, self.now), observation)
         self._ruled(answered, answered=row.is_of(item.event_id, item.status))
 

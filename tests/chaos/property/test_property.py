@@ -28,7 +28,12 @@ def test_histories_are_the_same_for_the_same_seed():
         *(campaign.part(seed=f"7/{number}", histories=20) for number in range(2))
     )
     figures = report(joined, seed=7, seconds=1).figures
-    assert figures == {"property-histories": 40, "property-unexplained": 0}
+    assert figures == {
+        "property-histories": 40,
+        "property-unexplained": 0,
+        "property-compared": 2,
+        "property-disagreements": 0,
+    }
 
 
 def _never(_: ConsentRow) -> bool:

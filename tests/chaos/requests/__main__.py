@@ -50,7 +50,7 @@ def main(  # noqa: PLR0917  # options
     empty(folder)
     began = time.monotonic()
     with (
-        running_servers(folder, partitions=4) as servers,
+        running_servers(folder, partitions=4, heap="1g", java_options=()) as servers,
         running_simulator(folder) as simulator,
         showing(f"seed {seed}") as show,
     ):

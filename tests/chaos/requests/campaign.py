@@ -86,6 +86,7 @@ class RequestsCampaign:
             with ProcessPoolExecutor(1, mp_context=context) as processes:
                 for api, one in ((api, served[api]) for api in self.apis):
                     known = await self._known(one)
+                    one.goes_first()
                     for number in range(self.pairs):
                         await self._pair(number, one, known, found[api], processes)
                     found[api].failed += await self._faults_of(one)

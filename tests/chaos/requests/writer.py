@@ -1,6 +1,7 @@
 """Send hostile requests, in a process of its own, and keep how they were answered."""
 
 import asyncio
+import os
 import re
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.chaos.requests.making import HostileRequest, Known, hostile_request
 
+_NICE = 19
 SOURCE = "127.0.0.2"
 """The address of the hostile client."""
 _AT_ONCE = 16
@@ -47,7 +49,8 @@ class Answers:
 
 
 def send(run: HostileRun) -> Answers:
-    """Send the requests of a run."""
+    """Send the requests of a run, as from another machine."""
+    os.nice(_NICE)
     return asyncio.run(_send_all(run))
 
 

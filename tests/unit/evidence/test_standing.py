@@ -49,6 +49,28 @@ def test_state_is_that_of_its_instant(
     )
 
 
+def test_restored_opt_in_is_under_the_opt_out_before_it() -> None:
+    """İYS holds an opt-in of before; that the latest opt-out is newer, the restoration says."""
+    said = {"origin": "web", "origin_rank": 0, "source": "HS_WEB", "registrable": True}
+    said |= {"consent_date": NOON.isoformat(), "latest_onay_at": NOON.isoformat()}
+    said |= {"latest_ret_at": (NOON - MINUTE).isoformat()}
+    before = (NOON - 2 * MINUTE).isoformat()
+    found = stood(
+        [
+            a_row(1, "bootstrap", said, event_id="event-5", status="ONAY"),
+            observed(2, "ONAY", LATER, transaction_id=TRANSACTION, consent_date=before),
+        ]
+    )
+    assert (found["may_send"], found["reason"]) == (False, "opted-out")
+
+
+def test_opt_out_is_desired_again_behind_a_void_opt_in() -> None:
+    """As the ledger desires it: İYS may hold an opt-in of before both."""
+    opt_out = a_decision_row(1, at=NOON - MINUTE, event_id="event-0", status="RET")
+    found = stood([opt_out, a_decision_row(2), an_outcome(3, "expired")])
+    assert found["desired"]["status"] == "RET"
+
+
 def observed(place: int, status: str, at: datetime, **data: object) -> EvidenceRow:
     """Return what İYS showed in a query."""
     said = {

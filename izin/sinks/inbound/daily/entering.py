@@ -11,6 +11,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
+from izin.consent.fold import is_of_citizens
 from izin.iys.errors import UnreadableError
 from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.daily_file import read_line
@@ -22,7 +23,6 @@ from izin.sinks.ledger.daily import progress
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import is_of_citizens
 
 AT_ONCE = 2000
 """So many lines enter in a transaction."""

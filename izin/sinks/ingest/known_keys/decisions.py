@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final, LiteralString, NamedTuple
 
 from izin.consent.business_days import Calendar
+from izin.consent.fold import is_of_citizens
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.bulk_rows import TermColumns
 from izin.sinks.ingest.decision_reader import IncomingDecision, SimpleFields, is_prompt
@@ -21,7 +22,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import OWN_OF_NEWER, RULED, SHARED_BY_NEWER
-from izin.sinks.record.consent_row import READ_BACK, ConsentRow, is_of_citizens
+from izin.sinks.record.consent_row import READ_BACK, ConsentRow
 from izin.sinks.record.ruling import RuledRow
 
 _SQL = statements("consents")

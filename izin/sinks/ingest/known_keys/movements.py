@@ -11,6 +11,7 @@ from typing import Final, LiteralString, NamedTuple
 from izin.consent.admission import SKEW
 from izin.consent.business_days import Calendar
 from izin.consent.enums import STATUSES
+from izin.consent.fold import Observation, is_of_citizens
 from izin.consent.model import ConsentKey, OriginRank
 from izin.consent.next_action import Registered
 from izin.consent.transitions import OPEN
@@ -20,10 +21,9 @@ from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.column_lists import OWN_OF_OBSERVED, SHARED_BY_OBSERVED
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
 
 _SQL = statements("consents")

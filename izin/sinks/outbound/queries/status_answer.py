@@ -8,6 +8,7 @@ parked after six queries.
 from datetime import datetime, timedelta
 
 from izin.consent.business_days import Calendar
+from izin.consent.fold import Observation, is_of_citizens
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
 from izin.consent.transitions import CLOSED, State
@@ -17,9 +18,8 @@ from izin.runtime.backoff import Backoff
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record import ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.consent_row import ConsentRow, is_of_citizens, is_read_back, is_swept
+from izin.sinks.record.consent_row import ConsentRow, is_read_back, is_swept
 from izin.sinks.record.iys_movements import event_of
 
 _MOST_QUERIES = 6

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.next_action import Action, Registered
 from izin.iys.errors import CallError, RefusedError
@@ -31,7 +32,6 @@ from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.refused_query import parts
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow, is_read_back
 

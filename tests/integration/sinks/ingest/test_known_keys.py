@@ -12,6 +12,7 @@ import structlog
 from pydantic import SecretStr
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.fold import BOOTSTRAP, Observation
 from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
 from izin.consent.next_action import Registered
 from izin.runtime.settings import LedgerSettings
@@ -26,8 +27,7 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record.apply import Observation
-from izin.sinks.record.consent_row import BOOTSTRAP, READ_BACK, ConsentRow, to_json
+from izin.sinks.record.consent_row import READ_BACK, ConsentRow, to_json
 from izin.sinks.record.messages import TopicMessages, permitted_row
 from tests.integration.sinks.ingest.test_bulk_rows import (
     BRANDS,

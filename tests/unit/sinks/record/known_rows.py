@@ -14,6 +14,7 @@ from typing import Any
 
 from izin.consent.business_days import TURKEY_CALENDAR
 from izin.consent.errors import IllegalTransitionError
+from izin.consent.fold import BOOTSTRAP, Observation
 from izin.consent.model import IysOrigin, OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
@@ -22,7 +23,6 @@ from izin.iys.verdicts import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.schemas.records import event_to_avro
 from izin.sinks.record import apply, consent_row, item_result, outcome, retry, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.ruling import RuledRow
@@ -161,7 +161,7 @@ def rulings() -> Iterator[Case]:
     """Yield what is ruled on rows in every state."""
     registered: dict[str, dict[str, Any]] = {
         "UNKNOWN": {},
-        "lost": {"verified_by": consent_row.BOOTSTRAP},
+        "lost": {"verified_by": BOOTSTRAP},
         "ONAY": {"registered": "ONAY", "registered_at": NOON - timedelta(days=2)},
         "RET": {
             "registered": "RET",

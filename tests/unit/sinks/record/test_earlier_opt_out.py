@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.fold import Observation
 from izin.consent.model import Consent, OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
@@ -56,7 +57,7 @@ class KeyRow:
         self.row = self.ruled.row
         return self.row
 
-    def seen(self, observation: apply.Observation, now: datetime = NOW) -> ConsentRow:
+    def seen(self, observation: Observation, now: datetime = NOW) -> ConsentRow:
         """Observe what İYS holds, and rule."""
         assert self.row is not None
         self.row = apply.observed(self.row, observation)

@@ -7,6 +7,7 @@ import pytest
 
 from izin.consent.admission import SKEW
 from izin.consent.business_days import TURKEY_CALENDAR
+from izin.consent.fold import Observation
 from izin.consent.model import OriginRank
 from izin.consent.next_action import Action, Registered
 from izin.consent.ordering import decide
@@ -14,7 +15,6 @@ from izin.consent.transitions import State
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.apply import Observation
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages

@@ -1,0 +1,216 @@
+"""The history of one key with what the ledger records of it, and what others make of that."""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
+from izin.evidence.facts import fact_of
+from izin.evidence.rows import EvidenceRow
+from izin.evidence.standing import Standing
+from izin.replay.what_if.facts import KeyFold, KnownState
+from izin.runtime.settings import KafkaSettings
+from izin.schemas.codec import Codec
+from izin.sinks.ledger.db.copy_format import microseconds
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.item_result import ItemResult
+from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.ruling import RuledRow
+from izin.sinks.record.state_change import first_row
+from izin.sinks.record.submission import Item
+from tests.chaos.property.key_history import CUSTOMER, KEY, KeyHistory
+from tests.support.builders import a_decision_record
+
+_CODEC = Codec()
+_INSTANTS = ("recorded_at", "occurred_at")
+_MESSAGES = TopicMessages(_CODEC, KafkaSettings().topics)
+
+
+class DisagreementError(AssertionError):
+    """Two readers of one history say different things."""
+
+
+class RecordedHistory(KeyHistory):
+    """A key and the rows of its history, each recorded when it happened."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self.rows: list[EvidenceRow] = []
+        self._is_refused = False
+        self._submissions: dict[str, int] = {}
+        """The latest by status."""
+
+    def note(self, kind: str, **said: Any) -> None:  # noqa: ANN401  # as each kind has it
+        """Record a fact; what was before the loss of a ledger, or an erasure, is gone with it."""
+        match kind:
+            case "decision":
+                self._add(kind, None, decision=said["decision"])
+            case "call":
+                item = said["item"]
+                self._submissions[item.status] = len(self.rows)
+                self._add_of(kind, item, self._called(item))
+            case "answer":
+                item = said["item"]
+                self._add_of(kind, item, self._answered(item, said["result"]))
+            case "observation":
+                shown = said["shown"]
+                data = {
+                    "by": shown.verified_by,
+                    "creation_date": shown.creation_date,
+                    "consent_date": shown.consent_date,
+                    "source": shown.source,
+                    "transaction_id": shown.transaction_id,
+                }
+                self._add(kind, data, status=str(shown.value))
+            case "refused question":
+                self._is_refused = True
+            case "bootstrap":
+                self._forget()
+                self._restored(said["consent"])
+            case _:
+                self._forget()
+
+    def _forget(self) -> None:
+        self.rows.clear()
+        self._is_refused = False
+
+    def put(self, before: ConsentRow | None, after: ConsentRow) -> ConsentRow:
+        """Write a row, and record the outcomes that this means."""
+        for outcome in _MESSAGES.outcomes(self.row, after, self.now):
+            content = outcome.content(outcome.attempt)
+            self._add("outcome", content, event_id=outcome.event_id, status=outcome.status)
+        return super().put(before, after)
+
+    def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
+        """Write a ruled row, and before it the one of an opt-in that was closed."""
+        if ruled.closed is not None:
+            self.put(before, ruled.closed)
+        self.put(before, ruled.row)
+        return super().apply(before, ruled)
+
+    def compare(self) -> None:
+        """Raise DisagreementError where the archive of the key, or a what-if, says anything else
+        than the ledger; but not once a person has withdrawn an opt-out, or İYS has refused a
+        question, which is in no history of a key.
+        """
+        if self.is_withdrawn or self._is_refused:
+            return
+        row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
+        facts = [fact_of(one) for one in self.rows]
+        found = Standing(str(RecipientType.BIREYSEL)).add_all(facts).to_json()
+        desired, shown = found["desired"], found["registered"]
+        permission = row.permission_by_law
+        self._liken(
+            "evidence",
+            (
+                desired and desired["status"],
+                _at(desired and desired["effective_at"]),
+                shown["status"],
+                _at(shown["creation_date"]),
+                found["may_send"],
+                found["reason"],
+            ),
+            (
+                row.desired_status,
+                row.desired_at,
+                str(row.registered),
+                row.registered_at,
+                permission.may_send,
+                str(permission.reason),
+            ),
+        )
+        known = self._known()
+        if known is not None:
+            shown_at = known.registered.creation_date
+            self._liken(
+                "what-if",
+                (known.registered.value, shown_at, known.latest_ret_at),
+                (str(row.registered), row.registered_at, row.latest_ret_at),
+            )
+
+    def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:
+        if found != expected:
+            acts = " ".join(self.acts)
+            raise DisagreementError(f"{who}: {found}, ledger: {expected}, after {acts}")
+
+    def _known(self) -> KnownState | None:
+        fold = KeyFold(ConsentKey.parse(KEY))
+        for row in self.rows:
+            fact = fact_of(row)
+            times = {
+                name: datetime.fromisoformat(fact[name]) for name in ("recorded_at", "occurred_at")
+            }
+            fold.add({**fact, **times, "decision": row.decision, "data": row.columns.data})
+        if fold.facts.unreadable:
+            raise DisagreementError(f"{fold.facts.unreadable} facts cannot be read")
+        return fold.facts.states[-1] if fold.facts.states else None
+
+    def _add_of(self, kind: str, item: Item, data: Mapping[str, object]) -> None:
+        self._add(kind, data, event_id=item.event_id, status=item.status)
+
+    def _called(self, item: Item) -> Mapping[str, object]:
+        return {
+            "submission": self._submissions[item.status],
+            "kind": "batch",
+            "attempt": item.attempt,
+            "consent_date": item.consent_date,
+            "source": item.source,
+        }
+
+    def _answered(self, item: Item, result: ItemResult) -> Mapping[str, object]:
+        receipt = result.receipt
+        return {
+            "submission": self._submissions[item.status],
+            "how": result.how,
+            "verdict": str(result.verdict),
+            "code": result.code,
+            "transaction_id": None if receipt is None else receipt.transaction_id,
+            "creation_date": None if receipt is None else receipt.creation_date,
+        }
+
+    def _restored(self, consent: Consent) -> None:
+        data = {
+            "origin": consent.origin,
+            "origin_rank": int(consent.origin_rank),
+            "source": consent.source,
+            "consent_date": consent.consent_date,
+            "registrable": consent.registrable,
+            "latest_onay_at": consent.latest_onay_at,
+            "latest_ret_at": consent.latest_ret_at,
+        }
+        self._add(
+            "bootstrap",
+            data,
+            event_id=consent.event_id,
+            status=str(consent.status),
+            at=consent.effective_at,
+        )
+
+    def _add(
+        self,
+        kind: str,
+        data: object,
+        *,
+        event_id: str | None = None,
+        status: str | None = None,
+        at: datetime | None = None,
+        decision: Decision | None = None,
+    ) -> None:
+        place = len(self.rows) + 1
+        source = None if kind == "decision" else f"{kind}/{place}"
+        named = [place, kind, CUSTOMER, KEY, event_id, status, source]
+        instants = [microseconds(at or self.now), microseconds(self.now)]
+        columns = json.dumps([*named, *instants], ensure_ascii=False)
+        said = json.dumps(
+            data, ensure_ascii=False, separators=(",", ":"), default=datetime.isoformat
+        )
+        stored = None
+        if decision is not None:
+            stored = _CODEC.encode("Decision", a_decision_record(decision, offset=place))
+        self.rows.append(EvidenceRow(0, f"{columns[:-1]}, {said}]", stored, bytes(16)))
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
