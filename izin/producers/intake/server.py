@@ -18,6 +18,7 @@ from izin.producers.publishing.kafka_publisher import KafkaPublisher
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.runtime.api_keys.directory import ApiKeyDirectory, ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.kafka import access_of
@@ -44,6 +45,7 @@ def serve(kafka: KafkaSettings, intake: IntakeSettings, codec: Codec) -> None:
         PortError: an address cannot be used.
         BrokerError: Kafka cannot be reached at the start.
     """
+    tune_gc_for_batches()
     with closing(HttpListeners(intake, server="the intake", variables="IZIN_INTAKE")) as listeners:
         uvloop.run(_serve(kafka, intake, codec, listeners))
 

@@ -31,7 +31,7 @@ RELIES_ON = (
 )
 """Not documented by uvicorn, and used or overridden here; a test checks each."""
 _BLANK_LINE = re.compile(rb"\n\r?\n")
-_SMALL, _MOST_SMALL = 16, 4096
+_SMALL, _MOST_SMALL = 16, 1024
 """Bytes of a chunk that costs as much as a large one, and how many of them a body may have."""
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 

@@ -15,6 +15,7 @@ import uvloop
 
 from izin.runtime.api_keys.directory import ApiKeyReader
 from izin.runtime.broker_watch import BrokerWatch
+from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners
@@ -49,6 +50,7 @@ def serve(kafka: KafkaSettings, settings: FeedsSettings, codec: Codec) -> None:
     async def until_stopped(listeners: HttpListeners) -> None:
         await run(kafka, settings, codec, listeners, stopping_on_signals())
 
+    tune_gc_for_batches()
     with closing(bound(settings)) as listeners:
         uvloop.run(until_stopped(listeners))
 
