@@ -24,6 +24,7 @@ from izin.consent.model import (
     Order,
     OriginRank,
     Status,
+    order_of,
 )
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import CLOSED, State
@@ -265,8 +266,7 @@ class WinningEvent:
     @property
     def order(self) -> Order:
         """The position in the total order."""
-        is_ret = self.status is Status.RET
-        return self.effective_at, is_ret, int(self.origin_rank), self.event_id
+        return order_of(self.effective_at, self.status, self.origin_rank, self.event_id)
 
     def is_same(self, event_id: str | None, status: str | None) -> bool:
         """Whether it is this event: senders choose the ids, and may give one to both statuses."""

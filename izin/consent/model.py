@@ -192,12 +192,8 @@ class AdmittedEvent:
     @property
     def order(self) -> Order:
         """The position of this event in the total order: see ``ordering``."""
-        return (
-            self.effective_at,
-            self.status is Status.RET,
-            int(self.event.origin_rank),
-            self.event.event_id,
-        )
+        event = self.event
+        return order_of(self.effective_at, self.status, event.origin_rank, event.event_id)
 
     @property
     def content(self) -> Content:
@@ -207,6 +203,12 @@ class AdmittedEvent:
 
 Order = tuple[datetime, bool, int, str]
 """(effective instant in whole seconds, is RET, origin rank, event id): the greatest wins."""
+
+
+def order_of(effective_at: datetime, status: str, rank: int | None, event_id: str | None) -> Order:
+    """Return the position of an event in the total order; events are compared by the law alone."""
+    return effective_at, status == Status.RET, int(rank or 0), event_id or ""
+
 
 Content = tuple[bool, bool, datetime, bool, str, str, str]
 """(registrable, is dated, consent date, has a source, source, origin, customer): breaks the tie
@@ -254,12 +256,7 @@ class Consent:
     @property
     def order(self) -> Order:
         """The position of the winning event in the total order."""
-        return (
-            self.effective_at,
-            self.status is Status.RET,
-            int(self.origin_rank),
-            self.event_id,
-        )
+        return order_of(self.effective_at, self.status, self.origin_rank, self.event_id)
 
     @property
     def content(self) -> Content:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from izin.consent.fold import outranks
+from izin.consent.model import Order
 from izin.runtime.masking import mask
 
 
@@ -136,12 +138,12 @@ def _check_permission(
         found.add(key, "permissions says no where İYS holds the consent")
 
 
-def regressions(rows: Iterable[tuple[str, tuple[object, ...]]]) -> Iterator[str]:
+def regressions(rows: Iterable[tuple[str, Order]]) -> Iterator[str]:
     """Yield each key whose law order ever decreases; ``rows`` are (key, order) as written."""
-    greatest: dict[str, tuple[object, ...]] = {}
+    greatest: dict[str, Order] = {}
     for key, order in rows:
         before = greatest.get(key)
-        if before is not None and order < before:
+        if before is not None and outranks(before, order):
             yield key
         else:
             greatest[key] = order

@@ -6,6 +6,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from izin.consent.enums import TextEnum
+from izin.consent.fold import outranks
 from izin.consent.model import Status
 from izin.reconcile.judging import Cause, Finding, Kind
 from izin.reconcile.sides import LedgerRow, Side, Standing
@@ -82,7 +83,7 @@ def _of_desired(standing: Standing, trail: Trail) -> Remedy:
     row, desired = standing.row, standing.desired
     if row is None or row.order is None:
         return _by(Repair.RESTORE)
-    if desired is not None and desired.order > row.order:
+    if desired is not None and outranks(desired.order, row.order):
         return _by(Repair.RESTORE)
     if trail.event(row.desired_event_id, row.desired_at) is not None:
         return _by(Repair.REPUBLISH)

@@ -8,7 +8,8 @@ from typing import Any, Self
 from izin.consent.enums import TextEnum
 from izin.consent.fold import is_of_citizens
 from izin.consent.may_send import Permission
-from izin.consent.next_action import Action, Registered
+from izin.consent.model import Order, order_of
+from izin.consent.next_action import Action
 from izin.sinks.record import earlier_opt_out
 from izin.sinks.record.consent_row import ConsentRow
 
@@ -66,12 +67,12 @@ class LedgerRow:
         return self.action != Action.NOTHING or self.is_open
 
     @property
-    def order(self) -> tuple[datetime, bool, int, str] | None:
+    def order(self) -> Order | None:
         """The place of the desired event in the law's order; None: nothing is desired."""
-        if self.desired_at is None:
+        at, status = self.desired_at, self.desired_status or ""
+        if at is None:
             return None
-        is_ret = self.desired_status == Registered.RET
-        return self.desired_at, is_ret, self.desired_rank or 0, self.desired_event_id or ""
+        return order_of(at, status, self.desired_rank, self.desired_event_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,9 @@ class DesiredRecord:
     """As the topic has it."""
 
     @property
-    def order(self) -> tuple[datetime, bool, int, str]:
+    def order(self) -> Order:
         """The place of its event in the law's order."""
-        return self.effective_at, self.status == Registered.RET, self.rank, self.event_id
+        return order_of(self.effective_at, self.status, self.rank, self.event_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

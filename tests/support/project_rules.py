@@ -59,6 +59,8 @@ _PLACES = (
     re.compile(r"(?<![\w.])/(work|root|Users|home/\w+)/"),
     re.compile(r"(index-url|find-links|trusted-host|PIP_INDEX_URL)\s*[= ]\s*\S*https?://"),
 )
+_ORDERS = frozenset({"order", "desired_order"})
+"""What the place of an event in the law's order is called."""
 _WORDS = 3
 """A docstring of fewer says nothing."""
 
@@ -160,6 +162,21 @@ def environment_readers(root: Path) -> list[str]:
                 ):
                     found.append(f"{name}:{node.lineno}")
     return found
+
+
+def foreign_orders(root: Path) -> list[str]:
+    """Find comparisons of two events outside the law: ``consent.fold.outranks`` has them."""
+    return [
+        f"{name}:{node.lineno}"
+        for name, path in _modules(root, "izin")
+        if not name.startswith(f"{LAW}/")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(one, ast.Lt | ast.LtE | ast.Gt | ast.GtE) for one in node.ops)
+        and any(
+            _dotted(one).rpartition(".")[2] in _ORDERS for one in (node.left, *node.comparators)
+        )
+    ]
 
 
 def impure_law(root: Path) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from izin.consent.fold import latest
-from izin.consent.model import Status
+from izin.consent.model import Status, order_of
 from izin.consent.transitions import State
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.column_lists import DECIDED, SHADOW
@@ -60,12 +60,8 @@ def mended_row(before: ConsentRow, shadow: Shadow) -> ConsentRow | None:
         columns[name] = latest(getattr(before, name), shadow[name])
     if before.is_of(shadow["desired_event_id"], shadow["desired_status"]):
         return before.replace(**columns)
-    order = (
-        shadow["desired_at"],
-        shadow["desired_status"] == Status.RET,
-        shadow["desired_rank"],
-        shadow["desired_event_id"],
-    )
+    desired = (shadow[f"desired_{name}"] for name in ("at", "status", "rank", "event_id"))
+    order = order_of(*desired)
     if not apply.is_outranked(before, order):
         return None
     return _parked(apply.taken_over(before, **columns), shadow)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from izin.consent.fold import outranks
 from izin.consent.model import LAW_VERSION, Consent
 from izin.consent.ordering import merge
 from izin.replay.order_state.rows import CanonicalRows
@@ -154,7 +155,7 @@ class Comparison:
             )
         if not fields:
             return None
-        if found.order > wanted.order:
+        if outranks(found.order, wanted.order):
             kind = ChangeKind.UNJUDGED if incomplete else ChangeKind.NEWER
             return Change(kind, key, fields, None)
         if incomplete:

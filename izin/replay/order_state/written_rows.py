@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from izin.consent.fold import outranks
 from izin.consent.model import Consent, Status
 from izin.replay.errors import PlanMovedError
 from izin.replay.order_state.comparison import Change
@@ -119,7 +120,7 @@ class RowWriterOfPlan:
             found = self._standing(one.key)
             if found == wanted and one.fields.keys() != _DERIVED:
                 continue
-            if found is not None and found.order > wanted.order:
+            if found is not None and outranks(found.order, wanted.order):
                 newer += 1
                 continue
             rows += 1

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from izin.consent.fold import latest
-from izin.consent.model import OriginRank, Status
+from izin.consent.model import OriginRank, Status, order_of
 from izin.schemas.fast.cache import put
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.sinks.ingest.decision_reader import (
@@ -65,13 +65,14 @@ class DecisionApplier:
             return apply.decided(entry, self._reader.decode(decision.value), now)
         own = _own(fields)
         event_id = own["desired_event_id"]
-        order = own["desired_at"], template.is_ret, OriginRank.OURS, event_id
+        status = template.shared["desired_status"]
+        order = order_of(own["desired_at"], status, OriginRank.OURS, event_id)
         if not apply.is_outranked(entry, order):
             return entry.replace(latest_onay_at=onay, latest_ret_at=ret)
-        if entry.is_of(event_id, template.shared["desired_status"]):
+        if entry.is_of(event_id, status):
             dates = {name: own[name] for name in ("desired_at", "desired_consent_date")}
             return entry.replace(latest_onay_at=onay, latest_ret_at=ret, **dates)
-        own |= earlier_opt_out.under(entry, template.shared["desired_status"])
+        own |= earlier_opt_out.under(entry, status)
         return entry.replace(
             latest_onay_at=onay,
             latest_ret_at=ret,

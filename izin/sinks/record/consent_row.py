@@ -17,7 +17,7 @@ from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
 from izin.consent.fold import Registration
 from izin.consent.making import maker
 from izin.consent.may_send import CollectedConsent, Permission, may_send
-from izin.consent.model import ConsentKey, Order, OriginRank, Status
+from izin.consent.model import ConsentKey, Order, OriginRank, Status, order_of
 from izin.consent.next_action import Action, Desired, Registered, RegisteredState
 from izin.consent.transitions import CLOSED, State
 
@@ -181,10 +181,10 @@ class ConsentRow:
     @property
     def desired_order(self) -> Order | None:
         """The position of the desired event in the total order (``Consent.order``)."""
-        if self.desired_at is None:
+        at, status = self.desired_at, self.desired_status or ""
+        if at is None:
             return None
-        is_ret = self.desired_status == Status.RET
-        return self.desired_at, is_ret, self.desired_rank or 0, self.desired_event_id or ""
+        return order_of(at, status, self.desired_rank, self.desired_event_id)
 
     @property
     def registration(self) -> Registration:
