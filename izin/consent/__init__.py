@@ -6,7 +6,7 @@ gives the same decisions.
     model, enums     the values                  admission        which events are admitted
     ordering         the greatest event wins     next_action      the action that is due at İYS
     due_dates        three business days         transitions      the states of an obligation
-    attestation      certainly new consents      message_classes  which messages need a consent
+    fold             what a fact makes of a key  message_classes  which messages need a consent
     may_send         may a message be sent?      forecast         which backlog will be late
     violations       what is wrong, in English and Turkish
 
@@ -14,7 +14,6 @@ gives the same decisions.
 """
 
 from izin.consent.admission import RefusedEvent, admit
-from izin.consent.attestation import attested
 from izin.consent.business_days import Calendar, add_business_days, is_business_day, is_half_day
 from izin.consent.due_dates import BrandTerms, due_at, expires_at
 from izin.consent.emails import read_email
@@ -29,7 +28,15 @@ from izin.consent.model import (
     Source,
     Status,
 )
-from izin.consent.next_action import Action, Desired, Registered, RegisteredState, Ruling, rule
+from izin.consent.next_action import (
+    Action,
+    Desired,
+    Registered,
+    RegisteredState,
+    Ruling,
+    attested,
+    rule,
+)
 from izin.consent.ordering import decide, merge
 from izin.consent.phones import read_phone
 from izin.consent.transitions import after

@@ -137,7 +137,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class RegisteredRecord:
     """What İYS holds for a key, as last observed."""
 
     value: Registered = Registered.UNKNOWN
@@ -162,7 +162,7 @@ class Registration:
             is_lost=self.value is Registered.UNKNOWN and self.verified_by == BOOTSTRAP,
         )
 
-    def after(self, observation: Observation) -> "Registration":
+    def after(self, observation: Observation) -> "RegisteredRecord":
         """Return what İYS holds after ``observation``; an older one changes nothing.
 
         Details of an observation that was known without them are filled in, and so is the RET of
@@ -202,7 +202,7 @@ class Registration:
         # opt-in of a citizen newer than an opt-out of ours between both. Of an opt-out it keeps
         # older opt-ins away.
         is_dated = fills_in and observation.value is Registered.ONAY
-        return Registration(
+        return RegisteredRecord(
             value=observation.value,
             creation_date=created if is_dated else max(known_at, created),
             consent_date=observation.consent_date,
@@ -235,8 +235,8 @@ class Registration:
         return None
 
 
-NOTHING_REGISTERED: Final = Registration()
-LOST: Final = Registration(verified_by=BOOTSTRAP)
+NOTHING_REGISTERED: Final = RegisteredRecord()
+LOST: Final = RegisteredRecord(verified_by=BOOTSTRAP)
 """Of a ledger that no longer knows what is registered: İYS is queried first."""
 
 
@@ -289,7 +289,7 @@ class KeyState:
     """Under an opt-in: the latest opt-out; None: nobody knows what it said."""
     is_ret_open: bool = False
     """Whether a submission of an opt-out is unanswered: its answer comes first."""
-    registration: Registration = NOTHING_REGISTERED
+    registration: RegisteredRecord = NOTHING_REGISTERED
 
     def decided(
         self,

@@ -2,7 +2,9 @@
 
 A consent is registered within three business days or is invalid (Yönetmelik m.7/11, m.7/12); an
 opt-out is reported within three (m.9/6) and never expires. A citizen's RET at İYS is overwritten
-only by a consent that is certainly new, so an ONAY over it must be *attested* or is parked.
+only by a consent that is certainly new, so an ONAY over it must be *attested* or is parked: a
+citizen may opt out at any time (6563 m.8), the burden of proof for a consent is the sender's
+(Yönetmelik m.13), and an old opt-in that arrives late must not undo an opt-out given since.
 
 The rule is one decision table: (desired status, origin rank, registered value) -> a ruling, or a
 function that looks at the rest of the case. It has an entry for every combination.
@@ -14,14 +16,14 @@ to withdraw yet. After a ``WAIT`` the rules apply again when the call has settle
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import NamedTuple
 
 from izin.consent.business_days import TURKEY_CALENDAR, Calendar
 from izin.consent.due_dates import BrandTerms, expires_at
 from izin.consent.enums import TextEnum
-from izin.consent.model import OriginRank, Status, aware
+from izin.consent.model import ConsentEvent, OriginRank, Source, Status, aware
 
 
 class Registered(TextEnum):
@@ -153,6 +155,37 @@ class Case(NamedTuple):
     terms: BrandTerms
     calendar: Calendar
     in_flight: bool
+
+
+LIVE_SOURCES = frozenset(
+    {
+        Source.HS_WEB,
+        Source.HS_MOBIL,
+        Source.HS_EORTAM,
+        Source.HS_MESAJ,
+        Source.HS_EPOSTA,
+        Source.HS_CAGRI_MERKEZI,
+        Source.HS_SOSYAL_MEDYA,
+        Source.HS_ATM,
+    }
+)
+"""Sources that report while the recipient acts; paper forms and events are entered later."""
+
+ATTESTED_WITHIN = timedelta(minutes=15)
+
+
+def attested(event: ConsentEvent, *, within: timedelta = ATTESTED_WITHIN) -> bool:
+    """Whether ``event`` is certainly a new consent: live, under a known notice, received soon.
+
+    Only such an ONAY overwrites a RET that the citizen gave at İYS without a person's approval.
+    """
+    if event.iys is not None or event.import_id is not None:
+        return False
+    if event.source not in LIVE_SOURCES or not event.notice_version:
+        return False
+    if event.consent_date is None or event.received_at is None:
+        return False
+    return event.received_at - event.consent_date <= within
 
 
 def rule(  # noqa: PLR0913 - one argument a fact

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from izin.consent.attestation import ATTESTED_WITHIN
 from izin.consent.model import Status
+from izin.consent.next_action import ATTESTED_WITHIN
 from izin.schemas import contracts
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import ERASURE

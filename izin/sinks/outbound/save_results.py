@@ -19,6 +19,7 @@ from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_answer import observation
 from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
+from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
@@ -77,12 +78,8 @@ async def save_results(
         await after_late_call(connection, changes, submission, late, now)
         async for item in _with_pauses(others):
             if item.place in counted:
-                applied = applied_by_place[item.place]
-                if applied.shown is not None:
-                    changes.add_movement(observation(entries[item.key], applied.shown, now))
-                entries[item.key] = changes.apply(entries[item.key], applied.ruled)
-                if applied.outcome is not None:
-                    changes.add_outcome(replace(applied.outcome, request_id=request_id))
+                row, applied = entries[item.key], applied_by_place[item.place]
+                entries[item.key] = _written(changes, row, applied, request_id)
                 at = microseconds(now)
                 changes.add_history([result_fact(submission, item, answers[item.place], at)])
         account = context.lease_owner.account
@@ -90,6 +87,18 @@ async def save_results(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
         await changes.write(connection)
+
+
+def _written(
+    changes: UnitOfWork, row: ConsentRow, applied: AppliedResult, request_id: str | None
+) -> ConsentRow:
+    """Write the effects of a result on ``row``, and what it shows of İYS; return the row after."""
+    if applied.shown is not None:
+        changes.add_movement(observation(row, applied.shown, changes.now))
+    after = changes.apply(row, applied.ruled)
+    if applied.outcome is not None:
+        changes.add_outcome(replace(applied.outcome, request_id=request_id))
+    return after
 
 
 async def _open_items(

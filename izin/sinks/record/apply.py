@@ -8,10 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from izin.consent.attestation import attested
 from izin.consent.fold import LOST, Observation, latest, outranks, outranks_void
 from izin.consent.model import Consent, ConsentEvent, Order, Status
-from izin.consent.next_action import Action
+from izin.consent.next_action import Action, attested
 from izin.consent.violations import Violation
 from izin.schemas.records import consent_from_avro, event_from_avro
 from izin.sinks.record import earlier_opt_out

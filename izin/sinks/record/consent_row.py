@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from izin.consent.enums import CHANNELS, RECIPIENT_TYPES, STATUSES
-from izin.consent.fold import Registration
+from izin.consent.fold import RegisteredRecord
 from izin.consent.making import maker
 from izin.consent.may_send import CollectedConsent, Permission, may_send
 from izin.consent.model import ConsentKey, Order, OriginRank, Status, order_of
@@ -29,7 +29,7 @@ SWEPT = "swept"
 """The reason of a query of one record alone, for a sweep could not settle it."""
 _key = maker(ConsentKey)
 _desired = maker(Desired)
-_registration = maker(Registration)
+_registration = maker(RegisteredRecord)
 _RANKS = {one.value: one for one in OriginRank}
 _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
@@ -187,7 +187,7 @@ class ConsentRow:
         return order_of(at, status, self.desired_rank, self.desired_event_id)
 
     @property
-    def registration(self) -> Registration:
+    def registration(self) -> RegisteredRecord:
         """What is registered at İYS, as last observed."""
         return _registration(
             value=_REGISTERED[self.registered],
@@ -265,7 +265,7 @@ class ClaimedRow(NamedTuple):
     attempts: int
 
 
-def columns_of_registration(registration: Registration) -> Mapping[str, Any]:
+def columns_of_registration(registration: RegisteredRecord) -> Mapping[str, Any]:
     """Return the columns that hold ``registration``."""
     return {
         "registered": str(registration.value),

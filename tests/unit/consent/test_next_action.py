@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from izin.consent.attestation import ATTESTED_WITHIN, attested
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import BrandTerms
 from izin.consent.errors import NaiveInstantError
 from izin.consent.model import OriginRank, Status
 from izin.consent.next_action import (
+    ATTESTED_WITHIN,
     TABLE,
     Action,
     ActionReason,
@@ -20,6 +20,7 @@ from izin.consent.next_action import (
     Registered,
     RegisteredState,
     Ruling,
+    attested,
     rule,
 )
 from tests.support.builders import NOON, an_event, an_iys_origin
