@@ -55,7 +55,7 @@ IN_THE_RECIPIENT = {"IZIN-NUL", "IZIN-CHARACTER"}
 """Found in the text of any address: `test_bad_character_in_a_recipient_refuses_an_onay_only`."""
 
 OF_SIZE = {"IZIN-TEXT-SIZE"}
-"""Found where texts are read, and of an opt-out that is too large: `test_oversize`."""
+"""Found where texts are read, and of an opt-out that is too large: `test_fields`."""
 
 AT_THE_DOORS = {"H157", "H158"}
 """The contract has instants: an impossible date is found where texts are read."""
