@@ -164,9 +164,14 @@ class ConsentEvent:
     @property
     def origin_rank(self) -> OriginRank:
         """Who wrote it: one of our systems, a provider at İYS (stream HS), or a citizen there."""
-        if self.iys is None:
-            return OriginRank.OURS
-        return OriginRank.IYS_HS if self.iys.stream == "HS" else OriginRank.IYS
+        return rank_of(None if self.iys is None else self.iys.stream)
+
+
+def rank_of(stream: str | None) -> OriginRank:
+    """Return the rank of an event of this stream of İYS; None: of one of our systems."""
+    if stream is None:
+        return OriginRank.OURS
+    return OriginRank.IYS_HS if stream == "HS" else OriginRank.IYS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,10 @@ from typing import Any
 
 from izin.consent.enums import OriginRank, RecipientType, Status
 from izin.consent.fold import KeyState, Observation, WinningEvent, restored_consent
-from izin.consent.model import Consent, ConsentKey
+from izin.consent.model import Consent, ConsentKey, rank_of
 from izin.consent.next_action import Registered
 from izin.evidence import facts
 from izin.evidence.facts import Fact
-
-_STREAM_RANKS = {"HS": OriginRank.IYS_HS, "IYS": OriginRank.IYS}
 
 
 class Standing:
@@ -97,7 +95,7 @@ class Standing:
         event, consent, at = data["event"], data["consent"], _known(data["effective_at"])
         at_iys = event.get("iys")
         self._counted[event["event_id"], event["status"]] = at
-        rank = OriginRank.OURS if at_iys is None else _STREAM_RANKS[at_iys["stream"]]
+        rank = rank_of(None if at_iys is None else at_iys["stream"])
         is_ret = event["status"] == Status.RET
         self._state = self._state.decided(
             _winning(consent, consent["effective_at"], OriginRank(consent["origin_rank"])),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from izin.consent.model import ConsentKey
+from izin.consent.model import ConsentKey, OriginRank
 from izin.evidence.facts import fact_of
 from izin.evidence.rows import EvidenceRow
 from izin.evidence.standing import Standing
@@ -69,6 +69,12 @@ def test_opt_out_is_desired_again_behind_a_void_opt_in() -> None:
     opt_out = a_decision_row(1, at=NOON - MINUTE, event_id="event-0", status="RET")
     found = stood([opt_out, a_decision_row(2), an_outcome(3, "expired")])
     assert found["desired"]["status"] == "RET"
+
+
+def test_opt_out_of_a_stream_that_nobody_knows_is_a_citizens() -> None:
+    """As the law ranks it; a genuine archive with it is no forgery."""
+    origin = an_iys_origin(creation_date=NOON, transaction_id=TRANSACTION, stream="OTHER")
+    assert stood([an_opt_out(1, NOON, iys=origin)])["desired"]["origin_rank"] == OriginRank.IYS
 
 
 def observed(place: int, status: str, at: datetime, **data: object) -> EvidenceRow:
