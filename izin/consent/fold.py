@@ -1,8 +1,8 @@
 """The one fold: what an event, an observation at İYS or a restored consent makes of a key's state.
 
 The newest event in the law's order is desired. What İYS holds is the observation with the greatest
-creation date, but for what a query of the key alone shows after one among many. Two events are
-compared here (``outranks``) and nowhere else.
+creation date, but for what a query of the key alone shows after one among many. Outside the law
+nobody compares two events but by ``outranks``.
 
 Pure: no I/O, no clock. What is due to İYS then is ruled elsewhere (``next_action``).
 """
@@ -29,7 +29,7 @@ from izin.consent.model import (
 from izin.consent.next_action import Registered, RegisteredState
 from izin.consent.transitions import CLOSED, State
 
-NEVER: Final = datetime.min.replace(tzinfo=UTC)
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
 BOOTSTRAP: Final = "bootstrap"
 """In ``verified_by``: restored from desired-consents, and not observed since."""
 _state = maker(RegisteredState)
@@ -51,7 +51,7 @@ def outranks_void(
     """Whether an event of this order is newer than one that is void, which no longer is desired:
     of its own, whatever its rank, only a later date makes it another.
     """
-    onay_at, ret_at = latest_onay_at or NEVER, latest_ret_at or NEVER
+    onay_at, ret_at = latest_onay_at or _NEVER, latest_ret_at or _NEVER
     latest_at = max(onay_at, ret_at)
     if order[-1] == void_event_id:
         return order[0] > latest_at
@@ -68,6 +68,21 @@ def latest(one: datetime | None, other: datetime | None) -> datetime | None:
 def is_of_citizens(source: str | None) -> bool:
     """Whether a citizen wrote a record at İYS: such sources begin with ``IYS_``."""
     return source is not None and source.startswith("IYS_")
+
+
+def restoration(consent: Consent) -> dict[str, Any]:
+    """Return what the history says of ``consent``, restored from the topic of desired consents, for
+    ``restored_consent`` to read.
+    """
+    return {
+        "origin": consent.origin,
+        "origin_rank": int(consent.origin_rank),
+        "source": consent.source,
+        "consent_date": consent.consent_date,
+        "registrable": consent.registrable,
+        "latest_onay_at": consent.latest_onay_at,
+        "latest_ret_at": consent.latest_ret_at,
+    }
 
 
 def restored_consent(  # noqa: PLR0913  # the columns of a restoration
@@ -173,7 +188,7 @@ class RegisteredRecord:
         if doubted is Registered.NOT_ONAY:
             return replace(self, value=Registered.UNKNOWN, creation_date=None)
         seen_at, created = observation.verified_at, observation.creation_date
-        known_at = (None if doubted else self.creation_date) or NEVER
+        known_at = (None if doubted else self.creation_date) or _NEVER
         if seen_at is None:
             if created <= known_at:
                 return self

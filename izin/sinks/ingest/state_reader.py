@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from confluent_kafka import Message
 
-from izin.consent.fold import BOOTSTRAP
+from izin.consent.fold import BOOTSTRAP, restoration
 from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
@@ -204,12 +204,6 @@ def _restoration(record: StateRecord, customer_id: str, now: datetime) -> Moveme
             "topic": record.topic,
             "partition": record.partition,
             "offset": record.offset,
-            "origin": consent.origin,
-            "origin_rank": int(consent.origin_rank),
-            "source": consent.source,
-            "consent_date": consent.consent_date,
-            "registrable": consent.registrable,
-            "latest_onay_at": consent.latest_onay_at,
-            "latest_ret_at": consent.latest_ret_at,
+            **restoration(consent),
         },
     )

@@ -1,7 +1,7 @@
 """Apply a decision of the law, or an observation at İYS, to a row.
 
 Pure: takes a row, returns a row; what is due to İYS then is ruled in ``record.ruling``. Which event
-is newer, and what an observation makes of what İYS holds, is told by ``consent.fold``.
+is newer, and what an observation makes of what İYS holds, ``consent.fold`` says.
 """
 
 from collections.abc import Mapping

@@ -6,6 +6,7 @@ from datetime import datetime
 from random import Random
 from typing import Any
 
+from izin.consent.fold import restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.facts import fact_of
 from izin.evidence.rows import EvidenceRow
@@ -171,18 +172,9 @@ class RecordedHistory(KeyHistory):
         }
 
     def _restored(self, consent: Consent) -> None:
-        data = {
-            "origin": consent.origin,
-            "origin_rank": int(consent.origin_rank),
-            "source": consent.source,
-            "consent_date": consent.consent_date,
-            "registrable": consent.registrable,
-            "latest_onay_at": consent.latest_onay_at,
-            "latest_ret_at": consent.latest_ret_at,
-        }
         self._add(
             "bootstrap",
-            data,
+            restoration(consent),
             event_id=consent.event_id,
             status=str(consent.status),
             at=consent.effective_at,

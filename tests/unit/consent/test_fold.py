@@ -1,5 +1,6 @@
 """What a fact makes of a key's state."""
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from izin.consent.fold import (
     latest,
     outranks,
     outranks_void,
+    restoration,
     restored_consent,
 )
 from izin.consent.may_send import PermissionReason
@@ -124,6 +126,13 @@ def test_restored_consent_has_all_that_the_history_says() -> None:
     assert (old.origin_rank, old.registrable, old.consent_date) == (IYS, True, None)
     assert (old.latest_onay_at, old.latest_ret_at) == (None, NOON)
     assert restored().origin_rank is OURS
+
+
+def test_restoration_is_read_back_as_it_was_written() -> None:
+    """Through JSON, as the history has it."""
+    consent = restored(origin_rank=1, registrable=False, latest_ret_at=NOON.isoformat())
+    said = json.loads(json.dumps(restoration(consent), default=datetime.isoformat))
+    assert restored(**said) == consent
 
 
 def test_event_of_iys_shows_what_iys_holds() -> None:
