@@ -12,9 +12,9 @@ partition is a dead letter.
 An erasure leaves nothing of a key but a suppression (``erasure``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeGuard
 
 from izin.consent.model import AdmittedEvent, DecisionKind, Status
 from izin.consent.ordering import decide
@@ -92,15 +92,36 @@ class OrderStage:
     ) -> None:
         """Add the ``effects`` of the opt-outs (RET) among ``records`` alone.
 
-        A fold of all of them may follow: it finds these decided, and writes the dead letters.
+        :meth:`fold_rest` follows some day: it writes the dead letters too, which are due of those
+        that are ``unsettled`` then.
         """
         for record in records:
-            checked = self._guard.admit(record)
-            if isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET:
-                before = len(effects.writes)
+            checked, before = self._guard.admit(record), len(effects.writes)
+            if _is_opt_out(checked):
                 self._fold_admitted(effects, record, checked, partition, state)
-                if effects.writes[before:] and effects.writes[-1].topic == self._dead_letters:
-                    del effects.writes[before:]
+                if not effects.writes[before:] or effects.writes[-1].topic != self._dead_letters:
+                    continue
+                del effects.writes[before:]
+            elif not isinstance(checked, DeadLetter):
+                continue
+            effects.unsettled.append((record.topic, record.offset))
+
+    def fold_rest(
+        self,
+        partition: int,
+        records: Iterable[FetchedRecord],
+        state: PartitionState,
+        effects: Effects,
+        has_settled: Callable[[int], bool],
+    ) -> None:
+        """Add the ``effects`` of ``records`` but the opt-outs (RET) that :meth:`fold_opt_outs`
+        decided, if ``has_settled`` says so of their offset: decided twice, they would be two.
+        """
+        for record in records:
+            if has_settled(record.offset) and _is_opt_out(self._guard.admit(record)):
+                effects.counts[_DUPLICATE] += 1
+            else:
+                self.fold(partition, (record,), state, effects)
 
     def _fold_fast(
         self, effects: Effects, record: FetchedRecord, partition: int, state: PartitionState
@@ -215,6 +236,12 @@ class OrderStage:
         return admitted.status is Status.ONAY and self._erasures.suppress(
             effects, state, key, effective
         )
+
+
+def _is_opt_out(
+    checked: AdmittedRecord | ErasureRecord | DeadLetter,
+) -> TypeGuard[AdmittedRecord]:
+    return isinstance(checked, AdmittedRecord) and checked.admitted.status is Status.RET
 
 
 def _packed(effects: Effects, state: PartitionState, key: bytes) -> bytes | None:

@@ -27,7 +27,7 @@ from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
-from izin.streams.ownership.positions import Positions
+from izin.streams.ownership.positions import LanePosition, Positions
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState, suppression
 
@@ -168,14 +168,16 @@ class _StandingPartition(OwnedPartition):
 
     decided: Mapping[str, int]
 
-    def _resume(self, stored: Positions | None, origin: Positions) -> dict[str, int]:
+    def _resume(self, stored: Positions | None, origin: Positions) -> dict[str, LanePosition]:
         """Return the positions of the plan, whichever topic the stored ones speak of; raises
         PlanMovedError.
+
+        What was decided beyond them is not said: its rows may be lost, so it is decided again.
         """
         del origin
         if stored is None or stored.offsets(self._topics) != self.decided:
             raise PlanMovedError([f"partition {self.number} was decided further"])
-        return dict(self.decided)
+        return {lane: LanePosition(offset) for lane, offset in self.decided.items()}
 
 
 def has_only_rows_of(

@@ -9,8 +9,8 @@ Where a batch with dead letters could not be written, their topic may be what re
 nothing is lost and no opt-out waits for it either: for a while the opt-outs alone are decided.
 
 Where our own code fails on too many records, the opt-ins (ONAY) of the lane wait for a person: its
-position stays, and of what comes the opt-outs (RET) alone are decided. The law knows no order of
-arrival, so whatever is decided later gives the same state.
+next offset stays, and of what comes the opt-outs (RET) alone are decided. The law knows no order of
+arrival, so whatever is decided later gives the same state. The opt-outs are left out of it then.
 
 A batch begins exactly where the last one ended, or the partition is acquired again: its topic may
 have been created anew, or may have lost records, which the acquisition finds out.
@@ -38,6 +38,7 @@ from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import DEAD_LETTER, Effects
 from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.positions import LanePosition
 
 ALARM_AFTER = 10.0
 """Seconds of failures before a person is called; what no retry can mend calls at once."""
@@ -106,8 +107,8 @@ class PartitionProcessor:
         self._failures = 0
         self._failing_since = 0.0
         self._is_reported = False
-        self._scanned: dict[str, int] = {}
-        """Of lanes whose opt-ins wait: the offset below which all opt-outs are decided."""
+        self._opt_outs_only = set[str]()
+        """The lanes whose opt-ins wait."""
         self._put_off: dict[str, float] = {}
         """Of those of them that wait for no person: until when, by ``time.monotonic``."""
 
@@ -119,7 +120,7 @@ class PartitionProcessor:
     @property
     def is_paused(self) -> bool:
         """Whether opt-ins wait for a person."""
-        return bool(self._scanned)
+        return bool(self._opt_outs_only)
 
     def assign(self, generation: int | None) -> None:
         """Serve ``generation``; None: the partition is another worker's."""
@@ -166,7 +167,7 @@ class PartitionProcessor:
         """Acquire and decide for as long as ``generation`` is the current one."""
         self._serving = generation
         self._failures, self._is_reported = 0, False
-        self._scanned.clear()
+        self._opt_outs_only.clear()
         self._put_off.clear()
         try:
             while self._generation == generation:
@@ -187,9 +188,13 @@ class PartitionProcessor:
                 return
             await self.owned.acquire()
         if self._generation == generation:
-            offsets = {**self.owned.next_offsets, **self._scanned}
-            self._opening = self._gate.open({lane: offsets[lane[0]] for lane in self._lanes})
+            self._opening = self._gate.open({lane: self._start(lane[0]) for lane in self._lanes})
             self._counts["acquisitions"] += 1
+
+    def _start(self, lane: str) -> int:
+        """Return the offset that the next batch of ``lane`` begins at."""
+        position = self.owned.positions[lane]
+        return position.opt_outs_from if lane in self._opt_outs_only else position.next_offset
 
     def _lose(self) -> None:
         """Close the gate and drop what waits: it is read again."""
@@ -214,7 +219,8 @@ class PartitionProcessor:
             now = time.monotonic()
             over = [lane for lane, until in self._put_off.items() if until <= now]
             for lane in over:
-                del self._put_off[lane], self._scanned[lane]
+                del self._put_off[lane]
+                self._opt_outs_only.remove(lane)
             if over:
                 return
             found = self._next()
@@ -250,8 +256,8 @@ class PartitionProcessor:
 
     def _put_off_opt_ins(self) -> None:
         """Decide the opt-outs alone of lanes of which all is decided, for a while."""
-        lanes = [lane for lane, _ in self._lanes if lane not in self._scanned]
-        self._scanned |= {lane: self.owned.next_offsets[lane] for lane in lanes}
+        lanes = [lane for lane, _ in self._lanes if lane not in self._opt_outs_only]
+        self._opt_outs_only.update(lanes)
         self._put_off |= dict.fromkeys(lanes, time.monotonic() + _PUT_OFF)
         _log.critical(
             "opt-ins put off",
@@ -269,22 +275,28 @@ class PartitionProcessor:
                 # What came meanwhile does not wait for a transaction of its own.
                 decided[urgent] = await self._fold(*found, effects)
         began = time.perf_counter()
-        await self.owned.commit(
-            effects,
-            {lane: one.next_offset for lane, one in decided.items() if lane not in self._scanned},
-        )
+        positions = {
+            lane: self._position(lane, one.next_offset, effects) for lane, one in decided.items()
+        }
+        await self.owned.commit(effects, positions)
         self.commit_seconds += time.perf_counter() - began
-        for lane in decided.keys() & self._scanned.keys():
-            self._scanned[lane] = decided[lane].next_offset
+
+    def _position(self, lane: str, end: int, effects: Effects) -> LanePosition:
+        """Return the position of ``lane`` once its records below ``end`` are folded."""
+        position = self.owned.positions[lane]
+        if lane not in self._opt_outs_only:
+            return position.decided(end)
+        unsettled = (offset for topic, offset in effects.unsettled if topic == lane)
+        return position.opt_outs_decided(end, unsettled)
 
     async def _fold(self, topic: str, batch: RecordBatch, effects: Effects) -> RecordBatch:
         """Fold and send ``batch``, less of it where others wait; return what was folded. Raises
         SkippedRecordsError and DeadLetterBudgetError.
         """
         owned, records, urgent = self.owned, batch.records, self._lanes[0][0]
-        position, before = owned.next_offsets[topic], effects.records
+        position, before = owned.positions[topic], effects.records
         effects.records += len(records)
-        expected = self._scanned.get(topic, position)
+        expected = self._start(topic)
         if batch.start != expected:
             raise SkippedRecordsError(topic, owned.number, expected, batch.start)
         start = 0
@@ -296,14 +308,17 @@ class PartitionProcessor:
                 self._gate.hold((topic, owned.number))
                 break
             some = TimedSlice(records, start)
-            if topic in self._scanned:
+            if topic in self._opt_outs_only:
                 self._stage.fold_opt_outs(owned.number, some, owned.state, effects)
+            elif batch.start < position.opt_outs_below:
+                settled = position.has_settled
+                self._stage.fold_rest(owned.number, some, owned.state, effects, settled)
             else:
                 self._stage.fold(owned.number, some, owned.state, effects)
             start = some.end
             source = self._latest.exceeded_by(effects.suspects, effects.records)
-            if source is not None and topic not in self._scanned:
-                self._scanned[topic] = position
+            if source is not None and topic not in self._opt_outs_only:
+                self._opt_outs_only.add(topic)
                 raise DeadLetterBudgetError(
                     *(topic, owned.number, source),
                     self._latest.suspects[source] + effects.suspects[source],

@@ -57,6 +57,9 @@ class Effects:
     suspects: Counter[str] = field(default_factory=Counter)
     """Dead letters that may be our own fault, by source; they have a budget
     (:mod:`izin.runtime.dead_letter_budget`)."""
+    unsettled: list[tuple[str, int]] = field(default_factory=list)
+    """Lane and offset of what may be an opt-out and was left undecided where the opt-outs alone
+    were folded: a dead letter is due of each."""
     alarms: list[tuple[str, int, int]] = field(default_factory=list)
     """The coordinates of every dead letter that was an opt-out, or may have been one: all from the
     express lane, including unreadable ones."""

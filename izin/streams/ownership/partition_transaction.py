@@ -42,7 +42,12 @@ from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.mark import set_marks
-from izin.streams.ownership.positions import Positions, key_of, latest_positions
+from izin.streams.ownership.positions import (
+    LanePosition,
+    Positions,
+    key_of,
+    latest_positions,
+)
 from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.ownership.transactional_producer import TransactionalProducer
@@ -80,14 +85,19 @@ class OwnedPartition:
     ) -> None:
         self.number = number
         self.state = state
-        self.next_offsets: dict[str, int] = {}
-        """By lane topic: the offset below which everything is decided."""
+        self.positions: Mapping[str, LanePosition] = {}
+        """By lane topic."""
         self._clients = clients
         self._codec = codec
         self._topics = clients.settings.topics
         self._changelog = Changelog(number, clients.settings, clients.group, codec, suppressions)
         self._acquisition: _Acquisition | None = None
         self._closing = set[asyncio.Task[None]]()
+
+    @property
+    def next_offsets(self) -> Mapping[str, int]:
+        """By lane topic: the offset below which everything is decided."""
+        return {lane: one.next_offset for lane, one in self.positions.items()}
 
     @property
     def is_acquired(self) -> bool:
@@ -132,7 +142,7 @@ class OwnedPartition:
         topics, origin = self._topics, self._clients.origin()
         end = ends[topics.desired_consents.name]
         self._catch_up(origin, end, producer.appended_at)
-        self.next_offsets = self._resume(self._stored(ends[topics.positions.name]), origin)
+        self.positions = self._resume(self._stored(ends[topics.positions.name]), origin)
         return _Acquisition(producer, origin, max(end, self.state.position))
 
     def _catch_up(self, origin: Positions, end: int, now: int) -> None:
@@ -157,8 +167,8 @@ class OwnedPartition:
         ) as reader:
             return latest_positions(reader, self._codec, {self.number: end}).get(self.number)
 
-    def _resume(self, stored: Positions | None, origin: Positions) -> dict[str, int]:
-        """Return the next offset of each lane.
+    def _resume(self, stored: Positions | None, origin: Positions) -> dict[str, LanePosition]:
+        """Return the position of each lane.
 
         Where the positions cannot be used, all that the lane still has is decided again, which is
         safe: only stale decisions repeat. Where retention removed undecided records, it is
@@ -171,17 +181,18 @@ class OwnedPartition:
         ]
         logs = origin.logs(self._topics)
         for lane, (earliest, end) in self._clients.bounds(lanes).items():
-            offset = 0
+            position = LanePosition()
             if stored is not None and stored.logs(self._topics)[lane] == logs[lane]:
-                offset = stored.offsets(self._topics)[lane]
+                position = stored.lanes(self._topics)[lane]
+                offset = position.next_offset
                 if offset < earliest:
                     self._alert("retention removed undecided records", lane, offset, earliest)
             elif stored is not None or len(self.state):
                 why = "topic recreated" if stored is not None else "positions not found"
-                self._alert(why, lane, offset, earliest)
-            if offset > end:
-                raise PositionAheadError(lane, self.number, offset, end)
-            found[lane] = max(offset, earliest)
+                self._alert(why, lane, 0, earliest)
+            if position.opt_outs_from > end:
+                raise PositionAheadError(lane, self.number, position.opt_outs_from, end)
+            found[lane] = position.decided(max(position.next_offset, earliest))
         return found
 
     def _alert(self, event: str, lane: str, decided: int, earliest: int) -> None:
@@ -225,16 +236,16 @@ class OwnedPartition:
             raise KafkaException(KafkaError(KafkaError._STATE, "the partition is not acquired"))  # noqa: SLF001  # librdkafka's name for it
         return self._acquisition
 
-    async def commit(self, effects: Effects, next_offsets: Mapping[str, int]) -> None:
-        """Write the rest of ``effects`` and the ``next_offsets`` of lanes, by topic, end the
+    async def commit(self, effects: Effects, positions: Mapping[str, LanePosition]) -> None:
+        """Write the rest of ``effects`` and the new ``positions`` of lanes, by topic, end the
         transaction, then change the state.
 
         Raises KafkaException when the outcome is not a certain commit; the partition must then be
         acquired again before anything else is decided on it.
         """
         acquisition = self._acquired()
-        offsets = {**self.next_offsets, **next_offsets}
-        position = acquisition.origin.at(self._topics, offsets).encode(self._codec)
+        lanes = {**self.positions, **positions}
+        position = acquisition.origin.at(self._topics, lanes).encode(self._codec)
         effects.writes.append(
             OutputRecord(
                 self._topics.positions.name,
@@ -247,7 +258,7 @@ class OwnedPartition:
         await self.write(effects)
         await repartition(self._clients.repartition_producer, effects.repartitioned)
         stored = await acquisition.producer.commit()
-        self.next_offsets = offsets
+        self.positions = lanes
         self.state.caught_up_at = acquisition.producer.appended_at
         if acquisition.rows:
             self._apply(acquisition, effects.changes, stored[self._topics.desired_consents.name])

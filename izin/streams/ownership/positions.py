@@ -7,9 +7,13 @@ coordinator's broker restarts (librdkafka issues 5456 and 5511), and a coordinat
 offsets of the past (decision 0020). The group's are committed too, but only for lag tools.
 
 A position is an offset of one topic of one cluster, so their ids stand beside it.
+
+While the opt-ins of a lane wait, its opt-outs (RET) alone are decided beyond its next offset. How
+far stands here too: all is folded again some day, and by then those opt-outs may be outranked, so
+that the state alone could not tell that they were decided.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -21,8 +25,45 @@ from izin.schemas.topics import Topics
 from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 
 RECORD = "Positions"
+_MOST_UNSETTLED = 4096
+"""Offsets of a lane that are stored; those beyond are found again."""
 _SPANS = (64, 4096)
 """How far before the end the latest record is looked for, in offsets, before all is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LanePosition:
+    """Up to where one lane is decided."""
+
+    next_offset: int = 0
+    """Below it, everything is."""
+    opt_outs_below: int = 0
+    """Below it, every opt-out is, but what is ``unsettled``; may be less than ``next_offset``."""
+    unsettled: frozenset[int] = frozenset()
+    """The offsets of what was not decided and may be an opt-out; a dead letter is due of each."""
+
+    @property
+    def opt_outs_from(self) -> int:
+        """The offset from which on opt-outs are not decided."""
+        return max(self.next_offset, self.opt_outs_below)
+
+    def has_settled(self, offset: int) -> bool:
+        """Whether the record at ``offset`` was decided if it is an opt-out."""
+        return offset < self.opt_outs_below and offset not in self.unsettled
+
+    def decided(self, end: int) -> "LanePosition":
+        """Return the position where everything below ``end`` is decided."""
+        return replace(self, next_offset=end)
+
+    def opt_outs_decided(self, end: int, unsettled: Iterable[int]) -> "LanePosition":
+        """Return the position where the opt-outs below ``end`` are decided, but ``unsettled``."""
+        return replace(self, opt_outs_below=end, unsettled=self.unsettled.union(unsettled))
+
+    def stored(self) -> tuple[int, int, list[int]]:
+        """Return the fields that are stored: less of the opt-outs where too much is unsettled."""
+        unsettled = sorted(one for one in self.unsettled if one >= self.next_offset)
+        below = ([*unsettled, self.opt_outs_below])[: _MOST_UNSETTLED + 1][-1]
+        return self.next_offset, below, unsettled[:_MOST_UNSETTLED]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +77,10 @@ class Positions:
     events_offset: int = 0
     express_offset: int = 0
     law_version: int = LAW_VERSION
+    events_opt_outs_below: int = 0
+    express_opt_outs_below: int = 0
+    events_unsettled: Sequence[int] = ()
+    express_unsettled: Sequence[int] = ()
 
     def logs(self, topics: Topics) -> Mapping[str, tuple[str, str, str]]:
         """Return what an offset of each lane belongs to, by the lane's topic: the ids of the
@@ -53,13 +98,30 @@ class Positions:
         """Return the next offset of each lane by its topic's name."""
         return {topics.events.name: self.events_offset, topics.express.name: self.express_offset}
 
-    def at(self, topics: Topics, offsets: Mapping[str, int]) -> "Positions":
-        """Return the positions at ``offsets``, by the lanes' topics."""
+    def lanes(self, topics: Topics) -> Mapping[str, LanePosition]:
+        """Return the position of each lane by its topic's name."""
+        return {
+            topics.events.name: LanePosition(
+                self.events_offset, self.events_opt_outs_below, frozenset(self.events_unsettled)
+            ),
+            topics.express.name: LanePosition(
+                self.express_offset, self.express_opt_outs_below, frozenset(self.express_unsettled)
+            ),
+        }
+
+    def at(self, topics: Topics, lanes: Mapping[str, LanePosition]) -> "Positions":
+        """Return the positions with those of ``lanes``, by their topics."""
+        events, events_below, events_unsettled = lanes[topics.events.name].stored()
+        express, express_below, express_unsettled = lanes[topics.express.name].stored()
         return replace(
             self,
-            events_offset=offsets[topics.events.name],
-            express_offset=offsets[topics.express.name],
+            events_offset=events,
+            express_offset=express,
             law_version=LAW_VERSION,
+            events_opt_outs_below=events_below,
+            express_opt_outs_below=express_below,
+            events_unsettled=events_unsettled,
+            express_unsettled=express_unsettled,
         )
 
     def encode(self, codec: Codec) -> bytes:

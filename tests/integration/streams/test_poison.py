@@ -4,6 +4,7 @@ A real worker process on a real broker: what is decided is read from ``desired-c
 """
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import event_to_avro
 from tests.integration.streams.failing_worker import FAILS
-from tests.support.builders import a_key, an_event
+from tests.support.builders import NOON, a_key, an_event
 from tests.support.order.harness import CODEC
 from tests.support.order.junk import flood
 from tests.support.order.verdict import backlog, committed_records, examine
@@ -58,6 +59,20 @@ class Publisher:
         assert self._producer.flush(20) == 0
         return keys
 
+    def outrank(self, keys: set[bytes]) -> None:
+        """Publish a later opt-out of each of `keys`, on the express lane."""
+        for key in keys:
+            recipient = key.decode().split("/")[-1]
+            event = an_event(
+                event_id=f"later-{recipient}",
+                recipient=recipient,
+                status=Status.RET,
+                consent_date=NOON + timedelta(minutes=1),
+            )
+            value = CODEC.encode("ConsentEvent", event_to_avro(event))
+            self._producer.produce(self._topics.express.name, key=key, value=value)
+        assert self._producer.flush(20) == 0
+
     def publish_to_all(self, status: Status, *, express: bool) -> dict[int, set[bytes]]:
         """Publish one event to each partition; return its key by partition."""
         return {
@@ -70,6 +85,12 @@ def decided(settings: KafkaSettings) -> set[bytes]:
     """Return the keys that have a row."""
     rows = committed_records(settings, settings.topics.desired_consents.name)
     return {message.key() or b"" for message in rows}
+
+
+def decisions_of(settings: KafkaSettings, keys: set[bytes]) -> list[bytes]:
+    """Return the key of each decision on one of `keys`."""
+    found = committed_records(settings, settings.topics.decisions.name)
+    return [message.key() or b"" for message in found if message.key() in keys]
 
 
 def is_logged(worker: Worker, event: str) -> bool:
@@ -120,6 +141,12 @@ def failing(
     worker.kill()
 
 
+def pause(publisher: Publisher, worker: Worker) -> None:
+    """Publish what our own code fails on until the opt-ins of ``SPOILT`` wait."""
+    publisher.publish(SPOILT, status=Status.ONAY, count=150, origin=FAILS, express=False)
+    until(lambda: is_logged(worker, "opt-ins paused"), within=60, what="alert")
+
+
 @pytest.mark.timeout(150)
 def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     failing: tuple[KafkaSettings, Worker],
@@ -130,8 +157,7 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     settings, worker = failing
     publisher = Publisher(settings)
     until(lambda: all_held([worker], PARTITIONS), within=60, what="owner")
-    publisher.publish(SPOILT, status=Status.ONAY, count=150, origin=FAILS, express=False)
-    until(lambda: is_logged(worker, "opt-ins paused"), within=60, what="alert")
+    pause(publisher, worker)
     go_on = set[bytes]()
     for express in (True, False):
         go_on |= set[bytes]().union(*publisher.publish_to_all(Status.RET, express=express).values())
@@ -145,3 +171,32 @@ def test_poison_beyond_the_share_pauses_opt_ins_of_its_lane(
     assert "izin_order_partitions_paused 1.0" in worker.metrics()
     assert worker.health()["ready"] == list(range(PARTITIONS))
     assert worker.end() == 0
+
+
+@pytest.mark.timeout(200)
+def test_opt_outs_decided_while_opt_ins_waited_are_decided_once(
+    failing: tuple[KafkaSettings, Worker],
+    start_worker: Callable[[str, KafkaSettings], Worker],
+) -> None:
+    """The opt-outs that went on, and those that are outranked since, have one decision each once
+    another worker decides what waited; the one on which our code failed has its own by then.
+    """
+    settings, worker = failing
+    publisher = Publisher(settings)
+    until(lambda: all_held([worker], PARTITIONS), within=60, what="owner")
+    pause(publisher, worker)
+    went_on = publisher.publish(SPOILT, status=Status.RET, count=5, express=False)
+    failed = publisher.publish(SPOILT, status=Status.RET, origin=FAILS, express=False)
+    went_on |= publisher.publish(SPOILT, status=Status.RET, count=5, express=False)
+    until(lambda: decided(settings) >= went_on, within=60, what="decision of the opt-outs")
+    publisher.outrank(went_on)
+    until(lambda: len(decisions_of(settings, went_on)) == 20, within=60, what="newer opt-outs")
+    worker.kill()
+    publisher.publish(SPOILT, status=Status.ONAY, count=50, express=False)
+    successor = start_worker("successor", settings)
+    until(lambda: not backlog(settings), within=90, what="end of the backlog")
+    assert successor.end() == 0
+    assert len(decisions_of(settings, went_on)) == 20
+    assert len(decisions_of(settings, failed)) == 1
+    verdict = examine(settings, CODEC)
+    assert (verdict.doubled, verdict.regressions) == ([], []), str(verdict)

@@ -11,6 +11,7 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.order import OrderStage
 from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.positions import LanePosition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.state import MemoryState
 from tests.support.order.verdict import source
@@ -58,7 +59,7 @@ async def _decide(
             batch, waiting[lane] = records[:size], records[size:]
             if batch:
                 effects = stage.fold(owned.number, batch, owned.state)
-                await owned.commit(effects, {lane: batch[-1].offset + 1})
+                await owned.commit(effects, {lane: LanePosition(batch[-1].offset + 1)})
 
 
 def _undecided(settings: KafkaSettings, number: int, starts: Mapping[str, int]) -> dict[str, list]:

@@ -21,6 +21,7 @@ from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
+from izin.streams.ownership.positions import LanePosition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
@@ -178,7 +179,7 @@ class OrderHarness:
 
     async def commit(self, owner: OwnedPartition, effects: Effects, *, next_offset: int) -> None:
         """Commit `effects` of the bulk lane."""
-        await owner.commit(effects, {self.events: next_offset})
+        await owner.commit(effects, {self.events: LanePosition(next_offset)})
 
     def effects(self, *consents: Consent) -> Effects:
         """Return effects that write a row and an opt-out of each of `consents`."""

@@ -27,6 +27,7 @@ from izin.streams.engine.metrics import WorkerMetrics
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.errors import SplitLanesError, StateError
 from izin.streams.ownership.effects import Effects, OutputRecord
+from izin.streams.ownership.positions import LanePosition
 from izin.streams.state.state import MemoryState
 from tests.support.builders import an_event
 from tests.support.order.harness import CODEC, EXPRESS, TOPIC, TOPICS, a_record, fetched
@@ -38,7 +39,7 @@ class PartitionWithoutBroker:
     def __init__(self, number: int, **_: object) -> None:
         self.number = number
         self.state = MemoryState()
-        self.next_offsets = {TOPIC: 0, EXPRESS: 0}
+        self.positions = {TOPIC: LanePosition(), EXPRESS: LanePosition()}
         self.is_acquired = False
         self.origin: str | None = None
         self.acquired = 0
@@ -71,17 +72,25 @@ class PartitionWithoutBroker:
         effects.writes.clear()
         await asyncio.sleep(0)
 
-    async def commit(self, effects: Effects, next_offsets: Mapping[str, int]) -> None:
+    @property
+    def next_offsets(self) -> dict[str, int]:
+        return {lane: one.next_offset for lane, one in self.positions.items()}
+
+    async def commit(self, effects: Effects, positions: Mapping[str, LanePosition]) -> None:
         await self.may_commit.wait()
         if self.faults:
             raise self.faults.pop(0)
         await self.write(effects)
         self.state.apply(effects.changes, 0)
-        self.next_offsets |= next_offsets
+        self.positions |= positions
         self.commits += 1
         self.written += self.sent
         self.sent.clear()
-        self.committed += [(topic, offset, effects) for topic, offset in next_offsets.items()]
+        self.committed += [
+            (topic, offset, effects)
+            for topic, offset in self.next_offsets.items()
+            if topic in positions
+        ]
         self.after_commit()
 
 
