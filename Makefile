@@ -66,6 +66,7 @@ check: $(READY) ## format, lint, types, layers, generated docs, unit and contrac
 check-form:
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check --quiet .
+	@$(BIN)/deptry izin > $(VENV)/deptry.log 2>&1 || { cat $(VENV)/deptry.log; exit 1; }
 	@$(BIN)/mypy
 	@cd simulator && ../$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }

@@ -5,7 +5,7 @@ import platform
 import re
 from pathlib import Path
 
-from izin.streams.fast_path.simple_events import is_compiled
+from izin.schemas.fast import BUILD
 
 
 def describe_machine(proc: Path = Path("/proc")) -> str:
@@ -17,8 +17,7 @@ def describe_machine(proc: Path = Path("/proc")) -> str:
     kilobytes = _find(proc / "meminfo", r"^MemTotal:\s+(\d+) kB$")
     memory = [f"{int(kilobytes) / 2**20:.0f} GiB"] if kilobytes else []
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    build = "compiled" if is_compiled() else "interpreted"
-    return ", ".join([model, f"{os.cpu_count()} cores", *memory, python, build])
+    return ", ".join([model, f"{os.cpu_count()} cores", *memory, python, BUILD])
 
 
 def _find(path: Path, pattern: str) -> str | None:

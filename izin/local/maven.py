@@ -116,7 +116,6 @@ def _listed(home: Path) -> list[Path]:
 
 def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[Path]:
     try:
-        import requests  # noqa: PLC0415 - comes with jgo
         from jgo.config import GlobalSettings  # noqa: PLC0415 - only the `local` extra has it
         from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - the same
         from jgo.maven import MavenContext  # noqa: PLC0415 - the same
@@ -129,7 +128,7 @@ def _download(files: FileSet, repository: Path, on_progress: Progress) -> list[P
         remote_repos={"central": MAVEN_CENTRAL_URL, **GlobalSettings.load().repositories},
         timeout=_HTTP_TIMEOUT_SECONDS,
     )
-    foreign = (requests.RequestException, RuntimeError, OSError, ValueError)
+    foreign = (RuntimeError, OSError, ValueError)  # requests' errors are OSErrors
     try:
         artifacts = _artifacts(context, files)
     except foreign as error:

@@ -23,6 +23,7 @@ import structlog
 
 from izin.runtime.masking import mask_event
 from izin.runtime.settings import LogSettings
+from izin.schemas.fast import BUILD
 
 COUNTED = ("repeated", "seconds")
 """The fields of a line that stands for several: how many, and within how long."""
@@ -138,6 +139,7 @@ def configure(settings: LogSettings) -> None:
     )
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_thread
+    get_logger(__name__).info("process started", hot_path=BUILD)
 
 
 def _log_uncaught(

@@ -40,6 +40,7 @@ from izin.runtime.settings import (
     SinkSettings,
     StreamSettings,
 )
+from izin.schemas.fast import BUILD
 from izin.sinks.ledger import brands as registry
 from izin.sinks.ledger import reads, sequences, stream_progress
 from izin.sinks.ledger.brake import decisions
@@ -287,7 +288,14 @@ async def _within(work: Awaitable[T]) -> T:
 
 _KAFKA = frozenset({"broker", "topics"})
 _LEDGER = frozenset({"database", "migrations"})
+
+
+def _build() -> Iterator[Finding]:
+    yield ok("build", f"the hot path is {BUILD}")
+
+
 CHECKS = (
+    Check(name="build", run=_build),
     Check(name="broker", run=_broker),
     Check(name="topics", run=_topics, fix=_fix_topics, needs=frozenset({"broker"})),
     Check(name="order", run=_order, needs=_KAFKA),

@@ -8,3 +8,10 @@
 
 ``docs/fast-path.md`` says what each of them saves.
 """
+
+from typing import Final
+
+from izin.schemas.fast import cache
+
+BUILD: Final = "interpreted" if cache.__file__.endswith(".py") else "compiled"
+"""How the hot path runs; compiled in a wheel that was built where a C compiler is."""

@@ -61,11 +61,6 @@ _OLDER: Final = Reason.OLDER
 _SAME_EVENT: Final = Reason.SAME_EVENT
 
 
-def is_compiled() -> bool:
-    """Return whether the fast path runs compiled, as in a wheel built where a C compiler was."""
-    return not __file__.endswith(".py")
-
-
 class SharedContent:
     """What many events have in common."""
 

@@ -101,7 +101,7 @@ def output_of(site: Path, *command: str) -> str:
     return ran.stdout
 
 
-_IS_COMPILED = "from izin.streams.fast_path.simple_events import is_compiled; print(is_compiled())"
+_BUILD = "from izin.schemas.fast import BUILD; print(BUILD)"
 _INTERPRETED = """
 import sys
 from importlib import import_module
@@ -132,7 +132,7 @@ def hot_modules() -> list[str]:
 def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
     """Its tests, run on the compiled modules."""
     site = unpacked(wheel, tmp_path)
-    assert output_of(site, "-c", _IS_COMPILED) == "True\n"
+    assert output_of(site, "-c", _BUILD) == "compiled\n"
     assert output_of(site, "-c", _INTERPRETED, *hot_modules()) == "[]\n"
     shutil.copytree(ROOT / "tests", site / "tests")
     shutil.copy(ROOT / "pyproject.toml", site)
@@ -144,7 +144,7 @@ def test_compiled_modules_pass_their_tests(wheel: Path, tmp_path: Path) -> None:
 def test_wheel_without_a_compiler_runs_interpreted(tmp_path: Path) -> None:
     """Interpreted, and whole."""
     site = unpacked(build(tmp_path, FEW, CC=str(tmp_path / "absent")), tmp_path / "site")
-    assert output_of(site, "-c", _IS_COMPILED) == "False\n"
+    assert output_of(site, "-c", _BUILD) == "interpreted\n"
 
 
 PROGRAM = """

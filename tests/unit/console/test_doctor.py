@@ -70,6 +70,13 @@ def found(*options: str) -> tuple[int, Mapping[str, Mapping[str, str]], str]:
     return shown.exit_code, {one["check"]: one for one in json.loads(shown.stdout)}, shown.output
 
 
+def test_doctor_says_how_the_hot_path_runs() -> None:
+    """Interpreted it has half the speed, and nothing else tells."""
+    _, findings, _ = found()
+    assert findings["build"]["state"] == "ok"
+    assert findings["build"]["what"].endswith(("is compiled", "is interpreted"))
+
+
 @pytest.mark.parametrize("options", [(), ("--fix",)])
 def test_doctor_names_the_setting_of_what_is_away(options: tuple[str, ...]) -> None:
     """Each part that is away is one finding with its remedy, and no secret is printed."""

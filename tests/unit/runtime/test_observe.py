@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from izin.runtime.masking import mask, mask_text
 from izin.runtime.observe import configure, get_logger
 from izin.runtime.settings import LogSettings
+from izin.schemas.fast import BUILD
 from izin.streams.engine.metrics import WorkerMetrics
 from tests.support.builders import EMAIL, PHONE, a_key
 
@@ -35,12 +36,16 @@ SPELLINGS = (
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Yield the log on standard error; the configuration is restored afterwards."""
+    """Yield the log on standard error, without the first line; the configuration is restored
+    afterwards.
+    """
     root, said = logging.getLogger(), StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", said)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     configure(LogSettings(level="debug", json_lines=True))
+    said.truncate(0)
+    said.seek(0)
     yield lambda: [json.loads(line) for line in said.getvalue().splitlines()]
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -183,6 +188,17 @@ def test_keyboard_interrupt_is_left_to_python(
     monkeypatch.setattr(sys, "__excepthook__", lambda *about: passed.append(about[0]))
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert passed == [KeyboardInterrupt]
+    assert logged() == []
+
+
+def test_first_line_says_how_the_hot_path_runs(
+    monkeypatch: pytest.MonkeyPatch, logged: Callable[[], list[dict[str, Any]]]
+) -> None:
+    """Whoever wonders at half the speed need not look into the installation."""
+    monkeypatch.setattr(sys, "stderr", said := StringIO())
+    configure(LogSettings(json_lines=True))
+    first = json.loads(said.getvalue().splitlines()[0])
+    assert (first["event"], first["hot_path"]) == ("process started", BUILD)
     assert logged() == []
 
 

@@ -38,13 +38,17 @@ def clock() -> Clock:
 def logged(
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Yield the log on standard error; the configuration is restored afterwards."""
+    """Yield the log on standard error, without the first line; the configuration is restored
+    afterwards.
+    """
     root, written = logging.getLogger(), StringIO()
     handlers, level = root.handlers[:], root.level
     monkeypatch.setattr(sys, "stderr", written)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     configure(LogSettings(level="info", json_lines=True))
+    written.truncate(0)
+    written.seek(0)
     root.handlers[0]._clock = clock  # type: ignore[attr-defined]  # time is moved
     yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
     root.handlers[:] = handlers
