@@ -22,6 +22,8 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from itertools import groupby
+from operator import itemgetter
 
 from confluent_kafka import KafkaException
 
@@ -335,13 +337,15 @@ class PartitionProcessor:
         self._counts.update(effects.counts)
         self._counts["batches"] += 1
         self._counts["records"] += effects.records
-        for lane, partition, offset in effects.alarms:
+        for lane, alarms in groupby(effects.alarms, key=itemgetter(0)):
+            offsets = [offset for _, _, offset in alarms]
             _log.critical(
                 "opt-out dead-lettered",
                 remedy="izin dead-letters lists what is, or may be, an opt-out (RET)",
                 topic=lane,
-                partition=partition,
-                offset=offset,
+                partition=self.owned.number,
+                offset=offsets[0],
+                count=len(offsets),
             )
         reasons = {
             name.removeprefix(DEAD_LETTER): count
