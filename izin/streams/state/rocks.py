@@ -191,9 +191,9 @@ class RocksState:
 
     def clear(self) -> None:
         """Discard everything, on disk too."""
-        identity, rows = self._identity, self._opened()
-        self._rows = None
-        rows.close()
+        identity = self._identity
+        self._opened()
+        self._close_rows()
         self._remove()
         self._reset()
         self._identity = identity
@@ -201,11 +201,18 @@ class RocksState:
 
     def close(self) -> None:
         """Release the folder, so that another worker may use it."""
-        rows, self._rows = self._rows, None
-        if rows is not None:
-            rows.close()
+        self._close_rows()
         self._reset()
         self._lock.release()
+
+    def _close_rows(self) -> None:
+        """Close them; what could not be written is read from the topic once they are open again."""
+        rows, self._rows = self._rows, None
+        if rows is not None:
+            try:
+                rows.close()
+            except Exception as error:  # noqa: BLE001  # RocksDB raises nothing narrower, once it is closed
+                _log.warning("state not flushed", folder=str(self._folder), error=str(error))
 
     def __len__(self) -> int:
         """Return the number of keys; 0 while it is closed."""

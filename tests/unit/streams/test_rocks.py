@@ -1,10 +1,11 @@
 """The state on disk: what survives, what is discarded, and what is refused."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -217,6 +218,29 @@ def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
         apply(state, {b"1/MESAJ/BIREYSEL/x": ONAY}, 6)
     state._rows = rows
     assert (len(state), state.position) == (1, 5)
+
+
+@pytest.mark.parametrize("end", [RocksState.close, RocksState.clear])
+def test_folder_is_let_go_where_its_last_rows_cannot_be_written(
+    state: RocksState, end: Callable[[RocksState], None], logged: list[EventDict]
+) -> None:
+    """A disk that is full while a partition is released does not hold it back once there is room:
+    the same worker, or another one, takes the folder again.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, most))
+    try:
+        with pytest.raises(StateError, match="is the disk full"):
+            for position in range(6, 60):
+                state.apply({b"1/MESAJ/BIREYSEL/%d" % position: b"x" * 2**16}, position)
+        end(state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert [one["event"] for one in logged] == ["state not flushed"]
+    state.close()
+    state.open(HOME)
+    apply(state, {KEY: ONAY}, 70)
+    assert (consent_of(state, KEY), state.position) == (ONAY, 70)
 
 
 @pytest.mark.parametrize("newer", [{"law": LAW_VERSION + 1}, {"layout": LAYOUT + 1}])
