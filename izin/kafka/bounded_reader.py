@@ -1,11 +1,14 @@
 """Read the committed records of partitions up to given offsets."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
 from izin.runtime import kafka
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches
+from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 
 _TIMEOUT = 10.0
@@ -41,9 +44,34 @@ class BoundedReader:
             },
         )
 
+    def bounds(self) -> Mapping[int, tuple[int, int]]:
+        """Return the first and the last stable offset of each partition. Raises as
+        ``kafka.watermarks_of``.
+        """
+        return kafka.watermarks_of(self._consumer, self._topic)
+
     def ends(self) -> Mapping[int, int]:
-        """Return the last stable offset of each partition. Raises KafkaException."""
-        return kafka.ends_seen_by(self._consumer, self._topic)
+        """Return the last stable offset of each partition. Raises as
+        ``kafka.watermarks_of``.
+        """
+        return {number: end for number, (_, end) in self.bounds().items()}
+
+    def since(self, instant: datetime) -> tuple[Mapping[int, int], Mapping[int, int]]:
+        """Return what to :meth:`read` for the records that were appended at ``instant`` or later:
+        where each partition that has any starts, and its end. Raises KafkaException.
+        """
+        ends, at = self.ends(), int(instant.timestamp() * 1000)
+        found = kafka.while_leaders_move(self._consumer.offsets_for_times)(
+            [TopicPartition(self._topic, number, at) for number in ends], timeout=_TIMEOUT
+        )
+        return {one.partition: one.offset for one in found if one.offset >= 0}, ends
+
+    def every(self, only: Collection[int] | None = None) -> Iterator[Sequence[Message]]:
+        """Yield the records that the partitions of the topic have now, ``only`` of some; raises as
+        :meth:`ends` and :meth:`read` do.
+        """
+        ends = self.ends()
+        return self.read(dict.fromkeys(ends if only is None else only, 0), ends)
 
     def read(
         self, starts: Mapping[int, int], ends: Mapping[int, int]
@@ -51,7 +79,8 @@ class BoundedReader:
         """Yield the records of the partitions of ``starts``, each from there (0: the earliest) up
         to its end, some at a time.
 
-        Raises OffsetGoneError, and KafkaException where nothing came in time.
+        Raises OffsetGoneError, BrokerError where a batch cannot be unpacked, and KafkaException
+        where nothing came in time.
         """
         self.positions = dict(starts)
         # Else it would look for a leader when it needs one, and again half a second later.
@@ -71,10 +100,18 @@ class BoundedReader:
             if idle >= _TIMEOUT:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
             records = [one for one in messages if one.error() is None]
-            self.positions |= {one.partition() or 0: (one.offset() or 0) + 1 for one in records}
+            for one in records:
+                number = one.partition() or 0
+                if number in self.positions:
+                    self.positions[number] = (one.offset() or 0) + 1
             if len(records) < len(messages):
                 self._note_ends(messages)
             yield records
+
+    def leave(self, number: int) -> None:
+        """Read no more of a partition that is being read."""
+        self.positions.pop(number)
+        self._consumer.incremental_unassign([TopicPartition(self._topic, number)])
 
     def _note_ends(self, messages: Sequence[Message]) -> None:
         """Move the positions to the ends that are among ``messages``: transaction markers and
@@ -86,9 +123,13 @@ class BoundedReader:
                 continue
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
                 raise OffsetGoneError
+            if is_unreadable(one):
+                found = unreadable_batches(self._topic)
+                raise BrokerError("; ".join(map(": ".join, found.items())))
             if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same
                 raise KafkaException(error)
-            self.positions[number] = max(self.positions[number], offset)
+            if number in self.positions:
+                self.positions[number] = max(self.positions[number], offset)
 
     def close(self) -> None:
         """Close the client."""

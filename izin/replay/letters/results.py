@@ -12,6 +12,7 @@ from time import monotonic, sleep
 from confluent_kafka import Message
 
 from izin.consent.model import DecisionKind
+from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.reading import LetterReader, OnProgress, silent
 from izin.runtime import kafka
@@ -22,7 +23,6 @@ from izin.schemas.fast.reader import long_of
 from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
 from izin.streams.guard import REDRIVEN
-from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.ownership.positions import DecidedOffsets
 
 _POLL = 0.1

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.order_state.decisions import AvroDecision, decided_again, is_erasure
 from izin.replay.order_state.planning import Installation, decided_offsets
 from izin.replay.order_state.removed_input import removed_decisions
@@ -20,7 +21,6 @@ from izin.schemas.erasure import ERASED
 from izin.schemas.fast.writer import EPOCH, MILLISECOND, writer_of
 from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.erasure import suppression_row
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.state.state import suppression
 
 _ERASED = writer_of("string")(ERASED)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from izin.kafka.bounded_reader import OffsetGoneError
 from izin.replay.errors import OtherPlanError, PlanMovedError
 from izin.replay.order_state.comparison import Comparison
 from izin.replay.order_state.erased_keys import settle_erased
@@ -29,7 +30,6 @@ from izin.replay.order_state.standing import read_standing
 from izin.replay.plan import Plan, work_folder
 from izin.replay.selection import Selection
 from izin.runtime import kafka
-from izin.streams.ownership.bounded_reader import OffsetGoneError
 
 Report = Callable[[int, int], None]
 """Gets how many records were read, and how many there are."""

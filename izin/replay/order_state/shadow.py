@@ -18,6 +18,7 @@ from confluent_kafka import Message
 from izin.consent.errors import UnreadableKeyError
 from izin.consent.model import AdmittedEvent, ConsentKey
 from izin.consent.ordering import decide
+from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.order_state.decisions import AvroDecision, admitted_of, is_erasure
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.removed_input import removed_decisions
@@ -29,7 +30,6 @@ from izin.sinks.ledger.history.formats import history_codec
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.guard import DeadLetter, Guard
 from izin.streams.order import OrderStage
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects
 from izin.streams.state.state import MemoryState
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.order_state.planning import Installation
 from izin.replay.order_state.rows import CanonicalRows
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.errors import StateError
-from izin.streams.ownership.bounded_reader import BoundedReader
 
 
 @dataclass(slots=True)

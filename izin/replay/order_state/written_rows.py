@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from izin.consent.fold import outranks
 from izin.consent.model import Consent, Status
+from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.errors import PlanMovedError
 from izin.replay.order_state.comparison import Change
 from izin.replay.order_state.planning import Installation
@@ -24,7 +25,6 @@ from izin.schemas.cloud_events import Headers, derived_id, headers
 from izin.schemas.erasure import SUPPRESSED
 from izin.schemas.fast.record_format import headers_bytes
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.positions import LanePosition, Positions

@@ -13,5 +13,7 @@ from typing import Final
 
 from izin.schemas.fast import cache
 
+__all__ = ("BUILD",)
+
 BUILD: Final = "interpreted" if cache.__file__.endswith(".py") else "compiled"
 """How the hot path runs; compiled in a wheel that was built where a C compiler is."""

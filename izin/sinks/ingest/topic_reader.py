@@ -20,7 +20,9 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from izin.runtime.broker_faults import is_unreadable, unreadable_batches
+from izin.kafka.bounded_reader import BoundedReader
+from izin.runtime.broker_faults import is_unreadable
+from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import admin, consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
@@ -31,8 +33,6 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
 
 _TIMEOUT = 15.0
-_EVERY_PAGE = 5000
-_EVERY_WAIT = 0.5
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 _log = get_logger(__name__)
@@ -239,30 +239,21 @@ def identity(settings: KafkaSettings, topic: str) -> tuple[str, str, tuple[int, 
 
 
 async def every_record(
-    settings: KafkaSettings,
-    topic: str,
-    only: Collection[int] | None = None,
-    *,
-    options: Mapping[str, Any] = _NONE,
+    settings: KafkaSettings, topic: str, only: Collection[int] | None = None
 ) -> AsyncIterator[Message]:
-    """Yield the records of ``topic`` up to its end, each partition in order; ``only`` of some.
+    """Yield the records that ``topic`` has now, each partition in order; ``only`` of some.
 
     Raises: StreamUnavailableError.
     """
-    _, topic_id, partitions = await asyncio.to_thread(identity, settings, topic)
-    positions = dict.fromkeys(partitions if only is None else only, 0)
-    client = reader_at(
-        settings, topic, positions, group="izin-ledger", lost="earliest", options=options
-    )
-    reader = TopicReader(client, topic=topic, topic_id=topic_id, positions=positions)
-    left = set(positions)
+    reader = await asyncio.to_thread(BoundedReader, settings, "izin-ledger", topic)
     try:
-        while left:
-            for message in await reader.poll(_EVERY_PAGE, _EVERY_WAIT):
-                if message.error() is None:
-                    yield message
-            left -= reader.at_end
-            if unread := unreadable_batches(topic):
-                raise StreamUnavailableError("; ".join(map(": ".join, unread.items())))
+        pages = await asyncio.to_thread(reader.every, only)
+        while (page := await asyncio.to_thread(next, pages, None)) is not None:
+            for message in page:
+                yield message
+    except KafkaException as error:
+        raise StreamUnavailableError(f"{topic}: {error.args[0].str()}") from error
+    except BrokerError as error:
+        raise StreamUnavailableError(str(error)) from error
     finally:
-        await reader.close()
+        await asyncio.to_thread(reader.close)

@@ -2,8 +2,7 @@
 
 partition_transaction   fence, catch up, commit    positions       up to where it is decided
 transactional_producer  writes transactions        mark            proof against stale brokers
-encoded_batch           records as Kafka has them  bounded_reader  reads partitions to their ends
+encoded_batch           records as Kafka has them  credentials     how aiokafka logs in
 effects                 what a batch writes        shared_clients  what all partitions share
 changelog               reads the state back       repartitioning  records keyed another way
-credentials             how aiokafka logs in
 """

@@ -12,6 +12,7 @@ from confluent_kafka import Message
 
 from izin.consent.errors import SourceError
 from izin.consent.model import LAW_VERSION
+from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -19,7 +20,6 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SUPPRESSED, SuppressionKeys
 from izin.schemas.fast.writer import EPOCH, MILLISECOND
 from izin.streams.errors import StateError
 from izin.streams.fast_path.row_reader import RowReader
-from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 from izin.streams.state.packing import Facts
 from izin.streams.state.state import PartitionState, suppression
 

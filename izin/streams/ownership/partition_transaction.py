@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
@@ -38,7 +39,6 @@ from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.topics import STATE_TOMBSTONES_KEPT_MS
 from izin.streams.errors import PositionAheadError
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.ownership.mark import set_marks

@@ -18,11 +18,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from izin.consent.model import LAW_VERSION
+from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.streams.ownership.bounded_reader import BoundedReader, OffsetGoneError
 
 RECORD = "Positions"
 _MOST_UNSETTLED = 4096

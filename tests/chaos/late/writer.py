@@ -14,9 +14,9 @@ from random import Random
 
 from confluent_kafka import KafkaException
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.fast.record_format import NO_HEADERS
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import OutputRecord
 from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.transactional_producer import TransactionalProducer

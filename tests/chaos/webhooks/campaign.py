@@ -191,7 +191,7 @@ class WebhookCampaign:
         client = kafka.consumer(self.settings, "chaos", **{"isolation.level": "read_uncommitted"})
         try:
             return any(
-                kafka.ends_seen_by(client, name) != kafka.committed_ends(self.settings, name)
+                kafka.watermarks_of(client, name) != kafka.watermarks(self.settings, name)
                 for name in (topics.opt_outs.name, topics.permissions.name)
             )
         finally:

@@ -160,7 +160,9 @@ def _ends_answered_by(answers: Iterator[int | None], monkeypatch: pytest.MonkeyP
 
     class Asked:
         def list_topics(self, topic: str, **_: float) -> SimpleNamespace:
-            return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
+            return SimpleNamespace(
+                topics={topic: SimpleNamespace(partitions={0: None}, error=None)}
+            )
 
         def get_watermark_offsets(self, *_: object, **__: float) -> tuple[int, int]:
             code = next(answers)

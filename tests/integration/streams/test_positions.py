@@ -5,10 +5,10 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import NewTopic
 from structlog.typing import EventDict
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.streams.errors import PositionAheadError
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.effects import Effects
 from izin.streams.ownership.positions import DecidedOffsets, latest_positions
 from tests.support.order.harness import ONAY, OrderHarness

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import closing
 
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings, StreamSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.order import OrderStage
-from izin.streams.ownership.bounded_reader import BoundedReader
 from izin.streams.ownership.partition_transaction import OwnedPartition
 from izin.streams.ownership.positions import LanePosition
 from izin.streams.ownership.shared_clients import SharedClients

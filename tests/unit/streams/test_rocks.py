@@ -220,6 +220,11 @@ def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
     assert (len(state), state.position) == (1, 5)
 
 
+def apply_until_full(state: RocksState) -> None:
+    for position in range(6, 60):
+        state.apply({b"1/MESAJ/BIREYSEL/%d" % position: b"x" * 2**16}, position)
+
+
 @pytest.mark.parametrize("end", [RocksState.close, RocksState.clear])
 def test_folder_is_let_go_where_its_last_rows_cannot_be_written(
     state: RocksState, end: Callable[[RocksState], None], logged: list[EventDict]
@@ -231,8 +236,7 @@ def test_folder_is_let_go_where_its_last_rows_cannot_be_written(
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, most))
     try:
         with pytest.raises(StateError, match="is the disk full"):
-            for position in range(6, 60):
-                state.apply({b"1/MESAJ/BIREYSEL/%d" % position: b"x" * 2**16}, position)
+            apply_until_full(state)
         end(state)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))

@@ -1,0 +1,4 @@
+"""Topics read: to an end that they had, or on and on.
+
+bounded_reader  reads partitions from given offsets to given ends, once
+"""
