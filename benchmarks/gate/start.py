@@ -27,9 +27,9 @@ from izin.consent.model import ConsentEvent
 from izin.gate.lane_table import LaneTable
 from izin.gate.state import GateState
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.follower import RecordFollower
 from izin.runtime.kafka import connection_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_follower import RecordFollower
 from izin.schemas.codec import Codec
 from izin.schemas.records import event_to_avro
 

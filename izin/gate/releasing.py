@@ -17,8 +17,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.follower import RecordFollower
 from izin.projections.decided import UNDECIDED, decided_below, lanes_of
-from izin.runtime.topic_follower import RecordFollower
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topics

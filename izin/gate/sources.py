@@ -19,6 +19,7 @@ from izin.gate.key_tables import DecisionRecords, KnownKeys, PermissionRecords
 from izin.gate.lane_table import LaneTable
 from izin.gate.releasing import Releasing
 from izin.gate.undecided import UndecidedOptOuts
+from izin.kafka.follower import RecordFollower, TopicFollower
 from izin.projections.brand_directory import BrandDirectory, BrandReader
 from izin.projections.decided import taken_below
 from izin.projections.latest_records import LatestRecordReader
@@ -26,7 +27,6 @@ from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of, admin, broker_errors, connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_follower import RecordFollower, TopicFollower
 from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition

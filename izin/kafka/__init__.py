@@ -1,4 +1,5 @@
 """Topics read: to an end that they had, or on and on.
 
 bounded_reader  reads partitions from given offsets to given ends, once
+follower        reads a topic into a table, and knows for how long that may lack the latest
 """

@@ -1,6 +1,7 @@
 """Read the committed records of partitions up to given offsets."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +17,8 @@ _RECORDS_AT_ONCE = 1000
 _AHEAD_KB = 4096
 _WAIT = 0.05
 """In seconds, for a record or an end."""
+_SPANS = (64, 4096)
+"""How far before the end the latest record is looked for, in offsets, before all is read."""
 
 
 class OffsetGoneError(OurError):
@@ -73,11 +76,34 @@ class BoundedReader:
         ends = self.ends()
         return self.read(dict.fromkeys(ends if only is None else only, 0), ends)
 
+    def latest(self, ends: Mapping[int, int], *, partly: bool = False) -> Mapping[int, Message]:
+        """Return the last record below ``ends`` of each partition that has any. Raises as
+        :meth:`read`, but for OffsetGoneError.
+
+        They are read backwards: a compacted topic may have one for each batch.
+        """
+        found: dict[int, Message] = {}
+        starts = dict(ends)
+        for span in (*_SPANS, max(ends.values(), default=0)):
+            starts = {
+                number: max(0, ends[number] - span)
+                for number, start in starts.items()
+                if start and number not in found
+            }
+            if not starts:
+                break
+            with suppress(OffsetGoneError):  # it begins later: the next span reads more
+                for messages in self.read(starts, ends, partly=partly):
+                    for message in messages:
+                        if message.value() is not None:
+                            found[message.partition() or 0] = message
+        return found
+
     def read(
-        self, starts: Mapping[int, int], ends: Mapping[int, int]
+        self, starts: Mapping[int, int], ends: Mapping[int, int], *, partly: bool = False
     ) -> Iterator[Sequence[Message]]:
         """Yield the records of the partitions of ``starts``, each from there (0: the earliest) up
-        to its end, some at a time.
+        to its end, some at a time; ``partly``: one that cannot be unpacked is left.
 
         Raises OffsetGoneError, BrokerError where a batch cannot be unpacked, and KafkaException
         where nothing came in time.
@@ -105,7 +131,7 @@ class BoundedReader:
                 if number in self.positions:
                     self.positions[number] = (one.offset() or 0) + 1
             if len(records) < len(messages):
-                self._note_ends(messages)
+                self._note_ends(messages, partly=partly)
             yield records
 
     def leave(self, number: int) -> None:
@@ -113,7 +139,7 @@ class BoundedReader:
         self.positions.pop(number)
         self._consumer.incremental_unassign([TopicPartition(self._topic, number)])
 
-    def _note_ends(self, messages: Sequence[Message]) -> None:
+    def _note_ends(self, messages: Sequence[Message], *, partly: bool) -> None:
         """Move the positions to the ends that are among ``messages``: transaction markers and
         compaction leave offsets that no record has.
         """
@@ -124,6 +150,10 @@ class BoundedReader:
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
                 raise OffsetGoneError
             if is_unreadable(one):
+                if partly and number in self.positions:
+                    self.leave(number)
+                if partly:
+                    continue
                 found = unreadable_batches(self._topic)
                 raise BrokerError("; ".join(map(": ".join, found.items())))
             if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from izin.consent.errors import SourceError
+from izin.kafka.follower import TopicFollower
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord
 

@@ -11,11 +11,11 @@ from confluent_kafka import Message
 
 from izin.consent.errors import OurError
 from izin.consent.model import Status
+from izin.kafka.follower import RecordFollower
 from izin.projections.packed_permissions import PackedPermissions, whole_seconds
 from izin.runtime.kafka import watermarks_at
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.plain_log import PlainLogger
-from izin.runtime.topic_follower import RecordFollower
 from izin.schemas.codec import Codec, UndecodableError
 
 _RET: Final = b"\x06RET"

@@ -15,10 +15,10 @@ from dataclasses import replace
 from functools import partial
 
 from izin.consent.may_send import PermissionReason
+from izin.kafka.follower import TopicFollower
 from izin.projections.packed_permissions import PackedPermissions, whole_seconds
 from izin.projections.permission_reader import consent_second
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from izin.subscribers.changes import (
     Change,

@@ -19,9 +19,9 @@ from typing import Self
 from izin.consent.fields import normalised
 from izin.consent.may_send import PermissionReason
 from izin.consent.model import Channel, ConsentKey
+from izin.kafka.follower import TopicFollower
 from izin.projections.packed_permissions import PackedPermissions
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.partitioning import partition_of
 from izin.subscribers.reading import KeyFilter
 from izin.subscribers.tables import (

@@ -5,23 +5,17 @@ waits for the reader to reach it, or has to retry.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import KafkaException, Message
 
 from izin.consent.errors import OurError
+from izin.kafka.follower import RecordFollower
 from izin.producers.intake.first_receipts import (
     FirstReceipts,
     ReceiptsFullError,
@@ -30,19 +24,15 @@ from izin.producers.intake.first_receipts import (
 from izin.producers.intake.partition_ends import PartitionEnds
 from izin.producers.publishing.event_publisher import Published
 from izin.producers.publishing.kafka_record import KafkaRecord
-from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import TIMEOUT, admin, broker_errors, consumer
+from izin.runtime.kafka import admin, connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.fast.reader import append_instant
 from izin.schemas.partitioning import partition_of
 
-_GROUP = "izin-first-receipts"
-_POLL = 0.2
-_PAUSE = 1.0
-_READ_AHEAD_KB = 4096
+_POLL = 0.1
 
 _log = get_logger(__name__)
 
@@ -142,30 +132,14 @@ class ReceiptLog:
         Raises:
             BrokerError: the topic does not exist, or Kafka cannot be reached.
         """
-        client = consumer(
-            self._settings,
-            _GROUP,
-            **{
-                "enable.partition.eof": True,
-                "allow.auto.create.topics": False,
-                "queued.max.messages.kbytes": _READ_AHEAD_KB,
-                # Else it would fetch no further for a second once it is so far ahead.
-                "fetch.queue.backoff.ms": 5,
-            },
+        follower = RecordFollower(
+            connection_of(self._settings), self._topic, self, moved=lambda: self._moved(follower)
         )
-        with closing(client):
-            name = self._topic.name
-            with broker_errors(self._settings):
-                found = client.list_topics(name, timeout=TIMEOUT).topics[name]
-            if found.error is not None:
-                raise BrokerError(
-                    f"topic {name} does not exist; run: izin up, or izin doctor --fix"
-                )
-            self._partitions = len(found.partitions)
-            client.assign([TopicPartition(name, one, OFFSET_BEGINNING) for one in found.partitions])
+        with follower.follow(complete=False):
+            self._partitions = len(follower.positions)
             stopped = threading.Event()
             thread = threading.Thread(
-                target=self._follow, args=(client, stopped), name="receipts", daemon=True
+                target=self._repeat, args=(stopped,), name="ends of receipts", daemon=True
             )
             thread.start()
             try:
@@ -174,20 +148,20 @@ class ReceiptLog:
                 stopped.set()
                 thread.join()
 
-    def _follow(self, client: Consumer, stopped: threading.Event) -> None:
-        while not stopped.is_set():
+    def _repeat(self, stopped: threading.Event) -> None:
+        while not stopped.wait(_POLL):
             self._ends.repeat()
-            message = client.poll(_POLL)
-            if message is None:
-                continue
-            fault = message.error()
-            if fault is None:
-                while not self._is_read(message) and not stopped.wait(_PAUSE):
-                    pass
-            elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
-                self.receipts.read_to(message.partition() or 0, message.offset() or 0)
-            elif not is_unreadable(message):
-                _log.warning("first receipts not read", error=fault.str())
+
+    def _moved(self, follower: RecordFollower) -> None:
+        for partition, position in follower.positions.items():
+            self.receipts.read_to(partition, position)
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take ``records`` until the schema of one cannot be fetched now; return how many."""
+        for taken, record in enumerate(records):
+            if not self._is_read(record):
+                return taken
+        return len(records)
 
     def _is_read(self, message: Message) -> bool:
         """Take ``message``; False where its schema cannot be fetched now."""
@@ -199,7 +173,6 @@ class ReceiptLog:
             _log.error(
                 "first receipt skipped", partition=partition, offset=offset, error=str(error)
             )
-            self.receipts.read_to(partition, offset + 1)
             return True
         except OurError as error:
             _log.warning("first receipts not read", error=str(error))

@@ -18,9 +18,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from izin.consent.errors import OurError
+from izin.projections.api_keys.authorisation import authorised
+from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.projections.decided import ForeignTokenError
-from izin.runtime.api_keys.authorisation import authorised
-from izin.runtime.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.operations import Faults, health
 from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import share_of_key
@@ -66,14 +66,18 @@ class FeedEndpoint:
     async def get(self, request: Request) -> Response:
         """Answer a request with a page, or a problem."""
         feed = next(one for one in self.sources.feeds if one.path == request.url.path)
+        source = self.sources.of(feed)
         try:
             key = self._authorise(request)
             with share_of_key(request, key.name):
-                response = await self._page(request, self.sources.of(feed), key)
+                response = await self._page(request, source, key)
         except RequestRefusedError as error:
             response = _answer(error)
         except LostOffsetError:
-            response = _answer(FeedRefusal.DELETED.error())
+            # A topic that was created again has other records there, which is not noticed at once.
+            await self.sources.look()
+            is_other = self.sources.of(feed) is not source
+            response = _answer((FeedRefusal.FOREIGN if is_other else FeedRefusal.DELETED).error())
         except ForeignTokenError:
             response = _answer(FeedRefusal.TOKEN.error())
         except NotReflectedError as error:

@@ -182,7 +182,7 @@ class Sources:
         identity, before = self._identity(feed), self._following.pop(feed.name, None)
         if before is not None:
             before.close()
-        tail = Tail(self._kafka, feed.topic.name, identity.partitions, most_bytes=self._memory)
+        tail = Tail(self._kafka, feed.topic, identity.partitions, most_bytes=self._memory)
         self._asked.pop(feed.name, None)
         self._current_at[feed.name] = time.monotonic()
         following = self._following[feed.name] = ExitStack()

@@ -9,31 +9,22 @@ hands over there what it has read.
 import asyncio
 import threading
 from bisect import bisect_left
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError as FutureCancelledError
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
-from confluent_kafka import (
-    OFFSET_END,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
+from confluent_kafka import Message
 
+from izin.kafka.follower import RecordFollower
 from izin.projections.wakeup import Wakeup
-from izin.runtime.broker_faults import is_unreadable
-from izin.runtime.kafka import consumer
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import connection_of, watermarks
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.topics import Topic
 from izin.sinks.feeds.log import LogRecord, Stretch
 
 _POLL = 0.2
-_AT_ONCE = 1000
-_AHEAD_KB = 16 * 1024
 _RETRY_AFTER = 1.0
 _ENDS_WITHIN = 3.0
 
@@ -122,7 +113,7 @@ class Tail:
     """
 
     def __init__(
-        self, settings: KafkaSettings, topic: str, partitions: int, *, most_bytes: int
+        self, settings: KafkaSettings, topic: Topic, partitions: int, *, most_bytes: int
     ) -> None:
         self.recent: Mapping[int, RecentRecords] = {
             number: RecentRecords(most_bytes // partitions) for number in range(partitions)
@@ -147,7 +138,7 @@ class Tail:
         """Follow the topic until the context ends; within a running event loop."""
         loop, stopped = asyncio.get_running_loop(), threading.Event()
         self._thread = threading.Thread(
-            target=self._follow, args=(loop, stopped), name=f"tail {self._topic}", daemon=True
+            target=self._follow, args=(loop, stopped), name=f"tail {self._topic.name}", daemon=True
         )
         self._thread.start()
         try:
@@ -161,14 +152,12 @@ class Tail:
         if self._thread is not None:
             self._thread.join(_ENDS_WITHIN)
 
-    def take(self, messages: Sequence[Message]) -> None:
-        """Take what was polled, records and ends."""
-        for message in messages:
-            fault = message.error()
-            if fault is None:
-                self.recent[message.partition() or 0].add(LogRecord(message))
-            elif fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001  # its public spelling
-                self.recent[message.partition() or 0].reach(message.offset() or 0)
+    def take(self, records: Iterable[LogRecord], positions: Mapping[int, int]) -> None:
+        """Take what was read, and up to where each partition was read by then."""
+        for one in records:
+            self.recent[one.partition].add(one)
+        for number, position in positions.items():
+            self.recent[number].reach(position)
         self.changed.notify()
 
     def drop_before(self, milliseconds: int) -> None:
@@ -182,85 +171,62 @@ class Tail:
             recent.reset()
 
     def _follow(self, loop: asyncio.AbstractEventLoop, stopped: threading.Event) -> None:
+        def hand_over(records: Sequence[LogRecord], positions: Mapping[int, int]) -> None:
+            _call(loop, stopped, partial(self.take, records, positions))
+
         while not stopped.is_set():
-            client = self._consumer()
             try:
-                self._hand_over(self._forgetting(), loop, stopped)
-                self._read(client, loop, stopped)
-            except KafkaException as error:
-                _log.warning("topic not followed", topic=self._topic, error=error.args[0].str())
+                name = self._topic.name
+                ends = {one: end for one, (_, end) in watermarks(self._settings, name).items()}
+                _call(loop, stopped, self.forget)
+                found = _Handover(hand_over)
+                follower = found.follower = RecordFollower(
+                    connection_of(self._settings),
+                    self._topic,
+                    found,
+                    starts=ends,
+                    moved=found.moved,
+                )
+                with follower.follow(complete=False):
+                    stopped.wait()
+            except BrokerError as error:
+                _log.warning("topic not followed", topic=self._topic.name, error=str(error))
                 stopped.wait(_RETRY_AFTER)
-            except Exception:  # noqa: BLE001  # whatever it is, somebody must go on reading
-                _log.exception("topic not followed", topic=self._topic)
-                stopped.wait(_RETRY_AFTER)
-            finally:
-                client.close()
-
-    def _consumer(self) -> Consumer:
-        return consumer(
-            self._settings,
-            f"izin-feed-{self._topic}",
-            **{
-                "allow.auto.create.topics": False,
-                # To go on elsewhere would leave out what is in between.
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "queued.max.messages.kbytes": _AHEAD_KB,
-            },
-        )
-
-    def _read(
-        self, client: Consumer, loop: asyncio.AbstractEventLoop, stopped: threading.Event
-    ) -> None:
-        # Else it would look for leaders when it needs them, and again half a second later.
-        client.list_topics(self._topic, timeout=_RETRY_AFTER)
-        client.assign([TopicPartition(self._topic, one, OFFSET_END) for one in self.recent])
-        while not stopped.is_set():
-            messages = client.consume(1, _POLL)
-            if not messages:
-                continue
-            messages += client.consume(_AT_ONCE - 1, 0)
-            for one in messages:
-                fault = one.error()
-                if fault is not None and not is_unreadable(one) and _is_final(fault):
-                    raise KafkaException(fault)
-            self._hand_over(self._taking(messages), loop, stopped)
-
-    async def _taking(self, messages: Sequence[Message]) -> None:
-        self.take(messages)
-
-    async def _forgetting(self) -> None:
-        self.forget()
-
-    def _hand_over(
-        self,
-        work: Coroutine[Any, Any, None],
-        loop: asyncio.AbstractEventLoop,
-        stopped: threading.Event,
-    ) -> None:
-        """Have ``work`` done in the event loop, and wait for it: the loop is never flooded."""
-        try:
-            done = asyncio.run_coroutine_threadsafe(work, loop)
-        except RuntimeError:  # the loop has ended
-            work.close()
-            stopped.set()
-            return
-        while not stopped.is_set():
-            with suppress(FutureTimeoutError):
-                try:
-                    done.result(_POLL)
-                except FutureCancelledError:  # the loop ends
-                    stopped.set()
-                return
 
 
-def _is_final(fault: KafkaError) -> bool:
-    """Whether the consumer does not go on by itself."""
-    return fault.code() in {
-        KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # its public spelling
-        KafkaError.OFFSET_OUT_OF_RANGE,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001  # the same
-        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001  # the same
-    }
+class _Handover:
+    """Hands over what was read of a topic, with up to where, by ``hand_over``."""
+
+    follower: RecordFollower
+
+    def __init__(self, hand_over: Callable[[Sequence[LogRecord], Mapping[int, int]], None]) -> None:
+        self._hand_over = hand_over
+        self._records: list[LogRecord] = []
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take all of ``records``."""
+        self._records.extend(map(LogRecord, records))
+        return len(records)
+
+    def moved(self) -> None:
+        """Hand over what was taken."""
+        records, self._records = self._records, []
+        self._hand_over(records, dict(self.follower.positions))
+
+
+def _call(
+    loop: asyncio.AbstractEventLoop, stopped: threading.Event, work: Callable[[], None]
+) -> None:
+    """Have ``work`` done in the event loop, and wait for it: the loop is never flooded."""
+    done = threading.Event()
+
+    def run() -> None:
+        work()
+        done.set()
+
+    try:
+        loop.call_soon_threadsafe(run)
+    except RuntimeError:  # the loop has ended
+        stopped.set()
+    while not done.wait(_POLL) and not stopped.is_set():
+        pass

@@ -14,11 +14,10 @@ that the state alone could not tell that they were decided.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from izin.consent.model import LAW_VERSION
-from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
+from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -27,8 +26,6 @@ from izin.schemas.topics import Topics
 RECORD = "Positions"
 _MOST_UNSETTLED = 4096
 """Offsets of a lane that are stored; those beyond are found again."""
-_SPANS = (64, 4096)
-"""How far before the end the latest record is looked for, in offsets, before all is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,27 +136,12 @@ def latest_positions(
 ) -> dict[int, Positions]:
     """Return the last committed positions below ``ends``, of each partition that has any.
 
-    The topic is read backwards, for it is compacted late and has a record for each batch. Raises
-    KafkaException.
+    Raises KafkaException, and as ``BoundedReader.latest``.
     """
-    found: dict[int, Positions] = {}
-    starts = dict(ends)
-    for span in (*_SPANS, max(ends.values(), default=0)):
-        starts = {
-            number: max(0, ends[number] - span)
-            for number, start in starts.items()
-            if start and number not in found
-        }
-        if not starts:
-            break
-        with suppress(OffsetGoneError):  # it begins later: the next span reads more
-            for messages in reader.read(starts, ends):
-                for message in messages:
-                    value = message.value()
-                    if value is not None:
-                        stored = Positions(**codec.decode(RECORD, value))
-                        found[message.partition() or 0] = stored
-    return found
+    return {
+        number: Positions(**codec.decode(RECORD, message.value() or b""))
+        for number, message in reader.latest(ends).items()
+    }
 
 
 class DecidedOffsets:

@@ -10,12 +10,12 @@ import pytest
 from izin.consent.model import RecipientType
 from izin.gate import sources
 from izin.gate.state import GateState
+from izin.kafka.follower import follower
 from izin.runtime.broker_faults import unreadable_batches
 from izin.runtime.errors import BrokerError, RegistryError
 from izin.runtime.kafka import admin
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.runtime.topic_follower import follower
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.codec import Codec
 from izin.schemas.contracts import Contract

@@ -84,7 +84,7 @@ def test_revoked_key_is_refused_within_two_seconds(client: httpx.Client, setting
 _IMPATIENT = """
 import sys
 from izin.producers import __main__
-from izin.runtime.topic_follower import follower
+from izin.kafka.follower import follower
 
 follower._TIMEOUT = 0.1
 sys.exit(__main__.main())

@@ -1,20 +1,21 @@
 """Topics followed into memory: what is known, and for how long that may lack the latest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Message
 
+from izin.kafka.follower import RecordFollower, TopicFollower
 from izin.local import Kafka, free_port
-from izin.runtime.api_keys.access import Freshness
-from izin.runtime.api_keys.directory import ApiKeyReader
+from izin.projections.api_keys.access import Freshness
+from izin.projections.api_keys.directory import ApiKeyReader
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import connection_of, producer
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from tests.integration.producers.waiting import until
 from tests.support.api_keys import API_KEY, KEY_ID, a_second_key, an_api_key, known, publish_key
@@ -145,3 +146,24 @@ def test_missing_topic_names_the_remedy(kafka: str, topic_prefix: str):
     settings = KafkaSettings(bootstrap_servers=kafka, topic_prefix=topic_prefix)
     with pytest.raises(BrokerError, match=r"api-keys does not exist.*izin doctor --fix"):
         ApiKeyReader(settings, Codec()).follow().__enter__()
+
+
+def test_table_that_fails_once_gets_the_same_records_again(settings: KafkaSettings):
+    """Our own fault ends no reading: nothing is passed that was not taken."""
+    for value in (b"1", b"2", b"3"):
+        write(settings, value)
+    taken, faults = list[bytes | None](), [ZeroDivisionError()]
+
+    class Table:
+        def take(self, records: Sequence[Message]) -> int:
+            if len(taken) == 1 and faults:
+                raise faults.pop()
+            taken.append(records[0].value())
+            return 1
+
+    follower = RecordFollower(connection_of(settings), settings.topics.api_keys, Table())
+    with follower.follow(complete=False):
+        until(lambda: len(taken) == 3, seconds=20)
+        write(settings, b"4")
+        until(lambda: len(taken) == 4, seconds=20)
+    assert taken == [b"1", b"2", b"3", b"4"]

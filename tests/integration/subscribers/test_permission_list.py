@@ -12,12 +12,12 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
+from izin.kafka.follower import follower
 from izin.local import Kafka
 from izin.runtime.kafka import committed_ends, consumer
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import ensure_topics
-from izin.runtime.topic_follower import follower
 from izin.subscribers import Answer, BrokerError, Channel, ConsentKey, PermissionList
 from tests.support.builders import NOON
 from tests.support.subscribers.published import TopicWriter, a_permission, key_of

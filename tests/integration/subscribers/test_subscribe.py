@@ -14,8 +14,8 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from izin.consent.errors import NaiveInstantError
+from izin.kafka.follower import follower
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.topic_follower import follower
 from izin.schemas.codec import Codec
 from izin.subscribers import (
     BrokerError,

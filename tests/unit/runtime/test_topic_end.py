@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 
-from izin.runtime.topic_follower import end
-from izin.runtime.topic_follower.end import TopicEnd
+from izin.kafka.follower import end
+from izin.kafka.follower.end import TopicEnd
 
 
 class Brokers:

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from izin.kafka.follower import TopicFollower
 from izin.runtime.kafka_environment import KafkaAccess
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.codec import Codec
 from izin.subscribers import (
     ChangeId,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from izin.kafka.follower import follower
 from izin.producers import (
     ConsentPublisher,
     EventRefusedError,
@@ -28,7 +29,6 @@ from izin.producers.publishing.kafka_record import KafkaRecord
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka import access_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_follower import follower
 from izin.schemas.cloud_events import CONTENT_TYPE
 from izin.schemas.codec import Codec
 from izin.schemas.partitioning import partition_of

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.api_keys import Scope
@@ -23,7 +23,7 @@ from izin.sinks.feeds.reading import FeedSource
 from izin.sinks.feeds.reflection import Reflection
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
-from tests.unit.sinks.feeds.fakes import CODEC, FakeLog, a_source, an_end
+from tests.unit.sinks.feeds.fakes import CODEC, FakeLog, a_source, an_end, give
 
 SUBSCRIBER = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}))
 TOPICS = Topics()
@@ -44,7 +44,7 @@ class FakeSources:
         for feed in self.feeds:
             self.logs[feed.name] = FakeLog(self.partitions)
             self.sources[feed.name] = a_source(self.logs[feed.name], feed=feed)
-            self.sources[feed.name].tail.take([an_end(one, 0) for one in range(self.partitions)])
+            give(self.sources[feed.name].tail, [an_end(one, 0) for one in range(self.partitions)])
             # Nobody follows it, and it need not be followed.
             object.__setattr__(
                 self.sources[feed.name].tail, "ends", lambda name=feed.name: self.ends(name)
@@ -68,6 +68,9 @@ class FakeSources:
         """Return the source of a feed."""
         return self.sources[feed.name]
 
+    async def look(self) -> None:
+        """Find the same topics."""
+
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
         """Return where the log begins."""
         return dict(self.logs[source.feed.name].starts)
@@ -76,7 +79,7 @@ class FakeSources:
         """Append messages; the tail reads them at once."""
         for message in messages:
             self.logs[feed].append(message)
-        self.sources[feed].tail.take([*messages, *([an_end(0, ends)] if ends else [])])
+        give(self.sources[feed].tail, [*messages, *([an_end(0, ends)] if ends else [])])
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """A topic in memory, with the gaps that Kafka's offsets have, and what reads it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,13 @@ def a_message(partition: int, offset: int, **overrides: object) -> Any:  # noqa:
     return FakeMessage(partition, offset, CODEC.encode("Permission", value), key=key_of(value))
 
 
+def give(tail: Tail, messages: Iterable[Any]) -> None:
+    """Have ``tail`` take ``messages``, ends among them, as its follower hands them over."""
+    found = tuple(messages)
+    positions = {one.partition(): one.offset() + (one.error() is None) for one in found}
+    tail.take([LogRecord(one) for one in found if one.error() is None], positions)
+
+
 def an_end(partition: int, offset: int) -> Any:  # noqa: ANN401  # a Message
     """Return what a consumer says at the end of a partition."""
     return FakeMessage(partition, offset, error=KafkaError._PARTITION_EOF)
@@ -160,7 +167,7 @@ def a_source(
 ) -> FeedSource:
     """Return a source of ``log``, whose tail has read nothing yet."""
     identity = LogIdentity(cluster_id="cluster", topic_id="topic", partitions=log.partitions)
-    tail = Tail(KafkaSettings(), feed.topic.name, log.partitions, most_bytes=memory)
+    tail = Tail(KafkaSettings(), feed.topic, log.partitions, most_bytes=memory)
     return FeedSource(
         feed=feed,
         identity=identity,

@@ -16,7 +16,14 @@ from izin.sinks.feeds.log import LostOffsetError
 from izin.sinks.feeds.reading import FeedSource, PageReading
 from tests.support.api_keys import an_api_key
 from tests.support.builders import NOON
-from tests.unit.sinks.feeds.fakes import FakeLog, FakeOlderRecords, a_message, a_source, an_end
+from tests.unit.sinks.feeds.fakes import (
+    FakeLog,
+    FakeOlderRecords,
+    a_message,
+    a_source,
+    an_end,
+    give,
+)
 
 KEY = an_api_key(scopes=frozenset({Scope.SUBSCRIBE.value}), brands=frozenset({100001}))
 OTHER_BRAND = 100002
@@ -64,15 +71,16 @@ def at(*offsets: int, ends: dict[int, int] | None = None) -> Cursor:
 def catch_up(source: FeedSource, log: FakeLog, taken: dict[int, int]) -> None:
     """Have the tail read on from where it was."""
     for number, records in log.records.items():
-        source.tail.take(
+        give(
+            source.tail,
             [
                 a_message(number, one.offset, brand_code=int(one.key.split(b"/")[0]))
                 for one in records
                 if one.offset >= taken[number]
-            ]
+            ],
         )
         taken[number] = log.ends[number]
-        source.tail.take([an_end(number, log.ends[number])])
+        give(source.tail, [an_end(number, log.ends[number])])
 
 
 @given(

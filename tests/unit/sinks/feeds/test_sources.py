@@ -13,7 +13,7 @@ from izin.sinks.feeds import sources as module
 from izin.sinks.feeds.items import Brands
 from izin.sinks.feeds.sources import CURRENT_FOR, Sources
 from izin.sinks.feeds.tail import Tail
-from tests.unit.sinks.feeds.fakes import CODEC, a_message, an_end
+from tests.unit.sinks.feeds.fakes import CODEC, a_message, an_end, give
 
 PARTITIONS = 2
 
@@ -78,7 +78,7 @@ async def test_feed_that_reads_nothing_is_not_current(kafka: Kafka):
         tails = [sources.of(feed).tail for feed in sources.feeds]
         for step in range(20):
             for tail in tails:
-                tail.take([an_end(0, kafka.end), an_end(1, 0)])
+                give(tail, [an_end(0, kafka.end), an_end(1, 0)])
             await sources.look_at_ends()
             assert all(current(sources)), step
             kafka.now += 2
@@ -88,7 +88,7 @@ async def test_feed_that_reads_nothing_is_not_current(kafka: Kafka):
             kafka.now += 2
             await sources.look_at_ends()
         assert not any(current(sources))
-        tails[0].take([a_message(0, 4), an_end(0, 5)])
+        give(tails[0], [a_message(0, 4), an_end(0, 5)])
         await sources.look_at_ends()
         assert current(sources) == [True, False, False]
         kafka.is_away = True
@@ -104,7 +104,7 @@ async def test_faults_name_the_feed(kafka: Kafka):
         assert set(sources.faults().values()) == {"its end is not known yet"}
         for feed in sources.feeds:
             tail = sources.of(feed).tail
-            tail.take([an_end(0, 0), an_end(1, 0)])
+            give(tail, [an_end(0, 0), an_end(1, 0)])
             tail._thread = SimpleNamespace(is_alive=lambda: True, join=lambda _: None)  # type: ignore[assignment]
         assert sources.faults() == {}
         kafka.now += CURRENT_FOR + 1
@@ -131,7 +131,7 @@ async def test_old_records_are_dropped_from_memory(kafka: Kafka):
     """By the time at which they were written."""
     async with unopened() as sources:
         tail = sources.of(sources.feeds[0]).tail
-        tail.take([a_message(0, 0), a_message(0, 1)])
+        give(tail, [a_message(0, 0), a_message(0, 1)])
         written = tail.recent[0].read(0, 1).records[0].timestamp / 1000
         sources.drop_older(written)
         assert tail.recent[0].start == 0

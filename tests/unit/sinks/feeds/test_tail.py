@@ -3,9 +3,10 @@
 import pytest
 
 from izin.runtime.settings import KafkaSettings
+from izin.schemas.topics import Topics
 from izin.sinks.feeds.log import LogRecord
 from izin.sinks.feeds.tail import RecentRecords, Tail
-from tests.unit.sinks.feeds.fakes import FakeMessage, a_message, an_end
+from tests.unit.sinks.feeds.fakes import a_message
 
 
 def recent_of(*offsets: int, most: int = 10**6) -> RecentRecords:
@@ -89,14 +90,13 @@ def test_nothing_is_known_until_the_end_was_reached() -> None:
     assert recent.covers(0)
 
 
-def test_tail_wakes_who_waits_and_ignores_passing_faults() -> None:
-    """The client reconnects by itself, and says so as a message of no partition."""
-    tail = Tail(KafkaSettings(), "topic", 2, most_bytes=10**6)
+def test_tail_wakes_who_waits_and_covers_what_was_read() -> None:
+    """What is behind the last record, such as the mark of its transaction, is covered too."""
+    tail = Tail(KafkaSettings(), Topics().opt_outs, 2, most_bytes=10**6)
     assert tail.ends() is None
     waiting = tail.changed.next
-    fault = FakeMessage(-1, -1, error=-195)
-    tail.take([fault, a_message(0, 4), an_end(0, 5), an_end(1, 0)])  # type: ignore[list-item]
+    tail.take([LogRecord(a_message(0, 4))], {0: 6, 1: 0})
     assert waiting.is_set()
     assert not tail.changed.next.is_set()
-    assert [recent.end for recent in tail.recent.values()] == [5, 0]
+    assert [recent.end for recent in tail.recent.values()] == [6, 0]
     assert not tail.is_ready, "nobody follows it"

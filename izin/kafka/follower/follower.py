@@ -24,6 +24,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from izin.kafka.follower.end import TopicEnd, leaders_of
 from izin.runtime.broker_faults import (
     broker_errors,
     is_unreadable,
@@ -33,7 +34,6 @@ from izin.runtime.broker_faults import (
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection, admin, consumer
 from izin.runtime.plain_log import PlainLogger
-from izin.runtime.topic_follower.end import TopicEnd, leaders_of
 from izin.schemas.topics import Topic
 
 _TIMEOUT = 15.0
@@ -187,19 +187,23 @@ class RecordFollower:
                 raise BrokerError(
                     f"topic {name} does not exist; run: izin up, or izin doctor --fix"
                 )
-            self._positions = dict.fromkeys(found.partitions, 0)
+            self._positions = {one: self._starts.get(one, 0) for one in found.partitions}
             self._complete_at.clear()
-            self._waiting.clear()
-            self._ends.clear()
-            self._misplaced.clear()
-            client.assign(
-                [
-                    TopicPartition(name, one, self._starts.get(one, OFFSET_BEGINNING))
-                    for one in found.partitions
-                ]
-            )
+            self._assign(client, self._positions)
             asking = admin(self._connection, **_RECONNECT)
             yield client, TopicEnd(asking, name, leaders_of(found.partitions), self._until)
+
+    def _assign(self, client: Consumer, positions: Mapping[int, int]) -> None:
+        """Read each partition from there (0: the earliest) on."""
+        self._waiting.clear()
+        self._ends.clear()
+        self._misplaced.clear()
+        places = [
+            TopicPartition(self.topic.name, number, position or OFFSET_BEGINNING)
+            for number, position in positions.items()
+        ]
+        client.assign(places)
+        client.resume(places)
 
     def _read_to_end(self, client: Consumer, end: TopicEnd, *, partly: bool = False) -> None:
         moved_at, seen = monotonic(), dict[int, int]()
@@ -243,8 +247,13 @@ class RecordFollower:
 
     def _follow(self, client: Consumer, end: TopicEnd) -> None:
         while not self._stopped.is_set():
-            self._take(client, self._consume(client, _FOLLOWED_AT_ONCE))
-            self._look(client, end)
+            try:
+                self._take(client, self._consume(client, _FOLLOWED_AT_ONCE))
+                self._look(client, end)
+            except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
+                _log.error("topic not read", topic=self.topic.name, error=repr(error))
+                self._stopped.wait(_PAUSE)
+                self._assign(client, self._positions)
 
     def _consume(self, client: Consumer, most: int) -> list[Message]:
         """Return what there is; asked for more than one, Kafka's client waits for as many."""

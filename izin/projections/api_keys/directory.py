@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hmac import compare_digest
 
-from izin.runtime.api_keys.access import Freshness, freshness_of
+from izin.kafka.follower import TopicFollower
+from izin.projections.api_keys.access import Freshness, freshness_of
 from izin.runtime.kafka import connection_of
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_follower import TopicFollower
 from izin.schemas.api_keys import ApiKey, presented
 from izin.schemas.codec import Codec
 from izin.schemas.records import AvroRecord

@@ -9,9 +9,9 @@ from typing import Protocol
 from confluent_kafka import Message
 
 from izin.consent.errors import OurError
+from izin.kafka.follower.follower import RecordFollower
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.plain_log import PlainLogger
-from izin.runtime.topic_follower.follower import RecordFollower
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.records import AvroRecord
 from izin.schemas.topics import Topic

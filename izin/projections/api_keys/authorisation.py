@@ -5,8 +5,8 @@ from typing import assert_never
 
 from starlette.requests import Request
 
-from izin.runtime.api_keys.access import STALE_AFTER, Denied, decide
-from izin.runtime.api_keys.directory import ApiKeyDirectory
+from izin.projections.api_keys.access import STALE_AFTER, Denied, decide
+from izin.projections.api_keys.directory import ApiKeyDirectory
 from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
 from izin.schemas.api_keys import ApiKey, Scope
 

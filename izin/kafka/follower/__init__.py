@@ -5,7 +5,7 @@ decoded         the same for tables of decoded records
 end             where the topic ends, and since when all before that was read
 """
 
-from izin.runtime.topic_follower.decoded import TopicFollower, TopicTable
-from izin.runtime.topic_follower.follower import RecordFollower
+from izin.kafka.follower.decoded import TopicFollower, TopicTable
+from izin.kafka.follower.follower import RecordFollower
 
 __all__ = ("RecordFollower", "TopicFollower", "TopicTable")
