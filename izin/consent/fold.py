@@ -129,11 +129,15 @@ class Observation:
     transaction_id: str | None = None
     verified_at: datetime | None
     """When we observed it; None: an event claims it, and we did not."""
-    is_answer: bool = False
-    """İYS's result for our own submission: newer than any earlier query, whatever the clocks show.
-    """
     verified_by: str
     """The path by which it came: add, batch, status, statuses, pull, push or daily."""
+
+    @property
+    def is_answer(self) -> bool:
+        """Whether it is İYS's answer to our own submission: newer than any earlier query, whatever
+        the clocks show.
+        """
+        return self.verified_by == "add"
 
     @classmethod
     def of(
@@ -148,6 +152,48 @@ class Observation:
             transaction_id=at_iys.transaction_id,
             verified_at=verified_at,
             verified_by=at_iys.path,
+        )
+
+    @classmethod
+    def recorded(cls, status: str, data: Mapping[str, Any], *, seen_at: datetime) -> "Observation":
+        """Return what the history's ``data`` (JSON) of a query or a pull says of a key."""
+        return cls(
+            value=Registered(status),
+            creation_date=_instant(data.get("creation_date")) or seen_at,
+            consent_date=_instant(data.get("consent_date")),
+            source=data.get("source"),
+            transaction_id=data.get("transaction_id"),
+            verified_at=seen_at,
+            verified_by=data.get("by") or "",
+        )
+
+    @classmethod
+    def answered(
+        cls,
+        status: str,
+        data: Mapping[str, Any],
+        call: Mapping[str, Any],
+        *,
+        at: datetime,
+        effective_at: datetime | None,
+    ) -> "Observation | None":
+        """Return what the history's ``data`` (JSON) of İYS's result says, which was recorded ``at``
+        an instant; ``call`` has what was submitted. None where it saved nothing, or something older
+        than the event of ``effective_at``: that is of an earlier save, and İYS is queried.
+        """
+        created_at = _instant(data.get("creation_date"))
+        if data["verdict"] != "success" or created_at is None:
+            return None
+        if effective_at is not None and created_at < effective_at:
+            return None
+        return cls(
+            value=Registered(status),
+            creation_date=created_at,
+            consent_date=_instant(call.get("consent_date")),
+            source=call.get("source"),
+            transaction_id=data["transaction_id"],
+            verified_at=at,
+            verified_by=data["how"],
         )
 
 

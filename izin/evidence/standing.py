@@ -79,7 +79,9 @@ class Standing:
                 self._open_opt_out(status, is_open=False)
                 self._answer(fact)
             case "observation":
-                self._state = self._state.observed(_observation(fact))
+                self._state = self._state.observed(
+                    Observation.recorded(fact["status"], data, seen_at=_known(fact["occurred_at"]))
+                )
             case facts.UNREADABLE:
                 self._unreadable += 1
             case "outcome":
@@ -117,26 +119,16 @@ class Standing:
             )
 
     def _answer(self, fact: Fact) -> None:
-        """Add İYS's result, if it saved what was submitted and not something before."""
-        data, event = fact["data"], (fact["event_id"], fact["status"])
-        created_at = _instant(data.get("creation_date"))
-        if data["verdict"] != "success" or created_at is None:
-            return
-        if event in self._counted and created_at < self._counted[event]:
-            return
-        call = self._called.get((data["submission"], fact["status"]), {})
-        self._state = self._state.observed(
-            Observation(
-                value=Registered(fact["status"]),
-                creation_date=created_at,
-                consent_date=_instant(call.get("consent_date")),
-                source=call.get("source"),
-                transaction_id=data["transaction_id"],
-                verified_at=_known(fact["recorded_at"]),
-                is_answer=data["how"] == "add",
-                verified_by=data["how"],
-            )
+        data, status = fact["data"], fact["status"]
+        found = Observation.answered(
+            status,
+            data,
+            self._called.get((data["submission"], status), {}),
+            at=_known(fact["recorded_at"]),
+            effective_at=self._counted.get((fact["event_id"], status)),
         )
+        if found is not None:
+            self._state = self._state.observed(found)
 
 
 def _winning(said: Mapping[str, Any], effective_at: str, rank: OriginRank) -> WinningEvent:
@@ -158,19 +150,6 @@ def _restored(fact: Fact) -> Consent:
         status=Status(fact["status"]),
         effective_at=_known(fact["occurred_at"]),
         data=fact["data"],
-    )
-
-
-def _observation(fact: Fact) -> Observation:
-    data, seen_at = fact["data"], _known(fact["occurred_at"])
-    return Observation(
-        value=Registered(fact["status"]),
-        creation_date=_instant(data.get("creation_date")) or seen_at,
-        consent_date=_instant(data.get("consent_date")),
-        source=data.get("source"),
-        transaction_id=data.get("transaction_id"),
-        verified_at=seen_at,
-        verified_by=data.get("by") or "",
     )
 
 

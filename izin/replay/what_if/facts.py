@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from izin.consent.fold import Observation, restored_consent
 from izin.consent.model import ConsentKey, Status
 from izin.consent.next_action import Desired, Registered, RegisteredState
-from izin.iys.verdicts import Verdict
 from izin.schemas.codec import UndecodableError
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.record import apply
@@ -136,46 +135,26 @@ class KeyFold:
         event is of an earlier save, and İYS is queried for what it holds.
         """
         data, status = movement["data"], movement["status"]
-        created_at = _instant(data["creation_date"]) if "creation_date" in data else None
-        if data["verdict"] != Verdict.SUCCESS or created_at is None:
-            return
         place = self._place(movement["event_id"], status)
-        if place is not None and created_at < self.facts.events[place].effective_at:
-            return
-        call = self._calls.get((data["submission"], status), {})
-        self._show(
-            Observation(
-                value=Registered(status),
-                creation_date=created_at,
-                consent_date=_instant(call.get("consent_date")),
-                source=call.get("source"),
-                transaction_id=data["transaction_id"],
-                verified_at=movement["recorded_at"],
-                is_answer=data["how"] == "add",
-                verified_by=data["how"],
-            ),
-            movement,
+        found = Observation.answered(
+            status,
+            data,
+            self._calls.get((data["submission"], status), {}),
+            at=movement["recorded_at"],
+            effective_at=None if place is None else self.facts.events[place].effective_at,
         )
+        if found is None:
+            return
+        self._show(found, movement)
         if place is not None:
-            self._update(place, registered_at=created_at)
+            self._update(place, registered_at=found.creation_date)
 
     def _observed(self, movement: Mapping[str, Any]) -> None:
         """Add what İYS showed, in a query or a pull."""
-        data = movement["data"]
-        created_at = _instant(data["creation_date"]) or movement["occurred_at"]
-        stated_at, status = _instant(data["consent_date"]), movement["status"]
-        self._show(
-            Observation(
-                value=Registered(status),
-                creation_date=created_at,
-                consent_date=stated_at,
-                source=data["source"],
-                transaction_id=data["transaction_id"],
-                verified_at=movement["occurred_at"],
-                verified_by=data["by"],
-            ),
-            movement,
-        )
+        status = movement["status"]
+        found = Observation.recorded(status, movement["data"], seen_at=movement["occurred_at"])
+        self._show(found, movement)
+        created_at, stated_at = found.creation_date, found.consent_date
         for place, event in enumerate(self.facts.events):
             is_same = (event.status, event.effective_at) == (status, stated_at)
             if is_same and event.registered_at is None:

@@ -295,7 +295,6 @@ def _registered(row: ConsentRow, case: _Case) -> ConsentRow:
             source=item.source,
             transaction_id=receipt.transaction_id,
             verified_at=case.now,
-            is_answer=result.how == "add",
             verified_by=result.how,
         ),
     )

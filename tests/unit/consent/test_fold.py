@@ -200,7 +200,9 @@ def test_event_of_iys_shows_what_iys_holds() -> None:
         pytest.param(
             [
                 shown(Registered.NONE, NOON),
-                moved(Registered.ONAY, NOON - MINUTE, is_answer=True),
+                shown(
+                    *(Registered.ONAY, NOON - MINUTE), transaction_id=TRANSACTION, verified_by="add"
+                ),
             ],
             *(Registered.ONAY, NOON - MINUTE),
             id="an answer",

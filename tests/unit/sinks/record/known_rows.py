@@ -149,8 +149,7 @@ def observations() -> Iterator[Case]:
             source="HS_WEB",
             transaction_id=transaction_id,
             verified_at=at,
-            is_answer=answers,
-            verified_by=by,
+            verified_by="add" if answers else by,
         )
         how = f"by {by} {transaction_id} {at is not None} {answers}"
         case = f"observed {value} {minutes} {how} over {name}"

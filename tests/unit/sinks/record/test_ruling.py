@@ -201,7 +201,7 @@ def test_reply_outranks_an_earlier_query():
     asked = apply.observed(
         an_entry(), shown(Registered.ONAY, minutes=5, transaction_id=None, verified_by="statuses")
     )
-    after = apply.observed(asked, shown(Registered.RET, minutes=4, is_answer=True))
+    after = apply.observed(asked, shown(Registered.RET, minutes=4, verified_by="add"))
     assert after.registered == "RET"
 
 
