@@ -10,6 +10,12 @@ PYTEST_ARGS ?=
 LAW = $(BIN)/python -m pytest -q --cov=izin.consent tests/unit/consent
 
 .DEFAULT_GOAL := help
+# As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
+COMPILED := $(VENV)/compiled
+COMPILED_PYTHON = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python
+# The campaigns that time it.
+AS_INSTALLED := hostile requests
+
 .PHONY: help setup demo up test chaos fuzz check check-form check-law check-tests mutants bench format docs pins clean
 
 help: ## list these commands
@@ -52,9 +58,9 @@ $(VENV)/mutants/.ready: $(READY)
 		-e '.[dev]' -e ./simulator 'mutmut==3.7.0' 'pytest<9.2'
 	@touch $@
 
-chaos: $(READY) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests; CHAOS_ARGS=options
+chaos: $(READY) $(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED)/.ready) ## fault campaigns: the order stage for MINUTES=10, STAGE=sink FAULTS=300, STAGE=gate, STAGE=inbound, STAGE=webhooks, STAGE=days DAYS=7, STAGE=outage, STAGE=onboarding, STAGE=reconcile, STAGE=files, STAGE=property, STAGE=late, STAGE=hostile, STAGE=words, STAGE=forgery, STAGE=requests; CHAOS_ARGS=options
 	@$(BIN)/izin local prepare
-	@$(BIN)/python -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
+	@$(if $(filter $(AS_INSTALLED),$(STAGE)),$(COMPILED_PYTHON),$(BIN)/python) -m tests.chaos.$(or $(STAGE),order) $(if $(MINUTES),--minutes $(MINUTES)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(DAYS),--days $(DAYS)) $(CHAOS_ARGS)
 
 fuzz: $(READY) ## generated requests to every operation of the simulator; EXAMPLES=100 for each
@@ -80,20 +86,18 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
-# As users install it: a wheel with compiled hot paths (see setup.py). With a safe path izin is not imported from here.
-BENCH = PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/$(COMPILED)/imports $(COMPILED)/bin/python -m benchmarks
-COMPILED := $(VENV)/compiled
 
 bench: $(COMPILED)/.ready ## every claimed figure against its bar, or ONLY=name (ONLY=list lists them); BENCH_ARGS=options
-	@$(BENCH) $(or $(ONLY),all) $(BENCH_ARGS)
+	@$(COMPILED_PYTHON) -m benchmarks $(or $(ONLY),all) $(BENCH_ARGS)
 
 $(COMPILED)/.ready: $(READY) setup.py $(shell find izin simulator/iys_simulator -type f -not -name '*.pyc')
 	@echo "compiling into $(COMPILED)"
 	@rm -rf build
 	@test -d $(COMPILED) || $(PYTHON) -m venv $(COMPILED)
-	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator
+	@$(COMPILED)/bin/pip install --quiet --disable-pip-version-check -c constraints.txt '.[local]' ./simulator \
+		pytest time-machine
 	@mkdir -p $(COMPILED)/imports
-	@ln -sfn ../../../benchmarks $(COMPILED)/imports/benchmarks
+	@ln -sfn ../../../benchmarks ../../../tests $(COMPILED)/imports/
 	@touch $@
 
 format: $(READY) ## format the code

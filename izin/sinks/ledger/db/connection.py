@@ -14,6 +14,7 @@ from typing import Any, LiteralString, Self, TypeVar
 import psycopg
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -141,10 +142,17 @@ class Ledger:
     ) -> list[DictRow]:
         """Return the rows of one query, in a transaction of its own.
 
-        It reads: no lease is checked, for that would write.
+        It reads: no lease is checked, for that would write. The server begins and ends the
+        transaction, which saves two of three messages to it.
         """
-        async with self.reading() as connection:
-            return await (await connection.execute(query, values)).fetchall()
+        async with self._transaction() as connection:
+            await connection.set_autocommit(True)
+            try:
+                return await (await connection.execute(query, values)).fetchall()
+            finally:
+                # One that is not idle is lost, and the pool closes it.
+                if connection.info.transaction_status is TransactionStatus.IDLE:
+                    await connection.set_autocommit(False)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:

@@ -1,5 +1,6 @@
 """The error of an unreachable ledger has the server's reason, at once, and no secret."""
 
+import asyncio
 import time
 from datetime import timedelta
 from typing import LiteralString
@@ -13,7 +14,11 @@ from izin.console.terminal.ledger_session import open_ledger
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.db import connection
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
+from izin.sinks.record.errors import (
+    ConcurrentChangeError,
+    LedgerFaultError,
+    LedgerUnavailableError,
+)
 from tests.support.proxy import proxy_to
 
 pytestmark = pytest.mark.database
@@ -123,3 +128,28 @@ async def test_limits_of_the_server_are_set_beside_the_options_of_the_url(databa
         names = ("search_path", "statement_timeout", "lock_timeout")
         shown = [(await ledger.fetch(f"SHOW {name}"))[0][name] for name in names]  # type: ignore[arg-type]  # fixed names
     assert shown == ["elsewhere", "6s", "2s"]
+
+
+async def insert_and_fail(ledger: Ledger) -> None:
+    async with ledger.transaction() as writing:
+        await writing.execute("INSERT INTO fetched VALUES (1)")
+        raise ZeroDivisionError
+
+
+async def test_transaction_behind_a_read_that_failed_is_whole(database_url: str):
+    """A read needs no transaction of ours; what writes on the same connection next has one."""
+    settings = LedgerSettings(database_url=SecretStr(database_url), pool_size=1)
+    async with Ledger(settings, owner=1) as ledger:
+        async with ledger.transaction() as writing:
+            await writing.execute("CREATE TABLE fetched (one int)")
+        with pytest.raises(LedgerFaultError):
+            await ledger.fetch("SELECT 1 / 0")
+        sleeping = asyncio.create_task(ledger.fetch("SELECT pg_sleep(30)"))
+        await asyncio.sleep(0.2)
+        sleeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sleeping
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await insert_and_fail(ledger)
+            assert await ledger.fetch("SELECT * FROM fetched") == []

@@ -5,11 +5,17 @@ from typing import NoReturn, cast
 
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
+from izin.iys.wire_format.json_reader import UnreadableItem
+from izin.schemas.codec import Codec
+from izin.schemas.topics import Topics
 from izin.sinks.inbound.push_connections import is_established
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
+from izin.sinks.inbound.unreadable_items import unreadable_messages
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.record.errors import LedgerUnavailableError
+from izin.sinks.record.messages import TopicMessages
 from tests.support.builders import NOON
 
 CREDENTIALS = Credentials(username="iys", password=SecretStr("fake-password"))
@@ -53,3 +59,13 @@ def test_stands_reads_the_answer_of_a_made_connection():
     assert is_established("Bağlantı Oluşturuldu")
     assert not is_established("Bağlantı Oluşturulamadı")
     assert not is_established(None)
+
+
+def test_unreadable_movements_of_a_push_are_one_line_of_the_log():
+    """Whoever pushes a thousand of them does not write as many lines, and each is kept."""
+    items = [UnreadableItem(b"{}", f"{number}: not a movement") for number in range(1000)]
+    messages = TopicMessages(Codec(), Topics())
+    with capture_logs() as logs:
+        assert len(unreadable_messages(items, "iys/push", messages, NOON)) == 1000
+        assert unreadable_messages([], "iys/push", messages, NOON) == []
+    assert [(one["log_level"], one["count"]) for one in logs] == [("critical", 1000)]
