@@ -122,7 +122,7 @@ def _print(found: Restorable, done: Restored | None, output: OutputFormat) -> No
         say(
             "İYS was not asked yet, and nothing may be sent until it is: look at the rows (izin "
             "explain, izin ledger verify), start the sink worker, and let it ask: izin brands "
-            f"resume --customer {' / '.join(done.held)} --what iys --yes"
+            f"resume --customer {' / '.join(done.held)} --what iys --execute"
         )
 
 

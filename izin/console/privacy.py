@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, YesOption, is_key, normalised
+from izin.console.terminal.arguments import ByOption, ExecuteOption, is_key, normalised
 from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import Look, run_on_ledger, topic_messages
 from izin.console.terminal.output import (
@@ -71,7 +71,7 @@ def erase(
         bool, typer.Option("--all-customers", help="What is everybody's: every customer's.")
     ] = False,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Erase a recipient from topics, ledger and state, and say what must stay until when.
@@ -87,17 +87,17 @@ def erase(
     with exit_on_error():
         asked = list(_recipients(recipient, file))
         found, count = run_on_ledger(
-            lambda ledger: _erase(ledger, asked, customer, by, dry=not yes),
+            lambda ledger: _erase(ledger, asked, customer, by, dry=not execute),
             look=Look(command="privacy erase", by=by, people=asked, customer=customer),
         )
     _print(found, output, is_list=file is not None)
     refused = sum(bool(one.obstacles) for one in found)
     if refused:
         say(f"{refused} keys cannot be erased now")
-    if yes:
+    if execute:
         say(f"{count} keys are being erased; see: izin privacy list")
     else:
-        say(f"{count} keys would be erased; add --yes to do it")
+        say(f"{count} keys would be erased; add --execute to do it")
     if refused:
         raise typer.Exit(ExitCode.WRONG)
 

@@ -9,8 +9,8 @@ import typer
 from izin.consent.errors import SourceError
 from izin.console.terminal.arguments import (
     ByOption,
+    ExecuteOption,
     OneCustomerOption,
-    YesOption,
     filled,
     is_key,
     normalised,
@@ -59,8 +59,8 @@ def set_(
     until: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The last day.")],
     *,
     by: ByOption,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Shorten it. Without it that is only printed.")
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Shorten it. Without it that is only printed.")
     ] = False,
 ) -> None:
     """Set the end of retention of a month; the default is ten years.
@@ -84,8 +84,8 @@ def set_(
         if last == known.retain_until:
             say(f"{month} is kept until {last} already")
             return
-        if last < known.retain_until and not yes:
-            say(f"{change}; add --yes to shorten it")
+        if last < known.retain_until and not execute:
+            say(f"{change}; add --execute to shorten it")
             return
         now = datetime.now(UTC)
         run_on_ledger(lambda ledger: retention.retain(ledger, first, until=last, by=by, now=now))
@@ -157,7 +157,7 @@ def release(
 def drop(
     *,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Drop the months whose time has passed, oldest first; never the current one.
@@ -168,14 +168,14 @@ def drop(
     them once the anchors are published. Who dropped a month is written to the remaining history.
     """
     with exit_on_error():
-        found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not yes))
+        found = run_on_ledger(lambda ledger: _drop(ledger, by, dry=not execute))
     _print_months(found, output)
     if not found:
         say("nothing can be dropped")
-    elif yes:
+    elif execute:
         say(f"{len(found)} months of history are dropped")
     else:
-        say(f"{len(found)} months of history would be dropped; add --yes to do it")
+        say(f"{len(found)} months of history would be dropped; add --execute to do it")
 
 
 def _print_months(found: tuple[Month, ...], output: OutputFormat) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, OneCustomerOption, YesOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption, OneCustomerOption
 from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -74,7 +74,7 @@ def close(
     until: Annotated[int, typer.Option(help="The last number to close.")],
     *,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Declare missing numbers of an origin unused, so that they are no longer reported.
 
@@ -85,14 +85,14 @@ def close(
     with exit_on_error():
         count = run_on_ledger(
             lambda ledger: sequences.close(
-                ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not yes
+                ledger, customer, origin, until=until, by=by, now=datetime.now(UTC), dry=not execute
             )
         )
         if not count:
             raise SourceError(
                 f"{origin} of {customer} misses nothing up to {until}; see: izin sequences list"
             )
-    if yes:
+    if execute:
         say(f"{count} numbers of {origin} of {customer} are closed")
     else:
-        say(f"{count} numbers of {origin} of {customer} would be closed; add --yes to do it")
+        say(f"{count} numbers of {origin} of {customer} would be closed; add --execute to do it")

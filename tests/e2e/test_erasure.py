@@ -326,7 +326,7 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
             publish(stack, recipient, "ONAY", given)
         await_registered(stack, ERASED, "ONAY")
         code, printed = asked(
-            stack, "privacy", "erase", ERASED, "--all-customers", "--yes", "--output", "json"
+            stack, "privacy", "erase", ERASED, "--all-customers", "--execute", "--output", "json"
         )
         assert (code, json.loads(printed)[0]["erasable"]) == (1, False)
         publish(stack, ERASED, "RET", given + timedelta(minutes=1))
@@ -337,7 +337,7 @@ def test_erased_person_is_in_no_file(tmp_path: Path) -> None:
         marks, others = identifiers(stack, ERASED) | {ORDER.encode()}, identifiers(stack, KEPT)
         marks |= {CONTENT.encode()}
         code, printed = asked(
-            stack, "privacy", "erase", ERASED, "--all-customers", "--yes", "--output", "json"
+            stack, "privacy", "erase", ERASED, "--all-customers", "--execute", "--output", "json"
         )
         assert (code, json.loads(printed)[0]["erasable"]) == (0, True)
         until(lambda: in_ledger(stack, ERASED) is None, within=60)

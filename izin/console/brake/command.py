@@ -18,8 +18,8 @@ from izin.console.sweep.counts import counts
 from izin.console.terminal.arguments import (
     BrandArgument,
     ByOption,
+    ExecuteOption,
     OneCustomerOption,
-    YesOption,
     filled,
 )
 from izin.console.terminal.customer_cut import run_cut
@@ -117,7 +117,7 @@ def release(
     opt_ins: OptInsOption = False,
     reason: ReasonOption,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Let what is held back of one source of a brand be registered at İYS, now.
 
@@ -125,7 +125,7 @@ def release(
     ordered it is written to the history. Exit code 3 if nothing is held back.
     """
     order = _BrakeOrder(BrakeDecision.RELEASED, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
+    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
 
 
 @app.command()
@@ -136,7 +136,7 @@ def withdraw(
     opt_ins: OptInsOption = False,
     reason: ReasonOption,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Have what is held back of one source of a brand not registered at İYS.
 
@@ -146,7 +146,7 @@ def withdraw(
     other. The history of each has who ordered it, and why. Exit code 3 if nothing is held back.
     """
     order = _BrakeOrder(BrakeDecision.WITHDRAWN, reason, by)
-    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, yes=yes)
+    _carry_out(order, brand_code, source, Status.ONAY if opt_ins else Status.RET, execute=execute)
 
 
 class _BrakeOrder(NamedTuple):
@@ -158,15 +158,15 @@ class _BrakeOrder(NamedTuple):
 
 
 def _carry_out(
-    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, yes: bool
+    order: _BrakeOrder, brand_code: int, source: str, status: Status, *, execute: bool
 ) -> None:
     """Show what is held back of a ``status``, and carry the order out if it is meant."""
     with exit_on_error():
         found = run_on_ledger(lambda ledger: _found(ledger, brand_code, source, status))
         for one in found:
             say(held_back(one))
-        if not yes:
-            say(f"add --yes to have them {order.decision}: {_EFFECTS[order.decision]}")
+        if not execute:
+            say(f"add --execute to have them {order.decision}: {_EFFECTS[order.decision]}")
             return
         messages, now = topic_messages(), datetime.now(UTC)
         done = run_on_ledger(lambda ledger: _each(ledger, messages, found, order, now))

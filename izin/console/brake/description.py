@@ -68,4 +68,4 @@ def _why_tripped(brake: Brake) -> str:
 def _order(brake: Brake, decision: BrakeDecision) -> str:
     source = f"{brake.brand_code} --source {quote(brake.source)} --reason …"
     opt_ins = " --opt-ins" if brake.status == Status.ONAY else ""
-    return f"izin iys {decision.order} {source}{opt_ins} --yes"
+    return f"izin iys {decision.order} {source}{opt_ins} --execute"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from izin.console.terminal.arguments import ByOption, CustomerArgument, YesOption
+from izin.console.terminal.arguments import ByOption, CustomerArgument, ExecuteOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger.brake.limits import BrakeLimits, limits_of, set_limits
@@ -45,7 +45,7 @@ def brake(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take the brake away, of both.")] = False,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Have registering wait for a person where one source opts out too many recipients, or reverses
     too many opt-outs.
@@ -70,8 +70,8 @@ def brake(
             limits = replace(limits, reversals=reversals)
         new = None if off else limits
         say(f"brake of customer {customer_id}: {before or 'off'} -> {new or 'off'}")
-        if not yes:
-            say("add --yes to set it")
+        if not execute:
+            say("add --execute to set it")
             return
         now = datetime.now(UTC)
         run_on_ledger(lambda ledger: set_limits(ledger, customer_id, new, by=by, now=now))

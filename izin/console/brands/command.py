@@ -107,14 +107,14 @@ def add(
     ] = None,
     former: FromOption = None,
     by: ByOption,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Make a change that affects existing records.")
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Make a change that affects existing records.")
     ] = False,
 ) -> None:
     """Register a brand, or change it.
 
     A sink worker then publishes it to producers. A change that affects existing records is only
-    printed unless --yes is given. Who ordered it is written to the history. Exit code 3 if its
+    printed unless --execute is given. Who ordered it is written to the history. Exit code 3 if its
     customer is not registered or was offboarded, or another customer has the brand and --from does
     not name it.
     """
@@ -130,19 +130,20 @@ def add(
             account=account,
             egress_address=address,
         )
-        _add(brand, former, by=by, yes=yes)
+        _add(brand, former, by=by, execute=execute)
 
 
-def _add(brand: Brand, former: str | None, *, by: str, yes: bool) -> None:
+def _add(brand: Brand, former: str | None, *, by: str, execute: bool) -> None:
     code = brand.brand_code
     known, _, counts = run_on_ledger(lambda ledger: _look_at(ledger, brand))
     if known is not None and known.customer_id not in {brand.customer_id, former}:
         raise BrandOfAnotherError(code)
     changed = [] if known is None else changes(known, brand)
-    if changed and not yes:
+    if changed and not execute:
         for line in changed:
             say(line)
-        say(f"{unsettled(counts)} unsettled records are affected; add --yes to change brand {code}")
+        waiting = unsettled(counts)
+        say(f"{waiting} unsettled records are affected; add --execute to change brand {code}")
         return
     messages, now = topic_messages(), datetime.now(UTC)
     stored = run_on_ledger(lambda ledger: registry.upsert(ledger, messages, brand, by=by, now=now))

@@ -13,7 +13,7 @@ from izin.consent.errors import SourceError
 from izin.console.brands.description import waiting
 from izin.console.brands.lookup import registered_brand
 from izin.console.brands.remedies import remedy_of_order
-from izin.console.terminal.arguments import ByOption, YesOption, filled
+from izin.console.terminal.arguments import ByOption, ExecuteOption, filled
 from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import exit_on_error, say, turkish
 from izin.sinks.ledger import brands as registry
@@ -68,7 +68,7 @@ def suspend(
         typer.Option(help="Why; published with the brand, so name no person.", callback=filled),
     ],
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Suspend a brand, or every brand of a customer: its calls to İYS, what may be sent, or both.
 
@@ -85,8 +85,8 @@ def suspend(
             say(f"{part}: {_suspended(known.get(part))} -> suspended: {reason}; {_EFFECTS[part]}")
         for line in _waiting(what.parts, counts):
             say(line)
-        if not yes:
-            say(f"add --yes to suspend {_named(target, brands)}")
+        if not execute:
+            say(f"add --execute to suspend {_named(target, brands)}")
             return
         messages, now = topic_messages(), datetime.now(UTC)
         run_on_ledger(
@@ -103,7 +103,7 @@ def resume(
     customer: CustomerOption = None,
     what: WhatOption = What.BOTH,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """End a suspension that was ordered by izin brands suspend: what waits continues by itself.
 
@@ -122,8 +122,8 @@ def resume(
             say(line)
         for line in _waiting([Part(one.part) for one in ending], counts):
             say(line)
-        if not yes:
-            say(f"add --yes to resume {_named(target, brands)}")
+        if not execute:
+            say(f"add --execute to resume {_named(target, brands)}")
             return
         messages, now = topic_messages(), datetime.now(UTC)
         parts = [Part(one.part) for one in ending]

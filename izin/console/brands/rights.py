@@ -13,7 +13,7 @@ import typer
 from izin.consent.model import Channel
 from izin.console.brands.description import waiting
 from izin.console.brands.lookup import run_on_brand, suspended_and_counted
-from izin.console.terminal.arguments import BrandArgument, ByOption, YesOption
+from izin.console.terminal.arguments import BrandArgument, ByOption, ExecuteOption
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import exit_on_error, say
 from izin.sinks.ledger import suspensions as standing
@@ -30,7 +30,7 @@ def rights(
     ] = None,
     none: Annotated[bool, typer.Option("--none", help="It may write no channel.")] = False,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Set for which channels a brand has the right to write at İYS: those named, and no others.
 
@@ -50,8 +50,8 @@ def rights(
             say(line)
         if not lines:
             say(f"brand {brand_code} has these rights already")
-        elif not yes:
-            say(f"add --yes to change the rights of brand {brand_code}")
+        elif not execute:
+            say(f"add --execute to change the rights of brand {brand_code}")
         else:
             now = datetime.now(UTC)
             run_on_ledger(

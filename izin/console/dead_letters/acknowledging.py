@@ -40,7 +40,7 @@ def acknowledge_letters(selection: Selection, *, by: str, reason: str, execute: 
         )
         say(f"{len(waiting)} dead letters are acknowledged by {by}")
     else:
-        say(f"{len(waiting)} dead letters would be acknowledged by {by}; add --yes to do it")
+        say(f"{len(waiting)} dead letters would be acknowledged by {by}; add --execute to do it")
 
 
 async def _waiting(ledger: Ledger, letters: list[LetterKey]) -> list[LetterKey]:

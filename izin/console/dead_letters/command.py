@@ -14,7 +14,7 @@ from izin.console.dead_letters.redriving import RedriveOptions, redrive_letters
 from izin.console.terminal.arguments import (
     ByIfKnownOption,
     ByOption,
-    YesOption,
+    ExecuteOption,
     duration,
     filled,
 )
@@ -105,7 +105,7 @@ def acknowledge(
     letters: Selection,
     reason: ReasonOption,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
 ) -> None:
     """Acknowledge dead letters, so that izin doctor no longer reports them.
 
@@ -113,7 +113,7 @@ def acknowledge(
     3 if a letter that is named does not exist, or is acknowledged already.
     """
     with exit_on_error():
-        acknowledge_letters(letters, by=by, reason=reason, execute=yes)
+        acknowledge_letters(letters, by=by, reason=reason, execute=execute)
 
 
 @app.command()
@@ -143,14 +143,15 @@ def redrive(
         ),
     ] = timedelta(minutes=10),
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Write dead letters into the input topics again, as they were, where their cause is gone.
 
-    Without --yes the law is run over the present state, and the command says how many would land,
-    be superseded by something newer, or still be refused. Each has its old instant, so none wins
-    over anything newer. With --yes the command also waits until they are decided, and compares.
+    Without --execute the law is run over the present state, and the command says how many would
+    land, be superseded by something newer, or still be refused. Each has its old instant, so none
+    wins over anything newer. With --execute the command also waits until they are decided, and
+    compares.
     Redriven letters are acknowledged, with who, why and the result. A command that ended too early
     is run again: it goes on from there.
 
@@ -158,6 +159,6 @@ def redrive(
     does not exist, is acknowledged already, or cannot be redriven.
     """
     options = RedriveOptions(
-        by=by, reason=reason, wait=wait, again=again, refused=refused, execute=yes
+        by=by, reason=reason, wait=wait, again=again, refused=refused, execute=execute
     )
     redrive_letters(letters, options, output)

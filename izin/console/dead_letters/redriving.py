@@ -111,7 +111,7 @@ def _print_plan(plan: RedrivePlan, output: OutputFormat) -> None:
     print_rows(output, _COLUMNS, [*_expected_rows(plan), *_other_rows(plan)])
     _say_rest(plan)
     if plan.letters or plan.unsettled:
-        say("nothing was written; add --yes to do it")
+        say("nothing was written; add --execute to do it")
 
 
 def _print_report(report: RedriveReport, output: OutputFormat) -> None:
@@ -179,7 +179,7 @@ def _refused_rows(plan: RedrivePlan) -> Iterator[tuple[object, ...]]:
 
 def _other_rows(plan: RedrivePlan) -> Iterator[tuple[object, ...]]:
     if plan.unsettled:
-        note = "written by an earlier command; the next one with --yes says what became of them"
+        note = "written by an earlier command; the next one with --execute says what became of them"
         yield "redriven before", "", len(plan.unsettled), note
     if plan.acknowledged:
         yield "acknowledged", "", plan.acknowledged, "left out, unless --again is said"

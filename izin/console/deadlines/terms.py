@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from izin.consent.errors import SourceError
-from izin.console.terminal.arguments import ByOption, YesOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.ledger_session import run_on_ledger, topic_messages
 from izin.console.terminal.output import (
     OutputFormat,
@@ -40,7 +40,7 @@ def rule_again(
         typer.Option(min=1, help="Code of a brand; may be repeated. Default: every brand."),
     ] = None,
     by: ByOption,
-    yes: YesOption = False,
+    execute: ExecuteOption = False,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
     """Count the terms of what is not settled again, after the calendar or a brand was corrected.
@@ -48,16 +48,17 @@ def rule_again(
     Run it with the IZIN_EXTRA_CLOSED_DAYS that is right, once every sink worker was restarted with
     it. Consents that expired by the wrong calendar and have not by the right one are due again.
     What İYS has taken stays as it is: izin replay what-if lists what of it is void, and to whom
-    messages were sent. Without --yes nothing is changed. Exit code 3 if a brand is not registered.
+    messages were sent. Without --execute nothing is changed. Exit code 3 if a brand is not
+    registered.
     """
     with exit_on_error():
-        counted, closed = run_on_ledger(lambda ledger: _run(ledger, brand, by=by, yes=yes))
+        counted, closed = run_on_ledger(lambda ledger: _run(ledger, brand, by=by, execute=execute))
     rows = [tuple(asdict(one).values()) for one in counted]
     match output:
         case OutputFormat.JSON:
             print_json(
                 {
-                    "is_dry_run": not yes,
+                    "is_dry_run": not execute,
                     "extra_closed_days": closed,
                     "brands": [dict(zip(_COLUMNS, row, strict=True)) for row in rows],
                 }
@@ -66,18 +67,22 @@ def rule_again(
             print_rows(output, _COLUMNS, rows)
             days = ", ".join(closed) or "none"
             say(f"days closed besides the public holidays (IZIN_EXTRA_CLOSED_DAYS): {days}")
-            say("terms are counted again" if yes else "nothing is changed: add --yes to do it")
+            say(
+                "terms are counted again"
+                if execute
+                else "nothing is changed: add --execute to do it"
+            )
 
 
 async def _run(
-    ledger: Ledger, codes: Sequence[int] | None, *, by: str, yes: bool
+    ledger: Ledger, codes: Sequence[int] | None, *, by: str, execute: bool
 ) -> tuple[tuple[CountedTerms, ...], list[str]]:
     order = TermsAgain(
         ledger=ledger,
         topic_messages=topic_messages(),
         by=by,
         now=datetime.now(UTC),
-        is_dry_run=not yes,
+        is_dry_run=not execute,
     )
     counted = await order.run(_chosen(await brands.every(ledger), codes))
     return counted, sorted(map(str, ledger.calendar.extra_closed_days))

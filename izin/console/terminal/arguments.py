@@ -43,9 +43,6 @@ BrandArgument = Annotated[
 CustomerArgument = Annotated[
     str, typer.Argument(metavar="CUSTOMER", help="Id of the customer.", callback=filled)
 ]
-YesOption = Annotated[
-    bool, typer.Option("--yes", help="Do it. Without it the command only says what it would do.")
-]
 ExecuteOption = Annotated[
     bool, typer.Option("--execute", help="Do it. Without it the command only says what it would.")
 ]

@@ -39,14 +39,14 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "customers change": ("customers", "change", "beta", "--kind=legal", "--vkn=1234567890"),
     "brands add": REGISTER,
     "customers provide": ("customers", "provide", "acme", f"trade-mark:{BRAND}=2019-1"),
-    "customers brake": ("customers", "brake", "acme", "--share=5", "--yes"),
-    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right", "--yes"),
-    "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--yes"),
+    "customers brake": ("customers", "brake", "acme", "--share=5", "--execute"),
+    "iys release": ("iys", "release", str(BRAND), "--source=crm", "--reason=right", "--execute"),
+    "iys withdraw": ("iys", "withdraw", str(BRAND), "--source=web", "--reason=wrong", "--execute"),
     "iys sweep start": ("iys", "sweep", "start", f"--brand={BRAND}", "--execute"),
     "iys sweep stop": ("iys", "sweep", "stop", f"--brand={BRAND}"),
-    "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--yes"),
-    "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--yes"),
-    "brands resume": ("brands", "resume", str(BRAND), "--yes"),
+    "brands rights": ("brands", "rights", str(BRAND), "--type=MESAJ", "--execute"),
+    "brands suspend": ("brands", "suspend", str(BRAND), "--reason=complaint", "--execute"),
+    "brands resume": ("brands", "resume", str(BRAND), "--execute"),
     "brands retry": ("brands", "retry", str(BRAND)),
     "brands requeue": ("brands", "requeue", str(BRAND), "--plan={requeue}", "--execute"),
     "keys create": ("keys", "create", "shop", "--scope=publish", "--customer=acme"),
@@ -58,24 +58,30 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "subscribers resume": ("subscribers", "resume", "till"),
     "subscribers rotate-secret": ("subscribers", "rotate-secret", "till"),
     "subscribers resend": ("subscribers", "resend", "till", "--since=2026-01-01", "--execute"),
-    "dead-letters acknowledge": ("dead-letters", "acknowledge", "0/0", "--reason=seen", "--yes"),
+    "dead-letters acknowledge": (
+        "dead-letters",
+        "acknowledge",
+        "0/0",
+        "--reason=seen",
+        "--execute",
+    ),
     "dead-letters redrive": (
-        *("dead-letters", "redrive", "0/1", "--reason=mended", "--wait=PT0S", "--yes"),
+        *("dead-letters", "redrive", "0/1", "--reason=mended", "--wait=PT0S", "--execute"),
     ),
     "publish": ("publish", "--corrects=0/2", "--source=HS_WEB"),
-    "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme", "--yes"),
+    "privacy erase": ("privacy", "erase", OPTED_OUT, "--customer=acme", "--execute"),
     "retention set": ("retention", "set", f"{datetime.now(UTC):%Y-%m}", "2099-01-01"),
     "retention hold": ("retention", "hold", "acme", "--reason=court"),
     "retention release": ("retention", "release", "1"),
-    "retention drop": ("retention", "drop", "--yes"),
+    "retention drop": ("retention", "drop", "--execute"),
     "sequences close": (
-        *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--yes"),
+        *("sequences", "close", "--customer=acme", "--origin=crm", "--until=5", "--execute"),
     ),
     "ledger bootstrap": ("ledger", "bootstrap", "--execute"),
     "replay run": ("replay", "run", "{plan}", "--execute"),
     "ledger archive": ("ledger", "archive", "{archive}"),
     "subscribers remove": ("subscribers", "remove", "till", "--execute"),
-    "deadlines rule-again": ("deadlines", "rule-again", "--yes"),
+    "deadlines rule-again": ("deadlines", "rule-again", "--execute"),
     "evidence write": (
         *("evidence", "write", PHONE, f"--brand={BRAND}", "--reason=court", "--out={evidence}"),
     ),
@@ -340,13 +346,13 @@ def test_changed_brand_has_the_fields_that_changed(
     assert izin(*REGISTER).exit_code == 0
     assert acts(installation)[-1]["by"].endswith(f"@{socket.gethostname()}")
     monkeypatch.setenv("IZIN_ACTOR", "ada@example.com")
-    assert izin(*REGISTER, "--stopped", "--yes").exit_code == 0
+    assert izin(*REGISTER, "--stopped", "--execute").exit_code == 0
     act = acts(installation)[-1]
     assert (act["act"], act["by"]) == ("change brand", "ada@example.com")
     assert (act["before"], act["after"]) == ({"status": "active"}, {"status": "stopped"})
     shown = json.loads(izin("explain", PHONE, "--output", "json").stdout)["history"]
     assert shown[-1]["data"] == act
-    assert izin(*REGISTER, "--stopped", "--yes").exit_code == 0
+    assert izin(*REGISTER, "--stopped", "--execute").exit_code == 0
     act = acts(installation)[-1]
     assert (act["act"], act["before"], act["after"]) == ("recompute terms", {}, {})
 

@@ -51,19 +51,19 @@ def listed(izin: Izin) -> Mapping[str, Any]:
 
 
 def test_acknowledged_letter_is_no_longer_reported(izin: Izin) -> None:
-    """Without --yes nothing happens; with it the doctor counts the other one alone."""
+    """Without --execute nothing happens; with it the doctor counts the other one alone."""
     named = ("dead-letters", "acknowledge", "0/0", *WHY, "--by", "ada")
     shown = izin(*named)
     assert (shown.exit_code, "would be acknowledged by ada" in shown.stderr) == (0, True)
     assert listed(izin) == {"0/0": None, "0/1": None}
     assert of_doctor(izin)[1].startswith("2 records")
-    assert izin(*named, "--yes").exit_code == 0
+    assert izin(*named, "--execute").exit_code == 0
     assert of_doctor(izin)[1].startswith("1 records")
     assert listed(izin)["0/0"]["by"] == "ada"
     assert listed(izin)["0/0"]["reason"] == WHY[1]
     assert "by ada" in izin("dead-letters").stdout
-    assert izin(*named, "--yes").exit_code == 3
-    everything = ("dead-letters", "acknowledge", "--all", *WHY, "--yes")
+    assert izin(*named, "--execute").exit_code == 3
+    everything = ("dead-letters", "acknowledge", "--all", *WHY, "--execute")
     assert izin(*everything).exit_code == 0
     assert of_doctor(izin) == ("ok", "none in the last 24 hours needs a person; 2 acknowledged")
     assert izin("ledger", "verify").exit_code == 0
@@ -71,7 +71,7 @@ def test_acknowledged_letter_is_no_longer_reported(izin: Izin) -> None:
 
 def test_acknowledge_of_an_unknown_letter_changes_nothing(izin: Izin) -> None:
     """All that is named must exist; neither a name nor --all is wrong usage."""
-    shown = izin("dead-letters", "acknowledge", "0/0", "0/9", *WHY, "--yes")
+    shown = izin("dead-letters", "acknowledge", "0/0", "0/9", *WHY, "--execute")
     assert (shown.exit_code, "0/9" in shown.stderr) == (3, True)
     assert listed(izin)["0/0"] is None
     assert izin("dead-letters", "acknowledge", *WHY).exit_code == 2
@@ -110,7 +110,7 @@ def test_list_is_filtered_and_ends_with_the_newest(izin: Izin, topics: KafkaSett
     shown = izin("dead-letters", "list", "--limit", "2")
     assert ("0/4" in shown.stdout, "0/2" in shown.stdout) == (True, False)
     assert "the newest 2 of 5" in shown.stderr
-    done = izin("dead-letters", "acknowledge", "--because", "H113", *WHY, "--yes")
+    done = izin("dead-letters", "acknowledge", "--because", "H113", *WHY, "--execute")
     assert (done.exit_code, "3 dead letters" in done.stderr) == (0, True)
     waiting = izin("dead-letters", "list", "--waiting", "--output", "json")
     assert [one["letter"] for one in json.loads(waiting.stdout)] == ["0/0", "0/1"]

@@ -148,7 +148,7 @@ def test_sequences_close_acts_with_yes_only(izin: Izin, broker: KafkaSettings, l
         connection.execute("INSERT INTO sequences VALUES ('acme', 'crm', 1, 9)")
         connection.execute("INSERT INTO sequence_gaps VALUES ('acme', 'crm', 4, 6, now())")
     assert "2 numbers" in izin("sequences", "close", *named).stderr
-    assert izin("sequences", "close", *named, "--yes").exit_code == 0
+    assert izin("sequences", "close", *named, "--execute").exit_code == 0
     assert izin("sequences", "close", *named).exit_code == 3
 
 

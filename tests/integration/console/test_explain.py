@@ -172,7 +172,7 @@ def test_explain_of_a_suspended_key_says_so(izin: Izin, stored_history: str) -> 
     asked = ("explain", "0555 000 00 02")
     (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
     assert state["suspended"] is None
-    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--yes")
+    izin("brands", "rights", str(BRAND), "--type=ARAMA", "--by=ada", "--execute")
     (state,) = json.loads(izin(*asked, "--output", "json").stdout)["keys"]
     assert state["suspended"].startswith("suspended since")
     shown = " ".join(izin(*asked).stdout.split())
@@ -198,10 +198,10 @@ def test_brands_add_again_changes_the_brand(izin: Izin, stored_history: str) -> 
     change = (*change, "--activated-at=2024-01-31T12:00:00+03:00", "--account=ada")
     printed = izin(*change)
     assert "active since" in printed.stderr
-    assert "--yes" in printed.stderr
+    assert "--execute" in printed.stderr
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert one["name"] == "One"
-    assert izin(*change, "--yes").exit_code == 0
+    assert izin(*change, "--execute").exit_code == 0
     (one,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert one["account"] == "ada"
     assert one["name"] == "Two"

@@ -48,10 +48,10 @@ def test_brands_add_takes_no_brand_of_others(izin: Izin, registered: str) -> Non
     assert len(json.loads(izin("brands", "list", "--output", "json").stdout)) == 1
     assert izin("customers", "add", "beta", "--name=Beta").exit_code == 0
     for wrong in ((), ("--from=beta",)):
-        refused = izin(*moved, *wrong, "--yes")
+        refused = izin(*moved, *wrong, "--execute")
         assert (refused.exit_code, "with --from" in refused.stderr) == (3, True)
         assert "acme" not in refused.stderr
-    assert izin(*moved, "--from=acme", "--yes").exit_code == 0
+    assert izin(*moved, "--from=acme", "--execute").exit_code == 0
     (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert brand["customer_id"] == "beta"
 

@@ -37,12 +37,12 @@ def erasures(ledger: str) -> int:
 
 
 def test_erase_says_first_what_it_would_do(izin: Izin, known: str) -> None:
-    """And does it with --yes: an event for the order stage, by way of the outbox."""
+    """And does it with --execute: an event for the order stage, by way of the outbox."""
     done = izin("privacy", "erase", "0555 000 00 77", "--all-customers")
     assert done.exit_code == 0, done.stderr
-    assert "1 keys would be erased; add --yes to do it" in done.stderr
+    assert "1 keys would be erased; add --execute to do it" in done.stderr
     assert erasures(known) == 0
-    done = izin(*ERASE, OPTED_OUT, "--yes", "--by=ada", "--output=json")
+    done = izin(*ERASE, OPTED_OUT, "--execute", "--by=ada", "--output=json")
     assert done.exit_code == 0
     (found,) = json.loads(done.stdout)
     assert (found["erasable"], found["customer"], found["why"]) == (True, "acme", "")
@@ -61,7 +61,7 @@ def test_erase_says_first_what_it_would_do(izin: Izin, known: str) -> None:
 
 def test_erase_says_why_not(izin: Izin, known: str) -> None:
     """Exit code 1 where a key cannot be erased, and until when its history is kept."""
-    done = izin(*ERASE, PHONE, "--yes", "--output=json")
+    done = izin(*ERASE, PHONE, "--execute", "--output=json")
     assert done.exit_code == 1
     (found,) = json.loads(done.stdout)
     assert "publish the opt-out first" in found["why"]
@@ -75,7 +75,7 @@ def test_erase_of_many_prints_only_what_stays(izin: Izin, known: str, tmp_path: 
     """A list has one recipient in each line."""
     file = tmp_path / "requests.txt"
     file.write_text(f"{OPTED_OUT}\n\n{PHONE}\n", "utf-8")
-    done = izin(*ERASE, "--file", file, "--yes", "--by=ada")
+    done = izin(*ERASE, "--file", file, "--execute", "--by=ada")
     assert done.exit_code == 1
     assert OPTED_OUT not in done.stdout
     assert PHONE in done.stdout
@@ -107,7 +107,7 @@ def test_bad_line_of_a_list_is_named(izin: Izin, tmp_path: Path) -> None:
     """Nothing is erased then."""
     file = tmp_path / "requests.txt"
     file.write_text(f"{OPTED_OUT}\nnobody\n", "utf-8")
-    done = izin(*ERASE, "--file", file, "--yes")
+    done = izin(*ERASE, "--file", file, "--execute")
     assert done.exit_code == 3
     assert "line 2" in done.stderr
 
@@ -129,10 +129,10 @@ def test_export_is_for_its_owner_only(izin: Izin, tmp_path: Path) -> None:
 def test_erasure_says_whose_it_is(izin: Izin, known: str) -> None:
     """Nobody erases what is everybody's by leaving an option out."""
     for whose in ((), ("--customer=acme", "--all-customers")):
-        refused = izin("privacy", "erase", OPTED_OUT, *whose, "--yes")
+        refused = izin("privacy", "erase", OPTED_OUT, *whose, "--execute")
         assert (refused.exit_code, "--all-customers" in refused.stderr) == (2, True)
     assert erasures(known) == 0
-    assert izin("privacy", "erase", OPTED_OUT, "--customer=acme", "--yes").exit_code == 0
+    assert izin("privacy", "erase", OPTED_OUT, "--customer=acme", "--execute").exit_code == 0
     assert erasures(known) == 1
 
 
@@ -146,5 +146,5 @@ def test_opt_out_of_a_merchant_is_erased(izin: Izin, known: str) -> None:
             "UPDATE consents SET key = replace(key, 'BIREYSEL', 'TACIR') WHERE recipient = %s",
             [OPTED_OUT],
         )
-    assert izin(*ERASE, OPTED_OUT, "--yes").exit_code == 0
+    assert izin(*ERASE, OPTED_OUT, "--execute").exit_code == 0
     assert erasures(known) == 1

@@ -33,9 +33,9 @@ def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
     order = ("brands", "rights", registered, "--type", "MESAJ", "--type", "EPOSTA", "--by", "ada")
     printed = izin(*order)
     assert (printed.exit_code, "ARAMA: write -> no" in printed.stderr) == (0, True)
-    assert "--yes" in printed.stderr
+    assert "--execute" in printed.stderr
     assert izin("brands", "suspensions").exit_code == 0
-    assert izin(*order, "--yes").exit_code == 0
+    assert izin(*order, "--execute").exit_code == 0
     assert shown(izin, registered) == {
         "right to ARAMA": "no",
         "right to MESAJ": "write",
@@ -47,17 +47,17 @@ def test_brands_rights_acts_with_yes_only(izin: Izin, registered: str) -> None:
     assert (suspension["channel"], suspension["retry_at"]) == ("ARAMA", None)
     assert "by ada" in suspension["reason"]
     assert "izin brands rights" in suspension["remedy"]
-    assert "has these rights already" in izin(*order, "--yes").stderr
+    assert "has these rights already" in izin(*order, "--execute").stderr
     assert izin("brands", "retry", registered).exit_code == 3
     every = [word for one in ("ARAMA", "MESAJ", "EPOSTA") for word in ("--type", one)]
-    assert "ARAMA: no -> write" in izin("brands", "rights", registered, *every, "--yes").stderr
+    assert "ARAMA: no -> write" in izin("brands", "rights", registered, *every, "--execute").stderr
     assert izin("brands", "suspensions").exit_code == 0
 
 
 def test_brands_rights_none_takes_every_right(izin: Izin, registered: str) -> None:
     """With --none, never by leaving the channels out; an unknown brand is exit code 3."""
     assert izin("brands", "rights", "999", "--none").exit_code == 3
-    assert izin("brands", "rights", registered, "--none", "--yes").exit_code == 0
+    assert izin("brands", "rights", registered, "--none", "--execute").exit_code == 0
     assert set(shown(izin, registered).values()) == {"no"}
     (brand,) = json.loads(izin("brands", "list", "--output", "json").stdout)
     assert brand["rights"] == "none"

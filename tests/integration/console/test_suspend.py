@@ -40,10 +40,10 @@ def test_brands_suspend_acts_with_yes_only_and_is_shown(izin: Izin) -> None:
     order = ("brands", "suspend", CODE, "--reason", "wrong list", "--by", "ada")
     done = izin(*order)
     assert done.exit_code == 0
-    for words in ("iys: not suspended", "gate: not suspended", "wait to be sent", "--yes"):
+    for words in ("iys: not suspended", "gate: not suspended", "wait to be sent", "--execute"):
         assert words in done.stderr
     assert listed(izin) == {BRAND: ""}
-    assert f"brand {CODE} is suspended" in izin(*order, "--yes").stderr
+    assert f"brand {CODE} is suspended" in izin(*order, "--execute").stderr
     assert listed(izin) == {BRAND: "gate iys"}
     rows = json.loads(izin("brands", "show", CODE, "--output", "json").stdout)
     shown = {row["field"]: row for row in rows}
@@ -66,27 +66,27 @@ def test_brands_suspend_acts_with_yes_only_and_is_shown(izin: Izin) -> None:
 def test_brands_resume_ends_the_order_that_it_names(izin: Izin) -> None:
     """An order on the customer is another one, and covers a brand that is added later."""
     for target in ((CODE,), ("--customer", "acme")):
-        assert izin("brands", "suspend", *target, "--reason=court", "--yes").exit_code == 0
+        assert izin("brands", "suspend", *target, "--reason=court", "--execute").exit_code == 0
     assert izin(*OTHER).exit_code == 0
     assert listed(izin) == {BRAND: "gate iys", 100009: "gate iys"}
-    refused = izin("brands", "resume", "100009", "--yes")
+    refused = izin("brands", "resume", "100009", "--execute")
     assert refused.exit_code == 3
     assert "izin brands resume --customer acme" in " ".join(refused.stderr.split())
     done = izin("brands", "resume", CODE, "--what", "gate")
     assert f"gate: brand {CODE} stays suspended" in done.stderr
-    assert izin("brands", "resume", CODE, "--what", "gate", "--yes").exit_code == 0
+    assert izin("brands", "resume", CODE, "--what", "gate", "--execute").exit_code == 0
     assert listed(izin) == {BRAND: "gate iys", 100009: "gate iys"}
-    assert izin("brands", "resume", "--customer", "acme", "--yes").exit_code == 0
+    assert izin("brands", "resume", "--customer", "acme", "--execute").exit_code == 0
     assert listed(izin) == {BRAND: "iys", 100009: ""}
 
 
 @pytest.mark.usefixtures("registered")
 def test_brands_suspend_refuses_what_is_not_registered(izin: Izin) -> None:
     """Exit code 3; without a target, with two or without a reason it is wrong usage."""
-    because = ("--reason=court", "--yes")
+    because = ("--reason=court", "--execute")
     assert izin("brands", "suspend", "999", *because).exit_code == 3
     assert izin("brands", "suspend", "--customer", "nobody", *because).exit_code == 3
     assert izin("brands", "suspend", *because).exit_code == 2
     assert izin("brands", "suspend", CODE, "--customer", "acme", *because).exit_code == 2
-    assert izin("brands", "suspend", CODE, "--yes").exit_code == 2
-    assert izin("brands", "resume", CODE, "--yes").exit_code == 3
+    assert izin("brands", "suspend", CODE, "--execute").exit_code == 2
+    assert izin("brands", "resume", CODE, "--execute").exit_code == 3

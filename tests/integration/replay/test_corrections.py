@@ -110,9 +110,9 @@ def test_letter_that_waits_to_be_decided_is_not_written_again(
     person = letters.person()
     (name,) = letters.plant([letters.letter(an_event(recipient=person))])
     ends = sum(kafka.committed_ends(letters.settings, topic).values())
-    assert redrive(izin, name, "--wait", "PT0S", "--yes")["waiting"] == [name]
+    assert redrive(izin, name, "--wait", "PT0S", "--execute")["waiting"] == [name]
     assert redrive(izin, name)["unsettled"] == [name]
-    assert redrive(izin, name, "--wait", "PT0.2S", "--yes", code=1)["waiting"] == [name]
+    assert redrive(izin, name, "--wait", "PT0.2S", "--execute", code=1)["waiting"] == [name]
     assert sum(kafka.committed_ends(letters.settings, topic).values()) == ends + 1
     shown = " ".join(izin("dead-letters", "show", name).stdout.split())
     assert "what became of it is not known yet" in shown

@@ -114,7 +114,7 @@ def test_wrong_rows_are_found_corrected_and_redriven(
         expected = {"applied": ROWS - WITHOUT_SOURCE - OPTED_OUT, "stale": OPTED_OUT}
         preview = redrive(izin, "--origin", "crm")
         assert preview["preview"] == expected | {"refused": WITHOUT_SOURCE}
-        done = redrive(izin, "--origin", "crm", "--yes", code=1)
+        done = redrive(izin, "--origin", "crm", "--execute", code=1)
         assert (done["result"], done["differences"]) == (expected, [])
         # Corrected: what was wrong besides is a new event each, with what the letter has.
         for one in done["refused"]:

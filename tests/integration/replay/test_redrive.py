@@ -73,7 +73,7 @@ def test_letters_of_each_reason_land_once_mended(izin: Run, letters: LetterHarne
     preview = redrive(izin, "--origin", "each")
     assert preview["preview"] == {"applied": 5}
     assert letters.redriven("each") == []
-    done = redrive(izin, "--origin", "each", "--yes")
+    done = redrive(izin, "--origin", "each", "--execute")
     assert (done["result"], done["differences"]) == ({"applied": 5}, [])
     rows = letters.rows()
     found = {(rows[one].status, rows[one].effective_at) for one in people.values()}
@@ -111,11 +111,11 @@ def test_erasure_that_had_no_secret_erases(izin: Run, letters: LetterHarness) ->
     express = letters.settings.topics.express.name
     names = letters.plant(letters.letter(one, "not-erasable", topic=express) for one in erasures)
     assert redrive(izin, *names)["preview"] == {"erased": 2}
-    assert redrive(izin, *names, "--yes")["result"] == {"erased": 2}
+    assert redrive(izin, *names, "--execute")["result"] == {"erased": 2}
     assert letters.desired(gone) is None
     assert letters.desired(back) is not None
     (name,) = letters.plant([letters.letter(an_opt_in(gone, event_id="old"))])
-    assert redrive(izin, name, "--yes")["result"] == {"suppressed": 1}
+    assert redrive(izin, name, "--execute")["result"] == {"suppressed": 1}
     assert letters.desired(gone) is None
 
 
@@ -139,7 +139,7 @@ def test_old_letters_win_over_nothing_newer(izin: Run, letters: LetterHarness) -
     names = letters.plant(map(letters.letter, planted))
     expected = {"applied": 1, "stale": 4}
     assert redrive(izin, *names)["preview"] == expected
-    done = redrive(izin, *names, "--yes")
+    done = redrive(izin, *names, "--execute")
     assert (done["result"], done["differences"]) == (expected, [])
     rows = letters.rows()
     found = {(rows[one].status, rows[one].effective_at) for one in (behind, both)}
@@ -172,8 +172,8 @@ def test_letters_still_refused_stay_unless_they_are_meant(
         {"letter": names[0], "codes": ["H162"]},
         {"letter": names[1], "codes": ["IZIN-UNDECODABLE"]},
     ]
-    assert redrive(izin, *names, "--yes", code=1)["left"] == 2
-    done = redrive(izin, *names, "--refused", "--yes")
+    assert redrive(izin, *names, "--execute", code=1)["left"] == 2
+    done = redrive(izin, *names, "--refused", "--execute")
     assert (done["result"], done["differences"]) == ({"refused": 2}, [])
     shown = " ".join(izin("dead-letters", "show", names[0]).stdout.split())
     assert "redriven to" in shown
@@ -200,9 +200,9 @@ def test_letter_that_cannot_be_redriven_says_why(
     if "topic" in fields:
         fields = {"topic": fields["topic"].format(prefix=prefix)}
     (name,) = letters.plant([letters.letter(event, why, **fields)])
-    done = izin("dead-letters", "redrive", name, "--reason", "seen", "--yes")
+    done = izin("dead-letters", "redrive", name, "--reason", "seen", "--execute")
     assert (done.exit_code, why in done.stderr) == (3, True)
-    found = redrive(izin, "--because", why, "--yes", code=1)
+    found = redrive(izin, "--because", why, "--execute", code=1)
     assert [one["letter"] for one in found["obstacles"]] == [name]
     assert found["result"] == {}
 
@@ -235,10 +235,10 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
 def test_letter_redriven_before_is_not_redriven_again(izin: Run, letters: LetterHarness) -> None:
     """Unless --again is said; then the law finds its event decided."""
     (name,) = letters.plant([letters.letter(an_opt_in(letters.person()))])
-    assert redrive(izin, name, "--yes")["result"] == {"applied": 1}
+    assert redrive(izin, name, "--execute")["result"] == {"applied": 1}
     refused = izin("dead-letters", "redrive", name, "--reason", "again")
     assert (refused.exit_code, "--again" in refused.stderr) == (3, True)
-    done = redrive(izin, name, "--again", "--yes")
+    done = redrive(izin, name, "--again", "--execute")
     assert (done["preview"], done["result"]) == ({"duplicate": 1}, {"duplicate": 1})
     assert izin("dead-letters", "redrive", "0/999999", "--reason", "x").exit_code == 3
     assert izin("dead-letters", "redrive", "--reason", "x").exit_code == 2
@@ -258,7 +258,7 @@ def test_killed_redrive_is_run_again_and_lands_once(
         for event in (an_opt_in(person, origin=moment), an_opt_out(person, origin=moment))
     ]
     letters.plant(map(letters.letter, planted))
-    words = ("dead-letters", "redrive", "--origin", moment, *WHY, "--yes")
+    words = ("dead-letters", "redrive", "--origin", moment, *WHY, "--execute")
     killed = subprocess.run(
         [sys.executable, "-m", "tests.support.replay.killed", moment, *words],
         cwd=ROOT,
@@ -267,7 +267,7 @@ def test_killed_redrive_is_run_again_and_lands_once(
         timeout=60,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    done = redrive(izin, "--origin", moment, "--yes")
+    done = redrive(izin, "--origin", moment, "--execute")
     assert sum(done["result"].values()) == 80
     assert not done["differences"]
     assert redrive(izin, "--origin", moment)["acknowledged"] == 80

@@ -15,18 +15,20 @@ ORDERING: Mapping[str, Cut] = {
         "100003 --iys-code=100001 --customer=acme --name=Third",
         refused=(
             "{their_brand} --iys-code=900001 --customer=acme --name=Third",
-            "{their_brand} --iys-code=900001 --customer=acme --name=Third --yes",
+            "{their_brand} --iys-code=900001 --customer=acme --name=Third --execute",
         ),
     ),
-    "brands rights": cut("{brand} --type=MESAJ --type=EPOSTA --yes"),
+    "brands rights": cut("{brand} --type=MESAJ --type=EPOSTA --execute"),
     "brands suspend": cut(
         "--customer=acme --reason=audit",
-        "{brand} --reason=audit --yes",
+        "{brand} --reason=audit --execute",
         shows="100001",
-        refused=("{their_brand} --customer=acme --reason=audit --yes",),
+        refused=("{their_brand} --customer=acme --reason=audit --execute",),
     ),
     "brands resume": cut(
-        "--customer=acme --yes", "{brand} --yes", refused=("{their_brand} --customer=acme --yes",)
+        "--customer=acme --execute",
+        "{brand} --execute",
+        refused=("{their_brand} --customer=acme --execute",),
     ),
     "brands requeue": cut(
         "{brand} --reason=reconsent --recipient={parked} --plan={requeue}",
@@ -45,35 +47,35 @@ ORDERING: Mapping[str, Cut] = {
     "evidence verify": cut("{evidence}", shows="verified"),
     "complaints attach": cut("{complaint} {parked_evidence}"),
     "complaints close": cut("{complaint} --outcome=unfounded"),
-    "customers brake": cut("acme --share=7 --at-least=9 --yes", shows="acme"),
+    "customers brake": cut("acme --share=7 --at-least=9 --execute", shows="acme"),
     "iys release": cut(
         "100002 '--source=crm of acme' --reason=right",
-        "100002 '--source=crm of acme' --reason=right --yes",
+        "100002 '--source=crm of acme' --reason=right --execute",
         shows="crm of acme",
     ),
     "iys withdraw": cut(
         "{brand} '--source=crm of acme' --reason=wrong",
-        "{brand} '--source=crm of acme' --reason=wrong --yes",
+        "{brand} '--source=crm of acme' --reason=wrong --execute",
         shows="crm of acme",
     ),
     "dead-letters acknowledge": cut(
-        "0/0 --reason=seen --yes",
+        "0/0 --reason=seen --execute",
         "--customer=acme --reason=seen",
         shows="dead letters",
         refused=(
             "0/9 --customer=acme --reason=seen",
-            "--customer=acme --brand={their_brand} --reason=seen --yes",
+            "--customer=acme --brand={their_brand} --reason=seen --execute",
         ),
     ),
     "dead-letters redrive": cut(
         "0/1 --reason=mended",
-        "--customer=acme --reason=mended --wait=PT0S --yes",
+        "--customer=acme --reason=mended --wait=PT0S --execute",
         refused=(
             "0/9 --customer=acme --reason=mended",
-            "--customer=acme --brand={their_brand} --reason=mended --yes",
+            "--customer=acme --brand={their_brand} --reason=mended --execute",
         ),
     ),
-    "deadlines rule-again": cut("--brand={brand} --yes", shows="100001"),
+    "deadlines rule-again": cut("--brand={brand} --execute", shows="100001"),
     "iys daily agree": cut("--brand={brand} --day={day} --execute", shows="100001"),
     "iys daily fetch": cut("--brand={brand} --day={day}"),
     "iys push register": cut("{brand} --type=MESAJ --execute", shows="registered"),
@@ -89,9 +91,12 @@ ORDERING: Mapping[str, Cut] = {
     "keys revoke": cut("shop", "shop --execute"),
     "privacy erase": cut(
         "{shared} --customer=acme",
-        "{shared} --customer=acme --yes",
+        "{shared} --customer=acme --execute",
         shows="100002",
-        refused=("{their_recipient} --customer=acme --yes", "{their_key} --customer=acme --yes"),
+        refused=(
+            "{their_recipient} --customer=acme --execute",
+            "{their_key} --customer=acme --execute",
+        ),
     ),
     "publish": cut(
         "--brand={brand} --type=MESAJ --recipient={opted_out} --status=RET --source=HS_WEB",
@@ -115,7 +120,7 @@ ORDERING: Mapping[str, Cut] = {
     ),
     "retention release": cut("{hold}"),
     "sequences close": cut(
-        "--customer=acme --origin=crm --until=5", "--customer=acme --origin=crm --until=5 --yes"
+        "--customer=acme --origin=crm --until=5", "--customer=acme --origin=crm --until=5 --execute"
     ),
     "subscribers add": cut(
         "till --customer=acme --url={hook}",
@@ -131,7 +136,7 @@ ORDERING: Mapping[str, Cut] = {
     "subscribers remove": cut("till", "till --execute", shows="till"),
     "replay run": cut("{plan} --execute", shows="keys"),
     "retention set": cut("{month} 2099-01-01"),
-    "retention drop": cut("", "--yes"),
+    "retention drop": cut("", "--execute"),
     "ledger bootstrap": cut("", "--execute", counts=False),
     "ledger archive": cut("{archive}", whole="the archive of a ledger is of all that it holds"),
     "ledger restore": cut(refused=("{archive}",), counts=False),

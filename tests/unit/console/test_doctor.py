@@ -435,7 +435,7 @@ def test_of_brakes_names_what_waits_and_both_orders() -> None:
         "5 opt-outs of the crm for brand 100001 are held back since 02.03.2026 12:00:00",
         "the first until 04.03.2026 12:00:00: 5 within an hour beside 15 opt-ins, over 20 %",
         "izin iys release 100001 --source 'the crm' --reason …",
-        "izin iys withdraw 100001 --source 'the crm' --reason … --yes",
+        "izin iys withdraw 100001 --source 'the crm' --reason … --execute",
     ):
         assert words in finding.what
     (again,) = of_brakes([a_brake(decision="withdrawn", decided_by="ada", opted_in=0)])

@@ -42,7 +42,7 @@ AFTER_THE_LOSS = {
     "ledger verify --anchors anchors.jsonl": 6,
     "replay rebuild ledger --plan rows.json --workers 1": 0,
     "replay show rows.json": 0,
-    f"brands resume --customer {CUSTOMER} --what iys --yes": 0,
+    f"brands resume --customer {CUSTOMER} --what iys --execute": 0,
 }
 """The exit code of each command. An empty ledger is made by izin doctor, as everywhere."""
 

@@ -155,7 +155,7 @@ async def put_right(harness: SinkHarness, izin: Izin, monkeypatch: pytest.Monkey
         "expired": 0,
     }
     assert await harness.states_of([EXPIRED]) == ["expired"]
-    assert (await izin("deadlines", "rule-again", "--yes")).exit_code == 0
+    assert (await izin("deadlines", "rule-again", "--execute")).exit_code == 0
     assert await harness.columns("state", "action", recipient=EXPIRED) == ("pending", "send")
 
     go_to(harness, datetime.now(UTC) + timedelta(seconds=2))

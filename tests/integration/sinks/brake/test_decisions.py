@@ -200,7 +200,7 @@ async def test_order_that_was_cut_off_is_carried_out_by_the_same_order(
 
 
 async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, izin: Izin):
-    """In each place with the remedy; each names its source, and only shows it without --yes."""
+    """In each place with the remedy; each names its source, and only shows it without --execute."""
     shown = await izin("customers", "brake", "acme", "--share", "20", "--at-least", "3")
     assert "off -> more than 20 % and at least 3" in shown.stderr
     assert (await izin("customers", "brake", "acme")).exit_code == 2
@@ -212,7 +212,7 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     shown = await izin("iys", "list", "--output", "json")
     (one,) = json.loads(shown.stdout)
     assert (shown.exit_code, one["source"], one["held_back"]) == (1, "crm", 5)
-    assert f"izin iys withdraw {BRAND} --source crm --reason … --yes" in one["remedy"]
+    assert f"izin iys withdraw {BRAND} --source crm --reason … --execute" in one["remedy"]
     rows = json.loads((await izin("brands", "show", BRAND, "--output", "json")).stdout)
     (held,) = [row for row in rows if row["field"] == "opt-outs of crm"]
     assert (held["value"], "izin iys release" in held["warning"]) == ("5 held back", True)
@@ -220,17 +220,17 @@ async def test_commands_show_and_decide_what_is_held_back(harness: SinkHarness, 
     assert "held back by a brake until" in explained
     reason = ("--reason", "wrong list", "--by", "ada")
     for name in ("release", "withdraw"):
-        assert (await izin("iys", name, BRAND, *reason, "--yes")).exit_code == 2
-        assert (await izin("iys", name, BRAND, "--source=web", *reason, "--yes")).exit_code == 3
+        assert (await izin("iys", name, BRAND, *reason, "--execute")).exit_code == 2
+        assert (await izin("iys", name, BRAND, "--source=web", *reason, "--execute")).exit_code == 3
         shown = await izin("iys", name, BRAND, "--source=crm", *reason)
         assert (shown.exit_code, "5 opt-outs of crm" in shown.stderr) == (0, True)
         assert len(await held_back(harness)) == 5
     order = ("iys", "withdraw", BRAND, "--source=crm", *reason)
-    assert "5 opt-outs of crm" in (await izin(*order, "--yes")).stderr
+    assert "5 opt-outs of crm" in (await izin(*order, "--execute")).stderr
     explained = " ".join((await izin("explain", FIRST)).stdout.split())
     assert "withdraw opt-out (by ada)" in explained
     assert "kept from İYS by a person since" in explained
-    assert (await izin(*order, "--yes")).exit_code == 3
+    assert (await izin(*order, "--execute")).exit_code == 3
 
 
 async def test_release_of_what_was_withdrawn_is_refused(
@@ -242,7 +242,7 @@ async def test_release_of_what_was_withdrawn_is_refused(
         "UPDATE brakes SET decision = 'withdrawn', decided_at = now(), decided_by = 'ada',"
         " reason = 'wrong list' RETURNING id"
     )
-    order = (BRAND, "--source=crm", "--reason", "right", "--by", "bob", "--yes")
+    order = (BRAND, "--source=crm", "--reason", "right", "--by", "bob", "--execute")
     refused = await izin("iys", "release", *order)
     assert (refused.exit_code, "withdrawn already" in refused.stderr) == (3, True)
     assert len(await held_back(harness)) == 5

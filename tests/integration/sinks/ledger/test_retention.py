@@ -260,11 +260,11 @@ async def test_set_shortens_retention_with_yes_only(ledger: Ledger, run: Run):
     assert (await run("set", "2026-01", "2040-01-01", "--by", "cem"))[0] == 0
     assert "already" in (await run("set", "2026-01", "2040-01-01"))[1]
     code, output = await run("set", "2026-01", "2038-01-01")
-    assert (code, "2040-01-01 -> 2038-01-01" in output, "--yes" in output) == (0, True, True)
+    assert (code, "2040-01-01 -> 2038-01-01" in output, "--execute" in output) == (0, True, True)
     assert (await retention.months(ledger))[0].retain_until == date(2040, 1, 1)
-    code, output = await run("set", "2026-01", "2036-01-31", "--yes")
+    code, output = await run("set", "2026-01", "2036-01-31", "--execute")
     assert (code, "m.11/3" in output, "2036-02-01 at least" in output) == (3, True, True)
-    assert (await run("set", "2026-01", "2038-01-01", "--by", "ada", "--yes"))[0] == 0
+    assert (await run("set", "2026-01", "2038-01-01", "--by", "ada", "--execute"))[0] == 0
     assert [(one["by"], one["before"], one["after"]) for one in await acts_on(ledger, JANUARY)] == [
         ("cem", {"kept until": "2036-02-01"}, {"kept until": "2040-01-01"}),
         ("ada", {"kept until": "2040-01-01"}, {"kept until": "2038-01-01"}),
@@ -303,7 +303,7 @@ async def test_drop_acts_with_yes_only(ledger: Ledger, run: Run):
     assert (await run("release", "1"))[0] != 0
     assert "1 months of history would be dropped" in (await run("drop"))[1]
     assert (await retention.months(ledger))[0].month == date(2015, 1, 1)
-    assert "are dropped" in (await run("drop", "--by", "ada", "--yes"))[1]
+    assert "are dropped" in (await run("drop", "--by", "ada", "--execute"))[1]
     code, output = await run("list", "--output", "json")
     assert (code, "2015-01" in output, "2020-02" in output) == (0, False, True)
     assert [one["by"] for one in await acts_on(ledger, date(2015, 1, 1))] == ["ada"]

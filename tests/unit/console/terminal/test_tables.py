@@ -9,7 +9,7 @@ from izin.console.terminal.tables import print_table, widths_of
 
 KEYS = ("100001/EPOSTA/BIREYSEL/ada.lovelace@example.com", "100002/MESAJ/TACIR/+905550000002")
 REMEDY = (
-    "once it is corrected, name it among its rights: izin brands rights 100001 --type ARAMA --yes"
+    "once corrected, name it among its rights: izin brands rights 100001 --type ARAMA --execute"
 )
 
 
