@@ -49,8 +49,8 @@ def requests(
 
 def reset(
     *,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do it; without, only show what there is.")
+    execute: Annotated[
+        bool, typer.Option("--execute", help="Do it; without, only show what there is.")
     ] = False,
     everything: Annotated[
         bool, typer.Option("--everything", help="Accounts, brands and push addresses too.")
@@ -61,12 +61,12 @@ def reset(
 ) -> None:
     """Delete registers, batches, counters, log, limits and fault rules, and reset the clock."""
     with AdminClient(base_url) as admin:
-        if yes:
+        if execute:
             body: Row = {"everything": everything}
             admin.post("reset", body if seed is None else {**body, "seed": seed})
-        print_facts({**admin.get("health").json(), "done": yes}, output)
-    if not yes:
-        typer.echo("nothing was changed; --yes deletes it", err=True)
+        print_facts({**admin.get("health").json(), "done": execute}, output)
+    if not execute:
+        typer.echo("nothing was changed; --execute deletes it", err=True)
 
 
 def _print_rows(rows: list[Row], titles: tuple[str, ...], output: Output) -> None:

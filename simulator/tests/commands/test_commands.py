@@ -134,12 +134,12 @@ def test_table_truncates_nothing(url: str, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_reset_needs_yes(url: str):
-    """Without --yes nothing is deleted, and the command says so."""
+    """Without --execute nothing is deleted, and the command says so."""
     output_of(url, "write", PHONE, "ONAY", *AT_THE_BRAND)
     dry = run(url, "reset")
     assert (dry.exit_code, "nothing was changed" in dry.stderr) == (0, True)
     assert httpx.get(f"{url}/__simulator__/movements").text
-    assert output_of(url, "reset", "--yes", "--seed", "7")["done"] is True
+    assert output_of(url, "reset", "--execute", "--seed", "7")["done"] is True
     assert not httpx.get(f"{url}/__simulator__/movements").text
 
 
