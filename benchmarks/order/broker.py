@@ -1,11 +1,11 @@
 """Create and delete topics, publish the dataset, and watch an output on the broker."""
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from benchmarks.order.dataset import Dataset, ExpectedOutput
 from benchmarks.order.timer import TrialError
@@ -86,14 +86,10 @@ def delete_topics(settings: KafkaSettings, topics: set[str]) -> None:
     _await_deleted(admin, topics)
 
 
-@retry(
-    retry=retry_if_result(bool),
-    stop=stop_after_delay(_TIMEOUT),
-    wait=wait_fixed(_INTERVAL),
-    retry_error_callback=lambda _: None,
-)
-def _await_deleted(admin: AdminClient, topics: set[str]) -> set[str]:
-    return topics & set(admin.list_topics(timeout=_TIMEOUT).topics)
+def _await_deleted(admin: AdminClient, topics: set[str]) -> None:
+    limit = time.monotonic() + _TIMEOUT
+    while topics & set(admin.list_topics(timeout=_TIMEOUT).topics) and time.monotonic() < limit:
+        time.sleep(_INTERVAL)
 
 
 def create_output(settings: KafkaSettings, output: str) -> None:

@@ -6,6 +6,7 @@ events without Kafka.
 """
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
@@ -14,7 +15,6 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from tenacity import retry, retry_if_not_result, stop_after_delay, wait_fixed
 
 from benchmarks.cpu_timing import compare
 from benchmarks.order.broker import publish
@@ -80,17 +80,10 @@ def profile(
 
 def _wait(worker: Child, file: Path, limit: timedelta) -> Mapping[str, float]:
     """Return what the worker wrote to ``file`` once it is there; raises TrialError."""
-
-    @retry(
-        retry=retry_if_not_result(bool),
-        stop=stop_after_delay(limit),
-        wait=wait_fixed(0.2),
-        retry_error_callback=lambda _: False,
-    )
-    def is_over() -> bool:
-        return file.exists() or not worker.is_alive
-
-    if not is_over() or not file.exists():
+    until = time.monotonic() + limit.total_seconds()
+    while not file.exists() and worker.is_alive and time.monotonic() < until:
+        time.sleep(0.2)
+    if not file.exists():
         raise TrialError(f"the worker wrote no profile: {worker.log_tail(3)}")
     found: Mapping[str, float] = json.loads(file.read_text(encoding="utf-8"))
     return found

@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Messag
 
 from izin.consent.errors import OurError
 from izin.runtime import kafka
-from izin.runtime.broker_faults import is_unreadable, unreadable_batches
+from izin.runtime.broker_faults import is_unreadable, unreadable_batches, while_leaders_move
 from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 
@@ -64,7 +64,7 @@ class BoundedReader:
         where each partition that has any starts, and its end. Raises KafkaException.
         """
         ends, at = self.ends(), int(instant.timestamp() * 1000)
-        found = kafka.while_leaders_move(self._consumer.offsets_for_times)(
+        found = while_leaders_move(self._consumer.offsets_for_times)(
             [TopicPartition(self._topic, number, at) for number in ends], timeout=_TIMEOUT
         )
         return {one.partition: one.offset for one in found if one.offset >= 0}, ends

@@ -7,8 +7,10 @@ as it is met (``http_server.operations``).
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -18,6 +20,7 @@ from izin.runtime.plain_log import PlainLogger
 
 _CAUSE_WITHIN = 5.0
 """Seconds in which a client may find out why no broker can be used."""
+_LEADERS_WITHIN = 15.0
 _POLL = 0.1
 _ADDRESS = "is it running, and are KAFKA_BOOTSTRAP_SERVERS and KAFKA_SECURITY_PROTOCOL right?"
 
@@ -54,6 +57,9 @@ _met: dict[tuple[str, int], tuple[int, float]] = {}
 
 _log = PlainLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
@@ -68,6 +74,28 @@ def is_transient(error: BaseException) -> bool:
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError._NOENT,  # noqa: SLF001  # librdkafka's name for "no leader known"
     }
+
+
+def while_leaders_move(
+    ask: Callable[P, T], *, between: Callable[[], object] = lambda: None
+) -> Callable[P, T]:
+    """Return what asks as ``ask`` does, and again, after ``between``, where a leader is being
+    elected or has moved, as those of a new topic are; for 15 seconds.
+    """
+
+    @wraps(ask)
+    def repeated(*arguments: P.args, **options: P.kwargs) -> T:
+        until = time.monotonic() + _LEADERS_WITHIN
+        while True:
+            try:
+                return ask(*arguments, **options)
+            except KafkaException as error:
+                if not is_transient(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(_POLL)
+            between()
+
+    return repeated
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import broker_faults, kafka_clients
-from izin.runtime.broker_faults import is_transient
+from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.errors import BrokerError
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
@@ -114,15 +113,6 @@ def watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]
         number: partition_watermarks(client, TopicPartition(topic, number))
         for number in found.partitions
     }
-
-
-while_leaders_move = retry(
-    retry=retry_if_exception(is_transient),
-    stop=stop_after_delay(TIMEOUT),
-    wait=wait_fixed(0.1),
-    reraise=True,
-)
-"""Repeats a request whose leader is being elected, as those of a new topic are."""
 
 
 @while_leaders_move

@@ -4,7 +4,8 @@ The partition count of a topic is fixed for life, for the key decides the partit
 can be repaired.
 """
 
-from collections.abc import Container, Iterable, Mapping
+import time
+from collections.abc import Callable, Container, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -17,12 +18,12 @@ from confluent_kafka.admin import (
     NewTopic,
     ResourceType,
 )
-from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from izin.runtime.kafka import TIMEOUT, admin, broker_errors
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 
+_POLL = 0.1
 TRANSACTION_LIMIT = 15_000
 """The most milliseconds for which a transaction may be open: opt-outs behind it wait."""
 
@@ -85,7 +86,7 @@ def ensure_topics(settings: KafkaSettings, *, without: Container[str] = ()) -> t
             )
             for future in created.values():
                 future.result(TIMEOUT)
-            _await_leaders(client, missing)
+            _await(lambda: _have_leaders(client, missing))
     return tuple(topic.name for topic in missing)
 
 
@@ -116,7 +117,7 @@ def repair_topics(settings: KafkaSettings) -> tuple[str, ...]:
         if changes:
             for future in client.incremental_alter_configs(changes).values():
                 future.result(TIMEOUT)
-            _await_settings(client, found)
+            _await(lambda: _are_set(client, found))
     return tuple(change.name for change in changes)
 
 
@@ -156,25 +157,22 @@ def topic_faults(
     return tuple(faults)
 
 
-_until_settled = retry(
-    retry=retry_if_result(lambda settled: not settled),
-    stop=stop_after_delay(TIMEOUT),
-    wait=wait_fixed(0.1),
-    retry_error_callback=lambda _: None,
-)
+def _await(is_settled: Callable[[], bool]) -> None:
+    """Return once that is so, or after a time."""
+    limit = time.monotonic() + TIMEOUT
+    while not is_settled() and time.monotonic() < limit:
+        time.sleep(_POLL)
 
 
-@_until_settled
-def _await_leaders(client: AdminClient, topics: list[Topic]) -> bool:
-    """Wait until every partition has a leader: until then the broker knows no such topic."""
+def _have_leaders(client: AdminClient, topics: list[Topic]) -> bool:
+    """Whether every partition has a leader: until then the broker knows no such topic."""
     existing = client.list_topics(timeout=TIMEOUT).topics
     found = [existing[topic.name].partitions.values() for topic in topics if topic.name in existing]
     return len(found) == len(topics) and all(one.leader >= 0 for led in found for one in led)
 
 
-@_until_settled
-def _await_settings(client: AdminClient, topics: list[Topic]) -> bool:
-    """Wait until the broker shows the settings as they were set; it applies them with a delay."""
+def _are_set(client: AdminClient, topics: list[Topic]) -> bool:
+    """Whether the broker shows the settings as they were set; it applies them with a delay."""
     configs = _configs(client, topics)
     return not any(_wrong(topic, configs.get(topic.name, {})) for topic in topics)
 

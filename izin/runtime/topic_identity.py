@@ -16,7 +16,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.runtime.kafka import TIMEOUT, while_leaders_move
+from izin.runtime.broker_faults import while_leaders_move
+from izin.runtime.kafka import TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,19 +1,13 @@
 """Where a partition is read from when an instance gets it."""
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
-from typing import TypeVar
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
-from izin.runtime.broker_faults import is_transient
+from izin.runtime.broker_faults import while_leaders_move
 
 _TIMEOUT = 15.0
-_PAUSE = 0.1
-
-T = TypeVar("T")
 
 
 class Starts:
@@ -70,12 +64,10 @@ class Starts:
         if not partitions:
             return []
         # The ends come first: a record that is appended meanwhile must not be before the start.
-        ends = {
-            one.partition: _while_leaders_move(partial(_end, client, one)) for one in partitions
-        }
+        ends = {one.partition: while_leaders_move(_end)(client, one) for one in partitions}
         instant = int(since.timestamp() * 1000)
         asked = [TopicPartition(one.topic, one.partition, instant) for one in partitions]
-        found = _while_leaders_move(lambda: client.offsets_for_times(asked, timeout=_TIMEOUT))
+        found = while_leaders_move(client.offsets_for_times)(asked, timeout=_TIMEOUT)
         return [
             TopicPartition(
                 one.topic, one.partition, one.offset if one.offset >= 0 else ends[one.partition]
@@ -86,17 +78,3 @@ class Starts:
 
 def _end(client: Consumer, place: TopicPartition) -> int:
     return int(client.get_watermark_offsets(place, timeout=_TIMEOUT)[1])
-
-
-def _while_leaders_move(ask: Callable[[], T]) -> T:
-    """Return what ``ask`` returns; it is asked again where a leader is being elected or has moved,
-    as those of a new topic are. Raises KafkaException.
-    """
-    until = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            return ask()
-        except KafkaException as error:
-            if not is_transient(error) or time.monotonic() >= until:
-                raise
-        time.sleep(_PAUSE)

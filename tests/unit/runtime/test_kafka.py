@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.runtime import kafka
+from izin.runtime.broker_faults import while_leaders_move
 from izin.runtime.settings import KafkaSettings
 
 NOBODY = KafkaSettings(bootstrap_servers="127.0.0.1:1")
@@ -51,8 +52,8 @@ def test_request_is_repeated_while_a_leader_is_elected() -> None:
             raise KafkaException(KafkaError(errors.pop()))
         return name
 
-    assert kafka.while_leaders_move(request)("topic") == "topic"
+    assert while_leaders_move(request)("topic") == "topic"
     errors.append(KafkaError.TOPIC_AUTHORIZATION_FAILED)
     with pytest.raises(KafkaException):
-        kafka.while_leaders_move(request)("topic")
+        while_leaders_move(request)("topic")
     assert errors == []

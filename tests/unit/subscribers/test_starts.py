@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from izin.subscribers import starts
+from izin.runtime import broker_faults
 from izin.subscribers.starts import Starts
 
 PLACE = TopicPartition("permissions", 0)
@@ -39,7 +39,7 @@ class Moving:
 
 def test_start_is_asked_again_while_a_leader_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new topic's broker answers so: the subscriber begins at the end, and does not stop."""
-    monkeypatch.setattr(starts, "_PAUSE", 0)
+    monkeypatch.setattr(broker_faults, "_POLL", 0)
     client = Moving(KafkaError.NOT_LEADER_FOR_PARTITION, 2)
     (start,), new = Starts(datetime.now(UTC)).of(client, [PLACE])  # type: ignore[arg-type]  # a part of one
     assert (start.offset, new) == (7, [start])
