@@ -76,7 +76,9 @@ class LatestRecordReader:
                         break
                     except OurError as error:
                         _log.warning("positions not followed", error=str(error))
-                        self._stopped.wait(_RETRY_AFTER)
+                    except Exception:  # noqa: BLE001  # whatever it is, somebody must go on reading
+                        _log.exception("positions not followed")
+                    self._stopped.wait(_RETRY_AFTER)
             if not self._stopped.is_set():
                 self.loaded.set()
             self._stopped.wait()

@@ -221,8 +221,10 @@ def _call(
     done = threading.Event()
 
     def run() -> None:
-        work()
-        done.set()
+        try:
+            work()
+        finally:
+            done.set()
 
     try:
         loop.call_soon_threadsafe(run)

@@ -25,7 +25,8 @@ from izin.schemas.topics import Topics
 
 RECORD = "Positions"
 _MOST_UNSETTLED = 4096
-"""Offsets of a lane that are stored; those beyond are found again."""
+"""Offsets of a lane that are known. Where there are more, the opt-outs behind them are found again,
+and those that are outranked by then decided twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,13 @@ class LanePosition:
     """Below it, every opt-out is, but what is ``unsettled``; may be less than ``next_offset``."""
     unsettled: frozenset[int] = frozenset()
     """The offsets of what was not decided and may be an opt-out; a dead letter is due of each."""
+    scanned: int = 0
+    """Below it every opt-out is, whatever is unsettled; not stored."""
 
     @property
     def opt_outs_from(self) -> int:
         """The offset from which on opt-outs are not decided."""
-        return max(self.next_offset, self.opt_outs_below)
+        return max(self.next_offset, self.opt_outs_below, self.scanned)
 
     def has_settled(self, offset: int) -> bool:
         """Whether the record at ``offset`` was decided if it is an opt-out."""
@@ -50,17 +53,21 @@ class LanePosition:
 
     def decided(self, end: int) -> "LanePosition":
         """Return the position where everything below ``end`` is decided."""
+        if end >= self.opt_outs_from:
+            return LanePosition(end)
         return replace(self, next_offset=end)
 
     def opt_outs_decided(self, end: int, unsettled: Iterable[int]) -> "LanePosition":
         """Return the position where the opt-outs below ``end`` are decided, but ``unsettled``."""
-        return replace(self, opt_outs_below=end, unsettled=self.unsettled.union(unsettled))
+        known = self.unsettled.union(unsettled)
+        if self.opt_outs_below < self.scanned or len(known) > _MOST_UNSETTLED:
+            return replace(self, scanned=end)
+        return replace(self, opt_outs_below=end, unsettled=known, scanned=end)
 
     def stored(self) -> tuple[int, int, list[int]]:
-        """Return the fields that are stored: less of the opt-outs where too much is unsettled."""
+        """Return the fields that are stored."""
         unsettled = sorted(one for one in self.unsettled if one >= self.next_offset)
-        below = ([*unsettled, self.opt_outs_below])[: _MOST_UNSETTLED + 1][-1]
-        return self.next_offset, below, unsettled[:_MOST_UNSETTLED]
+        return self.next_offset, self.opt_outs_below, unsettled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
