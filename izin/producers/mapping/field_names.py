@@ -97,11 +97,6 @@ def word_key(text: str) -> str:
     return _spaced(text, _WORD)
 
 
-def key_of_name(text: str) -> str:
-    """Return ``text`` as names are compared."""
-    return _spaced(text, NAME)
-
-
 def _ends(spaced: str) -> set[int]:
     """Return after how many letters each part of ``spaced`` ends."""
     return set(accumulate(map(len, spaced.split())))

@@ -184,11 +184,6 @@ TABLES: Mapping[str, TableRetention] = {
 """Every table of the ledger, and how long it keeps a row."""
 
 
-async def unstated(ledger: Ledger) -> set[str]:
-    """Return the tables of the ledger without a stated retention, and those stated that are not."""
-    return TABLES.keys() ^ {str(row["name"]) for row in await ledger.fetch(_SQL["tables"])}
-
-
 async def delete_expired(
     ledger: Ledger, *, now: datetime, submissions: int = _SUBMISSIONS
 ) -> Mapping[str, int]:

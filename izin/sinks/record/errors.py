@@ -17,7 +17,6 @@ OurError
 ├── LedgerUnavailableError   PostgreSQL cannot be reached, or is restarting: retry later
 └── StreamUnavailableError   Kafka cannot be reached, or did not acknowledge: retry later
 SourceError
-├── UnreadablePushError      a push body is not İYS's list of movements
 ├── UnknownCustomerError     a customer that is not registered
 ├── OffboardedCustomerError  a customer for which nothing more is done
 ├── CompanyNumberError       a MERSİS number or VKN that cannot be right
@@ -122,10 +121,6 @@ class FencedError(OurError):
 
     def __init__(self, work: str) -> None:
         super().__init__(f"another process has taken over the work {work!r}")
-
-
-class UnreadablePushError(SourceError):
-    """A push body that is not İYS's; the message names the place and contains no value."""
 
 
 class UnknownCustomerError(SourceError):

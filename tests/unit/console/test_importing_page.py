@@ -27,13 +27,13 @@ from izin.producers.files.importer import Import, import_file
 from izin.producers.files.importing.journal import CHECKPOINT_ROWS
 from izin.producers.files.importing.report_formats import ADDED
 from izin.producers.files.saved_mapping import read_mapping
+from izin.producers.mapping import field_names
 from izin.producers.mapping.field_names import (
     FIELD_NAMES,
     GENERIC_STATUSES,
     STATUS_WORDS,
     Field,
     field_of,
-    key_of_name,
     status_of,
     word_key,
 )
@@ -123,7 +123,7 @@ def test_page_has_every_name_of_a_status() -> None:
     known = [word for word, held in FIELD_NAMES.spelled.items() if held == Field.STATUS]
     generic = [one for one in cells_of("of any status") if one in known]
     assert set(GENERIC_STATUSES) == set(generic)
-    assert {key_of_name(one) for one in (*narrow, *generic)} == set(known)
+    assert {field_names._spaced(one, field_names.NAME) for one in (*narrow, *generic)} == set(known)
     assert set(GENERIC_NAMES) <= set(cells_of("of any status"))
     assert cells_of("of a channel's date") == list(DATE_NAMES)
 

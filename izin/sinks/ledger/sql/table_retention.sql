@@ -60,9 +60,3 @@ DELETE FROM recent_opt_outs WHERE ctid = ANY(ARRAY(
 -- Delete complaints that were closed before an instant, so many at most.
 DELETE FROM complaints WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM complaints WHERE closed_at < %(before)s LIMIT %(size)s))
-
--- name: tables
--- Every table of the ledger; partitions are of their table.
-SELECT relname AS name FROM pg_class
-WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = current_schema()::regnamespace
-ORDER BY relname
