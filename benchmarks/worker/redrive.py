@@ -119,7 +119,7 @@ def measure(
         on_progress("the preview")
         preview, _ = _run(settings, database_url)
         on_progress("redriving")
-        done, seconds = _run(settings, database_url, "--yes")
+        done, seconds = _run(settings, database_url, "--execute")
     finally:
         Child.stop(worker)
     applied, standing = _decided(settings)

@@ -7,12 +7,12 @@ reached over a transport that may be down or lose replies.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
@@ -105,6 +105,13 @@ class TimedLedger(Ledger):
         async with super()._transaction() as connection:
             await connection.execute(*self._instant(is_local=True))
             yield connection
+
+    async def fetch(
+        self, query: LiteralString, values: Mapping[str, Any] | None = None
+    ) -> list[DictRow]:
+        """Return the rows of one query, in a transaction that has the instant."""
+        async with self.reading() as connection:
+            return await (await connection.execute(query, values)).fetchall()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:

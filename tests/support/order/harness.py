@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from izin.consent.model import Consent, ConsentEvent
@@ -27,6 +27,7 @@ from izin.streams.state.packing import Packing
 from izin.streams.state.state import MemoryState, PartitionState
 from tests.support.builders import NOON, a_key, a_ret, an_admitted_event, an_event
 from tests.support.order.verdict import committed_records
+from tests.support.order.workers import until
 
 CODEC = Codec()
 TOPICS = Topics()
@@ -220,7 +221,17 @@ class OrderHarness:
         )
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[both])
         admin.incremental_alter_configs([resource])[resource].result(10)
-        admin.delete_records([place])[place].result(10)
+
+        def is_deleted() -> bool:
+            try:
+                admin.delete_records([place])[place].result(10)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.POLICY_VIOLATION:
+                    raise
+                return False  # it applies the setting with a delay
+            return True
+
+        until(is_deleted, within=20, what="deletion")
 
     def end(self) -> int:
         """Return where the committed rows end."""
