@@ -364,3 +364,57 @@ def test_iys_may_hold_an_older_opt_in_than_the_latest_opt_out(
 ) -> None:
     """Where it shows one, or where nobody has seen what it holds."""
     assert record.state.may_be_older_onay(NOON + MINUTE) is may_be
+
+
+CALL = {"consent_date": "2026-03-02T09:00:00+00:00", "source": "HS_WEB"}
+SAVED = {
+    "verdict": "success",
+    "how": "add",
+    "creation_date": "2026-03-02T09:01:00+00:00",
+    "transaction_id": TRANSACTION,
+}
+
+
+def answered(effective_at: datetime | None = None, **changed: object) -> Observation | None:
+    """Return what the history says of an answer of İYS."""
+    return Observation.answered(
+        "RET", SAVED | changed, CALL, at=NOON + 2 * MINUTE, effective_at=effective_at
+    )
+
+
+def test_answer_of_the_history_is_what_was_submitted() -> None:
+    """With the date of İYS, and the instant at which it was recorded."""
+    assert answered() == Observation(
+        value=Registered.RET,
+        creation_date=NOON + MINUTE,
+        consent_date=NOON,
+        source="HS_WEB",
+        transaction_id=TRANSACTION,
+        verified_at=NOON + 2 * MINUTE,
+        verified_by="add",
+    )
+    assert answered(how="batch") != answered()
+
+
+@pytest.mark.parametrize(
+    ("effective_at", "changed"),
+    [
+        (None, {"verdict": "refused"}),
+        (None, {"creation_date": None}),
+        # İYS saved something before it, and is queried for what it holds.
+        (NOON + 2 * MINUTE, {}),
+    ],
+)
+def test_answer_that_saved_nothing_of_ours_shows_nothing(
+    effective_at: datetime | None, changed: dict[str, object]
+) -> None:
+    """Nothing is registered by it."""
+    assert answered(effective_at, **changed) is None
+
+
+def test_observation_of_the_history_has_what_was_shown() -> None:
+    """Where İYS gave no date, it counts from when it was seen."""
+    seen = Observation.recorded("ONAY", {"by": "status"}, seen_at=NOON)
+    assert (seen.value, seen.creation_date, seen.verified_by) == (Registered.ONAY, NOON, "status")
+    dated = Observation.recorded("RET", {"creation_date": SAVED["creation_date"]}, seen_at=NOON)
+    assert (dated.creation_date, dated.verified_by) == (NOON + MINUTE, "")
