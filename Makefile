@@ -86,7 +86,6 @@ check-tests:
 	@$(BIN)/python -m pytest -q -m "not broker and not database and not e2e" --ignore tests/unit/consent \
 		tests/unit tests/contract simulator/tests/test_structure.py $(PYTEST_ARGS)
 
-
 bench: $(COMPILED)/.ready ## every claimed figure against its bar, or ONLY=name (ONLY=list lists them); BENCH_ARGS=options
 	@$(COMPILED_PYTHON) -m benchmarks $(or $(ONLY),all) $(BENCH_ARGS)
 

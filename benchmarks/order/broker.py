@@ -89,7 +89,7 @@ def delete_topics(settings: KafkaSettings, topics: set[str]) -> None:
 def _await_deleted(admin: AdminClient, topics: set[str]) -> None:
     limit = time.monotonic() + _TIMEOUT
     while topics & set(admin.list_topics(timeout=_TIMEOUT).topics) and time.monotonic() < limit:
-        time.sleep(_INTERVAL)
+        time.sleep(_INTERVAL)  # the broker deletes with a delay, and wakes nobody
 
 
 def create_output(settings: KafkaSettings, output: str) -> None:

@@ -82,7 +82,7 @@ def _wait(worker: Child, file: Path, limit: timedelta) -> Mapping[str, float]:
     """Return what the worker wrote to ``file`` once it is there; raises TrialError."""
     until = time.monotonic() + limit.total_seconds()
     while not file.exists() and worker.is_alive and time.monotonic() < until:
-        time.sleep(0.2)
+        time.sleep(0.2)  # to look without a pause would use the CPU that is measured
     if not file.exists():
         raise TrialError(f"the worker wrote no profile: {worker.log_tail(3)}")
     found: Mapping[str, float] = json.loads(file.read_text(encoding="utf-8"))

@@ -150,15 +150,14 @@ class BoundedReader:
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001  # librdkafka's name for it
                 raise OffsetGoneError
             if is_unreadable(one):
-                if partly and number in self.positions:
+                if not partly:
+                    found = unreadable_batches(self._topic)
+                    raise BrokerError("; ".join(map(": ".join, found.items())))
+                if number in self.positions:
                     self.leave(number)
-                if partly:
-                    continue
-                found = unreadable_batches(self._topic)
-                raise BrokerError("; ".join(map(": ".join, found.items())))
-            if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same
+            elif error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001  # the same
                 raise KafkaException(error)
-            if number in self.positions:
+            elif number in self.positions:
                 self.positions[number] = max(self.positions[number], offset)
 
     def close(self) -> None:

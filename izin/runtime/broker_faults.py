@@ -61,6 +61,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def missing_topic(name: str) -> BrokerError:
+    """Return the error of a topic that does not exist, with the remedy."""
+    return BrokerError(f"topic {name} does not exist; run: izin up, or izin doctor --fix")
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether ``error`` is due to a leader or coordinator that is being elected or has moved."""
     return isinstance(error, KafkaException) and error.args[0].code() in {
@@ -92,7 +97,7 @@ def while_leaders_move(
             except KafkaException as error:
                 if not is_transient(error) or time.monotonic() >= until:
                     raise
-            time.sleep(_POLL)
+            time.sleep(_POLL)  # an election wakes nobody
             between()
 
     return repeated

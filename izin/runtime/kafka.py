@@ -12,8 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from izin.runtime import broker_faults, kafka_clients
-from izin.runtime.broker_faults import while_leaders_move
-from izin.runtime.errors import BrokerError
+from izin.runtime.broker_faults import missing_topic, while_leaders_move
 from izin.runtime.kafka_clients import KafkaConnection
 from izin.runtime.kafka_environment import KafkaAccess
 from izin.runtime.setting_rules.kafka_variables import security_options_of
@@ -106,7 +105,7 @@ def watermarks_of(client: Consumer, topic: str) -> Mapping[int, tuple[int, int]]
     """
     found = client.list_topics(topic, timeout=TIMEOUT).topics[topic]
     if found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-        raise BrokerError(f"topic {topic} does not exist; run: izin up, or izin doctor --fix")
+        raise missing_topic(topic)
     if found.error is not None and not found.partitions:
         raise KafkaException(found.error)
     return {

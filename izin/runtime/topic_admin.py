@@ -161,7 +161,7 @@ def _await(is_settled: Callable[[], bool]) -> None:
     """Return once that is so, or after a time."""
     limit = time.monotonic() + TIMEOUT
     while not is_settled() and time.monotonic() < limit:
-        time.sleep(_POLL)
+        time.sleep(_POLL)  # the brokers tell each other, and nobody here
 
 
 def _have_leaders(client: AdminClient, topics: list[Topic]) -> bool:

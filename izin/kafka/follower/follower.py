@@ -28,6 +28,7 @@ from izin.kafka.follower.end import TopicEnd, leaders_of
 from izin.runtime.broker_faults import (
     broker_errors,
     is_unreadable,
+    missing_topic,
     note_unreadable,
     unreadable_batches,
 )
@@ -184,23 +185,21 @@ class RecordFollower:
             with broker_errors(self._connection):
                 found = client.list_topics(name, timeout=_TIMEOUT).topics[name]
             if found.error is not None:
-                raise BrokerError(
-                    f"topic {name} does not exist; run: izin up, or izin doctor --fix"
-                )
+                raise missing_topic(name)
             self._positions = {one: self._starts.get(one, 0) for one in found.partitions}
             self._complete_at.clear()
-            self._assign(client, self._positions)
+            self._assign(client)
             asking = admin(self._connection, **_RECONNECT)
             yield client, TopicEnd(asking, name, leaders_of(found.partitions), self._until)
 
-    def _assign(self, client: Consumer, positions: Mapping[int, int]) -> None:
-        """Read each partition from there (0: the earliest) on."""
+    def _assign(self, client: Consumer) -> None:
+        """Read each partition on from its position (0: from the earliest record)."""
         self._waiting.clear()
         self._ends.clear()
         self._misplaced.clear()
         places = [
             TopicPartition(self.topic.name, number, position or OFFSET_BEGINNING)
-            for number, position in positions.items()
+            for number, position in self._positions.items()
         ]
         client.assign(places)
         client.resume(places)
@@ -253,7 +252,7 @@ class RecordFollower:
             except Exception as error:  # noqa: BLE001  # whatever it is, somebody must go on reading
                 _log.error("topic not read", topic=self.topic.name, error=repr(error))
                 self._stopped.wait(_PAUSE)
-                self._assign(client, self._positions)
+                self._assign(client)
 
     def _consume(self, client: Consumer, most: int) -> list[Message]:
         """Return what there is; asked for more than one, Kafka's client waits for as many."""

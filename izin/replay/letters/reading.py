@@ -7,7 +7,6 @@ from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.replay.letters.letter import Content, Letter, content_of, letter_of
 from izin.replay.letters.selection import Selection
 from izin.runtime import kafka
-from izin.runtime.errors import BrokerError
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 
@@ -41,12 +40,7 @@ class LetterReader:
         Raises:
             BrokerError: Kafka cannot be read, or has no such topic.
         """
-        found = dict(kafka.committed_ends(self._settings, self._topic))
-        if not found:
-            raise BrokerError(
-                f"topic {self._topic} does not exist; run: izin up, or izin doctor --fix"
-            )
-        return found
+        return dict(kafka.committed_ends(self._settings, self._topic))
 
     def read(
         self, *, starts: dict[int, int] | None = None, progress: OnProgress = silent

@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Protocol
 
 from confluent_kafka import (
     Consumer,
@@ -33,7 +32,6 @@ from izin.sinks.ledger.db.leases import sole
 from izin.sinks.record.errors import RecreatedTopicError, StreamUnavailableError
 
 _TIMEOUT = 15.0
-_NONE: Mapping[str, Any] = MappingProxyType({})
 
 _log = get_logger(__name__)
 
@@ -195,18 +193,15 @@ async def open_at_any(ledger: Ledger, settings: KafkaSettings, topic: str) -> To
     return reader
 
 
-def reader_at(  # noqa: PLR0913  # of what, from where, and how
+def reader_at(
     settings: KafkaSettings,
     topic: str,
     positions: Mapping[int, int],
     *,
     group: str,
     lost: str,
-    options: Mapping[str, Any] = _NONE,
 ) -> Consumer:
-    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`, and
-    ``options`` are librdkafka's.
-    """
+    """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
     client = consumer(
         settings,
         group,
@@ -215,7 +210,6 @@ def reader_at(  # noqa: PLR0913  # of what, from where, and how
             "auto.offset.reset": lost,
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 100,
-            **options,
         },
     )
     client.assign(
