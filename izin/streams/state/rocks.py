@@ -9,12 +9,16 @@ A folder records of which cluster and topic its rows are, the law version that d
 they are packed. Rows of another topic or of an older packing are read again; those of a newer
 release are not touched. What cannot be opened is read again too, for it has only rows of the topic;
 a folder that is not ours is left alone.
+
+A full disk holds nobody's opt-outs back: rows that cannot be written stand in memory, so many of
+them, until there is room. RocksDB writes nothing more after such a failure, so it is opened anew.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +44,7 @@ from izin.streams.state.packing import LAYOUT, Packing
 
 _BROKEN = "broken"
 _ROWS = "rows"
+_PROBE = "probe"
 _ABOUT = b"\x00about"
 """A canonical key begins with a digit, so what begins otherwise is no row."""
 _SHARED = b"\x00shared/%d"
@@ -51,6 +56,12 @@ _WRITE_BUFFERS = 8
 _NEVER = 1 << 20
 _OPEN_FILES = 64
 _LOG_BYTES = 1 << 20
+_MOST_UNWRITTEN = 32 << 20
+"""Bytes of the rows of a partition that stand in memory alone."""
+_ROOM = 1 << 20
+"""Bytes that RocksDB needs to be opened, and more."""
+_RETRY_AFTER = 1.0
+"""Seconds between two attempts to write where one failed."""
 _BLOOM_BITS = 10
 _HASHED_SHARE = 0.75
 _SIZES = ("rocksdb.estimate-live-data-size", "rocksdb.cur-size-all-mem-tables")
@@ -102,6 +113,13 @@ class RocksState:
     def _reset(self) -> None:
         self._identity = ""
         self._keys = 0
+        self._about: bytes | None = None
+        """What the folder records of itself."""
+        self._fails: Exception | None = None
+        """Why rows could not be written when that was last tried; None: they were."""
+        self._retry_at = 0.0
+        self._unwritten: dict[bytes, bytes | None] = {}
+        self._unwritten_bytes = 0
         self.packing = Packing()
         self._shared_saved = 0
         self._looked_up: dict[bytes, bool] = {}
@@ -140,6 +158,8 @@ class RocksState:
 
     def packed(self, key: bytes) -> bytes | None:
         """Return the packed consent of ``key``, or None; raises StateError if it is unreadable."""
+        if key in self._unwritten:
+            return self._unwritten[key] or None
         try:
             packed: bytes | None = self._opened().get(key)
         except StateError:
@@ -152,22 +172,13 @@ class RocksState:
     def apply(self, rows: Mapping[bytes, bytes | None], position: int) -> None:
         """Apply ``rows`` (none, or empty: a tombstone), and all rows below ``position``.
 
-        Raises StateError if they cannot be written.
+        Raises StateError if they cannot be written, and are too many to stand in memory.
         """
-        database = self._opened()
-        batch, known, keys = WriteBatch(raw_mode=True), self._known(database, rows), self._keys
-        suppresses = self.suppresses
-        for key, packed in rows.items():
-            if not packed:
-                batch.delete(key)
-                keys -= key in known
-            else:
-                batch.put(key, packed)
-                keys += key not in known
-                suppresses |= key.startswith(SUPPRESSED)
-        shared = self.packing.shared(self._shared_saved)
-        for index, fields in enumerate(shared, self._shared_saved):
-            batch.put(_SHARED % index, fields)
+        known = self._known(rows)
+        keys = self._keys - len(known) + sum(map(bool, rows.values()))
+        suppresses = self.suppresses or any(
+            packed and key.startswith(SUPPRESSED) for key, packed in rows.items()
+        )
         about = {
             "topic": self._identity,
             "law": LAW_VERSION,
@@ -175,19 +186,87 @@ class RocksState:
             "position": position,
             "caught_up_at": self.caught_up_at,
             "keys": keys,
-            "shared": self._shared_saved + len(shared),
             "suppresses": suppresses,
         }
-        batch.put(_ABOUT, json.dumps(about).encode())
+        if self._fails is None or self._open_anew():
+            self._write({**self._unwritten, **rows} if self._unwritten else rows, about)
+        if self._fails is not None:
+            self._keep_in_memory(rows, self._fails)
+        self._keys, self.position, self.suppresses = keys, position, suppresses
+
+    def _write(self, rows: Mapping[bytes, bytes | None], about: Mapping[str, object]) -> None:
+        """Write ``rows`` and what the folder records of itself; it may fail."""
+        database, batch = self._opened(), WriteBatch(raw_mode=True)
+        for key, packed in rows.items():
+            if packed:
+                batch.put(key, packed)
+            else:
+                batch.delete(key)
+        shared = self.packing.shared(self._shared_saved)
+        for index, fields in enumerate(shared, self._shared_saved):
+            batch.put(_SHARED % index, fields)
+        recorded = {**about, "shared": self._shared_saved + len(shared)}
+        packed_about = json.dumps(recorded).encode()
+        batch.put(_ABOUT, packed_about)
         try:
             database.write(batch)
-        except Exception as error:  # RocksDB raises nothing narrower
+        except Exception as error:  # noqa: BLE001  # RocksDB raises nothing narrower
+            self._failed(error)
+            return
+        if self._fails is not None:
+            _log.warning("state written again", folder=str(self._folder))
+        self._unwritten, self._unwritten_bytes, self._fails = {}, 0, None
+        self._about = packed_about
+        self._shared_saved += len(shared)
+        self._looked_up.clear()
+
+    def _failed(self, error: Exception) -> None:
+        self._retry_at = time.monotonic() + _RETRY_AFTER
+        if self._fails is None:
+            effect = "its rows stand in memory until there is room; once too many do, it waits"
+            _log.critical(
+                "state not written", folder=str(self._folder), error=str(error), effect=effect
+            )
+        self._fails = error
+
+    def _keep_in_memory(self, rows: Mapping[bytes, bytes | None], error: Exception) -> None:
+        """Keep ``rows`` until they can be written; raises StateError where they are too many."""
+        size = sum(len(key) + len(packed or b"") for key, packed in rows.items())
+        if self._unwritten_bytes + size > _MOST_UNWRITTEN:
             raise StateError(
                 f"{self._folder} cannot be written ({error}); is the disk full?"
             ) from error
-        self._keys, self.position, self.suppresses = keys, position, suppresses
-        self._shared_saved += len(shared)
-        self._looked_up.clear()
+        self._unwritten_bytes += size
+        self._unwritten.update(rows)
+
+    def _open_anew(self) -> bool:
+        """Open the rows anew and return True, if it is time and there is room; raises StateError
+        where what was written is gone.
+        """
+        if time.monotonic() < self._retry_at or not self._has_room():
+            return False
+        try:
+            self._close_rows()
+            self._rows = self._open_or_discard()
+            about = self._get_all(self._rows, [_ABOUT])
+        except BaseException:
+            self.close()
+            raise
+        if about != [self._about]:
+            self.close()
+            raise StateError(f"{self._folder} lost rows; they are read back from the topic")
+        return True
+
+    def _has_room(self) -> bool:
+        """Return whether RocksDB could be opened, and what stands in memory written."""
+        probe = self._folder / _PROBE
+        try:
+            probe.write_bytes(bytes(self._unwritten_bytes + _ROOM))
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
+        return True
 
     def clear(self) -> None:
         """Discard everything, on disk too."""
@@ -230,7 +309,11 @@ class RocksState:
             self._remove()
         try:
             return Rdict(str(path), self._options)
-        except Exception as error:  # noqa: BLE001  # RocksDB raises nothing narrower
+        except Exception as error:  # RocksDB raises nothing narrower
+            if not self._has_room():
+                raise StateError(
+                    f"{self._folder} cannot be opened ({error}); is the disk full?"
+                ) from error
             self._discarded("it cannot be opened", error)
         self._remove()
         try:
@@ -258,6 +341,7 @@ class RocksState:
             self._discarded("an older release packed it")
             self.clear()
             return
+        self._about = written
         self._shared_saved = about["shared"]
         self.packing = Packing(
             self._get_all(rows, [_SHARED % index for index in range(self._shared_saved)])
@@ -266,10 +350,17 @@ class RocksState:
         self.suppresses = about.get("suppresses", False)
         self.caught_up_at = about.get("caught_up_at", 0)
 
-    def _known(self, rows: Rdict, keys: Collection[bytes]) -> set[bytes]:
+    def _known(self, keys: Collection[bytes]) -> set[bytes]:
         """Return those of ``keys`` that are in the state."""
-        known = {key for key in keys if self._looked_up.get(key)}
-        others = [key for key in keys if key not in self._looked_up]
+        rows, known, others = self._opened(), set[bytes](), list[bytes]()
+        for key in keys:
+            is_known = self._looked_up.get(key)
+            if key in self._unwritten:
+                is_known = bool(self._unwritten[key])
+            if is_known is None:
+                others.append(key)
+            elif is_known:
+                known.add(key)
         found = self._get_all(rows, others)
         known.update(key for key, row in zip(others, found, strict=True) if row is not None)
         return known

@@ -2,10 +2,12 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,26 +205,97 @@ def test_unreadable_database_raises_and_is_then_discarded(
     assert [one["why"] for one in logged] == ["it could not be read"]
 
 
-def test_failed_write_raises_and_changes_nothing(state: RocksState) -> None:
-    """A full disk is named as such, and the state is as it was."""
+@contextmanager
+def a_full_disk(room: int = 2**20) -> Iterator[None]:
+    """Let no file grow beyond ``room`` bytes."""
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
-    class Full:
-        def get(self, keys: list[bytes]) -> list[None]:
-            return [None for _ in keys]
 
-        def write(self, _: object) -> None:
-            raise Exception("IO error: No space left on device")  # noqa: TRY002 - as RocksDB
-
-    rows, state._rows = state._rows, Full()  # type: ignore[assignment]
-    with pytest.raises(StateError, match="is the disk full"):
-        apply(state, {b"1/MESAJ/BIREYSEL/x": ONAY}, 6)
-    state._rows = rows
-    assert (len(state), state.position) == (1, 5)
+def row(number: int) -> bytes:
+    """Return the key of a row."""
+    return b"1/MESAJ/BIREYSEL/%d" % number
 
 
 def apply_until_full(state: RocksState) -> None:
-    for position in range(6, 60):
-        state.apply({b"1/MESAJ/BIREYSEL/%d" % position: b"x" * 2**16}, position)
+    """Apply more rows than the disk has room for."""
+    for number in range(6, 60):
+        state.apply({row(number): b"x" * 2**16}, number)
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what could not be written be tried again with the next rows."""
+    monkeypatch.setattr(rocks_module, "_RETRY_AFTER", 0.0)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_rows_of_a_full_disk_stand_in_memory_until_there_is_room(
+    state: RocksState, folder: RocksFolder, logged: list[EventDict]
+) -> None:
+    """They are read, replaced, removed and counted as if they were written, and then they are."""
+    with a_full_disk():
+        apply_until_full(state)
+        state.apply({row(59): None, row(58): b"y", KEY: None, row(1): None}, 60)
+        assert (len(state), state.position) == (53, 60)
+        assert [state.packed(row(one)) for one in (1, 6, 58, 59)] == [
+            None,
+            b"x" * 2**16,
+            b"y",
+            None,
+        ]
+        assert state.packed(KEY) is None
+    state.apply({row(57): None}, 61)
+    reported = [one["event"] for one in logged if one["log_level"] != "info"]
+    assert reported == ["state not written", "state not flushed", "state written again"]
+    state.close()
+    again = folder.state(0)
+    again.open(HOME)
+    assert (len(again), again.position) == (52, 61)
+    assert [again.packed(row(one)) for one in (1, 6, 57, 58)] == [None, b"x" * 2**16, None, b"y"]
+    again.close()
+
+
+def test_rows_wait_where_too_many_of_them_cannot_be_written(
+    state: RocksState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The full disk is named as such, the state is as it was, and goes on once there is room."""
+    monkeypatch.setattr(rocks_module, "_MOST_UNWRITTEN", 2**20)
+    monkeypatch.setattr(rocks_module, "_RETRY_AFTER", 0.0)
+    with a_full_disk():
+        with pytest.raises(StateError, match="is the disk full"):
+            apply_until_full(state)
+        before = len(state), state.position
+        with pytest.raises(StateError, match="is the disk full"):
+            state.apply({row(99): b"x" * 2**20}, 99)
+        assert (len(state), state.position) == before
+    state.apply({row(99): b"x" * 2**20}, 99)
+    assert (len(state), state.position) == (before[0] + 1, 99)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_state_that_lost_rows_on_a_full_disk_is_read_back(state: RocksState, rows: Path) -> None:
+    """What stands in memory is no state without the rows below it."""
+    with a_full_disk():
+        apply_until_full(state)
+    shutil.rmtree(rows)
+    with pytest.raises(StateError, match="lost rows"):
+        state.apply({}, 60)
+    state.open(HOME)
+    assert (len(state), state.position) == (0, 0)
+
+
+def test_state_on_a_full_disk_is_not_discarded(state: RocksState) -> None:
+    """It cannot be opened until there is room, and is whole then."""
+    state.close()
+    with a_full_disk(0), pytest.raises(StateError, match="is the disk full"):
+        state.open(HOME)
+    state.open(HOME)
+    assert (consent_of(state, KEY), state.position) == (ONAY, 5)
 
 
 @pytest.mark.parametrize("end", [RocksState.close, RocksState.clear])
@@ -232,15 +305,10 @@ def test_folder_is_let_go_where_its_last_rows_cannot_be_written(
     """A disk that is full while a partition is released does not hold it back once there is room:
     the same worker, or another one, takes the folder again.
     """
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, most))
-    try:
-        with pytest.raises(StateError, match="is the disk full"):
-            apply_until_full(state)
+    with a_full_disk():
+        apply_until_full(state)
         end(state)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    assert [one["event"] for one in logged] == ["state not flushed"]
+    assert [one["event"] for one in logged] == ["state not written", "state not flushed"]
     state.close()
     state.open(HOME)
     apply(state, {KEY: ONAY}, 70)
