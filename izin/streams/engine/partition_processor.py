@@ -106,6 +106,8 @@ class PartitionProcessor:
         self._is_closing = False
         self._changed = asyncio.Event()
         self._turns = turns
+        self._is_passed_over = False
+        """Whether bulk waits that the last transaction left out."""
         self._failures = 0
         self._failing_since = 0.0
         self._is_reported = False
@@ -233,18 +235,27 @@ class PartitionProcessor:
                 await self._decide_batch(*found)
 
     def _next(self) -> tuple[str, RecordBatch] | None:
-        """Return the next batch and its lane; more of the lane may be fetched meanwhile.
+        """Return the next batch and its lane.
 
-        The most urgent lane goes first, and takes no turn.
+        The urgent lane goes first, and takes no turn; but not twice while bulk waits, in which
+        there may be opt-outs too: what is urgent joins that.
         """
-        for place, lane in enumerate(self._lanes):
-            waiting = self._waiting[lane[0]]
-            if waiting and (place == 0 or self._turns.is_mine(self._changed)):
-                batch = waiting.popleft()
-                if not waiting:
-                    self._gate.release(lane)
-                return lane[0], batch
+        urgent, bulk = (self._waiting[lane] for lane, _ in self._lanes)
+        if bulk and (self._is_passed_over or not urgent) and self._turns.is_mine(self._changed):
+            self._is_passed_over = False
+            return self._take(self._lanes[1])
+        if urgent:
+            self._is_passed_over = bool(bulk)
+            return self._take(self._lanes[0])
         return None
+
+    def _take(self, lane: Lane) -> tuple[str, RecordBatch]:
+        """Return a batch that waits, with its lane; more of the lane may be fetched meanwhile."""
+        waiting = self._waiting[lane[0]]
+        batch = waiting.popleft()
+        if not waiting:
+            self._gate.release(lane)
+        return lane[0], batch
 
     async def _decide_batch(self, topic: str, batch: RecordBatch) -> None:
         effects = Effects()
@@ -273,9 +284,9 @@ class PartitionProcessor:
         decided = {topic: await self._fold(topic, batch, effects)}
         if topic != urgent:
             self._turns.give_back(self._changed)
-            if self._waiting[urgent] and (found := self._next()) is not None:
+            if self._waiting[urgent]:
                 # What came meanwhile does not wait for a transaction of its own.
-                decided[urgent] = await self._fold(*found, effects)
+                decided[urgent] = await self._fold(*self._take(self._lanes[0]), effects)
         began = time.perf_counter()
         positions = {
             lane: self._position(lane, one.next_offset, effects) for lane, one in decided.items()

@@ -10,7 +10,7 @@ from collections import deque
 
 _LIMIT = 1.0
 """Seconds after which a turn ends in any case: a broker that does not take what is folded holds up
-no other partition."""
+no other partition, and neither does a partition that is busy when its turn comes."""
 
 
 class Turns:
@@ -24,10 +24,8 @@ class Turns:
         """Ask for a turn, unless it was asked for; return whether it has come."""
         if asker not in self._queue:
             self._queue.append(asker)
-        is_first = self._queue[0] is asker
-        if is_first and self._end is None:
-            self._end = asyncio.get_running_loop().call_later(_LIMIT, self.give_back, asker)
-        return is_first
+            self._limit()
+        return self._queue[0] is asker
 
     def give_back(self, asker: asyncio.Event) -> None:
         """End the turn of ``asker``, or let it pass when it would come."""
@@ -38,3 +36,9 @@ class Turns:
             self._queue.remove(asker)
             if self._queue:
                 self._queue[0].set()
+                self._limit()
+
+    def _limit(self) -> None:
+        if self._end is None:
+            loop, first = asyncio.get_running_loop(), self._queue[0]
+            self._end = loop.call_later(_LIMIT, self.give_back, first)

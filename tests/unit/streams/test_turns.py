@@ -59,3 +59,14 @@ async def test_turn_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     turns.give_back(second)
     await asyncio.sleep(0.02)
     assert whose(turns, first) == [True]
+
+
+async def test_turn_that_is_not_taken_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose turn comes may be busy with opt-outs: the others go on meanwhile."""
+    turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
+    whose(turns, first, second, third)
+    monkeypatch.setattr("izin.streams.engine.turns._LIMIT", 0.01)
+    turns.give_back(first)
+    async with asyncio.timeout(20):
+        await third.wait()
+    assert whose(turns, third, second) == [True, False]

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -272,6 +273,27 @@ async def test_bulk_in_hand_is_cut_short_when_the_worker_ends(
     await until(lambda: partition.committed)
     assert [(topic, position) for topic, position, _ in partition.committed] == [(TOPIC, 2)]
     assert worker.counts["records"] == 2
+
+
+async def test_bulk_goes_on_beside_opt_outs_without_end(worker: OrderWorker) -> None:
+    """It may have opt-outs too: at most one transaction in two leaves it out while it waits."""
+    await acquired(worker, 0)
+    partition, offsets = owned(worker), iter(range(20))
+
+    def give_next() -> None:
+        for offset in islice(offsets, 1):
+            event = an_event(event_id=f"express-{offset}")
+            records = [a_record(event, topic=EXPRESS, offset=offset)]
+            give(worker, RecordBatch(offset, offset + 1, records), EXPRESS)
+
+    partition.after_commit = give_next
+    partition.may_commit.clear()
+    give_next()
+    give(worker, a_batch(0, 1))
+    partition.may_commit.set()
+    await until(lambda: partition.next_offsets == {TOPIC: 1, EXPRESS: 20})
+    lanes = [topic for topic, *_ in partition.committed]
+    assert lanes[:3] == [EXPRESS, TOPIC, EXPRESS]
 
 
 async def test_opt_out_does_not_wait_for_the_bulk_of_other_partitions(worker: OrderWorker) -> None:
