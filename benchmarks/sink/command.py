@@ -62,7 +62,7 @@ def figures(cost: SubmissionCost, budget: BudgetUse) -> Mapping[str, float]:
     """Return the figures that have a bar."""
     return {
         "ingest-rows": cost.ingested_a_second,
-        "claim-settle": cost.claimed_and_settled_ms,
+        "settle-rows": 1e6 / cost.settled_ms,
         "movement-bytes": cost.movement_bytes,
         "request-budget": budget.used * 100,
         "request-budget-h124": budget.throttled,

@@ -19,9 +19,7 @@ from izin.consent.ordering import decide
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.records import consent_to_avro, event_to_avro
-from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
-from izin.sinks.ingest.known_keys.foresight import PIECE
 from izin.sinks.ingest.reader import BATCH, most_after
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.db.connection import Ledger
@@ -107,26 +105,14 @@ class SinkFixture:
         As in the worker, the next ones are read while the last are written.
         """
         place = most = BATCH
-        coming = asyncio.create_task(self._read(values[:place]))
+        coming = asyncio.create_task(self.ingester.read(values[:place]))
         while reads := await coming:
             following = values[place : place + most]
             place += len(following)
-            coming = asyncio.create_task(self._read(following))
+            coming = asyncio.create_task(self.ingester.read(following))
             before, self.offset = self.offset, self.offset + len(reads)
             ruled = await self.ingester.store(_TOPIC, "bench", reads, {0: (before, self.offset)})
             most = most_after(ruled, len(reads))
-
-    async def _read(self, values: Sequence[bytes]) -> list[IncomingDecision]:
-        reads: list[IncomingDecision] = []
-
-        async def pieces() -> AsyncIterator[list[str]]:
-            for start in range(0, len(values), PIECE):
-                piece = await self.ingester.read(values[start : start + PIECE])
-                reads.extend(piece)
-                yield [one.key for one in piece]
-
-        await self.ingester.foresight.look(pieces())
-        return reads
 
     async def opt_out(self, key: str, at: datetime) -> None:
         """Decide and ingest a RET of the recipient of ``key``."""

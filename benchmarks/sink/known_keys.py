@@ -9,10 +9,9 @@ through Kafka, and İYS, are left out.
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -29,11 +28,8 @@ from izin.local import Postgres
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.inbound.daily.entering import AT_ONCE
-from izin.sinks.ingest.known_keys.foresight import PIECE, Foresight
-from izin.sinks.ingest.known_keys.movements import ObservedMovement, SeenMovement
-from izin.sinks.ingest.known_keys.observations import observe, seen_movements
+from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import brands, reads
-from izin.sinks.ledger.db.connection import while_waiting
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.brand import Brand
@@ -127,35 +123,13 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
 
 
 async def _observe(fixture: SinkFixture, pages: Sequence[_Page]) -> None:
-    """Observe ``pages``; the rows of the next are read while the last is saved."""
-    foresight = Foresight(fixture.ledger)
-    following = iter(pages)
-
-    async def next_page() -> tuple[Brand, list[SeenMovement]] | None:
-        page = next(following, None)
-        if page is None:
-            return None
-        seen: list[SeenMovement] = []
-
-        async def pieces() -> AsyncIterator[list[str]]:
-            for start in range(0, len(page[1]), PIECE):
-                piece = await seen_movements(page[1][start : start + PIECE])
-                seen.extend(piece)
-                yield [one.key for one in piece]
-
-        await foresight.look(pieces())
-        return page[0], seen
-
-    async def save(brand: Brand, seen: Sequence[SeenMovement]) -> None:
+    """Observe ``pages``, one after the other."""
+    for brand, movements in pages:
         changes = UnitOfWork(fixture.topic_messages, now=datetime.now(UTC))
         calendar = fixture.ledger.calendar
         async with fixture.ledger.transaction() as connection:
-            await observe(connection, changes, brand, seen, calendar=calendar, foresight=foresight)
+            await observe(connection, changes, brand, movements, calendar=calendar)
             await changes.write(connection)
-
-    coming = await next_page()
-    while coming is not None:
-        _, coming = await while_waiting(foresight.stored(partial(save, *coming)), next_page())
 
 
 def _pages(keys: Sequence[str], known: dict[int, Brand]) -> list[_Page]:

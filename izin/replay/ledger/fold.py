@@ -4,9 +4,6 @@ The result has the columns of ``record.column_lists.SHADOW``: what the law decid
 What İYS holds and what is due follow from more than decisions, and are not computed here. The
 history has, in the order of recording: decisions, rows that were restored from the topic of desired
 consents, and the acts by which a person vouched for a consent over an opt-out.
-
-Most keys have one simple decision. Their rows are made from templates, as in
-``sinks.ingest.bulk_rows``.
 """
 
 import json
@@ -21,18 +18,16 @@ from izin.consent.fold import BOOTSTRAP, restored_consent
 from izin.consent.model import Consent, ConsentKey
 from izin.consent.next_action import ActionReason
 from izin.consent.transitions import State
-from izin.schemas.fast.cache import put
-from izin.sinks.ingest.bulk_rows import TermColumns, own_columns
-from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision, is_prompt
+from izin.sinks.ingest.decision_reader import DecisionReader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ledger.bulk.alike import columns_of
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.acts import KIND as ACT
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.registry.row_owner import owned, received
-from izin.sinks.ledger.row_templates import columns_of
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.column_lists import SHADOW, SHARED_BY_SHADOW
+from izin.sinks.record.column_lists import SHADOW
 from izin.sinks.record.consent_row import ConsentRow
 
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
@@ -79,19 +74,11 @@ class HistoryFold:
         self._calendar = calendar
         self._reader = DecisionReader(history_codec())
         self._applier = DecisionApplier(self._reader)
-        self._terms = TermColumns(now=now, calendar=calendar)
-        self._templates: dict[tuple[object, ...], bytes] = {}
 
     def row(self, movements: Sequence[StoredMovement]) -> bytes | None:
         """Return the row of the key of ``movements``, all that it has, for COPY; None: nothing is
         left of it, or its erasure is not done.
         """
-        first = movements[0]
-        if len(movements) == 1 and first.decision is not None and first.key not in self._erased:
-            decision = self._reader.read(first.decision)
-            made = self._from_template(first, decision)
-            if made is not None:
-                return made
         found = self.fold(movements)
         if found is None:
             return None
@@ -124,21 +111,6 @@ class HistoryFold:
         brand = self._brands.get(row.brand_code)
         row = ruling.with_terms(owned(row, brand), brand, self._now, calendar=self._calendar)
         return row, passed_over
-
-    def _from_template(self, one: StoredMovement, decision: IncomingDecision) -> bytes | None:
-        """Return the row of a key with one simple decision; None where it has to be folded."""
-        fields, brand = decision.fields, self._brands.get(decision.brand_code)
-        if fields is None or brand is None or decision.customer_id != one.customer_id:
-            return None
-        template_key = fields.template_key, is_prompt(fields)
-        shared = self._templates.get(template_key)
-        if shared is None:
-            made = apply.decided(None, self._reader.decode(decision.value), self._now)
-            shared = columns_of(owned(made, brand), SHARED_BY_SHADOW) + copy_format.NULL * 2
-            put(self._templates, template_key, shared)
-        terms, _ = self._terms.of(brand, fields)
-        key = copy_format.word(one.key)
-        return b"".join((_ROW, own_columns(key, fields, terms), shared))
 
     def _counting(self, movements: Sequence[StoredMovement]) -> Sequence[StoredMovement]:
         """Return those of ``movements`` that count: none of a key that is being erased, and after

@@ -5,18 +5,19 @@ submitted. One that differs gets what was decided, and what is registered stays 
 Both are ruled, so that what is due follows; the permission is published where it changes. A row of
 a later event stays, for the law's order decides here too.
 
-Most of the missing rows are restored in bulk (``lost_rows``); this is the general path.
+Missing rows that are alike are restored in bulk (``ledger.bulk``).
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from izin.replay.ledger.lost_rows import restore_lost
 from izin.replay.ledger.mend_acts import MendActs
 from izin.replay.ledger.shadow_rows import OpenItems, Shadow, lost_row, mended_row
 from izin.sinks.ledger import brands
+from izin.sinks.ledger.bulk.saving import BulkChanges, Change
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
@@ -24,8 +25,10 @@ from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.ruling import RuledRow
 
 _PAGE = 4000
+_YIELD_EVERY = 50
 _SQL = statements("rebuild")
 
 
@@ -66,10 +69,7 @@ async def mend(
         ConcurrentChangeError: another process changes the same rows.
         FencedError: another process has taken over.
     """
-    restored = await restore_lost(
-        ledger, topic_messages, acts, lambda count: report(Mended(restored=count))
-    )
-    done, after = Mended(restored=restored), ""
+    done, after = Mended(), ""
     while True:
         async with ledger.transaction() as connection:
             found = await connection.execute(_SQL["to-mend"], {"after": after, "size": _PAGE})
@@ -103,8 +103,8 @@ class _Page:
         rows = await lock(connection, keys)
         items = await _open_items(connection, set(keys) - rows.keys())
         missing = [one for one in shadows if one["key"] not in rows]
-        for one in missing:
-            self._rule(None, lost_row(one, items, self._acts.now))
+        for row in await self._restored(connection, missing, items):
+            self._rule(None, row)
         changed = sum(self._mend(rows[one["key"]], one) for one in shadows if one["key"] in rows)
         if missing:
             self._changes.add_movement(self._acts.restored(len(missing)))
@@ -112,6 +112,24 @@ class _Page:
         await connection.execute(_SQL["mended"], {"keys": keys})
         left = len(shadows) - len(missing) - changed
         return Mended(restored=len(missing), changed=changed, left=left)
+
+    async def _restored(
+        self, connection: Connection, missing: Sequence[Shadow], items: OpenItems
+    ) -> list[ConsentRow]:
+        """Restore missing rows in bulk; return, before they are ruled, those that are not alike."""
+        now, bulk = self._acts.now, BulkChanges[ConsentRow](self._changes, self._rule_change)
+        for place, one in enumerate(missing):
+            row = lost_row(one, items, now)
+            brand = self._known.get(row.brand_code)
+            after = ruling.termed(row, brand, now, calendar=self._calendar)
+            bulk.add(Change(None, after, row))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        return await bulk.save(connection)
+
+    def _rule_change(self, change: Change[ConsentRow]) -> RuledRow:
+        brand = self._known.get(change.after.brand_code)
+        return ruling.rule_row(change.after, brand, self._acts.now, calendar=self._calendar)
 
     def _mend(self, before: ConsentRow, shadow: Shadow) -> bool:
         """Change a row; return whether it is not left as it is."""

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -17,6 +17,7 @@ from izin.consent.errors import OurError
 from izin.runtime.http_server.connections import Connections
 from izin.runtime.http_server.limits import HttpLimits, HttpMetrics
 from izin.runtime.http_server.shedding import Shedding
+from izin.runtime.settings.workers import HttpAddresses
 
 _BACKLOG = 2048
 _DESCRIPTORS = 65_536
@@ -73,26 +74,6 @@ class ListenAddress:
             return listener
 
 
-class ListenSettings(Protocol):
-    """The settings of a process that listens for everybody, and for operators."""
-
-    @property
-    def host(self) -> str:
-        """For everybody: the host."""
-
-    @property
-    def port(self) -> int:
-        """For everybody: the port."""
-
-    @property
-    def operations_host(self) -> str:
-        """For operators: the host."""
-
-    @property
-    def operations_port(self) -> int:
-        """For operators: the port."""
-
-
 class HttpListeners:
     """The two listeners of a process, for everybody and for operators, bound from the start.
 
@@ -100,7 +81,7 @@ class HttpListeners:
         PortError: an address cannot be used.
     """
 
-    def __init__(self, settings: ListenSettings, *, server: str, variables: str) -> None:
+    def __init__(self, settings: HttpAddresses, *, server: str, variables: str) -> None:
         """Bind for ``server``, as a person calls it; ``variables`` is what the names of its
         settings begin with.
         """

@@ -7,7 +7,14 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import (
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    field_validator,
+)
 from pydantic_settings import NoDecode
 
 from izin.runtime.setting_rules import checks
@@ -19,18 +26,39 @@ Texts = Annotated[tuple[str, ...], NoDecode, BeforeValidator(list_of_texts)]
 """A JSON list, parsed here: the error of the default decoder does not name the setting."""
 
 
-class SinkSettings(SettingsGroup):
+class HttpAddresses(BaseModel):
+    """Where a process listens, for everybody and for operators."""
+
+    host: str = "127.0.0.1"
+    port: int
+    operations_host: str = Field(
+        "127.0.0.1",
+        description="Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are "
+        "served, without authentication: keep it from everyone but operators.",
+    )
+    operations_port: int
+
+
+class ProxiedAddresses(HttpAddresses):
+    """The same, where reverse proxies may be in front of it."""
+
+    proxies: str = Field(
+        "127.0.0.1",
+        description="Addresses of reverse proxies, with commas between them: their header "
+        "X-Forwarded-For names the client whose share of the requests in progress is counted.",
+    )
+
+
+def _named(process: str) -> AliasGenerator:
+    """Return how the variables of a process's addresses are named."""
+    return AliasGenerator(validation_alias=lambda field: f"{process}_{field.upper()}")
+
+
+class SinkSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_SINK")):
     """The sink worker."""
 
-    host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_HOST")
-    port: int = Field(8082, validation_alias="IZIN_SINK_PORT")
-    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_SINK_OPERATIONS_HOST")
-    operations_port: int = Field(8092, validation_alias="IZIN_SINK_OPERATIONS_PORT")
-    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
-    authentication: keep it from everyone but operators."""
-    proxies: str = Field("127.0.0.1", validation_alias="IZIN_SINK_PROXIES")
-    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
-    the client whose share of the requests in progress is counted."""
+    port: int = 8082
+    operations_port: int = 8092
     push_url: str | None = Field(None, validation_alias="IZIN_PUSH_URL")
     """The URL at which İYS reaches the push endpoint of this worker; None: no push."""
     push_username: str | None = Field(None, validation_alias="IZIN_PUSH_USERNAME")
@@ -112,35 +140,21 @@ class SinkSettings(SettingsGroup):
             yield from checks.plain_url(self.given, "IZIN_PUSH_URL")
 
 
-class IntakeSettings(SettingsGroup):
+class IntakeSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_INTAKE")):
     """The HTTP endpoint for signups."""
 
-    host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_HOST")
-    port: int = Field(8081, validation_alias="IZIN_INTAKE_PORT")
-    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_OPERATIONS_HOST")
-    operations_port: int = Field(8091, validation_alias="IZIN_INTAKE_OPERATIONS_PORT")
-    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
-    authentication: keep it from everyone but operators."""
-    proxies: str = Field("127.0.0.1", validation_alias="IZIN_INTAKE_PROXIES")
-    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
-    the client whose share of the requests in progress is counted."""
+    port: int = 8081
+    operations_port: int = 8091
     first_receipts: int = Field(2_000_000, ge=1, validation_alias="IZIN_INTAKE_FIRST_RECEIPTS")
     """How many events without a date, or dated ahead, may be accepted a day; each takes about 30
     bytes of memory. Beyond it such opt-ins get 503. The same for every intake."""
 
 
-class FeedsSettings(SettingsGroup):
+class FeedsSettings(ProxiedAddresses, SettingsGroup, alias_generator=_named("IZIN_FEEDS")):
     """The HTTP endpoint from which other systems pull opt-outs, permissions and outcomes."""
 
-    host: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_HOST")
-    port: int = Field(8084, validation_alias="IZIN_FEEDS_PORT")
-    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_OPERATIONS_HOST")
-    operations_port: int = Field(8094, validation_alias="IZIN_FEEDS_OPERATIONS_PORT")
-    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
-    authentication: keep it from everyone but operators."""
-    proxies: str = Field("127.0.0.1", validation_alias="IZIN_FEEDS_PROXIES")
-    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
-    the client whose share of the requests in progress is counted."""
+    port: int = 8084
+    operations_port: int = 8094
     memory: int = Field(96 * 1024 * 1024, ge=1024 * 1024, validation_alias="IZIN_FEEDS_MEMORY")
     """The bytes that the latest records may take; who reads older ones has them from Kafka."""
     readers: int = Field(4, ge=1, le=64, validation_alias="IZIN_FEEDS_READERS")
@@ -178,18 +192,11 @@ class SuppressionSettings(SettingsGroup):
         return SuppressionKeys([one.get_secret_value() for one in self.suppression_secrets])
 
 
-class GateSettings(SuppressionSettings):
+class GateSettings(ProxiedAddresses, SuppressionSettings, alias_generator=_named("IZIN_GATE")):
     """The HTTP endpoint at which senders ask whether a message may be sent."""
 
-    host: str = Field("127.0.0.1", validation_alias="IZIN_GATE_HOST")
-    port: int = Field(8087, validation_alias="IZIN_GATE_PORT")
-    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_GATE_OPERATIONS_HOST")
-    operations_port: int = Field(8097, validation_alias="IZIN_GATE_OPERATIONS_PORT")
-    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
-    authentication: keep it from everyone but operators."""
-    proxies: str = Field("127.0.0.1", validation_alias="IZIN_GATE_PROXIES")
-    """Addresses of reverse proxies, with commas between them: their header X-Forwarded-For names
-    the client whose share of the requests in progress is counted."""
+    port: int = 8087
+    operations_port: int = 8097
     stale_after: timedelta = Field(
         timedelta(seconds=10), ge=timedelta(seconds=2), validation_alias="IZIN_GATE_STALE_AFTER"
     )
@@ -249,16 +256,12 @@ class StreamSettings(SuppressionSettings):
         return f"{kafka.topic_prefix}{self.app_id}-order"
 
 
-class WebhookSettings(SettingsGroup):
+class WebhookSettings(HttpAddresses, SettingsGroup, alias_generator=_named("IZIN_WEBHOOK")):
     """The process that posts webhooks to subscribers."""
 
-    host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_HOST")
-    port: int = Field(8086, validation_alias="IZIN_WEBHOOK_PORT")
+    port: int = 8086
     """Where a bare ``/health/live`` and ``/health/ready`` are served, for load balancers."""
-    operations_host: str = Field("127.0.0.1", validation_alias="IZIN_WEBHOOK_OPERATIONS_HOST")
-    operations_port: int = Field(8096, validation_alias="IZIN_WEBHOOK_OPERATIONS_PORT")
-    """Where ``/health/live``, ``/health/ready`` with reasons, and ``/metrics`` are served, without
-    authentication: keep it from everyone but operators."""
+    operations_port: int = 8096
     allowed: Texts = Field((), validation_alias="IZIN_WEBHOOK_ALLOWED")
     """Hosts and networks of your own to which webhooks may be posted, without TLS too (a JSON list
     such as ``["10.1.0.0/16", "crm.internal"]``). Else only https and public addresses."""

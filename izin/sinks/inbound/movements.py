@@ -16,9 +16,7 @@ from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.unreadable_items import unreadable_messages
-from izin.sinks.ingest.known_keys.foresight import Foresight
-from izin.sinks.ingest.known_keys.movements import ObservedMovement, SeenMovement
-from izin.sinks.ingest.known_keys.observations import observe, seen_movements
+from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import submissions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
@@ -46,7 +44,7 @@ class ReportedMovements:
         stream: Stream,
         movements: Sequence[IysMovement],
         unreadable: Sequence[UnreadableItem] = (),
-    ) -> list[SeenMovement]:
+    ) -> list[ObservedMovement]:
         """Publish the movements of a brand that are not ours; return what those show that have a
         key.
 
@@ -76,19 +74,18 @@ class ReportedMovements:
             + [messages.unkeyed(event, at) for event, key in read if key is None]
             + dead_letters
         )
-        return await seen_movements(
+        return [
             self._observed(event, key, stream, at, is_ours=place in ours)
             for place, (event, key) in enumerate(keyed)
-        )
+        ]
 
     async def record(
         self,
         connection: Connection,
         brand: Brand,
-        seen: Sequence[SeenMovement],
+        seen: Sequence[ObservedMovement],
         *,
         now: datetime,
-        foresight: Foresight | None = None,
     ) -> None:
         """Record what was published: the observations in the history, and the rows that they rule.
 
@@ -97,7 +94,7 @@ class ReportedMovements:
         """
         changes = UnitOfWork(self.context.topic_messages, now=now)
         calendar = self.context.ledger.calendar
-        await observe(connection, changes, brand, seen, calendar=calendar, foresight=foresight)
+        await observe(connection, changes, brand, seen, calendar=calendar)
         await changes.write(connection)
 
     def _observed(

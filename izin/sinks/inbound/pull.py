@@ -22,7 +22,7 @@ from izin.iys.errors import CallError, RefusedError
 from izin.iys.wire_format.consents import Stream
 from izin.runtime.observe import get_logger
 from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.ingest.known_keys.movements import SeenMovement
+from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress
 from izin.sinks.ledger.db.leases import sole
 from izin.sinks.ledger.db.queries import statements
@@ -197,7 +197,7 @@ class Puller:
         await sweeps.start_after_gap(self.context.ledger, cursor.brand.brand_code, now=now)
 
     async def _store(
-        self, cursor: _Cursor, after: str | None, seen: Sequence[SeenMovement], *, is_end: bool
+        self, cursor: _Cursor, after: str | None, seen: Sequence[ObservedMovement], *, is_end: bool
     ) -> None:
         now, brand = self.context.clock(), cursor.brand
         async with self.context.ledger.transaction() as connection:

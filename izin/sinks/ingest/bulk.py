@@ -1,76 +1,96 @@
-"""Write in bulk what a batch of decisions makes of new keys and of known ones."""
+"""Write in bulk what many decisions of a batch make of their rows alike, of new and known keys.
+
+A simple decision (``decision_reader``) that is the only one on its key, and names its brand's
+customer, is applied to its row from its bytes; what follows is ruled once for all rows alike
+(``ledger.bulk``). All others take the general path, one by one.
+"""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
+from izin.consent.business_days import Calendar
 from izin.consent.model import Status
-from izin.sinks.ingest.bulk_rows import NewRowBuilder
 from izin.sinks.ingest.decision_reader import IncomingDecision
-from izin.sinks.ingest.known_keys.decisions import NewerDecision, NewerDecisions
-from izin.sinks.ingest.known_keys.saving import BulkChanges
-from izin.sinks.ingest.known_keys.templates import KnownRow
+from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger.brake.counting import Watched
-from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, copy
-from izin.sinks.ledger.db.queries import statements
+from izin.sinks.ledger.bulk.saving import BulkChanges, Change
+from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.ruling import RuledRow
 
-_CHUNK = 400
-_CONSENTS = statements("consents")
-_OUTBOX = statements("outbox")
-
-
-async def write_new(
-    connection: Connection, builder: NewRowBuilder, decisions: Sequence[IncomingDecision]
-) -> list[IncomingDecision]:
-    """Write the rows of new keys; return the decisions that must be applied one by one."""
-    rest: list[IncomingDecision] = []
-    messages: list[bytes] = []
-
-    def consents() -> Iterator[bytes]:
-        for start in range(0, len(decisions), _CHUNK):
-            built = [(one, builder.build(one)) for one in decisions[start : start + _CHUNK]]
-            rest.extend(one for one, rows in built if rows is None)
-            messages.append(b"".join([rows[1] for _, rows in built if rows is not None]))
-            yield b"".join([rows[0] for _, rows in built if rows is not None])
-
-    if decisions:
-        await copy(connection, _CONSENTS["copy"], consents())
-    if any(messages):
-        await copy(connection, _OUTBOX["copy"], messages)
-        await connection.execute(f"NOTIFY {notifications.OUTBOX}")
-    return rest
+_YIELD_EVERY = 50
 
 
-async def change_known(  # noqa: PLR0913, PLR0917  # where, how, what, and what is watched
-    connection: Connection,
-    changes: UnitOfWork,
-    kind: NewerDecisions,
-    rows: Mapping[str, KnownRow],
-    decisions: Sequence[IncomingDecision],
-    watched: Watched,
-) -> list[IncomingDecision]:
-    """Save what ``decisions``, each on another key, make of the locked ``rows``; return those that
-    must be applied one by one, among them those on the brands ``watched`` by a brake.
+class BulkDecisions:
+    """The decisions of a batch that are written in bulk, and those that are not."""
 
-    Raises:
-        ConcurrentChangeError: a row is not where it was read.
-    """
-    bulk = BulkChanges[NewerDecision](kind=kind, topic_messages=changes.topic_messages)
-    rest: list[IncomingDecision] = []
-    for place, one in enumerate(decisions):
-        row = rows[one.key]
-        is_reversal = row.desired_status == Status.RET and not one.is_ret
-        is_counted = one.brand_code in watched.opted_in or (
-            is_reversal and one.brand_code in watched.reversals
+    def __init__(
+        self,
+        changes: UnitOfWork,
+        applier: DecisionApplier,
+        brands: Mapping[int, Brand],
+        watched: Watched,
+        *,
+        calendar: Calendar,
+    ) -> None:
+        self._now = changes.now
+        self._applier = applier
+        self._brands = brands
+        self._watched = watched
+        self._calendar = calendar
+        self._bulk = BulkChanges[IncomingDecision](changes, self._rule)
+
+    async def save(
+        self,
+        connection: Connection,
+        decisions: Sequence[IncomingDecision],
+        rows: Mapping[str, ConsentRow],
+    ) -> list[IncomingDecision]:
+        """Save what ``decisions`` make of the locked ``rows``; return those that must be applied
+        one by one, in their order.
+
+        Raises:
+            ConcurrentChangeError: another process has inserted one of the new keys.
+        """
+        occurrences = Counter(one.key for one in decisions)
+        rest: list[IncomingDecision] = []
+        for place, one in enumerate(decisions):
+            before = rows.get(one.key)
+            if occurrences[one.key] > 1 or not self._is_usual(one, before):
+                rest.append(one)
+            else:
+                self._add(before, one)
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Let pushes in, which share this event loop.
+                await asyncio.sleep(0)
+        return rest + await self._bulk.save(connection)
+
+    def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
+        """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and
+        neither counted by a brake nor on what one, or a person, holds back.
+        """
+        brand, watched = self._brands.get(decision.brand_code), self._watched
+        if decision.fields is None or brand is None or decision.customer_id != brand.customer_id:
+            return False
+        if before is None:
+            return True
+        is_reversal = before.desired_status == Status.RET and not decision.is_ret
+        is_counted = decision.brand_code in watched.opted_in or (
+            is_reversal and decision.brand_code in watched.reversals
         )
-        found = None if is_counted else kind.likened(one, row)
-        if found is None:
-            rest.append(one)
-        else:
-            bulk.add(found[0], row, found[1])
-        if place % _CHUNK == _CHUNK - 1:
-            # Let pushes in, which share this event loop.
-            await asyncio.sleep(0)
-    rest += [one.decision for one in await bulk.save(connection, changes)]
-    return rest
+        is_kept_back = before.brake_id is not None or before.withdrawn_at is not None
+        return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
+
+    def _add(self, before: ConsentRow | None, decision: IncomingDecision) -> None:
+        brand, now = self._brands[decision.brand_code], self._now
+        after = self._applier.apply(before, decision, now)
+        after = ruling.termed(after, brand, now, calendar=self._calendar)
+        self._bulk.add(Change(before, after, decision))
+
+    def _rule(self, change: Change[IncomingDecision]) -> RuledRow:
+        brand = self._brands[change.member.brand_code]
+        return ruling.rule_row(change.after, brand, self._now, calendar=self._calendar)

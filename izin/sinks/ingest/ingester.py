@@ -2,9 +2,9 @@
 
 The offsets are stored in the ledger and advance by compare-and-set, so that a rewind, a second
 ingester or a crash has no effect. The newest event by the law's order wins; a stale decision only
-updates the latest instants. Rows of new keys that only wait to be submitted are built in bulk
-(``bulk_rows``), newer decisions on known keys change their rows in bulk (``known_keys``), all
-others are applied one by one. While PostgreSQL writes one batch, the next is read (``reader``).
+updates the latest instants. What many decisions make of their rows alike is written in bulk
+(``bulk``), all others are applied one by one. While PostgreSQL writes one batch, the next is read
+(``reader``).
 Opt-outs do not wait behind a backlog (``opt_outs_ahead``).
 """
 
@@ -21,24 +21,19 @@ from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import first_of
 from izin.schemas.codec import Codec
-from izin.sinks.ingest import bulk, new_decisions
+from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.bootstrap import Bootstrapper
 from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.ingest.bulk_rows import NewRowBuilder, split
+from izin.sinks.ingest.bulk import BulkDecisions
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.erasures import erased_keys
 from izin.sinks.ingest.isolation import Isolation
-from izin.sinks.ingest.known_keys.decisions import NewerDecisions
-from izin.sinks.ingest.known_keys.foresight import Foresight
-from izin.sinks.ingest.known_keys.saving import lock_known
-from izin.sinks.ingest.known_keys.templates import KnownRow
 from izin.sinks.ingest.opt_outs_ahead import HEAD_START, OptOutsAhead
 from izin.sinks.ingest.reader import READ_AT_ONCE, Reader
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ingest.topic_reader import TopicReader, open_reader
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
-from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.brake.other_sources import put_back
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.leases import sole
@@ -53,6 +48,8 @@ from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.record.unreadable import QuarantinedRecord
 
+_ATTEMPTS = 3
+"""So often a batch is stored of which another process inserts a key meanwhile."""
 _YIELD_EVERY = 50
 
 _log = get_logger(__name__)
@@ -107,7 +104,6 @@ class Ingester:
             codec=self.codec,
             decisions=self._reader,
             store=self.store,
-            foresee=self.foresight.look,
             isolation=self.isolation,
         )
 
@@ -149,13 +145,17 @@ class Ingester:
 
         ``moves`` has the old and the new offset of each partition. One batch is stored at a time:
         an opt-out that is stored ahead may have the key of an opt-in in the reader's batch. Raises
-        ConcurrentChangeError where another process has written the offsets, or writes the same
-        rows again and again.
+        ConcurrentChangeError where another process has written the offsets, or inserts keys of the
+        batch again and again.
         """
+        batch = (topic, topic_id, decisions, moves, quarantined)
         async with self._storing:
-            return await self.foresight.stored(
-                partial(self._store, topic, topic_id, decisions, moves, quarantined)
-            )
+            for _ in range(_ATTEMPTS - 1):
+                try:
+                    return await self._store(*batch)
+                except ConcurrentChangeError as error:
+                    _log.info("batch stored again", reason=str(error))
+            return await self._store(*batch)
 
     async def _store(
         self,
@@ -169,18 +169,20 @@ class Ingester:
         erasures = erased_keys(self._reader, decisions, now)
         if erasures:
             decisions = [one for one in decisions if not one.is_erasure]
-        rows, unread = self.foresight.take({one.key for one in decisions})
         async with self.ledger.transaction() as connection:
             if moves:
                 await offsets.advance(connection, topic, topic_id, moves)
             known = await _brands(connection, decisions, now)
             watched = await counting.watched(connection, known)
-            rows |= await lock_known(connection, unread)
+            rows = await lock(connection, {one.key for one in decisions})
             changes = UnitOfWork(self.topic_messages, now=now)
             facts = await new_decisions.facts(connection, decisions, self._reader, known)
             changes.add_history(facts)
-            others = await self._write_bulk(connection, changes, decisions, rows, known, watched)
-            entries = await lock(connection, {one.key for one in others})
+            bulk = BulkDecisions(
+                changes, self._applier, known, watched, calendar=self.ledger.calendar
+            )
+            others = await bulk.save(connection, decisions, rows)
+            entries = {one.key: rows[one.key] for one in others if one.key in rows}
             watch = BrakeWatch.begin(self._reader, watched, decisions, entries)
             of_others = await self._apply(changes, others, entries, known)
             if moves:
@@ -223,11 +225,6 @@ class Ingester:
         return offsets.Announcer(self.topic_messages)
 
     @cached_property
-    def foresight(self) -> Foresight:
-        """The rows of the batch that is stored next."""
-        return Foresight(self.ledger)
-
-    @cached_property
     def _storing(self) -> asyncio.Lock:
         return asyncio.Lock()
 
@@ -238,29 +235,6 @@ class Ingester:
     @cached_property
     def _applier(self) -> DecisionApplier:
         return DecisionApplier(self._reader)
-
-    async def _write_bulk(  # noqa: PLR0913, PLR0917  # a batch, and what is known of it
-        self,
-        connection: Connection,
-        changes: UnitOfWork,
-        decisions: Sequence[IncomingDecision],
-        rows: Mapping[str, KnownRow],
-        known: Mapping[int, Brand],
-        watched: Watched,
-    ) -> list[IncomingDecision]:
-        """Write what follows alike from many decisions; return those that must be applied one by
-        one.
-        """
-        now, calendar = changes.now, self.ledger.calendar
-        new_keys, changed, others = split(decisions, rows)
-        newer = NewerDecisions(self._applier, known, now=now, calendar=calendar)
-        others += await bulk.change_known(connection, changes, newer, rows, changed, watched)
-        builder = NewRowBuilder(
-            self._reader, self.topic_messages, known, now=now, calendar=calendar
-        )
-        others += await bulk.write_new(connection, builder, new_keys)
-        changes.add_actions(builder.due_actions)
-        return others
 
     async def _apply(
         self,

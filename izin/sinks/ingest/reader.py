@@ -6,7 +6,7 @@ read takes effect. So no record stops the ledger, and none is stumbled over twic
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -15,7 +15,6 @@ from confluent_kafka import Message
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record
-from izin.sinks.ingest.known_keys.foresight import PIECE
 from izin.sinks.ingest.poison import is_poison, quarantine, store_apart
 from izin.sinks.ingest.topic_reader import TopicReader
 from izin.sinks.record.unreadable import QuarantinedRecord
@@ -51,21 +50,19 @@ class Store(Protocol):
 class Reader:
     """Reads the topic from the ledger's offsets on, a batch ahead of what is stored."""
 
-    def __init__(  # noqa: PLR0913  # what it reads, and where it is stored
+    def __init__(  # what it reads, and where it is stored
         self,
         topic: TopicReader,
         *,
         codec: Codec,
         decisions: DecisionReader,
         store: Store,
-        foresee: Callable[[AsyncIterator[Collection[str]]], Awaitable[None]],
         isolation: Isolation,
     ) -> None:
         self._topic = topic
         self._codec = codec
         self._decisions = decisions
         self._write = store
-        self._foresee = foresee
         self._isolation = isolation
         self._most = BATCH
         self._is_full = False
@@ -105,19 +102,11 @@ class Reader:
         messages = await self._topic.poll(most, wait.total_seconds())
         self._is_full = len(messages) >= most
         records: list[Record] = []
-        await self._foresee(self._pieces(messages, records))
+        for place, message in enumerate(messages):
+            records.append(self._read(message))
+            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
+                await asyncio.sleep(0)
         return records
-
-    async def _pieces(
-        self, messages: Sequence[Message], records: list[Record]
-    ) -> AsyncIterator[list[str]]:
-        """Read ``messages`` into ``records``, and yield the keys of each piece of them."""
-        for start in range(0, len(messages), PIECE):
-            for place, message in enumerate(messages[start : start + PIECE]):
-                records.append(self._read(message))
-                if place % READ_AT_ONCE == READ_AT_ONCE - 1:
-                    await asyncio.sleep(0)
-            yield [one.decision.key for one in records[start:] if one.decision is not None]
 
     def _read(self, message: Message) -> Record:
         if message.error() is not None:

@@ -19,8 +19,31 @@ from izin.sinks.ingest.decision_reader import (
     is_prompt,
 )
 from izin.sinks.record import apply, earlier_opt_out
-from izin.sinks.record.column_lists import SHARED_BY_NEWER
 from izin.sinks.record.consent_row import ConsentRow, is_read_back
+
+_SHARED_BY_NEWER = (
+    "customer_id",
+    "desired_status",
+    "desired_rank",
+    "desired_origin",
+    "desired_source",
+    "notice_version",
+    "registrable",
+    "attested",
+    "retailer_code",
+    "retailer_access",
+    "state",
+    "action",
+    "reason",
+    "code",
+    "attempts",
+    "next_attempt_at",
+    "lease_owner",
+    "lease_until",
+    "brake_id",
+    "withdrawn_at",
+)
+"""The columns that a newer event of a key sets to what all of its template key set."""
 
 
 class _RowTemplate(NamedTuple):
@@ -83,7 +106,7 @@ class DecisionApplier:
 
     def _template(self, decision: IncomingDecision, now: datetime) -> _RowTemplate:
         first = apply.decided(None, self._reader.decode(decision.value), now)
-        shared = {name: first.__dict__[name] for name in SHARED_BY_NEWER}
+        shared = {name: first.__dict__[name] for name in _SHARED_BY_NEWER}
         return _RowTemplate(first, shared, first.desired_status == Status.RET)
 
 

@@ -8,19 +8,30 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from izin.consent.business_days import Calendar
+from izin.consent.model import Status
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
+from izin.sinks.ledger.bulk.saving import BulkChanges, Change
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import result_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound.bulk_success import BulkSuccesses
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_answer import observation
 from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
+from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
-from izin.sinks.record.item_result import AppliedResult, ItemResult, apply_result
+from izin.sinks.record.item_result import (
+    ACCEPTED,
+    AppliedResult,
+    ItemResult,
+    accepted_row,
+    apply_result,
+)
+from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
 _WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
@@ -46,10 +57,11 @@ async def save_results(
     now = context.clock()
     brand, calendar = submission.brand, context.ledger.calendar
     items = [item for item in submission.items if item.place in answers]
-    alike = BulkSuccesses(context=context, submission=submission, now=now)
     async with context.ledger.transaction() as connection:
-        others = await alike.take(connection, items, answers)
-        entries = await lock(connection, (item.key for item in others))
+        entries = await lock(connection, (item.key for item in items))
+        saved = [item for item in items if _is_saved(entries[item.key], item, answers[item.place])]
+        places = {item.place for item in saved}
+        others = [item for item in items if item.place not in places]
         # Under the rows' locks: another process may have settled some meanwhile.
         others = await _open_items(connection, context, submission, others, if_held=if_held)
         changes = UnitOfWork(context.topic_messages, now=now)
@@ -66,10 +78,15 @@ async def save_results(
             Settled(place, applied.item_state, answers[place].code)
             for place, applied in applied_by_place.items()
         ]
-        counted = await submissions.settle(
-            connection, submission, [*alike.settled, *settled], now=now
-        )
-        await alike.write(connection, changes, counted)
+        settled += [Settled(item.place, ACCEPTED) for item in saved]
+        counted = await submissions.settle(connection, submission, settled, now=now)
+        bulk = BulkSuccesses(changes, brand, answers, calendar=calendar)
+        async for item in _with_pauses(saved):
+            if item.place in counted:
+                bulk.add(entries[item.key], item)
+        for item in await bulk.save(connection):
+            others.append(item)
+            applied_by_place[item.place] = bulk.applied(entries[item.key], item)
         late = [
             item
             for item in items
@@ -80,13 +97,69 @@ async def save_results(
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
                 entries[item.key] = _written(changes, row, applied, request_id)
-                at = microseconds(now)
-                changes.add_history([result_fact(submission, item, answers[item.place], at)])
+        at = microseconds(now)
+        changes.add_history(
+            result_fact(submission, item, answers[item.place], at)
+            for item in items
+            if item.place in counted
+        )
         account = context.lease_owner.account
         await _update_suspensions(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
         await changes.write(connection)
+
+
+class BulkSuccesses:
+    """The opt-ins of a submission that İYS has saved, whose rows still desire them."""
+
+    def __init__(
+        self,
+        changes: UnitOfWork,
+        brand: Brand,
+        answers: Mapping[int, ItemResult],
+        *,
+        calendar: Calendar,
+    ) -> None:
+        self._brand = brand
+        self._answers = answers
+        self._calendar = calendar
+        self._now = changes.now
+        self._bulk = BulkChanges[Item](changes, self._rule)
+
+    def add(self, row: ConsentRow, item: Item) -> None:
+        """Have ``row`` settled, which was submitted as ``item``."""
+        now, calendar = self._now, self._calendar
+        after = accepted_row(row, item, self._answers[item.place], now)
+        after = ruling.termed(after, self._brand, now, calendar=calendar, answered=True)
+        self._bulk.add(Change(row, after, item))
+
+    async def save(self, connection: Connection) -> list[Item]:
+        """Settle the rows that are alike; return the items of all others."""
+        return await self._bulk.save(connection)
+
+    def applied(self, row: ConsentRow, item: Item) -> AppliedResult:
+        """Return what the result for ``item`` makes of ``row``, by the general path."""
+        answer = self._answers[item.place]
+        return apply_result(row, item, answer, self._brand, self._now, calendar=self._calendar)
+
+    def _rule(self, change: Change[Item]) -> RuledRow | None:
+        if change.before is None:
+            return None
+        found = self.applied(change.before, change.member)
+        is_all = (found.outcome, found.suspension, found.shown) == (None, None, None)
+        return found.ruled if is_all else None
+
+
+def _is_saved(row: ConsentRow, item: Item, answer: ItemResult) -> bool:
+    """Whether İYS has just saved an opt-in that ``row`` still desires."""
+    return (
+        item.status == Status.ONAY
+        and answer.verdict is Verdict.SUCCESS
+        and answer.receipt is not None
+        and not answer.is_original
+        and row.is_of(item.event_id, item.status)
+    )
 
 
 def _written(

@@ -7,8 +7,9 @@ values (desired, registered, permission) are views of them. Nothing is decided h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -35,6 +36,10 @@ _REGISTERED = {one.value: one for one in Registered}
 _STATES = {one.value: one for one in State}
 _ACTIONS = {one.value: one for one in Action}
 _VOID = frozenset({State.EXPIRED, State.REFUSED})
+_OWN = MappingProxyType({"own": True})
+"""Of a column: rows that change alike differ in its value. So they do in every instant."""
+_CARRIED = MappingProxyType({"compared": False})
+"""Of an instant: no rule compares it, only whether there is one may count."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,22 +50,22 @@ class ConsentRow:
     tenth of the time of setting fifty fields.
     """
 
-    key: str
+    key: str = field(metadata=_OWN)
     customer_id: str
     brand_code: int
     channel: str
     recipient_type: str
-    recipient: str
+    recipient: str = field(metadata=_OWN)
 
     desired_status: str | None = None
     desired_at: datetime | None = None
     desired_rank: int | None = None
-    desired_event_id: str | None = None
+    desired_event_id: str | None = field(default=None, metadata=_OWN)
     desired_origin: str | None = None
-    desired_origin_ref: str | None = None
+    desired_origin_ref: str | None = field(default=None, metadata=_OWN)
     desired_source: str | None = None
-    desired_consent_date: datetime | None = None
-    received_at: datetime | None = None
+    desired_consent_date: datetime | None = field(default=None, metadata=_CARRIED)
+    received_at: datetime | None = field(default=None, metadata=_CARRIED)
     notice_version: str | None = None
     registrable: bool = True
     attested: bool = False
@@ -68,21 +73,21 @@ class ConsentRow:
     retailer_access: tuple[int, ...] | None = None
     latest_onay_at: datetime | None = None
     latest_ret_at: datetime | None = None
-    ret_event_id: str | None = None
+    ret_event_id: str | None = field(default=None, metadata=_OWN)
     """Under an opt-in: the event of the latest opt-out, with the next columns; None: not known."""
     ret_rank: int | None = None
     ret_origin: str | None = None
-    ret_origin_ref: str | None = None
+    ret_origin_ref: str | None = field(default=None, metadata=_OWN)
     ret_source: str | None = None
-    ret_consent_date: datetime | None = None
+    ret_consent_date: datetime | None = field(default=None, metadata=_CARRIED)
     ret_registrable: bool | None = None
 
     registered: str = Registered.UNKNOWN
     registered_at: datetime | None = None
     registered_consent_date: datetime | None = None
     registered_source: str | None = None
-    registered_transaction_id: str | None = None
-    verified_at: datetime | None = None
+    registered_transaction_id: str | None = field(default=None, metadata=_OWN)
+    verified_at: datetime | None = field(default=None, metadata=_CARRIED)
     verified_by: str | None = None
 
     state: State
@@ -91,28 +96,28 @@ class ConsentRow:
     code: str | None = None
     due_at: datetime | None = None
     expires_at: datetime | None = None
-    attempts: int = 0
+    attempts: int = field(default=0, metadata=_OWN)
     next_attempt_at: datetime | None = None
     lease_owner: str | None = None
-    lease_until: datetime | None = None
+    lease_until: datetime | None = field(default=None, metadata=_CARRIED)
     onay_open: bool = False
     ret_open: bool = False
-    last_exchange_at: datetime | None = None
+    last_exchange_at: datetime | None = field(default=None, metadata=_CARRIED)
     brake_id: int | None = None
     """The brake that holds the opt-out, or the opt-in over one, back (``ledger.brake``)."""
-    withdrawn_at: datetime | None = None
+    withdrawn_at: datetime | None = field(default=None, metadata=_CARRIED)
     """When a person decided that the opt-out, or the opt-in over one, is not registered at İYS."""
-    ret_withdrawn_at: datetime | None = None
+    ret_withdrawn_at: datetime | None = field(default=None, metadata=_CARRIED)
     """The same of the opt-out under an opt-in."""
-    void_event_id: str | None = None
+    void_event_id: str | None = field(default=None, metadata=_OWN)
     """The newest event: an opt-in that İYS never gets, or an opt-out that is held back or was
     withdrawn; in its place the opt-out before it is desired (``record.earlier_opt_out``).
     """
 
     may_send: bool = False
     permission_reason: str | None = None
-    permission_since: datetime | None = None
-    updated_at: datetime
+    permission_since: datetime | None = field(default=None, metadata=_CARRIED)
+    updated_at: datetime = field(metadata=_CARRIED)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> ConsentRow:
@@ -278,7 +283,7 @@ def columns_of_registration(registration: RegisteredRecord) -> Mapping[str, Any]
     }
 
 
-_COLUMNS = frozenset(field.name for field in fields(ConsentRow))
+_COLUMNS = frozenset(one.name for one in fields(ConsentRow))
 
 
 def to_json(rows: Iterable[ConsentRow]) -> str:

@@ -31,6 +31,8 @@ NOT_AS_FIRST = "H486"
 """HS_KARAR cannot create a record: as with H175, İYS has none."""
 AHEAD = "H162"
 """The date is ahead of İYS's clock. Retry: it is never ahead of ours, so that will pass."""
+ACCEPTED = "accepted"
+"""The state of an item that İYS has saved."""
 NO_SUCH_RETAILER = "H180"
 NO_RIGHT = "H353"
 OF_ACCOUNT = frozenset({"H250", "H251", "H252"})
@@ -94,6 +96,14 @@ def apply_result(  # noqa: PLR0913 - each argument is a fact
     if row.is_of(item.event_id, item.status):
         return _desired(row, case)
     return _superseded(row, case)
+
+
+def accepted_row(row: ConsentRow, item: Item, result: ItemResult, now: datetime) -> ConsentRow:
+    """Return ``row``, which desires what ``item`` submitted, once İYS has saved that; before it is
+    ruled.
+    """
+    row = apply.answered_row(row, item.status, now)
+    return _registered(row, item, result, now).replace(code=None)
 
 
 def _desired(row: ConsentRow, case: _Case) -> AppliedResult:  # noqa: C901, PLR0911, PLR0912 - one case a verdict
@@ -187,10 +197,10 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
     if case.result.is_original:
         # The receipt is of an earlier save: query İYS for what it holds now.
         return AppliedResult(
-            ruled=RuledRow(row=ruling.query(row, "saved-before", None)), item_state="accepted"
+            ruled=RuledRow(row=ruling.query(row, "saved-before", None)), item_state=ACCEPTED
         )
     ruled = ruling.rule_row(
-        _registered(row, case).replace(code=None),
+        accepted_row(row, case.item, case.result, case.now),
         case.brand,
         case.now,
         calendar=case.calendar,
@@ -200,7 +210,7 @@ def _accepted(row: ConsentRow, case: _Case) -> AppliedResult:
     if ruled.row.action is Action.SEND:
         # İYS accepted it and still shows another status: retry with backoff, not in a loop.
         ruled = RuledRow(row=retry(ruled.row, case.now, "register-stands-otherwise", None))
-    return AppliedResult(ruled=ruled, item_state="accepted")
+    return AppliedResult(ruled=ruled, item_state=ACCEPTED)
 
 
 def _already(row: ConsentRow, case: _Case) -> AppliedResult:
@@ -259,7 +269,7 @@ def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
     accepted = result.verdict is Verdict.SUCCESS
     refused = "refused" if result.verdict in _OF_THE_RECORD else "withdrawn"
     if accepted:
-        row = _registered(row, case)
+        row = _registered(row, item, result, case.now)
     outcome = Outcome(
         key=ConsentKey.parse(item.key),
         customer_id=item.customer_id,
@@ -276,14 +286,14 @@ def _superseded(row: ConsentRow, case: _Case) -> AppliedResult:
     )
     return AppliedResult(
         ruled=ruling.rule_row(row, case.brand, case.now, calendar=case.calendar),
-        item_state="accepted" if accepted else refused,
+        item_state=ACCEPTED if accepted else refused,
         outcome=outcome,
         suspension=scope_of(row.channel, result),
     )
 
 
-def _registered(row: ConsentRow, case: _Case) -> ConsentRow:
-    item, result, receipt = case.item, case.result, case.result.receipt
+def _registered(row: ConsentRow, item: Item, result: ItemResult, now: datetime) -> ConsentRow:
+    receipt = result.receipt
     if receipt is None:
         return row
     return apply.observed(
@@ -294,7 +304,7 @@ def _registered(row: ConsentRow, case: _Case) -> ConsentRow:
             consent_date=item.consent_date,
             source=item.source,
             transaction_id=receipt.transaction_id,
-            verified_at=case.now,
+            verified_at=now,
             verified_by=result.how,
         ),
     )

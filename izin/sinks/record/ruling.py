@@ -61,6 +61,21 @@ def with_terms(
     return row.replace(due_at=due, expires_at=expires)
 
 
+def termed(
+    row: ConsentRow,
+    brand: Brand | None,
+    now: datetime,
+    *,
+    calendar: Calendar,
+    answered: bool = False,
+) -> ConsentRow:
+    """Return a row that is about to be ruled with its terms; where :func:`rule_row` leaves it as it
+    is, so does this.
+    """
+    is_ruled = not _stays(row, answered=answered)
+    return with_terms(row, brand, now, calendar=calendar) if is_ruled else row
+
+
 def rule_row(  # noqa: PLR0913 - each argument is a fact
     row: ConsentRow,
     brand: Brand | None,
@@ -118,9 +133,7 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
 ) -> RuledRow:
     """Return the row as ``consent.next_action`` rules on the desired event alone."""
     desired = row.desired
-    is_withdrawn = row.withdrawn_at is not None
-    is_rescued = row.action is Action.RESCUE and row.state in CLOSED
-    if desired is None or is_withdrawn or is_rescued or (not answered and _is_in_flight(row)):
+    if desired is None or _stays(row, answered=answered):
         return _ruled_row(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
     if brand is None and row.is_ours:
@@ -276,6 +289,17 @@ def query_again(row: ConsentRow, reason: str, now: datetime) -> ConsentRow:
     if row.action is not Action.NOTHING or row.is_open or row.withdrawn_at is not None:
         return row
     return row.replace(action=Action.QUERY, reason=reason, next_attempt_at=now)
+
+
+def _stays(row: ConsentRow, *, answered: bool) -> bool:
+    """Whether nothing is ruled on a row: it desires nothing, was withdrawn or rescued, or is in
+    flight and not ``answered``.
+    """
+    is_rescued = row.action is Action.RESCUE and row.state in CLOSED
+    is_withdrawn = row.withdrawn_at is not None
+    is_awaited = not answered and _is_in_flight(row)
+    is_known_from_iys = row.desired_at is None or row.desired_status is None
+    return is_known_from_iys or is_withdrawn or is_rescued or is_awaited
 
 
 def _is_in_flight(row: ConsentRow) -> bool:

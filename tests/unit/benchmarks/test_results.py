@@ -124,7 +124,7 @@ def starts(seconds: float) -> list[Any]:
 
 
 def costs(**fields: float) -> SimpleNamespace:
-    cost = {"ingested_a_second": 0, "claimed_and_settled_ms": 0, "movement_bytes": 0}
+    cost = {"ingested_a_second": 0, "settled_ms": 1, "movement_bytes": 0}
     return SimpleNamespace(**cost | fields)
 
 
@@ -168,7 +168,7 @@ SHORT: dict[str, Callable[[], Any]] = {
     ),
     "poison": lambda: poison.figures(drained(100, 96)),
     "sink": lambda: sink.figures(
-        costs(claimed_and_settled_ms=101, movement_bytes=451),
+        costs(settled_ms=101, movement_bytes=451),
         SimpleNamespace(used=0.94, throttled=1),
     ),
     "outbox": lambda: outbox.figures(

@@ -5,9 +5,8 @@ recorded. How far they have entered is noted in the transaction of their rows, s
 the rest follows and nothing is recorded twice.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -17,8 +16,7 @@ from izin.iys.wire_format.consents import IysMovement, Stream
 from izin.iys.wire_format.daily_file import read_line
 from izin.iys.wire_format.json_reader import UnreadableItem
 from izin.sinks.inbound.movements import ReportedMovements
-from izin.sinks.ingest.known_keys.foresight import PIECE, Foresight
-from izin.sinks.ingest.known_keys.movements import SeenMovement
+from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger.daily import progress
 from izin.sinks.ledger.daily.files import DailyFile
 from izin.sinks.ledger.db.connection import while_waiting
@@ -35,7 +33,7 @@ class _Page(NamedTuple):
     """Lines that enter together, published."""
 
     lines: Sequence[Line]
-    seen: list[SeenMovement]
+    seen: Sequence[ObservedMovement]
 
 
 async def enter(
@@ -53,13 +51,7 @@ async def enter(
         ConcurrentChangeError: another process has recorded them.
         StreamUnavailableError: the broker did not acknowledge them; enter them again.
     """
-    entry = _Entry(
-        reported=reported,
-        brand=brand,
-        file=file,
-        empty_date=empty_date,
-        foresight=Foresight(reported.context.ledger),
-    )
+    entry = _Entry(reported=reported, brand=brand, file=file, empty_date=empty_date)
     before, count = file.entered_lines, 0
     pages = _slices(one for one in lines if one[0] > file.entered_lines)
     coming = await entry.publish(next(pages, ()))
@@ -78,38 +70,23 @@ class _Entry:
     brand: Brand
     file: DailyFile
     empty_date: str
-    foresight: Foresight
 
     async def publish(self, lines: Sequence[Line]) -> _Page:
-        """Publish the movements in ``lines``, and read their rows ahead."""
-        page = _Page(lines, [])
-        await self.foresight.look(self._published(page))
-        return page
-
-    async def _published(self, page: _Page) -> AsyncIterator[list[str]]:
-        """Publish a page in pieces, and yield the keys of each."""
-        for start in range(0, len(page.lines), PIECE):
-            movements, unreadable = _read(page.lines[start : start + PIECE], self.empty_date)
-            # A pull shows them in two streams.
-            theirs = [one for one in movements if is_of_citizens(one.source)]
-            others = [one for one in movements if not is_of_citizens(one.source)]
-            seen = await self.reported.publish(self.brand, Stream.HS, others, unreadable)
-            seen += await self.reported.publish(self.brand, Stream.IYS, theirs)
-            page.seen.extend(seen)
-            yield [one.key for one in seen]
+        """Publish the movements in ``lines``."""
+        movements, unreadable = _read(lines, self.empty_date)
+        # A pull shows them in two streams.
+        theirs = [one for one in movements if is_of_citizens(one.source)]
+        others = [one for one in movements if not is_of_citizens(one.source)]
+        seen = await self.reported.publish(self.brand, Stream.HS, others, unreadable)
+        return _Page(lines, seen + await self.reported.publish(self.brand, Stream.IYS, theirs))
 
     async def record(self, page: _Page, before: int) -> None:
         """Record a page behind the line ``before``."""
-        await self.foresight.stored(partial(self._record, page, before))
-
-    async def _record(self, page: _Page, before: int) -> None:
         context, last, count = self.reported.context, page.lines[-1][0], len(page.lines)
         now = context.clock()
         async with context.ledger.transaction() as connection:
             await progress.entered(connection, self.file, before=before, line=last, count=count)
-            await self.reported.record(
-                connection, self.brand, page.seen, now=now, foresight=self.foresight
-            )
+            await self.reported.record(connection, self.brand, page.seen, now=now)
 
 
 def _slices(lines: Iterator[Line]) -> Iterator[Sequence[Line]]:

@@ -5,7 +5,7 @@ A row is the number of its columns, then for each column its size and its bytes,
 
 import struct
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 NULL: Final = b"\xff\xff\xff\xff"
@@ -15,6 +15,8 @@ END: Final = b"\xff\xff"
 """The bytes after the last row."""
 EPOCH: Final = 946_684_800_000_000
 """2000-01-01, from which PostgreSQL counts, in microseconds since 1970."""
+
+_SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _size = struct.Struct(">i").pack
 _instant = struct.Struct(">iq").pack
@@ -81,5 +83,4 @@ def integers(values: Sequence[int] | None) -> bytes:
 
 def microseconds(at: datetime) -> int:
     """Return ``at`` in microseconds since 1970, exactly."""
-    whole = at.replace(microsecond=0)
-    return int(whole.timestamp()) * 1_000_000 + at.microsecond
+    return (at - _SINCE) // timedelta.resolution

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from izin.replay.ledger import mend as mending
-from izin.replay.ledger.lost_rows import restore_lost
-from izin.replay.ledger.mend import Mended
+from izin.replay.ledger.mend import Mended, mend
 from izin.replay.ledger.mend_acts import MendActs
 from izin.replay.ledger.rebuild import LedgerRebuild
 from izin.sinks.ledger import reads
+from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.history.acts import rebuild_key
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.errors import FencedError
@@ -83,31 +83,27 @@ async def test_rows_restored_in_bulk_are_those_of_the_general_path(
     await harness.ingest(onay(ahead, consent_date=later, received_at=later))
     frozen = replace(rebuild, clock=lambda: at)
     left: list[str] = []
+    save = saving.BulkChanges.save
 
-    async def watched(*given: Any) -> int:  # noqa: ANN401  # as it has
-        count = await restore_lost(*given)
-        found = await harness.ledger.fetch("SELECT key FROM shadow_differences ORDER BY key")
-        left.extend(one["key"].rpartition("/")[2] for one in found)
-        return count
+    async def watched(*given: Any) -> Any:  # noqa: ANN401  # as it has
+        found = await save(*given)
+        left.extend(one.recipient for one in found)
+        return found
 
-    async def nothing(*_: Any) -> int:  # noqa: ANN401  # as it has
-        return 0
-
-    monkeypatch.setattr("izin.replay.ledger.lost_rows._PAGE", 7)
-    monkeypatch.setattr(mending, "restore_lost", watched)
+    monkeypatch.setattr(mending, "_PAGE", 40)
+    monkeypatch.setattr(saving, "FEW", 2)
+    monkeypatch.setattr(saving.BulkChanges, "save", watched)
     in_bulk = await restored(harness, frozen, plan_file)
-    monkeypatch.setattr(mending, "restore_lost", nothing)
+    few = len(left)
+    monkeypatch.setattr(saving, "FEW", 10**6)
     one_by_one = await restored(harness, frozen, plan_file)
     assert in_bulk == one_by_one
-    # With retailers, of another customer, of an unknown brand, ahead of the clock; and opt-ins over
-    # an opt-out.
-    assert sorted(left) == [a_phone(number) for number in (2, 5, 7, 9, 31, 38)]
+    assert few < len(in_bulk[0]) // 2
     permissions = [one for one in in_bulk[1] if one["topic"].endswith("permissions")]
     assert in_bulk[2].restored == len(in_bulk[0]) == len(permissions) == 31
     facts = await reads.facts(harness.ledger, [rebuild_key("ledger")])
     pages = [fact.data["after"]["restored"] for fact in facts]
     assert sum(pages) == 62
-    assert max(pages[:-1]) <= 7
 
 
 async def test_row_that_stands_again_is_not_inserted(
@@ -141,26 +137,8 @@ async def test_process_that_was_taken_over_restores_nothing(
     await planned(rebuild, plan_file)
     acts = MendActs(plan="p", by="ada", now=harness.clock())
     fenced = harness.ledger.owning("ingest", 99)
-    reported: list[int] = []
+    reported: list[Mended] = []
     with pytest.raises(FencedError):
-        await restore_lost(fenced, harness.context.topic_messages, acts, reported.append)
+        await mend(fenced, harness.context.topic_messages, acts, report=reported.append)
     assert (await rows(harness), reported) == ({}, [])
     assert (await planned(rebuild, plan_file)).differences == {"missing": 4}
-
-
-async def test_rows_beyond_the_templates_of_a_page_are_restored(
-    harness: SinkHarness,
-    rebuild: LedgerRebuild,
-    plan_file: Path,
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """So many templates are learnt of a page; the general path restores the rest."""
-    await harness.ingest(onay(a_phone(2)), onay(a_phone(3)), ret(a_phone(4)))
-    before = await lose_rows(harness)
-    await planned(rebuild, plan_file)
-    monkeypatch.setattr("izin.replay.ledger.lost_rows.MOST", 1)
-    acts = MendActs(plan="p", by="ada", now=harness.clock())
-    messages = harness.context.topic_messages
-    assert await restore_lost(harness.ledger, messages, acts, lambda _: None) == 2
-    assert (await executed(harness, rebuild, plan_file)).restored == 1
-    assert (await rows(harness)).keys() == before.keys()

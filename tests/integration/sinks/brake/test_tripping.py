@@ -15,7 +15,7 @@ from izin.sinks.ledger.brake import counting, decisions
 from izin.sinks.ledger.brake.decisions import BEFORE_DUE
 from izin.sinks.ledger.brake.limits import BrakeLimits
 from izin.sinks.ledger.db.notifications import Notifications
-from izin.sinks.monitor.alerts import HELD_BACK
+from izin.sinks.monitor.alerts import HeldBackAlert
 from izin.sinks.outbound.loops import outbound_loops
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
@@ -291,11 +291,11 @@ async def test_monitor_alerts_of_what_is_held_back(harness: SinkHarness):
     """As often as it has become more."""
     await trip(harness)
     monitor = harness.monitor
-    (alert,) = [one for one in await monitor.check() if one.stage == HELD_BACK]
-    assert (alert.brand_code, alert.channel, alert.keys) == (BRAND, "crm", 5)
+    (alert,) = [one for one in await monitor.check() if isinstance(one, HeldBackAlert)]
+    assert (alert.brand_code, alert.source, alert.records) == (BRAND, "crm", 5)
     assert await monitor.check() == ()
     await harness.ingest(*opt_outs([5]))
-    assert [one.keys for one in await monitor.check()] == [6]
+    assert [one.records for one in await monitor.check()] == [6]
 
 
 async def test_erased_keys_leave_nothing_noted(harness: SinkHarness):

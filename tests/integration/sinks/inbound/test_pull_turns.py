@@ -16,7 +16,7 @@ from izin.runtime.settings import SinkSettings
 from izin.schemas.records import event_from_avro
 from izin.sinks.inbound.movements import ReportedMovements
 from izin.sinks.inbound.pull import Puller
-from izin.sinks.ingest.known_keys.movements import SeenMovement
+from izin.sinks.ingest.observations import ObservedMovement
 from izin.sinks.ledger import stream_progress, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.stream_progress import WINDOW
@@ -163,7 +163,7 @@ async def test_page_that_the_ledger_refuses_stops_no_other_stream(
         reported: ReportedMovements,
         connection: Connection,
         brand: Brand,
-        seen: Sequence[SeenMovement],
+        seen: Sequence[ObservedMovement],
         *,
         now: datetime,
     ) -> None:

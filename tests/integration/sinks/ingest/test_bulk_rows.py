@@ -27,6 +27,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ledger import offsets
+from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.record.messages import TopicMessages
@@ -219,7 +220,9 @@ def test_fast_path_writes_the_same_as_general_path(
     mark = f"{next(_MARKS):06d}"
     values = decisions_on(events, mark)
     one, other = urls
-    found = asyncio.run(written(one, values, sizes, mark, fast=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving, "FEW", 2)
+        found = asyncio.run(written(one, values, sizes, mark, fast=True))
     expected = asyncio.run(written(other, values, sizes, mark, fast=False))
     for table in ("consents", "movements", "outbox"):
         assert found[table] == expected[table], table

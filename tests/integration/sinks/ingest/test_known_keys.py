@@ -1,7 +1,7 @@
 """Known keys that change in bulk become what they become one by one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
@@ -17,12 +17,11 @@ from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
 from izin.consent.next_action import Registered
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
-from izin.sinks.ingest.known_keys import foresight, observations, saving
-from izin.sinks.ingest.known_keys.movements import Observations, ObservedMovement, SeenRow
-from izin.sinks.ingest.known_keys.observations import observe, seen_movements
-from izin.sinks.ingest.known_keys.saving import BulkChanges
-from izin.sinks.ingest.known_keys.templates import Change, KnownRow
+from izin.sinks.ingest import ingester as ingester_module
+from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import offsets
+from izin.sinks.ledger.bulk import saving
+from izin.sinks.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import Movement
@@ -222,10 +221,6 @@ def a_movement_on(case: dict[str, Any], row: ConsentRow, random: Random) -> Obse
     return ObservedMovement(key, seen, movement, is_ours=False)
 
 
-CLOSED_LINE = """UPDATE consents SET registered = 'RET', registered_source = 'IYS_AHS_HAT_KAPATMA',
-    registered_at = %(at)s, verified_at = %(at)s WHERE key = %(key)s"""
-
-
 async def insert(connection: Connection, rows: Sequence[ConsentRow]) -> None:
     """Add ``rows`` to the ledger as they are."""
     await connection.execute(statements("consents")["insert"], {"rows": to_json(rows)})
@@ -264,8 +259,7 @@ async def observed(
             for brand in BRANDS:
                 changes = UnitOfWork(TopicMessages(CODEC, Topics()), now=NOW)
                 its = [one for one in movements if one.key.brand_code == brand.brand_code]
-                seen = await seen_movements(its)
-                await observe(connection, changes, brand, seen, calendar=TURKEY_CALENDAR)
+                await observe(connection, changes, brand, its, calendar=TURKEY_CALENDAR)
                 await changes.write(connection)
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
         return found
@@ -301,106 +295,85 @@ def test_observations_change_rows_alike(
     urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For any state of a row, and any movement at İYS; most are made by templates."""
-    one_by_one: list[int] = []
-    by_general_path = observations._one_by_one
-
-    async def counted(
-        connection: Connection,
-        changes: UnitOfWork,
-        kind: Observations,
-        rest: Sequence[ObservedMovement],
-    ) -> None:
-        one_by_one.append(len(rest))
-        await by_general_path(connection, changes, kind, rest)
-
-    monkeypatch.setattr(observations, "_one_by_one", counted)
     monkeypatch.setattr(saving, "FEW", 2)
     monkeypatch.setattr(saving, "_SLICE", 100)
     mark = "770002"
     found = situations(mark)
     movements = [a_movement_on(*one) for one in found]
     rows = [row for _, row, _ in found]
+    made = counted(monkeypatch)
     in_bulk = asyncio.run(observed(urls[0], rows, mark, movements))
-    few, one_by_one = sum(one_by_one), []
     monkeypatch.setattr(saving, "FEW", len(rows))
     expected = asyncio.run(observed(urls[1], rows, mark, movements))
     assert_same(in_bulk, expected)
-    assert few < len(rows) * 2 // 3
+    assert sum(made) > len(rows) // 3
 
 
-async def test_row_changed_since_it_was_foreseen_is_read_again(
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which it is added how many rows are made in bulk."""
+    counts: list[int] = []
+    alike = saving.alike
+
+    def counting(*given: Any) -> Any:  # noqa: ANN401  # as it has
+        found = alike(*given)
+        counts.append(ALIKE if found is not None else 0)
+        return found
+
+    monkeypatch.setattr(saving, "alike", counting)
+    return counts
+
+
+def test_template_that_errs_is_not_used(
+    urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each must publish its own example as the general path does."""
+    monkeypatch.setattr(saving, "FEW", 2)
+    mark = "770004"
+    found = situations(mark)
+    movements = [a_movement_on(*one) for one in found]
+    rows = [row for _, row, _ in found]
+    expected = asyncio.run(observed(urls[1], rows, mark, movements))
+    for template in (PermissionTemplate, OutcomeTemplate):
+        monkeypatch.setattr(template, "of", lambda *_: b"!")
+    assert_same(asyncio.run(observed(urls[0], rows, mark, movements)), expected)
+
+
+async def test_key_inserted_meanwhile_is_read_again(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """It is neither overwritten nor lost: the batch is stored again, from locked rows, though the
-    first slices of it were saved.
-    """
-    monkeypatch.setattr(saving, "FEW", 2)
-    monkeypatch.setattr(saving, "_SLICE", 1)
-    monkeypatch.setattr(foresight, "AT_LEAST", 1)
+    """The batch is stored again, with its row: neither is lost."""
     await prepared(database_url)
     mark, random = "770003", Random(20)
     case = next(iter(cases(random))) | {
         "brand": ACTIVE,
-        "desired": "ONAY",
         "desired_near": BEFORE,
-        "rank": 0,
-        "obligation": OBLIGATIONS[0],
-        "registered": "ONAY",
-        "registered_near": BEFORE,
-        "source": "HS_WEB",
-        "transaction": True,
-        "verified": True,
-        "verified_by": "batch",
-        "code": None,
-        "registrable": True,
-        "permitted": True,
-        "unusual": {},
-        "event_status": "RET",
         "event_near": NOON,
+        "event_status": "RET",
+        "unusual": {},
     }
-    rows = [a_row(random, case, mark, number) for number in range(ALIKE)]
-    values = decisions_on([an_event_on(case, row, random) for row in rows], mark)
+    row = a_row(random, case, mark, 0)
+    values = decisions_on([an_event_on(case, row, random)], mark)
+    locks = iter([True])
+    lock_rows = ingester_module.lock
+
     async with Ledger(LedgerSettings(database_url=SecretStr(database_url)), owner=1) as ledger:
-        async with ledger.transaction() as connection:
-            await insert(connection, rows)
+
+        async def inserted_behind(connection: Connection, keys: Any) -> Any:  # noqa: ANN401
+            found = await lock_rows(connection, keys)
+            if next(locks, False):
+                async with ledger.session() as other, other.transaction():
+                    await insert(other, [row])
+            return found
+
+        monkeypatch.setattr(ingester_module, "lock", inserted_behind)
         its_ingester = ingester(ledger)
         await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
         reads = await its_ingester.read(values)
-        await its_ingester.foresight.look(in_pieces([one.key for one in reads]))
-        async with ledger.transaction() as connection:
-            await connection.execute(CLOSED_LINE, {"key": rows[-1].key, "at": AFTER})
         with structlog.testing.capture_logs() as logs:
-            assert await its_ingester.store(TOPIC, "t", reads, {0: (0, ALIKE)}) == 1
-        found = await ledger.fetch(
-            "SELECT key, desired_status, state, registered FROM consents ORDER BY key"
-        )
+            await its_ingester.store(TOPIC, "t", reads, {0: (0, 1)})
+        (found,) = await ledger.fetch("SELECT desired_status, desired_origin FROM consents")
     assert [one["event"] for one in logs] == ["batch stored again"]
-    assert [tuple(one.values())[1:] for one in found] == [
-        ("RET", "pending", "ONAY"),
-        ("RET", "pending", "ONAY"),
-        ("RET", "not_needed", "RET"),
-    ]
-
-
-async def test_template_that_errs_changes_nothing(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-):
-    """Each template must write its own example as the general path does, or is not used."""
-    monkeypatch.setattr(saving, "FEW", 2)
-    await prepared(database_url)
-    mark = "770004"
-    found = [one for one in situations(mark) if one[0]["brand"] is ACTIVE]
-    movements = [a_movement_on(*one) for one in found]
-    change = Observations.change
-
-    def wrong(kind: Observations, row: KnownRow, member: SeenRow) -> Change:
-        made = change(kind, row, member)
-        return made._replace(columns=made.columns[:-1] + b"!")
-
-    monkeypatch.setattr(Observations, "change", wrong)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(BulkChanges, "_write", unreachable)
-        await observed(database_url, [row for _, row, _ in found], mark, movements)
+    assert found["desired_status"] == "RET"
 
 
 async def test_observe_takes_pages_as_they_come(database_url: str):
@@ -423,45 +396,6 @@ async def test_observe_takes_pages_as_they_come(database_url: str):
     assert recorded == [rows[0].key, rows[1].key, rows[1].key, rows[2].key]
 
 
-async def test_key_erased_since_it_was_foreseen_stays_erased(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-):
-    """What a submission of ours made brings it not back, whatever was read ahead."""
-    monkeypatch.setattr(foresight, "AT_LEAST", 1)
-    await prepared(database_url)
-    random = Random(20)
-    case = next(iter(cases(random))) | {
-        "brand": ACTIVE,
-        "desired_near": BEFORE,
-        "obligation": OBLIGATIONS[0],
-        "registered": "UNKNOWN",
-        "seen_near": NOON,
-        "unusual": {},
-    }
-    rows = [a_row(random, case, "770006", number) for number in range(2)]
-    page = await seen_movements(a_movement_on(case, row, random) for row in rows)
-    page = [one._replace(movement=one.movement._replace(is_ours=True)) for one in page]
-    async with Ledger(LedgerSettings(database_url=SecretStr(database_url)), owner=1) as ledger:
-        ahead = foresight.Foresight(ledger)
-        async with ledger.transaction() as connection:
-            await insert(connection, rows)
-        await ahead.look(in_pieces([one.key for one in page]))
-        async with ledger.transaction() as connection:
-            await connection.execute("DELETE FROM consents WHERE key = %s", [rows[0].key])
-
-        async def store() -> None:
-            changes = UnitOfWork(TopicMessages(CODEC, Topics()), now=NOW)
-            async with ledger.transaction() as connection:
-                await observe(
-                    connection, changes, ACTIVE, page, calendar=TURKEY_CALENDAR, foresight=ahead
-                )
-                await changes.write(connection)
-
-        await ahead.stored(store)
-        found = await ledger.fetch("SELECT key, registered FROM consents")
-    assert [(one["key"], one["registered"]) for one in found] == [(rows[1].key, case["seen"])]
-
-
 def as_seen(movement: ObservedMovement, status: str, seconds: int) -> ObservedMovement:
     """Return a movement of the same key to ``status``, so many seconds later."""
     seen = movement.observation
@@ -469,13 +403,3 @@ def as_seen(movement: ObservedMovement, status: str, seconds: int) -> ObservedMo
     at = seen.creation_date + timedelta(seconds=seconds)
     later = replace(seen, value=Registered(status), creation_date=at)
     return movement._replace(observation=later)
-
-
-async def in_pieces(keys: Sequence[str]) -> AsyncIterator[Sequence[str]]:
-    """Yield ``keys`` at once."""
-    yield keys
-
-
-async def unreachable(*_: object) -> None:
-    """Fail: nothing is written in bulk."""
-    raise AssertionError("a template was used")

@@ -11,7 +11,7 @@ from izin.consent.model import Channel
 from izin.sinks.ledger import brands, deadlines
 from izin.sinks.ledger import suspensions as standing
 from izin.sinks.ledger.db import notifications
-from izin.sinks.monitor.alerts import SUSPENDED
+from izin.sinks.monitor.alerts import SuspendedAlert
 from izin.sinks.record.suspension import NO_RIGHT
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, a_phone, onay, ret, until
 from tests.support.builders import BRAND, PHONE
@@ -124,7 +124,8 @@ async def test_opt_outs_without_the_right_alert_and_are_listed(harness: SinkHarn
     await harness.set_rights(WITHOUT_MESAJ)
     await harness.ingest(ret(), onay(a_phone(2)))
     (alert,) = await harness.monitor.check()
-    assert (alert.stage, alert.status, alert.channel, alert.keys) == (SUSPENDED, "RET", "MESAJ", 1)
+    assert alert == SuspendedAlert(brand_code=BRAND, channel="MESAJ")
+    assert alert.records == 1
     (one,) = await deadlines.open_opt_outs(harness.ledger, BRAND)
     assert one.recipient == PHONE
 
