@@ -27,6 +27,7 @@ HOT = (
     "izin/producers/files/cells.py",
     "izin/producers/publishing/event_ids.py",
     "izin/sinks/ingest/decision_reader.py",
+    "izin/sinks/ingest/simple_decisions.py",
     "izin/sinks/ledger/history/hash_chain.py",
     "izin/sinks/ledger/outbox.py",
     "izin/sinks/ledger/bulk/alike.py",

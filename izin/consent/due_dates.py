@@ -33,7 +33,9 @@ event after the calendar ends raises OutsideCalendarError.
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
+from functools import lru_cache
 from operator import attrgetter
+from typing import NamedTuple
 
 from izin.consent.business_days import (
     FIRST_YEAR,
@@ -51,7 +53,7 @@ TERM_DAYS = 3
 _HALF_DAY_ENDS = time(13, 0)
 _DAY_ENDS = time(23, 59, 59)
 """Terms have whole seconds."""
-_CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY)
+_CALENDAR_BEGINS = datetime(FIRST_YEAR, 1, 1, tzinfo=TURKEY).astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +91,8 @@ def due_at(
     Raises:
         OutsideCalendarError: the term lies beyond the calendar.
     """
-    moment = _in_turkey(effective_at)
-    return _bound(brand, now, _due(moment, _last_day(moment, calendar), calendar))
+    term = _term_of(effective_at, calendar)
+    return _bound(brand, now, term.due_at(effective_at))
 
 
 def expires_at(
@@ -108,7 +110,7 @@ def expires_at(
     """
     if status is Status.RET:
         return None
-    return _expiry(effective_at, _last_day(_in_turkey(effective_at), calendar), brand, now)
+    return _expiry(effective_at, _term_of(effective_at, calendar).ends_at, brand, now)
 
 
 def taken_until(
@@ -123,7 +125,7 @@ def taken_until(
     Raises:
         OutsideCalendarError: the term lies beyond the calendar.
     """
-    return _bound(brand, now, _end(_last_day(_in_turkey(effective_at), calendar)))
+    return _bound(brand, now, _term_of(effective_at, calendar).ends_at)
 
 
 def term_ends_at(effective_at: datetime, *, calendar: Calendar = TURKEY_CALENDAR) -> datetime:
@@ -132,7 +134,7 @@ def term_ends_at(effective_at: datetime, *, calendar: Calendar = TURKEY_CALENDAR
     Raises:
         OutsideCalendarError: the term lies beyond the calendar.
     """
-    return _end(_last_day(_in_turkey(effective_at), calendar)).astimezone(UTC)
+    return _term_of(effective_at, calendar).ends_at
 
 
 def due_and_expiry(
@@ -144,31 +146,49 @@ def due_and_expiry(
     calendar: Calendar = TURKEY_CALENDAR,
 ) -> tuple[datetime | None, datetime | None]:
     """Return ``due_at`` and ``expires_at`` of an event, computed together."""
-    moment = _in_turkey(effective_at)
-    last_day = _last_day(moment, calendar)
-    due = _bound(brand, now, _due(moment, last_day, calendar))
+    term = _term_of(effective_at, calendar)
+    due = _bound(brand, now, term.due_at(effective_at))
     if status is Status.RET:
         return due, None
-    expiry = _expiry(effective_at, last_day, brand, now)
+    expiry = _expiry(effective_at, term.ends_at, brand, now)
     return expiry if due is None else min(due, expiry), expiry
 
 
-def _in_turkey(instant: datetime) -> datetime:
-    return max(aware("effective_at", instant), _CALENDAR_BEGINS).astimezone(TURKEY)
+class _Term(NamedTuple):
+    """The term of the events of one day in Turkey."""
+
+    length: timedelta | None
+    """From an event to the same time of the last day; None: they count from the end of theirs."""
+    due_by: datetime
+    """When the last of them is due: at 13:00 of a half day."""
+    ends_at: datetime
+    """The end of the last day."""
+
+    def due_at(self, effective_at: datetime) -> datetime:
+        """Return when an event of that day is due."""
+        if self.length is None:
+            return self.due_by
+        return min(max(effective_at, _CALENDAR_BEGINS) + self.length, self.due_by)
 
 
-def _last_day(moment: datetime, calendar: Calendar) -> date:
-    return add_business_days(moment.date(), TERM_DAYS, calendar)
+def _term_of(effective_at: datetime, calendar: Calendar) -> _Term:
+    moment = max(aware("effective_at", effective_at), _CALENDAR_BEGINS)
+    return _term_of_day(moment.astimezone(TURKEY).date(), calendar)
 
 
-def _due(moment: datetime, last_day: date, calendar: Calendar) -> datetime:
-    occurred_at = moment.time() if is_business_day(moment.date(), calendar) else _DAY_ENDS
-    ends_at = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
-    return datetime.combine(last_day, min(occurred_at, ends_at), TURKEY)
+@lru_cache(maxsize=4096)
+def _term_of_day(day: date, calendar: Calendar) -> _Term:
+    last_day = add_business_days(day, TERM_DAYS, calendar)
+    due_by = _HALF_DAY_ENDS if is_half_day(last_day) else _DAY_ENDS
+    return _Term(
+        last_day - day if is_business_day(day, calendar) else None,
+        datetime.combine(last_day, due_by, TURKEY).astimezone(UTC),
+        _end(last_day),
+    )
 
 
-def _end(last_day: date) -> datetime:
-    return datetime.combine(last_day, _DAY_ENDS, TURKEY)
+def _end(day: date) -> datetime:
+    return datetime.combine(day, _DAY_ENDS, TURKEY).astimezone(UTC)
 
 
 def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> datetime | None:
@@ -179,13 +199,10 @@ def _bound(brand: BrandTerms, now: datetime | None, term_ends: datetime) -> date
     return max(term_ends, min(load_by)).astimezone(UTC) if load_by else None
 
 
-def _expiry(
-    given_at: datetime, last_day: date, brand: BrandTerms, now: datetime | None
-) -> datetime:
+def _expiry(given_at: datetime, own: datetime, brand: BrandTerms, now: datetime | None) -> datetime:
     """Return when a consent expires: with its three business days, or with its lawful term as long
     as İYS would take it later, before the brand is activated.
     """
-    own = _end(last_day).astimezone(UTC)
     if brand.is_active(now):
         return own
     return _lawful(given_at, own, addresses=0, on=date.max if now is None else _day(now)).until
@@ -211,7 +228,7 @@ class GeneralTransfer:
     @property
     def ends_at(self) -> datetime:
         """The end of its last day."""
-        return _end(self.until).astimezone(UTC)
+        return _end(self.until)
 
     def is_for(self, addresses: int) -> bool:
         """Whether it is for a provider of so many addresses."""

@@ -22,7 +22,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
 
-_YIELD_EVERY = 50
+_YIELD_EVERY = 100
 
 
 class BulkDecisions:

@@ -18,7 +18,7 @@ from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.state_change import first_row
 
-_YIELD_EVERY = 50
+_YIELD_EVERY = 100
 
 
 class ObservedMovement(NamedTuple):

@@ -27,7 +27,7 @@ keys are locked while the transaction lasts, and an opt-out must not wait for se
 """
 BEHIND_AFTER = 1.0
 """The seconds after which a batch that is still being stored holds up what comes after it."""
-READ_AT_ONCE = 16
+READ_AT_ONCE = 64
 """Decisions of the next batch that are read between two chunks of the one being written: neither
 PostgreSQL nor the reader waits for the other.
 """

@@ -9,10 +9,10 @@ no shape, but whether they have one, and whether it changes, is.
 No I/O, so it is compiled where there is a compiler.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import itemgetter, ne
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -62,8 +62,10 @@ def columns_of(row: ConsentRow, names: Iterable[str]) -> bytes:
     """Return the columns ``names`` of ``row``, in COPY format."""
     values = row.__dict__
     return b"".join(
-        copy_format.NULL if values[name] is None else _WRITERS[TYPES[name]](values[name])
-        for name in names
+        [
+            copy_format.NULL if values[name] is None else _WRITERS[TYPES[name]](values[name])
+            for name in names
+        ]
     )
 
 
@@ -87,10 +89,11 @@ def shape_of(before: ConsentRow | None, after: ConsentRow, now: datetime) -> Has
 class Alike(NamedTuple):
     """What becomes of all rows of one shape."""
 
-    columns: Mapping[str, Any]
-    """The columns that the ruling has set, the same for all."""
-    shared: bytes
-    """All columns that they share, in COPY format."""
+    written: Sequence[tuple[bytes, int, Callable[..., bytes]]]
+    """The columns in which they differ: what is before each in COPY format, its place among a row's
+    own, and how it is written."""
+    end: bytes
+    """What is behind the last of them."""
     permission: "PermissionTemplate | None"
     superseded: "OutcomeTemplate | None"
     """The outcome of the event that was desired before."""
@@ -104,25 +107,25 @@ class Alike(NamedTuple):
     is_change: bool
     """Whether anything of the row changes."""
 
-    def row(self, after: ConsentRow) -> ConsentRow:
-        """Return the row that the ruling makes of ``after``."""
-        return after.replace(**self.columns)
-
-    def columns_of(self, row: ConsentRow) -> bytes:
-        """Return the columns of a row that was ruled, its own first, in COPY format."""
-        return columns_of(row, OWN) + self.shared
+    def columns_of(self, after: ConsentRow) -> bytes:
+        """Return the columns of the row that the ruling makes of ``after``, its own first."""
+        own, pieces = _own_of(after.__dict__), list[bytes]()
+        for before, place, write in self.written:
+            pieces += (before, write(own[place]))
+        pieces.append(self.end)
+        return b"".join(pieces)
 
     def published(
-        self, before: ConsentRow | None, row: ConsentRow, facts: list[Fact]
+        self, before: ConsentRow | None, after: ConsentRow, facts: list[Fact]
     ) -> list[bytes]:
-        """Return the rows of the outbox that follow from a change to the ruled ``row``; add the
-        facts of its outcomes.
+        """Return the rows of the outbox that follow from a change to what the ruling makes of
+        ``after``; add the facts of its outcomes.
         """
-        messages = [] if self.permission is None else [self.permission.of(row)]
+        messages = [] if self.permission is None else [self.permission.of(after)]
         if self.superseded is not None and before is not None:
             messages.append(self.superseded.of(before, facts))
         if self.reached is not None:
-            messages.append(self.reached.of(row, facts))
+            messages.append(self.reached.of(after, facts))
         return messages
 
 
@@ -158,10 +161,13 @@ def alike(
     superseded = outcomes.pop(_SUPERSEDED, None)
     (reached,) = outcomes.values() or (None,)
     message = None if permission is None else permission[1]
+    written, end = _written(after, row, columns)
     made = Alike(
-        columns=columns,
-        shared=columns_of(row, SHARED),
-        permission=None if message is None else PermissionTemplate(topic_messages, message, now),
+        written=written,
+        end=end,
+        permission=None
+        if message is None
+        else PermissionTemplate(topic_messages, message, columns.get("permission_since"), now),
         superseded=None if superseded is None else OutcomeTemplate(topic_messages, superseded),
         reached=None if reached is None else OutcomeTemplate(topic_messages, reached),
         due=(row.action, row.desired_status or ""),
@@ -172,8 +178,24 @@ def alike(
     at = copy_format.moment(now)
     expected = [] if message is None else [message]
     expected += [topic_messages.outcome(one) for one in found]
-    is_same = made.published(before, row, []) == [outbox.row_of(one, at) for one in expected]
-    return made if is_same else None
+    is_same = made.published(before, after, []) == [outbox.row_of(one, at) for one in expected]
+    return made if is_same and made.columns_of(after) == columns_of(row, (*OWN, *SHARED)) else None
+
+
+def _written(
+    after: ConsentRow, row: ConsentRow, ruled: Collection[str]
+) -> tuple[Sequence[tuple[bytes, int, Callable[..., bytes]]], bytes]:
+    """Return the fields of :class:`Alike`: what is empty in ``after`` is so in all, and what was
+    ``ruled`` is as in ``row``.
+    """
+    written, before = list[tuple[bytes, int, Callable[..., bytes]]](), b""
+    for place, name in enumerate(OWN):
+        if name in ruled or after.__dict__[name] is None:
+            before += columns_of(row, [name])
+        else:
+            written.append((before, place, _WRITERS[TYPES[name]]))
+            before = b""
+    return written, before + columns_of(row, SHARED)
 
 
 def _differs(row: ConsentRow, after: ConsentRow, name: str) -> bool:
@@ -214,7 +236,11 @@ class MessageTemplate:
 class PermissionTemplate:
     """Permissions made from ``message``, published at one instant."""
 
-    def __init__(self, topic_messages: TopicMessages, message: Message, at: datetime) -> None:
+    def __init__(
+        self, topic_messages: TopicMessages, message: Message, since: datetime | None, at: datetime
+    ) -> None:
+        """``since``: from when all of them hold; None: each from the instant that its row has."""
+        self._since_all = since
         self._message = MessageTemplate(message, at=at)
         runs = topic_messages.runs(message, OWN_OF_PERMISSION)
         self._start, self._answer, self._middle, self._since, self._end = runs
@@ -232,7 +258,7 @@ class PermissionTemplate:
                 self._middle,
                 _optional(row.registered_consent_date),
                 self._since,
-                long_bytes(milliseconds(row.permission_since) or 0),
+                long_bytes(milliseconds(self._since_all or row.permission_since) or 0),
                 self._end,
             )
         )

@@ -19,9 +19,9 @@ from izin.sinks.record.ruling import RuledRow
 
 FEW = 8
 """Fewer changes of one shape are made one by one: there is nothing to share."""
-_SLICE = 1000
+_SLICE = 2000
 """So many rows are saved at once, while the next as many are made."""
-_YIELD_EVERY = 50
+_YIELD_EVERY = 100
 _NUMBERS = count()
 _MOST_NUMBERS = 1 << 15
 """Of slices: those of one transaction differ."""
@@ -137,9 +137,8 @@ class BulkChanges(Generic[M]):
         messages: list[bytes] = []
         facts: list[Fact] = []
         for place, (found, change) in enumerate(ruled):
-            row = found.row(change.after)
-            rows += (head, found.columns_of(row))
-            messages += found.published(change.before, row, facts)
+            rows += (head, found.columns_of(change.after))
+            messages += found.published(change.before, change.after, facts)
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 # Let pushes in, which share this event loop.
                 await asyncio.sleep(0)

@@ -17,6 +17,7 @@ EPOCH: Final = 946_684_800_000_000
 """2000-01-01, from which PostgreSQL counts, in microseconds since 1970."""
 
 _SINCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEGIN: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 _size = struct.Struct(">i").pack
 _instant = struct.Struct(">iq").pack
@@ -38,7 +39,7 @@ def word(value: str | None) -> bytes:
 
 def moment(at: datetime | None) -> bytes:
     """Return a column of an instant."""
-    return instant(None if at is None else microseconds(at))
+    return NULL if at is None else _instant(8, (at - _BEGIN) // timedelta.resolution)
 
 
 def instant(microseconds: int | None) -> bytes:
