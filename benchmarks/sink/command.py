@@ -22,12 +22,13 @@ from benchmarks.sink.fixture import sink_fixture
 from benchmarks.sink.request_budget import BudgetUse, measure_budget_use
 from benchmarks.sink.submission_cost import SubmissionCost, measure_submission_cost
 from izin.local import Postgres
+from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.settings import KafkaSettings
 
 
 def sink(
     keys: Annotated[int, typer.Option(min=0, help="Settled keys in the ledger.")] = 1_000_000,
-    ingested: Annotated[int, typer.Option(min=1000, help="Decisions to ingest.")] = 20_000,
+    ingested: Annotated[int, typer.Option(min=1000, help="Decisions to ingest.")] = 100_000,
     trials: Annotated[int, typer.Option(min=1, help="Thousands to claim and settle.")] = 10,
     seconds: Annotated[float, typer.Option(min=5, help="Duration at İYS's limit.")] = 60,
     delay: Annotated[float, typer.Option(min=0.5, help="Seconds until results.")] = 5,
@@ -39,6 +40,8 @@ def sink(
         Postgres(Path(folder)) as postgres,
         run_simulator(Path(folder), None) as simulator,
     ):
+        tune_gc_for_batches()  # as the worker does
+        keep_memory_of_batches()
         cost, budget = asyncio.run(
             _measured(
                 postgres.url,

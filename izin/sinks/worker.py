@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from izin.runtime.broker_watch import BrokerWatch
-from izin.runtime.gc_tuning import tune_gc_for_batches
+from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import drain, stopping_on_signals
@@ -53,6 +53,7 @@ def run(
         await serve(kafka, ledger_settings, iys, sink, codec, stopping=stopping_on_signals())
 
     tune_gc_for_batches()
+    keep_memory_of_batches()
     uvloop.run(serve_until_stopped())
 
 

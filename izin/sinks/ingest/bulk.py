@@ -6,7 +6,7 @@ customer, is applied to its row from its bytes; what follows is ruled once for a
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from izin.consent.business_days import Calendar
@@ -16,7 +16,7 @@ from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.bulk.saving import BulkChanges, Change
 from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -45,29 +45,33 @@ class BulkDecisions:
         self._bulk = BulkChanges[IncomingDecision](changes, self._rule)
 
     async def save(
-        self,
-        connection: Connection,
-        decisions: Sequence[IncomingDecision],
-        rows: Mapping[str, ConsentRow],
-    ) -> list[IncomingDecision]:
-        """Save what ``decisions`` make of the locked ``rows``; return those that must be applied
-        one by one, in their order.
+        self, connection: Connection, decisions: Sequence[IncomingDecision]
+    ) -> tuple[list[IncomingDecision], dict[str, ConsentRow]]:
+        """Lock the rows of ``decisions`` and save what they make of them; return those that must be
+        applied one by one, those of a key in their order, and their rows.
 
         Raises:
             ConcurrentChangeError: another process has inserted one of the new keys.
         """
-        occurrences = Counter(one.key for one in decisions)
+        by_key = defaultdict[str, list[IncomingDecision]](list)
+        for one in decisions:
+            by_key[one.key].append(one)
         rest: list[IncomingDecision] = []
-        for place, one in enumerate(decisions):
-            before = rows.get(one.key)
-            if occurrences[one.key] > 1 or not self._is_usual(one, before):
-                rest.append(one)
-            else:
-                self._add(before, one)
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Let pushes in, which share this event loop.
-                await asyncio.sleep(0)
-        return rest + await self._bulk.save(connection)
+
+        async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+            for place, key in enumerate(keys):
+                found, before = by_key[key], rows.get(key)
+                if len(found) == 1 and self._is_usual(found[0], before):
+                    self._add(before, found[0])
+                else:
+                    rest.extend(found)
+                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                    # Let pushes in, which share this event loop.
+                    await asyncio.sleep(0)
+
+        rows = await lock_in_pieces(connection, by_key, add)
+        rest += await self._bulk.save(connection)
+        return rest, {one.key: rows[one.key] for one in rest if one.key in rows}
 
     def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
         """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and

@@ -174,15 +174,13 @@ class Ingester:
                 await offsets.advance(connection, topic, topic_id, moves)
             known = await _brands(connection, decisions, now)
             watched = await counting.watched(connection, known)
-            rows = await lock(connection, {one.key for one in decisions})
             changes = UnitOfWork(self.topic_messages, now=now)
             facts = await new_decisions.facts(connection, decisions, self._reader, known)
             changes.add_history(facts)
             bulk = BulkDecisions(
                 changes, self._applier, known, watched, calendar=self.ledger.calendar
             )
-            others = await bulk.save(connection, decisions, rows)
-            entries = {one.key: rows[one.key] for one in others if one.key in rows}
+            others, entries = await bulk.save(connection, decisions)
             watch = BrakeWatch.begin(self._reader, watched, decisions, entries)
             of_others = await self._apply(changes, others, entries, known)
             if moves:

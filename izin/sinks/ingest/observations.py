@@ -1,8 +1,8 @@
 """Save what İYS shows of keys: one function for every path by which it comes."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from izin.consent.business_days import Calendar
@@ -11,7 +11,7 @@ from izin.consent.model import ConsentKey
 from izin.sinks.ledger.bulk.saving import BulkChanges, Change
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
@@ -44,39 +44,65 @@ async def observe(
     """Save what movements of a ``brand`` show; the history and what is not alike through
     ``changes``, which the caller writes in the same transaction.
     """
-    now = changes.now
+    work = _Observing(changes, brand, calendar)
+    for one in observed:
+        work.by_key[str(one.key)].append(one)
+    await work.save(connection)
 
-    def rule(after: ConsentRow) -> RuledRow:
-        return ruling.rule_row(after, brand, now, calendar=calendar, observing=True)
 
-    bulk = BulkChanges[ObservedMovement](changes, lambda change: rule(change.after))
-    rows = await lock(connection, {str(one.key) for one in observed})
-    occurrences = Counter(str(one.key) for one in observed)
-    known, rest = set(rows), list[ObservedMovement]()
-    for place, one in enumerate(observed):
-        key = str(one.key)
-        if one.is_ours and key not in known:
-            continue
-        changes.add_movement(one.movement)
-        if one.observation is not None:
-            known.add(key)
+class _Observing:
+    """The work of one page."""
+
+    def __init__(self, changes: UnitOfWork, brand: Brand, calendar: Calendar) -> None:
+        self.by_key = defaultdict[str, list[ObservedMovement]](list)
+        self._changes = changes
+        self._brand = brand
+        self._calendar = calendar
+        self._rest: list[ObservedMovement] = []
+        """What is applied one by one."""
+        self._bulk = BulkChanges[ObservedMovement](changes, lambda one: self._rule(one.after))
+
+    async def save(self, connection: Connection) -> None:
+        rows = await lock_in_pieces(connection, self.by_key, self._add_all)
+        self._rest += await self._bulk.save(connection)
+        for place, one in enumerate(self._rest):
+            key = str(one.key)
             before = rows.get(key)
-            if before is None or occurrences[key] > 1:
-                rest.append(one)
-            else:
-                after = apply.observed(before, one.observation)
-                after = ruling.termed(after, brand, now, calendar=calendar)
-                bulk.add(Change(before, after, one))
-        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-            # Let pushes in, which share this event loop.
-            await asyncio.sleep(0)
-    rest += await bulk.save(connection)
-    for place, one in enumerate(rest):
-        key = str(one.key)
-        before = rows.get(key)
-        entry = before or first_row(one.key, brand.customer_id, now)
-        if one.observation is not None:
-            entry = apply.observed(entry, one.observation)
-        rows[key] = changes.apply(before, rule(entry))
-        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-            await asyncio.sleep(0)
+            entry = before or first_row(one.key, self._brand.customer_id, self._changes.now)
+            rows[key] = self._changes.apply(before, self._rule(_observed(entry, one)))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                # Let pushes in, which share this event loop.
+                await asyncio.sleep(0)
+
+    async def _add_all(self, keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+        for place, key in enumerate(keys):
+            self._add(self.by_key[key], rows.get(key))
+            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+
+    def _add(self, movements: Sequence[ObservedMovement], before: ConsentRow | None) -> None:
+        """Record the movements of a key, and add what they make of its row."""
+        is_known, shown = before is not None, list[ObservedMovement]()
+        for one in movements:
+            if one.is_ours and not is_known:
+                continue
+            self._changes.add_movement(one.movement)
+            if one.observation is not None:
+                is_known = True
+                shown.append(one)
+        if before is None or len(shown) > 1:
+            self._rest += shown
+        elif shown:
+            now, calendar = self._changes.now, self._calendar
+            after = _observed(before, shown[0])
+            after = ruling.termed(after, self._brand, now, calendar=calendar)
+            self._bulk.add(Change(before, after, shown[0]))
+
+    def _rule(self, after: ConsentRow) -> RuledRow:
+        now, calendar = self._changes.now, self._calendar
+        return ruling.rule_row(after, self._brand, now, calendar=calendar, observing=True)
+
+
+def _observed(row: ConsentRow, movement: ObservedMovement) -> ConsentRow:
+    seen = movement.observation
+    return row if seen is None else apply.observed(row, seen)

@@ -4,8 +4,9 @@ Steps collect changes in memory and write them by one statement of each kind. A 
 changes and an outcome that is reached are published from here, so that no step can forget them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
 from izin.consent.model import ConsentEvent, ConsentKey, Status
@@ -13,7 +14,7 @@ from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, copy
+from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import moment
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
@@ -33,6 +34,8 @@ from izin.sinks.record.ruling import RuledRow
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
+_PIECE = 1000
+"""So many keys are locked at once, while work is done on the last as many; of few, a quarter."""
 
 
 class _Permitted(NamedTuple):
@@ -268,6 +271,25 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Consent
     async with connection.cursor(binary=True) as cursor:
         found = await cursor.execute(_CONSENTS["lock"], {"keys": wanted})
         return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
+
+
+async def lock_in_pieces(
+    connection: Connection,
+    keys: Iterable[str],
+    work: Callable[[Sequence[str], Mapping[str, ConsentRow]], Awaitable[None]],
+) -> dict[str, ConsentRow]:
+    """Return the same as :func:`lock`; ``work`` is done on the keys and rows of one piece while
+    PostgreSQL locks the next.
+    """
+    wanted, rows = sorted(set(keys)), dict[str, ConsentRow]()
+    size = min(max(len(wanted) // 4, _PIECE // 4), _PIECE)
+    pieces = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    coming = await lock(connection, pieces[0]) if pieces else {}
+    for piece, following in pairwise([*pieces, []]):
+        found = coming
+        rows |= found
+        coming, _ = await while_waiting(lock(connection, following), work(piece, found))
+    return rows
 
 
 async def _expect(

@@ -4,7 +4,8 @@ All in one transaction, so that a process that is killed here has settled all of
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from izin.sinks.ledger.bulk.saving import BulkChanges, Change
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import result_fact
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_answer import observation
 from izin.sinks.outbound.read_back import after_late_call, after_opt_outs
@@ -58,13 +59,12 @@ async def save_results(
     brand, calendar = submission.brand, context.ledger.calendar
     items = [item for item in submission.items if item.place in answers]
     async with context.ledger.transaction() as connection:
-        entries = await lock(connection, (item.key for item in items))
-        saved = [item for item in items if _is_saved(entries[item.key], item, answers[item.place])]
-        places = {item.place for item in saved}
-        others = [item for item in items if item.place not in places]
+        changes = UnitOfWork(context.topic_messages, now=now)
+        bulk = BulkSuccesses(changes, brand, answers, calendar=calendar)
+        entries = await bulk.lock(connection, items)
+        others = [item for item in items if item.place not in bulk.saved]
         # Under the rows' locks: another process may have settled some meanwhile.
         others = await _open_items(connection, context, submission, others, if_held=if_held)
-        changes = UnitOfWork(context.topic_messages, now=now)
         applied_by_place = {
             item.place: apply_result(
                 entries[item.key], item, answers[item.place], brand, now, calendar=calendar
@@ -78,13 +78,9 @@ async def save_results(
             Settled(place, applied.item_state, answers[place].code)
             for place, applied in applied_by_place.items()
         ]
-        settled += [Settled(item.place, ACCEPTED) for item in saved]
+        settled += [Settled(place, ACCEPTED) for place in bulk.saved]
         counted = await submissions.settle(connection, submission, settled, now=now)
-        bulk = BulkSuccesses(changes, brand, answers, calendar=calendar)
-        async for item in _with_pauses(saved):
-            if item.place in counted:
-                bulk.add(entries[item.key], item)
-        for item in await bulk.save(connection):
+        for item in await bulk.save(connection, counted):
             others.append(item)
             applied_by_place[item.place] = bulk.applied(entries[item.key], item)
         late = [
@@ -126,16 +122,35 @@ class BulkSuccesses:
         self._calendar = calendar
         self._now = changes.now
         self._bulk = BulkChanges[Item](changes, self._rule)
+        self.saved: dict[int, Item] = {}
+        """The items, by index."""
 
-    def add(self, row: ConsentRow, item: Item) -> None:
-        """Have ``row`` settled, which was submitted as ``item``."""
+    async def lock(self, connection: Connection, items: Sequence[Item]) -> dict[str, ConsentRow]:
+        """Return the rows of ``items``, locked, and take those that are such opt-ins."""
+        by_key = defaultdict[str, list[Item]](list)
+        for item in items:
+            by_key[item.key].append(item)
+
+        async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+            async for item in _with_pauses([item for key in keys for item in by_key[key]]):
+                if _is_saved(rows[item.key], item, self._answers[item.place]):
+                    self._add(rows[item.key], item)
+
+        return await lock_in_pieces(connection, by_key, add)
+
+    def _add(self, row: ConsentRow, item: Item) -> None:
         now, calendar = self._now, self._calendar
         after = accepted_row(row, item, self._answers[item.place], now)
         after = ruling.termed(after, self._brand, now, calendar=calendar, answered=True)
+        self.saved[item.place] = item
         self._bulk.add(Change(row, after, item))
 
-    async def save(self, connection: Connection) -> list[Item]:
-        """Settle the rows that are alike; return the items of all others."""
+    async def save(self, connection: Connection, counted: Collection[int]) -> list[Item]:
+        """Settle those rows that are alike whose items are ``counted``; return the items of all
+        others that are.
+        """
+        late = [item.key for place, item in self.saved.items() if place not in counted]
+        self._bulk.forget(late)
         return await self._bulk.save(connection)
 
     def applied(self, row: ConsentRow, item: Item) -> AppliedResult:

@@ -1,7 +1,7 @@
 """Save in bulk what changes of many rows make of them, in one transaction."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -20,7 +20,7 @@ from izin.sinks.record.ruling import RuledRow
 FEW = 8
 """Fewer changes of one shape are made one by one: there is nothing to share."""
 _SLICE = 2000
-"""So many rows are saved at once, while the next as many are made."""
+"""So many rows are saved at once, while the next as many are made; of few, a quarter of them."""
 _YIELD_EVERY = 100
 _NUMBERS = count()
 _MOST_NUMBERS = 1 << 15
@@ -70,6 +70,12 @@ class BulkChanges(Generic[M]):
         shape = shape_of(change.before, change.after, self._changes.now)
         self._groups.setdefault((shape, more), []).append(change)
 
+    def forget(self, keys: Collection[str]) -> None:
+        """Leave the rows of ``keys`` as they are."""
+        if keys:
+            for group in self._groups.values():
+                group[:] = [one for one in group if one.after.key not in keys]
+
     async def save(self, connection: Connection) -> list[M]:
         """Save the rows and publish what follows, the history through the unit of work; return what
         must be done one by one.
@@ -116,7 +122,8 @@ class BulkChanges(Generic[M]):
         store: Callable[[Connection, _Made], Coroutine[Any, Any, None]],
     ) -> None:
         """Write slice after slice, each while the next is made."""
-        slices = [ruled[start : start + _SLICE] for start in range(0, len(ruled), _SLICE)]
+        size = min(max(len(ruled) // 4, _SLICE // 8), _SLICE)
+        slices = [ruled[start : start + size] for start in range(0, len(ruled), size)]
         coming = await self._made(slices[0])
         has_messages = False
         for following in [*slices[1:], ()]:

@@ -17,9 +17,9 @@ from izin.consent.model import Channel, ConsentEvent, ConsentKey, RecipientType
 from izin.consent.next_action import Registered
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.topics import Topics
-from izin.sinks.ingest import ingester as ingester_module
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import offsets
+from izin.sinks.ledger import unit_of_work as unit_of_work_module
 from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.bulk.alike import OutcomeTemplate, PermissionTemplate
 from izin.sinks.ledger.db.connection import Connection, Ledger
@@ -354,7 +354,7 @@ async def test_key_inserted_meanwhile_is_read_again(
     row = a_row(random, case, mark, 0)
     values = decisions_on([an_event_on(case, row, random)], mark)
     locks = iter([True])
-    lock_rows = ingester_module.lock
+    lock_rows = unit_of_work_module.lock
 
     async with Ledger(LedgerSettings(database_url=SecretStr(database_url)), owner=1) as ledger:
 
@@ -365,7 +365,7 @@ async def test_key_inserted_meanwhile_is_read_again(
                     await insert(other, [row])
             return found
 
-        monkeypatch.setattr(ingester_module, "lock", inserted_behind)
+        monkeypatch.setattr(unit_of_work_module, "lock", inserted_behind)
         its_ingester = ingester(ledger)
         await offsets.positions(ledger, TOPIC, [0], cluster_id="c", topic_id="t")
         reads = await its_ingester.read(values)
