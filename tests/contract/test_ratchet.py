@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ratchet import FINDERS, allowed, counted, cyclic_modules, raised, statements
+from tests.support.ratchet import (
+    FINDERS,
+    allowed,
+    check,
+    counted,
+    cyclic_modules,
+    raised,
+    statements,
+)
 from tests.support.source_tree import ROOT, product_modules, tracked_files
 from tests.support.vocabulary import WORDS
 
@@ -20,6 +28,20 @@ def test_statements_of_the_product_stay_within_the_ratchet() -> None:
     """The product does not grow unnoticed."""
     files = tracked_files(ROOT) or pytest.skip("no git checkout")
     assert statements(ROOT, files) <= allowed()["statements"]["product"]
+
+
+def test_check_counts_what_the_tree_has(tmp_path: Path) -> None:
+    """Without docstrings, comments and generated code; nothing is written."""
+    text = '"""Doc."""\n\n\nclass OnePlan:\n    """Doc."""\n\n    x = 1  # why\n'
+    files = {"izin/a.py": text, "izin/generated/b.py": text, "tests/c.py": "x = 1\n"}
+    files |= {"izin/sql/a.sql": "-- name: a\n\nSELECT 1\n"}
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    product, tests, *places = check(tmp_path, list(files)).splitlines()
+    assert product == "izin: 2 statements, 6 tokens, 1 modules, 1 lines of SQL"
+    assert tests == "tests: 1 statements, 3 tokens, 1 modules, 0 lines of SQL"
+    assert "  izin/a.py: OnePlan" in places
 
 
 def test_writer_of_the_ratchet_refuses_to_raise_a_figure() -> None:

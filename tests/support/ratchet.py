@@ -1,19 +1,24 @@
 """Figures of the tree that may only improve, each counted by top-level package.
 
 ``ratchet.toml`` has what is allowed today. A figure that has improved is lowered there, by
-``python -m tests.support.ratchet``, so that it cannot come back.
+``python -m tests.support.ratchet``, so that it cannot come back; with ``--check`` it prints
+how large the tree is and how often it has what it should have once, and writes nothing.
 """
 
 import ast
+import io
+import re
 import sys
+import tokenize
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import grimp
 
 from tests.support.source_tree import (
+    PRODUCT,
     ROOT,
     functions_of,
     is_generated,
@@ -115,13 +120,34 @@ FINDERS: Mapping[str, Finder] = {
 }
 
 
-def statements(root: Path, files: list[str]) -> int:
-    """Return the number of statements of the product, docstrings not counted."""
-    return sum(
-        isinstance(node, ast.stmt) and not _is_docstring(node)
-        for name in product_modules(files)
+_NO_TOKENS = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT),
+    *(tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER),
+}
+
+
+def statements_of(root: Path, names: Iterable[str]) -> int:
+    """Return the number of statements of modules, docstrings not counted."""
+    nodes = (node for name in names for node in ast.walk(tree_of(root / name)))
+    return sum(isinstance(node, ast.stmt) and not _is_docstring(node) for node in nodes)
+
+
+def tokens_of(root: Path, names: Iterable[str]) -> int:
+    """Return the number of tokens of modules, without comments, docstrings and line ends."""
+    docstrings = sum(
+        isinstance(node, ast.stmt) and _is_docstring(node)
+        for name in names
         for node in ast.walk(tree_of(root / name))
     )
+    lines = (io.StringIO(text_of(root / name)).readline for name in names)
+    found = (one for read in lines for one in tokenize.generate_tokens(read))
+    return sum(one.type not in _NO_TOKENS for one in found) - docstrings
+
+
+def sql_lines(root: Path, names: Iterable[str]) -> int:
+    """Return the number of lines of SQL, without comments and blank lines."""
+    lines = (line.strip() for name in names for line in text_of(root / name).splitlines())
+    return sum(bool(line) and not line.startswith("--") for line in lines)
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -130,6 +156,89 @@ def _is_docstring(node: ast.stmt) -> bool:
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
     )
+
+
+def sizes(root: Path, files: list[str]) -> Mapping[str, Mapping[str, int]]:
+    """Return the sizes of the product and of the tests, by name."""
+    tests = [
+        name
+        for name in files
+        if Path(name).parts[0] == "tests" and name.endswith(".py") and not is_generated(name)
+    ]
+    return {
+        part: {
+            "statements": statements_of(root, names),
+            "tokens": tokens_of(root, names),
+            "modules": len(names),
+            "lines of SQL": sql_lines(
+                root, [one for one in files if one.startswith(part) and one.endswith(".sql")]
+            ),
+        }
+        for part, names in ((PRODUCT, product_modules(files)), ("tests", tests))
+    }
+
+
+def _classes(pattern: str) -> Finder:
+    """Return what finds the classes of the product whose names match."""
+    wanted = re.compile(pattern)
+
+    def places(root: Path, files: list[str]) -> list[str]:
+        return [
+            f"{name}: {node.name}"
+            for name in product_modules(files)
+            for node in ast.walk(tree_of(root / name))
+            if isinstance(node, ast.ClassDef) and wanted.fullmatch(node.name)
+        ]
+
+    return places
+
+
+def _modules(pattern: str, *, outside: str = "$") -> Finder:
+    """Return what finds the modules of the product with such a text, but those ``outside``."""
+    wanted, left_out = re.compile(pattern), re.compile(outside)
+
+    def places(root: Path, files: list[str]) -> list[str]:
+        return [
+            name
+            for name in product_modules(files)
+            if wanted.search(text_of(root / name)) and not left_out.match(name)
+        ]
+
+    return places
+
+
+MECHANISMS: Mapping[str, Finder] = {
+    "comparison of two events": _modules(r"\.order > |\.order < |desired_order [<>]"),
+    "rows in bulk": _modules(r'_CONSENTS\["copy'),
+    "reader of topics": _modules(
+        r"kafka(_clients)?\.consumer\(", outside="izin/(kafka|streams|runtime)/"
+    ),
+    "follower of topics": _classes(r"\w*Follower"),
+    "plan": _classes(r"\w*Plan"),
+    "addresses of a server": _modules(r"(?m)operations_port: int$"),
+    "way into the history": _modules(r'_SQL\["save-head"\]'),
+    "backoff": _classes(r"\w*Backoff"),
+    "progress": _classes(r"\w*Progress"),
+    "lease": _classes(r"\w*Leases?"),
+}
+"""What finds the places of each; one is what there should be."""
+
+
+def statements(root: Path, files: list[str]) -> int:
+    """Return the number of statements of the product, docstrings not counted."""
+    return statements_of(root, product_modules(files))
+
+
+def check(root: Path, files: list[str]) -> str:
+    """Return the sizes of the tree, and the places of each mechanism."""
+    lines = [
+        f"{part}: " + ", ".join(f"{count:,} {name}" for name, count in found.items())
+        for part, found in sizes(root, files).items()
+    ]
+    for name, places in MECHANISMS.items():
+        found_places = places(root, files)
+        lines += ["", f"{name}: {len(found_places)}", *(f"  {one}" for one in found_places)]
+    return "\n".join(lines) + "\n"
 
 
 def counted(findings: list[str]) -> dict[str, int]:
@@ -155,8 +264,13 @@ def raised(
 
 
 def main() -> int:
-    """Write today's figures; with names of measures, print their findings instead."""
+    """Write today's figures; with names of measures, print their findings instead; with ``--check``
+    print sizes and mechanisms.
+    """
     files = tracked_files(ROOT)
+    if sys.argv[1:] == ["--check"]:
+        sys.stdout.write(check(ROOT, files))
+        return 0
     if sys.argv[1:]:
         found = [one for name in sys.argv[1:] for one in FINDERS[name](ROOT, files)]
         sys.stdout.write("\n".join([*found, f"{len(found)} findings\n"]))

@@ -17,7 +17,7 @@ from typing import Any
 from izin.replay.ledger.mend_acts import MendActs
 from izin.replay.ledger.shadow_rows import OpenItems, Shadow, lost_row, mended_row
 from izin.sinks.ledger import brands
-from izin.sinks.ledger.bulk.saving import BulkChanges, Change
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
@@ -122,12 +122,12 @@ class _Page:
             row = lost_row(one, items, now)
             brand = self._known.get(row.brand_code)
             after = ruling.termed(row, brand, now, calendar=self._calendar)
-            bulk.add(Change(None, after, row))
+            bulk.add(RowChange(None, after, row))
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
         return await bulk.save(connection)
 
-    def _rule_change(self, change: Change[ConsentRow]) -> RuledRow:
+    def _rule_change(self, change: RowChange[ConsentRow]) -> RuledRow:
         brand = self._known.get(change.after.brand_code)
         return ruling.rule_row(change.after, brand, self._acts.now, calendar=self._calendar)
 

@@ -14,7 +14,7 @@ from izin.consent.model import Status
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger.brake.counting import Watched
-from izin.sinks.ledger.bulk.saving import BulkChanges, Change
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.record import ruling
@@ -93,8 +93,8 @@ class BulkDecisions:
         brand, now = self._brands[decision.brand_code], self._now
         after = self._applier.apply(before, decision, now)
         after = ruling.termed(after, brand, now, calendar=self._calendar)
-        self._bulk.add(Change(before, after, decision))
+        self._bulk.add(RowChange(before, after, decision))
 
-    def _rule(self, change: Change[IncomingDecision]) -> RuledRow:
+    def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
         brand = self._brands[change.member.brand_code]
         return ruling.rule_row(change.after, brand, self._now, calendar=self._calendar)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
-from izin.sinks.ledger.bulk.saving import BulkChanges, Change
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
@@ -96,7 +96,7 @@ class _Observing:
             now, calendar = self._changes.now, self._calendar
             after = _observed(before, shown[0])
             after = ruling.termed(after, self._brand, now, calendar=calendar)
-            self._bulk.add(Change(before, after, shown[0]))
+            self._bulk.add(RowChange(before, after, shown[0]))
 
     def _rule(self, after: ConsentRow) -> RuledRow:
         now, calendar = self._changes.now, self._calendar

@@ -5,7 +5,7 @@ All in one transaction, so that a process that is killed here has settled all of
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,10 +14,11 @@ from izin.consent.model import Status
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
-from izin.sinks.ledger.bulk.saving import BulkChanges, Change
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import result_fact
+from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_answer import observation
@@ -93,17 +94,20 @@ async def save_results(
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
                 entries[item.key] = _written(changes, row, applied, request_id)
-        at = microseconds(now)
-        changes.add_history(
-            result_fact(submission, item, answers[item.place], at)
-            for item in items
-            if item.place in counted
-        )
+        settled_items = [item for item in items if item.place in counted]
+        changes.add_history(_result_facts(submission, settled_items, answers, now))
         account = context.lease_owner.account
         await _update_suspensions(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
         await changes.write(connection)
+
+
+def _result_facts(
+    submission: Submission, items: Sequence[Item], answers: Mapping[int, ItemResult], now: datetime
+) -> Iterator[Fact]:
+    at = microseconds(now)
+    return (result_fact(submission, item, answers[item.place], at) for item in items)
 
 
 class BulkSuccesses:
@@ -143,7 +147,7 @@ class BulkSuccesses:
         after = accepted_row(row, item, self._answers[item.place], now)
         after = ruling.termed(after, self._brand, now, calendar=calendar, answered=True)
         self.saved[item.place] = item
-        self._bulk.add(Change(row, after, item))
+        self._bulk.add(RowChange(row, after, item))
 
     async def save(self, connection: Connection, counted: Collection[int]) -> list[Item]:
         """Settle those rows that are alike whose items are ``counted``; return the items of all
@@ -158,7 +162,7 @@ class BulkSuccesses:
         answer = self._answers[item.place]
         return apply_result(row, item, answer, self._brand, self._now, calendar=self._calendar)
 
-    def _rule(self, change: Change[Item]) -> RuledRow | None:
+    def _rule(self, change: RowChange[Item]) -> RuledRow | None:
         if change.before is None:
             return None
         found = self.applied(change.before, change.member)

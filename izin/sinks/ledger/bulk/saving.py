@@ -33,7 +33,7 @@ _OUTBOX = statements("outbox")
 M = TypeVar("M")
 
 
-class Change(NamedTuple, Generic[M]):
+class RowChange(NamedTuple, Generic[M]):
     """What a member makes of one row."""
 
     before: ConsentRow | None
@@ -43,9 +43,9 @@ class Change(NamedTuple, Generic[M]):
     member: M
 
 
-Rule = Callable[[Change[M]], RuledRow | None]
+Rule = Callable[[RowChange[M]], RuledRow | None]
 """What the general path makes of a change; None: more than a row."""
-_Ruled = tuple[Alike, Change[M]]
+_Ruled = tuple[Alike, RowChange[M]]
 
 
 class _Made(NamedTuple):
@@ -63,9 +63,9 @@ class BulkChanges(Generic[M]):
     def __init__(self, changes: UnitOfWork, rule: Rule[M]) -> None:
         self._changes = changes
         self._rule = rule
-        self._groups: dict[Hashable, list[Change[M]]] = {}
+        self._groups: dict[Hashable, list[RowChange[M]]] = {}
 
-    def add(self, change: Change[M], *more: Hashable) -> None:
+    def add(self, change: RowChange[M], *more: Hashable) -> None:
         """Add a change; ``more`` is what its ruling depends on beside the row."""
         shape = shape_of(change.before, change.after, self._changes.now)
         self._groups.setdefault((shape, more), []).append(change)
@@ -106,7 +106,7 @@ class BulkChanges(Generic[M]):
             await retailers.end(connection, ended)
         return rest
 
-    def _alike(self, group: Sequence[Change[M]]) -> Alike | None:
+    def _alike(self, group: Sequence[RowChange[M]]) -> Alike | None:
         if len(group) < FEW:
             return None
         before, after, _ = group[0]
