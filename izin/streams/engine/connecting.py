@@ -3,7 +3,13 @@
 The driver gives up at its first attempt, and Faust with it. A worker that starts while its broker
 restarts would end, though it would only have had to wait. Under static membership it is looked at
 from then on whether another worker has the same name (``static_member``).
+
+Nor does it wait for its group when it ends: a worker has to be gone in time, and its session shows
+that it has left.
 """
+
+import asyncio
+from contextlib import suppress
 
 from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
@@ -15,11 +21,14 @@ from izin.streams.engine.static_member import StaticMember
 RELIES_ON = (
     *static_member.RELIES_ON,
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_start",
+    "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread.on_thread_stop",
     "faust.transport.drivers.aiokafka:Producer.on_start",
 )
 """Overridden here; a test checks each."""
 
 _PAUSE = 1.0
+_STOPPED_WITHIN = 1.0
+"""Seconds: a consumer that is just about to join its group again waits for all of it first."""
 
 _log = get_logger(__name__)
 
@@ -47,6 +56,12 @@ class PatientConsumerThread(driver.AIOKafkaConsumerThread):
                     self.member = StaticMember(name)
                     self.member.watch(coordinator)
                 return
+
+    async def on_thread_stop(self) -> None:
+        """Stop the consumer, in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOPPED_WITHIN):
+                await super().on_thread_stop()
 
 
 class NoProducer(driver.Producer):
