@@ -12,6 +12,7 @@ from tests.support import project_rules
 from tests.support.project_rules import (
     blameless_errors,
     environment_readers,
+    foreign_consumers,
     foreign_orders,
     impure_law,
     machine_places,
@@ -33,6 +34,7 @@ RULES = (
     silent_tests,
     unlisted_packages,
     environment_readers,
+    foreign_consumers,
     foreign_orders,
     impure_law,
     blameless_errors,
@@ -65,6 +67,12 @@ def test_project_rule_holds(rule: Rule) -> None:
         (silent_tests, "tests/test_a.py", 'async def test_a() -> None:\n    """."""\n'),
         (unlisted_packages, "izin/a/__init__.py", '"""."""\n'),
         (unlisted_packages, "izin/a/__init__.py", '"""Says what it is."""\nfrom a import b\n'),
+        (foreign_consumers, "izin/a.py", "x = kafka.consumer(settings, group)\n"),
+        (
+            foreign_consumers,
+            "izin/sinks/a.py",
+            "from confluent_kafka import Consumer\nConsumer({})",
+        ),
         (foreign_orders, "izin/a.py", "x = one.order > other.order\n"),
         (foreign_orders, "izin/a.py", "x = row.desired_order <= order\n"),
         (environment_readers, "izin/a.py", 'import os\nx = os.environ["X"]\n'),

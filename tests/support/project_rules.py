@@ -21,6 +21,16 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 """Who may touch the environment, and why."""
 
+CONSUMERS: Mapping[str, str] = {
+    "izin/kafka/": "the readers",
+    "izin/runtime/kafka.py": "the factory",
+    "izin/runtime/kafka_clients.py": "the factory",
+    "izin/streams/": "a transport of its own",
+    "izin/subscribers/": "the library of others, without settings of ours",
+    "izin/demo/": "a subscriber as others have them",
+}
+"""Who may make a consumer, and why."""
+
 LAW = "izin/consent"
 LAW_IMPORTS = frozenset({"izin.consent", "phonenumbers", "holidays"})
 """What the law may import beside the standard library."""
@@ -176,6 +186,18 @@ def foreign_orders(root: Path) -> list[str]:
         and any(
             _dotted(one).rpartition(".")[2] in _ORDERS for one in (node.left, *node.comparators)
         )
+    ]
+
+
+def foreign_consumers(root: Path) -> list[str]:
+    """Find who makes a consumer of Kafka: readers and followers of topics are in ``izin.kafka``."""
+    return [
+        f"{name}:{node.lineno}"
+        for name, path in _modules(root, "izin")
+        if not any(name.startswith(allowed) for allowed in CONSUMERS)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and _dotted(node.func).rpartition(".")[2] in {"consumer", "Consumer", "AIOKafkaConsumer"}
     ]
 
 

@@ -210,9 +210,7 @@ def _modules(pattern: str, *, outside: str = "$") -> Finder:
 MECHANISMS: Mapping[str, Finder] = {
     "comparison of two events": _modules(r"\.order > |\.order < |desired_order [<>]"),
     "rows in bulk": _modules(r'_CONSENTS\["copy'),
-    "reader of topics": _modules(
-        r"kafka(_clients)?\.consumer\(", outside="izin/(kafka|streams|runtime)/"
-    ),
+    "reader of topics": _modules(r"(?<!def )\bconsumer\(", outside="izin/(kafka|streams|runtime)/"),
     "follower of topics": _classes(r"\w*Follower"),
     "plan": _classes(r"\w*Plan"),
     "addresses of a server": _modules(r"(?m)operations_port: int$"),

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from izin.console.terminal.output import turkish
+from izin.kafka.partition_client import Place
 from izin.sinks.ledger.webhooks.resends import ResendProgress
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, WebhookSubscriber
-from izin.sinks.webhooks.partitions import Place
 
 LIST = {
     "name": "name",

@@ -14,9 +14,9 @@ from time import monotonic
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from izin.consent.errors import OurError
+from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.daemon_thread import in_daemon_thread
-from izin.runtime.kafka import consumer
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
@@ -130,13 +130,12 @@ class OlderRecords:
             await in_daemon_thread(self._idle.pop().close, name="older records")
 
     def _consumer(self) -> Consumer:
-        return consumer(
+        return partition_client(
             self._settings,
             "izin-feed-older",
+            {},
             **{
-                "allow.auto.create.topics": False,
                 "auto.offset.reset": "error",
-                "enable.partition.eof": True,
                 # A new stretch waits for the fetch of the last one, which at an end has nothing.
                 "fetch.wait.max.ms": 10,
                 "fetch.message.max.bytes": _FETCH_BYTES,

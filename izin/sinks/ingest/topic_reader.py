@@ -16,13 +16,13 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    TopicPartition,
 )
 
 from izin.kafka.bounded_reader import BoundedReader
+from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import admin, consumer
+from izin.runtime.kafka import admin
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities, identities
@@ -202,20 +202,9 @@ def reader_at(
     lost: str,
 ) -> Consumer:
     """Return a consumer of ``topic`` at these offsets; ``lost`` as in :func:`open_reader`."""
-    client = consumer(
-        settings,
-        group,
-        **{
-            "allow.auto.create.topics": False,
-            "auto.offset.reset": lost,
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 100,
-        },
-    )
-    client.assign(
-        [TopicPartition(topic, number, position) for number, position in positions.items()]
-    )
-    return client
+    places = {(topic, number): position for number, position in positions.items()}
+    options = {"auto.offset.reset": lost, "fetch.wait.max.ms": 100}
+    return partition_client(settings, group, places, **options)
 
 
 def identities_of(settings: KafkaSettings, topics: Collection[str]) -> TopicIdentities:

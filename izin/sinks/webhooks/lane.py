@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from izin.kafka.partition_client import Place
 from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.partitions import Place
 
 
 @dataclass(slots=True, eq=False)

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
+from izin.kafka.partition_client import Place
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds, places_of
+from izin.sinks.webhooks.partitions import PartitionReader, bounds, places_of
 
 _MOST = 1000
 _WAIT = 0.5

@@ -7,16 +7,16 @@ from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
-from izin.runtime.kafka import TIMEOUT, consumer, partition_watermarks
+from izin.kafka.partition_client import Place, partition_client
+from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.sinks.ingest.topic_reader import available
 from izin.sinks.record.errors import StreamUnavailableError
 
-Place = tuple[str, int]
-"""A topic and a partition."""
 _GROUP = "izin-webhooks"
 _BOUNDED = {
+    "fetch.wait.max.ms": 100,
     # What librdkafka may fetch ahead, and of each partition at a time: compressed records grow
     # tenfold when they are unpacked, and a process has many readers.
     "queued.max.messages.kbytes": 2 * 1024,
@@ -43,18 +43,7 @@ class PartitionReader:
         """Read from ``positions``."""
         await self.close()
         self.positions = dict(positions)
-        client = consumer(
-            self.settings,
-            _GROUP,
-            **{
-                "allow.auto.create.topics": False,
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 100,
-                **_BOUNDED,
-            },
-        )
-        client.assign([TopicPartition(topic, one, at) for (topic, one), at in positions.items()])
-        self._client = client
+        self._client = partition_client(self.settings, _GROUP, positions, **_BOUNDED)
 
     async def poll(self, most: int, wait: float) -> Sequence[Message]:
         """Return the available records, at most ``most``, as soon as there is one; none after
@@ -94,7 +83,7 @@ def bounds(settings: KafkaSettings, places: Iterable[Place]) -> dict[Place, tupl
     Raises:
         StreamUnavailableError: Kafka does not answer.
     """
-    client = consumer(settings, _GROUP, **{"allow.auto.create.topics": False})
+    client = partition_client(settings, _GROUP, {})
     try:
         return {place: partition_watermarks(client, TopicPartition(*place)) for place in places}
     except KafkaException as error:
@@ -111,7 +100,7 @@ def offsets_at(
     Raises:
         StreamUnavailableError: Kafka does not answer.
     """
-    client = consumer(settings, _GROUP, **{"allow.auto.create.topics": False})
+    client = partition_client(settings, _GROUP, {})
     asked = [TopicPartition(topic, one, round(at.timestamp() * 1000)) for topic, one in places]
     try:
         found = client.offsets_for_times(asked, timeout=TIMEOUT)

@@ -17,6 +17,7 @@ from functools import partial
 import uvloop
 from starlette.applications import Starlette
 
+from izin.kafka.partition_client import Place
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.http_server.operations import health, operations_app
 from izin.runtime.http_server.server import HttpListeners
@@ -34,7 +35,6 @@ from izin.sinks.webhooks.assigner import DeliveryAssigner
 from izin.sinks.webhooks.events import EventReader, lanes
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
-from izin.sinks.webhooks.partitions import Place
 
 _DRAIN = 4.0
 _HTTP_DRAIN = 2

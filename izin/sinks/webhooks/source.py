@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import monotonic
 
+from izin.kafka.partition_client import Place
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.live_feed import LiveFeed
-from izin.sinks.webhooks.partitions import PartitionReader, Place, bounds
+from izin.sinks.webhooks.partitions import PartitionReader, bounds
 
 READERS = 8
 """Readers of their own that a process has at a time."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from confluent_kafka import KafkaException, Message, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from izin.kafka.partition_client import Place
 from izin.runtime.kafka import TIMEOUT, admin
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
@@ -18,7 +19,6 @@ from izin.sinks.record.errors import StreamUnavailableError
 from izin.sinks.webhooks.events import EventReader, WebhookEvent, lanes
 from izin.sinks.webhooks.partitions import (
     PartitionReader,
-    Place,
     bounds,
     offsets_at,
     places_of,

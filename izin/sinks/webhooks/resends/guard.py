@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from izin.kafka.partition_client import Place
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ingest.topic_reader import identities_of
@@ -20,7 +21,7 @@ from izin.sinks.ledger.webhooks import deliveries, resends
 from izin.sinks.ledger.webhooks.resends import HISTORY, OpenResend
 from izin.sinks.ledger.webhooks.subscriber import WebhookType
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.partitions import Place, bounds, places_of
+from izin.sinks.webhooks.partitions import bounds, places_of
 from izin.sinks.webhooks.resends.repetition import is_overtaken, is_selected, marked
 
 _LOOK = 0.5

@@ -358,7 +358,7 @@ async def test_key_inserted_meanwhile_is_read_again(
 
     async with Ledger(LedgerSettings(database_url=SecretStr(database_url)), owner=1) as ledger:
 
-        async def inserted_behind(connection: Connection, keys: Any) -> Any:  # noqa: ANN401
+        async def inserted_behind(connection: Connection, keys: Sequence[str]) -> Any:  # noqa: ANN401  # as it has
             found = await lock_rows(connection, keys)
             if next(locks, False):
                 async with ledger.session() as other, other.transaction():
