@@ -1,6 +1,8 @@
 """Faust's driver connects with what librdkafka's clients connect with."""
 
 import base64
+import subprocess
+import sys
 from collections.abc import Callable
 from urllib.parse import parse_qs
 
@@ -12,7 +14,8 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from pydantic import SecretStr
 
 from izin.runtime.settings import KafkaSettings, SaslMechanism, SecurityProtocol
-from izin.streams.ownership.credentials import TokenProvider, credentials
+from izin.streams.ownership.credentials import credentials
+from izin.streams.ownership.token_provider import TokenProvider
 
 SECRET = SecretStr("obviously-fake")
 TOKEN = KafkaSettings(
@@ -146,3 +149,9 @@ async def test_endpoint_without_a_token_is_an_error_of_the_driver(answer: Answer
     assert "KAFKA_SASL_OAUTHBEARER_" in str(failed.value)
     assert "obviously-fake" not in str(failed.value)
     assert failed.value.__cause__ is None
+
+
+def test_worker_without_tokens_imports_no_http_library() -> None:
+    """Its partitions wait until a worker that was restarted has imported everything."""
+    code = "import izin.streams.engine.app, sys; sys.exit('httpx' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
