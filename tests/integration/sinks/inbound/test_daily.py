@@ -23,6 +23,7 @@ from izin.sinks.inbound.daily.loop import DailyFiles
 from izin.sinks.ledger.daily import files, progress, recipient_lines
 from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.privacy import export
+from izin.sinks.monitor.alerts import DailyFileAlert
 from izin.sinks.record.messages import Message
 from tests.integration.sinks.conftest import Izin
 from tests.integration.sinks.sink_harness import (
@@ -82,7 +83,8 @@ async def file_of(harness: SinkHarness, day: date) -> DailyFile:
 
 async def alerted(harness: SinkHarness) -> list[str]:
     """Return the days whose files alert."""
-    return [one.channel for one in await harness.monitor.check() if one.stage == "daily"]
+    found = await harness.monitor.check()
+    return [str(one.day) for one in found if isinstance(one, DailyFileAlert)]
 
 
 async def a_day(harness: SinkHarness, *, pulled: bool = True) -> date:
