@@ -29,7 +29,7 @@ _CREATE = """SELECT create_month((%(first)s::date + make_interval(months => n)):
     FROM generate_series(0, %(months)s::integer - 1) AS n"""
 _FILL = """INSERT INTO movements (
         recorded_at, occurred_at, place, shard, kind, link, salt, key, customer_id, source, data)
-    SELECT at, at, n, n %% 16, 'act', '\\x00', '\\x00', 'key-' || n,
+    SELECT at, at, n, n %% 16, 'act', '\\x00', decode(repeat('00', 16), 'hex'), 'key-' || n,
         'customer-' || n %% %(customers)s, 'fake', '{}'
     FROM generate_series(1, %(rows)s::bigint) AS n CROSS JOIN LATERAL (
         SELECT (%(first)s::timestamp + make_interval(months => (n %% %(months)s)::integer))
