@@ -11,6 +11,7 @@ from datetime import datetime
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
+from izin.consent.next_action import Action
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions, suspensions
@@ -167,7 +168,8 @@ class BulkSuccesses:
             return None
         found = self.applied(change.before, change.member)
         is_all = (found.outcome, found.suspension, found.shown) == (None, None, None)
-        return found.ruled if is_all else None
+        # A retry is due after a backoff that follows from the attempts, which are a row's own.
+        return found.ruled if is_all and found.ruled.row.action is not Action.SEND else None
 
 
 def _is_saved(row: ConsentRow, item: Item, answer: ItemResult) -> bool:

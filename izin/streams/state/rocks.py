@@ -193,6 +193,7 @@ class RocksState:
         if self._fails is not None:
             self._keep_in_memory(rows, self._fails)
         self._keys, self.position, self.suppresses = keys, position, suppresses
+        self._looked_up.clear()
 
     def _write(self, rows: Mapping[bytes, bytes | None], about: Mapping[str, object]) -> None:
         """Write ``rows`` and what the folder records of itself; it may fail."""
@@ -218,7 +219,6 @@ class RocksState:
         self._unwritten, self._unwritten_bytes, self._fails = {}, 0, None
         self._about = packed_about
         self._shared_saved += len(shared)
-        self._looked_up.clear()
 
     def _failed(self, error: Exception) -> None:
         self._retry_at = time.monotonic() + _RETRY_AFTER

@@ -146,7 +146,8 @@ def alike(
     permission = topic_messages.permission(before, row, now) if is_change else None
     row = row if permission is None else permission[0]
     step = retailers.step(before, row)
-    columns = {name: row.__dict__[name] for name in TYPES if _differs(row, after, name)}
+    values, given = row.__dict__, after.__dict__
+    columns = {name: values[name] for name in TYPES if values[name] != given[name]}
     if (
         ruled.rescue is not None
         or ruled.closed is not None
@@ -196,10 +197,6 @@ def _written(
             written.append((before, place, _WRITERS[TYPES[name]]))
             before = b""
     return written, before + columns_of(row, SHARED)
-
-
-def _differs(row: ConsentRow, after: ConsentRow, name: str) -> bool:
-    return bool(row.__dict__[name] != after.__dict__[name])
 
 
 def _is_of_all(value: object, after: ConsentRow, now: datetime) -> bool:

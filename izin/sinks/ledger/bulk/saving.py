@@ -65,10 +65,10 @@ class BulkChanges(Generic[M]):
         self._rule = rule
         self._groups: dict[Hashable, list[RowChange[M]]] = {}
 
-    def add(self, change: RowChange[M], *more: Hashable) -> None:
-        """Add a change; ``more`` is what its ruling depends on beside the row."""
+    def add(self, change: RowChange[M]) -> None:
+        """Add a change."""
         shape = shape_of(change.before, change.after, self._changes.now)
-        self._groups.setdefault((shape, more), []).append(change)
+        self._groups.setdefault(shape, []).append(change)
 
     def forget(self, keys: Collection[str]) -> None:
         """Leave the rows of ``keys`` as they are."""

@@ -262,3 +262,27 @@ async def test_unusual_row_settles_apart(
 ) -> None:
     """It is of another shape, or desires another event."""
     assert await settled_in_bulk(urls[0], [{}, columns, {}], monkeypatch) == [2]
+
+
+async def test_retries_wait_by_their_own_attempts(
+    urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where İYS accepts opt-ins and still shows another status, each is due after its backoff."""
+    number = next(_NUMBERS)
+    mark = f"{number:05d}"
+    columns: list[dict[str, Any]] = [
+        {"latest_ret_at": NOON + timedelta(days=1), "attempts": attempts} for attempts in (1, 2, 3)
+    ]
+    entries = [in_flight_row(n, mark, {}, one) for n, one in enumerate(columns)]
+    receipt = Receipt(transaction_id="1" * 64, creation_date=NOW)
+    saved = ItemResult(Verdict.SUCCESS, receipt=receipt, how="batch")
+    answers = dict.fromkeys(range(len(columns)), saved)
+    monkeypatch.setattr(saving, "FEW", 2)
+    await written_once(urls[0], entries, answers, number)
+    async with Ledger(LedgerSettings(database_url=SecretStr(urls[0])), owner=1) as ledger:
+        found = await ledger.fetch(
+            "SELECT attempts, next_attempt_at FROM consents WHERE key LIKE %(key)s ORDER BY key",
+            {"key": f"%/+90555{mark}%"},
+        )
+    waits = [(one["attempts"], one["next_attempt_at"] - NOW) for one in found]
+    assert waits == [(n, timedelta(seconds=5 * 2 ** (n - 1))) for n in (1, 2, 3)]
