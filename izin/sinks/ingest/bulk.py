@@ -5,12 +5,12 @@ customer, is applied to its row from its bytes; what follows is ruled once for a
 (``ledger.bulk``). All others take the general path, one by one.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
+from izin.runtime.pauses import with_pauses
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger.brake.counting import Watched
@@ -21,8 +21,6 @@ from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
-
-_YIELD_EVERY = 100
 
 
 class BulkDecisions:
@@ -59,15 +57,12 @@ class BulkDecisions:
         rest: list[IncomingDecision] = []
 
         async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
-            for place, key in enumerate(keys):
+            async for key in with_pauses(keys):
                 found, before = by_key[key], rows.get(key)
                 if len(found) == 1 and self._is_usual(found[0], before):
                     self._add(before, found[0])
                 else:
                     rest.extend(found)
-                if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                    # Let pushes in, which share this event loop.
-                    await asyncio.sleep(0)
 
         rows = await lock_in_pieces(connection, by_key, add)
         rest += await self._bulk.save(connection)

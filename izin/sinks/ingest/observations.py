@@ -1,6 +1,5 @@
 """Save what İYS shows of keys: one function for every path by which it comes."""
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
+from izin.runtime.pauses import with_pauses
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
@@ -17,8 +17,6 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.state_change import first_row
-
-_YIELD_EVERY = 100
 
 
 class ObservedMovement(NamedTuple):
@@ -65,20 +63,15 @@ class _Observing:
     async def save(self, connection: Connection) -> None:
         rows = await lock_in_pieces(connection, self.by_key, self._add_all)
         self._rest += await self._bulk.save(connection)
-        for place, one in enumerate(self._rest):
+        async for one in with_pauses(self._rest):
             key = str(one.key)
             before = rows.get(key)
             entry = before or first_row(one.key, self._brand.customer_id, self._changes.now)
             rows[key] = self._changes.apply(before, self._rule(_observed(entry, one)))
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Let pushes in, which share this event loop.
-                await asyncio.sleep(0)
 
     async def _add_all(self, keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
-        for place, key in enumerate(keys):
+        async for key in with_pauses(keys):
             self._add(self.by_key[key], rows.get(key))
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                await asyncio.sleep(0)
 
     def _add(self, movements: Sequence[ObservedMovement], before: ConsentRow | None) -> None:
         """Record the movements of a key, and add what they make of its row."""

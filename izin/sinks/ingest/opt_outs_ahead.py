@@ -20,10 +20,11 @@ from contextlib import suppress
 from confluent_kafka import Message
 
 from izin.runtime.observe import get_logger
+from izin.runtime.pauses import with_pauses
 from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.poison import is_poison, store_apart
-from izin.sinks.ingest.reader import FEW, READ_AT_ONCE, Reader, Store
+from izin.sinks.ingest.reader import FEW, Reader, Store
 from izin.sinks.ingest.topic_reader import TopicReader
 
 _SEARCHED_AT_ONCE = 4000
@@ -113,11 +114,9 @@ class OptOutsAhead:
         found, mark = [], self._mark
         values = [one.value() for one in messages if one.error() is None]
         marked = [value for value in values if value is not None and mark in value]
-        for place, value in enumerate(marked):
+        async for value in with_pauses(marked):
             read = self._read(value)
             found += [one for one in read if one.offset >= recorded.get(one.partition, 0)]
-            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
-                await asyncio.sleep(0)
         return found
 
     def _read(self, value: bytes) -> list[IncomingDecision]:

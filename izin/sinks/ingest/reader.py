@@ -12,6 +12,7 @@ from typing import Protocol
 
 from confluent_kafka import Message
 
+from izin.runtime.pauses import with_pauses
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record
@@ -27,10 +28,6 @@ keys are locked while the transaction lasts, and an opt-out must not wait for se
 """
 BEHIND_AFTER = 1.0
 """The seconds after which a batch that is still being stored holds up what comes after it."""
-READ_AT_ONCE = 64
-"""Decisions of the next batch that are read between two chunks of the one being written: neither
-PostgreSQL nor the reader waits for the other.
-"""
 
 
 class Store(Protocol):
@@ -101,12 +98,7 @@ class Reader:
         most = self._most
         messages = await self._topic.poll(most, wait.total_seconds())
         self._is_full = len(messages) >= most
-        records: list[Record] = []
-        for place, message in enumerate(messages):
-            records.append(self._read(message))
-            if place % READ_AT_ONCE == READ_AT_ONCE - 1:
-                await asyncio.sleep(0)
-        return records
+        return [self._read(message) async for message in with_pauses(messages)]
 
     def _read(self, message: Message) -> Record:
         if message.error() is not None:

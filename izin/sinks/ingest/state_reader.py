@@ -1,6 +1,5 @@
 """Read the topic of desired consents into the ledger, page by page, each in one transaction."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from izin.consent.fold import BOOTSTRAP, restoration
 from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
+from izin.runtime.pauses import with_pauses
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.poison import quarantine, store_apart
@@ -31,7 +31,6 @@ from izin.sinks.record.messages import TopicMessages
 
 _PAGE = 2000
 _WAIT = 0.5
-_YIELD_EVERY = 50
 
 _log = get_logger(__name__)
 
@@ -153,12 +152,10 @@ async def restore_rows(
     rows = await lock(connection, {str(one.consent.key) for one in records})
     found = dict(rows)
     codes = {one.consent.key.brand_code for one in records}
-    known = await brands.of_codes(connection, codes)
-    if codes - known.keys():
-        await brands.note_unknown(connection, codes - known.keys(), now=now)
+    known = await brands.known_of_codes(connection, codes, now=now)
     changes = UnitOfWork(topic_messages, now=now)
     of_others: list[OtherCustomerOptIn] = []
-    for place, record in enumerate(records):
+    async for record in with_pauses(records):
         consent = record.consent
         key = str(consent.key)
         before = rows.get(key)
@@ -173,8 +170,6 @@ async def restore_rows(
         if before != after:
             # Whatever changed: a rebuild has nothing else to know it from.
             changes.add_movement(_restoration(record, after.customer_id, now))
-        if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-            await asyncio.sleep(0)
     await changes.write(connection)
     await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
     return of_others

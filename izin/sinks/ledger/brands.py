@@ -122,6 +122,16 @@ async def of_codes(connection: Connection, codes: Collection[int]) -> dict[int, 
     return {row["brand_code"]: Brand.from_row(row) for row in await found.fetchall()}
 
 
+async def known_of_codes(
+    connection: Connection, codes: Collection[int], *, now: datetime
+) -> dict[int, Brand]:
+    """Return the registered brands among these codes, and record the others."""
+    known = await of_codes(connection, codes)
+    if unknown := set(codes) - known.keys():
+        await note_unknown(connection, unknown, now=now)
+    return known
+
+
 async def note_unknown(connection: Connection, codes: Collection[int], *, now: datetime) -> None:
     """Record brand codes that are not registered, so that the keys of such brands are found."""
     values = {"codes": sorted(codes), "now": now}

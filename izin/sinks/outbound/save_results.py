@@ -3,9 +3,8 @@
 All in one transaction, so that a process that is killed here has settled all of them or none.
 """
 
-import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,6 +13,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
+from izin.runtime.pauses import with_pauses
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
@@ -39,7 +39,6 @@ from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
 _WRITABLE = frozenset({Verdict.SUCCESS, Verdict.DATA, Verdict.EXPIRED, Verdict.ALREADY})
 """Verdicts on the record itself: they show that İYS accepts records of the brand and channel."""
-_YIELD_EVERY = 50
 
 _log = get_logger(__name__)
 
@@ -71,7 +70,7 @@ async def save_results(
             item.place: apply_result(
                 entries[item.key], item, answers[item.place], brand, now, calendar=calendar
             )
-            async for item in _with_pauses(others)
+            async for item in with_pauses(others)
         }
         applied_by_place = await after_opt_outs(
             connection, others, applied_by_place, now, result_delay=context.result_delay
@@ -91,7 +90,7 @@ async def save_results(
             if item.place not in counted and answers[item.place].verdict is Verdict.SUCCESS
         ]
         await after_late_call(connection, changes, submission, late, now)
-        async for item in _with_pauses(others):
+        async for item in with_pauses(others):
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
                 entries[item.key] = _written(changes, row, applied, request_id)
@@ -137,7 +136,7 @@ class BulkSuccesses:
             by_key[item.key].append(item)
 
         async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
-            async for item in _with_pauses([item for key in keys for item in by_key[key]]):
+            async for item in with_pauses([item for key in keys for item in by_key[key]]):
                 if _is_saved(rows[item.key], item, self._answers[item.place]):
                     self._add(rows[item.key], item)
 
@@ -212,14 +211,6 @@ async def _open_items(
         return []
     still_open = await submissions.open_places(connection, submission) if items else ()
     return [item for item in items if item.place in still_open]
-
-
-async def _with_pauses(items: Sequence[Item]) -> AsyncIterator[Item]:
-    """Yield ``items``, and let pushes in meanwhile, which share this event loop."""
-    for turn, item in enumerate(items):
-        if turn % _YIELD_EVERY == _YIELD_EVERY - 1:
-            await asyncio.sleep(0)
-        yield item
 
 
 async def _update_suspensions(  # noqa: PLR0913 - what was submitted, by whom, with which result

@@ -1,10 +1,10 @@
 """Save in bulk what changes of many rows make of them, in one transaction."""
 
-import asyncio
 from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from izin.runtime.pauses import with_pauses
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.bulk.alike import Alike, alike, shape_of
 from izin.sinks.ledger.db import copy_format, notifications
@@ -21,7 +21,6 @@ FEW = 8
 """Fewer changes of one shape are made one by one: there is nothing to share."""
 _SLICE = 2000
 """So many rows are saved at once, while the next as many are made; of few, a quarter of them."""
-_YIELD_EVERY = 100
 _NUMBERS = count()
 _MOST_NUMBERS = 1 << 15
 """Of slices: those of one transaction differ."""
@@ -143,12 +142,9 @@ class BulkChanges(Generic[M]):
         rows: list[bytes] = []
         messages: list[bytes] = []
         facts: list[Fact] = []
-        for place, (found, change) in enumerate(ruled):
+        async for found, change in with_pauses(ruled):
             rows += (head, found.columns_of(change.after))
             messages += found.published(change.before, change.after, facts)
-            if place % _YIELD_EVERY == _YIELD_EVERY - 1:
-                # Let pushes in, which share this event loop.
-                await asyncio.sleep(0)
         self._changes.add_history(facts)
         return _Made(number, len(ruled), b"".join(rows), b"".join(messages))
 

@@ -13,6 +13,7 @@ import pytest
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.task_cancellation import cancel_all
 from izin.sinks.ingest import ingester
+from izin.sinks.ingest.batch import BatchStorage
 from izin.sinks.ingest.decision_reader import IncomingDecision
 from izin.sinks.ingest.ingester import Ingester
 from izin.sinks.ingest.opt_outs_ahead import OptOutsAhead
@@ -271,7 +272,7 @@ async def test_rows_that_others_keep_changing_end_the_batch(
 ):
     """Rather than try for ever, the ingester starts again from the ledger's offsets."""
     failing = AsyncMock(side_effect=ConcurrentChangeError("a deadlock"))
-    monkeypatch.setattr(Ingester, "_store", failing)
+    monkeypatch.setattr(BatchStorage, "store", failing)
     with pytest.raises(ConcurrentChangeError):
         await harness.ingester.store(TOPIC, "topic", harness.decided(ret(PHONE)), {})
     assert failing.await_count == 3

@@ -1,0 +1,200 @@
+"""Store one batch of decisions in one transaction: its steps, in the order that counts.
+
+The newest event by the law's order wins; a stale decision only updates the latest instants. What
+many decisions make of their rows alike is written in bulk, all others are applied one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from izin.consent.model import Status
+from izin.runtime.pauses import with_pauses
+from izin.sinks.ingest import new_decisions
+from izin.sinks.ingest.brake_watch import BrakeWatch
+from izin.sinks.ingest.bulk import BulkDecisions
+from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
+from izin.sinks.ingest.erasures import erased_keys
+from izin.sinks.ingest.simple_decisions import DecisionApplier
+from izin.sinks.ledger import brands, offsets
+from izin.sinks.ledger.brake import counting
+from izin.sinks.ledger.brake.other_sources import put_back
+from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.privacy import erasure
+from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
+from izin.sinks.record import ruling
+from izin.sinks.record.brand import Brand
+from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.unreadable import QuarantinedRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is stored at once."""
+
+    topic: str
+    topic_id: str
+    decisions: Sequence[IncomingDecision]
+    moves: Mapping[int, tuple[int, int]]
+    """The old and the new offset of each partition; empty: they stay."""
+    quarantined: Sequence[QuarantinedRecord]
+
+
+class BatchStorage:
+    """Stores batches, one at a time, for the one process that ingests."""
+
+    def __init__(
+        self, ledger: Ledger, topic_messages: TopicMessages, reader: DecisionReader
+    ) -> None:
+        self.ledger = ledger
+        self.topic_messages = topic_messages
+        self.reader = reader
+        self.applier = DecisionApplier(reader)
+        self.announcer = offsets.Announcer(topic_messages)
+
+    async def store(self, batch: Batch, now: datetime) -> _Storing:
+        """Store ``batch``, all or nothing; return what was done.
+
+        Raises:
+            ConcurrentChangeError: another process has written the offsets, or one of the rows.
+        """
+        work = _Storing(self, batch, now)
+        async with self.ledger.transaction() as connection:
+            await work.advance_offsets(connection)
+            await work.find_brands(connection)
+            await work.record_decisions(connection)
+            await work.save_alike(connection)
+            await work.apply_others()
+            await work.announce_offsets(connection)
+            await work.write(connection)
+            await work.hold_back(connection)
+            await work.acknowledge_erasures(connection)
+            await work.append_dead_letters(connection)
+            await work.announce_offsets_of_erasures(connection)
+        if work.left is not None:
+            self.announcer.committed(work.left)
+        return work
+
+
+class _Storing:
+    """One batch on its way into the ledger."""
+
+    def __init__(self, parts: BatchStorage, batch: Batch, now: datetime) -> None:
+        self.others: Sequence[IncomingDecision] = ()
+        """The decisions that are applied one by one."""
+        self.of_others: list[OtherCustomerOptIn] = []
+        """The opt-ins of other customers."""
+        self.left: offsets.LeftOffsets | None = None
+        self._parts = parts
+        self._batch = batch
+        self._now = now
+        self._calendar = parts.ledger.calendar
+        self._erasures = erased_keys(parts.reader, batch.decisions, now)
+        self._decisions = [one for one in batch.decisions if not one.is_erasure]
+        self._changes = UnitOfWork(parts.topic_messages, now=now)
+        self._brands: Mapping[int, Brand] = {}
+        self._rows: dict[str, ConsentRow] = {}
+        self._announced: list[Message] = []
+
+    async def advance_offsets(self, connection: Connection) -> None:
+        """Move the offsets: whoever reads beside this process fails here, before any other work."""
+        batch = self._batch
+        if batch.moves:
+            await offsets.advance(connection, batch.topic, batch.topic_id, batch.moves)
+
+    async def find_brands(self, connection: Connection) -> None:
+        """Read the brands, note those that nobody has registered, and see who has a brake."""
+        codes = {one.brand_code for one in self._decisions}
+        self._brands = await brands.known_of_codes(connection, codes, now=self._now)
+        self._watched = await counting.watched(connection, self._brands)
+
+    async def record_decisions(self, connection: Connection) -> None:
+        """Record in the history what it lacks."""
+        reader = self._parts.reader
+        self._changes.add_history(
+            await new_decisions.facts(connection, self._decisions, reader, self._brands)
+        )
+
+    async def save_alike(self, connection: Connection) -> None:
+        """Lock the rows, and write in bulk those that change alike."""
+        bulk = BulkDecisions(
+            self._changes,
+            self._parts.applier,
+            self._brands,
+            self._watched,
+            calendar=self._calendar,
+        )
+        self.others, self._rows = await bulk.save(connection, self._decisions)
+
+    async def apply_others(self) -> None:
+        """Apply all other decisions one by one; the last of a key is ruled."""
+        reader, rows, now = self._parts.reader, self._rows, self._now
+        self._watch = BrakeWatch.begin(reader, self._watched, self._decisions, rows)
+        last = {one.key: one for one in self.others}
+        async for decision in with_pauses(self.others):
+            before = rows.get(decision.key)
+            after = self._parts.applier.apply(before, decision, now)
+            brand = self._brands.get(after.brand_code)
+            after = received(before, after, brand, self.of_others.append)
+            if last[decision.key] is decision:
+                ruled = ruling.rule_row(after, brand, now, calendar=self._calendar)
+                rows[decision.key] = self._changes.apply(before, ruled)
+            else:
+                rows[decision.key] = self._changes.put(before, after)
+
+    async def announce_offsets(self, connection: Connection) -> None:
+        """Publish the offsets behind everything else: whoever reads them finds what is before
+        them. Those of an erasure wait until it is acknowledged.
+        """
+        batch = self._batch
+        if not batch.moves:
+            return
+        announcer = self._parts.announcer
+        message, self.left = await announcer.message(
+            connection, batch.topic, batch.moves, self._now
+        )
+        if self._erasures:
+            self._announced.append(message)
+        else:
+            self._changes.add_last(message)
+
+    async def write(self, connection: Connection) -> None:
+        """Write rows, history and messages."""
+        await self._changes.write(connection)
+
+    async def hold_back(self, connection: Connection) -> None:
+        """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
+        behind = await self._watch.end(connection, self._rows, self._now)
+        behind += [one.key for one in self._rows.values() if _is_kept_back(one)]
+        if behind:
+            changes = UnitOfWork(self._parts.topic_messages, now=self._now)
+            held = (await lock(connection, behind)).values()
+            await put_back(connection, changes, held, self._brands, calendar=self._calendar)
+            await changes.write(connection)
+
+    async def acknowledge_erasures(self, connection: Connection) -> None:
+        """Tell the ledger that all before an erasure was stored."""
+        if self._erasures:
+            await erasure.acknowledge(connection, self._erasures, now=self._now)
+
+    async def append_dead_letters(self, connection: Connection) -> None:
+        """Publish what could not be read."""
+        messages, now = self._parts.topic_messages, self._now
+        if self._batch.quarantined:
+            letters = [messages.quarantined(one, now) for one in self._batch.quarantined]
+            await append_messages(connection, letters, now)
+
+    async def announce_offsets_of_erasures(self, connection: Connection) -> None:
+        """Publish the offsets that have waited."""
+        if self._announced:
+            await append_messages(connection, self._announced, self._now)
+
+
+def _is_kept_back(row: ConsentRow) -> bool:
+    """Whether a row desires an opt-out that is held back, or that a person has withdrawn."""
+    is_kept = row.brake_id is not None or row.withdrawn_at is not None
+    return is_kept and row.desired_status == Status.RET
