@@ -6,29 +6,34 @@ many decisions make of their rows alike is written in bulk, all others are appli
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from izin.consent.business_days import Calendar
 from izin.consent.model import Status
 from izin.runtime.pauses import with_pauses
+from izin.schemas.erasure import ERASED
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.brake_watch import BrakeWatch
-from izin.sinks.ingest.bulk import BulkDecisions
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
-from izin.sinks.ingest.erasures import erased_keys
 from izin.sinks.ingest.simple_decisions import DecisionApplier
 from izin.sinks.ledger import brands, offsets
 from izin.sinks.ledger.brake import counting
+from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.brake.other_sources import put_back
+from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.privacy import erasure
+from izin.sinks.ledger.privacy.erasure import ErasedKey
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
-from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
+from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock, lock_in_pieces
 from izin.sinks.record import ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import Message, TopicMessages
+from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.unreadable import QuarantinedRecord
 
 
@@ -93,7 +98,7 @@ class _Storing:
         self._batch = batch
         self._now = now
         self._calendar = parts.ledger.calendar
-        self._erasures = erased_keys(parts.reader, batch.decisions, now)
+        self._erasures = _erased_keys(parts.reader, batch.decisions, now)
         self._decisions = [one for one in batch.decisions if not one.is_erasure]
         self._changes = UnitOfWork(parts.topic_messages, now=now)
         self._brands: Mapping[int, Brand] = {}
@@ -121,7 +126,7 @@ class _Storing:
 
     async def save_alike(self, connection: Connection) -> None:
         """Lock the rows, and write in bulk those that change alike."""
-        bulk = BulkDecisions(
+        bulk = _BulkDecisions(
             self._changes,
             self._parts.applier,
             self._brands,
@@ -192,6 +197,107 @@ class _Storing:
         """Publish the offsets that have waited."""
         if self._announced:
             await append_messages(connection, self._announced, self._now)
+
+
+class _BulkDecisions:
+    """The decisions of a batch that are written in bulk, and those that are not.
+
+    A simple decision (``decision_reader``) that is the only one on its key, and names its brand's
+    customer, is applied to its row from its bytes; what follows is ruled once for all rows alike.
+    """
+
+    def __init__(
+        self,
+        changes: UnitOfWork,
+        applier: DecisionApplier,
+        brands: Mapping[int, Brand],
+        watched: Watched,
+        *,
+        calendar: Calendar,
+    ) -> None:
+        self._now = changes.now
+        self._applier = applier
+        self._brands = brands
+        self._watched = watched
+        self._calendar = calendar
+        self._bulk = BulkChanges[IncomingDecision](changes, self._rule)
+
+    async def save(
+        self, connection: Connection, decisions: Sequence[IncomingDecision]
+    ) -> tuple[list[IncomingDecision], dict[str, ConsentRow]]:
+        """Lock the rows of ``decisions`` and save what they make of them; return those that must be
+        applied one by one, those of a key in their order, and their rows.
+
+        Raises:
+            ConcurrentChangeError: another process has inserted one of the new keys.
+        """
+        by_key = defaultdict[str, list[IncomingDecision]](list)
+        for one in decisions:
+            by_key[one.key].append(one)
+        rest: list[IncomingDecision] = []
+
+        async def add(keys: Sequence[str], rows: Mapping[str, ConsentRow]) -> None:
+            async for key in with_pauses(keys):
+                found, before = by_key[key], rows.get(key)
+                if len(found) == 1 and self._is_usual(found[0], before):
+                    self._add(before, found[0])
+                else:
+                    rest.extend(found)
+
+        rows = await lock_in_pieces(connection, by_key, add)
+        rest += await self._bulk.save(connection)
+        return rest, {one.key: rows[one.key] for one in rest if one.key in rows}
+
+    def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
+        """Whether a decision may be applied in bulk: it is simple, on a key of its customer, and
+        neither counted by a brake nor on what one, or a person, holds back.
+        """
+        brand, watched = self._brands.get(decision.brand_code), self._watched
+        if decision.fields is None or brand is None or decision.customer_id != brand.customer_id:
+            return False
+        if before is None:
+            return True
+        is_reversal = before.desired_status == Status.RET and not decision.is_ret
+        is_counted = decision.brand_code in watched.opted_in or (
+            is_reversal and decision.brand_code in watched.reversals
+        )
+        is_kept_back = before.brake_id is not None or before.withdrawn_at is not None
+        return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
+
+    def _add(self, before: ConsentRow | None, decision: IncomingDecision) -> None:
+        brand, now = self._brands[decision.brand_code], self._now
+        after = self._applier.apply(before, decision, now)
+        after = ruling.termed(after, brand, now, calendar=self._calendar)
+        self._bulk.add(RowChange(before, after, decision))
+
+    def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
+        brand = self._brands[change.member.brand_code]
+        return ruling.rule_row(change.after, brand, self._now, calendar=self._calendar)
+
+
+def _erased_keys(
+    reader: DecisionReader, decisions: Sequence[IncomingDecision], now: datetime
+) -> list[ErasedKey]:
+    """Return the keys that some of ``decisions`` erase; where a later event of a key was decided,
+    in this batch or before, it is known again.
+    """
+    places = [place for place, one in enumerate(decisions) if one.is_erasure]
+    if not places:
+        return []
+    last = {one.key: place for place, one in enumerate(decisions)}
+    found = []
+    for place in places:
+        key, decision = decisions[place].key, reader.decode(decisions[place].value)
+        event, is_gone = decision["event"], decision["reason"] == ERASED
+        erased = ErasedKey(
+            key,
+            event["customer_id"],
+            event["event_id"],
+            event["consent_date"] or now,
+            is_last=is_gone and last[key] == place,
+        )
+        found.append(erased)
+    return found
 
 
 def _is_kept_back(row: ConsentRow) -> bool:

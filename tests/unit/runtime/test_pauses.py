@@ -6,10 +6,12 @@ from izin.runtime.pauses import with_pauses
 
 
 async def test_items_come_in_their_order():
+    """Work that pauses is the same work."""
     assert [one async for one in with_pauses(range(120))] == list(range(120))
 
 
 async def test_other_tasks_run_meanwhile():
+    """A push never waits for a whole batch."""
     seen, done = list[int](), 0
 
     async def look() -> None:
