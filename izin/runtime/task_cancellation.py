@@ -1,11 +1,14 @@
-"""Stopping: a process on signals, and asyncio tasks by a cancellation that waits for their end."""
+"""Tasks of an event loop: stopped by signals or together, and in turns where work is long."""
 
 import asyncio
 import signal
-from collections.abc import Collection, Coroutine, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Coroutine, Iterable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _RETRY_AFTER = 1.0
+_PAUSE_EVERY = 50
 
 
 def stopping_on_signals() -> asyncio.Event:
@@ -51,3 +54,13 @@ async def drain(
         task.cancel()
     await asyncio.wait(ending, timeout=within)
     await cancel_all([*ending, *background])
+
+
+async def with_pauses(items: Iterable[T]) -> AsyncIterator[T]:
+    """Yield ``items``, and let other tasks run now and then: a push, or a heartbeat, shares the
+    event loop with bulk.
+    """
+    for place, item in enumerate(items, 1):
+        yield item
+        if place % _PAUSE_EVERY == 0:
+            await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from izin.consent.business_days import Calendar
 from izin.consent.model import Status
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import ERASED
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.brake_watch import BrakeWatch

@@ -15,9 +15,8 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 
 from izin.runtime.observe import get_logger
-from izin.runtime.pauses import with_pauses
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.task_cancellation import first_of
+from izin.runtime.task_cancellation import first_of, with_pauses
 from izin.schemas.codec import Codec
 from izin.sinks.ingest import new_decisions
 from izin.sinks.ingest.batch import Batch, BatchStorage

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement

@@ -20,7 +20,7 @@ from contextlib import suppress
 from confluent_kafka import Message
 
 from izin.runtime.observe import get_logger
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.fast.writer import long_bytes
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.poison import is_poison, store_apart

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from confluent_kafka import Message
 
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.codec import Codec
 from izin.sinks.ingest.decision_reader import DecisionReader, IncomingDecision
 from izin.sinks.ingest.isolation import Isolation, Record

@@ -12,7 +12,7 @@ from izin.consent.fold import BOOTSTRAP, restoration
 from izin.consent.model import Consent
 from izin.runtime.dead_letter_budget import LatestRecords
 from izin.runtime.observe import get_logger
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SUPPRESSED
 from izin.sinks.ingest.poison import quarantine, store_apart

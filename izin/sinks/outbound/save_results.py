@@ -13,7 +13,7 @@ from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.iys.verdicts import Verdict
 from izin.runtime.observe import get_logger
-from izin.runtime.pauses import with_pauses
+from izin.runtime.task_cancellation import with_pauses
 from izin.sinks.ledger import submissions, suspensions
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
 from izin.sinks.ledger.db.connection import Connection
