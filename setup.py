@@ -33,6 +33,8 @@ HOT = (
     "izin/sinks/ledger/bulk/alike.py",
     "izin/sinks/ledger/db/copy_format.py",
     "izin/sinks/ledger/history/calls.py",
+    "izin/sinks/record/apply.py",
+    "izin/sinks/record/ruling.py",
     "izin/streams/fetched_record.py",
     "izin/streams/ownership/effects.py",
     "izin/streams/order.py",

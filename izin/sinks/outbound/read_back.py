@@ -48,7 +48,7 @@ async def after_opt_outs(
         applied = results[item.place]
         if item.key in called_until and _is_settled_opt_out(applied.ruled.row):
             row = _to_read_back(applied.ruled.row, max(now, called_until[item.key]) + result_delay)
-            results[item.place] = replace(applied, ruled=replace(applied.ruled, row=row))
+            results[item.place] = replace(applied, ruled=applied.ruled._replace(row=row))
     return results
 
 

@@ -156,9 +156,13 @@ def observed(row: ConsentRow, observation: Observation) -> ConsentRow:
 
 def answered_row(row: ConsentRow, status: str, now: datetime) -> ConsentRow:
     """Return the row once no submission of this status is unanswered any more."""
-    return uncalled_row(row, status).replace(last_exchange_at=now)
+    return row.replace(**_closed(status), last_exchange_at=now)
 
 
 def uncalled_row(row: ConsentRow, status: str) -> ConsentRow:
     """Return the row once a submission of this status was given up before any call."""
-    return row.replace(ret_open=False) if status == Status.RET else row.replace(onay_open=False)
+    return row.replace(**_closed(status))
+
+
+def _closed(status: str) -> Mapping[str, Any]:
+    return {"ret_open" if status == Status.RET else "onay_open": False}

@@ -4,15 +4,13 @@ Pure: takes a row and an instant, returns a row. ``consent.next_action`` decides
 module turns it into a state of the obligation.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 from uuid import UUID, uuid5
 
 from izin.consent.business_days import Calendar
 from izin.consent.due_dates import BrandTerms, due_and_expiry
 from izin.consent.enums import STATUSES
-from izin.consent.making import maker
 from izin.consent.model import ConsentEvent, DateBasis, Source, Status
 from izin.consent.next_action import Action, ActionReason, rule
 from izin.consent.transitions import CLOSED, OPEN, Event, State
@@ -35,17 +33,13 @@ _A_SECOND = timedelta(seconds=1)
 _IN_FLIGHT = frozenset({State.IN_FLIGHT, State.AWAITING_RESULT})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuledRow:
+class RuledRow(NamedTuple):
     """A row after its ruling, and the event that rescues its opt-out, if any."""
 
     row: ConsentRow
     rescue: ConsentEvent | None = None
     closed: ConsentRow | None = None
     """The row of an opt-in that was closed, where the opt-out before it is due again in ``row``."""
-
-
-_ruled_row = maker(RuledRow)
 
 
 def with_terms(
@@ -114,11 +108,11 @@ def closed(row: ConsentRow, brand: Brand | None, now: datetime, *, calendar: Cal
     knows any more how that was, it is rescued. Any other row stays as it is.
     """
     if brand is None or not earlier_opt_out.is_due_again(row):
-        return _ruled_row(row=row)
+        return RuledRow(row=row)
     if row.ret_event_id is None:
         return rescue(row, now)
     again = apply.taken_over(row, **earlier_opt_out.columns_of_earlier(row))
-    return replace(rule_row(again, brand, now, calendar=calendar), closed=row)
+    return rule_row(again, brand, now, calendar=calendar)._replace(closed=row)
 
 
 def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each argument is a fact
@@ -134,10 +128,10 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
     """Return the row as ``consent.next_action`` rules on the desired event alone."""
     desired = row.desired
     if desired is None or _stays(row, answered=answered):
-        return _ruled_row(row=row)
+        return RuledRow(row=row)
     row = with_terms(row, brand, now, calendar=calendar)
     if brand is None and row.is_ours:
-        return _ruled_row(row=_park(row, UNKNOWN_BRAND))
+        return RuledRow(row=_park(row, UNKNOWN_BRAND))
     ruling = rule(
         desired,
         row.registered_state,
@@ -149,23 +143,23 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
     reason = str(ruling.reason)
     match ruling.action:
         case Action.SEND | Action.SEND_FIRST:
-            return _ruled_row(row=_to_send(row, reason, now))
+            return RuledRow(row=_to_send(row, reason, now))
         case Action.WAIT:
-            return _ruled_row(row=_due(row, Action.WAIT, reason))
+            return RuledRow(row=_due(row, Action.WAIT, reason))
         case Action.QUERY:
-            return _ruled_row(row=_to_query(row, ruling.reason, now, observing=observing))
+            return RuledRow(row=_to_query(row, ruling.reason, now, observing=observing))
         case Action.RESCUE:
             return rescue(row, now)
         case Action.PARK:
-            return _ruled_row(row=_park(row, reason))
+            return RuledRow(row=_park(row, reason))
         case Action.EXPIRE:
             if row.state is State.REFUSED:
-                return _ruled_row(row=row)
-            return _ruled_row(
+                return RuledRow(row=row)
+            return RuledRow(
                 row=transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason)
             )
         case Action.NOTHING:
-            return _ruled_row(row=_settle(row, reason, submitted=submitted))
+            return RuledRow(row=_settle(row, reason, submitted=submitted))
         case _:
             assert_never(ruling.action)
 

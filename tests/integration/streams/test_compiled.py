@@ -29,6 +29,7 @@ TESTS = (
     "tests/integration/sinks/outbound/test_bulk_success.py",
     "tests/unit/gate/test_lane_table.py",
     "tests/unit/projections",
+    "tests/unit/sinks/record",
     "tests/unit/streams/test_guard.py",
     "tests/unit/streams/test_order.py",
     "tests/unit/streams/ownership/test_output_batches.py",
