@@ -21,7 +21,7 @@ from izin.streams.engine import worker
 from izin.streams.engine.transport import BatchConsumerThread
 from izin.streams.fetched_record import FetchedRecord
 from izin.streams.order import OrderStage
-from izin.streams.ownership import encoded_batch, transactional_producer
+from izin.streams.ownership import transactional_producer
 from izin.streams.ownership.effects import Effects, OutputBatches
 from izin.streams.state.state import PartitionState
 
@@ -107,7 +107,7 @@ def main(events: int, file: Path) -> None:
         clocks.fetching = threading.get_native_id()
         return await fetch(thread, *args, **kwargs)
 
-    encode = clocks.timed(COMPRESS, encoded_batch._encode)  # noqa: SLF001  # timed in its thread
+    encode = clocks.timed(COMPRESS, transactional_producer._encode)  # noqa: SLF001  # timed in its thread
 
     def batches() -> Any:  # noqa: ANN401  # with the methods of OutputBatches
         found = OutputBatches()
@@ -120,7 +120,7 @@ def main(events: int, file: Path) -> None:
     with (
         mock.patch.object(BatchConsumerThread, "_fetch_records", fetch_records),
         mock.patch.object(transactional_producer, "OutputBatches", batches),
-        mock.patch.object(encoded_batch, "_encode", encode),
+        mock.patch.object(transactional_producer, "_encode", encode),
         mock.patch.object(worker, "OrderStage", stage),
     ):
         order_worker.main()

@@ -24,7 +24,7 @@ from izin.replay.plan import Plan
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.ingest.state_reader import StateRecord, restore_rows
+from izin.sinks.ingest.bootstrap import StateRecord, restore_rows
 from izin.sinks.ingest.suppressions import Suppressions, read_suppressions
 from izin.sinks.ledger import brands, retailers
 from izin.sinks.ledger.db.connection import Connection, Ledger

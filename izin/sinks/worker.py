@@ -3,6 +3,9 @@
 Several may run at once: leases, skipped locks and compare-and-set keep them apart, and what only
 one may do (ingest, relay, pull) one does while the others wait. SIGTERM ends it within five
 seconds: running calls to İYS may complete, and another process recovers those that do not.
+
+Serve the HTTP endpoints of a sink worker: İYS's pushes and a bare health for everybody, health
+with reasons and metrics for operators.
 """
 
 import asyncio
@@ -10,16 +13,24 @@ import contextlib
 import os
 import secrets
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import uvloop
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import keep_memory_of_batches, tune_gc_for_batches
+from izin.runtime.http_server.limits import HttpLimits
+from izin.runtime.http_server.operations import Faults, health, operations_app
+from izin.runtime.http_server.server import HttpListeners
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import IysSettings, KafkaSettings, LedgerSettings, SinkSettings
 from izin.runtime.task_cancellation import drain, stopping_on_signals
 from izin.schemas.codec import Codec
-from izin.sinks import server
 from izin.sinks.background import Parts, background
 from izin.sinks.inbound.push import BrandCache, PushReceiver
 from izin.sinks.inbound.push_credentials import AcceptedCredentials, push_credentials
@@ -28,8 +39,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.outbound.context import OutboundContext, lease_owner
-from izin.sinks.outbound.iys_session import iys_session
+from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.outbound.loops import keep_running, outbound_loops, until_stopped
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.errors import LedgerUnavailableError
@@ -38,6 +48,49 @@ from izin.sinks.record.messages import TopicMessages
 _DRAIN = 4.0
 
 _log = get_logger(__name__)
+_DRAIN_HTTP = 2
+_LIMITS = HttpLimits(requests=256)
+"""A push may be eight times as large as a post to the intake."""
+
+
+def sink_listeners(sink: SinkSettings) -> HttpListeners:
+    """Return the bound listeners of a sink worker; raises PortError."""
+    return HttpListeners(sink, server="the sink", variables="IZIN_SINK")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkServer:
+    """What is served on the listeners."""
+
+    listeners: HttpListeners
+    receiver: PushReceiver
+    registry: CollectorRegistry
+    faults: Faults
+    """Without what is named here, a push could not be taken: for load balancers too."""
+    failing: Faults
+    """Loops that fail, of which operators alone are told: pushes are taken without them."""
+    proxies: str
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Serve until ``stopping`` is set; raises PortError."""
+        self.listeners.listen()
+        await self.listeners.serve(
+            Starlette(
+                routes=[
+                    Route("/iys/push", self._push, methods=["POST"]),
+                    *health(self.faults, with_reasons=False),
+                ]
+            ),
+            operations_app(self.registry, lambda: {**self.faults(), **self.failing()}),
+            self.registry,
+            proxies=self.proxies,
+            drain=_DRAIN_HTTP,
+            stopping=stopping,
+            limits=_LIMITS,
+        )
+
+    async def _push(self, request: Request) -> Response:
+        return await self.receiver(request)
 
 
 def run(
@@ -71,7 +124,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
     metrics = Metrics()
     owner = secrets.randbelow(2**31 - 1) + 1
     async with AsyncExitStack() as stack:
-        listeners = stack.enter_context(contextlib.closing(server.listeners(sink)))
+        listeners = stack.enter_context(contextlib.closing(sink_listeners(sink)))
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         monitored = await stack.enter_async_context(
             Ledger(ledger_settings.model_copy(update={"pool_size": CONNECTIONS}), owner=owner)
@@ -107,7 +160,7 @@ async def serve(  # noqa: PLR0913 - the groups of settings, and when to stop
         await _run(parts, stopping)
 
 
-def _server(parts: Parts) -> server.SinkServer:
+def _server(parts: Parts) -> SinkServer:
     receiver = PushReceiver(
         credentials=AcceptedCredentials(
             parts.credentials, parts.context.ledger, clock=parts.context.clock
@@ -119,7 +172,7 @@ def _server(parts: Parts) -> server.SinkServer:
         count=parts.metrics.pushed.inc,
         count_refused=parts.metrics.push_unauthorized,
     )
-    return server.SinkServer(
+    return SinkServer(
         listeners=parts.listeners,
         receiver=receiver,
         registry=parts.metrics.registry,

@@ -9,7 +9,7 @@ from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.inbound.push_connections import connections_of, unregister
 from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.outbound.iys_session import iys_session
+from izin.sinks.outbound.context import iys_session
 from izin.sinks.record.brand import Brand
 
 

@@ -23,7 +23,7 @@ from izin.sinks.ledger.granted.readings import ListReading
 from izin.sinks.ledger.reads import Backlog, Memory, Parked
 from izin.sinks.ledger.sequences import Missing
 from izin.sinks.monitor.provider_subscriptions import warnings_of
-from izin.sinks.outbound.iys_session import iys_session
+from izin.sinks.outbound.context import iys_session
 from izin.sinks.record.brand import Brand
 
 _TOKEN_LIFETIME = timedelta(hours=2)

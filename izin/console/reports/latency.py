@@ -19,7 +19,7 @@ from izin.console.terminal.output import (
     print_rows,
 )
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.latency import Leg, LegLatency, latencies
+from izin.sinks.ledger.history.reports import Leg, LegLatency, latencies
 
 _SHORT = re.compile(r"(\d+)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

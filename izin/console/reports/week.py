@@ -20,7 +20,7 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.history.week import CustomerFigures, figures
+from izin.sinks.ledger.history.reports import CustomerFigures, figures
 
 _COLUMNS = (
     "customer",

@@ -9,8 +9,7 @@ from izin.iys.client import IysClient
 from izin.runtime.kafka import codec
 from izin.runtime.settings import IysSettings, SinkSettings
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.outbound.context import OutboundContext, lease_owner
-from izin.sinks.outbound.iys_session import iys_session
+from izin.sinks.outbound.context import OutboundContext, iys_session, lease_owner
 from izin.sinks.record.messages import TopicMessages
 
 T = TypeVar("T")

@@ -5,7 +5,6 @@ decoded         the same for tables of decoded records
 end             where the topic ends, and since when all before that was read
 """
 
-from izin.kafka.follower.decoded import TopicFollower, TopicTable
-from izin.kafka.follower.follower import RecordFollower
+from izin.kafka.follower.follower import RecordFollower, TopicFollower, TopicTable
 
 __all__ = ("RecordFollower", "TopicFollower", "TopicTable")

@@ -8,7 +8,7 @@ from typing import Any
 from izin.replay.ledger.slices import ShadowWork
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.column_lists import DECIDED, TERMS
+from izin.sinks.record.consent_row import DECIDED, TERMS
 
 MENDED = frozenset({"missing", "differing", "terms"})
 """The kinds of differences that a switch mends; the others are for a person."""

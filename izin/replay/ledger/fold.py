@@ -27,8 +27,7 @@ from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.registry.row_owner import owned, received
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.column_lists import SHADOW
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import SHADOW, ConsentRow
 
 _ROW: Final = (len(SHADOW) + 2).to_bytes(2, "big")
 

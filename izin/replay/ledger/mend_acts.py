@@ -5,8 +5,7 @@ from datetime import datetime
 
 from izin.sinks.ledger.history.acts import act, rebuild_key
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.record.column_lists import DECIDED
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import DECIDED, ConsentRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,7 @@ from izin.consent.fold import latest
 from izin.consent.model import Status, order_of
 from izin.consent.transitions import State
 from izin.sinks.record import apply, ruling
-from izin.sinks.record.column_lists import DECIDED, SHADOW
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import DECIDED, SHADOW, ConsentRow
 from izin.sinks.record.state_change import begin
 
 _STATES = {

@@ -29,8 +29,7 @@ from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.granted import listing
 from izin.sinks.ledger.sweep import sweeps
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.missing_rights import ask_for_rights
+from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import (

@@ -16,8 +16,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ClaimedRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.lease import LeaseOwner
-from izin.sinks.record.request_body import body_of, item_of
-from izin.sinks.record.submission import Item, Submission
+from izin.sinks.record.submission import Item, Submission, body_of, item_of
 
 _SQL = statements("submissions")
 _CLAIMS = statements("claims")

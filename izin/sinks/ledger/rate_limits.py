@@ -21,7 +21,7 @@ from izin.iys.rate_limit.call_queue import CallQueue
 from izin.iys.rate_limit.pace import CallClass, Pace, Slot
 from izin.iys.rate_limit.reputation import STATUS, HourLimit, Reputation, ReputationPolicy
 from izin.runtime.observe import get_logger
-from izin.sinks.ledger.db.clock_offset import ClockOffset
+from izin.sinks.ledger.db.clock import ClockOffset
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 

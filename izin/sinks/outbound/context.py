@@ -1,13 +1,20 @@
 """The resources that every step towards İYS works with."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from izin.consent.errors import OurError
 from izin.iys.client import IysClient
+from izin.iys.errors import CallError
+from izin.iys.rate_limit.pace import Pace
+from izin.iys.tokens.token_auth import TokenAuth
+from izin.iys.verdicts import Verdict
 from izin.runtime.settings import IysSettings, SinkSettings
+from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.granted import readings
 from izin.sinks.ledger.rate_limits import LedgerPacer
 from izin.sinks.outbound.lease_renewal import Leases
 from izin.sinks.record.lease import LeaseOwner
@@ -55,3 +62,27 @@ def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:
         account=iys.username,
         address=iys.egress_address,
     )
+
+
+async def ask_for_rights(context: OutboundContext, error: CallError) -> None:
+    """Have the list read soon, where ``error`` says that a right is missing; it says which."""
+    if error.verdict is Verdict.RIGHTS:
+        account = context.lease_owner.account
+        await readings.ask(context.ledger, account, now=context.clock())
+
+
+@asynccontextmanager
+async def iys_session(
+    ledger: Ledger, iys: IysSettings, *, counted: Callable[[str, str], None] | None = None
+) -> AsyncIterator[tuple[IysClient, LedgerPacer]]:
+    """Provide the client, and the pacer of its calls: begin it before the first call, and flush it
+    after the last. ``counted`` is called with operation and code of each call.
+    """
+    pacer = LedgerPacer(
+        ledger, Pace(rate=iys.requests_per_second), address=iys.egress_address, counted=counted
+    )
+    tokens = LedgerTokenStore.of(ledger, iys)
+    await tokens.adopt()
+    auth = TokenAuth(iys, tokens, now=ledger.clock.now)
+    async with IysClient(iys, auth=auth, pacer=pacer) as client:
+        yield client, pacer

@@ -24,8 +24,7 @@ from izin.sinks.ledger.db.notifications import BULK, OPT_OUTS, QUERIES, Notifica
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lease_renewal import RENEWALS_PER_LEASE
-from izin.sinks.outbound.queries.status_query import StatusQuerier
-from izin.sinks.outbound.queries.swept_query import SweptQuerier
+from izin.sinks.outbound.queries.status_query import StatusQuerier, SweptQuerier
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.schedule import Scheduler
 from izin.sinks.outbound.send import Sender

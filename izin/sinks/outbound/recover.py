@@ -18,8 +18,7 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound.call_check import is_wanted, unwanted
-from izin.sinks.outbound.call_outcome import lose_unanswered
+from izin.sinks.outbound.call_outcome import is_wanted, lose_unanswered, unwanted
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
 from izin.sinks.outbound.queries import status_answer

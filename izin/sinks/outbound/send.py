@@ -21,8 +21,7 @@ from izin.iys.rate_limit.pace import CallClass
 from izin.iys.verdicts import FIELD_FAULTS, Verdict
 from izin.iys.wire_format.consents import SerializedItems
 from izin.runtime.observe import get_logger
-from izin.sinks.outbound.call_check import CallPermit
-from izin.sinks.outbound.call_outcome import mark_accepted, mark_unknown
+from izin.sinks.outbound.call_outcome import CallPermit, mark_accepted, mark_unknown
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.resubmit import rebuild, resubmit
 from izin.sinks.outbound.save_results import save_results

@@ -18,8 +18,8 @@ from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.retry import retry
 from izin.sinks.record.ruling import RuledRow
+from izin.sinks.record.state_change import retry
 from izin.sinks.record.submission import Item
 from izin.sinks.record.suspension import EVERY, SuspensionScope
 

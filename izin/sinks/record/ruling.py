@@ -155,9 +155,7 @@ def _rule_desired(  # noqa: C901, PLR0911, PLR0913 - one case an action; each ar
         case Action.EXPIRE:
             if row.state is State.REFUSED:
                 return RuledRow(row=row)
-            return RuledRow(
-                row=transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason)
-            )
+            return RuledRow(row=transition(row, Event.EXPIRE, action=Action.NOTHING, reason=reason))
         case Action.NOTHING:
             return RuledRow(row=_settle(row, reason, submitted=submitted))
         case _:

@@ -2,14 +2,26 @@
 
 SQL that changes states in bulk (claims, receipts, templates) is held to the same table by the
 database's guard.
+
+When a failed submission is tried again: an opt-out after seconds, an opt-in after minutes.
 """
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from izin.consent.model import ConsentKey
+from izin.consent.model import ConsentKey, Status
+from izin.consent.next_action import Action
 from izin.consent.transitions import BEGINNING, Event, State, after
+from izin.runtime.backoff import Backoff
 from izin.sinks.record.consent_row import ConsentRow
+
+OPT_OUT_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=3))
+"""Short: while İYS is away, the circuit breaker bounds the calls."""
+_BACKOFFS: Mapping[str | None, Backoff] = {
+    Status.RET: OPT_OUT_BACKOFF,
+    Status.ONAY: Backoff(timedelta(seconds=5), timedelta(minutes=15)),
+}
 
 
 def transition(row: ConsentRow, event: Event, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
@@ -37,4 +49,25 @@ def first_row(key: ConsentKey, customer_id: str, now: datetime) -> ConsentRow:
         recipient=key.recipient,
         state=State.NOT_NEEDED,
         updated_at=now,
+    )
+
+
+def retry(
+    row: ConsentRow,
+    now: datetime,
+    reason: str,
+    code: str | None,
+    retry_after: timedelta | None = None,
+) -> ConsentRow:
+    """Return the row, due again after a backoff: seconds for an opt-out, minutes otherwise."""
+    return transition(
+        row,
+        Event.RETRY,
+        action=Action.SEND,
+        reason=reason,
+        code=code,
+        next_attempt_at=now
+        + _BACKOFFS[row.desired_status].after(row.attempts, at_least=retry_after),
+        lease_owner=None,
+        lease_until=None,
     )

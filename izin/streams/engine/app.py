@@ -28,10 +28,9 @@ from izin.runtime.settings import KafkaSettings, StateKind, StreamSettings
 from izin.runtime.topic_admin import topic_faults
 from izin.schemas.codec import Codec
 from izin.streams.engine import transport
-from izin.streams.engine.ending import BoundedShutdown
 from izin.streams.engine.lane_watch import LaneWatch
 from izin.streams.engine.metrics import WorkerMetrics
-from izin.streams.engine.watchdog import OUTSIDE_FOR, Watchdog
+from izin.streams.engine.watchdog import OUTSIDE_FOR, BoundedShutdown, Watchdog
 from izin.streams.engine.worker import OrderWorker
 from izin.streams.ownership.credentials import credentials
 from izin.streams.state.rocks import RocksFolder
@@ -85,7 +84,7 @@ class _NoTables(TableManager):
 
 
 class _Worker(faust.Worker):
-    """Faust's worker; :class:`~izin.streams.engine.ending.BoundedShutdown` receives its signals."""
+    """Faust's worker; ``watchdog.BoundedShutdown`` receives its signals."""
 
     shutdown: BoundedShutdown
 

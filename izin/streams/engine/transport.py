@@ -49,9 +49,10 @@ from izin.runtime.consumer_groups import CONTESTED
 from izin.runtime.observe import get_logger
 from izin.streams.engine import connecting, unpacking
 from izin.streams.engine.batch import RecordBatch
-from izin.streams.engine.connecting import NoProducer, PatientConsumerThread
-from izin.streams.engine.fetching import (
+from izin.streams.engine.connecting import (
     WHOLE_WAIT,
+    NoProducer,
+    PatientConsumerThread,
     fetched_or_set,
     position,
     shorten_waits,

@@ -18,8 +18,7 @@ from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
 from izin.streams.engine.batch import RecordBatch
 from izin.streams.engine.gate import FetchGate, Lane
-from izin.streams.engine.partition_processor import PartitionProcessor
-from izin.streams.engine.turns import Turns
+from izin.streams.engine.partition_processor import PartitionProcessor, Turns
 from izin.streams.errors import SplitLanesError
 from izin.streams.order import OrderStage
 from izin.streams.ownership.partition_transaction import OwnedPartition

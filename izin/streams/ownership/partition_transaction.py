@@ -22,33 +22,44 @@ writer: its rows are contiguous but for transaction markers. Where they are not,
 key by a tombstone; the position stays, and the partition is acquired again to read it.
 
 A batch is one transaction: the outputs and the positions.
+
+A mark that only current leaders can know, so that responses of former leaders are detected.
+
+A broker that was paused (a frozen machine, a long garbage collection) still acts as leader of its
+partitions when it resumes, until it learns otherwise. It responds at once to requests sent
+meanwhile, with outdated ends. A worker that trusted them would decide over an outdated state, or
+decide again what others have decided.
+
+Such a broker cannot accept a write, because it is not replicated. So the acquiring worker writes a
+record to each partition that it is about to read, in a transaction that it aborts, and then reads
+up to it. No subscriber ever sees the record; it has an offset, and everything that was committed
+before lies below.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from time import monotonic
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from izin.kafka.bounded_reader import BoundedReader
 from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.observe import get_logger
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import NO_SUPPRESSIONS, SuppressionKeys
-from izin.schemas.fast.record_format import NO_HEADERS
+from izin.schemas.fast.record_format import NO_HEADERS, headers_of
 from izin.schemas.topics import STATE_TOMBSTONES_KEPT_MS
 from izin.streams.errors import PositionAheadError
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
-from izin.streams.ownership.mark import set_marks
 from izin.streams.ownership.positions import (
     LanePosition,
     Positions,
     key_of,
     latest_positions,
 )
-from izin.streams.ownership.repartitioning import repartition
 from izin.streams.ownership.shared_clients import SharedClients
 from izin.streams.ownership.transactional_producer import TransactionalProducer
 from izin.streams.state.state import PartitionState
@@ -56,6 +67,56 @@ from izin.streams.state.state import PartitionState
 _KEPT_MS = STATE_TOMBSTONES_KEPT_MS - 24 * 60 * 60 * 1000
 
 _log = get_logger(__name__)
+_KEY = b"izin-mark"
+"""A compacted topic accepts no record without a key."""
+_OFFSETS_OF_A_MARK = 2
+"""The record's, and that of the transaction's own marker."""
+_WITHIN = 10.0
+_POLL = 0.01
+"""In seconds: another thread may take the acknowledgements from it."""
+
+
+async def repartition(producer: Producer, records: Sequence[OutputRecord]) -> None:
+    """Write ``records``, and wait: the position may pass what they came from only once they are
+    safe there.
+
+    Raises KafkaException where one was not acknowledged.
+    """
+    if records:
+        await in_daemon_thread(lambda: _write(producer, records), name="repartition")
+
+
+def _write(producer: Producer, records: Sequence[OutputRecord]) -> None:
+    outcomes: list[KafkaError | None] = []
+    for topic, partition, key, value, headers in records:
+        producer.produce(
+            topic,
+            value,
+            key,
+            partition,
+            lambda error, _: outcomes.append(error),
+            headers=list(headers_of(headers)),
+        )
+    # Not flush: it would wait for what others write to partitions that have no leader.
+    limit = monotonic() + _WITHIN
+    while len(outcomes) < len(records) and monotonic() < limit:
+        producer.poll(_POLL)
+    if len(outcomes) < len(records):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001  # librdkafka's name for it
+    for error in outcomes:
+        if error is not None:
+            raise KafkaException(error)
+
+
+async def set_marks(
+    producer: TransactionalProducer, topics: Iterable[str], number: int
+) -> Mapping[str, int]:
+    """Mark the end of partition ``number`` of each of ``topics``; return the offset behind each
+    mark by topic. Raises KafkaException.
+    """
+    await producer.write([OutputRecord(topic, number, _KEY, None, NO_HEADERS) for topic in topics])
+    marks = await producer.abort()
+    return {topic: offset + _OFFSETS_OF_A_MARK for topic, offset in marks.items()}
 
 
 @dataclass(slots=True)

@@ -34,9 +34,8 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.iys_movements import event_of
-from izin.sinks.record.request_body import item_of
 from izin.sinks.record.ruling import RuledRow
-from izin.sinks.record.submission import Item
+from izin.sinks.record.submission import Item, item_of
 from tests.chaos.property.register import REFUSALS, Register, foreign
 
 BEGINS_AT = datetime(2026, 3, 2, 9, tzinfo=UTC)

@@ -17,7 +17,7 @@ from izin.schemas.fast.record_format import (
 )
 from izin.schemas.fast.writer import long_bytes
 from izin.streams.fetched_record import APPENDED_AT, FetchedRecord, fetched_records
-from izin.streams.ownership.encoded_batch import EncodedBatch, encoded
+from izin.streams.ownership.transactional_producer import EncodedBatch, encoded
 
 HEADER_SIZE = 61
 some_bytes = st.none() | st.binary(max_size=200)

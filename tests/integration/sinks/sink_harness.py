@@ -35,8 +35,7 @@ from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.monitor.alerts import DeadlineMonitor
 from izin.sinks.outbound.batch_results import BatchResultPoller
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.queries.status_query import StatusQuerier
-from izin.sinks.outbound.queries.swept_query import SweptQuerier
+from izin.sinks.outbound.queries.status_query import StatusQuerier, SweptQuerier
 from izin.sinks.outbound.recover import SubmissionRecovery
 from izin.sinks.outbound.request_budget import RequestBudget
 from izin.sinks.outbound.schedule import Scheduler

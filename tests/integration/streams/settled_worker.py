@@ -1,8 +1,8 @@
 """An order worker that has worked for long already: another one of its name comes second."""
 
 from izin.streams.__main__ import main
-from izin.streams.engine import static_member
+from izin.streams.engine import connecting
 
 if __name__ == "__main__":
-    static_member.SETTLED_AFTER = 0.0
+    connecting.SETTLED_AFTER = 0.0
     main()

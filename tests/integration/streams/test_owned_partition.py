@@ -20,7 +20,7 @@ from izin.schemas.fast.record_format import NO_HEADERS
 from izin.schemas.records import event_to_avro
 from izin.streams.errors import StateError
 from izin.streams.order import OrderStage
-from izin.streams.ownership import encoded_batch
+from izin.streams.ownership import transactional_producer
 from izin.streams.ownership.changelog import Changelog
 from izin.streams.ownership.effects import Effects, OutputRecord
 from izin.streams.state.state import MemoryState
@@ -58,7 +58,7 @@ async def test_clock_that_is_ahead_keeps_nothing_from_being_written(
 ) -> None:
     """A broker refuses what was made more than an hour after it, unless it takes its own time."""
     ahead = time.time_ns() + 2 * 3_600_000_000_000
-    monkeypatch.setattr(encoded_batch, "time", SimpleNamespace(time_ns=lambda: ahead))
+    monkeypatch.setattr(transactional_producer, "time", SimpleNamespace(time_ns=lambda: ahead))
     owner = harness.owner()
     await owner.acquire()
     await harness.commit(owner, harness.effects(ONAY), next_offset=1)

@@ -6,14 +6,13 @@ import sys
 
 import pytest
 
-from izin.streams.engine.ending import BoundedShutdown
-from izin.streams.engine.watchdog import EXIT_STALLED
+from izin.streams.engine.watchdog import EXIT_STALLED, BoundedShutdown
 
 STUCK = """
 import signal
 import sys
 import time
-from izin.streams.engine.ending import BoundedShutdown
+from izin.streams.engine.watchdog import BoundedShutdown
 
 BoundedShutdown(within=float(sys.argv[1])).watch(lambda: print("stopped", flush=True))
 print("listening", flush=True)
@@ -24,7 +23,7 @@ TOO_EARLY = """
 import os
 import signal
 import time
-from izin.streams.engine.ending import BoundedShutdown
+from izin.streams.engine.watchdog import BoundedShutdown
 
 shutdown = BoundedShutdown(within=0)
 os.kill(os.getpid(), signal.SIGTERM)

@@ -22,9 +22,8 @@ from izin.schemas.erasure import SUPPRESSED
 from izin.streams.engine.app import states
 from izin.streams.errors import StateError
 from izin.streams.state import rocks as rocks_module
-from izin.streams.state.folder_lock import LOCK_FILE
 from izin.streams.state.packing import LAYOUT
-from izin.streams.state.rocks import RocksFolder, RocksState
+from izin.streams.state.rocks import LOCK_FILE, RocksFolder, RocksState
 from izin.streams.state.state import MemoryState, suppression
 from tests.support.builders import a_key, an_admitted_event
 from tests.support.order.harness import apply, consent_of

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from izin.streams.engine.turns import Turns
+from izin.streams.engine.partition_processor import Turns
 
 
 def whose(turns: Turns, *askers: asyncio.Event) -> list[bool]:
@@ -49,7 +49,7 @@ async def test_turn_wanted_again_before_it_comes_is_the_last() -> None:
 
 async def test_turn_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that takes nothing keeps one partition busy, and the others go on."""
-    monkeypatch.setattr("izin.streams.engine.turns._LIMIT", 0.01)
+    monkeypatch.setattr("izin.streams.engine.partition_processor._TURN_ENDS", 0.01)
     turns, first, second = Turns(), asyncio.Event(), asyncio.Event()
     assert whose(turns, first, second) == [True, False]
     async with asyncio.timeout(20):
@@ -65,7 +65,7 @@ async def test_turn_that_is_not_taken_ends_in_time(monkeypatch: pytest.MonkeyPat
     """Whose turn comes may be busy with opt-outs: the others go on meanwhile."""
     turns, first, second, third = Turns(), *(asyncio.Event() for _ in range(3))
     whose(turns, first, second, third)
-    monkeypatch.setattr("izin.streams.engine.turns._LIMIT", 0.01)
+    monkeypatch.setattr("izin.streams.engine.partition_processor._TURN_ENDS", 0.01)
     turns.give_back(first)
     async with asyncio.timeout(20):
         await third.wait()

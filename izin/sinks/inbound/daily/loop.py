@@ -28,8 +28,7 @@ from izin.sinks.ledger.daily import files, progress
 from izin.sinks.ledger.daily.files import DailyFile, FileState
 from izin.sinks.ledger.daily.progress import ComparedFile
 from izin.sinks.ledger.db.leases import sole
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.missing_rights import ask_for_rights
+from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.publish.publisher import Publisher
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import LedgerFaultError

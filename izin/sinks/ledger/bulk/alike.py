@@ -22,8 +22,7 @@ from izin.sinks.ledger import outbox, retailers
 from izin.sinks.ledger.db import copy_format
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.unit_of_work import is_breach
-from izin.sinks.record.column_lists import COMPARED, OWN, SHARED, TERMS, TYPES
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import COMPARED, OWN, SHARED, TERMS, TYPES, ConsentRow
 from izin.sinks.record.messages import Message, TopicMessages
 from izin.sinks.record.outcome import Outcome, outcome_id
 from izin.sinks.record.ruling import RuledRow

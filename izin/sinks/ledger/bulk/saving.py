@@ -12,8 +12,7 @@ from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork
-from izin.sinks.record.column_lists import TYPES
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import TYPES, ConsentRow
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.ruling import RuledRow
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import LiteralString
 
-from izin.sinks.record.column_lists import LISTS
+from izin.sinks.record.consent_row import LISTS
 
 _MARK = "-- name: "
 _COLUMNS = re.compile(r"\{(\w+)(?::(\w+))?\}")

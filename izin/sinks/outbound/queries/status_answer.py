@@ -5,7 +5,9 @@ refused and would refuse again is not submitted again. What no answer settles is
 parked after six queries.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation, is_of_citizens
@@ -154,3 +156,25 @@ def observation(entry: ConsentRow, statement: Observation, now: datetime) -> Mov
             "transaction_id": statement.transaction_id,
         },
     )
+
+
+class Queried(Protocol):
+    """Whatever is queried by its recipient."""
+
+    @property
+    def recipient(self) -> str:
+        """The phone number or e-mail address."""
+
+
+Entry = TypeVar("Entry", bound=Queried)
+
+
+def parts(entries: Sequence[Entry], error: CallError) -> list[Sequence[Entry]]:
+    """Return the parts to query again: each recipient that İYS names alone, else halves."""
+    named = {one.value for one in error.refusals if isinstance(one.value, str)}
+    at_fault = [entry for entry in entries if entry.recipient in named]
+    rest = [entry for entry in entries if entry.recipient not in named]
+    if at_fault and rest:
+        return [*([entry] for entry in at_fault), rest]
+    middle = (len(entries) + 1) // 2
+    return [entries[:middle], entries[middle:]]

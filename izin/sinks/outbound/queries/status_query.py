@@ -13,12 +13,12 @@ submitted.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from izin.consent.fold import Observation
 from izin.consent.model import Channel, RecipientType, Status
 from izin.consent.next_action import Action, Registered
-from izin.iys.errors import CallError, RefusedError
+from izin.iys.errors import CallError, RefusedError, ThrottledError
 from izin.iys.rate_limit.pace import CallClass
 from izin.iys.transport.circuit_breaker import CircuitState
 from izin.iys.wire_format.consents import RegisterRecord
@@ -26,10 +26,9 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
-from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.outbound.missing_rights import ask_for_rights
+from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.outbound.queries import status_answer
-from izin.sinks.outbound.queries.refused_query import parts
+from izin.sinks.outbound.queries.status_answer import parts
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
@@ -296,3 +295,43 @@ class StatusQuerier:
 def _class_of(entry: ConsentRow) -> CallClass:
     """Return the priority of a query: the last ones of the hour are reserved for opt-outs."""
     return CallClass.RET if entry.desired_status == Status.RET else CallClass.RESULTS
+
+
+@dataclass(slots=True, kw_only=True)
+class SweptQuerier:
+    """Queries the records alone that no sweep could settle, within a thousand an hour (H086).
+
+    Gates that the sweep shut go first. A fifth of the hour is left to our own opt-outs, and once
+    the rest is spent nothing is claimed until some of it is free again: other queries have their
+    own lane.
+    """
+
+    context: OutboundContext
+    querier: StatusQuerier
+    _spent_until: datetime | None = None
+    """The queries of the hour are spent until then."""
+
+    async def query_swept(self) -> bool:
+        """Query a few of them; return whether more may wait that can be queried now."""
+        now = self.context.clock()
+        if self._spent_until is not None and now < self._spent_until:
+            return False
+        if self.context.client.circuit_state("status") is CircuitState.OPEN:
+            return False
+        values = {"now": now, **self.context.lease_owner.who}
+        found = await self.context.ledger.fetch(_SQL["swept"], values)
+        if not found:
+            return False
+        claimed = await self.querier.claim("claim-swept", **found[0], size=SINGLES)
+        if claimed is None:
+            return False
+        brand, entries = claimed
+        for place, entry in enumerate(entries, 1):
+            error = await self.querier.query_one(brand, entry, CallClass.RESULTS)
+            if error is None or isinstance(error, RefusedError):
+                continue
+            if isinstance(error, ThrottledError) and error.retry_after is not None:
+                self._spent_until = self.context.clock() + error.retry_after
+            await self.querier.release(entries[place:])
+            return False
+        return True

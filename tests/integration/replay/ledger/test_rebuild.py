@@ -30,8 +30,7 @@ from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.unit_of_work import lock
-from izin.sinks.record.column_lists import DECIDED
-from izin.sinks.record.consent_row import ConsentRow
+from izin.sinks.record.consent_row import DECIDED, ConsentRow
 from tests.integration.sinks.ingest.test_ownership import of_beta
 from tests.integration.sinks.ledger.test_erasure import answered, opted_out, requested
 from tests.integration.sinks.sink_harness import (

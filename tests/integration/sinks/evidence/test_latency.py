@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.sinks.ledger.history.latency import Leg, latencies, quantile
+from izin.sinks.ledger.history.reports import Leg, latencies, quantile
 from tests.integration.sinks.evidence.test_collection import acknowledged
 from tests.integration.sinks.sink_harness import A_SECOND, SinkHarness, a_phone, onay
 from tests.support.builders import BRAND, a_key, an_iys_event, an_iys_origin

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.sinks.ledger.history.week import figures
+from izin.sinks.ledger.history.reports import figures
 from tests.integration.sinks.sink_harness import ACTIVE, SinkHarness, onay
 
 pytestmark = pytest.mark.database

@@ -22,7 +22,7 @@ from izin.sinks.inbound.push_credentials import AcceptedCredentials, Credentials
 from izin.sinks.inbound.push_registration import PushRegistrar
 from izin.sinks.ledger.push_registrations import PushRegistrations
 from izin.sinks.monitor.metrics import Metrics
-from izin.sinks.server import SinkServer, listeners
+from izin.sinks.worker import SinkServer, sink_listeners
 from tests.integration.sinks.sink_harness import (
     ACTIVE,
     InMemoryTopic,
@@ -74,7 +74,7 @@ class Worker:
         """Receive pushes."""
         stopping = asyncio.Event()
         sink = SinkSettings(port=self.port, operations_port=self.operations_port)
-        with closing(listeners(sink)) as bound:
+        with closing(sink_listeners(sink)) as bound:
             server = SinkServer(
                 listeners=bound,
                 receiver=self.receiver,

@@ -14,7 +14,7 @@ from izin.iys.errors import TokenLimitError, UnauthenticatedError
 from izin.runtime.settings import IysSettings
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.outbound.iys_session import iys_session
+from izin.sinks.outbound.context import iys_session
 from tests.integration.sinks.sink_harness import InMemoryTopic, Izin, SinkHarness
 from tests.support.builders import BRAND
 from tests.support.simulator import IYS_CODE, PASSWORD, USERNAME

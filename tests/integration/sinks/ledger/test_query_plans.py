@@ -10,7 +10,7 @@ import pytest
 from benchmarks.sink.fixture import SinkFixture, sink_fixture
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.record.column_lists import LISTS
+from izin.sinks.record.consent_row import LISTS
 
 pytestmark = pytest.mark.database
 

@@ -19,7 +19,7 @@ from izin.sinks.ledger import offsets, reads
 from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.rate_limits import LedgerPacer
-from izin.sinks.record.column_lists import TYPES
+from izin.sinks.record.consent_row import TYPES
 from izin.sinks.record.errors import (
     IllegalChangeError,
     LedgerFaultError,

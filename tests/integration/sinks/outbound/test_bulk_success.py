@@ -30,8 +30,7 @@ from izin.sinks.record.errors import IllegalChangeError
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.request_body import item_of
-from izin.sinks.record.submission import BATCH, Item, Submission
+from izin.sinks.record.submission import BATCH, Item, Submission, item_of
 from tests.integration.sinks.ingest.test_bulk_rows import CODEC, WRITTEN, two_ledgers
 from tests.integration.sinks.sink_harness import ACTIVE, OTHER
 from tests.support.builders import NOON, a_decision_record, an_admitted_event

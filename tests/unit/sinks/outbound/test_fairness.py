@@ -3,7 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 
-from izin.sinks.outbound.fairness import SOON, FairShares, Lane
+from izin.sinks.outbound.schedule import SOON, FairShares, Lane
 from tests.support.builders import NOON
 
 

@@ -22,7 +22,7 @@ from izin.consent.transitions import State
 from izin.iys.verdicts import Verdict, classify
 from izin.iys.wire_format.consents import Receipt
 from izin.schemas.records import event_to_avro
-from izin.sinks.record import apply, consent_row, item_result, outcome, retry, ruling
+from izin.sinks.record import apply, consent_row, item_result, outcome, ruling, state_change
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.ruling import RuledRow
@@ -254,10 +254,12 @@ def acts() -> Iterator[Case]:
                 one.replace(action=Action.SEND), "why", NOW
             ),
             "sweep": lambda one=row: consent_row.to_sweep_query(one, NOW),
-            "retry": lambda one=row: retry.retry(one, NOW, "why", "H1").replace(
+            "retry": lambda one=row: state_change.retry(one, NOW, "why", "H1").replace(
                 next_attempt_at=None
             ),
-            "retry far": lambda one=row: retry.retry(one, NOW, "why", "H1", timedelta(days=1)),
+            "retry far": lambda one=row: state_change.retry(
+                one, NOW, "why", "H1", timedelta(days=1)
+            ),
             "unregistered": lambda one=row: apply.unregistered(one),
             "answered": lambda one=row, status=status: apply.answered_row(
                 one.replace(ret_open=True, onay_open=True), status, NOW

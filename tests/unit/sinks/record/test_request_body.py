@@ -33,7 +33,7 @@ from izin.producers.mapping.records import EventOrigin, read, validate
 from izin.projections import brand_directory as known
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
-from izin.sinks.record.request_body import item_of
+from izin.sinks.record.submission import item_of
 from tests.support.builders import BRAND, CUSTOMER, EMAIL, NOON, PHONE, a_decision_record, an_event
 
 ACTIVATED_AT = datetime(2020, 1, 1, tzinfo=UTC)

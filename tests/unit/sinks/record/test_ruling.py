@@ -18,8 +18,8 @@ from izin.sinks.record import apply, ruling
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.record.request_body import body_of, item_of, items_of
-from izin.sinks.record.retry import retry
+from izin.sinks.record.state_change import retry
+from izin.sinks.record.submission import body_of, item_of, items_of
 from tests.support.builders import (
     BRAND,
     CUSTOMER,

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from izin.runtime.start_errors import EXIT
-from izin.streams.engine.static_member import SESSION, SETTLED_AFTER, StaticMember
+from izin.streams.engine.connecting import SESSION, SETTLED_AFTER, StaticMember
 
 UNKNOWN, FENCED = 25, 82
 

@@ -7,9 +7,9 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.schemas.fast.record_format import headers_bytes
-from izin.streams.ownership import repartitioning
+from izin.streams.ownership import partition_transaction
 from izin.streams.ownership.effects import OutputRecord
-from izin.streams.ownership.repartitioning import repartition
+from izin.streams.ownership.partition_transaction import repartition
 
 RECORD = OutputRecord("events", 3, b"key", b"value", headers_bytes([("a", b"1"), ("b", None)]))
 
@@ -52,7 +52,7 @@ async def test_record_that_was_not_acknowledged_raises(
     answer: Callable[[], KafkaError | None] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of several is enough: the position must not pass what it came from."""
-    monkeypatch.setattr(repartitioning, "_WITHIN", 0.05)
+    monkeypatch.setattr(partition_transaction, "_WITHIN", 0.05)
     broker: Any = Broker(lambda: None, answer)
     with pytest.raises(KafkaException):
         await repartition(broker, [RECORD, RECORD])
