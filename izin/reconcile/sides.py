@@ -146,7 +146,7 @@ class Standing:
         return cls(
             key=found["key"],
             customer_id=found["customer_id"],
-            row=_ledger_row(found) if found["has_row"] else None,
+            row=ledger_row(found) if found["has_row"] else None,
             desired=None if found["topic_status"] is None else _desired(found),
             permission=None if found["published_reason"] is None else _permission(found),
             seen=_iys(found, "seen"),
@@ -154,7 +154,8 @@ class Standing:
         )
 
 
-def _ledger_row(found: Mapping[str, Any]) -> LedgerRow:
+def ledger_row(found: Mapping[str, Any]) -> LedgerRow:
+    """Return what the ledger has of a key, from the columns of its row."""
     own = {name: found[name] for name in LedgerRow.__slots__ if name in found}
     brand_code, channel, recipient_type, recipient = found["key"].split("/", 3)
     row = ConsentRow(

@@ -18,7 +18,7 @@ _MOST_ACTS = 14
 _SETTLED = 4
 """Of so many histories one is settled at its end by an honest İYS."""
 _COMPARED = 100
-"""Of so many histories one is read by evidence and what-if too, after each act."""
+"""Of so many histories one is read by evidence, what-if and reconcile too, after each act."""
 _SHOWN = 5
 """So many of the hidden opt-outs of a part are differing."""
 
@@ -39,7 +39,7 @@ class PropertyVerdict:
     violations: int
     """How many those are."""
     compared: int = 0
-    """How many histories were read by evidence and what-if too."""
+    """How many histories were read by evidence, what-if and reconcile too."""
     disagreements: int = 0
     """In how many of them these said anything else than the ledger."""
 

@@ -10,14 +10,16 @@ from izin.consent.fold import restoration
 from izin.consent.model import Consent, ConsentKey, Decision, RecipientType
 from izin.evidence.facts import fact_of
 from izin.evidence.rows import EvidenceRow
-from izin.evidence.standing import Standing
+from izin.evidence.standing import Standing as EvidenceStanding
+from izin.reconcile.judging import judge
+from izin.reconcile.sides import DesiredRecord, PermissionRecord, Side, Standing, ledger_row
 from izin.replay.what_if.facts import KeyFold, KnownState
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.item_result import ItemResult
-from izin.sinks.record.messages import TopicMessages
+from izin.sinks.record.messages import TopicMessages, permitted_row
 from izin.sinks.record.ruling import RuledRow
 from izin.sinks.record.state_change import first_row
 from izin.sinks.record.submission import Item
@@ -42,6 +44,7 @@ class RecordedHistory(KeyHistory):
         self._is_refused = False
         self._submissions: dict[str, int] = {}
         """The latest by status."""
+        self._published: PermissionRecord | None = None
 
     def note(self, kind: str, **said: Any) -> None:  # noqa: ANN401  # as each kind has it
         """Record a fact; what was before the loss of a ledger, or an erasure, is gone with it."""
@@ -72,6 +75,7 @@ class RecordedHistory(KeyHistory):
                 self._restored(said["consent"])
             case _:
                 self._forget()
+                self._published = None
 
     def _forget(self) -> None:
         self.rows.clear()
@@ -82,25 +86,35 @@ class RecordedHistory(KeyHistory):
         for outcome in _MESSAGES.outcomes(self.row, after, self.now):
             content = outcome.content(outcome.attempt)
             self._add("outcome", content, event_id=outcome.event_id, status=outcome.status)
+        permitted = permitted_row(self.row, after, self.now)
+        if permitted is not None:
+            after = permitted
+            self._published = PermissionRecord(
+                may_send=after.may_send,
+                reason=after.permission_reason or "",
+                since=after.permission_since,
+            )
         return super().put(before, after)
 
     def apply(self, before: ConsentRow | None, ruled: RuledRow) -> ConsentRow:
         """Write a ruled row, and before it the one of an opt-in that was closed."""
         if ruled.closed is not None:
             self.put(before, ruled.closed)
-        self.put(before, ruled.row)
-        return super().apply(before, ruled)
+        written = self.put(before, ruled.row)
+        super().apply(before, ruled)
+        self.row = written
+        return written
 
     def compare(self) -> None:
-        """Raise DisagreementError where the archive of the key, or a what-if, says anything else
-        than the ledger; but not once a person has withdrawn an opt-out, or İYS has refused a
-        question, which is in no history of a key.
+        """Raise DisagreementError where the archive of the key, a what-if, or a reconciliation of
+        the topics with the ledger says anything else than the ledger; but not once a person has
+        withdrawn an opt-out, or İYS has refused a question, which is in no history of a key.
         """
         if self.is_withdrawn or self._is_refused:
             return
         row = self.row or first_row(ConsentKey.parse(KEY), CUSTOMER, self.now)
         facts = [fact_of(one) for one in self.rows]
-        found = Standing(str(RecipientType.BIREYSEL)).add_all(facts).to_json()
+        found = EvidenceStanding(str(RecipientType.BIREYSEL)).add_all(facts).to_json()
         desired, shown = found["desired"], found["registered"]
         permission = row.permission_by_law
         self._liken(
@@ -130,6 +144,33 @@ class RecordedHistory(KeyHistory):
                 (known.registered.value, shown_at, known.latest_ret_at),
                 (str(row.registered), row.registered_at, row.latest_ret_at),
             )
+
+        self._liken("reconcile", self._differences(), ())
+
+    def _differences(self) -> tuple[str, ...]:
+        """Return what a reconciliation finds between the ledger and the topics."""
+        desired, row, published = self.consent, self.row, self._published
+        standing = Standing(
+            key=KEY,
+            customer_id=CUSTOMER,
+            row=None if row is None else ledger_row({**vars(row), "is_open": row.is_open}),
+            desired=None
+            if desired is None
+            else DesiredRecord(
+                status=str(desired.status),
+                effective_at=desired.effective_at,
+                rank=int(desired.origin_rank),
+                event_id=desired.event_id,
+                partition=0,
+                offset=0,
+                value=b"",
+            ),
+            permission=published,
+            seen=None,
+            asked=None,
+        )
+        found = judge(standing, pulled_until=None)
+        return tuple(f"{one.kind} {one.side}" for one in found if one.side is not Side.IYS)
 
     def _liken(self, who: str, found: tuple[object, ...], expected: tuple[object, ...]) -> None:
         if found != expected:

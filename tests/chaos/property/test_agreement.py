@@ -1,4 +1,4 @@
-"""Ledger, evidence and what-if give one answer, by the one fold (``consent.fold``)."""
+"""Ledger, evidence, what-if and reconcile give one answer, by the one fold (``consent.fold``)."""
 
 from random import Random
 
