@@ -1,9 +1,9 @@
 """``python -m tests.chaos.property``: a million histories; ``make chaos STAGE=property``.
 
-Of a hundred histories one is read by evidence, what-if and reconcile too, which must say what the ledger says.
-It ends with the lines ``property-histories``, ``property-unexplained``, ``property-compared`` and
-``property-disagreements``, each ``ok`` or ``short``. Exit codes: 0 no history hides an opt-out and
-all readers agree, 1 else, 2 wrong usage.
+Of a hundred histories one is read by evidence, what-if and reconcile too, which must say what the
+ledger says. It ends with the lines ``property-histories``, ``property-unexplained``,
+``property-compared`` and ``property-disagreements``, each ``ok`` or ``short``. Exit codes: 0 no
+history hides an opt-out and all readers agree, 1 else, 2 wrong usage.
 """
 
 import time
