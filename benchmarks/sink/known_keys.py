@@ -31,7 +31,7 @@ from izin.sinks.inbound.daily.entering import AT_ONCE
 from izin.sinks.ingest.observations import ObservedMovement, observe
 from izin.sinks.ledger import brands, reads
 from izin.sinks.ledger.history.append import Movement
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.iys_movements import event_of, observation_of
 
@@ -126,11 +126,9 @@ async def measure_known_keys(url: str, *, keys: int, changed: int, seen: int) ->
 async def _observe(fixture: SinkFixture, pages: Sequence[_Page]) -> None:
     """Observe ``pages``, one after the other."""
     for brand, movements in pages:
-        changes = UnitOfWork(fixture.topic_messages, now=datetime.now(UTC))
-        calendar = fixture.ledger.calendar
-        async with fixture.ledger.transaction() as connection:
-            await observe(connection, changes, brand, movements, calendar=calendar)
-            await changes.write(connection)
+        now = datetime.now(UTC)
+        async with unit_of_work(fixture.ledger, fixture.topic_messages, now) as changes:
+            await observe(changes, brand, movements)
 
 
 def _pages(keys: Sequence[str], known: dict[int, Brand]) -> list[_Page]:

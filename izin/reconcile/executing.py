@@ -167,7 +167,7 @@ class _Page:
         access = await retailers.registered(connection, list(rows))
         again = [one.key for one in fit if Repair.REPUBLISH in one.repairs]
         trails = await trails_of(self._ledger, again) if again else {}
-        changes = UnitOfWork(self._messages, now=self._now)
+        changes = UnitOfWork(connection, self._messages, self._ledger.calendar, self._now)
         for one in fit:
             row = rows.get(one.key)
             if Repair.PERMISSION in one.repairs and row is not None:
@@ -177,7 +177,7 @@ class _Page:
             for message in self._messages_of(one, row, trails.get(one.key), access):
                 changes.add_last(message)
         changes.add_movement(self._act(fit))
-        await changes.write(connection)
+        await changes.write()
         return Executed(repaired=len(fit), moved=len(page) - len(fit))
 
     def _is_erased(self, one: KeyRepairs) -> bool:

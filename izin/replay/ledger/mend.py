@@ -77,7 +77,9 @@ async def mend(
             if not shadows:
                 return done
             known = await _brands_of(connection, shadows, acts.now)
-            done += await _Page(ledger, topic_messages, known, acts).mend(connection, shadows)
+            done += await _Page(connection, ledger, topic_messages, known, acts).mend(
+                connection, shadows
+            )
         after = shadows[-1]["key"]
         report(done)
 
@@ -87,12 +89,13 @@ class _Page:
 
     def __init__(
         self,
+        connection: Connection,
         ledger: Ledger,
         topic_messages: TopicMessages,
         known: Mapping[int, Brand],
         acts: MendActs,
     ) -> None:
-        self._changes = UnitOfWork(topic_messages, now=acts.now)
+        self._changes = UnitOfWork(connection, topic_messages, ledger.calendar, acts.now)
         self._known = known
         self._calendar = ledger.calendar
         self._acts = acts
@@ -103,19 +106,17 @@ class _Page:
         rows = await lock(connection, keys)
         items = await _open_items(connection, set(keys) - rows.keys())
         missing = [one for one in shadows if one["key"] not in rows]
-        for row in await self._restored(connection, missing, items):
+        for row in await self._restored(missing, items):
             self._rule(None, row)
         changed = sum(self._mend(rows[one["key"]], one) for one in shadows if one["key"] in rows)
         if missing:
             self._changes.add_movement(self._acts.restored(len(missing)))
-        await self._changes.write(connection)
+        await self._changes.write()
         await connection.execute(_SQL["mended"], {"keys": keys})
         left = len(shadows) - len(missing) - changed
         return Mended(restored=len(missing), changed=changed, left=left)
 
-    async def _restored(
-        self, connection: Connection, missing: Sequence[Shadow], items: OpenItems
-    ) -> list[ConsentRow]:
+    async def _restored(self, missing: Sequence[Shadow], items: OpenItems) -> list[ConsentRow]:
         """Restore missing rows in bulk; return, before they are ruled, those that are not alike."""
         now, bulk = self._acts.now, BulkChanges[ConsentRow](self._changes, self._rule_change)
         for place, one in enumerate(missing):
@@ -125,7 +126,7 @@ class _Page:
             bulk.add(RowChange(None, after, row))
             if place % _YIELD_EVERY == _YIELD_EVERY - 1:
                 await asyncio.sleep(0)
-        return await bulk.save(connection)
+        return await bulk.save()
 
     def _rule_change(self, change: RowChange[ConsentRow]) -> RuledRow:
         brand = self._known.get(change.after.brand_code)

@@ -152,7 +152,7 @@ class PermissionRebuild:
             keys = [one["key"] for one in found]
             rows = await lock(connection, keys)
             access = await retailers.registered(connection, rows)
-            changes = UnitOfWork(self.messages, now=now)
+            changes = UnitOfWork(connection, self.messages, self.ledger.calendar, now)
             for one in found:
                 row = rows.get(one["key"])
                 if row is None:
@@ -169,7 +169,7 @@ class PermissionRebuild:
                         retailers=access.get(row.key, ()) if permission.may_send else (),
                     )
                 )
-            await changes.write(connection)
+            await changes.write()
             await append_messages(connection, messages, now)
             await append.append(connection, [_act(plan, len(messages), by, now)], now=now)
             await connection.execute(_SQL["written"], {"keys": keys})

@@ -92,10 +92,10 @@ class ReportedMovements:
         Raises:
             ConcurrentChangeError: another process changed one of the rows.
         """
-        changes = UnitOfWork(self.context.topic_messages, now=now)
         calendar = self.context.ledger.calendar
-        await observe(connection, changes, brand, seen, calendar=calendar)
-        await changes.write(connection)
+        changes = UnitOfWork(connection, self.context.topic_messages, calendar, now)
+        await observe(changes, brand, seen)
+        await changes.write()
 
     def _observed(
         self, event: ConsentEvent, key: ConsentKey, stream: Stream, at: datetime, *, is_ours: bool

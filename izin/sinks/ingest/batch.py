@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from izin.consent.business_days import Calendar
 from izin.consent.model import Status
 from izin.runtime.task_cancellation import with_pauses
 from izin.schemas.erasure import ERASED
@@ -24,7 +23,7 @@ from izin.sinks.ledger.brake import counting
 from izin.sinks.ledger.brake.counting import Watched
 from izin.sinks.ledger.brake.other_sources import put_back
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection, Ledger
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.privacy.erasure import ErasedKey
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
@@ -67,19 +66,20 @@ class BatchStorage:
         Raises:
             ConcurrentChangeError: another process has written the offsets, or one of the rows.
         """
-        work = _Storing(self, batch, now)
         async with self.ledger.transaction() as connection:
-            await work.advance_offsets(connection)
-            await work.find_brands(connection)
-            await work.record_decisions(connection)
-            await work.save_alike(connection)
+            changes = UnitOfWork(connection, self.topic_messages, self.ledger.calendar, now)
+            work = _Storing(self, batch, changes)
+            await work.advance_offsets()
+            await work.find_brands()
+            await work.record_decisions()
+            await work.save_alike()
             await work.apply_others()
-            await work.announce_offsets(connection)
-            await work.write(connection)
-            await work.hold_back(connection)
-            await work.acknowledge_erasures(connection)
-            await work.append_dead_letters(connection)
-            await work.announce_offsets_of_erasures(connection)
+            await work.announce_offsets()
+            await changes.write()
+            await work.hold_back()
+            await work.acknowledge_erasures()
+            await work.append_dead_letters()
+            await work.announce_offsets_of_erasures()
         if work.left is not None:
             self.announcer.committed(work.left)
         return work
@@ -88,7 +88,7 @@ class BatchStorage:
 class _Storing:
     """One batch on its way into the ledger."""
 
-    def __init__(self, parts: BatchStorage, batch: Batch, now: datetime) -> None:
+    def __init__(self, parts: BatchStorage, batch: Batch, changes: UnitOfWork) -> None:
         self.others: Sequence[IncomingDecision] = ()
         """The decisions that are applied one by one."""
         self.of_others: list[OtherCustomerOptIn] = []
@@ -96,44 +96,38 @@ class _Storing:
         self.left: offsets.LeftOffsets | None = None
         self._parts = parts
         self._batch = batch
-        self._now = now
-        self._calendar = parts.ledger.calendar
-        self._erasures = _erased_keys(parts.reader, batch.decisions, now)
+        self._changes = changes
+        self._connection = changes.connection
+        self._now = changes.now
+        self._erasures = _erased_keys(parts.reader, batch.decisions, changes.now)
         self._decisions = [one for one in batch.decisions if not one.is_erasure]
-        self._changes = UnitOfWork(parts.topic_messages, now=now)
         self._brands: Mapping[int, Brand] = {}
         self._rows: dict[str, ConsentRow] = {}
         self._announced: list[Message] = []
 
-    async def advance_offsets(self, connection: Connection) -> None:
+    async def advance_offsets(self) -> None:
         """Move the offsets: whoever reads beside this process fails here, before any other work."""
         batch = self._batch
         if batch.moves:
-            await offsets.advance(connection, batch.topic, batch.topic_id, batch.moves)
+            await offsets.advance(self._connection, batch.topic, batch.topic_id, batch.moves)
 
-    async def find_brands(self, connection: Connection) -> None:
+    async def find_brands(self) -> None:
         """Read the brands, note those that nobody has registered, and see who has a brake."""
         codes = {one.brand_code for one in self._decisions}
-        self._brands = await brands.known_of_codes(connection, codes, now=self._now)
-        self._watched = await counting.watched(connection, self._brands)
+        self._brands = await brands.known_of_codes(self._connection, codes, now=self._now)
+        self._watched = await counting.watched(self._connection, self._brands)
 
-    async def record_decisions(self, connection: Connection) -> None:
+    async def record_decisions(self) -> None:
         """Record in the history what it lacks."""
         reader = self._parts.reader
         self._changes.add_history(
-            await new_decisions.facts(connection, self._decisions, reader, self._brands)
+            await new_decisions.facts(self._connection, self._decisions, reader, self._brands)
         )
 
-    async def save_alike(self, connection: Connection) -> None:
+    async def save_alike(self) -> None:
         """Lock the rows, and write in bulk those that change alike."""
-        bulk = _BulkDecisions(
-            self._changes,
-            self._parts.applier,
-            self._brands,
-            self._watched,
-            calendar=self._calendar,
-        )
-        self.others, self._rows = await bulk.save(connection, self._decisions)
+        bulk = _BulkDecisions(self._changes, self._parts.applier, self._brands, self._watched)
+        self.others, self._rows = await bulk.save(self._decisions)
 
     async def apply_others(self) -> None:
         """Apply all other decisions one by one; the last of a key is ruled."""
@@ -146,12 +140,11 @@ class _Storing:
             brand = self._brands.get(after.brand_code)
             after = received(before, after, brand, self.of_others.append)
             if last[decision.key] is decision:
-                ruled = ruling.rule_row(after, brand, now, calendar=self._calendar)
-                rows[decision.key] = self._changes.apply(before, ruled)
+                rows[decision.key] = self._changes.rule(before, after, brand)
             else:
                 rows[decision.key] = self._changes.put(before, after)
 
-    async def announce_offsets(self, connection: Connection) -> None:
+    async def announce_offsets(self) -> None:
         """Publish the offsets behind everything else: whoever reads them finds what is before
         them. Those of an erasure wait until it is acknowledged.
         """
@@ -160,43 +153,41 @@ class _Storing:
             return
         announcer = self._parts.announcer
         message, self.left = await announcer.message(
-            connection, batch.topic, batch.moves, self._now
+            self._connection, batch.topic, batch.moves, self._now
         )
         if self._erasures:
             self._announced.append(message)
         else:
             self._changes.add_last(message)
 
-    async def write(self, connection: Connection) -> None:
-        """Write rows, history and messages."""
-        await self._changes.write(connection)
-
-    async def hold_back(self, connection: Connection) -> None:
+    async def hold_back(self) -> None:
         """Hold back what a brake says, and desire again the opt-outs that stand behind it."""
-        behind = await self._watch.end(connection, self._rows, self._now)
+        behind = await self._watch.end(self._connection, self._rows, self._now)
         behind += [one.key for one in self._rows.values() if _is_kept_back(one)]
         if behind:
-            changes = UnitOfWork(self._parts.topic_messages, now=self._now)
-            held = (await lock(connection, behind)).values()
-            await put_back(connection, changes, held, self._brands, calendar=self._calendar)
-            await changes.write(connection)
+            again = UnitOfWork(
+                self._connection, self._parts.topic_messages, self._changes.calendar, self._now
+            )
+            held = (await lock(self._connection, behind)).values()
+            await put_back(again, held, self._brands)
+            await again.write()
 
-    async def acknowledge_erasures(self, connection: Connection) -> None:
+    async def acknowledge_erasures(self) -> None:
         """Tell the ledger that all before an erasure was stored."""
         if self._erasures:
-            await erasure.acknowledge(connection, self._erasures, now=self._now)
+            await erasure.acknowledge(self._connection, self._erasures, now=self._now)
 
-    async def append_dead_letters(self, connection: Connection) -> None:
+    async def append_dead_letters(self) -> None:
         """Publish what could not be read."""
         messages, now = self._parts.topic_messages, self._now
         if self._batch.quarantined:
             letters = [messages.quarantined(one, now) for one in self._batch.quarantined]
-            await append_messages(connection, letters, now)
+            await append_messages(self._connection, letters, now)
 
-    async def announce_offsets_of_erasures(self, connection: Connection) -> None:
+    async def announce_offsets_of_erasures(self) -> None:
         """Publish the offsets that have waited."""
         if self._announced:
-            await append_messages(connection, self._announced, self._now)
+            await append_messages(self._connection, self._announced, self._now)
 
 
 class _BulkDecisions:
@@ -212,18 +203,15 @@ class _BulkDecisions:
         applier: DecisionApplier,
         brands: Mapping[int, Brand],
         watched: Watched,
-        *,
-        calendar: Calendar,
     ) -> None:
-        self._now = changes.now
+        self._changes = changes
         self._applier = applier
         self._brands = brands
         self._watched = watched
-        self._calendar = calendar
         self._bulk = BulkChanges[IncomingDecision](changes, self._rule)
 
     async def save(
-        self, connection: Connection, decisions: Sequence[IncomingDecision]
+        self, decisions: Sequence[IncomingDecision]
     ) -> tuple[list[IncomingDecision], dict[str, ConsentRow]]:
         """Lock the rows of ``decisions`` and save what they make of them; return those that must be
         applied one by one, those of a key in their order, and their rows.
@@ -244,8 +232,8 @@ class _BulkDecisions:
                 else:
                     rest.extend(found)
 
-        rows = await lock_in_pieces(connection, by_key, add)
-        rest += await self._bulk.save(connection)
+        rows = await lock_in_pieces(self._changes.connection, by_key, add)
+        rest += await self._bulk.save()
         return rest, {one.key: rows[one.key] for one in rest if one.key in rows}
 
     def _is_usual(self, decision: IncomingDecision, before: ConsentRow | None) -> bool:
@@ -265,14 +253,14 @@ class _BulkDecisions:
         return before.customer_id == brand.customer_id and not (is_counted or is_kept_back)
 
     def _add(self, before: ConsentRow | None, decision: IncomingDecision) -> None:
-        brand, now = self._brands[decision.brand_code], self._now
-        after = self._applier.apply(before, decision, now)
-        after = ruling.termed(after, brand, now, calendar=self._calendar)
+        brand, changes = self._brands[decision.brand_code], self._changes
+        after = self._applier.apply(before, decision, changes.now)
+        after = ruling.termed(after, brand, changes.now, calendar=changes.calendar)
         self._bulk.add(RowChange(before, after, decision))
 
     def _rule(self, change: RowChange[IncomingDecision]) -> RuledRow:
-        brand = self._brands[change.member.brand_code]
-        return ruling.rule_row(change.after, brand, self._now, calendar=self._calendar)
+        brand, changes = self._brands[change.member.brand_code], self._changes
+        return ruling.rule_row(change.after, brand, changes.now, calendar=changes.calendar)
 
 
 def _erased_keys(

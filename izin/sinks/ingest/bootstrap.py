@@ -41,7 +41,7 @@ from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry.ownership import alert
 from izin.sinks.ledger.registry.row_owner import OtherCustomerOptIn, received
 from izin.sinks.ledger.unit_of_work import UnitOfWork, append_messages, lock
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
 from izin.sinks.record.errors import (
     BootstrapHeldError,
     ConcurrentChangeError,
@@ -175,7 +175,7 @@ async def restore_rows(
     found = dict(rows)
     codes = {one.consent.key.brand_code for one in records}
     known = await brands.known_of_codes(connection, codes, now=now)
-    changes = UnitOfWork(topic_messages, now=now)
+    changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
     of_others: list[OtherCustomerOptIn] = []
     async for record in with_pauses(records):
         consent = record.consent
@@ -185,14 +185,13 @@ async def restore_rows(
         restored = apply.restored(before, consent, now)
         after = received(before, restored, brand, of_others.append)
         if before is None or before.desired_event_id != after.desired_event_id:
-            ruled = ruling.rule_row(after, brand, now, calendar=ledger.calendar)
-            rows[key] = changes.apply(before, ruled)
+            rows[key] = changes.rule(before, after, brand)
         else:
             rows[key] = changes.put(before, after)
         if before != after:
             # Whatever changed: a rebuild has nothing else to know it from.
             changes.add_movement(_restoration(record, after.customer_id, now))
-    await changes.write(connection)
+    await changes.write()
     await counting.add_opt_ins(connection, counting.opt_in_changes(found, rows))
     return of_others
 

@@ -4,12 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation
 from izin.consent.model import ConsentKey
 from izin.runtime.task_cancellation import with_pauses
 from izin.sinks.ledger.bulk.saving import BulkChanges, RowChange
-from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock_in_pieces
 from izin.sinks.record import apply, ruling
@@ -31,38 +29,30 @@ class ObservedMovement(NamedTuple):
     """Whether a submission of ours made it. It brings no key back that was erased since."""
 
 
-async def observe(
-    connection: Connection,
-    changes: UnitOfWork,
-    brand: Brand,
-    observed: Sequence[ObservedMovement],
-    *,
-    calendar: Calendar,
-) -> None:
+async def observe(changes: UnitOfWork, brand: Brand, observed: Sequence[ObservedMovement]) -> None:
     """Save what movements of a ``brand`` show; the history and what is not alike through
     ``changes``, which the caller writes in the same transaction.
     """
-    work = _Observing(changes, brand, calendar)
+    work = _Observing(changes, brand)
     for one in observed:
         work.by_key[str(one.key)].append(one)
-    await work.save(connection)
+    await work.save()
 
 
 class _Observing:
     """The work of one page."""
 
-    def __init__(self, changes: UnitOfWork, brand: Brand, calendar: Calendar) -> None:
+    def __init__(self, changes: UnitOfWork, brand: Brand) -> None:
         self.by_key = defaultdict[str, list[ObservedMovement]](list)
         self._changes = changes
         self._brand = brand
-        self._calendar = calendar
         self._rest: list[ObservedMovement] = []
         """What is applied one by one."""
         self._bulk = BulkChanges[ObservedMovement](changes, lambda one: self._rule(one.after))
 
-    async def save(self, connection: Connection) -> None:
-        rows = await lock_in_pieces(connection, self.by_key, self._add_all)
-        self._rest += await self._bulk.save(connection)
+    async def save(self) -> None:
+        rows = await lock_in_pieces(self._changes.connection, self.by_key, self._add_all)
+        self._rest += await self._bulk.save()
         async for one in with_pauses(self._rest):
             key = str(one.key)
             before = rows.get(key)
@@ -86,13 +76,13 @@ class _Observing:
         if before is None or len(shown) > 1:
             self._rest += shown
         elif shown:
-            now, calendar = self._changes.now, self._calendar
+            now, calendar = self._changes.now, self._changes.calendar
             after = _observed(before, shown[0])
             after = ruling.termed(after, self._brand, now, calendar=calendar)
             self._bulk.add(RowChange(before, after, shown[0]))
 
     def _rule(self, after: ConsentRow) -> RuledRow:
-        now, calendar = self._changes.now, self._calendar
+        now, calendar = self._changes.now, self._changes.calendar
         return ruling.rule_row(after, self._brand, now, calendar=calendar, observing=True)
 
 

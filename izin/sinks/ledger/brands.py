@@ -227,7 +227,7 @@ async def _settle_retailers(
         # Rows first, as everywhere: what changes them changes their retailers next.
         rows = await lock(connection, shown["keys"])
         settled = await retailers.settle(connection, shown)
-        changes = UnitOfWork(topic_messages, now=now)
+        changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
         for one in settled:
             if one["key"] in rows:
                 changes.add_retailers(rows[one["key"]])
@@ -247,7 +247,7 @@ async def _settle_retailers(
                     status=str(Status.ONAY),
                 )
             )
-        await changes.write(connection)
+        await changes.write()
     return len(settled)
 
 

@@ -30,8 +30,7 @@ async def select_rows(
         return await (await cursor.execute(_CLAIMS[query], values)).fetchall()
 
 
-async def claim(  # noqa: PLR0913 - what is submitted, how, and by whom
-    connection: Connection,
+async def claim(
     changes: UnitOfWork,
     brand: Brand,
     rows: Sequence[ClaimedRow],
@@ -46,12 +45,12 @@ async def claim(  # noqa: PLR0913 - what is submitted, how, and by whom
     """
     values = {"places": [one.ctid for one in rows], "now": changes.now}
     claimed, (content, items) = await while_waiting(
-        connection.execute(_CLAIMS["claim-rows"], values), _items(rows)
+        changes.connection.execute(_CLAIMS["claim-rows"], values), _items(rows)
     )
     if claimed.rowcount != len(rows):
         raise ConcurrentChangeError("a row was changed by another process")
     return await intend(
-        connection, changes, brand, items, content, kind=kind, lease_owner=lease_owner, refusals=0
+        changes, brand, items, content, kind=kind, lease_owner=lease_owner, refusals=0
     )
 
 
@@ -76,7 +75,6 @@ async def _items(rows: Sequence[ClaimedRow]) -> tuple[list[ConsentItem], list[It
 
 
 async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
-    connection: Connection,
     changes: UnitOfWork,
     brand: Brand,
     items: Sequence[Item],
@@ -91,7 +89,7 @@ async def intend(  # noqa: PLR0913 - what is submitted, how, and by whom
 
     ``call_until``: by when an earlier call of these items is over whose outcome is not known.
     """
-    now = changes.now
+    connection, now = changes.connection, changes.now
     body = body_of(content)
     values = {
         "customer_id": brand.customer_id,

@@ -4,23 +4,26 @@ Steps collect changes in memory and write them by one statement of each kind. A 
 changes and an outcome that is reached are published from here, so that no step can forget them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
+from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.next_action import Action
 from izin.consent.transitions import State
 from izin.sinks.ledger import retailers
 from izin.sinks.ledger.db import notifications
-from izin.sinks.ledger.db.connection import Connection, copy, while_waiting
+from izin.sinks.ledger.db.connection import Connection, Ledger, copy, while_waiting
 from izin.sinks.ledger.db.copy_format import moment
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.outbox import row_of
+from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import ConsentRow, to_json
 from izin.sinks.record.errors import ConcurrentChangeError
 from izin.sinks.record.messages import (
@@ -30,7 +33,7 @@ from izin.sinks.record.messages import (
     permitted_row,
 )
 from izin.sinks.record.outcome import Outcome
-from izin.sinks.record.ruling import RuledRow
+from izin.sinks.record.ruling import RuledRow, closed, rule_row
 
 _CONSENTS = statements("consents")
 _OUTBOX = statements("outbox")
@@ -46,9 +49,18 @@ class _Permitted(NamedTuple):
 
 
 class UnitOfWork:
-    """The changes of one transaction."""
+    """The changes of one transaction; :func:`unit_of_work` provides it."""
 
-    def __init__(self, topic_messages: TopicMessages, *, now: datetime) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topic_messages: TopicMessages,
+        calendar: Calendar,
+        now: datetime,
+    ) -> None:
+        self.connection = connection
+        """Of the transaction."""
+        self.calendar = calendar
         self.now = now
         self.topic_messages = topic_messages
         self._before: dict[str, ConsentRow | None] = {}
@@ -131,6 +143,17 @@ class UnitOfWork:
             before = self.put(before, ruled.closed)
         return self.put(before, ruled.row)
 
+    def rule(  # what is ruled, and the facts that ``ruling.rule_row`` names
+        self, before: ConsentRow | None, after: ConsentRow, brand: Brand | None, **facts: bool
+    ) -> ConsentRow:
+        """Replace ``before`` by what the law rules on ``after``; return the row."""
+        ruled = rule_row(after, brand, self.now, calendar=self.calendar, **facts)
+        return self.apply(before, ruled)
+
+    def close(self, before: ConsentRow, after: ConsentRow, brand: Brand | None) -> ConsentRow:
+        """Replace ``before`` by ``after``, whose obligation is closed; return the row."""
+        return self.apply(before, closed(after, brand, self.now, calendar=self.calendar))
+
     def add_movement(self, movement: Movement) -> None:
         """Record ``movement``; a repetition of a known source changes nothing."""
         self._movements.append(movement)
@@ -143,7 +166,7 @@ class UnitOfWork:
         """Record ``facts``, which are known to be new."""
         self._facts.extend(facts)
 
-    async def write(self, connection: Connection) -> None:
+    async def write(self) -> None:
         """Write everything.
 
         Raises:
@@ -157,21 +180,21 @@ class UnitOfWork:
         ]
         if new:
             await _expect(
-                connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
+                self.connection, _CONSENTS["insert"], {"rows": to_json(new)}, len(new), "a new key"
             )
         if changed:
             values = {
                 "rows": to_json(after for _, after in changed),
                 "states": [before.state for before, _ in changed],
             }
-            await _expect(connection, _CONSENTS["save"], values, len(changed), "a row")
-        await self._write_retailers(connection)
-        await append.append(connection, self._movements, now=self.now, facts=self._facts)
+            await _expect(self.connection, _CONSENTS["save"], values, len(changed), "a row")
+        await self._write_retailers()
+        await append.append(self.connection, self._movements, now=self.now, facts=self._facts)
         if self._messages:
-            await append_messages(connection, await self._encoded(connection), self.now)
-        await self._notify(connection)
+            await append_messages(self.connection, await self._encoded(), self.now)
+        await self._notify()
 
-    async def _write_retailers(self, connection: Connection) -> None:
+    async def _write_retailers(self) -> None:
         """Store what the changes mean for retailers, and publish the permissions that they change.
 
         A consent that ended and is registered again begins without those it had.
@@ -185,9 +208,9 @@ class UnitOfWork:
             return
         permitted = {row.key: self._after[row.key] for _, row in steps}
         permitted = {key: row for key, row in permitted.items() if row.may_send}
-        before = await retailers.registered(connection, permitted)
-        await retailers.write(connection, steps, now=self.now)
-        left = await retailers.registered(connection, permitted)
+        before = await retailers.registered(self.connection, permitted)
+        await retailers.write(self.connection, steps, now=self.now)
+        left = await retailers.registered(self.connection, permitted)
         published = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
         # In front: what add_last added stays behind every other message.
         self._messages[:0] = [
@@ -196,10 +219,10 @@ class UnitOfWork:
             if key not in published and before.get(key) != left.get(key)
         ]
 
-    async def _encoded(self, connection: Connection) -> list[Message]:
+    async def _encoded(self) -> list[Message]:
         """Return the messages, those of permissions with the retailers that İYS holds."""
         keys = {one.row.key for one in self._messages if isinstance(one, _Permitted)}
-        found = await retailers.registered(connection, keys)
+        found = await retailers.registered(self.connection, keys)
         return [
             self.topic_messages.permission_of(
                 one.row, self.now, previous=one.previous, retailers=found.get(one.row.key, ())
@@ -209,16 +232,31 @@ class UnitOfWork:
             for one in self._messages
         ]
 
-    async def _notify(self, connection: Connection) -> None:
+    async def _notify(self) -> None:
         """Wake the lanes for which these changes are due."""
         actions = {(after.action, after.desired_status) for after in self._after.values()}
         actions |= self._due_actions
         if (Action.SEND, Status.RET) in actions:
-            await connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
+            await self.connection.execute(f"NOTIFY {notifications.OPT_OUTS}")
         if (Action.SEND, Status.ONAY) in actions:
-            await connection.execute(f"NOTIFY {notifications.BULK}")
+            await self.connection.execute(f"NOTIFY {notifications.BULK}")
         if any(action is Action.QUERY for action, _ in actions):
-            await connection.execute(f"NOTIFY {notifications.QUERIES}")
+            await self.connection.execute(f"NOTIFY {notifications.QUERIES}")
+
+
+@asynccontextmanager
+async def unit_of_work(
+    ledger: Ledger, topic_messages: TopicMessages, now: datetime
+) -> AsyncIterator[UnitOfWork]:
+    """Provide the unit of work of a transaction, which is written at its end.
+
+    Raises:
+        ConcurrentChangeError: a row is not as it was read.
+    """
+    async with ledger.transaction() as connection:
+        changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
+        yield changes
+        await changes.write()
 
 
 def is_breach(before: ConsentRow | None, after: ConsentRow, now: datetime) -> bool:

@@ -41,31 +41,28 @@ async def mark_accepted(
     context: OutboundContext, submission: Submission, batch: AcceptedBatch, *, results_at: datetime
 ) -> None:
     """Store that İYS has accepted a batch, whose results it has at ``results_at``."""
-    now = context.clock()
     if len(batch.sub_request_ids) != len(submission.items):
         # A receipt with another number of items does not prove what İYS accepted.
         await mark_unknown(context, submission, None)
         return
-    async with context.ledger.transaction() as connection:
-        changes = UnitOfWork(context.topic_messages, now=now)
+    async with context.changes() as changes:
         if not await submissions.acknowledge(
-            connection,
+            changes.connection,
             submission,
             batch.request_id,
             batch.sub_request_ids,
-            now=now,
+            now=changes.now,
             next_poll_at=results_at,
         ):
-            await after_late_call(connection, changes, submission, submission.items, results_at)
+            await after_late_call(changes, submission, submission.items, results_at)
         first = submission.items[0]
         await suspensions.resume(
-            connection,
+            changes.connection,
             submission.brand.brand_code,
             ConsentKey.parse(first.key).channel,
             first.status,
             account=context.lease_owner.account,
         )
-        await changes.write(connection)
 
 
 async def mark_unknown(
@@ -76,18 +73,17 @@ async def mark_unknown(
     wait: timedelta | None = None,
 ) -> None:
     """Store that the outcome of a call is not known; it is recovered after ``wait``."""
-    now = context.clock()
     if wait is None:
         backoff = OPT_OUT_BACKOFF if submission.has_opt_outs else _OPT_IN_BACKOFF
         wait = backoff.after(submission.sends)
         wait = wait if error is None else error.pause(wait)
     log = _log.debug if error is not None and error.is_repeated else _log.warning
     log("submission outcome unknown", submission=submission.id, error=str(error))
-    async with context.ledger.transaction() as connection:
-        rows = await lock(connection, (item.key for item in submission.items))
-        changes = UnitOfWork(context.topic_messages, now=now)
+    async with context.changes() as changes:
+        now = changes.now
+        rows = await lock(changes.connection, (item.key for item in submission.items))
         is_ours = await submissions.mark_unknown(
-            connection,
+            changes.connection,
             submission,
             now=now,
             next_poll_at=now + wait,
@@ -96,10 +92,8 @@ async def mark_unknown(
         if is_ours:
             lose_unanswered(changes, submission, rows)
         else:
-            await after_late_call(
-                connection, changes, submission, submission.items, now + context.result_delay
-            )
-        await changes.write(connection)
+            results_at = now + context.result_delay
+            await after_late_call(changes, submission, submission.items, results_at)
 
 
 def lose_unanswered(

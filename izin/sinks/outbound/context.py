@@ -1,7 +1,7 @@
 """The resources that every step towards İYS works with."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ from izin.sinks.ledger.access_tokens import LedgerTokenStore
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.granted import readings
 from izin.sinks.ledger.rate_limits import LedgerPacer
+from izin.sinks.ledger.unit_of_work import UnitOfWork, unit_of_work
 from izin.sinks.outbound.lease_renewal import Leases
 from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.messages import TopicMessages
@@ -49,6 +50,12 @@ class OutboundContext:
     unforeseen: Callable[[str], None]
     """Counts, by code, a fault of a field that İYS found and our validation did not."""
     leases: Leases = field(default_factory=Leases)
+
+    def changes(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Provide the unit of work of a transaction of now, which is written at its end; raises
+        ConcurrentChangeError.
+        """
+        return unit_of_work(self.ledger, self.topic_messages, self.clock())
 
 
 def lease_owner(owner: str, iys: IysSettings, sink: SinkSettings) -> LeaseOwner:

@@ -19,12 +19,12 @@ from izin.iys.verdicts import Verdict
 from izin.iys.wire_format.consents import Receipt, RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import submissions
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.read_back import after_queries
 from izin.sinks.outbound.save_results import save_results
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
 from izin.sinks.record.item_result import ItemResult
 from izin.sinks.record.submission import SINGLE, Item, Settled, Submission
 
@@ -157,10 +157,9 @@ class LostItems:
 
     async def _withdraw(self, submission: Submission, observed: Mapping[Item, Observation]) -> None:
         """Settle items that are not sent again, and rule their rows by what İYS shows."""
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
+        async with self.context.changes() as changes:
+            connection, now = changes.connection, changes.now
             entries = await lock(connection, [item.key for item in observed])
-            changes = UnitOfWork(self.context.topic_messages, now=now)
             gone = [Settled(place=item.place, state="withdrawn") for item in observed]
             counted = await submissions.settle(connection, submission, gone, now=now)
             after = []
@@ -172,16 +171,9 @@ class LostItems:
                 answered_row = apply.observed(
                     apply.answered_row(entry, item.status, now), observation
                 )
-                ruled = ruling.rule_row(
-                    answered_row,
-                    submission.brand,
-                    now,
-                    calendar=self.context.ledger.calendar,
-                    answered=entry.is_of(item.event_id, item.status),
-                )
-                after.append(changes.apply(entry, ruled))
-            await after_queries(connection, changes, after, result_delay=self.context.result_delay)
-            await changes.write(connection)
+                answered = entry.is_of(item.event_id, item.status)
+                after.append(changes.rule(entry, answered_row, submission.brand, answered=answered))
+            await after_queries(changes, after, result_delay=self.context.result_delay)
 
     async def _postpone_query(
         self, submission: Submission, error: CallError, wait: timedelta

@@ -53,7 +53,6 @@ async def after_opt_outs(
 
 
 async def after_late_call(
-    connection: Connection,
     changes: UnitOfWork,
     submission: Submission,
     items: Collection[Item],
@@ -65,6 +64,7 @@ async def after_late_call(
     opt_ins = [item for item in items if item.status == Status.ONAY]
     if not opt_ins:
         return
+    connection = changes.connection
     withdrawn = await _withdrawn_places(connection, submission)
     keys = [item.key for item in opt_ins if item.place in withdrawn]
     for row in (await lock(connection, keys)).values():
@@ -74,18 +74,14 @@ async def after_late_call(
 
 
 async def after_queries(
-    connection: Connection,
-    changes: UnitOfWork,
-    rows: Iterable[ConsentRow],
-    *,
-    result_delay: timedelta,
+    changes: UnitOfWork, rows: Iterable[ConsentRow], *, result_delay: timedelta
 ) -> None:
     """Have those opt-outs among ``rows`` read back that a query has settled, though İYS may still
     save an opt-in that was given up without an answer.
     """
     settled = {row.key: row for row in rows if _is_settled_opt_out(row)}
     called_until = await _opt_ins_of_unknown_outcome(
-        connection, list(settled), since=changes.now - result_delay
+        changes.connection, list(settled), since=changes.now - result_delay
     )
     for key, until in called_until.items():
         changes.put(settled[key], _to_read_back(settled[key], until + result_delay))

@@ -9,7 +9,7 @@ before its results would have been due, because İYS may still be processing it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from izin.consent.model import Status
 from izin.iys.errors import CallError, ThrottledError
@@ -17,7 +17,7 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands, submissions, suspensions
 from izin.sinks.ledger.db.connection import Connection
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.call_outcome import is_wanted, lose_unanswered, unwanted
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.lost_items import LostItems, is_the_same
@@ -61,8 +61,9 @@ class SubmissionRecovery:
         whoever has it; return whether there was one: a call of bulk may wait for its slot for a
         minute.
         """
-        context, now = self.context, self.context.clock()
-        async with context.ledger.transaction() as connection:
+        context = self.context
+        async with context.changes() as changes:
+            connection = changes.connection
             found = await submissions.to_free(connection, lease_owner=context.lease_owner)
             if found is None:
                 return False
@@ -70,13 +71,12 @@ class SubmissionRecovery:
             known = await brands.of_codes(connection, {row["brand_code"]})
             submission = await submissions.with_items(connection, row, known[row["brand_code"]])
             items = [item for item in submission.items if item.place in places]
-            calendar = context.ledger.calendar
-            changed = await unwanted(connection, submission, items, now, calendar=calendar)
+            changed = await unwanted(
+                connection, submission, items, changes.now, calendar=changes.calendar
+            )
             if changed:
-                changes = UnitOfWork(context.topic_messages, now=now)
-                await leave_out(connection, changes, context, submission, changed)
+                await leave_out(changes, submission, changed)
                 await submissions.mark_freed(connection, submission)
-                await changes.write(connection)
         return bool(changed)
 
     async def _recover(self, *, opt_outs_only: bool) -> bool:
@@ -103,7 +103,7 @@ class SubmissionRecovery:
             await self.sender.submit(submission)
             return True
         with self.context.leases.renewing([submission]):
-            left = await self._settle(submission, now, is_suspended=is_suspended)
+            left = await self._settle(submission, is_suspended=is_suspended)
         for part in left:
             if opt_outs_only and not part.has_opt_outs:
                 # It may wait for its slot for a minute: not in the way of opt-outs.
@@ -115,15 +115,12 @@ class SubmissionRecovery:
     def _is_paused(self, operation: str) -> bool:
         return self.context.client.circuit_state(operation) is CircuitState.OPEN
 
-    async def _settle(
-        self, submission: Submission, now: datetime, *, is_suspended: bool
-    ) -> list[Submission]:
+    async def _settle(self, submission: Submission, *, is_suspended: bool) -> list[Submission]:
         """Query the status of what is no longer desired, or is suspended; return submissions of
         what is to be sent again, unless that is the whole, which is sent here.
         """
-        async with self.context.ledger.transaction() as connection:
-            entries = await lock(connection, (item.key for item in submission.items))
-            changes = UnitOfWork(self.context.topic_messages, now=now)
+        async with self.context.changes() as changes:
+            entries = await lock(changes.connection, (item.key for item in submission.items))
             entries = lose_unanswered(changes, submission, entries)
             wanted = [
                 item
@@ -131,7 +128,6 @@ class SubmissionRecovery:
                 if not is_suspended and self._is_wanted(submission, entries[item.key], item)
             ]
             whole = len(wanted) == len(submission.items) == len(submission.content)
-            await changes.write(connection)
         _log.warning(
             "submission recovery started",
             submission=submission.id,

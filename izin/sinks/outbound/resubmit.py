@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import claims, submissions
-from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.copy_format import microseconds
 from izin.sinks.ledger.history.calls import unsent_fact
 from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
 from izin.sinks.outbound.context import OutboundContext
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
+from izin.sinks.record.lease import LeaseOwner
 from izin.sinks.record.submission import Item, Submission
 
 _log = get_logger(__name__)
@@ -27,11 +27,8 @@ async def resubmit(
     Raises:
         ConcurrentChangeError: another process has claimed the submission and settled one of them.
     """
-    async with context.ledger.transaction() as connection:
-        changes = UnitOfWork(context.topic_messages, now=context.clock())
-        found = await _move(connection, changes, context, submission, parts, refusals)
-        await changes.write(connection)
-    return found
+    async with context.changes() as changes:
+        return await _move(changes, context.lease_owner, submission, parts, refusals)
 
 
 async def rebuild(
@@ -44,71 +41,54 @@ async def rebuild(
         ConcurrentChangeError: another process has claimed the submission and settled one of them.
     """
     _log.info("submission rebuilt", submission=submission.id, without=len(without))
-    now = context.clock()
-    async with context.ledger.transaction() as connection:
-        changes = UnitOfWork(context.topic_messages, now=now)
-        places = await submissions.open_places(connection, submission)
+    async with context.changes() as changes:
+        places = await submissions.open_places(changes.connection, submission)
         items = [item for item in submission.items if item.place in places]
         left_out = [item for item in items if item in without]
         rest = [item for item in items if item not in without]
-        await leave_out(connection, changes, context, submission, left_out)
-        at = microseconds(now)
+        await leave_out(changes, submission, left_out)
+        at = microseconds(changes.now)
         changes.add_history(unsent_fact(submission, item, at) for item in rest)
         parts = [rest] if rest else []
-        found = await _move(connection, changes, context, submission, parts, submission.refusals)
-        await changes.write(connection)
-    return found
+        return await _move(changes, context.lease_owner, submission, parts, submission.refusals)
 
 
-async def leave_out(
-    connection: Connection,
-    changes: UnitOfWork,
-    context: OutboundContext,
-    submission: Submission,
-    items: Sequence[Item],
-) -> None:
+async def leave_out(changes: UnitOfWork, submission: Submission, items: Sequence[Item]) -> None:
     """Take ``items`` out of ``submission``, which was never sent; rule their rows again.
 
     Raises:
         ConcurrentChangeError: another process has settled one of them.
     """
-    rows = await lock(connection, (item.key for item in items))
+    rows = await lock(changes.connection, (item.key for item in items))
     for item in items:
         row = rows[item.key]
-        ruled = ruling.rule_row(
-            apply.uncalled_row(row, item.status),
-            submission.brand,
-            changes.now,
-            calendar=context.ledger.calendar,
-            answered=row.is_of(item.event_id, item.status),
-        )
-        changes.apply(row, ruled)
-    await submissions.withdraw(connection, submission, items, now=changes.now)
+        answered = row.is_of(item.event_id, item.status)
+        uncalled = apply.uncalled_row(row, item.status)
+        changes.rule(row, uncalled, submission.brand, answered=answered)
+    await submissions.withdraw(changes.connection, submission, items, now=changes.now)
     at = microseconds(changes.now)
     changes.add_history(unsent_fact(submission, item, at) for item in items)
 
 
-async def _move(  # noqa: PLR0913, PLR0917 - what is moved, by whom, and in which transaction
-    connection: Connection,
+async def _move(
     changes: UnitOfWork,
-    context: OutboundContext,
+    lease_owner: LeaseOwner,
     submission: Submission,
     parts: Sequence[Sequence[Item]],
     refusals: int,
 ) -> list[Submission]:
     moved = [item for part in parts for item in part]
     if moved:
-        await submissions.withdraw(connection, submission, moved, now=changes.now)
+        await submissions.withdraw(changes.connection, submission, moved, now=changes.now)
     bodies = submission.content
     return [
         await claims.intend(
-            connection,
             changes,
             submission.brand,
             part,
             [bodies[item.place] for item in part],
             kind=submission.kind,
-            lease_owner=context.lease_owner,
+            lease_owner=lease_owner,
             refusals=refusals,
             call_until=submission.call_until,
         )

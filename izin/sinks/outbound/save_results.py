@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from izin.consent.business_days import Calendar
 from izin.consent.model import Status
 from izin.consent.next_action import Action
 from izin.iys.verdicts import Verdict
@@ -56,13 +55,12 @@ async def save_results(
     ``if_held``: not where the submission was claimed again meanwhile, for they do not concern
     another call of it.
     """
-    now = context.clock()
-    brand, calendar = submission.brand, context.ledger.calendar
+    brand = submission.brand
     items = [item for item in submission.items if item.place in answers]
-    async with context.ledger.transaction() as connection:
-        changes = UnitOfWork(context.topic_messages, now=now)
-        bulk = BulkSuccesses(changes, brand, answers, calendar=calendar)
-        entries = await bulk.lock(connection, items)
+    async with context.changes() as changes:
+        connection, now, calendar = changes.connection, changes.now, changes.calendar
+        bulk = BulkSuccesses(changes, brand, answers)
+        entries = await bulk.lock(items)
         others = [item for item in items if item.place not in bulk.saved]
         # Under the rows' locks: another process may have settled some meanwhile.
         others = await _open_items(connection, context, submission, others, if_held=if_held)
@@ -81,7 +79,7 @@ async def save_results(
         ]
         settled += [Settled(place, ACCEPTED) for place in bulk.saved]
         counted = await submissions.settle(connection, submission, settled, now=now)
-        for item in await bulk.save(connection, counted):
+        for item in await bulk.save(counted):
             others.append(item)
             applied_by_place[item.place] = bulk.applied(entries[item.key], item)
         late = [
@@ -89,7 +87,7 @@ async def save_results(
             for item in items
             if item.place not in counted and answers[item.place].verdict is Verdict.SUCCESS
         ]
-        await after_late_call(connection, changes, submission, late, now)
+        await after_late_call(changes, submission, late, now)
         async for item in with_pauses(others):
             if item.place in counted:
                 row, applied = entries[item.key], applied_by_place[item.place]
@@ -100,7 +98,6 @@ async def save_results(
         await _update_suspensions(
             connection, submission, answers, applied_by_place, account=account, now=now
         )
-        await changes.write(connection)
 
 
 def _result_facts(
@@ -118,18 +115,15 @@ class BulkSuccesses:
         changes: UnitOfWork,
         brand: Brand,
         answers: Mapping[int, ItemResult],
-        *,
-        calendar: Calendar,
     ) -> None:
+        self._changes = changes
         self._brand = brand
         self._answers = answers
-        self._calendar = calendar
-        self._now = changes.now
         self._bulk = BulkChanges[Item](changes, self._rule)
         self.saved: dict[int, Item] = {}
         """The items, by index."""
 
-    async def lock(self, connection: Connection, items: Sequence[Item]) -> dict[str, ConsentRow]:
+    async def lock(self, items: Sequence[Item]) -> dict[str, ConsentRow]:
         """Return the rows of ``items``, locked, and take those that are such opt-ins."""
         by_key = defaultdict[str, list[Item]](list)
         for item in items:
@@ -140,27 +134,27 @@ class BulkSuccesses:
                 if _is_saved(rows[item.key], item, self._answers[item.place]):
                     self._add(rows[item.key], item)
 
-        return await lock_in_pieces(connection, by_key, add)
+        return await lock_in_pieces(self._changes.connection, by_key, add)
 
     def _add(self, row: ConsentRow, item: Item) -> None:
-        now, calendar = self._now, self._calendar
+        now, calendar = self._changes.now, self._changes.calendar
         after = accepted_row(row, item, self._answers[item.place], now)
         after = ruling.termed(after, self._brand, now, calendar=calendar, answered=True)
         self.saved[item.place] = item
         self._bulk.add(RowChange(row, after, item))
 
-    async def save(self, connection: Connection, counted: Collection[int]) -> list[Item]:
+    async def save(self, counted: Collection[int]) -> list[Item]:
         """Settle those rows that are alike whose items are ``counted``; return the items of all
         others that are.
         """
         late = [item.key for place, item in self.saved.items() if place not in counted]
         self._bulk.forget(late)
-        return await self._bulk.save(connection)
+        return await self._bulk.save()
 
     def applied(self, row: ConsentRow, item: Item) -> AppliedResult:
         """Return what the result for ``item`` makes of ``row``, by the general path."""
-        answer = self._answers[item.place]
-        return apply_result(row, item, answer, self._brand, self._now, calendar=self._calendar)
+        answer, changes = self._answers[item.place], self._changes
+        return apply_result(row, item, answer, self._brand, changes.now, calendar=changes.calendar)
 
     def _rule(self, change: RowChange[Item]) -> RuledRow | None:
         if change.before is None:

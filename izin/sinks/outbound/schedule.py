@@ -23,11 +23,9 @@ from izin.iys.transport.circuit_breaker import CircuitState
 from izin.sinks.ledger import brands, claims, suspensions
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.context import OutboundContext
 from izin.sinks.outbound.queries.status_query import StatusQuerier
 from izin.sinks.outbound.send import Sender
-from izin.sinks.record import ruling
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.submission import BATCH, SINGLE, Submission
 
@@ -190,10 +188,10 @@ class Scheduler:
         """Submit an ONAY whose term ends within the hour alone: a batch's result would come too
         late.
         """
-        now = self.context.clock()
         if self.context.client.circuit_state("add") is CircuitState.OPEN:
             return False
-        async with self.context.ledger.transaction() as connection:
+        async with self.context.changes() as changes:
+            connection, now = changes.connection, changes.now
             values = {
                 "now": now,
                 "until": now + _LAST_HOUR,
@@ -204,33 +202,28 @@ class Scheduler:
             if not taken:
                 return False
             found = await brands.of_codes(connection, {taken[0].brand_code})
-            changes = UnitOfWork(self.context.topic_messages, now=now)
             submission = await claims.claim(
-                connection,
                 changes,
                 found[taken[0].brand_code],
                 taken,
                 kind=SINGLE,
                 lease_owner=self.context.lease_owner,
             )
-            await changes.write(connection)
         await self.sender.submit(submission)
         return True
 
     async def expire(self) -> bool:
         """Expire ONAYs whose term ended before submission: they need a new consent (m.7/12)."""
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
-            values = {"now": now, "size": self.batch_size}
-            rows = await (await connection.execute(_SQL["claim-expired"], values)).fetchall()
+        async with self.context.changes() as changes:
+            values = {"now": changes.now, "size": self.batch_size}
+            rows = await (
+                await changes.connection.execute(_SQL["claim-expired"], values)
+            ).fetchall()
             entries = [ConsentRow.from_row(row) for row in rows]
-            found = await brands.of_codes(connection, {one.brand_code for one in entries})
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            calendar = self.context.ledger.calendar
+            codes = {one.brand_code for one in entries}
+            found = await brands.of_codes(changes.connection, codes)
             for entry in entries:
-                brand = found.get(entry.brand_code)
-                changes.apply(entry, ruling.rule_row(entry, brand, now, calendar=calendar))
-            await changes.write(connection)
+                changes.rule(entry, entry, found.get(entry.brand_code))
         return bool(entries)
 
     async def end_holds(self) -> bool:
@@ -259,8 +252,8 @@ class Scheduler:
         of_onay: bool | None,
         overdue: bool = False,
     ) -> Submission | None:
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
+        async with self.context.changes() as changes:
+            connection, now = changes.connection, changes.now
             allowed = await suspensions.may_submit(
                 connection,
                 brand_code,
@@ -288,14 +281,10 @@ class Scheduler:
             found = await brands.of_codes(connection, {brand_code})
             if not taken or brand_code not in found:
                 return None
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            submission = await claims.claim(
-                connection,
+            return await claims.claim(
                 changes,
                 found[brand_code],
                 taken,
                 kind=kind if allowed else SINGLE,
                 lease_owner=self.context.lease_owner,
             )
-            await changes.write(connection)
-        return submission

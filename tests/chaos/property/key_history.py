@@ -66,6 +66,7 @@ class KeyHistory:
     def __init__(self, random: Random) -> None:
         self.random = random
         self.now = BEGINS_AT
+        self.calendar = TURKEY_CALENDAR
         self.brand = LOADING if random.random() < 0.15 else ACTIVE
         self.iys = Register()
         self.consent: Consent | None = None
@@ -103,6 +104,10 @@ class KeyHistory:
             self._incoming.append(ruled.rescue)
         self.row = ruled.row
         return ruled.row
+
+    def close(self, before: ConsentRow, after: ConsentRow, brand: Brand) -> ConsentRow:
+        """Write a row whose obligation is closed."""
+        return self.apply(before, ruling.closed(after, brand, self.now, calendar=self.calendar))
 
     def _ruled(self, row: ConsentRow, **facts: bool) -> None:
         self.apply(
@@ -250,8 +255,7 @@ class KeyHistory:
         if row.action is Action.QUERY and self.random.random() < 0.1:
             self.note("refused question")
             parked = status_answer.unanswerable(row, RefusedError("not for this recipient"))
-            closed = ruling.closed(parked, self.brand, self.now, calendar=TURKEY_CALENDAR)
-            self.apply(row, closed)
+            self.close(row, parked, self.brand)
             return
         self._query()
 
@@ -351,7 +355,7 @@ class KeyHistory:
         if held is not None and status_answer.is_new_event(row, statement):
             self._incoming.append(self._event(held))
         observed = apply.observed(row, statement).replace(lease_owner=None, lease_until=None)
-        status_answer.rule(self, row, observed, self.brand, calendar=TURKEY_CALENDAR)
+        status_answer.rule(self, row, observed, self.brand)
 
     def _recover(self, item: Item) -> None:
         """Settle a lost submission by what İYS shows, as ``outbound.lost_items`` does."""

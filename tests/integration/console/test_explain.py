@@ -27,7 +27,7 @@ from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.append import Movement, append_facts
 from izin.sinks.ledger.history.hash_chain import decided
 from izin.sinks.ledger.history.receipts import movements_of
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.record.consent_row import ConsentRow
 from izin.sinks.record.messages import TopicMessages
 from tests.integration.console.conftest import Izin
@@ -60,14 +60,15 @@ async def _store() -> None:
     )
     record = a_decision_record(decide(None, admitted))
     decision = decided("acme", KEY, microseconds(NOON), Codec().encode("Decision", record))
+    messages = TopicMessages(Codec(), Topics())
+    observed = a_movement("observation", by="push", stream="IYS", source="IYS_WEB")
     async with open_ledger(settings) as ledger:
-        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=later)
-        changes.put(None, an_entry())
-        changes.add_movement(a_movement("observation", by="push", stream="IYS", source="IYS_WEB"))
+        async with unit_of_work(ledger, messages, later) as changes:
+            await changes.connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
+            await brands.note_unknown(changes.connection, {BRAND}, now=later)
+            changes.put(None, an_entry())
+            changes.add_movement(observed)
         async with ledger.transaction() as connection:
-            await connection.execute("INSERT INTO customers VALUES ('acme', 'Acme', now())")
-            await brands.note_unknown(connection, {BRAND}, now=later)
-            await changes.write(connection)
             await append_facts(connection, [decision], now=later)
 
 
@@ -159,10 +160,12 @@ async def _store_waiting(phone: str) -> None:
         reason="opt-out",
         due_at=NOON,
     )
-    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
-        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=NOON)
+    messages = TopicMessages(Codec(), Topics())
+    async with (
+        open_ledger(LedgerSettings()) as ledger,
+        unit_of_work(ledger, messages, NOON) as changes,
+    ):
         changes.put(None, waiting)
-        await changes.write(connection)
 
 
 def test_explain_of_a_suspended_key_says_so(izin: Izin, stored_history: str) -> None:
@@ -263,12 +266,14 @@ OTHER = "+905550000002"
 
 async def _store_parked(*phones: str) -> None:
     """Store opt-ins of others that are parked for the same reason."""
-    async with open_ledger(LedgerSettings()) as ledger, ledger.transaction() as connection:
-        changes = UnitOfWork(TopicMessages(Codec(), Topics()), now=NOON)
+    messages = TopicMessages(Codec(), Topics())
+    async with (
+        open_ledger(LedgerSettings()) as ledger,
+        unit_of_work(ledger, messages, NOON) as changes,
+    ):
         for phone in phones:
             key = f"{BRAND}/MESAJ/BIREYSEL/{phone}"
             changes.put(None, replace(an_entry(), key=key, recipient=phone))
-        await changes.write(connection)
 
 
 def states(izin: Izin, *phones: str) -> list[tuple[str, bool]]:

@@ -48,11 +48,11 @@ async def save_page(
             )
             for key, one in differing.items()
         }
-        changes = UnitOfWork(context.topic_messages, now=now)
+        changes = UnitOfWork(connection, context.topic_messages, context.ledger.calendar, now)
         for wanted in _FIRST:
             for key, found in findings.items():
                 if found is wanted:
-                    _write(changes, rows[key], found, page, brand, context)
+                    _write(changes, rows[key], found, page, brand)
         alone = _ask_refused(changes, page, rows)
         confirmed = [one.key for one in answered if _is_confirmed(one.registered, page, one.key)]
         counts = _counts(findings.values(), page, confirmed=len(confirmed), alone=alone)
@@ -61,17 +61,16 @@ async def save_page(
             return None
         await cursor.confirm(connection, confirmed, page.queried_at)
         changes.add_movement(_fact(advanced, page, counts, changes))
-        await changes.write(connection)
+        await changes.write()
     return advanced
 
 
-def _write(  # noqa: PLR0913, PLR0917 - the row, what was found of it, and what rules it
+def _write(
     changes: UnitOfWork,
     row: ConsentRow,
     found: KeyFinding,
     page: SweptPage,
     brand: Brand,
-    context: OutboundContext,
 ) -> None:
     """Write what was found of a row; what is queried alone is ruled by that answer."""
     if found is KeyFinding.ASKED:
@@ -85,7 +84,7 @@ def _write(  # noqa: PLR0913, PLR0917 - the row, what was found of it, and what 
     if found is KeyFinding.SHUT:
         changes.put(row, to_sweep_query(observed, changes.now))
     else:
-        status_answer.rule(changes, row, observed, brand, calendar=context.ledger.calendar)
+        status_answer.rule(changes, row, observed, brand)
 
 
 def _ask_refused(changes: UnitOfWork, page: SweptPage, rows: Mapping[str, ConsentRow]) -> int:

@@ -119,13 +119,13 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
             if page is None:
                 return done, left
             brands = await of_codes(connection, [brake.brand_code])
-            changes = UnitOfWork(topic_messages, now=now)
+            changes = UnitOfWork(connection, topic_messages, calendar, now)
             waiting = {row.key: row for row in page if row.state in WAITING}
             withdrawn = waiting if decision is BrakeDecision.WITHDRAWN else {}
             due: set[str] = set()
             if brake.status == Status.RET:
                 rows = withdrawn.values()
-                due = await put_back(connection, changes, rows, brands, calendar=calendar)
+                due = await put_back(changes, rows, brands)
             done, left = done + len(waiting) - len(due), left + len(due)
             for row in page:
                 if row.key in withdrawn:
@@ -135,8 +135,8 @@ async def carry_out(  # noqa: PLR0913  # which, what, why, and by whose order
                     changes.put(row, row.replace(brake_id=None))
                 elif row.key not in due:
                     void, brand = ruling.withdraw(row, now), brands.get(row.brand_code)
-                    changes.apply(row, ruling.closed(void, brand, now, calendar=calendar))
-            await changes.write(connection)
+                    changes.close(row, void, brand)
+            await changes.write()
 
 
 async def end(ledger: Ledger, *, now: datetime, size: int) -> int:

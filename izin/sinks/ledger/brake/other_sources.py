@@ -11,11 +11,9 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from izin.consent.business_days import Calendar
 from izin.consent.model import Status
 from izin.schemas.records import event_from_avro
 from izin.sinks.ledger.brake.counting import SourcedEvent, sources_of
-from izin.sinks.ledger.db.connection import Connection
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.unit_of_work import UnitOfWork
@@ -29,16 +27,12 @@ _SQL = statements("brakes")
 
 
 async def put_back(
-    connection: Connection,
-    changes: UnitOfWork,
-    rows: Collection[ConsentRow],
-    brands: Mapping[int, Brand],
-    *,
-    calendar: Calendar,
+    changes: UnitOfWork, rows: Collection[ConsentRow], brands: Mapping[int, Brand]
 ) -> set[str]:
     """Desire the opt-out of another source in place of that of each of the locked ``rows`` that has
     one; return their keys.
     """
+    connection = changes.connection
     keys = {"keys": [row.key for row in rows]}
     found = await (await connection.execute(_SQL["opt-outs-of-keys"], keys)).fetchall()
     withdrawn = {(one["key"], one["event_id"]) for one in found if one["decision"] is None}
@@ -74,10 +68,7 @@ async def put_back(
         ]
         if others:
             latest = max(others, key=lambda one: (one["effective_at"], _id(one)))
-            again = ruling.rule_row(
-                _desiring(row, latest), brands.get(row.brand_code), changes.now, calendar=calendar
-            )
-            changes.apply(row, again)
+            changes.rule(row, _desiring(row, latest), brands.get(row.brand_code))
             back.add(row.key)
     return back
 

@@ -74,13 +74,14 @@ class BulkChanges(Generic[M]):
             for group in self._groups.values():
                 group[:] = [one for one in group if one.after.key not in keys]
 
-    async def save(self, connection: Connection) -> list[M]:
+    async def save(self) -> list[M]:
         """Save the rows and publish what follows, the history through the unit of work; return what
         must be done one by one.
 
         Raises:
             ConcurrentChangeError: another process has inserted, or changed, one of the rows.
         """
+        connection = self._changes.connection
         rest: list[M] = []
         ruled: list[_Ruled[M]] = []
         for group in self._groups.values():

@@ -103,11 +103,11 @@ class Ending:
                 if not found:
                     return withdrawn
                 rows = await lock(connection, (row["key"] for row in found))
-                changes = UnitOfWork(self.messages, now=now)
+                changes = UnitOfWork(connection, self.messages, self.ledger.calendar, now)
                 for row in filter(_waits, rows.values()):
                     changes.put(row, ruling.expire(row, OFFBOARDED, None))
                     withdrawn += 1
-                await changes.write(connection)
+                await changes.write()
 
     async def set_brands(self, as_given: Iterable[Brand], now: datetime) -> None:
         """Change brands: of a stopped one nothing is sent, asked or pulled any more."""

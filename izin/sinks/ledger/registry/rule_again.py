@@ -48,10 +48,10 @@ async def rule_again(  # noqa: PLR0913 - one loop for both orders
             rows = list(map(ConsentRow.from_row, await found.fetchall()))
             if not rows:
                 return seen
-            changes = UnitOfWork(topic_messages, now=now)
+            changes = UnitOfWork(connection, topic_messages, ledger.calendar, now)
             ruled, of_others = rule_page(changes, rows, brand, ledger.calendar, by=by)
             seen += ruled
-            await changes.write(connection)
+            await changes.write()
         alert(of_others)
         after = rows[-1].key
 

@@ -95,9 +95,9 @@ class TermsAgain:
         ruled as any other then. Return what is to be alerted of.
         """
         calendar = self.ledger.calendar
-        extension = UnitOfWork(self.topic_messages, now=self.now)
+        extension = UnitOfWork(connection, self.topic_messages, calendar, self.now)
         due = [self._extended(extension, one, brand) for one in rows]
-        changes = UnitOfWork(self.topic_messages, now=self.now)
+        changes = UnitOfWork(connection, self.topic_messages, calendar, self.now)
         expired = {one.key for one in due if one.state is State.EXPIRED}
         _, of_others = rule_page(
             changes, (one for one in due if one.key not in expired), brand, calendar
@@ -106,8 +106,8 @@ class TermsAgain:
             counted.add(before, changes.written(between))
         if self.is_dry_run:
             return []
-        await extension.write(connection)
-        await changes.write(connection)
+        await extension.write()
+        await changes.write()
         return of_others
 
     def _extended(self, changes: UnitOfWork, row: ConsentRow, brand: Brand) -> ConsentRow:

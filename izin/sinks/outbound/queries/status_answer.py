@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
-from izin.consent.business_days import Calendar
 from izin.consent.fold import Observation, is_of_citizens
 from izin.consent.model import ConsentEvent, Status
 from izin.consent.next_action import Action, Registered
@@ -84,14 +83,7 @@ def event_of_record(record: RegisterRecord, brand: Brand, now: datetime) -> Cons
     return event_of(movement, brand, stream, path="status", at=now)
 
 
-def rule(
-    changes: UnitOfWork,
-    entry: ConsentRow,
-    observed: ConsentRow,
-    brand: Brand,
-    *,
-    calendar: Calendar,
-) -> ConsentRow:
+def rule(changes: UnitOfWork, entry: ConsentRow, observed: ConsentRow, brand: Brand) -> ConsentRow:
     """Update the row by the status that was ``observed``, and return it; do not submit again what
     İYS has refused and would refuse again.
     """
@@ -102,7 +94,7 @@ def rule(
         observed,
         brand,
         now,
-        calendar=calendar,
+        calendar=changes.calendar,
         answered=not observed.is_open,
         submitted=observed.attempts > 0,
     )
@@ -112,12 +104,12 @@ def rule(
             rescued = ruling.rescue_refused(observed, "register-is-newer", entry.code, now)
             return changes.apply(entry, rescued)
         refused = ruling.refuse(observed, "register-is-newer", entry.code)
-        return changes.apply(entry, ruling.closed(refused, brand, now, calendar=calendar))
+        return changes.close(entry, refused, brand)
     if after.action is Action.QUERY:
         query_count = after.attempts + 1
         if query_count >= _MOST_QUERIES:
             parked = ruling.park(after, "iys-says-otherwise", entry.code)
-            return changes.apply(entry, ruling.closed(parked, brand, now, calendar=calendar))
+            return changes.close(entry, parked, brand)
         wait = _BACKOFF.after(query_count)
         # The single status is queried at once where the multiple query does not settle it.
         if observed.registered == Registered.NOT_ONAY and entry.registered != Registered.NOT_ONAY:

@@ -25,12 +25,12 @@ from izin.iys.wire_format.consents import RegisterRecord
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger import brands
 from izin.sinks.ledger.db.queries import statements
-from izin.sinks.ledger.unit_of_work import UnitOfWork, lock
+from izin.sinks.ledger.unit_of_work import lock
 from izin.sinks.outbound.context import OutboundContext, ask_for_rights
 from izin.sinks.outbound.queries import status_answer
 from izin.sinks.outbound.queries.status_answer import parts
 from izin.sinks.outbound.read_back import after_queries
-from izin.sinks.record import apply, ruling
+from izin.sinks.record import apply
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.consent_row import RECONCILE, ConsentRow, is_read_back
 
@@ -116,8 +116,8 @@ class StatusQuerier:
         self, query: str, brand_code: int, channel: str, recipient_type: str, size: int
     ) -> tuple[Brand, list[ConsentRow]] | None:
         """Lease the records that a ``query`` of ``claims.sql`` finds; None: there are none."""
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
+        async with self.context.changes() as changes:
+            connection, now = changes.connection, changes.now
             values = {
                 "brand_code": brand_code,
                 "channel": channel,
@@ -129,7 +129,6 @@ class StatusQuerier:
             found = await brands.of_codes(connection, {brand_code})
             if not rows or brand_code not in found:
                 return None
-            changes = UnitOfWork(self.context.topic_messages, now=now)
             entries = [ConsentRow.from_row(row) for row in rows]
             lease_owner = self.context.lease_owner
             # A second query harms nobody: an opt-out waits for a lost one no longer than it takes.
@@ -141,7 +140,6 @@ class StatusQuerier:
                 )
                 for entry in entries
             ]
-            await changes.write(connection)
         return found[brand_code], claimed
 
     async def _query_many(
@@ -230,10 +228,9 @@ class StatusQuerier:
         statements_by_key: Mapping[str, Observation],
         records: Mapping[str, RegisterRecord],
     ) -> None:
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
-            entries = await lock(connection, statements_by_key)
-            changes = UnitOfWork(self.context.topic_messages, now=now)
+        async with self.context.changes() as changes:
+            now = changes.now
+            entries = await lock(changes.connection, statements_by_key)
             ruled = []
             for key, entry in entries.items():
                 statement = statements_by_key[key]
@@ -245,10 +242,8 @@ class StatusQuerier:
                 if record is not None and status_answer.is_new_event(entry, statement):
                     event = status_answer.event_of_record(record, brand, now)
                     changes.publish(event, entry.consent_key)
-                calendar = self.context.ledger.calendar
-                ruled.append(status_answer.rule(changes, entry, observed, brand, calendar=calendar))
-            await after_queries(connection, changes, ruled, result_delay=self.context.result_delay)
-            await changes.write(connection)
+                ruled.append(status_answer.rule(changes, entry, observed, brand))
+            await after_queries(changes, ruled, result_delay=self.context.result_delay)
 
     async def _postpone(
         self,
@@ -259,14 +254,12 @@ class StatusQuerier:
         at_fault: bool = False,
     ) -> None:
         """Postpone the query of ``entries``; park what is ``at_fault`` itself."""
-        now = self.context.clock()
         error.warn(_log, "status query failed", brand=brand.brand_code)
         await ask_for_rights(self.context, error)
         urgent = any(entry.desired_status == Status.RET for entry in entries)
         wait = error.pause(_SOON if urgent else _LATER)
-        async with self.context.ledger.transaction() as connection:
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            rows = await lock(connection, (one.key for one in entries))
+        async with self.context.changes() as changes:
+            rows = await lock(changes.connection, (one.key for one in entries))
             for claimed in entries:
                 row = rows[claimed.key]
                 if not row.is_of(claimed.desired_event_id, claimed.desired_status):
@@ -274,22 +267,17 @@ class StatusQuerier:
                 later = row.replace(lease_owner=None, lease_until=None)
                 if row.action is Action.QUERY and at_fault:
                     later = status_answer.unanswerable(later, error)
-                    calendar = self.context.ledger.calendar
-                    changes.apply(row, ruling.closed(later, brand, now, calendar=calendar))
+                    changes.close(row, later, brand)
                     continue
                 if error.is_transient or row.action is Action.QUERY:
-                    later = later.replace(next_attempt_at=now + wait)
+                    later = later.replace(next_attempt_at=changes.now + wait)
                 changes.put(row, later)
-            await changes.write(connection)
 
     async def release(self, entries: Sequence[ConsentRow]) -> None:
         """Give up the leases of ``entries``."""
-        now = self.context.clock()
-        async with self.context.ledger.transaction() as connection:
-            changes = UnitOfWork(self.context.topic_messages, now=now)
-            for entry in (await lock(connection, (one.key for one in entries))).values():
+        async with self.context.changes() as changes:
+            for entry in (await lock(changes.connection, (one.key for one in entries))).values():
                 changes.put(entry, entry.replace(lease_owner=None, lease_until=None))
-            await changes.write(connection)
 
 
 def _class_of(entry: ConsentRow) -> CallClass:

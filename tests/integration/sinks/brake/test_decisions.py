@@ -11,7 +11,6 @@ from izin.consent.next_action import Action
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.brake import decisions
 from izin.sinks.ledger.brake.decisions import Brake
-from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.record.consent_row import READ_BACK
 from tests.integration.sinks.brake.brake_harness import (
     ALLOWED,
@@ -112,10 +111,8 @@ async def read_back(harness: SinkHarness) -> None:
     """Have the status of a settled opt-out queried, as after a late call; İYS shows ONAY."""
     row = await harness.row(FIRST)
     if row.withdrawn_at is not None:
-        async with harness.ledger.transaction() as connection:
-            changes = UnitOfWork(harness.context.topic_messages, now=harness.clock())
+        async with harness.context.changes() as changes:
             changes.put(row, row.replace(action=Action.QUERY, reason=READ_BACK))
-            await changes.write(connection)
         assert await harness.query()
         assert not await harness.query()
 

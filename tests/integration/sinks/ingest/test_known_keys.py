@@ -257,10 +257,11 @@ async def observed(
         async with ledger.transaction() as connection:
             await insert(connection, rows)
             for brand in BRANDS:
-                changes = UnitOfWork(TopicMessages(CODEC, Topics()), now=NOW)
+                messages = TopicMessages(CODEC, Topics())
+                changes = UnitOfWork(connection, messages, TURKEY_CALENDAR, NOW)
                 its = [one for one in movements if one.key.brand_code == brand.brand_code]
-                await observe(connection, changes, brand, its, calendar=TURKEY_CALENDAR)
-                await changes.write(connection)
+                await observe(changes, brand, its)
+                await changes.write()
         (found,) = await ledger.fetch(WRITTEN, {"mark": f"%/+905{mark}%"})
         return found
 

@@ -14,7 +14,7 @@ from izin.sinks.ledger.daily import files
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history import append, retention, verify
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.record import apply
 from izin.sinks.record.errors import LedgerFaultError
 from izin.sinks.record.messages import TopicMessages
@@ -224,10 +224,8 @@ async def test_month_is_kept_while_a_consent_in_it_may_be_asked_for(
     row = apply.decided(None, a_decision_record(decide(None, event)), LATER)
     if status == "RET":
         row = row.replace(latest_ret_at=given_at)
-    async with ledger.transaction() as connection:
-        changes = UnitOfWork(MESSAGES, now=LATER)
+    async with unit_of_work(ledger, MESSAGES, LATER) as changes:
         changes.put(None, row)
-        await changes.write(connection)
     expired = await retention.expired(ledger, today=LATER.date())
     dropped = await retention.drop(ledger, MESSAGES, by="ada", now=LATER)
     assert [one.month for one in expired] == ([] if is_kept else [JANUARY])

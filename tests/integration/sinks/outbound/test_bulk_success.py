@@ -22,7 +22,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.ledger import claims
 from izin.sinks.ledger.bulk import saving
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.unit_of_work import UnitOfWork
+from izin.sinks.ledger.unit_of_work import unit_of_work
 from izin.sinks.outbound.save_results import save_results
 from izin.sinks.record import apply, ruling
 from izin.sinks.record.consent_row import ConsentRow
@@ -117,12 +117,11 @@ def in_flight_row(
 async def submitted(ledger: Ledger, entries: Sequence[ConsentRow], number: int) -> Submission:
     """Write ``entries``, and the batch (of this number) by which they were submitted before."""
     topic_messages = TopicMessages(CODEC, Topics())
-    async with ledger.transaction() as connection:
-        await connection.execute(
+    async with unit_of_work(ledger, topic_messages, NOW) as changes:
+        await changes.connection.execute(
             "SELECT setval(pg_get_serial_sequence('submissions', 'id'), %(number)s, false)",
             {"number": number},
         )
-        changes = UnitOfWork(topic_messages, now=NOW)
         for entry in entries:
             changes.put(None, entry)
         bodies = [item_of(entry) for entry in entries]
@@ -141,18 +140,18 @@ async def submitted(ledger: Ledger, entries: Sequence[ConsentRow], number: int) 
             )
             for number, (entry, item) in enumerate(zip(entries, bodies, strict=True))
         ]
-        found = await claims.intend(
-            connection, changes, ACTIVE, items, bodies, kind=BATCH, lease_owner=OWNER, refusals=0
+        return await claims.intend(
+            changes, ACTIVE, items, bodies, kind=BATCH, lease_owner=OWNER, refusals=0
         )
-        await changes.write(connection)
-    return found
 
 
 def a_context(ledger: Ledger) -> "OutboundContext":
     """Return what settling needs."""
+    messages = TopicMessages(CODEC, Topics())
     fields = {
         "ledger": ledger,
-        "topic_messages": TopicMessages(CODEC, Topics()),
+        "topic_messages": messages,
+        "changes": lambda: unit_of_work(ledger, messages, NOW),
         "clock": lambda: NOW,
         "lease_owner": OWNER,
         "result_delay": timedelta(minutes=5),

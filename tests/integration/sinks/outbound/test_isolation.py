@@ -97,10 +97,11 @@ async def test_pending_status_at_iys_stops_no_worker(
 
 async def test_row_inserted_concurrently_is_read_by_the_ingester(harness: SinkHarness):
     """It stores its batch again, over that row."""
-    changes = UnitOfWork(harness.context.topic_messages, now=harness.clock())
+    messages, calendar = harness.context.topic_messages, harness.ledger.calendar
     async with harness.ledger.transaction() as connection:
+        changes = UnitOfWork(connection, messages, calendar, harness.clock())
         changes.put(None, first_row(a_key(recipient=PHONE), ACTIVE.customer_id, harness.clock()))
-        await changes.write(connection)
+        await changes.write()
         ingesting = asyncio.create_task(harness.ingest(onay()))
         await asyncio.sleep(1)
     await ingesting

@@ -12,7 +12,6 @@ from izin.consent.next_action import Action
 from izin.iys import CircuitState
 from izin.iys.transport.circuit_breaker import CircuitBreakerPolicy
 from izin.sinks.ledger import claims, offsets, reads, submissions
-from izin.sinks.ledger.unit_of_work import UnitOfWork
 from izin.sinks.outbound.lost_items import LostItems
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.record.lease import LeaseOwner
@@ -38,8 +37,9 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
     # Two movements of a key are a second apart.
     harness.advance(timedelta(seconds=1))
     dead = LeaseOwner(owner=OTHER, lease=timedelta(hours=1), call_within=timedelta(seconds=5))
-    async with harness.ledger.transaction() as connection:
-        first, now = await harness.row(recipients[0]), harness.clock()
+    async with harness.context.changes() as changes:
+        connection, now = changes.connection, changes.now
+        first = await harness.row(recipients[0])
         values = {
             "brand_code": first.brand_code,
             "channel": first.channel,
@@ -51,9 +51,7 @@ async def store_intent(harness: SinkHarness, recipients: list[str], kind: str) -
         }
         found = await claims.select_rows(connection, "claim", values)
         assert {one.recipient for one in found} == set(recipients)
-        changes = UnitOfWork(harness.context.topic_messages, now=now)
-        await claims.claim(connection, changes, ACTIVE, found, kind=kind, lease_owner=dead)
-        await changes.write(connection)
+        await claims.claim(changes, ACTIVE, found, kind=kind, lease_owner=dead)
 
 
 async def test_intent_of_dead_worker_is_recovered_at_once(harness: SinkHarness):
