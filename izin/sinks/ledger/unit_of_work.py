@@ -10,6 +10,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any, LiteralString, NamedTuple
 
+from psycopg import AsyncCursor
+
 from izin.consent.business_days import Calendar
 from izin.consent.model import ConsentEvent, ConsentKey, Status
 from izin.consent.next_action import Action
@@ -306,9 +308,13 @@ async def lock(connection: Connection, keys: Iterable[str]) -> dict[str, Consent
     wanted = sorted(set(keys))
     if not wanted:
         return {}
-    async with connection.cursor(binary=True) as cursor:
+    async with connection.cursor(binary=True, row_factory=_row_reader) as cursor:
         found = await cursor.execute(_CONSENTS["lock"], {"keys": wanted})
-        return {row["key"]: ConsentRow.from_row(row) for row in await found.fetchall()}
+        return {row.key: row for row in await found.fetchall()}
+
+
+def _row_reader(cursor: AsyncCursor[Any]) -> Callable[[Sequence[Any]], ConsentRow]:
+    return ConsentRow.reader(one.name for one in cursor.description or ())
 
 
 async def lock_in_pieces(

@@ -6,7 +6,7 @@ values (desired, registered, permission) are views of them. Nothing is decided h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from types import MappingProxyType
@@ -127,16 +127,31 @@ class ConsentRow:
         Raises:
             TypeError: the row has other columns.
         """
-        if row.keys() != _COLUMNS:
-            raise TypeError(f"a row of consents has other columns: {row.keys() ^ _COLUMNS}")
-        found = object.__new__(cls)
-        found.__dict__.update(row)
-        found.__dict__["state"] = _STATES[row["state"]]
-        found.__dict__["action"] = _ACTIONS[row["action"]]
-        access = row["retailer_access"]
-        if access is not None:
-            found.__dict__["retailer_access"] = tuple(access)
-        return found
+        return cls.reader(row)(row.values())
+
+    @classmethod
+    def reader(cls, names: Iterable[str]) -> Callable[[Iterable[Any]], ConsentRow]:
+        """Return what makes a row of the values of these columns.
+
+        Raises:
+            TypeError: they are other columns.
+        """
+        given = tuple(names)
+        if set(given) != _COLUMNS:
+            raise TypeError(f"a row of consents has other columns: {_COLUMNS ^ set(given)}")
+
+        def read(values: Iterable[Any]) -> ConsentRow:
+            found = object.__new__(cls)
+            columns = found.__dict__
+            columns.update(zip(given, values, strict=True))
+            columns["state"] = _STATES[columns["state"]]
+            columns["action"] = _ACTIONS[columns["action"]]
+            access = columns["retailer_access"]
+            if access is not None:
+                columns["retailer_access"] = tuple(access)
+            return found
+
+        return read
 
     def replace(self, **columns: Any) -> ConsentRow:  # noqa: ANN401 - a column's value each
         """Return the row with ``columns`` changed.
