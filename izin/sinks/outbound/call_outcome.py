@@ -1,13 +1,12 @@
-"""Store the outcome of a call as a whole: accepted, or unknown.
+"""A call to İYS: whether it may be written, and its outcome as a whole: accepted, or unknown.
+
+Just before it is written, all of it is checked: a submission may wait for its slot while a
+recipient opts out, a term ends, an operator stops the brand, or another process claims it. What the
+check finds is at most a moment old when the call is written (``iys.transport.paced_transport``). A
+call that is on its way cannot be recalled.
 
 Where another process has taken the submission over meanwhile, its items were asked about while this
 call was on its way: what was given up is read back.
-
-Just before a call to İYS is written, check that all of it may still be sent.
-
-A submission may wait for its slot while a recipient opts out, a term ends, an operator stops the
-brand, or another process claims it. What the check finds is at most a moment old when the call is
-written (``iys.transport.paced_transport``). A call that is on its way cannot be recalled.
 """
 
 from collections.abc import Mapping, Sequence

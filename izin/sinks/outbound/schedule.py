@@ -2,13 +2,12 @@
 
 Opt-outs have loops of their own, so that they never wait behind bulk. A step claims the records of
 one brand and channel, stores the submission and sends it, and returns whether there was anything to
-do. ``outbound.fairness`` chooses the brand and channel.
+do.
 
-Choose which brand and channel is submitted next: due within a day first, then in turn.
-
-Customers take turns, within a customer its brands, within a brand its channels, so that a million
-records of one do not delay ten of another. What is due soon goes first whoever it belongs to, for a
-consent that is registered too late is void (Yönetmelik m.7/12).
+Which brand and channel is next: due within a day first, then in turn. Customers take turns, within
+a customer its brands, within a brand its channels, so that a million records of one do not delay
+ten of another. What is due soon goes first whoever it belongs to, for a consent that is registered
+too late is void (Yönetmelik m.7/12).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

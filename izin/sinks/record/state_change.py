@@ -3,7 +3,7 @@
 SQL that changes states in bulk (claims, receipts, templates) is held to the same table by the
 database's guard.
 
-When a failed submission is tried again: an opt-out after seconds, an opt-in after minutes.
+A failed submission is tried again: an opt-out after seconds, an opt-in after minutes.
 """
 
 from collections.abc import Mapping

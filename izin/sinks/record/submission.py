@@ -1,11 +1,10 @@
 """One call to İYS with its items: the values; how they are stored is in ``ledger.submissions``.
 
-The body of a request to İYS, made from rows.
-
-The date is the effective instant of the event, in whole seconds: never later than when we received
-it, so never in İYS's future, and never changed afterwards. An opt-out that was stated by its day or
-minute alone has the date as it was stated, though it counts from a later instant here. The exact
-body is stored before it is sent, for the same body sent again has no second effect.
+The date in the body of a request is the effective instant of the event, in whole seconds: never
+later than when we received it, so never in İYS's future, and never changed afterwards. An opt-out
+that was stated by its day or minute alone has the date as it was stated, though it counts from a
+later instant here. The exact body is stored before it is sent, for the same body sent again has no
+second effect.
 """
 
 from collections.abc import Sequence

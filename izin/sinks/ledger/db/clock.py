@@ -4,11 +4,9 @@ Leases, terms and dates are compared across processes. So each reads the databas
 heartbeat, and computes the present from it by its own monotonic clock: a host whose clock is wrong
 harms nothing.
 
-The offset of the database's clock from this process's own, estimated from readings.
-
-A reading was taken between its request and its answer, so every exchange bounds the offset; clocks
-drift little, so the bounds of earlier exchanges still hold, somewhat wider. One slow exchange thus
-costs no precision.
+The offset of that clock from this process's own is estimated from readings. A reading was taken
+between its request and its answer, so every exchange bounds the offset; clocks drift little, so the
+bounds of earlier exchanges still hold, somewhat wider. One slow exchange thus costs no precision.
 """
 
 import time

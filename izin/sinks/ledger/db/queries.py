@@ -1,7 +1,7 @@
 """The named statements of ``sql/*.sql``: a ``-- name:`` line, a comment on what it does, the SQL.
 
 Code names a statement and never builds one from pieces. ``{saved}`` stands for a list of columns of
-``record.column_lists``, ``{saved:r}`` for the same of the table ``r``.
+``record.consent_row``, ``{saved:r}`` for the same of the table ``r``.
 """
 
 import re
