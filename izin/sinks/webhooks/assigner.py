@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -18,8 +18,7 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import assignments, registry, resends
 from izin.sinks.ledger.webhooks.assignments import AssignedSubscriber
 from izin.sinks.ledger.webhooks.deliveries import lease_name
-from izin.sinks.ledger.webhooks.errors import UnknownSubscriberError
-from izin.sinks.ledger.webhooks.resends import OpenResend
+from izin.sinks.ledger.webhooks.registry import UnknownSubscriberError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     LaneName,
@@ -28,15 +27,13 @@ from izin.sinks.ledger.webhooks.subscriber import (
 )
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
 from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
-from izin.sinks.webhooks.addresses import AllowedTargets
 from izin.sinks.webhooks.delivery import EventSource, SubscriberDelivery
 from izin.sinks.webhooks.events import EventReader
-from izin.sinks.webhooks.lane import DeliveryLane
+from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster
-from izin.sinks.webhooks.resends.guard import RepetitionGuard
-from izin.sinks.webhooks.resends.older import OlderOptOuts
+from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import READERS, LaneSource
 
 LOOK = 1.0
@@ -155,30 +152,22 @@ class DeliveryAssigner:
 
     async def _current(self, cursors: tuple[DeliveryCursor, ...]) -> list[DeliveryCursor]:
         """Return ``cursors``; those of a topic that was created anew, at its beginning."""
-        topics = sorted({one.topic for one in cursors if one.lane != LaneName.HISTORY})
+        topics = sorted({one.topic for one in cursors if one.topic_id})
         found = await asyncio.to_thread(identities_of, self.kafka, topics)
         current = []
-        for one in cursors:
-            is_older = one.lane == LaneName.HISTORY
-            topic_id = "" if is_older else found.topic_ids[one.topic]
-            if is_older or (one.cluster_id, one.topic_id) == (found.cluster_id, topic_id):
-                current.append(one)
+        for cursor in cursors:
+            identity = found.cluster_id, found.topic_ids.get(cursor.topic, "")
+            if not cursor.topic_id or (cursor.cluster_id, cursor.topic_id) == identity:
+                current.append(cursor)
                 continue
             _log.critical(
                 "topic was created anew; its webhooks begin at its beginning",
-                topic=one.topic,
-                subscriber=one.subscriber_id,
+                topic=cursor.topic,
+                subscriber=cursor.subscriber_id,
             )
-            changed = DeliveryCursor(
-                subscriber_id=one.subscriber_id,
-                lane=one.lane,
-                topic=one.topic,
-                partition=one.partition,
-                cluster_id=found.cluster_id,
-                topic_id=topic_id,
-                next_offset=0,
-                end_offset=one.end_offset,
-                resend_id=one.resend_id,
+            cluster_id, topic_id = identity
+            changed = replace(
+                cursor, cluster_id=cluster_id, topic_id=topic_id, next_offset=0, open_offsets=()
             )
             await registry.begin_anew(self.ledger, changed)
             current.append(changed)
@@ -188,38 +177,33 @@ class DeliveryAssigner:
         self, subscriber: WebhookSubscriber, epoch: int, cursors: list[DeliveryCursor]
     ) -> SubscriberDelivery:
         resend = await resends.of_subscriber(self.ledger, subscriber)
+        # One that was cancelled just now may have left its cursors in what was read before.
+        known = {0} if resend is None else {0, resend.id}
+        lanes = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
         guard = None
         if resend is not None:
             guard = RepetitionGuard(
-                ledger=self.ledger, kafka=self.kafka, subscriber_id=subscriber.id, resend=resend
+                ledger=self.ledger,
+                kafka=self.kafka,
+                subscriber_id=subscriber.id,
+                resend=resend,
+                followed=[lane for lane in lanes if not lane.ends],
             )
-        # One that was cancelled just now may have left its cursors in what was read before.
-        known = {0} if resend is None else {0, resend.id}
-        sources = list[EventSource]()
-        for name in LaneName:
-            mine = [one for one in cursors if one.lane == name and one.resend_id in known]
-            if mine:
-                lane = DeliveryLane.of(subscriber.id, name, mine)
-                sources.append(self._source(lane, subscriber, resend))
+        only_changes = resend is not None and resend.only_missing
+        sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in lanes]
         return SubscriberDelivery(
             subscriber=subscriber,
             epoch=epoch,
             settings=self.settings,
             writer=self.writer,
             metrics=self.metrics,
-            poster=Poster(
-                subscriber.url,
-                allowed=AllowedTargets.parse(self.settings.allowed),
-                tls=self.tls,
-                timeout=self.settings.timeout.total_seconds(),
-                parallel=subscriber.parallel,
-            ),
+            poster=Poster.to(subscriber, self.settings, self.tls),
             sources=sources,
             guard=guard,
         )
 
     def _source(
-        self, lane: DeliveryLane, subscriber: WebhookSubscriber, resend: OpenResend | None
+        self, lane: DeliveryLane, subscriber: WebhookSubscriber, *, only_changes: bool
     ) -> EventSource:
         if lane.name == LaneName.HISTORY:
             return OlderOptOuts(lane=lane, ledger=self.ledger)
@@ -230,7 +214,7 @@ class DeliveryAssigner:
             settings=self.kafka,
             turns=self._turns,
             caught_up_at=subscriber.caught_up_at,
-            only_changes=resend is not None and resend.selection.only_missing,
+            only_changes=only_changes,
         )
 
     def _stop(

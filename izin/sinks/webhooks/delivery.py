@@ -23,8 +23,7 @@ from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import DeliveryLane, PendingDelivery
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster, Reply
-from izin.sinks.webhooks.resends.guard import RepetitionGuard
-from izin.sinks.webhooks.resends.older import OlderOptOuts
+from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import LaneSource, Taken
 
 _CERTAIN = SILENCE * 2 / 3
@@ -89,7 +88,7 @@ class SubscriberDelivery:
     @property
     def is_behind(self) -> bool:
         """Whether a lane that is always followed is not at the end of its topics."""
-        return any(one.feed is not None and not one.is_live for one in self.sources)
+        return any(one.is_behind for one in self.sources)
 
     @property
     def is_resent(self) -> bool:
@@ -176,27 +175,16 @@ class SubscriberDelivery:
         return window - lane.count
 
     async def _add(self, source: EventSource, taken: Taken) -> int:
-        lane, now, chosen = source.lane, datetime.now(UTC), self.subscriber.filter
-        found = [
-            one for one in taken.events if one.is_for(chosen) and source.is_due(one, taken, now)
-        ]
+        lane = source.lane
+        found = [event for event in taken.events if event.is_for(self.subscriber.filter)]
         if lane.ends and self.guard is not None:
-            # What a lane that is followed has not delivered comes by it, as a first delivery.
-            followed = [one for one in self.lanes if not one.ends]
-            found = await self.guard.review(
-                [one for one in found if all(each.has(one.place, one.offset) for each in followed)]
-            )
-        wanted = {(one.place, one.offset): one for one in found}
-        for event in taken.events:
-            one = wanted.get((event.place, event.offset))
-            if one is None:
-                lane.move(event.place, event.offset + 1)
-                continue
-            self.dispatcher.add(lane.add(one))
+            found = await self.guard.review(found)
+        for event in found:
+            self.dispatcher.add(lane.add(event))
             if self.guard is not None and not lane.ends:
-                self.guard.note(one)
+                self.guard.note(event)
         lane.move_all(taken.positions)
-        return len(wanted)
+        return len(found)
 
     # What the dispatcher and the writer call.
 

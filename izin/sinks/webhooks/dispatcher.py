@@ -20,9 +20,8 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import PendingDelivery
-from izin.sinks.webhooks.posting import Poster, Reply
-from izin.sinks.webhooks.resends.repetition import HEADER
-from izin.sinks.webhooks.signatures import Signer
+from izin.sinks.webhooks.posting import Poster, Reply, Signer
+from izin.sinks.webhooks.resends import HEADER
 
 _LOOK = 1.0
 """Seconds after which it looks again whether it may send."""

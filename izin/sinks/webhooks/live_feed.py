@@ -11,9 +11,8 @@ from contextlib import suppress
 
 from izin.kafka.partition_client import Place
 from izin.runtime.settings import KafkaSettings
-from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
-from izin.sinks.webhooks.partitions import PartitionReader, bounds, places_of
+from izin.sinks.webhooks.partitions import PartitionReader, topic_bounds
 
 _MOST = 1000
 _WAIT = 0.5
@@ -67,10 +66,10 @@ class LiveFeed:
         It begins ``wanted``, where the first of the subscribers is, unless that is far behind.
         """
         if not self.ends:
-            ends = await asyncio.to_thread(self._find_ends)
+            _, kept = await asyncio.to_thread(topic_bounds, self._settings, self._topics)
             self.starts = {
                 place: max(end - _LOOKBACK, min(wanted.get(place, end), end), 0)
-                for place, end in ends.items()
+                for place, (_, end) in kept.items()
             }
             self.ends = dict(self.starts)
         reader = PartitionReader(self._settings)
@@ -81,10 +80,6 @@ class LiveFeed:
                 await self._read(reader)
         finally:
             await reader.close()
-
-    def _find_ends(self) -> dict[Place, int]:
-        places = places_of(identities_of(self._settings, self._topics))
-        return {place: end for place, (_, end) in bounds(self._settings, places).items()}
 
     async def _read(self, reader: PartitionReader) -> None:
         messages = await reader.poll(_MOST, _WAIT)

@@ -6,8 +6,8 @@ another from catching up.
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from izin.kafka.partition_client import Place
@@ -59,15 +59,16 @@ class LaneSource:
     _own: PartitionReader | None = None
     _turn_ends: float = 0.0
     _has_turn: bool = False
-    _is_checked: bool = field(default=False)
+    _is_checked: bool = False
 
     @property
-    def is_live(self) -> bool:
-        """Whether it keeps up."""
-        return self._number is not None
+    def is_behind(self) -> bool:
+        """Whether it is followed, and does not keep up."""
+        return self.feed is not None and self._number is None
 
     async def take(self, most: int) -> Taken:
-        """Return what comes next, at most ``most`` events; waits for it a while.
+        """Return what comes next and is to be delivered, at most ``most`` events; waits for it a
+        while.
 
         Raises:
             StreamUnavailableError: Kafka does not answer.
@@ -90,19 +91,18 @@ class LaneSource:
             self._number = None
             return Taken((), {}, is_live=False)
         self._number = number + len(events)
-        positions = dict(feed.ends) if self._number == feed.last else {}
         here = self.lane.positions
-        fresh = [one for one in events if one.offset >= here.get(one.place, 0)]
+        fresh = [one for one in events if one.is_change and one.offset >= here.get(one.place, 0)]
+        is_all = self._number == feed.last
+        positions = dict(feed.ends) if is_all else {one.place: one.offset + 1 for one in events}
         return Taken(fresh, positions, is_live=True)
 
     async def _take_own(self, most: int) -> Taken:
         wanted = self._unread()
-        if self._own is not None and self._own.positions.keys() != wanted.keys():
+        if self._own is not None and not wanted.keys() <= self._own.positions.keys():
             await self.release()
         own = await self._opened(wanted)
-        messages = await own.poll(most, _POLL)
-        await self.reader.prepare(messages)
-        events = [event for message in messages if (event := self.reader.read(message)) is not None]
+        events = await self._read(own, most, must_move=bool(self.lane.ends))
         positions = dict(own.positions)
         if self._turn_ends < monotonic():
             await self.release()
@@ -110,7 +110,18 @@ class LaneSource:
             ends = self.lane.ends
             events = [one for one in events if one.offset < ends[one.place]]
             positions = {place: min(at, ends[place]) for place, at in positions.items()}
-        return Taken(events, positions, is_live=False)
+        now = datetime.now(UTC)
+        return Taken([one for one in events if self._is_due(one, now)], positions, is_live=False)
+
+    async def _read(
+        self, own: PartitionReader, most: int, *, must_move: bool
+    ) -> list[WebhookEvent]:
+        """Return the events of what is there; ``must_move``: there is something to read."""
+        messages = await own.poll(most, _POLL)
+        if must_move and monotonic() - own.moved_at > _SILENT_AFTER:
+            raise StreamUnavailableError("webhooks: the topics cannot be read now")
+        await self.reader.prepare(messages)
+        return [event for message in messages if (event := self.reader.read(message)) is not None]
 
     def _unread(self) -> Mapping[Place, int]:
         """Return where it reads on: of a resend what is not read to its end, opt-outs first."""
@@ -186,20 +197,10 @@ class LaneSource:
         await self.release()
         self._is_checked = True
         own = await self._opened({place: run[0] for place, run in runs.items()})
-        found, quiet_since = [], monotonic()
+        found = list[WebhookEvent]()
         while any(own.positions[place] <= run[-1] for place, run in runs.items()):
-            before = dict(own.positions)
-            messages = await own.poll(_GAP, _POLL)
-            await self.reader.prepare(messages)
-            for message in messages:
-                place = message.topic() or "", message.partition() or 0
-                if message.offset() in runs[place]:
-                    event = self.reader.read(message)
-                    found += [] if event is None else [event]
-            if own.positions != before:
-                quiet_since = monotonic()
-            elif monotonic() - quiet_since > _SILENT_AFTER:
-                raise StreamUnavailableError("webhooks: open records cannot be read now")
+            events = await self._read(own, _GAP, must_move=True)
+            found += [event for event in events if event.offset in runs[event.place]]
         self._is_checked = False
         return found
 
@@ -216,19 +217,15 @@ class LaneSource:
                     )
                     self.lane.close(place, offset)
 
-    def is_due(self, event: WebhookEvent, taken: Taken, now: datetime) -> bool:
-        """Whether ``event`` is to be delivered: it tells of a change, or of an answer whose change
-        may have been compacted away before it was read.
+    def _is_due(self, event: WebhookEvent, now: datetime) -> bool:
+        """Whether an event that was read behind the others is to be delivered: it tells of a
+        change, or of an answer whose change may have been compacted away before it was read.
         """
         if event.is_change or event.since is None:
             return event.is_change
         if self.feed is None:
             return not self.only_changes
-        return (
-            not taken.is_live
-            and now - self.caught_up_at > _UNCOMPACTED
-            and event.since > self.caught_up_at
-        )
+        return now - self.caught_up_at > _UNCOMPACTED and event.since > self.caught_up_at
 
 
 def _is_of_opt_outs(place: Place) -> bool:

@@ -5,7 +5,7 @@ history, how far each partition is, and the attempts that failed. It checks the 
 subscriber first: of one that another process has taken over nothing is written.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from izin.sinks.ledger.webhooks.delivery_rows import (
     copied,
     sealed,
 )
+from izin.sinks.ledger.webhooks.subscriber import LaneName
 
 _SQL = statements("deliveries")
 
@@ -134,28 +135,14 @@ async def _write_batch(
 
 
 async def acknowledged(
-    ledger: Ledger, subscriber_id: int, topic: str, partition: int, offsets: Collection[int]
-) -> frozenset[int]:
-    """Return which of these ``offsets`` of a partition the subscriber has acknowledged."""
-    if not offsets:
-        return frozenset()
-    values = {
-        "id": subscriber_id,
-        "topic": topic,
-        "partition": partition,
-        "first": min(offsets),
-        "last": max(offsets),
-    }
-    rows = await ledger.fetch(_SQL["acknowledged"], values)
-    return frozenset(row["offset"] for row in rows) & frozenset(offsets)
-
-
-async def acknowledged_ids(
-    ledger: Ledger, subscriber_id: int, keys: Collection[str]
+    ledger: Ledger, subscriber_id: int, events: Sequence[Mapping[str, Any]]
 ) -> frozenset[str]:
-    """Return the ids of the events of ``keys`` that the subscriber has acknowledged."""
-    values = {"id": subscriber_id, "keys": sorted(keys)}
-    rows = await ledger.fetch(_SQL["acknowledged-ids"], values)
+    """Return the ids of those ``events`` that the subscriber has acknowledged, each given by
+    ``topic``, ``partition``, ``offset``, ``key`` and ``webhook_id``.
+    """
+    given = orjson.dumps(events).decode()
+    values = {"id": subscriber_id, "events": given, "history": LaneName.HISTORY}
+    rows = await ledger.fetch(_SQL["acknowledged"], values)
     return frozenset(row["webhook_id"] for row in rows)
 
 

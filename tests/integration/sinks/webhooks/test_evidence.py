@@ -20,7 +20,7 @@ from izin.sinks.ledger.webhooks.subscriber import EventFilter
 from izin.sinks.ledger.webhooks.verify import DeliveryFault
 from izin.sinks.record.errors import RefusedValueError
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.webhooks.posting import new_secret
 from tests.support.builders import CUSTOMER, PHONE, a_key
 from tests.support.webhooks import add_customer
 

@@ -117,7 +117,7 @@ async def test_lost_list_is_restored_however_one_subscribes(
     words = ["subscribers", "resend", "crm", "--since", "2020-01-01", "--execute", "--by", "ada"]
     ordered = await asyncio.to_thread(RUNNER.invoke, app, words)
     assert ordered.exit_code == 0, ordered.stderr
-    assert "of those before, 1 that still hold come from the history" in ordered.stderr
+    assert "1 opt-outs that their topic has lost come from the history" in ordered.stderr
     with run_in(tmp_path / "library", "subscribing.md") as library:
         async with serving(settings) as feeds, hooks.delivering():
             url = str(feeds.client.base_url)

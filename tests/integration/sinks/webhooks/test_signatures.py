@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from izin.sinks.webhooks.events import body_of
-from izin.sinks.webhooks.signatures import SECRET_BYTES, Signer, new_secret
+from izin.sinks.webhooks.posting import SECRET_BYTES, Signer, new_secret
 from tests.support.webhooks import a_subscriber
 
 HERE = Path(__file__).parent
