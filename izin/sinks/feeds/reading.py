@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from izin.schemas.api_keys import ApiKey
-from izin.sinks.feeds.cursor import Cursor
 from izin.sinks.feeds.items import UNDECIDED, Items
 from izin.sinks.feeds.log import Feed, LogIdentity, Stretch
 from izin.sinks.feeds.older_records import OlderRecords
+from izin.sinks.feeds.protocol import Cursor
 from izin.sinks.feeds.tail import Tail
 
 _FROM_MEMORY = 500

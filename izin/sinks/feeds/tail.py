@@ -9,21 +9,23 @@ hands over there what it has read.
 import asyncio
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from time import monotonic
 
 from confluent_kafka import Message
 
 from izin.kafka.follower import RecordFollower
 from izin.projections.wakeup import Wakeup
 from izin.runtime.errors import BrokerError
-from izin.runtime.kafka import connection_of, watermarks
+from izin.runtime.kafka import committed_ends, connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topic
 from izin.sinks.feeds.log import LogRecord, Stretch
 
+CURRENT_FOR = 10.0
+"""Seconds: so long ago may be what was read in full."""
 _POLL = 0.2
 _RETRY_AFTER = 1.0
 _ENDS_WITHIN = 3.0
@@ -122,6 +124,11 @@ class Tail:
         self._settings = settings
         self._topic = topic
         self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._follower: RecordFollower | None = None
+        self._taken: list[LogRecord] = []
+        """What was read and is not handed over."""
+        self._made_at = monotonic()
 
     @property
     def is_ready(self) -> bool:
@@ -129,31 +136,38 @@ class Tail:
         is_followed = self._thread is not None and self._thread.is_alive()
         return is_followed and all(recent.start is not None for recent in self.recent.values())
 
+    def is_current(self) -> bool:
+        """Whether everything was read that there was a few seconds ago."""
+        read_at = self._made_at
+        if self._follower is not None:
+            read_at = max(read_at, min(map(self._follower.complete_at, self.recent)))
+        return monotonic() - read_at < CURRENT_FOR
+
     def ends(self) -> dict[int, int] | None:
         """Return up to where each partition was read; None while that is not known of all."""
         return {number: one.end for number, one in self.recent.items()} if self.is_ready else None
 
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        """Follow the topic until the context ends; within a running event loop."""
-        loop, stopped = asyncio.get_running_loop(), threading.Event()
+    def start(self) -> None:
+        """Follow the topic until :meth:`stop`; within a running event loop."""
         self._thread = threading.Thread(
-            target=self._follow, args=(loop, stopped), name=f"tail {self._topic.name}", daemon=True
+            target=self._follow,
+            args=(asyncio.get_running_loop(),),
+            name=f"tail {self._topic.name}",
+            daemon=True,
         )
         self._thread.start()
-        try:
-            yield
-        finally:
-            # Not joined here: it may wait for this very loop.
-            stopped.set()
+
+    def stop(self) -> None:
+        """Have the thread end soon. It is not waited for, as it may wait for this very loop."""
+        self._stopped.set()
 
     def join(self) -> None:
         """Wait for the thread that was stopped, while the event loop goes on."""
         if self._thread is not None:
             self._thread.join(_ENDS_WITHIN)
 
-    def take(self, records: Iterable[LogRecord], positions: Mapping[int, int]) -> None:
-        """Take what was read, and up to where each partition was read by then."""
+    def add(self, records: Iterable[LogRecord], positions: Mapping[int, int]) -> None:
+        """Add what was read, and note up to where each partition was read by then."""
         for one in records:
             self.recent[one.partition].add(one)
         for number, position in positions.items():
@@ -170,65 +184,48 @@ class Tail:
         for recent in self.recent.values():
             recent.reset()
 
-    def _follow(self, loop: asyncio.AbstractEventLoop, stopped: threading.Event) -> None:
-        def hand_over(records: Sequence[LogRecord], positions: Mapping[int, int]) -> None:
-            _call(loop, stopped, partial(self.take, records, positions))
-
-        while not stopped.is_set():
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stopped.is_set():
             try:
-                name = self._topic.name
-                ends = {one: end for one, (_, end) in watermarks(self._settings, name).items()}
-                _call(loop, stopped, self.forget)
-                found = _Handover(hand_over)
-                follower = found.follower = RecordFollower(
+                ends = committed_ends(self._settings, self._topic.name)
+                self._call(loop, self.forget)
+                follower = self._follower = RecordFollower(
                     connection_of(self._settings),
                     self._topic,
-                    found,
+                    self,
                     starts=ends,
-                    moved=found.moved,
+                    moved=partial(self._hand_over, loop),
                 )
                 with follower.follow(complete=False):
-                    stopped.wait()
+                    self._stopped.wait()
             except BrokerError as error:
                 _log.warning("topic not followed", topic=self._topic.name, error=str(error))
-                stopped.wait(_RETRY_AFTER)
-
-
-class _Handover:
-    """Hands over what was read of a topic, with up to where, by ``hand_over``."""
-
-    follower: RecordFollower
-
-    def __init__(self, hand_over: Callable[[Sequence[LogRecord], Mapping[int, int]], None]) -> None:
-        self._hand_over = hand_over
-        self._records: list[LogRecord] = []
+                self._stopped.wait(_RETRY_AFTER)
 
     def take(self, records: Sequence[Message]) -> int:
-        """Take all of ``records``."""
-        self._records.extend(map(LogRecord, records))
+        """Take all of ``records``, in the thread of the follower."""
+        self._taken.extend(map(LogRecord, records))
         return len(records)
 
-    def moved(self) -> None:
-        """Hand over what was taken."""
-        records, self._records = self._records, []
-        self._hand_over(records, dict(self.follower.positions))
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over what was taken, with up to where the topic was read."""
+        records, self._taken = self._taken, []
+        if self._follower is not None:
+            self._call(loop, partial(self.add, records, dict(self._follower.positions)))
 
+    def _call(self, loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+        """Have ``work`` done in the event loop, and wait for it: the loop is never flooded."""
+        done = threading.Event()
 
-def _call(
-    loop: asyncio.AbstractEventLoop, stopped: threading.Event, work: Callable[[], None]
-) -> None:
-    """Have ``work`` done in the event loop, and wait for it: the loop is never flooded."""
-    done = threading.Event()
+        def run() -> None:
+            try:
+                work()
+            finally:
+                done.set()
 
-    def run() -> None:
         try:
-            work()
-        finally:
-            done.set()
-
-    try:
-        loop.call_soon_threadsafe(run)
-    except RuntimeError:  # the loop has ended
-        stopped.set()
-    while not done.wait(_POLL) and not stopped.is_set():
-        pass
+            loop.call_soon_threadsafe(run)
+        except RuntimeError:  # the loop has ended
+            self._stopped.set()
+        while not done.wait(_POLL) and not self._stopped.is_set():
+            pass
