@@ -4,14 +4,14 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
 from time import monotonic
 
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings, WebhookSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger
@@ -26,9 +26,8 @@ from izin.sinks.ledger.webhooks.subscriber import (
     WebhookSubscriber,
 )
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
-from izin.sinks.webhooks.delivery import EventSource, SubscriberDelivery
-from izin.sinks.webhooks.events import EventReader
+from izin.sinks.webhooks.delivery import AcknowledgementWriter, EventSource, SubscriberDelivery
+from izin.sinks.webhooks.events import EventReader, lanes
 from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
 from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
@@ -45,21 +44,32 @@ _log = get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class DeliveryAssigner:
-    """The deliveries of one process."""
+    """The deliveries of one process, and what they share."""
 
     ledger: Ledger
     kafka: KafkaSettings
     settings: WebhookSettings
-    reader: EventReader
-    feeds: Mapping[str, LiveFeed]
+    codec: InitVar[Codec]
+    reader: EventReader = field(init=False)
+    feeds: Mapping[str, LiveFeed] = field(init=False)
     """By the name of their lane."""
-    writer: AcknowledgementWriter
-    metrics: WebhookMetrics
-    tls: ssl.SSLContext
-    clock: Callable[[], datetime]
+    writer: AcknowledgementWriter = field(init=False)
+    metrics: WebhookMetrics = field(default_factory=WebhookMetrics)
+    tls: ssl.SSLContext = field(init=False)
     deliveries: dict[int, SubscriberDelivery] = field(default_factory=dict)
     _closing: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READERS))
+
+    def __post_init__(self, codec: Codec) -> None:
+        topics, most_bytes = self.kafka.topics, self.settings.memory
+        reader = EventReader(codec, topics, partial(registry.brand_customers, self.ledger))
+        self.reader = reader
+        self.feeds = {
+            name: LiveFeed(self.kafka, names, reader, most_bytes=most_bytes)
+            for name, names in lanes(topics).items()
+        }
+        self.writer = AcknowledgementWriter(self.ledger)
+        self.tls = self.settings.tls_context()
 
     async def run(self) -> None:
         """Look until cancelled; raises LedgerUnavailableError."""
@@ -106,7 +116,7 @@ class DeliveryAssigner:
             is_same = found is not None and found.version == delivery.subscriber.version
             if is_ours and is_same:
                 delivery.confirm(read_at)
-            if delivery.is_gone and is_ours:
+            if delivery.dispatcher.is_gone and is_ours:
                 self._stop(number, give_back=True, then=partial(self._pause, delivery.subscriber))
             elif not is_ours or not is_same:
                 self._stop(number, give_back=False)
@@ -117,7 +127,7 @@ class DeliveryAssigner:
 
     async def _pause(self, subscriber: WebhookSubscriber) -> None:
         """Pause a subscriber that answered that it wants no more."""
-        now = self.clock()
+        now = self.ledger.clock.now()
         await registry.pause(self.ledger, subscriber.name, reason=PauseReason.GONE, by=_BY, now=now)
         _log.critical(
             "subscriber paused, for it answered 410",
@@ -126,7 +136,7 @@ class DeliveryAssigner:
         )
 
     async def _finish_resend(self, subscriber: WebhookSubscriber, number: int) -> None:
-        await resends.finish(self.ledger, subscriber.id, number, now=self.clock())
+        await resends.finish(self.ledger, subscriber.id, number, now=self.ledger.clock.now())
         _log.info("resend done", subscriber=subscriber.name, resend=number)
 
     async def _start(self, wanted: list[AssignedSubscriber]) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from time import monotonic, time
-from typing import Protocol
 
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.webhooks.subscriber import LaneName
@@ -33,17 +32,8 @@ event that alone is refused is not posted with every other."""
 _log = get_logger(__name__)
 
 
-class DeliveryResults(Protocol):
-    """Who is given what comes of requests."""
-
-    def taken(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that a subscriber has taken an event."""
-
-    def refused(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that it has not."""
-
-    def gone(self) -> None:
-        """Pause a subscriber that wants no more."""
+DeliveryResult = Callable[[PendingDelivery, Reply, float], None]
+"""Called with what was posted, what came of it, and when (Unix time)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,12 +43,15 @@ class EventDispatcher:
     poster: Poster
     secrets: Callable[[datetime], tuple[str, ...]]
     health: SubscriberHealth
-    results: DeliveryResults
+    taken: DeliveryResult
+    refused: DeliveryResult
     parallel: int
     may_send: Callable[[], bool]
     """Whether the subscriber is certainly still this process's."""
     chance: Callable[[], float] = random.random
     is_closing: bool = False
+    is_gone: bool = False
+    """Whether the subscriber answered that it wants no more."""
     _ready: tuple[deque[PendingDelivery], deque[PendingDelivery]] = field(
         default_factory=lambda: (deque(), deque())
     )
@@ -181,7 +174,7 @@ class EventDispatcher:
             for _, _, later in sorted(self._later, reverse=True):
                 self._make_first(later)
             self._later.clear()
-        self.results.taken(pending, reply, time())
+        self.taken(pending, reply, time())
 
     def _retry(self, pending: PendingDelivery, reply: Reply) -> None:
         at, now = time(), monotonic()
@@ -191,10 +184,9 @@ class EventDispatcher:
         if self.health.is_down or reply.is_of_the_endpoint:
             wait = max(self.health.closed_until - now, 0.0)
         heapq.heappush(self._later, (now + wait, next(self._numbers), pending))
-        self.results.refused(pending, reply, at)
+        self.refused(pending, reply, at)
         if reply.is_gone:
-            self.is_closing = True
-            self.results.gone()
+            self.is_closing = self.is_gone = True
 
     async def close(self, within: float) -> None:
         """Send nothing more; return when what is under way has ended, or after ``within`` s."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from izin.kafka.partition_client import Place
+from izin.projections.wakeup import Wakeup
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.webhooks.events import EventReader, WebhookEvent
 from izin.sinks.webhooks.partitions import PartitionReader, topic_bounds
@@ -48,7 +49,7 @@ class LiveFeed:
         self.ends: dict[Place, int] = {}
         """Up to which offset."""
         self._by_place: dict[tuple[str, int, int], WebhookEvent] = {}
-        self._changed = asyncio.Event()
+        self.changed = Wakeup()
 
     @property
     def last(self) -> int:
@@ -75,7 +76,7 @@ class LiveFeed:
         reader = PartitionReader(self._settings)
         try:
             await reader.open(self.ends)
-            self._notify()
+            self.changed.notify()
             while True:
                 await self._read(reader)
         finally:
@@ -92,11 +93,11 @@ class LiveFeed:
                 self._bytes += len(event.body) + _OVERHEAD
             self.ends[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
             if number % _YIELD == 0:
-                self._notify()
+                self.changed.notify()
                 await asyncio.sleep(0)
         self.ends.update(reader.positions)
         self._trim()
-        self._notify()
+        self.changed.notify()
 
     def _trim(self) -> None:
         while self._bytes > self._most_bytes and self._events:
@@ -106,18 +107,10 @@ class LiveFeed:
             self.starts[event.place] = event.offset + 1
             self.first += 1
 
-    def _notify(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    async def changed(self) -> None:
-        """Return when something was read."""
-        await self._changed.wait()
-
     async def opened(self) -> None:
         """Return when it has read since the start."""
         while not self.is_open:
-            await self.changed()
+            await self.changed.next.wait()
 
     async def wait_for(self, offsets: Mapping[Place, Collection[int]]) -> None:
         """Return when it has read these ``offsets``, but for those before its beginning; at the
@@ -130,7 +123,7 @@ class LiveFeed:
                     self.ends.get(place, 0) <= max(some, default=-1)
                     for place, some in offsets.items()
                 ):
-                    await self.changed()
+                    await self.changed.next.wait()
 
     def join(self, positions: Mapping[Place, int]) -> int | None:
         """Return the number from which a reader at ``positions`` goes on here; None: it lacks what

@@ -9,9 +9,8 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from functools import partial
 
 import uvloop
@@ -30,11 +29,7 @@ from izin.sinks.ledger.db.processes import live
 from izin.sinks.ledger.webhooks import assignments, registry
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
-from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
 from izin.sinks.webhooks.assigner import DeliveryAssigner
-from izin.sinks.webhooks.events import EventReader, lanes
-from izin.sinks.webhooks.live_feed import LiveFeed
-from izin.sinks.webhooks.metrics import WebhookMetrics
 
 _DRAIN = 4.0
 _HTTP_DRAIN = 2
@@ -53,20 +48,6 @@ def run(
     uvloop.run(serve_until_stopped())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookParts:
-    """What the loops of one process share."""
-
-    kafka: KafkaSettings
-    settings: WebhookSettings
-    ledger: Ledger
-    feeds: dict[str, LiveFeed]
-    assigner: DeliveryAssigner
-    broker: BrokerWatch
-    watch: LedgerWatch
-    listeners: HttpListeners
-
-
 async def serve(
     kafka: KafkaSettings,
     ledger_settings: LedgerSettings,
@@ -83,39 +64,38 @@ async def serve(
         ledger = await stack.enter_async_context(Ledger(ledger_settings, owner=owner))
         small = ledger_settings.model_copy(update={"pool_size": CONNECTIONS})
         monitored = await stack.enter_async_context(Ledger(small, owner=owner))
-        reader = EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger))
-        feeds = {
-            name: LiveFeed(kafka, topics, reader, most_bytes=settings.memory)
-            for name, topics in lanes(kafka.topics).items()
-        }
-        parts = WebhookParts(
-            kafka=kafka,
-            settings=settings,
-            ledger=ledger,
-            feeds=feeds,
-            assigner=DeliveryAssigner(
-                ledger=ledger,
-                kafka=kafka,
-                settings=settings,
-                reader=reader,
-                feeds=feeds,
-                writer=AcknowledgementWriter(ledger, ledger.clock.now),
-                metrics=WebhookMetrics(),
-                tls=settings.tls_context(),
-                clock=ledger.clock.now,
-            ),
-            broker=BrokerWatch(kafka),
-            watch=LedgerWatch(monitored),
-            listeners=listeners,
-        )
-        await _run(parts, stopping)
+        assigner = DeliveryAssigner(ledger=ledger, kafka=kafka, settings=settings, codec=codec)
+        broker, watch = BrokerWatch(kafka), LedgerWatch(monitored)
+
+        def faults() -> Mapping[str, str]:
+            return {**watch.faults(), **broker.faults()}
+
+        async def http() -> None:
+            registry_ = assigner.metrics.registry
+            listeners.listen()
+            await listeners.serve(
+                Starlette(routes=[*health(faults, with_reasons=False)]),
+                operations_app(registry_, faults),
+                registry_,
+                proxies="127.0.0.1",
+                drain=_HTTP_DRAIN,
+                stopping=stopping,
+            )
+
+        beside = {"broker watch": broker.run, "ledger watch": watch.run, "http": http}
+        await _deliver(assigner, beside, stopping)
 
 
-async def _run(parts: WebhookParts, stopping: asyncio.Event) -> None:
-    alive, assigner = asyncio.Event(), parts.assigner
+async def _deliver(
+    assigner: DeliveryAssigner,
+    beside: Mapping[str, Callable[[], Coroutine[None, None, None]]],
+    stopping: asyncio.Event,
+) -> None:
+    """Deliver, and do what is to be done ``beside`` it."""
+    alive, ledger = asyncio.Event(), assigner.ledger
     # Before it is seen alive, so that nobody takes it for a sink worker.
-    await assignments.enter(parts.ledger)
-    wanted = await _first_places(parts.ledger)
+    await assignments.enter(ledger)
+    wanted = await _first_places(ledger)
     # Before the topics are read: what cannot be read is its brand's.
     await assigner.reader.refresh()
 
@@ -124,19 +104,17 @@ async def _run(parts: WebhookParts, stopping: asyncio.Event) -> None:
         await keep_running("assign", assigner.run)
 
     works: dict[str, Coroutine[None, None, None]] = {
-        "live": keep_running("live", lambda: live(parts.ledger, alive)),
-        "broker watch": parts.broker.run(),
-        "ledger watch": parts.watch.run(),
+        "live": keep_running("live", lambda: live(ledger, alive)),
         "acknowledgements": assigner.writer.run(),
-        "http": _serve_http(parts, stopping),
+        **{name: work() for name, work in beside.items()},
         **{
             f"follow {name}": keep_running(f"follow {name}", partial(feed.run, wanted))
-            for name, feed in parts.feeds.items()
+            for name, feed in assigner.feeds.items()
         },
     }
     tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
     assigning = asyncio.create_task(assign(), name="assign")
-    _log.info("webhooks ready", host=parts.settings.host, process=os.getpid())
+    _log.info("webhooks ready", host=assigner.settings.host, process=os.getpid())
     try:
         await until_stopped(stopping, [*tasks, assigning], what="webhooks failed")
     finally:
@@ -152,24 +130,6 @@ async def _first_places(ledger: Ledger) -> dict[Place, int]:
     found: dict[Place, int] = {}
     for one in await registry.cursors_of(ledger, ids):
         if one.end_offset is None:  # of a lane that is followed
-            place = one.topic, one.partition
             first = min(one.open_offsets, default=one.next_offset)
-            found[place] = min(first, found.get(place, first))
+            found[one.place] = min(first, found.get(one.place, first))
     return found
-
-
-async def _serve_http(parts: WebhookParts, stopping: asyncio.Event) -> None:
-    registry_ = parts.assigner.metrics.registry
-
-    def faults() -> Mapping[str, str]:
-        return {**parts.watch.faults(), **parts.broker.faults()}
-
-    parts.listeners.listen()
-    await parts.listeners.serve(
-        Starlette(routes=[*health(faults, with_reasons=False)]),
-        operations_app(registry_, faults),
-        registry_,
-        proxies="127.0.0.1",
-        drain=_HTTP_DRAIN,
-        stopping=stopping,
-    )

@@ -85,7 +85,7 @@ class LaneSource:
 
     async def _take_live(self, feed: LiveFeed, number: int, most: int) -> Taken:
         if number == feed.last:
-            await feed.changed()
+            await feed.changed.next.wait()
         events = feed.after(number, most)
         if events is None:
             self._number = None

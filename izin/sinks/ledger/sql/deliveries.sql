@@ -63,7 +63,7 @@ FROM json_to_recordset(%(attempts)s::json) AS n (subscriber_id bigint, failed_at
 -- Note since when a subscriber fails, and which alerts were raised.
 UPDATE subscribers SET failing_since = %(failing_since)s, alerts = %(alerts)s,
     last_failure = coalesce(%(failure)s, last_failure), last_failure_at = coalesce(%(failed_at)s, last_failure_at)
-WHERE id = %(id)s
+WHERE id = %(subscriber_id)s
 
 -- name: acknowledged
 -- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record;

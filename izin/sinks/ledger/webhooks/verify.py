@@ -12,7 +12,7 @@ from typing import Any
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.batches import BatchDigest, digest_of
-from izin.sinks.ledger.webhooks.delivery_rows import commitment_of_delivery
+from izin.sinks.ledger.webhooks.deliveries import commitment_of_delivery
 
 _PAGE = 5000
 _MEANWHILE = timedelta(days=1)

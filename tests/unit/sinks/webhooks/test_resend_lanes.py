@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from izin.sinks.ledger.webhooks.subscriber import LaneName
-from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
-from izin.sinks.webhooks.delivery import SubscriberDelivery
+from izin.sinks.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.metrics import WebhookMetrics
