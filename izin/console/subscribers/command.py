@@ -40,7 +40,7 @@ from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import PauseReason
 from izin.sinks.webhooks.events import PING, body_of
 from izin.sinks.webhooks.partitions import cursors_at_end
-from izin.sinks.webhooks.posting import Poster, Reply, Signer, new_secret
+from izin.sinks.webhooks.posting import Poster, Reply, new_secret, signed
 from izin.sinks.webhooks.targets import AllowedTargets, check_url
 
 app = typer.Typer(
@@ -150,7 +150,7 @@ async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str)
     body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
     webhook_id = f"msg_{secrets.token_hex(20)}"
     try:
-        headers = Signer(found.secrets_at(now)).headers(webhook_id, now, body)
+        headers = signed(found.secrets_at(now), webhook_id, now, body)
         reply = await poster.post(headers, body)
     finally:
         await poster.close()

@@ -133,10 +133,8 @@ def _print(plans: Sequence[ResendPlan], output: OutputFormat, *, is_ordered: boo
 
 
 def _say(plan: ResendPlan, *, is_ordered: bool) -> None:
-    """Say what comes from the history, what is left out and why, and what to do next."""
+    """Say what is left out and why, and what to do next."""
     name, total = plan.name, plan.events.total()
-    if plan.older:
-        say(f"{name}: {len(plan.older)} opt-outs that their topic has lost come from the history")
     if plan.overtaken:
         say(f"{name}: {plan.overtaken} events are left out, for something newer holds")
     if plan.waiting:

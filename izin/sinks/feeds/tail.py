@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from time import monotonic
 
 from confluent_kafka import Message
@@ -43,7 +44,6 @@ class RecentRecords:
         self._most = most_bytes
         self._size = 0
         self._records: list[LogRecord] = []
-        self._offsets: list[int] = []
         self._first = 0
         """The place of the oldest record that was not dropped."""
 
@@ -51,7 +51,6 @@ class RecentRecords:
         """Forget everything: what comes next may be anywhere."""
         self.start, self.end, self._size, self._first = None, 0, 0, 0
         self._records.clear()
-        self._offsets.clear()
 
     def add(self, record: LogRecord) -> None:
         """Append the next record."""
@@ -61,7 +60,6 @@ class RecentRecords:
         if self.start is None:
             self.start = record.offset
         self._records.append(record)
-        self._offsets.append(record.offset)
         self._size += record.size
         self.end = record.offset + 1
         while self._size > self._most:
@@ -88,7 +86,7 @@ class RecentRecords:
 
     def read(self, offset: int, most: int) -> Stretch:
         """Return up to ``most`` records from ``offset`` on, which it covers."""
-        begin = max(self._first, bisect_left(self._offsets, offset))
+        begin = bisect_left(self._records, offset, self._first, key=attrgetter("offset"))
         found = self._records[begin : begin + most]
         whole = begin + len(found) == len(self._records)
         return Stretch(found, self.end if whole else found[-1].offset + 1, whole)
@@ -104,7 +102,6 @@ class RecentRecords:
     def _cut(self) -> None:
         """Free what was dropped."""
         del self._records[: self._first]
-        del self._offsets[: self._first]
         self._first = 0
 
 

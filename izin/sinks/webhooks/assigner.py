@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field, replace
 from functools import partial
@@ -15,9 +15,8 @@ from izin.schemas.codec import Codec
 from izin.sinks.ingest.topic_reader import identities_of
 from izin.sinks.ledger.db import leases
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks import assignments, registry, resends
-from izin.sinks.ledger.webhooks.assignments import AssignedSubscriber
-from izin.sinks.ledger.webhooks.deliveries import lease_name
+from izin.sinks.ledger.webhooks import deliveries, registry, resends
+from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, lease_name
 from izin.sinks.ledger.webhooks.registry import UnknownSubscriberError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
@@ -81,12 +80,12 @@ class DeliveryAssigner:
         """Take and give back leases, start and stop deliveries."""
         await self.reader.refresh()
         read_at = monotonic()
-        subscribers, processes = await assignments.read(self.ledger)
+        subscribers, processes = await deliveries.read(self.ledger)
         known = {one.id: one for one in subscribers}
         if self.ledger.owner not in processes:
-            await assignments.enter(self.ledger)  # also where others took us for gone
+            await deliveries.enter(self.ledger)  # also where others took us for gone
         self._drop(known, read_at)
-        todo = assignments.shares(subscribers, processes, self.ledger.owner)
+        todo = deliveries.shares(subscribers, processes, self.ledger.owner)
         for number in todo.give_back:
             if number in self.deliveries:
                 self._stop(number, give_back=True)
@@ -116,28 +115,26 @@ class DeliveryAssigner:
             is_same = found is not None and found.version == delivery.subscriber.version
             if is_ours and is_same:
                 delivery.confirm(read_at)
-            if delivery.dispatcher.is_gone and is_ours:
-                self._stop(number, give_back=True, then=partial(self._pause, delivery.subscriber))
-            elif not is_ours or not is_same:
-                self._stop(number, give_back=False)
-            elif delivery.guard is not None and delivery.is_resent:
-                resend = delivery.guard.resend.id
-                then = partial(self._finish_resend, delivery.subscriber, resend)
-                self._stop(number, give_back=False, then=then)
+            is_gone = delivery.dispatcher.is_gone
+            if not (is_ours and is_same) or is_gone or delivery.is_resent:
+                concludes = is_ours and (is_same or is_gone)
+                self._stop(number, give_back=is_ours and is_gone, concludes=concludes)
 
-    async def _pause(self, subscriber: WebhookSubscriber) -> None:
-        """Pause a subscriber that answered that it wants no more."""
-        now = self.ledger.clock.now()
-        await registry.pause(self.ledger, subscriber.name, reason=PauseReason.GONE, by=_BY, now=now)
-        _log.critical(
-            "subscriber paused, for it answered 410",
-            subscriber=subscriber.name,
-            customer_id=subscriber.customer_id,
-        )
-
-    async def _finish_resend(self, subscriber: WebhookSubscriber, number: int) -> None:
-        await resends.finish(self.ledger, subscriber.id, number, now=self.ledger.clock.now())
-        _log.info("resend done", subscriber=subscriber.name, resend=number)
+    async def _conclude(self, delivery: SubscriberDelivery) -> None:
+        """Pause a subscriber that answered that it wants no more; note that a resend is done."""
+        subscriber, now = delivery.subscriber, self.ledger.clock.now()
+        if delivery.dispatcher.is_gone:
+            reason = PauseReason.GONE
+            await registry.pause(self.ledger, subscriber.name, reason=reason, by=_BY, now=now)
+            _log.critical(
+                "subscriber paused, for it answered 410",
+                subscriber=subscriber.name,
+                customer_id=subscriber.customer_id,
+            )
+        elif delivery.guard is not None:
+            number = delivery.guard.resend.id
+            await resends.finish(self.ledger, subscriber.id, number, now=now)
+            _log.info("resend done", subscriber=subscriber.name, resend=number)
 
     async def _start(self, wanted: list[AssignedSubscriber]) -> None:
         """Take the leases of subscribers, and begin to deliver."""
@@ -189,7 +186,7 @@ class DeliveryAssigner:
         resend = await resends.of_subscriber(self.ledger, subscriber)
         # One that was cancelled just now may have left its cursors in what was read before.
         known = {0} if resend is None else {0, resend.id}
-        lanes = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
+        mine = lanes_of(subscriber.id, [one for one in cursors if one.resend_id in known])
         guard = None
         if resend is not None:
             guard = RepetitionGuard(
@@ -197,10 +194,10 @@ class DeliveryAssigner:
                 kafka=self.kafka,
                 subscriber_id=subscriber.id,
                 resend=resend,
-                followed=[lane for lane in lanes if not lane.ends],
+                followed=[lane for lane in mine if not lane.ends],
             )
         only_changes = resend is not None and resend.only_missing
-        sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in lanes]
+        sources = [self._source(lane, subscriber, only_changes=only_changes) for lane in mine]
         return SubscriberDelivery(
             subscriber=subscriber,
             epoch=epoch,
@@ -227,28 +224,25 @@ class DeliveryAssigner:
             only_changes=only_changes,
         )
 
-    def _stop(
-        self, number: int, *, give_back: bool, then: Callable[[], Awaitable[object]] | None = None
-    ) -> None:
+    def _stop(self, number: int, *, give_back: bool, concludes: bool = False) -> None:
         """Stop a delivery while the others go on; it does not begin again before it has ended."""
         delivery = self.deliveries.pop(number)
-        closing = asyncio.create_task(self._close(delivery, give_back=give_back, then=then))
+        closing = asyncio.create_task(
+            self._close(delivery, give_back=give_back, concludes=concludes)
+        )
         self._closing[number] = closing
         closing.add_done_callback(lambda _: self._closing.pop(number, None))
 
     async def _close(
-        self,
-        delivery: SubscriberDelivery,
-        *,
-        give_back: bool,
-        then: Callable[[], Awaitable[object]] | None,
+        self, delivery: SubscriberDelivery, *, give_back: bool, concludes: bool
     ) -> None:
         try:
-            await delivery.close(0.0 if delivery.is_fenced else self._within)
-            if then is not None:
-                await then()
+            within = self.settings.timeout.total_seconds()
+            await delivery.close(0.0 if delivery.is_fenced else within)
+            if concludes:
+                await self._conclude(delivery)
             if give_back:
-                await assignments.give_back(self.ledger, delivery.number, delivery.epoch)
+                await deliveries.give_back(self.ledger, delivery.number, delivery.epoch)
         except (LedgerUnavailableError, ConcurrentChangeError, UnknownSubscriberError) as error:
             # It begins again with what is stored, and ends again then, unless it was removed.
             _log.warning(
@@ -256,10 +250,6 @@ class DeliveryAssigner:
                 subscriber=delivery.subscriber.name,
                 error=str(error),
             )
-
-    @property
-    def _within(self) -> float:
-        return self.settings.timeout.total_seconds()
 
     async def close(self, within: float) -> None:
         """Stop every delivery within so many seconds, and give back its lease."""
@@ -271,5 +261,5 @@ class DeliveryAssigner:
         await cancel_all(closing)
         with suppress(LedgerUnavailableError, ConcurrentChangeError):
             for number, one in stopping.items():
-                await assignments.give_back(self.ledger, number, one.epoch)
-            await assignments.leave(self.ledger)
+                await deliveries.give_back(self.ledger, number, one.epoch)
+            await deliveries.leave(self.ledger)

@@ -19,7 +19,7 @@ from izin.runtime.observe import get_logger
 from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import PendingDelivery
-from izin.sinks.webhooks.posting import Poster, Reply, Signer
+from izin.sinks.webhooks.posting import Poster, Reply, signed
 from izin.sinks.webhooks.resends import HEADER
 
 _LOOK = 1.0
@@ -61,7 +61,6 @@ class EventDispatcher:
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Iterator[int] = field(default_factory=count)
-    _signer: tuple[tuple[str, ...], Signer] | None = None
     _sent_again_at: float = -_TOGETHER
 
     @property
@@ -147,7 +146,7 @@ class EventDispatcher:
     async def _deliver(self, pending: PendingDelivery) -> None:
         event, at = pending.event, datetime.now(UTC)
         pending.attempts += 1
-        headers = self._signer_at(at).headers(event.webhook_id, at, event.body)
+        headers = signed(self.secrets(at), event.webhook_id, at, event.body)
         if pending.lane.resend_id:
             headers.append((HEADER, str(pending.lane.resend_id)))
         try:
@@ -159,12 +158,6 @@ class EventDispatcher:
             self._took(pending, reply)
         else:
             self._retry(pending, reply)
-
-    def _signer_at(self, at: datetime) -> Signer:
-        texts = self.secrets(at)
-        if self._signer is None or self._signer[0] != texts:
-            self._signer = texts, Signer(texts)
-        return self._signer[1]
 
     def _took(self, pending: PendingDelivery, reply: Reply) -> None:
         now, was_down = monotonic(), self.health.took()

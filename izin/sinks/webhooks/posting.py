@@ -45,23 +45,21 @@ def new_secret(chance: Callable[[int], bytes] = secrets.token_bytes) -> str:
     return "whsec_" + base64.b64encode(chance(SECRET_BYTES)).decode()
 
 
-class Signer:
-    """Signs with the secrets of one subscriber."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        self._webhooks = [Webhook(one) for one in texts]
-
-    def headers(self, webhook_id: str, at: datetime, body: bytes) -> list[tuple[str, str]]:
-        """Return the headers of an attempt at the instant ``at`` (UTC)."""
-        text = body.decode()
-        signatures = [one.sign(webhook_id, at, text) for one in self._webhooks]
-        return [
-            ("content-type", "application/json"),
-            ("user-agent", "izin-webhooks"),
-            ("webhook-id", webhook_id),
-            ("webhook-timestamp", str(int(at.timestamp()))),
-            ("webhook-signature", " ".join(signatures)),
-        ]
+def signed(
+    secret_texts: Sequence[str], webhook_id: str, at: datetime, body: bytes
+) -> list[tuple[str, str]]:
+    """Return the headers of an attempt at the instant ``at`` (UTC): the id of the event, the
+    instant, and for each secret a signature of both with the body.
+    """
+    text = body.decode()
+    signatures = [Webhook(secret).sign(webhook_id, at, text) for secret in secret_texts]
+    return [
+        ("content-type", "application/json"),
+        ("user-agent", "izin-webhooks"),
+        ("webhook-id", webhook_id),
+        ("webhook-timestamp", str(int(at.timestamp()))),
+        ("webhook-signature", " ".join(signatures)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

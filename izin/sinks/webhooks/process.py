@@ -26,7 +26,7 @@ from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import live
-from izin.sinks.ledger.webhooks import assignments, registry
+from izin.sinks.ledger.webhooks import deliveries, registry
 from izin.sinks.monitor.figures import CONNECTIONS, LedgerWatch
 from izin.sinks.outbound.loops import keep_running, until_stopped
 from izin.sinks.webhooks.assigner import DeliveryAssigner
@@ -94,7 +94,7 @@ async def _deliver(
     """Deliver, and do what is to be done ``beside`` it."""
     alive, ledger = asyncio.Event(), assigner.ledger
     # Before it is seen alive, so that nobody takes it for a sink worker.
-    await assignments.enter(ledger)
+    await deliveries.enter(ledger)
     wanted = await _first_places(ledger)
     # Before the topics are read: what cannot be read is its brand's.
     await assigner.reader.refresh()

@@ -19,7 +19,7 @@ there, for the ledger was restored without it, the row says what it can.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -44,7 +44,6 @@ from izin.sinks.ledger.webhooks.resends import KeyStanding, Resend, ResendPlan
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     LaneName,
-    WebhookSubscriber,
     WebhookType,
 )
 from izin.sinks.webhooks.events import (
@@ -312,19 +311,35 @@ async def planned(
     chosen = replace(order.filter, customer_id=found.customer_id)
     resend = replace(order, filter=chosen, since=since)
     cursors, is_cut = await asyncio.to_thread(_cursors, kafka, resend)
-    known = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
+    its_lanes = lanes_of(found.id, await registry.cursors_of(ledger, [found.id]))
     guard = RepetitionGuard(
         ledger=ledger,
         kafka=kafka,
         subscriber_id=found.id,
         resend=resend,
-        followed=[lane for lane in known if not lane.ends],
+        followed=[lane for lane in its_lanes if not lane.ends],
     )
-    plan = ResendPlan(name=name, resend=resend, cursors=cursors)
-    counter = _ResendCounter(plan=plan, subscriber=found, guard=guard)
-    await counter.count_topics(codec)
+    plan, published = ResendPlan(name=name, resend=resend, cursors=cursors), set[str]()
+
+    def is_wanted(event: WebhookEvent) -> bool:
+        return event.is_for(found.filter) and guard.selects(event)
+
+    reader = EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger))
+    async for events in _in_topics(kafka, reader, plan):
+        wanted = [event for event in events if is_wanted(event)]
+        published |= {event.key for event in wanted if event.type == WebhookType.OPTED_OUT}
+        known = [event for event in wanted if not guard.is_waiting(event)]
+        lacking = await guard.lacking(known)
+        held = await holding(ledger, lacking)
+        plan.waiting += len(wanted) - len(known)
+        plan.overtaken += len(lacking) - len(held)
+        plan.events.update((event.topic, event.type) for event in held)
     if is_cut:
-        await counter.count_older()
+        async for events in _in_history(ledger, resend):
+            older = [one for one in events if is_wanted(one) and one.key not in published]
+            lacking = await guard.lacking(older)
+            plan.older += [event.key for event in lacking]
+            plan.events.update((event.topic, event.type) for event in lacking)
     return plan
 
 
@@ -355,71 +370,35 @@ def _cursors(kafka: KafkaSettings, resend: Resend) -> tuple[list[DeliveryCursor]
     return cursors, is_cut
 
 
-@dataclass(slots=True, kw_only=True)
-class _ResendCounter:
-    """Counts into a plan what a resend would send."""
+async def _in_topics(
+    kafka: KafkaSettings, reader: EventReader, plan: ResendPlan
+) -> AsyncIterator[Sequence[WebhookEvent]]:
+    """Yield what the topics have between the cursors of ``plan``, of all subscribers."""
+    source = LaneSource(
+        lane=DeliveryLane.of(0, LaneName.RESEND, plan.cursors),
+        feed=None,
+        reader=reader,
+        settings=kafka,
+        turns=asyncio.Semaphore(),
+        caught_up_at=plan.resend.ordered_at,
+        only_changes=plan.resend.only_missing,
+    )
+    try:
+        while source.lane.ends and not source.lane.is_read:
+            taken = await source.take(_PAGE)
+            yield taken.events
+            source.lane.move_all(taken.positions)
+    finally:
+        await source.release()
 
-    plan: ResendPlan
-    subscriber: WebhookSubscriber
-    guard: RepetitionGuard
-    _published: set[str] = field(default_factory=set)
-    """Keys of which the topic has an opt-out."""
 
-    async def count_topics(self, codec: Codec) -> None:
-        """Count what the topics have."""
-        ledger, kafka, resend = self.guard.ledger, self.guard.kafka, self.plan.resend
-        source = LaneSource(
-            lane=DeliveryLane.of(self.subscriber.id, LaneName.RESEND, self.plan.cursors),
-            feed=None,
-            reader=EventReader(codec, kafka.topics, partial(registry.brand_customers, ledger)),
-            settings=kafka,
-            turns=asyncio.Semaphore(),
-            caught_up_at=resend.ordered_at,
-            only_changes=resend.only_missing,
-        )
-        try:
-            while source.lane.ends and not source.lane.is_read:
-                taken = await source.take(_PAGE)
-                await self._count([event for event in taken.events if self._is_wanted(event)])
-                source.lane.move_all(taken.positions)
-        finally:
-            await source.release()
-
-    async def _count(self, wanted: Sequence[WebhookEvent]) -> None:
-        plan, guard = self.plan, self.guard
-        self._published |= {one.key for one in wanted if one.type == WebhookType.OPTED_OUT}
-        chosen = [event for event in wanted if not guard.is_waiting(event)]
-        lacking = await guard.lacking(chosen)
-        held = await holding(guard.ledger, lacking)
-        plan.waiting += len(wanted) - len(chosen)
-        plan.overtaken += len(lacking) - len(held)
-        plan.events.update((event.topic, event.type) for event in held)
-
-    def _is_wanted(self, event: WebhookEvent) -> bool:
-        return event.is_for(self.subscriber.filter) and self.guard.selects(event)
-
-    async def count_older(self) -> None:
-        """Count the opt-outs that are older than their topic."""
-        plan, resend = self.plan, self.plan.resend
-        # What came within a day is in the topic, or on its way there.
-        until = min(resend.until or resend.ordered_at, resend.ordered_at - _RECENT)
-        async for rows in resends.opted_out(self.guard.ledger, resend):
-            older = [
-                event
-                for event, came_at in await opt_outs_of(self.guard.ledger, rows)
-                if self._is_wanted(event)
-                and event.key not in self._published
-                and (came_at is None or (resend.since or came_at) <= came_at < until)
-            ]
-            plan.older += [event.key for event in await self.guard.lacking(older)]
-        if count := len(plan.older):
-            plan.events[LaneName.HISTORY, WebhookType.OPTED_OUT] = count
-            plan.cursors.append(
-                DeliveryCursor(
-                    lane=LaneName.HISTORY,
-                    topic=LaneName.HISTORY,
-                    partition=0,
-                    next_offset=0,
-                    end_offset=count,
-                )
-            )
+async def _in_history(ledger: Ledger, resend: Resend) -> AsyncIterator[Sequence[WebhookEvent]]:
+    """Yield the latest opt-outs of those who may not be messaged, that came in its time."""
+    # What came within a day is in the topic, or on its way there.
+    until = min(resend.until or resend.ordered_at, resend.ordered_at - _RECENT)
+    async for rows in resends.opted_out(ledger, resend):
+        yield [
+            event
+            for event, came_at in await opt_outs_of(ledger, rows)
+            if came_at is None or (resend.since or came_at) <= came_at < until
+        ]

@@ -1,8 +1,13 @@
-"""What subscribers have acknowledged, written in groups: one transaction for many.
+"""Which process delivers to which subscriber, and what subscribers have acknowledged.
 
-A transaction has the acknowledgements of all subscribers of a process, the digest of them in the
-history, how far each partition is, and the attempts that failed. It checks the lease of each
-subscriber first: of one that another process has taken over nothing is written.
+Each subscriber has a lease, and processes share them evenly. The lease of a killed process is taken
+over as soon as its session is gone. One process more takes its share: the others give back what
+they have beyond theirs.
+
+Acknowledgements are written in groups, one transaction for many. A transaction has the
+acknowledgements of all subscribers of a process, the digest of them in the history, how far each
+partition is, and the attempts that failed. It checks the lease of each subscriber first: of one
+that another process has taken over nothing is written.
 
 Each acknowledgement is a row with a salted commitment: ``commitment = sha256(salt || content)``,
 where content is the row as a JSON array; that of a first delivery has no resend in it. The digest
@@ -28,6 +33,82 @@ from izin.sinks.ledger.webhooks.subscriber import LaneName
 
 _SQL = statements("deliveries")
 _COLUMNS = (17).to_bytes(2, "big")
+
+
+def lease_name(subscriber_id: int) -> str:
+    """Return the name of the lease of a subscriber."""
+    return f"webhooks {subscriber_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedSubscriber:
+    """A subscriber that is not paused, and who owns its lease."""
+
+    id: int
+    version: int
+    owner: str
+    epoch: int
+    is_owned: bool
+    """Whether the owner lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseShares:
+    """What a process is to do about the leases."""
+
+    take: tuple[int, ...]
+    give_back: tuple[int, ...]
+
+
+def shares(
+    subscribers: Sequence[AssignedSubscriber], processes: Sequence[str], owner: str
+) -> LeaseShares:
+    """Return which leases ``owner`` takes, and which it gives back.
+
+    Each process may have its equal part, rounded up; what it has beyond is for one that has less.
+    """
+    alive = max(len(processes), 1)
+    most = -(-len(subscribers) // alive)
+    counts = dict.fromkeys(processes, 0)
+    for one in subscribers:
+        if one.is_owned and one.owner in counts:
+            counts[one.owner] += 1
+    mine = [one.id for one in subscribers if one.is_owned and one.owner == owner]
+    free = [one.id for one in subscribers if not one.is_owned]
+    others_lack = any(
+        count < len(subscribers) // alive for who, count in counts.items() if who != owner
+    )
+    spare = mine[most:] if others_lack and not free else []
+    if not spare and others_lack and not free and len(mine) == most > len(subscribers) // alive:
+        spare = mine[-1:]
+    return LeaseShares(take=tuple(free[: max(most - len(mine), 0)]), give_back=tuple(spare))
+
+
+async def enter(ledger: Ledger) -> None:
+    """Show that this process delivers webhooks."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["enter"], {"owner": ledger.owner})
+
+
+async def leave(ledger: Ledger) -> None:
+    """Show that this process delivers no more."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["leave"], {"owner": ledger.owner})
+
+
+async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[str, ...]]:
+    """Return the subscribers that are not paused, and the processes that deliver."""
+    rows = await ledger.fetch(_SQL["assignments"])
+    processes = await ledger.fetch(_SQL["processes"])
+    subscribers = tuple(AssignedSubscriber(**row) for row in rows)
+    return subscribers, tuple(row["owner"] for row in processes)
+
+
+async def give_back(ledger: Ledger, subscriber_id: int, epoch: int) -> None:
+    """Give back a lease, so that another process takes it at once."""
+    values = {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner}
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["give-back"], values)
 
 
 class DeliveryReceipt(NamedTuple):
@@ -170,11 +251,6 @@ class DeliveryGroup:
         """Whether there is nothing to write."""
         some = self.acknowledgements or self.moves or self.attempts
         return not some and self.health is None and self.caught_up_at is None
-
-
-def lease_name(subscriber_id: int) -> str:
-    """Return the name of the lease of a subscriber."""
-    return f"webhooks {subscriber_id}"
 
 
 async def write(

@@ -17,7 +17,12 @@ from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, EventFilter, WebhookSubscriber
+from izin.sinks.ledger.webhooks.subscriber import (
+    DeliveryCursor,
+    EventFilter,
+    LaneName,
+    WebhookSubscriber,
+)
 
 _PAGE = 5000
 _SQL = statements("resends")
@@ -27,18 +32,9 @@ _MOVEMENTS = statements("movements")
 class RunningResendError(SourceError):
     """A resend of this subscriber is not done."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            f"an earlier resend of {name} is not done; see izin subscribers show {name}, and order "
-            f"this one when it is, or after izin subscribers resend {name} --cancel"
-        )
-
 
 class NoResendError(SourceError):
     """No resend of this subscriber is under way."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no resend of {name} is under way; see: izin subscribers show {name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +75,7 @@ class ResendPlan:
     name: str
     resend: Resend
     cursors: list[DeliveryCursor]
-    """Where it begins and ends."""
+    """Where it begins and ends in the topics."""
     older: list[str] = field(repr=False, default_factory=list)
     """The keys whose opt-outs are older than their topic."""
     events: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -122,13 +118,19 @@ async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetim
     values = {"id": found.id, **limits, "keys": keys, "planned": planned, "now": now}
     row = await (await connection.execute(_SQL["begin"], values)).fetchone()
     if row is None:
-        raise RunningResendError(plan.name)
+        raise RunningResendError(
+            f"an earlier resend of {plan.name} is not done; see izin subscribers show {plan.name}, "
+            f"and order this one when it is, or after izin subscribers resend {plan.name} --cancel"
+        )
     number = int(row["id"])
     for first in range(0, len(plan.older), _PAGE):
         page = plan.older[first : first + _PAGE]
         await connection.execute(_SQL["list"], {"id": number, "first": first, "keys": page})
-    cursors = [replace(cursor, resend_id=number) for cursor in plan.cursors]
-    await registry.add_cursors(connection, found.id, cursors)
+    lane, end = LaneName.HISTORY, len(plan.older)
+    of_list = DeliveryCursor(lane=lane, topic=lane, partition=0, next_offset=0, end_offset=end)
+    cursors = [*plan.cursors, of_list] if plan.older else plan.cursors
+    of_resend = [replace(cursor, resend_id=number) for cursor in cursors]
+    await registry.add_cursors(connection, found.id, of_resend)
     period = {"since": resend.since, "until": resend.until}
     count = None if keys is None else len(keys)  # of the keys, but none of them
     after = {"number": number, **period, **limits, "keys": count, "events": planned}
@@ -160,7 +162,9 @@ async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
         values = {"id": found.id, "number": None, "now": now, "cancelled_at": now}
         row = await (await connection.execute(_SQL["end"], values)).fetchone()
         if row is None:
-            raise NoResendError(name)
+            raise NoResendError(
+                f"no resend of {name} is under way; see: izin subscribers show {name}"
+            )
         number = int(row["id"])
         before = {"number": number}
         await registry.record_change(connection, "cancel resend", found, by, now, before, {})

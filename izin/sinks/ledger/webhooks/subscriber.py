@@ -55,18 +55,6 @@ class EventFilter:
     channels: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
-    def wants(
-        self, *, customer_id: str, type_: str, brand_code: int, channel: str, origin: str | None
-    ) -> bool:
-        """Whether an event is for the subscriber. Permissions have no origin, and pass."""
-        return (
-            customer_id == self.customer_id
-            and (not self.types or type_ in self.types)
-            and (not self.brands or brand_code in self.brands)
-            and (not self.channels or channel in self.channels)
-            and (not self.origins or origin is None or origin in self.origins)
-        )
-
     def limits(self) -> dict[str, list[Any]]:
         """Return ``types``, ``brands``, ``channels`` and ``origins``, as the columns have them."""
         return {name: sorted(getattr(self, name)) for name in _LIMITS}

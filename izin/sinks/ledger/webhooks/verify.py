@@ -6,7 +6,6 @@ The history itself is verified by its chains (``history.verify``).
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 
 from izin.sinks.ledger.db.connection import Ledger
@@ -98,19 +97,17 @@ def _fault(batch: int, place: int | None, what: str) -> DeliveryFault:
 
 async def _batches(ledger: Ledger) -> AsyncIterator[tuple[int, Sequence[Mapping[str, Any]]]]:
     """Yield each batch with its rows, in the order of their places."""
-    held: list[Mapping[str, Any]] = []
+    rows: list[Mapping[str, Any]] = []
     async with (
         ledger.transaction() as connection,
         connection.cursor(name="deliveries") as cursor,
     ):
+        cursor.itersize = _PAGE
         await cursor.execute(_SQL["batches"])
-        while page := await cursor.fetchmany(_PAGE):
-            grouped = [
-                (batch, list(rows))
-                for batch, rows in groupby([*held, *page], key=lambda row: int(row["batch"]))
-            ]
-            *whole, (_, held) = grouped
-            for batch, rows in whole:
-                yield batch, rows
-    if held:
-        yield int(held[0]["batch"]), held
+        async for row in cursor:
+            if rows and row["batch"] != rows[0]["batch"]:
+                yield int(rows[0]["batch"]), rows
+                rows = []
+            rows.append(row)
+    if rows:
+        yield int(rows[0]["batch"]), rows
