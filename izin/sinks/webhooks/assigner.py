@@ -28,11 +28,10 @@ from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableErr
 from izin.sinks.webhooks.delivery import AcknowledgementWriter, EventSource, SubscriberDelivery
 from izin.sinks.webhooks.events import EventReader, lanes
 from izin.sinks.webhooks.lane import DeliveryLane, lanes_of
-from izin.sinks.webhooks.live_feed import LiveFeed
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster
 from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
-from izin.sinks.webhooks.source import READERS, LaneSource
+from izin.sinks.webhooks.source import READERS, LaneSource, LiveFeed
 
 LOOK = 1.0
 """Seconds between two looks at the leases."""

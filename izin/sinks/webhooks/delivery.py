@@ -24,9 +24,8 @@ from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt
 from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
 from izin.sinks.outbound.loops import keep_running
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.dispatcher import EventDispatcher
+from izin.sinks.webhooks.dispatcher import EventDispatcher, SubscriberHealth
 from izin.sinks.webhooks.failure_watch import FailureWatch
-from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import DeliveryLane, PendingDelivery
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster, Reply

@@ -13,8 +13,7 @@ from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
-from izin.sinks.webhooks.live_feed import LiveFeed
-from izin.sinks.webhooks.source import LaneSource
+from izin.sinks.webhooks.source import LaneSource, LiveFeed
 from tests.support.webhooks import event_reader
 
 PLACE = ("permissions", 0)
