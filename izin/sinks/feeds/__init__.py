@@ -5,12 +5,11 @@ cursor, a text that it keeps.
 
 log            records of a topic, and what is known of the topic
 protocol       what clients send and get: parameters, cursors, pages, problems
-tail           the latest records of a topic, in memory: what most clients read
 older_records  what is not in memory any more, by a few consumers that requests share
 items          a record as JSON, and for which keys
+sources        where all of them read from: the latest records in memory, older ones from Kafka
 reading        pages: what a cursor has before it
 reflection     whether what a consistency token names can be read
-sources        where all of them read from, for every feed
 endpoint       HTTP, and its metrics
 server         the process
 """

@@ -36,9 +36,9 @@ from izin.sinks.feeds.protocol import (
     page,
     read_cursor,
 )
-from izin.sinks.feeds.reading import FeedSource, PageReading
+from izin.sinks.feeds.reading import PageReading
 from izin.sinks.feeds.reflection import Reflection, not_reflected
-from izin.sinks.feeds.sources import Sources
+from izin.sinks.feeds.sources import FeedSource, Sources
 
 _SEARCH = 2.0
 """Seconds after which a page ends, though it is not full."""

@@ -16,6 +16,8 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final
 
+import orjson
+from orjson import Fragment
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
@@ -289,13 +291,7 @@ PAGE_FIELDS: Mapping[str, str] = {
 
 def page(items: list[bytes], cursor: str, *, complete: bool, reflects: bool | None) -> Response:
     """Return a page of ``items``, each a JSON object; ``reflects`` is None without a token."""
-    flags = [b'"complete":' + _json(complete)]
-    if reflects is not None:
-        flags.append(b'"reflects":' + _json(reflects))
-    body = b'{"items":[%b],"next":"%b",%b}' % (b",".join(items), cursor.encode(), b",".join(flags))
+    content = {"items": [Fragment(item) for item in items], "next": cursor, "complete": complete}
+    body = orjson.dumps(content if reflects is None else content | {"reflects": reflects})
     # Recipients are personal data: no cache between us and the client keeps them.
     return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-def _json(value: bool) -> bytes:
-    return b"true" if value else b"false"

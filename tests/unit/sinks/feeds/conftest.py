@@ -17,8 +17,8 @@ from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
 from izin.sinks.feeds.log import Feed, feeds
-from izin.sinks.feeds.reading import FeedSource
 from izin.sinks.feeds.reflection import PipelineProgress, Reflection
+from izin.sinks.feeds.sources import FeedSource
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
 from tests.unit.sinks.feeds.fakes import CODEC, FakeLog, a_source, an_end, give

@@ -13,8 +13,7 @@ from izin.schemas.topics import Topics
 from izin.sinks.feeds.items import Items
 from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, LostOffsetError, Stretch, feeds
 from izin.sinks.feeds.older_records import OlderRecords
-from izin.sinks.feeds.reading import FeedSource
-from izin.sinks.feeds.tail import Tail
+from izin.sinks.feeds.sources import FeedSource, Tail
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 CODEC = Codec()

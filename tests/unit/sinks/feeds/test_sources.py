@@ -8,9 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.sinks.feeds import sources as module
-from izin.sinks.feeds import tail as tails
-from izin.sinks.feeds.sources import Sources
-from izin.sinks.feeds.tail import CURRENT_FOR, Tail
+from izin.sinks.feeds.sources import CURRENT_FOR, Sources, Tail
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, a_message, an_end, give, known_brands
 
 PARTITIONS = 2
@@ -39,7 +37,7 @@ def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     """Stand in for a cluster; nobody follows its topics."""
     found = Kafka()
     monkeypatch.setattr(module, "identities", found.identities)
-    monkeypatch.setattr(tails, "monotonic", lambda: found.now)
+    monkeypatch.setattr(module, "monotonic", lambda: found.now)
     monkeypatch.setattr(Tail, "start", lambda _: None)
     return found
 
