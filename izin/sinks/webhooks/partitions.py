@@ -53,7 +53,11 @@ class PartitionReader:
         """Return the available records, at most ``most``, as soon as there is one; none after
         ``wait`` seconds. Positions are behind them then. Raises StreamUnavailableError.
         """
-        self._polling = asyncio.ensure_future(asyncio.to_thread(self._poll, most, wait))
+        client = self._client
+        if client is None:
+            return ()
+        reading = asyncio.to_thread(available, client, most, wait, what="webhooks")
+        self._polling = asyncio.ensure_future(reading)
         records = await asyncio.shield(self._polling)
         found = []
         if records:
@@ -66,12 +70,6 @@ class PartitionReader:
             else:
                 self.positions[place] = max(offset, self.positions.get(place, 0))
         return found
-
-    def _poll(self, most: int, wait: float) -> Sequence[Message]:
-        client = self._client
-        if client is None:
-            return ()
-        return available(client, most, wait, what="webhooks")
 
     async def close(self) -> None:
         """Close the consumer, once the thread of a poll that was cancelled has ended."""

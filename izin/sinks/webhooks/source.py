@@ -77,11 +77,6 @@ class LiveFeed:
         """The number that the next event will have."""
         return self.first + len(self._events)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether it has read since the start."""
-        return bool(self.ends)
-
     async def run(self, wanted: Mapping[Place, int]) -> None:
         """Read until cancelled; after an error, on where it was. Raises StreamUnavailableError.
 
@@ -130,7 +125,7 @@ class LiveFeed:
 
     async def opened(self) -> None:
         """Return when it has read since the start."""
-        while not self.is_open:
+        while not self.ends:
             await self.changed.next.wait()
 
     async def wait_for(self, offsets: Mapping[Place, Collection[int]]) -> None:
@@ -150,7 +145,7 @@ class LiveFeed:
         """Return the number from which a reader at ``positions`` goes on here; None: it lacks what
         the memory no longer has. Events before its positions are to be passed.
         """
-        is_here = self.is_open and all(
+        is_here = bool(self.ends) and all(
             positions.get(place, 0) >= start for place, start in self.starts.items()
         )
         return self.first if is_here else None

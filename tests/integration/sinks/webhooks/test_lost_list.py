@@ -118,7 +118,7 @@ async def test_lost_list_is_restored_however_one_subscribes(
     words = ["subscribers", "resend", "crm", "--since", "2020-01-01", "--execute", "--by", "ada"]
     ordered = await asyncio.to_thread(RUNNER.invoke, app, words)
     assert ordered.exit_code == 0, ordered.stderr
-    assert re.search(r"history\s+consent.opted-out\s+1", ordered.stdout)
+    assert re.search(r"history\s+│ consent.opted-out\s+│ 1\s", ordered.stdout)
     with run_in(tmp_path / "library", "subscribing.md") as library:
         async with serving(settings) as feeds, hooks.delivering():
             url = str(feeds.client.base_url)
