@@ -23,10 +23,15 @@ from izin.runtime.settings import FeedsSettings, IntakeSettings
 from izin.schemas.api_keys import Scope
 from izin.schemas.records import UNREADABLE
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.answers import PAGE_FIELDS, FeedRefusal
 from izin.sinks.feeds.items import DELETED, POSITION_FIELDS
 from izin.sinks.feeds.log import Feed, feeds
-from izin.sinks.feeds.parameters import LIMIT, feed_request, parameters_of
+from izin.sinks.feeds.protocol import (
+    LIMIT,
+    PAGE_FIELDS,
+    FeedRefusal,
+    feed_request,
+    parameters_of,
+)
 from tools.json_schema import Schema, closed, described, of_contract
 from tools.openapi_gate import gate_document
 from tools.openapi_parts import (

@@ -35,8 +35,8 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
-from izin.sinks.webhooks.resends.cursors import cursors_at_end
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.posting import new_secret
 
 _WITHIN = 60.0
 """Seconds in which every opt-out must have come."""

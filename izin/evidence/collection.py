@@ -32,7 +32,7 @@ from izin.sinks.ledger.history.receipts import KIND as RECEIPT
 from izin.sinks.ledger.history.receipts import receipt_key
 from izin.sinks.ledger.registry import customers
 from izin.sinks.ledger.unit_of_work import append_messages
-from izin.sinks.ledger.webhooks.delivery_rows import content_of_delivery
+from izin.sinks.ledger.webhooks.deliveries import content_of_delivery
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.errors import UnregisteredBrandError
 from izin.sinks.record.messages import TopicMessages

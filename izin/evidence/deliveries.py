@@ -1,7 +1,7 @@
 """What subscribers acknowledged: each acknowledgement leads to a row of the history.
 
 ``commitment = sha256(salt || text)``, and the digest over the commitments of a batch stands in a
-row of the history of the source ``deliveries/<batch>`` (``sinks.ledger.webhooks.delivery_rows``).
+row of the history of the source ``deliveries/<batch>`` (``sinks.ledger.webhooks.deliveries``).
 The text is a JSON array: batch, place, subscriber, customer, type, topic, partition, offset, id of
 the message, key, attempts, status of the reply, its instant in microseconds since 1970, and of a
 repetition the number of the resend. Salt and text are held to their one form, as of rows.

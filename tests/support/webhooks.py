@@ -19,8 +19,6 @@ from confluent_kafka import Producer
 from pydantic import SecretStr
 
 from benchmarks.webhooks.receiver import WebhookReceiver
-from izin.console.subscribers import resends
-from izin.console.subscribers.resends import CountedResend, ResendOrder
 from izin.local import free_port
 from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings, WebhookSettings
@@ -29,15 +27,17 @@ from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.registry import customers
-from izin.sinks.ledger.webhooks import registry
+from izin.sinks.ledger.webhooks import registry, resends
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
+from izin.sinks.ledger.webhooks.resends import Resend, ResendPlan
 from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookSubscriber
 from izin.sinks.record.brand import Brand
 from izin.sinks.record.messages import TopicMessages
 from izin.sinks.webhooks.events import EventReader
+from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.posting import new_secret
 from izin.sinks.webhooks.process import serve
-from izin.sinks.webhooks.resends.cursors import cursors_at_end
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.webhooks.resends import planned
 from tests.support.builders import BRAND, CUSTOMER, NOON
 from tests.support.registration import register_brand
 
@@ -333,18 +333,18 @@ class Hooks:
             "SELECT * FROM delivery_cursors ORDER BY topic, partition, lane"
         )
 
-    async def count(self, name: str = "crm", **limits: Any) -> CountedResend:  # noqa: ANN401  # as ResendOrder
-        """Return what a resend of a subscriber would send."""
-        order = ResendOrder(name=name, **limits)
-        return await resends.count(
-            self.ledger, self.settings, Codec(), order, now=datetime.now(UTC)
+    async def count(self, **limits: Any) -> ResendPlan:  # noqa: ANN401  # as Resend
+        """Return what a resend of the subscriber would send."""
+        order = Resend(
+            ordered_at=datetime.now(UTC), filter=EventFilter(customer_id=CUSTOMER), **limits
         )
+        return await planned(self.ledger, self.settings, Codec(), "crm", order)
 
-    async def resend(self, name: str = "crm", **limits: Any) -> CountedResend:  # noqa: ANN401  # as ResendOrder
+    async def resend(self, **limits: Any) -> ResendPlan:  # noqa: ANN401  # as Resend
         """Order a resend; return what it was said to send."""
-        counted = await self.count(name, **limits)
-        await resends.begin(self.ledger, [counted], by="ada", now=datetime.now(UTC))
-        return counted
+        plan = await self.count(**limits)
+        await resends.begin(self.ledger, [plan], by="ada", now=datetime.now(UTC))
+        return plan
 
     async def until_open(self, lane: str) -> None:
         """Wait until something of a lane is read, and neither taken nor given up."""

@@ -12,7 +12,7 @@ from izin.consent.model import Status
 from izin.console.brake.description import held_back, remedy_of_brake
 from izin.console.brands.lookup import registered_brand
 from izin.console.daily.command import app as daily
-from izin.console.push.command import app as push
+from izin.console.push import app as push
 from izin.console.sweep import command as sweep
 from izin.console.sweep.counts import counts
 from izin.console.terminal.arguments import (

@@ -1,6 +1,7 @@
 """``izin subscribers``: systems to which events are posted by webhook."""
 
 import asyncio
+import secrets
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Annotated
@@ -8,12 +9,16 @@ from typing import Annotated
 import typer
 
 from izin.console.subscribers import options, views
-from izin.console.subscribers.backlogs import look
 from izin.console.subscribers.compare import compare
 from izin.console.subscribers.options import NameArgument
-from izin.console.subscribers.ping import ping
 from izin.console.subscribers.resend import resend
-from izin.console.terminal.arguments import ByOption, OneCustomerOption, duration, filled
+from izin.console.terminal.arguments import (
+    ByOption,
+    ExecuteOption,
+    OneCustomerOption,
+    duration,
+    filled,
+)
 from izin.console.terminal.customer_cut import run_cut
 from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import (
@@ -29,13 +34,14 @@ from izin.console.terminal.output import (
     turkish,
 )
 from izin.runtime.settings import WebhookSettings
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
-from izin.sinks.ledger.webhooks.subscriber import EventFilter, PauseReason
-from izin.sinks.webhooks.addresses import AllowedTargets
-from izin.sinks.webhooks.network import check_url
-from izin.sinks.webhooks.resends.cursors import cursors_at_end
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.ledger.webhooks.subscriber import PauseReason
+from izin.sinks.webhooks.events import PING, body_of
+from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.posting import Poster, Reply, new_secret, signed
+from izin.sinks.webhooks.targets import AllowedTargets, check_url
 
 app = typer.Typer(
     help="Add and look after subscribers: systems to which events are posted, signed.\n\n"
@@ -57,7 +63,10 @@ def add(
     brands: options.BrandsOption = None,
     channels: options.ChannelsOption = None,
     origins: options.OriginsOption = None,
-    parallel: options.ParallelOption = 8,
+    parallel: Annotated[
+        int,
+        typer.Option(min=1, max=64, help="Requests at a time; one for each recipient at most."),
+    ] = 8,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
 ) -> None:
@@ -68,19 +77,10 @@ def add(
     URL.
     """
     now, secret = datetime.now(UTC), new_secret()
-    new = NewSubscriber(
-        name=name,
-        url=url,
-        filter=EventFilter(
-            customer_id=filled(customer),
-            types=frozenset(map(str, types or ())),
-            brands=frozenset(brands or ()),
-            channels=frozenset(map(str, channels or ())),
-            origins=frozenset(map(filled, origins or ())),
-        ),
-        parallel=parallel,
-        secret=secret,
+    chosen = options.event_filter(
+        filled(customer), types=types, brands=brands, channels=channels, origins=origins
     )
+    new = NewSubscriber(name=name, url=url, filter=chosen, parallel=parallel, secret=secret)
     with exit_on_error():
         asyncio.run(check_url(AllowedTargets.parse(WebhookSettings().allowed), url))
         cursors = cursors_at_end(kafka_settings())
@@ -106,15 +106,16 @@ def show(name: NameArgument, *, output: OutputOption = OutputFormat.TABLE) -> No
     now = datetime.now(UTC)
     with exit_on_error():
         kafka = kafka_settings()
-        found, lanes, attempts, resent = run_on_ledger(lambda ledger: look(ledger, kafka, name))
+        view = run_on_ledger(lambda ledger: views.look(ledger, kafka, name, now=now))
     match output:
         case OutputFormat.JSON:
-            print_json(views.as_json(found, lanes, attempts, resent, now))
+            print_json(view.as_json())
         case OutputFormat.TABLE:
-            print_fields(views.facts(found, lanes, resent, now))
-            if attempts:
-                print_rows(output, views.ATTEMPTS, [views.attempt_row(row) for row in attempts])
-    exit_if(found.state_at(now) != "active")
+            print_fields(view.facts())
+            if view.attempts:
+                rows = [views.attempt_row(row) for row in view.attempts]
+                print_rows(output, views.ATTEMPTS, rows)
+    exit_if(view.subscriber.state_at(now) != "active")
 
 
 @app.command("test")
@@ -135,6 +136,29 @@ def send_test(
         case OutputFormat.TABLE:
             say(reply.failure or f"taken, with status {reply.status}")
     exit_if(reply.failure)
+
+
+async def ping(ledger: Ledger, settings: WebhookSettings, name: str, *, by: str) -> Reply:
+    """Post a test event to the subscriber of a name, and record that; where it is taken, what the
+    subscriber refused before is posted at once.
+
+    Raises:
+        UnknownSubscriberError: there is none.
+    """
+    found, now = await registry.of_name(ledger, name), datetime.now(UTC)
+    poster = Poster.to(found, settings, settings.tls_context())
+    body = body_of(PING, now, {"customer_id": found.customer_id, "subscriber": found.name})
+    webhook_id = f"msg_{secrets.token_hex(20)}"
+    try:
+        headers = signed(found.secrets_at(now), webhook_id, now, body)
+        reply = await poster.post(headers, body)
+    finally:
+        await poster.close()
+    result = reply.failure or f"status {reply.status}"
+    await registry.tested(
+        ledger, name, result=result, is_taken=reply.is_acknowledgement, by=by, now=now
+    )
+    return reply
 
 
 @app.command()
@@ -168,9 +192,7 @@ def resume(name: NameArgument, *, by: ByOption) -> None:
 def remove(
     name: NameArgument,
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command says what would stop.")
-    ] = False,
+    execute: ExecuteOption = False,
     by: ByOption,
 ) -> None:
     """Remove a subscriber: nothing more is posted to it, and its name is free.
@@ -185,10 +207,10 @@ def remove(
             say(f"subscriber {name} removed")
             return
         kafka = kafka_settings()
-        found, lanes, *_ = run_on_ledger(lambda ledger: look(ledger, kafka, name))
+        view = run_on_ledger(lambda ledger: views.look(ledger, kafka, name, now=now))
+    found, waiting = view.subscriber, sum(view.open.values())
     # What is unread is also of others: how much of it is for this one, nobody knows yet.
-    waiting = sum(one.open for one in lanes)
-    more = ", and more that was not read for it yet" if any(one.unread for one in lanes) else ""
+    more = ", and more that was not read for it yet" if any(view.unread.values()) else ""
     say(f"subscriber {name} of {found.customer_id} would get nothing more at {found.url}")
     say(f"{waiting} records wait for it{more}; add --execute to remove it")
 

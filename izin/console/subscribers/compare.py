@@ -1,11 +1,11 @@
 """``izin subscribers compare``: our opt-outs beside the suppression list of another tool."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 
@@ -132,14 +132,20 @@ def compare(
     if path.resolve() in {one.resolve() for one in (add, events) if one is not None}:
         raise typer.BadParameter("it is the file to read; choose another", param_hint="FILE")
     scope = ListScope(brand_code=brand, channel=channel, recipient_type=recipient_type)
-    with exit_on_signals(), exit_on_error(OSError):
+    with exit_on_signals(), exit_on_error(OSError), ExitStack() as files:
         table = open_table(path, ColumnChoices(ignored=() if column is None else (column,)))
         rows = _ListRows(table, channel, column)
-        with _Result(rows.header, scope, add=add, events=events, source=source) as result:
-            found = run_on_ledger(
-                lambda ledger: _compare(ledger, scope, rows, result),
-                look=Look(command="subscribers compare", by=by, brand=brand),
-            )
+        headers = {_HERE: (add, (rows.header,)), _THERE: (events, _EVENTS)}
+        writers = {
+            side: files.enter_context(private_csv(file, header))
+            for side, (file, header) in headers.items()
+            if file is not None
+        }
+        result = _Result(scope=scope, source=source, writers=writers)
+        found = run_on_ledger(
+            lambda ledger: _compare(ledger, scope, rows, result),
+            look=Look(command="subscribers compare", by=by, brand=brand),
+        )
     _print(found | {"unreadable": rows.unreadable}, result, output, unmasked=unmasked)
     exit_if(result.counts or rows.unreadable)
 
@@ -167,41 +173,17 @@ class _ListRows:
                 yield found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
     """Counts the differences, keeps the first of each side, and writes the files."""
 
-    def __init__(
-        self,
-        header: str,
-        scope: ListScope,
-        *,
-        add: Path | None,
-        events: Path | None,
-        source: Source | None,
-    ) -> None:
-        self.counts: Counter[str] = Counter()
-        self.first: list[ListDifference] = []
-        self._header = header
-        self._scope = scope
-        self._files = {_HERE: add, _THERE: events}
-        self._source = source
-        self._stack = ExitStack()
-        self._writers: dict[str, CsvRows] = {}
-
-    def __enter__(self) -> Self:
-        for side, path in self._files.items():
-            if path is not None:
-                header = (self._header,) if side == _HERE else _EVENTS
-                self._writers[side] = self._stack.enter_context(private_csv(path, header))
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, traceback)
+    scope: ListScope
+    source: Source | None
+    """Where those opted out whom only the list has."""
+    writers: Mapping[str, CsvRows]
+    """By side."""
+    counts: Counter[str] = field(default_factory=Counter)
+    first: list[ListDifference] = field(default_factory=list)
 
     def add(self, one: ListDifference) -> None:
         """Take a difference."""
@@ -209,16 +191,16 @@ class _Result:
         self.counts[side] += 1
         if self.counts[side] <= _MOST:
             self.first.append(one)
-        if side in self._writers:
-            self._writers[side].writerow(self._cells(one, side))
+        if side in self.writers:
+            self.writers[side].writerow(self._cells(one, side))
 
     def _cells(self, one: ListDifference, side: str) -> tuple[object, ...]:
         if side == _HERE:
             return (one.recipient,)
-        scope = self._scope
+        scope = self.scope
         return (
             *(one.recipient, scope.channel, scope.recipient_type, scope.brand_code),
-            *(Status.RET, self._source, ""),
+            *(Status.RET, self.source, ""),
         )
 
 

@@ -1,18 +1,14 @@
 """What people type about subscribers, checked."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from izin.consent.model import Channel
-from izin.console.terminal.arguments import OFFSET_RANGE, instant, offset_range
-from izin.sinks.ledger.webhooks.subscriber import WebhookType
-from izin.sinks.webhooks.resends.cursors import OffsetRange
+from izin.console.terminal.arguments import filled
+from izin.sinks.ledger.webhooks.subscriber import EventFilter, WebhookType
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -53,71 +49,21 @@ OriginsOption = Annotated[
         "--origin", help="Of this origin only, such as iys; permissions have none, and come always."
     ),
 ]
-ParallelOption = Annotated[
-    int,
-    typer.Option(
-        "--parallel", min=1, max=64, help="Requests at a time; one for each recipient at most."
-    ),
-]
 
 
-def _range(text: str) -> OffsetRange:
-    place, first, last = offset_range(text)
-    return OffsetRange(place=place, first=first, last=last)
-
-
-def _one_each(ranges: Sequence[OffsetRange] | None) -> Sequence[OffsetRange]:
-    counts = Counter(one.place for one in ranges or ())
-    if twice := [place for place, count in counts.items() if count > 1]:
-        raise typer.BadParameter(
-            f"{twice[0][0]}/{twice[0][1]} is named twice; name one range of it"
-        )
-    return ranges or ()
-
-
-OffsetsOption = Annotated[
-    list[OffsetRange] | None,
-    typer.Option(
-        "--offsets",
-        parser=_range,
-        callback=_one_each,
-        metavar=OFFSET_RANGE,
-        help="Only these records, as consent-opt-outs/3/17-20; repeat it for other partitions.",
-    ),
-]
-SinceOption = Annotated[
-    datetime | None,
-    typer.Option(
-        "--since",
-        parser=instant,
-        metavar="INSTANT",
-        help="What came since then, in Turkish time, as 2026-03-31T12:00.",
-    ),
-]
-UntilOption = Annotated[
-    datetime | None,
-    typer.Option("--until", parser=instant, metavar="INSTANT", help="And before then."),
-]
-MissingOption = Annotated[
-    bool, typer.Option("--missing", help="Only what it has never acknowledged.")
-]
-RecipientsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--recipient",
-        help="Only of this phone number or e-mail address in any usual notation, or of this "
-        "canonical key; repeat it. Your shell may keep it: prefer --file.",
-    ),
-]
-FileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--file", help="Only of the recipients in this text file, one in each line; - for stdin."
-    ),
-]
-CancelOption = Annotated[
-    bool, typer.Option("--cancel", help="Cancel the resends of these subscribers instead.")
-]
-ExecuteOption = Annotated[
-    bool, typer.Option("--execute", help="Do it. Without it the command only counts.")
-]
+def event_filter(
+    customer_id: str,
+    *,
+    types: Iterable[WebhookType] | None,
+    brands: Iterable[int] | None,
+    channels: Iterable[Channel] | None,
+    origins: Iterable[str] | None,
+) -> EventFilter:
+    """Return the filter that these options are."""
+    return EventFilter(
+        customer_id=customer_id,
+        types=frozenset(map(str, types or ())),
+        brands=frozenset(brands or ()),
+        channels=frozenset(map(str, channels or ())),
+        origins=frozenset(map(filled, origins or ())),
+    )

@@ -1,15 +1,20 @@
 """What is shown of a subscriber: what it gets, how it is, and what it still lacks."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from izin.console.terminal.output import turkish
-from izin.kafka.partition_client import Place
-from izin.sinks.ledger.webhooks.resends import ResendProgress
-from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, WebhookSubscriber
+from izin.runtime.settings import KafkaSettings
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.webhooks import registry, resends
+from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
+from izin.sinks.webhooks.partitions import bounds
 
+_ATTEMPTS = 10
 LIST = {
     "name": "name",
     "customer_id": "customer",
@@ -30,14 +35,86 @@ ATTEMPTS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneBacklog:
-    """What a subscriber lacks of one lane."""
+class SubscriberView:
+    """A subscriber with what it still lacks, its latest failures, and its latest resend."""
 
-    lane: str
-    open: int
-    """Records that were read for it and not acknowledged, or refused."""
-    unread: int
-    """Records that were not read for it; not all of them are for it."""
+    subscriber: WebhookSubscriber
+    open: Mapping[str, int]
+    """By lane: records that were read for it and not acknowledged, or refused."""
+    unread: Mapping[str, int]
+    """By lane: records that were not read for it; not all of them are for it."""
+    attempts: Sequence[Mapping[str, Any]]
+    """That failed, the latest first."""
+    resend: Mapping[str, Any] | None
+    now: datetime
+
+    def facts(self) -> Sequence[tuple[str, object]]:
+        """Return questions about the subscriber, and the answers."""
+        one = self.subscriber
+        shown = dict(zip(LIST, list_row(one, self.now), strict=True))
+        waiting = [
+            f"{lane}: {count} open, {self.unread[lane]} unread" for lane, count in self.open.items()
+        ]
+        return [
+            *((title, shown[column]) for column, title in LIST.items()),
+            ("requests at a time", one.parallel),
+            ("added", one.created_at),
+            ("paused", one.paused_at),
+            ("failing since", one.failing_since),
+            ("last failure", one.last_failure),
+            ("of", one.last_failure_at),
+            ("signed with the former secret until", one.former_until),
+            ("backlog", "; ".join(waiting)),
+            ("resend", self.resend and _in_words(self.resend)),
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the subscriber for programs; never its secrets."""
+        one = self.subscriber
+        return {
+            **one.shown(),
+            "customer_id": one.customer_id,
+            "state": one.state_at(self.now),
+            "created_at": one.created_at,
+            "paused_at": one.paused_at,
+            "paused_for": one.paused_for,
+            "failing_since": one.failing_since,
+            "last_failure": one.last_failure,
+            "last_failure_at": one.last_failure_at,
+            "former_secret_until": one.former_until,
+            "backlog": {
+                lane: {"open": count, "unread": self.unread[lane]}
+                for lane, count in self.open.items()
+            },
+            "attempts": self.attempts,
+            "resend": self.resend,
+        }
+
+
+async def look(ledger: Ledger, kafka: KafkaSettings, name: str, *, now: datetime) -> SubscriberView:
+    """Return what is to be shown of the subscriber of ``name``.
+
+    Raises:
+        UnknownSubscriberError: there is none.
+        StreamUnavailableError: Kafka does not say where its topics end.
+    """
+    found = await registry.of_name(ledger, name)
+    cursors = await registry.cursors_of(ledger, [found.id])
+    followed = [one.place for one in cursors if one.end_offset is None]
+    kept = await asyncio.to_thread(bounds, kafka, followed)
+    open_, unread = Counter[str](), Counter[str]()
+    for one in cursors:
+        end = kept[one.place][1] if one.end_offset is None else one.end_offset
+        open_[one.lane] += len(one.open_offsets)
+        unread[one.lane] += max(end - one.next_offset, 0)
+    return SubscriberView(
+        subscriber=found,
+        open=open_,
+        unread=unread,
+        attempts=await registry.latest_attempts(ledger, found.id, most=_ATTEMPTS),
+        resend=await resends.latest(ledger, found.id),
+        now=now,
+    )
 
 
 def list_row(one: WebhookSubscriber, now: datetime) -> list[object]:
@@ -48,72 +125,12 @@ def list_row(one: WebhookSubscriber, now: datetime) -> list[object]:
     return [shown[column] for column in LIST]
 
 
-def backlog(cursors: Sequence[DeliveryCursor], ends: Mapping[Place, int]) -> Sequence[LaneBacklog]:
-    """Return what is open and unread in each lane, given where each partition ends."""
-    found: dict[str, list[int]] = {}
-    for one in cursors:
-        ours = one.end_offset  # of a resend
-        end = ends[one.topic, one.partition] if ours is None else ours
-        counts = found.setdefault(one.lane, [0, 0])
-        counts[0] += len(one.open_offsets)
-        counts[1] += max(end - one.next_offset, 0)
-    return [LaneBacklog(lane=lane, open=some[0], unread=some[1]) for lane, some in found.items()]
-
-
-def facts(
-    one: WebhookSubscriber,
-    lanes: Sequence[LaneBacklog],
-    resent: ResendProgress | None,
-    now: datetime,
-) -> Sequence[tuple[str, object]]:
-    """Return questions about a subscriber, and the answers."""
-    shown = dict(zip(LIST, list_row(one, now), strict=True))
-    waiting = "; ".join(f"{each.lane}: {each.open} open, {each.unread} unread" for each in lanes)
-    return [
-        *((title, shown[column]) for column, title in LIST.items()),
-        ("requests at a time", one.parallel),
-        ("added", one.created_at),
-        ("paused", one.paused_at),
-        ("failing since", one.failing_since),
-        ("last failure", one.last_failure),
-        ("of", one.last_failure_at),
-        ("signed with the former secret until", one.former_until),
-        ("backlog", waiting),
-        ("resend", resent and _in_words(resent)),
-    ]
-
-
-def _in_words(resent: ResendProgress) -> str:
-    state = resent.state
-    if resent.finished_at is not None:
-        state += f" {turkish(resent.finished_at)}"
-    taken = f"{resent.brought} of {resent.planned} events taken"
-    return f"no. {resent.id} of {turkish(resent.ordered_at)}, {state}: {taken}"
-
-
-def as_json(
-    one: WebhookSubscriber,
-    lanes: Sequence[LaneBacklog],
-    attempts: Sequence[Mapping[str, Any]],
-    resent: ResendProgress | None,
-    now: datetime,
-) -> dict[str, Any]:
-    """Return a subscriber for programs; never its secrets."""
-    return {
-        **one.shown(),
-        "customer_id": one.customer_id,
-        "state": one.state_at(now),
-        "created_at": one.created_at,
-        "paused_at": one.paused_at,
-        "paused_for": one.paused_for,
-        "failing_since": one.failing_since,
-        "last_failure": one.last_failure,
-        "last_failure_at": one.last_failure_at,
-        "former_secret_until": one.former_until,
-        "backlog": {each.lane: {"open": each.open, "unread": each.unread} for each in lanes},
-        "attempts": [dict(row) for row in attempts],
-        "resend": None if resent is None else asdict(resent) | {"state": resent.state},
-    }
+def _in_words(resend: Mapping[str, Any]) -> str:
+    state = resend["state"]
+    if resend["finished_at"] is not None:
+        state += f" {turkish(resend['finished_at'])}"
+    taken = f"{resend['brought']} of {resend['planned']} events taken"
+    return f"no. {resend['id']} of {turkish(resend['ordered_at'])}, {state}: {taken}"
 
 
 def attempt_row(row: Mapping[str, Any]) -> list[object]:

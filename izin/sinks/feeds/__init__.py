@@ -4,15 +4,13 @@ A process of its own, which needs Kafka alone and stores nothing. What a client 
 cursor, a text that it keeps.
 
 log            records of a topic, and what is known of the topic
-tail           the latest records of a topic, in memory: what most clients read
+protocol       what clients send and get: parameters, cursors, pages, problems
 older_records  what is not in memory any more, by a few consumers that requests share
-cursor         up to where a client has read
 items          a record as JSON, and for which keys
+sources        where all of them read from: the latest records in memory, older ones from Kafka
 reading        pages: what a cursor has before it
-progress       up to where the order stage and the ledger have come
 reflection     whether what a consistency token names can be read
-sources        where all of them read from, for every feed
-endpoint       HTTP: ``parameters`` in, ``answers`` out
+endpoint       HTTP, and its metrics
 server         the process
 """
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -26,21 +27,18 @@ from izin.runtime.http_server.problems import RequestRefusedError, problem
 from izin.runtime.http_server.shedding import share_of_key
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey, Scope
-from izin.sinks.feeds.answers import FeedRefusal, page
-from izin.sinks.feeds.cursor import (
+from izin.sinks.feeds.log import Feed, LostOffsetError, UnreachableLogError
+from izin.sinks.feeds.protocol import (
     Cursor,
-    ExpiredCursorError,
-    ForeignCursorError,
-    UnusableCursorError,
+    FeedRefusal,
+    FeedRequest,
+    feed_request,
+    page,
     read_cursor,
 )
-from izin.sinks.feeds.log import Feed, LostOffsetError, UnreachableLogError
-from izin.sinks.feeds.metrics import FeedMetrics
-from izin.sinks.feeds.older_records import BusyReadersError
-from izin.sinks.feeds.parameters import FeedRequest, feed_request
-from izin.sinks.feeds.reading import FeedSource, PageReading
-from izin.sinks.feeds.reflection import NotReflectedError, Reflection
-from izin.sinks.feeds.sources import Sources
+from izin.sinks.feeds.reading import PageReading
+from izin.sinks.feeds.reflection import Reflection, not_reflected
+from izin.sinks.feeds.sources import FeedSource, Sources
 
 _SEARCH = 2.0
 """Seconds after which a page ends, though it is not full."""
@@ -48,6 +46,31 @@ _CHECKED_EVERY = 1.0
 """Seconds after which a waiting request is looked at: is its key still valid, its client there."""
 
 _log = get_logger(__name__)
+
+
+class FeedMetrics:
+    """The metrics of one process, by feed, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "izin_feeds_requests",
+            "Requests to a feed, by HTTP status.",
+            ["feed", "status"],
+            registry=self.registry,
+        )
+        self.items = Counter(
+            "izin_feeds_items",
+            "Items that were returned.",
+            ["feed"],
+            registry=self.registry,
+        )
+        self.waiting = Gauge(
+            "izin_feeds_waiting",
+            "Requests that wait for a record, or for what a token names.",
+            ["feed"],
+            registry=self.registry,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +103,10 @@ class FeedEndpoint:
             response = _answer((FeedRefusal.FOREIGN if is_other else FeedRefusal.DELETED).error())
         except ForeignTokenError:
             response = _answer(FeedRefusal.TOKEN.error())
-        except NotReflectedError as error:
-            response = _answer(FeedRefusal.STALE.error(str(error)))
-        except BusyReadersError:
-            response = _answer(FeedRefusal.BUSY.error())
         except OurError as error:
             _log.warning("feed not readable", feed=feed.name, error=str(error))
             response = _answer(FeedRefusal.UNREACHABLE.error())
-        self.metrics.answered(feed.name, response.status_code)
+        self.metrics.requests.labels(feed.name, str(response.status_code)).inc()
         return response
 
     def _authorise(self, request: Request) -> ApiKey:
@@ -101,7 +120,7 @@ class FeedEndpoint:
         reflected_until = time() + self.reflect_within.total_seconds()
         required = None
         if asked.at_least is not None:
-            with self.metrics.waiting(feed.name).track_inprogress():
+            with self.metrics.waiting.labels(feed.name).track_inprogress():
                 required = await self.reflection.ends(
                     feed,
                     asked.at_least,
@@ -119,15 +138,15 @@ class FeedEndpoint:
             if reflects and (reading.items or time() >= wait_until):
                 break
             if not reflects and time() >= reflected_until:
-                raise NotReflectedError("this endpoint")
+                raise not_reflected("this endpoint")
             until = wait_until if reflects else reflected_until
             await self._wait(request, feed, changed, min(until - time(), _CHECKED_EVERY))
             reading.key = self._authorise(request)
-        is_current = self.sources.is_current(feed)
+        is_current = source.tail.is_current()
         if not reading.items and not is_current:
             raise UnreachableLogError("what was read may not be all")
         behind = reading.cursor(looked_at if is_current else None)
-        self.metrics.returned(feed.name, len(reading.items))
+        self.metrics.items.labels(feed.name).inc(len(reading.items))
         return page(
             reading.items,
             behind.text(feed, source.identity),
@@ -144,14 +163,7 @@ class FeedEndpoint:
         """
         now = self.clock()
         if asked.after is not None:
-            try:
-                return read_cursor(asked.after, source.feed, source.identity, now)
-            except UnusableCursorError as error:
-                raise FeedRefusal.CURSOR.error(str(error)) from None
-            except ForeignCursorError:
-                raise FeedRefusal.FOREIGN.error() from None
-            except ExpiredCursorError:
-                raise FeedRefusal.EXPIRED.error() from None
+            return read_cursor(asked.after, source.feed, source.identity, now)
         ends = source.tail.ends()
         if ends is None:
             raise FeedRefusal.UNREACHABLE.error("the end of the topic is not known yet")
@@ -164,7 +176,8 @@ class FeedEndpoint:
         self, request: Request, feed: Feed, changed: asyncio.Event, seconds: float
     ) -> None:
         """Wait for a change; raises ClientDisconnect where nobody waits any more."""
-        with self.metrics.waiting(feed.name).track_inprogress(), suppress(TimeoutError):
+        waiting = self.metrics.waiting.labels(feed.name)
+        with waiting.track_inprogress(), suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await changed.wait()
         if await request.is_disconnected():

@@ -6,12 +6,11 @@ A tombstone of a state is ``"deleted": true`` beside its key. A record that this
 is ``"unreadable": true`` beside its key: what it is about is known, and an opt-out is not left out.
 
 A key of the API sees what is of its customers, brands and channels. Whose a brand is says the
-registered brand (``customer_of``), in what is shown too. A brand may have been registered just
-before a record of it: until the topic of brands was read to where it was then, nobody passes over
-the record.
+registered brand, in what is shown too. A brand may have been registered just before a record of it:
+until the topic of brands was read to where it was then, nobody passes over the record.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -19,12 +18,12 @@ import orjson
 
 from izin.consent.errors import UnreadableKeyError
 from izin.projections.api_keys.access import outside
-from izin.projections.brand_directory import NOBODY, customer_of
+from izin.projections.brand_directory import NOBODY, BrandReader
 from izin.runtime.observe import get_logger
 from izin.schemas.api_keys import ApiKey
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import SUPPRESSED
-from izin.schemas.records import UNREADABLE, AvroRecord, fields_of_key
+from izin.schemas.records import UNREADABLE, fields_of_key
 from izin.sinks.feeds.log import Feed, LogRecord
 
 POSITION_FIELDS: Mapping[str, str] = {
@@ -59,34 +58,10 @@ class FeedItem(NamedTuple):
     json: bytes
 
 
-class Brands:
-    """Whose each registered brand is: a table of the topic ``brands``."""
-
-    def __init__(self, customers: Mapping[int, str] | None = None) -> None:
-        self._customers = dict(customers or {})
-        self.complete_at: Callable[[], float] = lambda: float("-inf")
-        """For which instant, by ``time.monotonic``, the table is known to be complete."""
-
-    def customer_of(self, brand_code: int) -> str:
-        """Return whose a brand is."""
-        return customer_of(self._customers, brand_code)
-
-    def put(self, record: AvroRecord) -> None:
-        """Add or replace a brand."""
-        self._customers[record["brand_code"]] = record["customer_id"]
-
-    def remove(self, key: bytes) -> None:
-        """Forget a brand."""
-        self._customers.pop(int(key), None)
-
-    def unreadable(self, key: bytes) -> None:
-        """Keep what is known of a brand whose record cannot be read."""
-
-
 class Items:
     """Makes the items of one feed."""
 
-    def __init__(self, feed: Feed, codec: Codec, brands: Brands) -> None:
+    def __init__(self, feed: Feed, codec: Codec, brands: BrandReader) -> None:
         self._feed = feed
         self._codec = codec
         self._brands = brands
@@ -98,7 +73,7 @@ class Items:
         Raises OurError where its schema cannot be fetched now.
         """
         item = record.item
-        if item is None or (item and item.customer_id != self._brands.customer_of(item.brand_code)):
+        if item is None or (item and item.customer_id != self._customer_of(item.brand_code)):
             item = record.item = self._made(record) or False
         if not item:
             return None
@@ -121,8 +96,13 @@ class Items:
         except UndecodableError as error:
             _log.error("record not readable", **_place(self._feed, record), error=str(error))
             return self._without_content(record, UNREADABLE)
-        customer_id = self._brands.customer_of(content["brand_code"])
+        customer_id = self._customer_of(content["brand_code"])
         return self._item(record, content, {**content, "customer_id": customer_id})
+
+    def _customer_of(self, brand_code: int) -> str:
+        """Return whose a brand is today; the customer that a record names is not asked."""
+        found = self._brands.directory.find(brand_code)
+        return NOBODY if found is None else found.customer_id
 
     def _without_content(self, record: LogRecord, what: str) -> FeedItem | None:
         try:
@@ -146,7 +126,7 @@ class Items:
         return FeedItem(
             brand_code=about["brand_code"],
             channel=about["type"],
-            customer_id=self._brands.customer_of(about["brand_code"]),
+            customer_id=self._customer_of(about["brand_code"]),
             # Copied, as ``webhooks.events.body_of`` does, and why.
             json=bytes(memoryview(orjson.dumps(said))),
         )

@@ -4,15 +4,18 @@ Kafka's offsets have gaps: a transaction ends with a mark, and compaction remove
 stretch says up to which offset it reaches, not only which records it has.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, time
 from typing import Any, NamedTuple
 
-from confluent_kafka import Message
+from confluent_kafka import KafkaException, Message
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from izin.consent.errors import OurError
+from izin.runtime.daemon_thread import in_daemon_thread
 from izin.runtime.kafka_clients import headers_of
+from izin.runtime.topic_identity import offsets
 from izin.schemas.cloud_events import ID
 from izin.schemas.topics import Topic, Topics
 
@@ -118,3 +121,19 @@ class Stretch(NamedTuple):
     """The next offset: up to here there is nothing else."""
     is_last: bool
     """Whether the partition ends there."""
+
+
+async def offsets_of(
+    client: AdminClient, topic: str, partitions: Collection[int], spec: OffsetSpec
+) -> Mapping[int, int]:
+    """Return the offset of each of ``partitions`` that ``spec`` names.
+
+    Raises:
+        UnreachableLogError: Kafka does not answer.
+    """
+    try:
+        return await in_daemon_thread(
+            lambda: offsets(client, topic, partitions, spec), name="feed offsets"
+        )
+    except KafkaException as error:
+        raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error

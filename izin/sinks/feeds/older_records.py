@@ -1,80 +1,38 @@
 """Read records that are no longer in memory: a few consumers, which all requests share.
 
-A request reads one stretch at a time and then gives way. Those who wait are served in turn by their
-API key, so that no key with many requests delays the request of another. Each consumer works in a
-thread: nothing here keeps the event loop waiting.
+A request reads one stretch at a time and then gives way. Of one API key no more requests have a
+consumer, or wait in the queue for one, than there are consumers: so no key with many requests
+delays the request of another for long. Each consumer works in a thread: nothing here keeps the
+event loop waiting.
 """
 
 import asyncio
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections import defaultdict
+from collections.abc import Mapping
 from time import monotonic
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from izin.consent.errors import OurError
 from izin.kafka.partition_client import partition_client
 from izin.runtime.broker_faults import is_unreadable
 from izin.runtime.daemon_thread import in_daemon_thread
-from izin.runtime.observe import get_logger
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds.log import LogRecord, LostOffsetError, Stretch, UnreachableLogError
+from izin.sinks.feeds.protocol import FeedRefusal
 
 _WITHIN = 5.0
 """Seconds in which a stretch must be there."""
-_PLACE_WITHIN = 15.0
-"""Seconds after which a request is refused that has no place yet."""
+_TURN_WITHIN = 15.0
+"""Seconds after which a request is refused that has no consumer yet."""
 _WAIT = 0.05
 _FETCH_BYTES = 256 * 1024
 _AHEAD_KB = 4096
-
-_log = get_logger(__name__)
-
-
-class FairPlaces:
-    """Gives out a number of places, to those who wait in turn by their names."""
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-
-    @asynccontextmanager
-    async def place(self, name: str) -> AsyncIterator[None]:
-        """Wait for a place of ``name``, and have it while the block runs."""
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait(name)
-        try:
-            yield
-        finally:
-            self._pass_on()
-
-    async def _wait(self, name: str) -> None:
-        place = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(name, deque()).append(place)
-        try:
-            await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._pass_on()  # it was given meanwhile
-            raise
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            name, places = self._waiting.popitem(last=False)
-            place = places.popleft()
-            if places:
-                self._waiting[name] = places  # behind the others
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
-
-
-class BusyReadersError(OurError):
-    """Too many requests read older records for one more to have a place in time."""
+_LOST = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # its public spelling
+        KafkaError.OFFSET_OUT_OF_RANGE,
+    }
+)
 
 
 class OlderRecords:
@@ -82,7 +40,9 @@ class OlderRecords:
 
     def __init__(self, settings: KafkaSettings, *, readers: int) -> None:
         self._settings = settings
-        self._turns = FairPlaces(readers)
+        self._turns = asyncio.Semaphore(readers)
+        self._turns_of = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(readers))
+        """By API key: how many of its requests may have a consumer, or wait for one."""
         self._idle: list[Consumer] = []
 
     async def read(
@@ -96,14 +56,18 @@ class OlderRecords:
             LostOffsetError: retention has deleted what is at such an offset, or it is behind the
                 end of the log.
             UnreachableLogError: Kafka does not answer.
-            BusyReadersError: too many others read.
+            RequestRefusedError: too many others read.
         """
         try:
-            async with asyncio.timeout(_PLACE_WITHIN) as limit, self._turns.place(name):
+            async with (
+                asyncio.timeout(_TURN_WITHIN) as limit,
+                self._turns_of[name],
+                self._turns,
+            ):
                 limit.reschedule(None)
                 return await self._read(topic, starts, most)
         except TimeoutError:
-            raise BusyReadersError from None
+            raise FeedRefusal.BUSY.error() from None
 
     async def _read(
         self, topic: str, starts: Mapping[int, int], most: int
@@ -116,11 +80,10 @@ class OlderRecords:
         except KafkaException as error:
             await in_daemon_thread(client.close, name="older records")
             raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
-        except asyncio.CancelledError:
-            raise  # its thread still uses the consumer, which goes with it
         except LostOffsetError:
             self._idle.append(client)
             raise
+        # Where it was cancelled, its thread still uses the consumer, which goes with it.
         self._idle.append(client)
         return found
 
@@ -201,11 +164,3 @@ def _end_in(message: Message) -> int:
     if fault is not None and fault.code() in _LOST:
         raise LostOffsetError(message.partition() or 0)
     raise KafkaException(fault)
-
-
-_LOST = frozenset(
-    {
-        KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001  # its public spelling
-        KafkaError.OFFSET_OUT_OF_RANGE,
-    }
-)

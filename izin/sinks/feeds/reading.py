@@ -8,15 +8,14 @@ this client, so that no page is searched twice; and a page ends when its time is
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from izin.schemas.api_keys import ApiKey
-from izin.sinks.feeds.cursor import Cursor
-from izin.sinks.feeds.items import UNDECIDED, Items
-from izin.sinks.feeds.log import Feed, LogIdentity, Stretch
-from izin.sinks.feeds.older_records import OlderRecords
-from izin.sinks.feeds.tail import Tail
+from izin.sinks.feeds.items import UNDECIDED
+from izin.sinks.feeds.log import Stretch
+from izin.sinks.feeds.protocol import Cursor
+from izin.sinks.feeds.sources import FeedSource
 
 _FROM_MEMORY = 500
 """The most records of a partition that are taken before the event loop has its turn."""
@@ -25,17 +24,6 @@ _BRANDS_ASKED_EVERY = 0.05
 """Seconds until a record whose brand is not known is looked at again."""
 _FEWEST, _MOST = 100, 2000
 """The records that one reading of older ones asks for: more where few are for the client."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedSource:
-    """A feed of one topic, and where its records come from."""
-
-    feed: Feed
-    identity: LogIdentity
-    tail: Tail
-    older: OlderRecords
-    items: Items
 
 
 class PageReading:

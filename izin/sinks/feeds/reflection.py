@@ -5,42 +5,75 @@ is beyond that offset. What follows from it is then written on the same partitio
 out, and the decision. The ledger has taken the decision once ``ledger-positions`` is beyond the end
 that ``consent-decisions`` has by then; the permission and the outcome are then written too.
 
-Written is not committed. Kafka ends a transaction partition by partition, so its record of the
-positions may be readable before the others of the same transaction. But they are all in their logs,
-below the ends that Kafka shows to those who read uncommitted records too. Those ends are what a
-reader must reach; and readers of committed records come there only once the transaction has ended.
+Both are written to topics, in the transactions of what is decided or taken: ``order-positions``,
+with a record for each partition, and ``ledger-positions``. Written is not committed. Kafka ends a
+transaction partition by partition, so its record of the positions may be readable before the others
+of the same transaction. But they are all in their logs, below the ends that Kafka shows to those
+who read uncommitted records too. Those ends are what a reader must reach; and readers of committed
+records come there only once the transaction has ended.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from izin.consent.errors import OurError
 from izin.projections.decided import (
     ForeignTokenError,
     check_token,
     decided_below,
     taken_below,
 )
-from izin.runtime.daemon_thread import in_daemon_thread
+from izin.projections.latest_records import LatestRecordReader
+from izin.projections.wakeup import Wakeup
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, offsets
+from izin.runtime.topic_identity import TopicIdentities
+from izin.schemas.codec import Codec
 from izin.schemas.consistency_token import LogPosition
-from izin.sinks.feeds.log import Feed, UnreachableLogError
-from izin.sinks.feeds.progress import PipelineProgress
+from izin.schemas.records import AvroRecord
+from izin.sinks.feeds.log import Feed, offsets_of
+from izin.sinks.feeds.protocol import FeedRefusal
 
 
-class NotReflectedError(OurError):
-    """What a token names cannot be read yet."""
+class PipelineProgress:
+    """Up to where the order stage has decided, and the ledger has taken decisions."""
 
-    def __init__(self, by: str) -> None:
-        super().__init__(f"{by} has not come so far")
-        self.by = by
-        """Who has not come so far."""
+    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
+        self.changed = Wakeup()
+        self.decided: dict[int, AvroRecord] = {}
+        """The Avro Positions of each partition number that has any."""
+        self.ledger: AvroRecord | None = None
+        """The Avro LedgerPositions; None: none was read."""
+        self._settings = settings
+        self._codec = codec
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Follow both topics until the context ends; within a running event loop."""
+        loop = asyncio.get_running_loop()
+
+        def hand_over(topic: str, partition: int, record: AvroRecord) -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.put, topic, partition, record)
+
+        topics = self._settings.topics
+        latest = LatestRecordReader(
+            self._settings, self._codec, (topics.positions, topics.ledger_positions), hand_over
+        )
+        with latest.following():
+            yield
+
+    def put(self, topic: str, partition: int, record: AvroRecord) -> None:
+        """Take the latest record of a partition of one of the topics."""
+        if topic == self._settings.topics.positions.name:
+            self.decided[partition] = record
+        else:
+            self.ledger = record
+        self.changed.notify()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +99,7 @@ class Reflection:
         Raises:
             ForeignTokenError: it cannot be of this installation, or nothing was written yet where
                 it names a record.
-            NotReflectedError: what it names is not processed yet.
+            RequestRefusedError: what it names is not processed yet.
             UnreachableLogError: Kafka does not answer.
         """
         topics = self.settings.topics
@@ -78,16 +111,16 @@ class Reflection:
             return {}
         try:
             async with asyncio.timeout(within):
-                await self._until_decided(wanted, identities)
+                await self._until(lambda: self._is_decided(wanted, identities))
                 if feed.follows_ledger:
                     decided = await self._ends_of(topics.decisions.name, wanted)
-                    await self._until_taken(decided, identities)
+                    await self._until(lambda: self._is_taken(decided, identities))
                 return await self._ends_of(feed.topic.name, wanted)
         except TimeoutError:
             is_decided = self._is_decided(wanted, identities)
             if not is_decided:
                 await self._check_written(wanted)
-            raise NotReflectedError("the ledger" if is_decided else "the order stage") from None
+            raise not_reflected("the ledger" if is_decided else "the order stage") from None
 
     async def _check_written(self, wanted: Mapping[int, Mapping[str, int]]) -> None:
         """Raise ForeignTokenError where a lane has no such offset: who gave a token had written."""
@@ -97,12 +130,10 @@ class Reflection:
             if any(offset >= ends[number] for number, offset in named.items()):
                 raise ForeignTokenError
 
-    async def _until_decided(
-        self, wanted: Mapping[int, Mapping[str, int]], identities: TopicIdentities
-    ) -> None:
+    async def _until(self, holds: Callable[[], bool]) -> None:
         while True:
             changed = self.progress.changed.next
-            if self._is_decided(wanted, identities):
+            if holds():
                 return
             await changed.wait()
 
@@ -118,19 +149,14 @@ class Reflection:
             for topic, offset in lanes.items()
         )
 
-    async def _until_taken(self, ends: Mapping[int, int], identities: TopicIdentities) -> None:
-        while True:
-            changed = self.progress.changed.next
-            taken = taken_below(self.progress.ledger, self.settings.topics, identities)
-            if all(number in taken and taken[number] >= end for number, end in ends.items()):
-                return
-            await changed.wait()
+    def _is_taken(self, ends: Mapping[int, int], identities: TopicIdentities) -> bool:
+        taken = taken_below(self.progress.ledger, self.settings.topics, identities)
+        return all(number in taken and taken[number] >= end for number, end in ends.items())
 
     async def _ends_of(self, topic: str, partitions: Collection[int]) -> Mapping[int, int]:
-        try:
-            return await in_daemon_thread(
-                lambda: offsets(self.admin, topic, partitions, OffsetSpec.latest()),
-                name="feed ends",
-            )
-        except KafkaException as error:
-            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
+        return await offsets_of(self.admin, topic, partitions, OffsetSpec.latest())
+
+
+def not_reflected(by: str) -> RequestRefusedError:
+    """Return the refusal of a request for what ``by`` has not processed yet."""
+    return FeedRefusal.STALE.error(f"{by} has not come so far")

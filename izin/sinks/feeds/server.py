@@ -9,27 +9,23 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from functools import partial
 
 import uvloop
 
-from izin.kafka.follower import TopicFollower
 from izin.projections.api_keys.directory import ApiKeyReader
+from izin.projections.brand_directory import BrandReader
 from izin.runtime.broker_watch import BrokerWatch
 from izin.runtime.gc_tuning import tune_gc_for_batches
 from izin.runtime.http_server.limits import HttpLimits
 from izin.runtime.http_server.operations import operations_app
 from izin.runtime.http_server.server import HttpListeners
-from izin.runtime.kafka import connection_of
+from izin.runtime.kafka import access_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.task_cancellation import cancel_all, stopping_on_signals
 from izin.schemas.codec import Codec
-from izin.sinks.feeds.endpoint import FeedEndpoint, feeds_app
-from izin.sinks.feeds.items import Brands
-from izin.sinks.feeds.metrics import FeedMetrics
-from izin.sinks.feeds.progress import PipelineProgress
-from izin.sinks.feeds.reflection import Reflection
+from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
+from izin.sinks.feeds.reflection import PipelineProgress, Reflection
 from izin.sinks.feeds.sources import Sources
 
 _DRAIN = 5
@@ -68,12 +64,11 @@ async def run(
     stopping: asyncio.Event,
 ) -> None:
     """Serve the feeds on ``listeners`` until ``stopping`` is set; raises BrokerError."""
-    brands, progress, broker = Brands(), PipelineProgress(kafka, codec), BrokerWatch(kafka)
+    brands, progress = BrandReader(access_of(kafka), codec), PipelineProgress(kafka, codec)
+    broker = BrokerWatch(kafka)
     async with Sources(kafka, settings, codec, brands) as sources:
         with ExitStack() as following:
-            known = TopicFollower(connection_of(kafka), codec, kafka.topics.brands, brands)
-            brands.complete_at = partial(known.complete_at, 0)
-            await asyncio.to_thread(following.enter_context, known.follow())
+            await asyncio.to_thread(following.enter_context, brands.follow())
             keys = following.enter_context(ApiKeyReader(kafka, codec).follow())
             following.enter_context(progress.following())
             endpoint = FeedEndpoint(

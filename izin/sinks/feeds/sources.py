@@ -1,49 +1,268 @@
-"""Where the feeds read from: a follower of each topic, begun anew where the topic is another.
+"""Where the feeds read from: the end of each topic in memory, older records from Kafka.
+
+What clients at the end of a topic read is followed into memory. One consumer follows every
+partition, however many clients wait. Of each partition the most recent records are kept: bounded in
+bytes, and for an hour at most, for they are personal data. What is older is read from Kafka
+(``older_records``). They belong to the event loop: a thread reads, and hands over there what it has
+read.
 
 Topics are known by their ids. They are asked for all the time, so that a cursor of a topic that was
-deleted and created again is refused, and what was read of the former one is forgotten. So are their
-ends: a process that reads nothing does not notice by itself that there is something to read, and an
-empty page would say that nobody has opted out.
+deleted and created again is refused, and what was read of the former one is forgotten.
 """
 
 import asyncio
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from operator import attrgetter
+from time import monotonic
 from typing import Self
 
-from confluent_kafka import IsolationLevel, KafkaException
+from confluent_kafka import KafkaException, Message
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from izin.kafka.follower import RecordFollower
+from izin.projections.brand_directory import BrandReader
+from izin.projections.wakeup import Wakeup
 from izin.runtime.daemon_thread import in_daemon_thread
-from izin.runtime.kafka import admin, broker_errors
+from izin.runtime.errors import BrokerError
+from izin.runtime.kafka import TIMEOUT, admin, broker_errors, committed_ends, connection_of
 from izin.runtime.observe import get_logger
 from izin.runtime.settings import FeedsSettings, KafkaSettings
-from izin.runtime.topic_identity import TopicIdentities, identities, offsets
+from izin.runtime.topic_identity import TopicIdentities, identities
 from izin.schemas.codec import Codec
-from izin.sinks.feeds.items import Brands, Items
-from izin.sinks.feeds.log import Feed, LogIdentity, UnreachableLogError, feeds
+from izin.schemas.topics import Topic
+from izin.sinks.feeds.items import Items
+from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, Stretch, feeds, offsets_of
 from izin.sinks.feeds.older_records import OlderRecords
-from izin.sinks.feeds.reading import FeedSource
-from izin.sinks.feeds.tail import Tail
 
-REMEMBERED_FOR = timedelta(hours=1)
-"""For so long records stay in memory, however few there are."""
 CURRENT_FOR = 10.0
 """Seconds: so long ago may be what was read in full."""
+_POLL = 0.2
+_RETRY_AFTER = 1.0
+_ENDS_WITHIN = 3.0
+REMEMBERED_FOR = timedelta(hours=1)
+"""For so long records stay in memory, however few there are."""
 _ASKED_EVERY = 2.0
 _ASKED_WITHIN = 5.0
 
 _log = get_logger(__name__)
 
 
+class RecentRecords:
+    """The latest records of one partition, from ``start`` up to ``end``."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.start: int | None = None
+        """The first offset that it covers; None: not known yet."""
+        self.end = 0
+        self._most = most_bytes
+        self._size = 0
+        self._records: list[LogRecord] = []
+        self._first = 0
+        """The place of the oldest record that was not dropped."""
+
+    def reset(self) -> None:
+        """Forget everything: what comes next may be anywhere."""
+        self.start, self.end, self._size, self._first = None, 0, 0, 0
+        self._records.clear()
+
+    def add(self, record: LogRecord) -> None:
+        """Append the next record."""
+        if self.start is not None and record.offset < self.end:
+            # The log was cut behind us: what is here may not be there any more.
+            self.reset()
+        if self.start is None:
+            self.start = record.offset
+        self._records.append(record)
+        self._size += record.size
+        self.end = record.offset + 1
+        while self._size > self._most:
+            self._drop()
+
+    def reach(self, end: int) -> None:
+        """Note that there is no other record below ``end``."""
+        if self.start is None or end < self.end:
+            self.reset()
+            self.start = end
+        self.end = end
+
+    def drop_before(self, milliseconds: int) -> None:
+        """Drop the records that were written before an instant, in milliseconds since 1970."""
+        while self._first < len(self._records):
+            if self._records[self._first].timestamp >= milliseconds:
+                break
+            self._drop()
+        self._cut()
+
+    def covers(self, offset: int) -> bool:
+        """Whether everything from ``offset`` on is here."""
+        return self.start is not None and self.start <= offset <= self.end
+
+    def read(self, offset: int, most: int) -> Stretch:
+        """Return up to ``most`` records from ``offset`` on, which it covers."""
+        begin = bisect_left(self._records, offset, self._first, key=attrgetter("offset"))
+        found = self._records[begin : begin + most]
+        whole = begin + len(found) == len(self._records)
+        return Stretch(found, self.end if whole else found[-1].offset + 1, whole)
+
+    def _drop(self) -> None:
+        dropped = self._records[self._first]
+        self._size -= dropped.size
+        self._first += 1
+        self.start = dropped.offset + 1
+        if self._first * 2 > len(self._records):
+            self._cut()
+
+    def _cut(self) -> None:
+        """Free what was dropped."""
+        del self._records[: self._first]
+        self._first = 0
+
+
+class Tail:
+    """Follows ``topic`` from its end on.
+
+    The records of all partitions take ``most_bytes`` of memory together.
+    """
+
+    def __init__(
+        self, settings: KafkaSettings, topic: Topic, partitions: int, *, most_bytes: int
+    ) -> None:
+        self.recent: Mapping[int, RecentRecords] = {
+            number: RecentRecords(most_bytes // partitions) for number in range(partitions)
+        }
+        self.changed = Wakeup()
+        self._settings = settings
+        self._topic = topic
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._follower: RecordFollower | None = None
+        self._taken: list[LogRecord] = []
+        """What was read and is not handed over."""
+        self._made_at = monotonic()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it is followed, and the end of every partition is known."""
+        is_followed = self._thread is not None and self._thread.is_alive()
+        return is_followed and all(recent.start is not None for recent in self.recent.values())
+
+    def is_current(self) -> bool:
+        """Whether everything was read that there was a few seconds ago."""
+        read_at = self._made_at
+        if self._follower is not None:
+            read_at = max(read_at, min(map(self._follower.complete_at, self.recent)))
+        return monotonic() - read_at < CURRENT_FOR
+
+    def ends(self) -> dict[int, int] | None:
+        """Return up to where each partition was read; None while that is not known of all."""
+        return {number: one.end for number, one in self.recent.items()} if self.is_ready else None
+
+    def start(self) -> None:
+        """Follow the topic until :meth:`stop`; within a running event loop."""
+        self._thread = threading.Thread(
+            target=self._follow,
+            args=(asyncio.get_running_loop(),),
+            name=f"tail {self._topic.name}",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Have the thread end soon. It is not waited for, as it may wait for this very loop."""
+        self._stopped.set()
+
+    def join(self) -> None:
+        """Wait for the thread that was stopped, while the event loop goes on."""
+        if self._thread is not None:
+            self._thread.join(_ENDS_WITHIN)
+
+    def add(self, records: Iterable[LogRecord], positions: Mapping[int, int]) -> None:
+        """Add what was read, and note up to where each partition was read by then."""
+        for one in records:
+            self.recent[one.partition].add(one)
+        for number, position in positions.items():
+            self.recent[number].reach(position)
+        self.changed.notify()
+
+    def drop_before(self, milliseconds: int) -> None:
+        """Drop what was written before an instant, in milliseconds since 1970."""
+        for recent in self.recent.values():
+            recent.drop_before(milliseconds)
+
+    def forget(self) -> None:
+        """Forget everything: from now on the topic is read from another place."""
+        for recent in self.recent.values():
+            recent.reset()
+
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        while not self._stopped.is_set():
+            try:
+                ends = committed_ends(self._settings, self._topic.name)
+                self._call(loop, self.forget)
+                follower = self._follower = RecordFollower(
+                    connection_of(self._settings),
+                    self._topic,
+                    self,
+                    starts=ends,
+                    moved=partial(self._hand_over, loop),
+                )
+                with follower.follow(complete=False):
+                    self._stopped.wait()
+            except BrokerError as error:
+                _log.warning("topic not followed", topic=self._topic.name, error=str(error))
+                self._stopped.wait(_RETRY_AFTER)
+
+    def take(self, records: Sequence[Message]) -> int:
+        """Take all of ``records``, in the thread of the follower."""
+        self._taken.extend(map(LogRecord, records))
+        return len(records)
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand over what was taken, with up to where the topic was read."""
+        records, self._taken = self._taken, []
+        if self._follower is not None:
+            self._call(loop, partial(self.add, records, dict(self._follower.positions)))
+
+    def _call(self, loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:
+        """Have ``work`` done in the event loop, and wait for it: the loop is never flooded."""
+        done = threading.Event()
+
+        def run() -> None:
+            try:
+                work()
+            finally:
+                done.set()
+
+        try:
+            loop.call_soon_threadsafe(run)
+        except RuntimeError:  # the loop has ended
+            self._stopped.set()
+        while not done.wait(_POLL) and not self._stopped.is_set():
+            pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedSource:
+    """A feed of one topic, and where its records come from."""
+
+    feed: Feed
+    identity: LogIdentity
+    tail: Tail
+    older: OlderRecords
+    items: Items
+
+
 class Sources:
     """The sources of all feeds of a process. An async context manager."""
 
     def __init__(
-        self, kafka: KafkaSettings, settings: FeedsSettings, codec: Codec, brands: Brands
+        self, kafka: KafkaSettings, settings: FeedsSettings, codec: Codec, brands: BrandReader
     ) -> None:
         self.identities: TopicIdentities
         """Of the topics of the feeds, and of those before them."""
@@ -60,22 +279,18 @@ class Sources:
             *(one.name for one in (topics.events, topics.express, topics.decisions)),
         ]
         self._sources: dict[str, FeedSource] = {}
-        self._following: dict[str, ExitStack] = {}
-        self._asked: dict[str, tuple[float, Mapping[int, int]]] = {}
-        """By feed: the ends of its topic, and when they were asked for."""
-        self._current_at: dict[str, float] = {}
-        """By feed: when everything that there was by then is known to be read."""
 
     async def __aenter__(self) -> Self:
         """Begin to follow the topics; raises BrokerError where Kafka does not know them."""
-        self.identities = await in_daemon_thread(self._first_identities, name="feed topics")
+        with broker_errors(self._kafka):
+            self.identities = await self._found(TIMEOUT)
         for feed in self.feeds:
             self._open(feed)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for following in self._following.values():
-            following.close()
+        for source in self._sources.values():
+            source.tail.stop()
         for source in self._sources.values():
             await in_daemon_thread(source.tail.join, name="feed end")
         await self._older.close()
@@ -87,34 +302,22 @@ class Sources:
     def faults(self) -> Mapping[str, str]:
         """Return which feeds are not ready."""
         found = {}
-        for feed in self.feeds:
-            if not self.of(feed).tail.is_ready:
-                found[f"feed {feed.name}"] = "its end is not known yet"
-            elif not self.is_current(feed):
-                found[f"feed {feed.name}"] = "is behind its topic"
+        for name, source in self._sources.items():
+            if not source.tail.is_ready:
+                found[f"feed {name}"] = "its end is not known yet"
+            elif not source.tail.is_current():
+                found[f"feed {name}"] = "is behind its topic"
         return found
-
-    def is_current(self, feed: Feed) -> bool:
-        """Whether everything was read that there was a few seconds ago."""
-        return time.monotonic() - self._current_at[feed.name] < CURRENT_FOR
 
     async def beginnings(self, source: FeedSource) -> dict[int, int]:
         """Return the first offset of each partition; raises UnreachableLogError."""
         topic, partitions = source.feed.topic.name, range(source.identity.partitions)
-        try:
-            found = await in_daemon_thread(
-                lambda: offsets(self.admin, topic, partitions, OffsetSpec.earliest()),
-                name="feed beginnings",
-            )
-        except KafkaException as error:
-            raise UnreachableLogError(f"{topic}: {error.args[0].str()}") from error
-        return dict(found)
+        return dict(await offsets_of(self.admin, topic, partitions, OffsetSpec.earliest()))
 
     async def run(self) -> None:
-        """Watch topics and their ends, and drop what has become old, until cancelled."""
+        """Watch topics, and drop what has become old, until cancelled."""
         while True:
             await self.look()
-            await self.look_at_ends()
             self.drop_older(time.time() - REMEMBERED_FOR.total_seconds())
             await asyncio.sleep(_ASKED_EVERY)
 
@@ -126,48 +329,20 @@ class Sources:
     async def look(self) -> None:
         """Look once which topics there are."""
         try:
-            found = await in_daemon_thread(
-                lambda: identities(self.admin, self._names, timeout=_ASKED_WITHIN),
-                name="feed topics",
-            )
+            self.identities = await self._found(_ASKED_WITHIN)
         except KafkaException as error:
             _log.debug("topics not found", error=error.args[0].str())
             return
-        self.identities = found
         for feed in self.feeds:
             if self._identity(feed) != self._sources[feed.name].identity:
                 _log.warning("topic is another", topic=feed.topic.name)
+                self._sources[feed.name].tail.stop()
                 self._open(feed)
 
-    async def look_at_ends(self) -> None:
-        """Note which feeds have come to the ends of last time, and ask for the present ones."""
-        for feed in self.feeds:
-            source = self._sources[feed.name]
-            asked_at, ends = self._asked.get(feed.name, (0.0, {}))
-            recent = source.tail.recent
-            if ends and all(recent[number].end >= end for number, end in ends.items()):
-                self._current_at[feed.name] = asked_at
-            now, topic = time.monotonic(), feed.topic.name
-            try:
-                found = await in_daemon_thread(
-                    partial(
-                        offsets,
-                        self.admin,
-                        topic,
-                        range(source.identity.partitions),
-                        OffsetSpec.latest(),
-                        IsolationLevel.READ_COMMITTED,
-                    ),
-                    name="feed ends",
-                )
-            except KafkaException as error:
-                _log.debug("ends not found", topic=topic, error=error.args[0].str())
-            else:
-                self._asked[feed.name] = now, found
-
-    def _first_identities(self) -> TopicIdentities:
-        with broker_errors(self._kafka):
-            return identities(self.admin, self._names)
+    async def _found(self, within: float) -> TopicIdentities:
+        return await in_daemon_thread(
+            lambda: identities(self.admin, self._names, timeout=within), name="feed topics"
+        )
 
     def _identity(self, feed: Feed) -> LogIdentity:
         name = feed.topic.name
@@ -179,14 +354,9 @@ class Sources:
 
     def _open(self, feed: Feed) -> None:
         """Follow the topic of ``feed``, from now on by its present identity."""
-        identity, before = self._identity(feed), self._following.pop(feed.name, None)
-        if before is not None:
-            before.close()
+        identity = self._identity(feed)
         tail = Tail(self._kafka, feed.topic, identity.partitions, most_bytes=self._memory)
-        self._asked.pop(feed.name, None)
-        self._current_at[feed.name] = time.monotonic()
-        following = self._following[feed.name] = ExitStack()
-        following.enter_context(tail.following())
+        tail.start()
         self._sources[feed.name] = FeedSource(
             feed=feed,
             identity=identity,

@@ -1,38 +1,143 @@
-"""Everything about one subscriber that this process delivers to: its lanes, its dispatcher."""
+"""Everything about one subscriber that this process delivers to, and what is stored of all of them.
+
+Acknowledgements are stored in one transaction for all subscribers of a process, which waits a
+moment for others to join it. What could not be stored is stored with the next one: until then its
+recipients get nothing more.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import monotonic
 
+from izin.runtime.backoff import Backoff
+from izin.runtime.observe import get_logger
 from izin.runtime.settings import WebhookSettings
 from izin.runtime.task_cancellation import cancel_all
+from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.processes import SILENCE
-from izin.sinks.ledger.webhooks.deliveries import FailedAttempt, HealthChange
-from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt
+from izin.sinks.ledger.webhooks import deliveries
+from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt, FailedAttempt
 from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
 from izin.sinks.outbound.loops import keep_running
 from izin.sinks.record.errors import ConcurrentChangeError, LedgerUnavailableError
-from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
-from izin.sinks.webhooks.dispatcher import EventDispatcher
+from izin.sinks.webhooks.dispatcher import EventDispatcher, SubscriberHealth
 from izin.sinks.webhooks.failure_watch import FailureWatch
-from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import DeliveryLane, PendingDelivery
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster, Reply
-from izin.sinks.webhooks.resends.guard import RepetitionGuard
-from izin.sinks.webhooks.resends.older import OlderOptOuts
+from izin.sinks.webhooks.resends import OlderOptOuts, RepetitionGuard
 from izin.sinks.webhooks.source import LaneSource, Taken
 
 _CERTAIN = SILENCE * 2 / 3
 """Seconds for which a lease that was read is certainly ours: others fence us after ``SILENCE``."""
 _CHUNK = 200
+LINGER = 0.1
+"""Seconds for which a transaction waits, unless it has much already."""
+_MUCH = 200
+_ALSO_READ_EVERY = 5.0
+"""Seconds between two writes of how far was read where nothing was for the subscriber."""
+_CAUGHT_UP_EVERY = 60.0
+_BACKOFF = Backoff(timedelta(milliseconds=200), timedelta(seconds=2))
 
 EventSource = LaneSource | OlderOptOuts
 """Where a lane reads."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class AcknowledgementWriter:
+    """Stores what there is of all deliveries."""
+
+    ledger: Ledger
+    _deliveries: dict[int, "SubscriberDelivery"] = field(default_factory=dict)
+    _count: int = 0
+    _also_read_at: float = 0.0
+    _caught_up_at: float = 0.0
+    _some: asyncio.Event = field(default_factory=asyncio.Event)
+    _much: asyncio.Event = field(default_factory=asyncio.Event)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, delivery: "SubscriberDelivery") -> None:
+        """Store for ``delivery`` from now on."""
+        self._deliveries[delivery.number] = delivery
+
+    def remove(self, delivery: "SubscriberDelivery") -> None:
+        """Store nothing more for ``delivery``."""
+        if self._deliveries.get(delivery.number) is delivery:
+            del self._deliveries[delivery.number]
+
+    def wake(self) -> None:
+        """Store soon: there is one thing more."""
+        self._count += 1
+        self._some.set()
+        if self._count >= _MUCH:
+            self._much.set()
+
+    async def run(self) -> None:
+        """Store until cancelled."""
+        failures = 0
+        while True:
+            await _wait(self._some, _ALSO_READ_EVERY)
+            if self._some.is_set():
+                await _wait(self._much, LINGER)
+            try:
+                await self.write()
+            except (LedgerUnavailableError, ConcurrentChangeError) as error:
+                failures += 1
+                wait = _BACKOFF.after(failures).total_seconds()
+                _log.warning("acknowledgements not stored yet", error=str(error), after=wait)
+                await asyncio.sleep(wait)
+            else:
+                failures = 0
+
+    async def write(self) -> None:
+        """Store what there is.
+
+        Raises:
+            LedgerUnavailableError: it is not stored; the next call stores it too.
+            ConcurrentChangeError: the same.
+        """
+        async with self._lock:
+            self._count = 0
+            self._some.clear()
+            self._much.clear()
+            concerned = dict(self._deliveries)
+            groups = self._collected(concerned)
+            if all(group.is_empty for group in groups):
+                return
+            now = self.ledger.clock.now()
+            try:
+                lost = await deliveries.write(self.ledger, groups, now=now)
+            except BaseException:
+                for group in groups:
+                    concerned[group.subscriber_id].not_stored(group)
+                self._some.set()
+                raise
+            for number, delivery in concerned.items():
+                delivery.stored(is_lost=number in lost)
+
+    def _collected(self, concerned: dict[int, "SubscriberDelivery"]) -> list[DeliveryGroup]:
+        at = monotonic()
+        also_read = at - self._also_read_at >= _ALSO_READ_EVERY
+        also_complete = at - self._caught_up_at >= _CAUGHT_UP_EVERY
+        self._also_read_at = at if also_read else self._also_read_at
+        self._caught_up_at = at if also_complete else self._caught_up_at
+        return [
+            delivery.collect(also_read=also_read, also_complete=also_complete)
+            for delivery in concerned.values()
+        ]
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    """Return when ``event`` is set, or after so many seconds."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 @dataclass(slots=True, eq=False)
@@ -50,10 +155,7 @@ class SubscriberDelivery:
     """Of its resend; None: none is under way."""
     certain_until: float = 0.0
     """Until when the lease is certainly ours, by the monotonic clock."""
-    is_gone: bool = False
-    """Whether it answered that it wants no more."""
     is_fenced: bool = False
-    health: SubscriberHealth = field(init=False)
     dispatcher: EventDispatcher = field(init=False)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _followed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,14 +164,19 @@ class SubscriberDelivery:
     _watch: FailureWatch = field(init=False)
     _reopened: set[PendingDelivery] = field(default_factory=set)
     """What was open at the start, and is still."""
+    _taken: list[tuple[PendingDelivery, DeliveryReceipt]] = field(default_factory=list)
+    """What is acknowledged, and to be stored."""
+    _storing: list[tuple[PendingDelivery, DeliveryReceipt]] = field(default_factory=list)
+    """What of that is being stored."""
+    _attempts: list[FailedAttempt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.health = SubscriberHealth(self.settings.first_pause, self.settings.longest_pause)
         self.dispatcher = EventDispatcher(
             poster=self.poster,
             secrets=self.subscriber.secrets_at,
-            health=self.health,
-            results=self,
+            health=SubscriberHealth(self.settings.first_pause, self.settings.longest_pause),
+            taken=self._take,
+            refused=self._refuse,
             parallel=self.subscriber.parallel,
             may_send=lambda: monotonic() < self.certain_until,
         )
@@ -89,7 +196,7 @@ class SubscriberDelivery:
     @property
     def is_behind(self) -> bool:
         """Whether a lane that is always followed is not at the end of its topics."""
-        return any(one.feed is not None and not one.is_live for one in self.sources)
+        return any(one.is_behind for one in self.sources)
 
     @property
     def is_resent(self) -> bool:
@@ -176,32 +283,19 @@ class SubscriberDelivery:
         return window - lane.count
 
     async def _add(self, source: EventSource, taken: Taken) -> int:
-        lane, now, chosen = source.lane, datetime.now(UTC), self.subscriber.filter
-        found = [
-            one for one in taken.events if one.is_for(chosen) and source.is_due(one, taken, now)
-        ]
+        lane = source.lane
+        found = [event for event in taken.events if event.is_for(self.subscriber.filter)]
         if lane.ends and self.guard is not None:
-            # What a lane that is followed has not delivered comes by it, as a first delivery.
-            followed = [one for one in self.lanes if not one.ends]
-            found = await self.guard.review(
-                [one for one in found if all(each.has(one.place, one.offset) for each in followed)]
-            )
-        wanted = {(one.place, one.offset): one for one in found}
-        for event in taken.events:
-            one = wanted.get((event.place, event.offset))
-            if one is None:
-                lane.move(event.place, event.offset + 1)
-                continue
-            self.dispatcher.add(lane.add(one))
+            found = await self.guard.review(found)
+        for event in found:
+            self.dispatcher.add(lane.add(event))
             if self.guard is not None and not lane.ends:
-                self.guard.note(one)
+                self.guard.note(event)
         lane.move_all(taken.positions)
-        return len(wanted)
+        return len(found)
 
-    # What the dispatcher and the writer call.
-
-    def taken(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that the subscriber has taken an event."""
+    def _take(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
+        """Store soon that the subscriber has taken an event."""
         event = pending.event
         row = DeliveryReceipt(
             subscriber_id=self.number,
@@ -219,16 +313,17 @@ class SubscriberDelivery:
         )
         self.metrics.attempts.labels(self.subscriber.name, "taken").inc()
         self.metrics.seconds.labels(pending.lane.name).observe(max(at - event.appended, 0.0))
-        self.writer.taken(pending, row)
+        self._taken.append((pending, row))
+        self.writer.wake()
 
-    def refused(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that the subscriber has not taken an event."""
+    def _refuse(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
+        """Store soon that the subscriber has not taken an event."""
         event, failure = pending.event, reply.failure or ""
         result = "no reply" if reply.status is None else "refused"
         self.metrics.attempts.labels(self.subscriber.name, result).inc()
         failed_at = datetime.fromtimestamp(at, UTC)
         self._watch.failed(failure, failed_at)
-        self.writer.refused(
+        self._attempts.append(
             FailedAttempt(
                 subscriber_id=self.number,
                 failed_at=failed_at,
@@ -240,35 +335,50 @@ class SubscriberDelivery:
                 failure=failure,
             )
         )
+        self.writer.wake()
 
-    def gone(self) -> None:
-        """Note that the subscriber wants no more."""
-        self.is_gone = True
+    def collect(self, *, also_read: bool, also_complete: bool) -> DeliveryGroup:
+        """Return what is to be stored now, until ``stored`` or ``not_stored``."""
+        self._storing, self._taken = self._taken, []
+        attempts, self._attempts = self._attempts, []
+        for pending, _ in self._storing:
+            pending.lane.close(pending.event.place, pending.event.offset)
+        now = datetime.now(UTC)
+        return DeliveryGroup(
+            subscriber_id=self.number,
+            epoch=self.epoch,
+            acknowledgements=[row for _, row in self._storing],
+            moves=[move for lane in self.lanes for move in lane.moves(also_read=also_read)],
+            attempts=attempts,
+            health=self._watch.change(self.dispatcher.failing_since, now),
+            caught_up_at=now if also_complete and not self.is_behind else None,
+        )
 
-    def stored(self, taken: list[PendingDelivery]) -> None:
-        """Go on behind what is stored."""
-        self._reopened.difference_update(taken)
-        self.dispatcher.stored(taken)
-        if not self._reopened:
-            self._watch.recovered()
-        self._room.set()
+    def stored(self, *, is_lost: bool) -> None:
+        """Go on behind what is stored; where the lease is lost, for another process has taken over,
+        send nothing more.
+        """
+        taken = [pending for pending, _ in self._storing]
+        self._storing = []
+        if is_lost:
+            self.is_fenced = True
+            self.certain_until = 0.0
+        elif taken:
+            self._reopened.difference_update(taken)
+            self.dispatcher.stored(taken)
+            if not self._reopened:
+                self._watch.recovered()
+            self._room.set()
 
-    def fenced(self) -> None:
-        """Send nothing more: another process has taken over."""
-        self.is_fenced = True
-        self.certain_until = 0.0
-
-    def health_change(self) -> HealthChange | None:
-        """Return what changed of its health since the last time; None: nothing."""
-        return self._watch.change(self.dispatcher.failing_since, datetime.now(UTC))
-
-    def not_stored(self) -> None:
-        """Note that the last change of its health was not stored."""
+    def not_stored(self, group: DeliveryGroup) -> None:
+        """Store ``group``, which could not be stored, with what comes."""
+        self._taken[:0] = self._storing
+        self._storing = []
+        self._attempts[:0] = group.attempts
+        lanes = {(lane.name, lane.resend_id): lane for lane in self.lanes}
+        for move in group.moves:
+            lanes[move.lane, move.resend_id].restore(move)
         self._watch.not_stored()
-
-    def complete_at(self) -> datetime | None:
-        """Return when it last had everything; None: it lacks something now."""
-        return None if self.is_behind else datetime.now(UTC)
 
     def show(self) -> None:
         """Show the figures of the subscriber."""

@@ -3,6 +3,11 @@
 An event that is refused holds its recipient, and nothing else. The next event of a recipient is
 posted when the acknowledgement of the one before is stored, so that a crash repeats nothing that
 was followed already. Opt-outs go first.
+
+A failure concerns one event, until it is clear that it concerns the subscriber: no reply several
+times in a row, or failures of several events without a success between them. Then the subscriber is
+down, and one request at a time tries whether it is back. Pauses double up to the longest, and vary,
+so that many subscribers of one failed server are not tried at once; they have no end.
 """
 
 import asyncio
@@ -11,19 +16,21 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from time import monotonic, time
-from typing import Protocol
 
+from izin.runtime.backoff import Backoff
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.webhooks.subscriber import LaneName
-from izin.sinks.webhooks.health import SubscriberHealth
 from izin.sinks.webhooks.lane import PendingDelivery
-from izin.sinks.webhooks.posting import Poster, Reply
-from izin.sinks.webhooks.resends.repetition import HEADER
-from izin.sinks.webhooks.signatures import Signer
+from izin.sinks.webhooks.posting import Poster, Reply, signed
+from izin.sinks.webhooks.resends import HEADER
 
+DOWN_AFTER = 3
+"""So many requests in a row without a reply."""
+DOWN_AFTER_EVENTS = 5
+"""Or failures of so many events without a success."""
 _LOOK = 1.0
 """Seconds after which it looks again whether it may send."""
 
@@ -34,17 +41,59 @@ event that alone is refused is not posted with every other."""
 _log = get_logger(__name__)
 
 
-class DeliveryResults(Protocol):
-    """Who is given what comes of requests."""
+@dataclass(slots=True)
+class SubscriberHealth:
+    """Whether a subscriber is up, and when to try again. Pure: instants are seconds of one clock,
+    time and chance are arguments.
+    """
 
-    def taken(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that a subscriber has taken an event."""
+    first_pause: timedelta
+    longest_pause: timedelta
+    closed_until: float = 0.0
+    """Nothing is sent before, whatever waits."""
+    is_down: bool = False
+    _silences: int = 0
+    _pauses: int = 0
+    _failed: set[str] = field(default_factory=set)
 
-    def refused(self, pending: PendingDelivery, reply: Reply, at: float) -> None:
-        """Store that it has not."""
+    def took(self) -> bool:
+        """Note a success; return whether it was down."""
+        was_down, self.is_down = self.is_down, False
+        self._silences = self._pauses = 0
+        self.closed_until = 0.0
+        self._failed.clear()
+        return was_down
 
-    def gone(self) -> None:
-        """Pause a subscriber that wants no more."""
+    def failed(self, webhook_id: str, reply: Reply, now: float, chance: float) -> None:
+        """Note a failure; ``chance`` is between 0 and 1."""
+        self._silences = self._silences + 1 if reply.status is None else 0
+        if len(self._failed) < DOWN_AFTER_EVENTS:
+            self._failed.add(webhook_id)
+        if self._silences >= DOWN_AFTER or len(self._failed) >= DOWN_AFTER_EVENTS:
+            self.is_down = True
+        if not self.is_down and not reply.is_of_the_endpoint:
+            return
+        if now >= self.closed_until:  # else the request was under way when an earlier one failed
+            self._pauses += 1
+        pause = self.pause(self._pauses, reply, chance)
+        self.closed_until = max(self.closed_until, now + pause)
+
+    def pause(self, failures: int, reply: Reply, chance: float) -> float:
+        """Return the seconds to wait after so many failures in a row; at least as long as the
+        subscriber asked for, and never longer than the longest pause.
+        """
+        wait = Backoff(self.first_pause, self.longest_pause).after(failures).total_seconds()
+        varied = wait * (0.75 + chance / 2)
+        longest = self.longest_pause.total_seconds()
+        return min(max(varied, reply.retry_after or 0.0), longest)
+
+    def may_send(self, now: float, under_way: int) -> bool:
+        """Whether a request may be sent now: to one that is down, one at a time."""
+        return now >= self.closed_until and not (self.is_down and under_way)
+
+
+DeliveryResult = Callable[[PendingDelivery, Reply, float], None]
+"""Called with what was posted, what came of it, and when (Unix time)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,12 +103,15 @@ class EventDispatcher:
     poster: Poster
     secrets: Callable[[datetime], tuple[str, ...]]
     health: SubscriberHealth
-    results: DeliveryResults
+    taken: DeliveryResult
+    refused: DeliveryResult
     parallel: int
     may_send: Callable[[], bool]
     """Whether the subscriber is certainly still this process's."""
     chance: Callable[[], float] = random.random
     is_closing: bool = False
+    is_gone: bool = False
+    """Whether the subscriber answered that it wants no more."""
     _ready: tuple[deque[PendingDelivery], deque[PendingDelivery]] = field(
         default_factory=lambda: (deque(), deque())
     )
@@ -69,7 +121,6 @@ class EventDispatcher:
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Iterator[int] = field(default_factory=count)
-    _signer: tuple[tuple[str, ...], Signer] | None = None
     _sent_again_at: float = -_TOGETHER
 
     @property
@@ -155,7 +206,7 @@ class EventDispatcher:
     async def _deliver(self, pending: PendingDelivery) -> None:
         event, at = pending.event, datetime.now(UTC)
         pending.attempts += 1
-        headers = self._signer_at(at).headers(event.webhook_id, at, event.body)
+        headers = signed(self.secrets(at), event.webhook_id, at, event.body)
         if pending.lane.resend_id:
             headers.append((HEADER, str(pending.lane.resend_id)))
         try:
@@ -168,12 +219,6 @@ class EventDispatcher:
         else:
             self._retry(pending, reply)
 
-    def _signer_at(self, at: datetime) -> Signer:
-        texts = self.secrets(at)
-        if self._signer is None or self._signer[0] != texts:
-            self._signer = texts, Signer(texts)
-        return self._signer[1]
-
     def _took(self, pending: PendingDelivery, reply: Reply) -> None:
         now, was_down = monotonic(), self.health.took()
         if self._later and (was_down or now - self._sent_again_at >= _TOGETHER):
@@ -182,7 +227,7 @@ class EventDispatcher:
             for _, _, later in sorted(self._later, reverse=True):
                 self._make_first(later)
             self._later.clear()
-        self.results.taken(pending, reply, time())
+        self.taken(pending, reply, time())
 
     def _retry(self, pending: PendingDelivery, reply: Reply) -> None:
         at, now = time(), monotonic()
@@ -192,10 +237,9 @@ class EventDispatcher:
         if self.health.is_down or reply.is_of_the_endpoint:
             wait = max(self.health.closed_until - now, 0.0)
         heapq.heappush(self._later, (now + wait, next(self._numbers), pending))
-        self.results.refused(pending, reply, at)
+        self.refused(pending, reply, at)
         if reply.is_gone:
-            self.is_closing = True
-            self.results.gone()
+            self.is_closing = self.is_gone = True
 
     async def close(self, within: float) -> None:
         """Send nothing more; return when what is under way has ended, or after ``within`` s."""

@@ -48,6 +48,7 @@ OF_OPT_OUT = (
 )
 _OF_PERMISSION = (
     *("may_send", "reason", "desired", "registered", "registered_at", "consent_date", "retailers"),
+    "since",
 )
 _OF_OUTCOME = (
     *("outcome_id", "event_id", "outcome", "status", "code", "message", "request_id"),
@@ -87,13 +88,14 @@ class WebhookEvent:
         return self.topic, self.partition
 
     def is_for(self, chosen: EventFilter) -> bool:
-        """Whether a subscriber with this filter gets it."""
-        return chosen.wants(
-            customer_id=self.customer_id,
-            type_=self.type,
-            brand_code=self.brand_code,
-            channel=self.channel,
-            origin=self.origin,
+        """Whether a subscriber with this filter gets it. Permissions have no origin, and pass."""
+        origin = self.origin
+        return (
+            self.customer_id == chosen.customer_id
+            and (not chosen.types or self.type in chosen.types)
+            and (not chosen.brands or self.brand_code in chosen.brands)
+            and (not chosen.channels or self.channel in chosen.channels)
+            and (not chosen.origins or origin is None or origin in chosen.origins)
         )
 
 
@@ -153,10 +155,24 @@ class EventReader:
 
     def _by_value(self, message: KafkaMessage, topic: str, value: bytes) -> WebhookEvent | None:
         if topic == self._opt_outs:
-            return self._opt_out(message, value)
-        if topic == self._permissions:
-            return self._permission(message, value)
-        return self._outcome(message, value)
+            record = self._codec.decode("Consent", value)
+            since = record["effective_at"]
+            return self._event(message, WebhookType.OPTED_OUT, record, OF_OPT_OUT, since=since)
+        if topic != self._permissions:
+            record = self._codec.decode("Outcome", value)
+            return self._event(message, WebhookType.OUTCOME, record, _OF_OUTCOME)
+        record = self._codec.decode("Permission", value)
+        before, now = record["previous_may_send"], bool(record["may_send"])
+        if before is None and not now:
+            return None
+        return self._event(
+            message,
+            WebhookType.GRANTED if now else WebhookType.REVOKED,
+            record,
+            _OF_PERMISSION,
+            is_change=before != now,
+            since=record["since"],
+        )
 
     def _by_key(self, message: KafkaMessage, content: AvroRecord) -> WebhookEvent | None:
         """Return the event of a record of which only the key is known, and ``content``."""
@@ -170,30 +186,6 @@ class EventReader:
             self._permissions: WebhookType.REVOKED,
         }.get(message.topic() or "", WebhookType.OUTCOME)
         return self._event(message, type_, {**record, **content}, tuple(content))
-
-    def _opt_out(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
-        record = self._codec.decode("Consent", value)
-        type_, since = WebhookType.OPTED_OUT, record["effective_at"]
-        return self._event(message, type_, record, OF_OPT_OUT, since=since)
-
-    def _permission(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
-        record = self._codec.decode("Permission", value)
-        before, now = record["previous_may_send"], bool(record["may_send"])
-        if before is None and not now:
-            return None
-        type_ = WebhookType.GRANTED if now else WebhookType.REVOKED
-        return self._event(
-            message,
-            type_,
-            record,
-            (*_OF_PERMISSION, "since"),
-            is_change=before != now,
-            since=record["since"],
-        )
-
-    def _outcome(self, message: KafkaMessage, value: bytes) -> WebhookEvent | None:
-        record = self._codec.decode("Outcome", value)
-        return self._event(message, WebhookType.OUTCOME, record, _OF_OUTCOME)
 
     def _event(  # noqa: PLR0913  # a record, and what of it is posted
         self,

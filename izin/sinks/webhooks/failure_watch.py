@@ -1,15 +1,26 @@
-"""Since when a subscriber fails, and the alerts about it: each is raised once, also by the next
-process that delivers to it.
+"""Since when a subscriber fails, and the alerts about it: each is more urgent than the one before,
+and is raised once, also by the next process that delivers to it.
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from izin.consent.business_days import Calendar
+from izin.consent.business_days import Calendar, add_business_days
+from izin.consent.due_dates import TURKEY
 from izin.runtime.observe import get_logger
 from izin.sinks.ledger.webhooks.deliveries import HealthChange
 from izin.sinks.ledger.webhooks.subscriber import WebhookSubscriber
-from izin.sinks.webhooks.alerts import STAGES, reached
+
+_STAGES = (
+    ("5 minutes", "warning"),
+    ("1 hour", "error"),
+    ("24 hours", "critical"),
+    ("2 business days", "critical"),
+)
+"""For how long a subscriber has failed when it is reported, and the level of the log event. One
+business day is left after the last until the opt-outs that wait had to be obeyed everywhere."""
+_PERIODS = (timedelta(minutes=5), timedelta(hours=1), timedelta(hours=24))
+_BUSINESS_DAYS = 2
 
 _log = get_logger(__name__)
 
@@ -71,12 +82,26 @@ class FailureWatch:
 
     def _alert(self, since: datetime, now: datetime) -> None:
         for number in range(self.alerts, reached(since, now, self.calendar)):
-            stage = STAGES[number]
-            getattr(_log, stage.level)(
+            period, level = _STAGES[number]
+            getattr(_log, level)(
                 "subscriber does not take its events",
                 subscriber=self.subscriber.name,
                 customer_id=self.subscriber.customer_id,
                 since=since.isoformat(),
-                longer_than=stage.name,
+                longer_than=period,
             )
             self.alerts = number + 1
+
+
+def reached(failing_since: datetime, now: datetime, calendar: Calendar) -> int:
+    """Return how many of the stages are reached.
+
+    The last is the same time of day on the second business day after.
+
+    Raises:
+        OutsideCalendarError: a year that the calendar does not cover.
+    """
+    since = failing_since.astimezone(TURKEY)
+    day = add_business_days(since.date(), _BUSINESS_DAYS, calendar)
+    last = datetime.combine(day, since.timetz())
+    return sum(now >= failing_since + one for one in _PERIODS) + (now >= last)

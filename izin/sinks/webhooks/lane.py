@@ -1,12 +1,12 @@
 """A lane of a subscriber: how far it was read, and what of that is not acknowledged. No I/O."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from izin.kafka.partition_client import Place
 from izin.sinks.ledger.webhooks.deliveries import CursorMove
-from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
+from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor, LaneName
 from izin.sinks.webhooks.events import WebhookEvent
 
 
@@ -43,15 +43,14 @@ class DeliveryLane:
     def of(cls, subscriber_id: int, name: str, cursors: Iterable[DeliveryCursor]) -> "DeliveryLane":
         """Return the lane that these cursors of it describe."""
         lane = cls(subscriber_id, name)
-        for one in cursors:
-            lane.resend_id = one.resend_id
-            place = one.topic, one.partition
-            lane.positions[place] = one.next_offset
-            if one.end_offset is not None:
-                lane.ends[place] = one.end_offset
-            if one.open_offsets:
-                lane.open[place] = set(one.open_offsets)
-                lane.count += len(one.open_offsets)
+        for cursor in cursors:
+            lane.resend_id = cursor.resend_id
+            lane.positions[cursor.place] = cursor.next_offset
+            if cursor.end_offset is not None:
+                lane.ends[cursor.place] = cursor.end_offset
+            if cursor.open_offsets:
+                lane.open[cursor.place] = set(cursor.open_offsets)
+                lane.count += len(cursor.open_offsets)
                 lane.is_reopened = False
         return lane
 
@@ -123,3 +122,9 @@ class DeliveryLane:
         place = move.topic, move.partition
         self._dirty.add(place)
         self.open[place]  # so that the next write has it, though nothing of it is open
+
+
+def lanes_of(subscriber_id: int, cursors: Sequence[DeliveryCursor]) -> list[DeliveryLane]:
+    """Return the lanes of a subscriber that has these cursors, in the order of their names."""
+    by_name = {name: [one for one in cursors if one.lane == name] for name in LaneName}
+    return [DeliveryLane.of(subscriber_id, name, some) for name, some in by_name.items() if some]

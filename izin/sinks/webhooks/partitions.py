@@ -1,9 +1,11 @@
-"""Reading topics by partition and offset for webhooks: clients, ends, and what topics are."""
+"""Topics by partition and offset, for webhooks: what is kept, where cursors begin, and a reader."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from time import monotonic
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -11,8 +13,13 @@ from izin.kafka.partition_client import Place, partition_client
 from izin.runtime.kafka import TIMEOUT, partition_watermarks
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
-from izin.sinks.ingest.topic_reader import available
+from izin.sinks.ingest.topic_reader import available, identities_of
+from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
 from izin.sinks.record.errors import StreamUnavailableError
+from izin.sinks.webhooks.events import lanes
+
+Bounds = Mapping[Place, tuple[int, int]]
+"""Of partitions: the first offset that is kept, and the last stable one."""
 
 _GROUP = "izin-webhooks"
 _BOUNDED = {
@@ -24,11 +31,6 @@ _BOUNDED = {
 }
 
 
-def places_of(found: TopicIdentities) -> list[Place]:
-    """Return every partition of these topics."""
-    return [(topic, one) for topic, count in found.partitions.items() for one in range(count)]
-
-
 @dataclass(slots=True)
 class PartitionReader:
     """A consumer of chosen partitions from chosen offsets. Blocking calls run in threads."""
@@ -38,20 +40,28 @@ class PartitionReader:
     _polling: asyncio.Future[Sequence[Message]] | None = None
     positions: dict[Place, int] = field(default_factory=dict)
     """The next offset of each partition; also behind records that are none."""
+    moved_at: float = 0.0
+    """When something was read last, by the monotonic clock."""
 
     async def open(self, positions: Mapping[Place, int]) -> None:
         """Read from ``positions``."""
         await self.close()
-        self.positions = dict(positions)
+        self.positions, self.moved_at = dict(positions), monotonic()
         self._client = partition_client(self.settings, _GROUP, positions, **_BOUNDED)
 
     async def poll(self, most: int, wait: float) -> Sequence[Message]:
         """Return the available records, at most ``most``, as soon as there is one; none after
         ``wait`` seconds. Positions are behind them then. Raises StreamUnavailableError.
         """
-        self._polling = asyncio.ensure_future(asyncio.to_thread(self._poll, most, wait))
+        client = self._client
+        if client is None:
+            return ()
+        reading = asyncio.to_thread(available, client, most, wait, what="webhooks")
+        self._polling = asyncio.ensure_future(reading)
         records = await asyncio.shield(self._polling)
         found = []
+        if records:
+            self.moved_at = monotonic()
         for one in records:
             place, offset = (one.topic() or "", one.partition() or 0), one.offset() or 0
             if one.error() is None:
@@ -60,12 +70,6 @@ class PartitionReader:
             else:
                 self.positions[place] = max(offset, self.positions.get(place, 0))
         return found
-
-    def _poll(self, most: int, wait: float) -> Sequence[Message]:
-        client = self._client
-        if client is None:
-            return ()
-        return available(client, most, wait, what="webhooks")
 
     async def close(self) -> None:
         """Close the consumer, once the thread of a poll that was cancelled has ended."""
@@ -77,35 +81,72 @@ class PartitionReader:
             await asyncio.to_thread(client.close)
 
 
-def bounds(settings: KafkaSettings, places: Iterable[Place]) -> dict[Place, tuple[int, int]]:
+@contextmanager
+def _client(settings: KafkaSettings) -> Iterator[Consumer]:
+    """Yield a consumer of nothing; raises StreamUnavailableError where Kafka does not answer it."""
+    client = partition_client(settings, _GROUP, {})
+    try:
+        yield client
+    except KafkaException as error:
+        raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
+    finally:
+        client.close()
+
+
+def bounds(settings: KafkaSettings, places: Iterable[Place]) -> Bounds:
     """Return the first offset that is kept and the last stable one of each of ``places``.
 
     Raises:
         StreamUnavailableError: Kafka does not answer.
     """
-    client = partition_client(settings, _GROUP, {})
-    try:
+    with _client(settings) as client:
         return {place: partition_watermarks(client, TopicPartition(*place)) for place in places}
-    except KafkaException as error:
-        raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
-    finally:
-        client.close()
 
 
-def offsets_at(
-    settings: KafkaSettings, places: Iterable[Place], at: datetime
-) -> dict[Place, int | None]:
-    """Return the first offset appended at ``at`` or later of each of ``places``; None: none is.
-
-    Raises:
-        StreamUnavailableError: Kafka does not answer.
+def topic_bounds(
+    settings: KafkaSettings, topics: Collection[str]
+) -> tuple[TopicIdentities, Bounds]:
+    """Return what these topics are, and the bounds of each of their partitions; raises as
+    ``bounds``.
     """
-    client = partition_client(settings, _GROUP, {})
-    asked = [TopicPartition(topic, one, round(at.timestamp() * 1000)) for topic, one in places]
-    try:
+    found = identities_of(settings, topics)
+    places = [(topic, one) for topic, count in found.partitions.items() for one in range(count)]
+    return found, bounds(settings, places)
+
+
+def offsets_at(settings: KafkaSettings, kept: Bounds, at: datetime) -> dict[Place, int]:
+    """Return the first offset appended at ``at`` or later of each partition that is ``kept``; its
+    end where none is. Raises as ``bounds``.
+    """
+    asked = [TopicPartition(topic, one, round(at.timestamp() * 1000)) for topic, one in kept]
+    with _client(settings) as client:
         found = client.offsets_for_times(asked, timeout=TIMEOUT)
-    except KafkaException as error:
-        raise StreamUnavailableError(f"webhooks: {error.args[0].str()}") from error
-    finally:
-        client.close()
-    return {(one.topic, one.partition): one.offset if one.offset >= 0 else None for one in found}
+    offsets = {(one.topic, one.partition): one.offset for one in found}
+    return {
+        place: end if offsets[place] < 0 else min(max(offsets[place], start), end)
+        for place, (start, end) in kept.items()
+    }
+
+
+def cursor_of(
+    lane: str, place: Place, found: TopicIdentities, at: int, end: int | None = None
+) -> DeliveryCursor:
+    """Return a cursor that is ``at`` an offset of a partition, of nobody yet."""
+    return DeliveryCursor(
+        lane=lane,
+        topic=place[0],
+        partition=place[1],
+        cluster_id=found.cluster_id,
+        topic_id=found.topic_ids[place[0]],
+        next_offset=at,
+        end_offset=end,
+    )
+
+
+def cursors_at_end(settings: KafkaSettings) -> list[DeliveryCursor]:
+    """Return the cursors of a subscriber that gets what comes from now on; raises as ``bounds``."""
+    cursors = []
+    for lane, topics in lanes(settings.topics).items():
+        found, kept = topic_bounds(settings, topics)
+        cursors += [cursor_of(lane, place, found, end) for place, (_, end) in kept.items()]
+    return cursors

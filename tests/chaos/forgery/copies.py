@@ -23,7 +23,7 @@ from izin.sinks.ledger.history.hash_chain import (
     content,
     next_link,
 )
-from izin.sinks.ledger.webhooks.delivery_rows import content_of_delivery
+from izin.sinks.ledger.webhooks.deliveries import content_of_delivery
 from izin.sinks.record.anchor import Anchor
 from tests.support.builders import NOON
 from tests.support.evidence.archives import KEY, a_header

@@ -16,7 +16,7 @@ from izin.sinks.ledger.history import acts, retention, verify
 from izin.sinks.ledger.history.append import append, append_facts
 from izin.sinks.ledger.history.batches import digest_fact
 from izin.sinks.ledger.history.hash_chain import commitment_of_row
-from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt, copied, sealed
+from izin.sinks.ledger.webhooks.deliveries import DeliveryReceipt, copied, sealed
 from izin.sinks.record.anchor import Anchor
 from izin.sinks.record.messages import TopicMessages
 from tests.chaos.forgery.copies import HistoryCopy, Row

@@ -15,7 +15,7 @@ from izin.sinks.ledger.history import acts
 from izin.sinks.ledger.history.append import Movement
 from izin.sinks.ledger.history.batches import digest_fact
 from izin.sinks.ledger.history.hash_chain import SALT, Fact
-from izin.sinks.ledger.webhooks.delivery_rows import commitment_of_delivery
+from izin.sinks.ledger.webhooks.deliveries import commitment_of_delivery
 from izin.sinks.record.anchor import Anchor
 from tests.chaos.forgery.copies import DIGESTS, HistoryCopy, Row, emptied, places_of
 from tests.chaos.forgery.database import LATER

@@ -21,9 +21,12 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.migrate import migrate
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.webhooks import verify as deliveries
+from izin.sinks.ledger.webhooks.subscriber import LaneName
 from izin.sinks.record.errors import LedgerUnavailableError
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.resends.cursors import ResendPeriod, cursors_of, events_of
+from izin.sinks.webhooks.lane import DeliveryLane
+from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.source import LaneSource
 from tests.chaos.injection import Injection
 from tests.chaos.input_faults import INPUT_WEIGHTS, HostileInput, InputFault
 from tests.chaos.webhooks.subscribers import Coordinates, FailingSubscriber
@@ -201,13 +204,25 @@ class WebhookCampaign:
         end = monotonic() + _SETTLED_WITHIN
         while await asyncio.to_thread(self._is_held_back) and monotonic() < end:  # noqa: ASYNC110  # of the broker
             await asyncio.sleep(0.2)
-        cursors = await asyncio.to_thread(cursors_of, self.settings, ResendPeriod())
-        reader = event_reader(Codec(), self.settings.topics)
-        some = [
-            replace(one, end_offset=self.stands.get((one.topic, one.partition), one.end_offset))
-            for one in cursors
+        cursors = [
+            replace(one, next_offset=0, end_offset=self.stands.get(one.place, one.next_offset))
+            for one in await asyncio.to_thread(cursors_at_end, self.settings)
         ]
-        return [one async for one in events_of(self.settings, reader, some)]
+        source = LaneSource(
+            lane=DeliveryLane.of(0, LaneName.RESEND, cursors),
+            feed=None,
+            reader=event_reader(Codec(), self.settings.topics),
+            settings=self.settings,
+            turns=asyncio.Semaphore(),
+            caught_up_at=datetime.now(UTC),
+        )
+        events = list[WebhookEvent]()
+        while not source.lane.is_read:
+            taken = await source.take(1000)
+            events += taken.events
+            source.lane.move_all(taken.positions)
+        await source.release()
+        return events
 
     async def _verdict(self, ledger: Ledger, found: dict[str, FailingSubscriber]) -> WebhookVerdict:
         expected = {(*one.place, one.offset): one.webhook_id for one in await self._expected()}

@@ -3,15 +3,13 @@
 import asyncio
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
 
 from izin.console.terminal.ledger_session import open_ledger
-from izin.runtime.kafka import consumer, producer
+from izin.runtime.kafka import producer
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
@@ -87,7 +85,7 @@ def lose(ledger: str) -> None:
         connection.execute("UPDATE delivery_cursors SET next_offset = 1000000")
 
 
-def resent(izin: Izin, *words: str | Path) -> list[dict[str, Any]]:
+def resent(izin: Izin, *words: str) -> list[dict[str, Any]]:
     """Return the rows of a resend that is only counted."""
     counted = izin("subscribers", "resend", "crm", *words, "--output", "json")
     assert counted.exit_code == 0, counted.stderr
@@ -96,38 +94,31 @@ def resent(izin: Izin, *words: str | Path) -> list[dict[str, Any]]:
 
 
 def test_resend_is_limited_counted_ordered_shown_and_cancelled(
-    izin: Izin, registered: str, topics: KafkaSettings, tmp_path: Path
+    izin: Izin, registered: str, topics: KafkaSettings
 ):
-    """By partition, before anything is done; each limit leaves out the rest."""
+    """By source and type, before anything is done; each limit leaves out the rest."""
     with receiving() as url:
         assert izin(*ADD, "--url", url).exit_code == 0
         assert izin(*(*ADD[:2], "till", *ADD[3:]), "--url", url).exit_code == 0
     publish(topics, 1, 2, 3)
     lose(registered)
     rows = resent(izin, "--missing")
-    assert {(row["subscriber"], row["source"], row["type"]) for row in rows} == {
-        ("crm", topics.topics.opt_outs.name, "consent.opted-out")
-    }
-    assert sum(row["events"] for row in rows) == 3
-    assert len({row["partition"] for row in rows}) == len(rows)
+    source, type_ = topics.topics.opt_outs.name, "consent.opted-out"
+    assert rows == [{"subscriber": "crm", "source": source, "type": type_, "events": 3}]
     shown = izin("subscribers", "resend", "crm", "--missing").stdout
     assert shown.count("consent.opted-out") == 1
-    listed, key = tmp_path / "list", key_of(a_consent(2))
-    listed.write_text(f"{key}\n\n", "utf-8")
-    place = f"{topics.topics.opt_outs.name}/{rows[0]['partition']}"
+    key = key_of(a_consent(2))
     today, tomorrow = "--since=2020-01-01", "--since=2099-01-01"
     for words, count in (
         ((today,), 3),
         ((tomorrow,), 0),
         ((today, "--until=2020-01-02"), 0),
         (("--recipient", key), 1),
-        (("--file", listed), 1),
         ((today, "--type=permission.granted"), 0),
         ((today, "--brand=5"), 0),
         ((today, "--channel=EPOSTA"), 0),
         ((today, "--origin=web"), 3),
         ((today, "--origin=crm"), 0),
-        ((f"--offsets={place}/0-0",), 1),
     ):
         assert sum(row["events"] for row in resent(izin, *words)) == count, words
     unknown = izin("subscribers", "resend", "crm", "--recipient=+905550009999")
@@ -153,26 +144,6 @@ def test_resend_is_limited_counted_ordered_shown_and_cancelled(
     did = [(one["act"], one["by"]) for one in resends]
     assert did == [("resend", "ada")] * 2 + [("cancel resend", "ada")] * 2
     assert (resends[0]["after"]["events"], resends[0]["after"]["keys"]) == (3, None)
-
-
-def test_resend_says_how_others_read_again(
-    izin: Izin, registered: str, topics: KafkaSettings
-) -> None:
-    """Nothing is posted to them: one has an API key, the other a consumer group."""
-    created = izin("keys", "create", "feed-client", "--scope=subscribe", "--customer=acme")
-    assert created.exit_code == 0, created.stderr
-    opt_outs = topics.topics.opt_outs.name
-    member = consumer(topics, f"list-{opt_outs}")
-    member.commit(offsets=[TopicPartition(opt_outs, 0, 0)], asynchronous=False)
-    member.close()
-    found = izin("subscribers", "resend", "feed-client", "list", "--since=2026-01-01")
-    assert found.exit_code == 0, found.stderr
-    words = " ".join(found.stderr.split())
-    assert "feed-client is an API key" in words
-    assert "GET /v1/permissions without `after`" in words
-    assert 'start it as subscribe("list-2")' in words
-    refused = izin("subscribers", "resend", "list", "--since=2026-01-01", "--execute")
-    assert (refused.exit_code, "nothing is ordered" in refused.stderr) == (3, True)
 
 
 def test_removed_subscriber_is_gone_and_its_name_is_free(
@@ -208,8 +179,6 @@ WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("subscribers", "resend", "crm"), 2, "--since"),
     (("subscribers", "resend", "nobody", "--missing"), 3, "there is no subscriber nobody"),
     (("subscribers", "resend", "crm", "--cancel", "--missing"), 2, "alone"),
-    (("subscribers", "resend", "crm", "--offsets=consent-opt-outs/3"), 2, "range of offsets"),
-    (("subscribers", "resend", "crm", "--offsets=a/1/2-3", "--offsets=a/1/5-6"), 2, "named twice"),
     (("subscribers", "rotate-secret", "crm", "--grace", "-PT1H"), 2, "negative"),
     (("subscribers", "add", "a b", "--customer", "acme", "--url", "x"), 2, "letters"),
 )

@@ -63,20 +63,21 @@ FROM json_to_recordset(%(attempts)s::json) AS n (subscriber_id bigint, failed_at
 -- Note since when a subscriber fails, and which alerts were raised.
 UPDATE subscribers SET failing_since = %(failing_since)s, alerts = %(alerts)s,
     last_failure = coalesce(%(failure)s, last_failure), last_failure_at = coalesce(%(failed_at)s, last_failure_at)
-WHERE id = %(id)s
+WHERE id = %(subscriber_id)s
 
 -- name: acknowledged
--- Which records of a partition a subscriber has acknowledged, between two offsets.
-SELECT DISTINCT "offset" FROM deliveries
-WHERE subscriber_id = %(id)s AND topic = %(topic)s AND partition = %(partition)s
-    AND "offset" BETWEEN %(first)s AND %(last)s
-
--- name: acknowledged-ids
--- Which events of these keys a subscriber has acknowledged.
-SELECT DISTINCT d.webhook_id
-FROM unnest(%(keys)s::text[]) AS k (key)
-JOIN deliveries AS d ON hashtextextended(d.key, 0) = hashtextextended(k.key, 0) AND d.key = k.key
-WHERE d.subscriber_id = %(id)s
+-- The ids of those of these events that a subscriber has acknowledged. An erased acknowledgement has no id, but its record;
+-- an event of the history has no record.
+SELECT e.webhook_id
+FROM json_to_recordset(%(events)s::json) AS e (
+    topic text, partition integer, "offset" bigint, key text, webhook_id text)
+WHERE EXISTS (
+    SELECT FROM deliveries AS d
+    WHERE hashtextextended(d.key, 0) = hashtextextended(e.key, 0) AND d.key = e.key
+        AND d.subscriber_id = %(id)s AND d.webhook_id = e.webhook_id)
+OR e.topic <> %(history)s AND EXISTS (
+    SELECT FROM deliveries AS d
+    WHERE d.subscriber_id = %(id)s AND (d.topic, d.partition, d."offset") = (e.topic, e.partition, e."offset"))
 
 -- name: of-keys
 -- The deliveries of keys. Of a removed subscriber the history has the name. A repetition has the number of its resend.

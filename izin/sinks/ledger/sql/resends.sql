@@ -7,13 +7,15 @@ ON CONFLICT (subscriber_id) WHERE finished_at IS NULL DO NOTHING
 RETURNING id
 
 -- name: list
--- Add keys whose opt-outs are older than their topic.
-COPY resend_opt_outs (resend_id, number, key) FROM STDIN (FORMAT binary)
+-- Add keys whose opt-outs are older than their topic, numbered from the first on.
+INSERT INTO resend_opt_outs (resend_id, number, key)
+SELECT %(id)s, %(first)s + k.place - 1, k.key FROM unnest(%(keys)s::text[]) WITH ORDINALITY AS k (key, place)
 
 -- name: open
 -- The resend of a subscriber that is not done.
-SELECT id, only_missing, ordered_at, types, brands, channels, origins, keys FROM resends
-WHERE subscriber_id = %(id)s AND finished_at IS NULL
+SELECT r.id, r.only_missing, r.ordered_at, r.types, r.brands, r.channels, r.origins, r.keys, s.customer_id
+FROM resends AS r JOIN subscribers AS s ON s.id = r.subscriber_id
+WHERE r.subscriber_id = %(id)s AND r.finished_at IS NULL
 
 -- name: end
 -- End a resend that is not done. Of one that is cancelled whoever delivers must learn.
@@ -32,14 +34,16 @@ WITH ended AS (
 SELECT id FROM ended
 
 -- name: latest
--- The latest resend of a subscriber, and how many events it has brought.
+-- The latest resend of a subscriber: how many events were counted when it was ordered, and how many it has brought.
 SELECT r.id, r.only_missing, r.ordered_at, r.finished_at, r.cancelled_at, r.planned,
-    (SELECT count(*) FROM deliveries AS d WHERE d.resend_id = r.id) AS brought
+    (SELECT count(*) FROM deliveries AS d WHERE d.resend_id = r.id) AS brought,
+    CASE WHEN r.cancelled_at IS NOT NULL THEN 'cancelled' WHEN r.finished_at IS NULL THEN 'running' ELSE 'done' END AS state
 FROM resends AS r WHERE r.subscriber_id = %(id)s ORDER BY r.id DESC LIMIT 1
 
 -- name: standings
 -- What holds of keys now: the answer, since when, and the consent that it rests on.
-SELECT key, may_send, permission_since, registered_at, registered_consent_date FROM consents WHERE key = ANY(%(keys)s)
+SELECT key, may_send, permission_since AS since, registered_at, registered_consent_date AS consent_date
+FROM consents WHERE key = ANY(%(keys)s)
 
 -- name: older
 -- A page of the rows of a customer, in the order of keys, that opted out and may not be messaged; in no list yet. The

@@ -62,7 +62,7 @@ FROM delivery_cursors WHERE subscriber_id = ANY(%(ids)s) ORDER BY subscriber_id,
 -- name: begin-anew
 -- Read a topic that was created anew from its beginning.
 UPDATE delivery_cursors SET cluster_id = %(cluster_id)s, topic_id = %(topic_id)s, next_offset = 0, open_offsets = '{}'
-WHERE subscriber_id = %(id)s AND lane = %(lane)s AND topic = %(topic)s
+WHERE subscriber_id = %(subscriber_id)s AND lane = %(lane)s AND topic = %(topic)s
 
 -- name: brand-customers
 -- Whose each brand is.

@@ -1,12 +1,23 @@
-"""What subscribers have acknowledged, written in groups: one transaction for many.
+"""Which process delivers to which subscriber, and what subscribers have acknowledged.
 
-A transaction has the acknowledgements of all subscribers of a process, the digest of them in the
-history, how far each partition is, and the attempts that failed. It checks the lease of each
-subscriber first: of one that another process has taken over nothing is written.
+Each subscriber has a lease, and processes share them evenly. The lease of a killed process is taken
+over as soon as its session is gone. One process more takes its share: the others give back what
+they have beyond theirs.
+
+Acknowledgements are written in groups, one transaction for many. A transaction has the
+acknowledgements of all subscribers of a process, the digest of them in the history, how far each
+partition is, and the attempts that failed. It checks the lease of each subscriber first: of one
+that another process has taken over nothing is written.
+
+Each acknowledgement is a row with a salted commitment: ``commitment = sha256(salt || content)``,
+where content is the row as a JSON array; that of a first delivery has no resend in it. The digest
+of a batch of commitments is a movement of the history, which is chained (``history.batches``); so a
+row that was changed, added or removed is found. An erased row keeps its commitment.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -17,13 +28,172 @@ from izin.sinks.ledger.db.connection import Connection, Ledger, copy
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.append import append_facts
 from izin.sinks.ledger.history.batches import digest_fact
-from izin.sinks.ledger.webhooks.delivery_rows import (
-    DeliveryReceipt,
-    copied,
-    sealed,
-)
+from izin.sinks.ledger.history.hash_chain import SALT, commitment_of
+from izin.sinks.ledger.webhooks.subscriber import LaneName
 
 _SQL = statements("deliveries")
+_COLUMNS = (17).to_bytes(2, "big")
+
+
+def lease_name(subscriber_id: int) -> str:
+    """Return the name of the lease of a subscriber."""
+    return f"webhooks {subscriber_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignedSubscriber:
+    """A subscriber that is not paused, and who owns its lease."""
+
+    id: int
+    version: int
+    owner: str
+    epoch: int
+    is_owned: bool
+    """Whether the owner lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseShares:
+    """What a process is to do about the leases."""
+
+    take: tuple[int, ...]
+    give_back: tuple[int, ...]
+
+
+def shares(
+    subscribers: Sequence[AssignedSubscriber], processes: Sequence[str], owner: str
+) -> LeaseShares:
+    """Return which leases ``owner`` takes, and which it gives back.
+
+    Each process may have its equal part, rounded up; what it has beyond is for one that has less.
+    """
+    alive = max(len(processes), 1)
+    most = -(-len(subscribers) // alive)
+    counts = dict.fromkeys(processes, 0)
+    for one in subscribers:
+        if one.is_owned and one.owner in counts:
+            counts[one.owner] += 1
+    mine = [one.id for one in subscribers if one.is_owned and one.owner == owner]
+    free = [one.id for one in subscribers if not one.is_owned]
+    others_lack = any(
+        count < len(subscribers) // alive for who, count in counts.items() if who != owner
+    )
+    spare = mine[most:] if others_lack and not free else []
+    if not spare and others_lack and not free and len(mine) == most > len(subscribers) // alive:
+        spare = mine[-1:]
+    return LeaseShares(take=tuple(free[: max(most - len(mine), 0)]), give_back=tuple(spare))
+
+
+async def enter(ledger: Ledger) -> None:
+    """Show that this process delivers webhooks."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["enter"], {"owner": ledger.owner})
+
+
+async def leave(ledger: Ledger) -> None:
+    """Show that this process delivers no more."""
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["leave"], {"owner": ledger.owner})
+
+
+async def read(ledger: Ledger) -> tuple[tuple[AssignedSubscriber, ...], tuple[str, ...]]:
+    """Return the subscribers that are not paused, and the processes that deliver."""
+    rows = await ledger.fetch(_SQL["assignments"])
+    processes = await ledger.fetch(_SQL["processes"])
+    subscribers = tuple(AssignedSubscriber(**row) for row in rows)
+    return subscribers, tuple(row["owner"] for row in processes)
+
+
+async def give_back(ledger: Ledger, subscriber_id: int, epoch: int) -> None:
+    """Give back a lease, so that another process takes it at once."""
+    values = {"name": lease_name(subscriber_id), "epoch": epoch, "owner": ledger.owner}
+    async with ledger.transaction() as connection:
+        await connection.execute(_SQL["give-back"], values)
+
+
+class DeliveryReceipt(NamedTuple):
+    """A record that a subscriber has taken."""
+
+    subscriber_id: int
+    customer_id: str
+    type: str
+    topic: str
+    partition: int
+    offset: int
+    webhook_id: str
+    key: str
+    attempts: int
+    status: int
+    """Of its reply."""
+    delivered: int
+    """When, in microseconds since 1970."""
+    resend_id: int | None = None
+    """Of a repetition, the resend that brought it; None: it is a first delivery."""
+
+
+class SealedRow(NamedTuple):
+    """An acknowledgement with its place in a batch, its salt and its commitment."""
+
+    place: int
+    one: DeliveryReceipt
+    salt: bytes
+    commitment: bytes
+
+
+def sealed(batch: int, acknowledgements: Sequence[DeliveryReceipt]) -> list[SealedRow]:
+    """Return the rows of a batch."""
+    salts = os.urandom(SALT * len(acknowledgements))
+    rows = []
+    for place, one in enumerate(acknowledgements):
+        salt = salts[place * SALT : (place + 1) * SALT]
+        rows.append(SealedRow(place, one, salt, commitment_of(salt, _content(batch, place, one))))
+    return rows
+
+
+def copied(batch: int, rows: Sequence[SealedRow], recorded_at: datetime) -> bytes:
+    """Return the rows in the format of COPY."""
+    number, recorded = copy_format.long(batch), copy_format.moment(recorded_at)
+    return b"".join(
+        b"".join(
+            (
+                _COLUMNS,
+                number,
+                copy_format.integer(place),
+                copy_format.long(one.subscriber_id),
+                copy_format.word(one.customer_id),
+                copy_format.word(one.type),
+                copy_format.word(one.topic),
+                copy_format.integer(one.partition),
+                copy_format.long(one.offset),
+                copy_format.integer(one.attempts),
+                copy_format.small(one.status),
+                copy_format.instant(one.delivered),
+                recorded,
+                copy_format.text(commitment),
+                copy_format.text(salt),
+                copy_format.word(one.webhook_id),
+                copy_format.word(one.key),
+                copy_format.NULL if one.resend_id is None else copy_format.long(one.resend_id),
+            )
+        )
+        for place, one, salt, commitment in rows
+    )
+
+
+def commitment_of_delivery(row: Mapping[str, Any]) -> bytes:
+    """Return the commitment of a row that was read and is not erased, from what it says."""
+    return commitment_of(row["salt"], content_of_delivery(row))
+
+
+def content_of_delivery(row: Mapping[str, Any]) -> bytes:
+    """Return what the commitment of a row covers beside its salt, a JSON array."""
+    one = DeliveryReceipt(**{name: row[name] for name in DeliveryReceipt._fields})
+    return _content(row["batch"], row["place"], one)
+
+
+def _content(batch: int, place: int, one: DeliveryReceipt) -> bytes:
+    fields = one if one.resend_id is not None else one[:-1]
+    return orjson.dumps([batch, place, *fields])
 
 
 class CursorMove(NamedTuple):
@@ -62,61 +232,57 @@ class HealthChange(NamedTuple):
     failed_at: datetime | None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class DeliveryGroup:
-    """What one transaction writes."""
+    """What is to be written of one subscriber."""
 
-    acknowledgements: list[DeliveryReceipt] = field(default_factory=list)
-    moves: list[CursorMove] = field(default_factory=list)
-    attempts: list[FailedAttempt] = field(default_factory=list)
-    health: list[HealthChange] = field(default_factory=list)
-    caught_up: dict[int, datetime] = field(default_factory=dict)
-    """Which subscribers have everything, and when that was."""
+    subscriber_id: int
+    epoch: int
+    """Of the lease by which the process delivers to it."""
+    acknowledgements: Sequence[DeliveryReceipt] = ()
+    moves: Sequence[CursorMove] = ()
+    attempts: Sequence[FailedAttempt] = ()
+    health: HealthChange | None = None
+    caught_up_at: datetime | None = None
+    """When it had everything; None: it lacks something, or that is not written now."""
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not any(
-            (self.acknowledgements, self.moves, self.attempts, self.health, self.caught_up)
-        )
-
-
-def lease_name(subscriber_id: int) -> str:
-    """Return the name of the lease of a subscriber."""
-    return f"webhooks {subscriber_id}"
+        some = self.acknowledgements or self.moves or self.attempts
+        return not some and self.health is None and self.caught_up_at is None
 
 
 async def write(
-    ledger: Ledger, group: DeliveryGroup, epochs: Mapping[int, int], *, now: datetime
+    ledger: Ledger, groups: Sequence[DeliveryGroup], *, now: datetime
 ) -> frozenset[int]:
-    """Write ``group``, but for subscribers whose lease was lost; return these.
-
-    ``epochs`` are of the leases of all subscribers in it.
-    """
+    """Write ``groups``, but for subscribers whose lease was lost; return these."""
     async with ledger.transaction() as connection:
-        owned = await _owned(connection, epochs)
-        kept = [one for one in group.acknowledgements if one.subscriber_id in owned]
-        if kept:
-            await _write_batch(connection, kept, now)
-        if moves := [one._asdict() for one in group.moves if one.subscriber_id in owned]:
-            values = {"cursors": orjson.dumps(moves).decode()}
-            await connection.execute(_SQL["move-cursors"], values)
-        if failed := [one._asdict() for one in group.attempts if one.subscriber_id in owned]:
-            values = {"attempts": orjson.dumps(failed).decode()}
-            await connection.execute(_SQL["add-attempts"], values)
-        for change in group.health:
-            if change.subscriber_id in owned:
-                known = change._asdict()
-                await connection.execute(_SQL["save-health"], known | {"id": change.subscriber_id})
-        if complete := {one: at for one, at in group.caught_up.items() if one in owned}:
+        owned = await _owned(connection, groups)
+        kept = [group for group in groups if group.subscriber_id in owned]
+        if receipts := [row for group in kept for row in group.acknowledgements]:
+            await _write_batch(connection, receipts, now)
+        if moves := [move._asdict() for group in kept for move in group.moves]:
+            await connection.execute(_SQL["move-cursors"], {"cursors": _json(moves)})
+        if attempts := [one._asdict() for group in kept for one in group.attempts]:
+            await connection.execute(_SQL["add-attempts"], {"attempts": _json(attempts)})
+        for group in kept:
+            if group.health is not None:
+                await connection.execute(_SQL["save-health"], group.health._asdict())
+        complete = {one.subscriber_id: one.caught_up_at for one in kept if one.caught_up_at}
+        if complete:
             instants = {"ids": list(complete), "instants": list(complete.values())}
             await connection.execute(_SQL["caught-up"], instants)
-    return frozenset(epochs) - owned
+    return frozenset(group.subscriber_id for group in groups) - owned
 
 
-async def _owned(connection: Connection, epochs: Mapping[int, int]) -> frozenset[int]:
-    names = {lease_name(one): one for one in epochs}
-    values = {"names": list(names), "epochs": list(epochs.values())}
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+async def _owned(connection: Connection, groups: Sequence[DeliveryGroup]) -> frozenset[int]:
+    names = {lease_name(group.subscriber_id): group.subscriber_id for group in groups}
+    values = {"names": list(names), "epochs": [group.epoch for group in groups]}
     found = await (await connection.execute(_SQL["check-leases"], values)).fetchall()
     return frozenset(names[row["name"]] for row in found)
 
@@ -134,28 +300,13 @@ async def _write_batch(
 
 
 async def acknowledged(
-    ledger: Ledger, subscriber_id: int, topic: str, partition: int, offsets: Collection[int]
-) -> frozenset[int]:
-    """Return which of these ``offsets`` of a partition the subscriber has acknowledged."""
-    if not offsets:
-        return frozenset()
-    values = {
-        "id": subscriber_id,
-        "topic": topic,
-        "partition": partition,
-        "first": min(offsets),
-        "last": max(offsets),
-    }
-    rows = await ledger.fetch(_SQL["acknowledged"], values)
-    return frozenset(row["offset"] for row in rows) & frozenset(offsets)
-
-
-async def acknowledged_ids(
-    ledger: Ledger, subscriber_id: int, keys: Collection[str]
+    ledger: Ledger, subscriber_id: int, events: Sequence[Mapping[str, Any]]
 ) -> frozenset[str]:
-    """Return the ids of the events of ``keys`` that the subscriber has acknowledged."""
-    values = {"id": subscriber_id, "keys": sorted(keys)}
-    rows = await ledger.fetch(_SQL["acknowledged-ids"], values)
+    """Return the ids of those ``events`` that the subscriber has acknowledged, each given by
+    ``topic``, ``partition``, ``offset``, ``key`` and ``webhook_id``.
+    """
+    values = {"id": subscriber_id, "events": _json(events), "history": LaneName.HISTORY}
+    rows = await ledger.fetch(_SQL["acknowledged"], values)
     return frozenset(row["webhook_id"] for row in rows)
 
 

@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from izin.consent.errors import SourceError
 from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.acts import record_act, subscriber_key
 from izin.sinks.ledger.registry.customers import require_active
-from izin.sinks.ledger.webhooks.errors import TakenSubscriberError, UnknownSubscriberError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     EventFilter,
@@ -24,6 +24,24 @@ from izin.sinks.record.errors import ForeignBrandError
 
 _SQL = statements("subscribers")
 _KEYS = statements("api_keys")
+
+
+class UnknownSubscriberError(SourceError):
+    """No subscriber of this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is no subscriber {name}; see: izin subscribers list. Who reads a feed or the "
+            "topics reads again by itself: docs/feeds.md and docs/subscribing.md, "
+            '"When you have lost your list"'
+        )
+
+
+class TakenSubscriberError(SourceError):
+    """A subscriber of this name exists."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a subscriber {name} exists; choose another name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,23 +78,16 @@ async def add(
         foreign = await (await connection.execute(_KEYS["foreign-brands"], values)).fetchall()
         if foreign:
             raise ForeignBrandError([one["brand_code"] for one in foreign], [chosen.customer_id])
-        row = await (
-            await connection.execute(
-                _SQL["insert"],
-                {
-                    "name": new.name,
-                    "customer_id": chosen.customer_id,
-                    "url": new.url,
-                    "types": sorted(chosen.types),
-                    "brands": sorted(chosen.brands),
-                    "channels": sorted(chosen.channels),
-                    "origins": sorted(chosen.origins),
-                    "parallel": new.parallel,
-                    "secret": new.secret,
-                    "now": now,
-                },
-            )
-        ).fetchone()
+        values = {
+            "name": new.name,
+            "customer_id": chosen.customer_id,
+            "url": new.url,
+            **chosen.limits(),
+            "parallel": new.parallel,
+            "secret": new.secret,
+            "now": now,
+        }
+        row = await (await connection.execute(_SQL["insert"], values)).fetchone()
         if row is None:
             raise TakenSubscriberError(new.name)
         added = WebhookSubscriber.from_row(row)
@@ -189,15 +200,8 @@ async def tested(  # noqa: PLR0913  # which test, and what came of it
 
 async def begin_anew(ledger: Ledger, cursor: DeliveryCursor) -> None:
     """Read the topic of ``cursor``, which was created anew, from its beginning."""
-    values = {
-        "id": cursor.subscriber_id,
-        "lane": cursor.lane,
-        "topic": cursor.topic,
-        "cluster_id": cursor.cluster_id,
-        "topic_id": cursor.topic_id,
-    }
     async with ledger.transaction() as connection:
-        await connection.execute(_SQL["begin-anew"], values)
+        await connection.execute(_SQL["begin-anew"], asdict(cursor))
 
 
 async def _change(  # noqa: PLR0913, PLR0917  # which change, and its movement

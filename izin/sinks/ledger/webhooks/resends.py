@@ -5,18 +5,18 @@ comes, and ends it. A resend has the keys of its opt-outs that are older than th
 of its own; it goes with the resend, and a key that is erased goes at once.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+from izin.consent.errors import SourceError
 from izin.schemas.records import AvroRecord
-from izin.sinks.ledger.db import copy_format
-from izin.sinks.ledger.db.connection import Connection, Ledger, copy
+from izin.sinks.ledger.db.connection import Connection, Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.formats import history_codec
 from izin.sinks.ledger.webhooks import registry
-from izin.sinks.ledger.webhooks.errors import NoResendError, RunningResendError
 from izin.sinks.ledger.webhooks.subscriber import (
     DeliveryCursor,
     EventFilter,
@@ -25,119 +25,79 @@ from izin.sinks.ledger.webhooks.subscriber import (
 )
 
 _PAGE = 5000
-_COLUMNS = (3).to_bytes(2, "big")
 _SQL = statements("resends")
 _MOVEMENTS = statements("movements")
 
-HISTORY = "history"
-"""Stands for a topic in the cursor of the opt-outs that are older than their topic: offsets are
-numbers of the list."""
+
+class RunningResendError(SourceError):
+    """A resend of this subscriber is not done."""
+
+
+class NoResendError(SourceError):
+    """No resend of this subscriber is under way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResendSelection:
-    """Which of a subscriber's events are sent again, beside the time."""
+class Resend:
+    """What is sent again to one subscriber; what is not given does not limit it."""
 
+    id: int = 0
+    """0: it is not ordered yet."""
+    ordered_at: datetime
     filter: EventFilter
-    """Of the customer of the subscriber."""
+    """Of the customer of the subscriber, beside the subscriber's own."""
     keys: frozenset[str] | None = field(repr=False, default=None)
     """Canonical keys; None: every key."""
     only_missing: bool = False
     """Whether what was acknowledged is left out."""
-
-    def shown(self) -> dict[str, Any]:
-        """Return what the history has of it: how many keys, but none of them."""
-        chosen = self.filter
-        return {
-            "types": sorted(chosen.types),
-            "brands": sorted(chosen.brands),
-            "channels": sorted(chosen.channels),
-            "origins": sorted(chosen.origins),
-            "keys": None if self.keys is None else len(self.keys),
-            "only_missing": self.only_missing,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpenResend:
-    """A resend that is not done."""
-
-    id: int
-    ordered_at: datetime
-    selection: ResendSelection
+    since: datetime | None = None
+    """When it came, or was appended to its topic. Like ``until``, it says which cursors there are,
+    and is not known when these are followed."""
+    until: datetime | None = None
+    """Without this instant itself."""
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any], customer_id: str) -> Self:
-        """Return the resend of a row of ``resends``, for a subscriber of this customer."""
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the resend of a row of ``resends`` with the customer of its subscriber."""
         return cls(
             id=row["id"],
             ordered_at=row["ordered_at"],
-            selection=ResendSelection(
-                filter=EventFilter(
-                    customer_id=customer_id,
-                    types=frozenset(row["types"]),
-                    brands=frozenset(row["brands"]),
-                    channels=frozenset(row["channels"]),
-                    origins=frozenset(row["origins"]),
-                ),
-                keys=None if row["keys"] is None else frozenset(row["keys"]),
-                only_missing=row["only_missing"],
-            ),
+            filter=EventFilter.from_row(row),
+            keys=None if row["keys"] is None else frozenset(row["keys"]),
+            only_missing=row["only_missing"],
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResendProgress:
-    """The latest resend of a subscriber."""
-
-    id: int
-    only_missing: bool
-    ordered_at: datetime
-    finished_at: datetime | None
-    cancelled_at: datetime | None
-    planned: int
-    """Events that were counted when it was ordered."""
-    brought: int
-    """Of which the subscriber has taken so many."""
-
-    @property
-    def state(self) -> str:
-        """``running``, ``done`` or ``cancelled``."""
-        if self.cancelled_at is not None:
-            return "cancelled"
-        return "running" if self.finished_at is None else "done"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ResendPlan:
-    """What is ordered for one subscriber."""
+    """A resend that is not ordered yet, and what it would send to its subscriber."""
 
     name: str
-    selection: ResendSelection
-    cursors: Sequence[DeliveryCursor]
-    """Of the topics: where the resend begins and ends."""
-    older: Sequence[str] = field(repr=False, default=())
+    resend: Resend
+    cursors: list[DeliveryCursor]
+    """Where it begins and ends in the topics."""
+    older: list[str] = field(repr=False, default_factory=list)
     """The keys whose opt-outs are older than their topic."""
-    planned: int = 0
-    """How many events were counted."""
-    period: Mapping[str, Any] = field(default_factory=dict)
-    """The time or the offsets that were asked for, for the history."""
+    events: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By source (a topic, or ``history``) and type."""
+    overtaken: int = 0
+    """What is left out, for something newer holds."""
+    waiting: int = 0
+    """What the subscriber was not sent yet, or has not taken: it comes as a first delivery."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyStanding:
+class KeyStanding(NamedTuple):
     """What holds of a key: the answer, since when, and the consent that it rests on."""
 
+    key: str
     may_send: bool
     since: datetime | None
     registered_at: datetime | None
     consent_date: datetime | None
 
 
-async def begin(
-    ledger: Ledger, plans: Sequence[ResendPlan], *, by: str, now: datetime
-) -> Sequence[int]:
-    """Order resends, all or none of them; return their numbers, in the order of names.
+async def begin(ledger: Ledger, plans: Sequence[ResendPlan], *, by: str, now: datetime) -> None:
+    """Order what was counted, which the process that delivers carries out: all of it or nothing.
 
     Raises:
         UnknownSubscriberError: there is none of such a name.
@@ -145,67 +105,42 @@ async def begin(
     """
     async with ledger.transaction() as connection:
         # In one order, so that two commands do not wait for each other.
-        ordered = sorted(plans, key=lambda plan: plan.name)
-        return [await _begin(connection, plan, by, now) for plan in ordered]
+        for plan in sorted(plans, key=lambda plan: plan.name):
+            if plan.events.total():
+                await _begin(connection, plan, by, now)
 
 
-async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetime) -> int:
+async def _begin(connection: Connection, plan: ResendPlan, by: str, now: datetime) -> None:
     found = await registry.locked(connection, plan.name)
-    chosen, keys = plan.selection.filter, plan.selection.keys
-    values = {
-        "id": found.id,
-        "only_missing": plan.selection.only_missing,
-        "types": sorted(chosen.types),
-        "brands": sorted(chosen.brands),
-        "channels": sorted(chosen.channels),
-        "origins": sorted(chosen.origins),
-        "keys": None if keys is None else sorted(keys),
-        "planned": plan.planned,
-        "now": now,
-    }
+    resend, planned = plan.resend, plan.events.total()
+    limits: dict[str, Any] = {**resend.filter.limits(), "only_missing": resend.only_missing}
+    keys = None if resend.keys is None else sorted(resend.keys)
+    values = {"id": found.id, **limits, "keys": keys, "planned": planned, "now": now}
     row = await (await connection.execute(_SQL["begin"], values)).fetchone()
     if row is None:
-        raise RunningResendError(plan.name)
-    number = int(row["id"])
-    await copy(connection, _SQL["list"], _chunks(number, plan.older))
-    cursors = [replace(one, resend_id=number) for one in plan.cursors]
-    if plan.older:
-        cursors.append(_history_cursor(number, len(plan.older)))
-    await registry.add_cursors(connection, found.id, cursors)
-    after = {"number": number, **plan.period, **plan.selection.shown(), "events": plan.planned}
-    await registry.record_change(connection, "resend", found, by, now, {}, after)
-    return number
-
-
-def _history_cursor(number: int, count: int) -> DeliveryCursor:
-    return DeliveryCursor(
-        subscriber_id=0,
-        lane=LaneName.HISTORY,
-        topic=HISTORY,
-        partition=0,
-        cluster_id="",
-        topic_id="",
-        next_offset=0,
-        end_offset=count,
-        resend_id=number,
-    )
-
-
-def _chunks(number: int, keys: Sequence[str]) -> list[bytes]:
-    resend = copy_format.long(number)
-    return [
-        b"".join(
-            _COLUMNS + resend + copy_format.long(place) + copy_format.word(keys[place])
-            for place in range(start, min(start + _PAGE, len(keys)))
+        raise RunningResendError(
+            f"an earlier resend of {plan.name} is not done; see izin subscribers show {plan.name}, "
+            f"and order this one when it is, or after izin subscribers resend {plan.name} --cancel"
         )
-        for start in range(0, len(keys), _PAGE)
-    ]
+    number = int(row["id"])
+    for first in range(0, len(plan.older), _PAGE):
+        page = plan.older[first : first + _PAGE]
+        await connection.execute(_SQL["list"], {"id": number, "first": first, "keys": page})
+    lane, end = LaneName.HISTORY, len(plan.older)
+    of_list = DeliveryCursor(lane=lane, topic=lane, partition=0, next_offset=0, end_offset=end)
+    cursors = [*plan.cursors, of_list] if plan.older else plan.cursors
+    of_resend = [replace(cursor, resend_id=number) for cursor in cursors]
+    await registry.add_cursors(connection, found.id, of_resend)
+    period = {"since": resend.since, "until": resend.until}
+    count = None if keys is None else len(keys)  # of the keys, but none of them
+    after = {"number": number, **period, **limits, "keys": count, "events": planned}
+    await registry.record_change(connection, "resend", found, by, now, {}, after)
 
 
-async def of_subscriber(ledger: Ledger, subscriber: WebhookSubscriber) -> OpenResend | None:
+async def of_subscriber(ledger: Ledger, subscriber: WebhookSubscriber) -> Resend | None:
     """Return the resend of a subscriber that is not done, or None."""
     rows = await ledger.fetch(_SQL["open"], {"id": subscriber.id})
-    return OpenResend.from_row(rows[0], subscriber.customer_id) if rows else None
+    return Resend.from_row(rows[0]) if rows else None
 
 
 async def finish(ledger: Ledger, subscriber_id: int, number: int, *, now: datetime) -> None:
@@ -227,43 +162,33 @@ async def cancel(ledger: Ledger, name: str, *, by: str, now: datetime) -> int:
         values = {"id": found.id, "number": None, "now": now, "cancelled_at": now}
         row = await (await connection.execute(_SQL["end"], values)).fetchone()
         if row is None:
-            raise NoResendError(name)
+            raise NoResendError(
+                f"no resend of {name} is under way; see: izin subscribers show {name}"
+            )
         number = int(row["id"])
         before = {"number": number}
         await registry.record_change(connection, "cancel resend", found, by, now, before, {})
     return number
 
 
-async def latest(ledger: Ledger, subscriber_id: int) -> ResendProgress | None:
-    """Return the latest resend of a subscriber; None: there was none."""
+async def latest(ledger: Ledger, subscriber_id: int) -> Mapping[str, Any] | None:
+    """Return the latest resend of a subscriber: how many events were ``planned``, how many it has
+    ``brought``, and its ``state``: running, done or cancelled. None: there was none.
+    """
     rows = await ledger.fetch(_SQL["latest"], {"id": subscriber_id})
-    return ResendProgress(**rows[0]) if rows else None
+    return rows[0] if rows else None
 
 
 async def standings(ledger: Ledger, keys: Collection[str]) -> Mapping[str, KeyStanding]:
     """Return what holds of ``keys`` now, by key; of an erased or unknown one nothing."""
     rows = await ledger.fetch(_SQL["standings"], {"keys": sorted(keys)})
-    return {
-        row["key"]: KeyStanding(
-            may_send=row["may_send"],
-            since=row["permission_since"],
-            registered_at=row["registered_at"],
-            consent_date=row["registered_consent_date"],
-        )
-        for row in rows
-    }
+    return {row["key"]: KeyStanding(**row) for row in rows}
 
 
-async def opted_out(
-    ledger: Ledger, selection: ResendSelection
-) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+async def opted_out(ledger: Ledger, resend: Resend) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
     """Yield pages of rows of keys that opted out and may not be messaged."""
-    values = {
-        "customer_id": selection.filter.customer_id,
-        "keys": None if selection.keys is None else sorted(selection.keys),
-        "after": "",
-        "size": _PAGE,
-    }
+    keys = None if resend.keys is None else sorted(resend.keys)
+    values = {"customer_id": resend.filter.customer_id, "keys": keys, "after": "", "size": _PAGE}
     while rows := await ledger.fetch(_SQL["older"], values):
         yield rows
         values["after"] = rows[-1]["key"]

@@ -38,7 +38,11 @@ class LaneName(StrEnum):
     RESEND = "resend"
     """What the topics have, again, to an end."""
     HISTORY = "history"
-    """Of a resend: opt-outs that are older than their topic."""
+    """Of a resend: opt-outs that are older than their topic, from a list in the ledger. It stands
+    for their topic too: offsets are numbers of the list."""
+
+
+_LIMITS = ("types", "brands", "channels", "origins")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +55,15 @@ class EventFilter:
     channels: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
 
-    def wants(
-        self, *, customer_id: str, type_: str, brand_code: int, channel: str, origin: str | None
-    ) -> bool:
-        """Whether an event is for the subscriber. Permissions have no origin, and pass."""
-        return (
-            customer_id == self.customer_id
-            and (not self.types or type_ in self.types)
-            and (not self.brands or brand_code in self.brands)
-            and (not self.channels or channel in self.channels)
-            and (not self.origins or origin is None or origin in self.origins)
-        )
+    def limits(self) -> dict[str, list[Any]]:
+        """Return ``types``, ``brands``, ``channels`` and ``origins``, as the columns have them."""
+        return {name: sorted(getattr(self, name)) for name in _LIMITS}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the filter of a row with these columns and the customer."""
+        limits = {name: frozenset(row[name]) for name in _LIMITS}
+        return cls(customer_id=row["customer_id"], **limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +110,8 @@ class WebhookSubscriber:
 
     def shown(self) -> dict[str, Any]:
         """Return what the history has of it: all but its secrets."""
-        return {
-            "name": self.name,
-            "url": self.url,
-            "types": sorted(self.filter.types),
-            "brands": sorted(self.filter.brands),
-            "channels": sorted(self.filter.channels),
-            "origins": sorted(self.filter.origins),
-            "parallel": self.parallel,
-        }
+        own = {"name": self.name, "url": self.url}
+        return {**own, **self.filter.limits(), "parallel": self.parallel}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -125,13 +120,7 @@ class WebhookSubscriber:
         health = ("paused_at", "paused_for", "failing_since", "alerts", "last_failure")
         return cls(
             **{name: row[name] for name in (*same, *health, "last_failure_at", "caught_up_at")},
-            filter=EventFilter(
-                customer_id=row["customer_id"],
-                types=frozenset(row["types"]),
-                brands=frozenset(row["brands"]),
-                channels=frozenset(row["channels"]),
-                origins=frozenset(row["origins"]),
-            ),
+            filter=EventFilter.from_row(row),
             secrets=tuple(one for one in (row["secret"], row["former_secret"]) if one),
         )
 
@@ -140,17 +129,24 @@ class WebhookSubscriber:
 class DeliveryCursor:
     """How far one partition was acknowledged in a lane."""
 
-    subscriber_id: int
+    subscriber_id: int = 0
+    """0: of a subscriber that is being added, or a resend that is being ordered."""
     lane: str
     topic: str
     partition: int
-    cluster_id: str
-    topic_id: str
+    cluster_id: str = ""
+    topic_id: str = ""
+    """Empty: it is no topic, but a list in the ledger."""
     next_offset: int
     open_offsets: tuple[int, ...] = ()
     end_offset: int | None = None
     resend_id: int = 0
     """Of the lanes of a resend."""
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.topic, self.partition
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:

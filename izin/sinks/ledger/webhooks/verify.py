@@ -6,13 +6,12 @@ The history itself is verified by its chains (``history.verify``).
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.db.queries import statements
 from izin.sinks.ledger.history.batches import BatchDigest, digest_of
-from izin.sinks.ledger.webhooks.delivery_rows import commitment_of_delivery
+from izin.sinks.ledger.webhooks.deliveries import commitment_of_delivery
 
 _PAGE = 5000
 _MEANWHILE = timedelta(days=1)
@@ -20,8 +19,7 @@ _MEANWHILE = timedelta(days=1)
 _SQL = statements("deliveries")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryFault:
+class DeliveryFault(NamedTuple):
     """A fault of a batch of deliveries."""
 
     batch: int
@@ -59,7 +57,7 @@ async def verify(
         count += len(rows)
         faults += _faults(batch, rows, unseen.pop(batch, None), erased)
     faults += [
-        _fault(batch, None, f"all {one.rows} rows are missing")
+        DeliveryFault(batch, None, f"all {one.rows} rows are missing")
         for batch, one in unseen.items()
         if batch > lost_until
     ]
@@ -74,43 +72,43 @@ def _faults(
     erased: Collection[tuple[int, int]],
 ) -> list[DeliveryFault]:
     if known is None:
-        return [_fault(batch, None, f"{len(rows)} rows were added: the history has no such batch")]
+        return [
+            DeliveryFault(
+                batch, None, f"{len(rows)} rows were added: the history has no such batch"
+            )
+        ]
     faults = []
     for row in rows:
         if row["key"] is None:
             if (batch, row["place"]) not in erased:
                 faults.append(
-                    _fault(batch, row["place"], "the row was erased, and no act names it")
+                    DeliveryFault(batch, row["place"], "the row was erased, and no act names it")
                 )
         elif commitment_of_delivery(row) != row["commitment"]:
-            faults.append(_fault(batch, row["place"], "the row was changed"))
+            faults.append(DeliveryFault(batch, row["place"], "the row was changed"))
     if len(rows) != known.rows:
         more = "added" if len(rows) > known.rows else "missing"
-        faults.append(_fault(batch, None, f"{abs(known.rows - len(rows))} rows are {more}"))
+        faults.append(DeliveryFault(batch, None, f"{abs(known.rows - len(rows))} rows are {more}"))
     elif digest_of(row["commitment"] for row in rows) != known.digest:
-        faults.append(_fault(batch, None, "the rows are not those whose digest the history has"))
+        faults.append(
+            DeliveryFault(batch, None, "the rows are not those whose digest the history has")
+        )
     return faults
-
-
-def _fault(batch: int, place: int | None, what: str) -> DeliveryFault:
-    return DeliveryFault(batch=batch, place=place, what=what)
 
 
 async def _batches(ledger: Ledger) -> AsyncIterator[tuple[int, Sequence[Mapping[str, Any]]]]:
     """Yield each batch with its rows, in the order of their places."""
-    held: list[Mapping[str, Any]] = []
+    rows: list[Mapping[str, Any]] = []
     async with (
         ledger.transaction() as connection,
         connection.cursor(name="deliveries") as cursor,
     ):
+        cursor.itersize = _PAGE
         await cursor.execute(_SQL["batches"])
-        while page := await cursor.fetchmany(_PAGE):
-            grouped = [
-                (batch, list(rows))
-                for batch, rows in groupby([*held, *page], key=lambda row: int(row["batch"]))
-            ]
-            *whole, (_, held) = grouped
-            for batch, rows in whole:
-                yield batch, rows
-    if held:
-        yield int(held[0]["batch"]), held
+        async for row in cursor:
+            if rows and row["batch"] != rows[0]["batch"]:
+                yield int(rows[0]["batch"]), rows
+                rows = []
+            rows.append(row)
+    if rows:
+        yield int(rows[0]["batch"]), rows

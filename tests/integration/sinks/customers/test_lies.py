@@ -20,8 +20,8 @@ from izin.sinks.ingest.receipts import ReceiptIngester
 from izin.sinks.ledger.webhooks import registry
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
-from izin.sinks.webhooks.resends.cursors import cursors_at_end
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.webhooks.partitions import cursors_at_end
+from izin.sinks.webhooks.posting import new_secret
 from tests.integration.sinks.ingest.test_receipts import step_to_end
 from tests.integration.sinks.sink_harness import Izin, SinkHarness
 from tests.support.api_keys import API_KEY, a_second_key

@@ -78,8 +78,9 @@ async def acknowledged(harness: SinkHarness) -> None:
     """Have a subscriber acknowledge the opt-outs of our recipient and of another."""
     await harness.ledger.fetch(LEASE)
     rows = [a_receipt(1, key=str(a_key(recipient=a_phone(2)))), a_receipt(2, key=KEY), a_receipt(3)]
-    group = DeliveryGroup(acknowledgements=[*rows[:2], rows[2]._replace(key="another")])
-    await deliveries.write(harness.ledger, group, {1: 1}, now=harness.clock())
+    rows[2] = rows[2]._replace(key="another")
+    group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=rows)
+    await deliveries.write(harness.ledger, [group], now=harness.clock())
 
 
 async def asked(harness: SinkHarness) -> None:

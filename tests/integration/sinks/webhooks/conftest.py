@@ -7,7 +7,7 @@ import pytest
 from benchmarks.webhooks.receiver import WebhookReceiver
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.webhooks import assigner
+from izin.sinks.webhooks import process
 from tests.support.webhooks import Hooks, TopicWriter, add_customer
 
 
@@ -20,7 +20,7 @@ async def hooks(
 ) -> AsyncIterator[Hooks]:
     """Give a ledger with a customer, its topics, and a receiver that takes everything."""
     # A process of the test looks ten times as often for what was ordered.
-    monkeypatch.setattr(assigner, "LOOK", assigner.LOOK / 10)
+    monkeypatch.setattr(process, "LOOK", process.LOOK / 10)
     await add_customer(ledger)
     async with WebhookReceiver().listening() as receiver:
         yield Hooks(

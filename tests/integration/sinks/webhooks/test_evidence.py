@@ -13,14 +13,13 @@ from izin.sinks.ledger.db.connection import Ledger
 from izin.sinks.ledger.history import retention
 from izin.sinks.ledger.history import verify as chains
 from izin.sinks.ledger.webhooks import deliveries, registry, verify
-from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup
-from izin.sinks.ledger.webhooks.delivery_rows import DeliveryReceipt
+from izin.sinks.ledger.webhooks.deliveries import DeliveryGroup, DeliveryReceipt
 from izin.sinks.ledger.webhooks.registry import NewSubscriber
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
 from izin.sinks.ledger.webhooks.verify import DeliveryFault
 from izin.sinks.record.errors import RefusedValueError
 from izin.sinks.record.messages import TopicMessages
-from izin.sinks.webhooks.signatures import new_secret
+from izin.sinks.webhooks.posting import new_secret
 from tests.support.builders import CUSTOMER, PHONE, a_key
 from tests.support.webhooks import add_customer
 
@@ -56,8 +55,8 @@ async def stored(
     await ledger.fetch(LEASE)
     for size in batches:
         rows = [a_receipt(one, **overrides) for one in range(size)]
-        group = DeliveryGroup(acknowledgements=rows)
-        lost = await deliveries.write(ledger, group, {1: 1}, now=now or datetime.now(UTC))
+        group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=rows)
+        lost = await deliveries.write(ledger, [group], now=now or datetime.now(UTC))
         assert lost == frozenset()
 
 
@@ -160,8 +159,8 @@ async def test_delivery_of_a_lost_lease_is_not_stored(ledger: Ledger):
     """Another process has taken over: the epoch has risen."""
     await stored(ledger, 1)
     await ledger.fetch("UPDATE leases SET epoch = 2 RETURNING name")
-    group = DeliveryGroup(acknowledgements=[a_receipt(5)])
-    lost = await deliveries.write(ledger, group, {1: 1}, now=datetime.now(UTC))
+    group = DeliveryGroup(subscriber_id=1, epoch=1, acknowledgements=[a_receipt(5)])
+    lost = await deliveries.write(ledger, [group], now=datetime.now(UTC))
     assert lost == frozenset({1})
     (row,) = await ledger.fetch("SELECT count(*) AS n FROM deliveries")
     assert row["n"] == 1

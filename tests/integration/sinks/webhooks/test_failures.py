@@ -10,7 +10,7 @@ from time import time
 import pytest
 
 from benchmarks.webhooks.receiver import TAKEN, ReceivedWebhook, ScriptedAnswer, WebhookReceiver
-from izin.console.subscribers.ping import ping
+from izin.console.subscribers.command import ping
 from izin.sinks.ledger.webhooks import deliveries, registry
 from tests.support.webhooks import Hooks, a_consent, key_of, quick, until
 

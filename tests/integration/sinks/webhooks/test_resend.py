@@ -21,7 +21,7 @@ from izin.sinks.ledger.history.append import append_facts
 from izin.sinks.ledger.history.formats import source_of
 from izin.sinks.ledger.history.hash_chain import Fact
 from izin.sinks.ledger.webhooks import registry, resends
-from izin.sinks.ledger.webhooks.errors import NoResendError, RunningResendError
+from izin.sinks.ledger.webhooks.resends import NoResendError, RunningResendError
 from tests.support.builders import CUSTOMER, NOON, a_decision_record, a_key, a_ret
 from tests.support.webhooks import (
     Hooks,
@@ -86,8 +86,8 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
         before = {one.headers["webhook-id"] for one in hooks.receiver.received}
         hooks.receiver.received.clear()
         hooks.receiver.answer = lambda _: ScriptedAnswer(after=0.1)
-        counted = await hooks.resend()
-        assert (counted.total, len(counted.plan.older)) == (81, 20)
+        plan = await hooks.resend()
+        assert (plan.events.total(), len(plan.older)) == (81, 20)
         with pytest.raises(RunningResendError):
             await hooks.resend()
         while not (taken := await repeated_ids(hooks)):
@@ -106,8 +106,8 @@ async def test_resend_since_goes_on_after_a_kill(hooks: Hooks, tmp_path: Path):
     recipients = {json.loads(one.body)["data"]["recipient"] for one in hooks.receiver.received}
     assert recipients == {a_phone(number) for number in range(81)}
     assert {one["lane"] for one in await hooks.cursors()} == {"express", "bulk"}
-    assert (await hooks.count()).total == 81
-    assert (await hooks.count(only_missing=True)).total == 0
+    assert (await hooks.count()).events.total() == 81
+    assert (await hooks.count(only_missing=True)).events.total() == 0
     assert await hooks.ledger.fetch("SELECT key FROM resend_opt_outs") == []
 
 
@@ -132,7 +132,8 @@ async def test_resend_is_cancelled_and_another_ordered_at_once(hooks: Hooks):
         await hooks.until_resent()
     found = await resends.latest(hooks.ledger, subscriber.id)
     assert found is not None
-    assert (found.id, found.state, found.planned, found.brought) == (number + 1, "done", 20, 20)
+    names = ("id", "state", "planned", "brought")
+    assert [found[name] for name in names] == [number + 1, "done", 20, 20]
     brought = Counter(one["resend_id"] for one in await hooks.deliveries())
     assert 0 < brought[number] < 20
 
@@ -144,7 +145,7 @@ async def test_erased_key_is_not_sent_again(hooks: Hooks):
     await hooks.subscribe()
     await store_rows(hooks.ledger, *map(an_opt_out, range(2)))
     keys = [str(a_key(recipient=a_phone(number))) for number in range(2)]
-    assert len((await hooks.resend(keys=frozenset(keys))).plan.older) == 2
+    assert len((await hooks.resend(keys=frozenset(keys))).older) == 2
     async with hooks.ledger.transaction() as connection:
         for statement in ("remove-resends", "remove-consents"):
             await connection.execute(statements("privacy")[statement], {"keys": keys[:1]})
@@ -168,7 +169,7 @@ async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
         "UPDATE delivery_cursors SET next_offset = 1000000 WHERE topic LIKE '%%opt-outs'"
         " RETURNING lane"
     )
-    assert (await hooks.resend(only_missing=True)).total == 5
+    assert (await hooks.resend(only_missing=True)).events.total() == 5
     refused = set[str]()
 
     def answer(webhook: ReceivedWebhook) -> ScriptedAnswer:
@@ -180,6 +181,6 @@ async def test_resend_of_what_is_missing_finds_it(hooks: Hooks):
     async with hooks.delivering():
         await hooks.until_acknowledged(15)
         await hooks.until_resent()
-    assert (await hooks.count(only_missing=True)).total == 0
+    assert (await hooks.count(only_missing=True)).events.total() == 0
     found = await registry.of_name(hooks.ledger, subscriber.name)
     assert found.failing_since is None

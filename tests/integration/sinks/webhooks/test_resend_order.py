@@ -9,7 +9,6 @@ import pytest
 from structlog.typing import EventDict
 
 from benchmarks.webhooks.receiver import ReceivedWebhook, ScriptedAnswer
-from izin.sinks.webhooks.resends.cursors import ResendPeriod
 from tests.support.builders import NOON
 from tests.support.webhooks import (
     Hooks,
@@ -23,7 +22,6 @@ from tests.support.webhooks import (
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
-EVERYTHING = ResendPeriod()
 LATER = NOON + timedelta(hours=1)
 REVOKED = {"may_send": False, "previous_may_send": True, "reason": "opted-out", "since": LATER}
 
@@ -64,7 +62,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
         first = {one.headers["webhook-id"] for one in hooks.receiver.received}
         assert not any(repeated for _, _, repeated in came(hooks))
         hooks.receiver.received.clear()
-        counted = await hooks.resend(period=EVERYTHING)
+        plan = await hooks.resend()
         await hooks.until_resent()
     assert sorted(came(hooks)) == [
         ("01", "permission.revoked", True),
@@ -74,7 +72,7 @@ async def test_resend_sends_only_what_still_holds(hooks: Hooks):
     ]
     assert came(hooks)[0][1] == "consent.opted-out", "opt-outs come first"
     assert {one.headers["webhook-id"] for one in hooks.receiver.received} < first
-    assert (counted.total, counted.overtaken.total()) == (4, 2)
+    assert (plan.events.total(), plan.overtaken) == (4, 2)
     rows = await hooks.deliveries()
     assert [row["resend_id"] for row in rows] == [None] * 12 + [1] * 4
     assert {one.path for one in hooks.receiver.received} == {"/hook"}
@@ -88,7 +86,7 @@ async def test_denial_that_comes_meanwhile_is_not_overtaken(hooks: Hooks):
         hooks.topics.permissions(a_permission(1))
         await hooks.until_acknowledged(1)
         hooks.receiver.answer = lambda _: ScriptedAnswer(500)
-        await hooks.resend(period=EVERYTHING)
+        await hooks.resend()
         await until(lambda: any(repeated for _, _, repeated in came(hooks)))
         await store_rows(hooks.ledger, an_opt_out(1, permission_since=LATER))
         hooks.topics.opt_outs(a_consent(1, effective_at=LATER))
@@ -114,7 +112,7 @@ async def test_permission_waits_for_an_opt_out_the_ledger_lacks(
         hooks.receiver.received.clear()
         decisions = hooks.settings.topics.decisions.name
         hooks.topics.raw(decisions, b"100001/MESAJ/BIREYSEL/+905550000001", b"a decision")
-        await hooks.resend(period=EVERYTHING)
+        await hooks.resend()
         await until(lambda: any(one["event"] == "resend waits for the ledger" for one in logged))
         # The opt-out of the decision comes, before the ledger has it.
         hooks.topics.opt_outs(a_consent(1, effective_at=LATER))
@@ -146,8 +144,8 @@ async def test_what_was_not_delivered_comes_once_and_as_first(hooks: Hooks):
         hooks.topics.opt_outs(a_consent(1))
         await until(lambda: bool(refused))
     hooks.topics.opt_outs(a_consent(2))
-    counted = await hooks.count(period=EVERYTHING)
-    assert (counted.total, counted.waiting) == (0, 2)
+    plan = await hooks.count()
+    assert (plan.events.total(), plan.waiting) == (0, 2)
     hooks.receiver.received.clear()
     hooks.receiver.answer = lambda _: ScriptedAnswer(200)
     async with hooks.delivering():

@@ -12,7 +12,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from izin.sinks.webhooks.events import body_of
-from izin.sinks.webhooks.signatures import SECRET_BYTES, Signer, new_secret
+from izin.sinks.webhooks.posting import SECRET_BYTES, new_secret, signed
 from tests.support.webhooks import a_subscriber
 
 HERE = Path(__file__).parent
@@ -91,11 +91,11 @@ def test_signature_is_verified_by_the_official_library(
     body = body_of("consent.opted-out", now, {"recipient": "ada@example.com", "reason": "ç ş ı"})
     former, present = new_secret(), new_secret()
     rotating = a_subscriber(secrets=(present, former), former_until=now + timedelta(hours=1))
-    headers = dict(Signer(rotating.secrets_at(now)).headers("msg_1", now, body))
+    headers = dict(signed(rotating.secrets_at(now), "msg_1", now, body))
     for secret in (former, present):
         assert verify(secret, headers, body) == "consent.opted-out"
-    after = Signer(rotating.secrets_at(now + timedelta(hours=1)))
-    headers = dict(after.headers("msg_1", now, body))
+    after = rotating.secrets_at(now + timedelta(hours=1))
+    headers = dict(signed(after, "msg_1", now, body))
     assert verify(present, headers, body) == "consent.opted-out"
     for secret in (former, new_secret()):
         with pytest.raises(subprocess.CalledProcessError):

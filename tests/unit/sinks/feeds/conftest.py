@@ -15,12 +15,10 @@ from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.api_keys import Scope
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.endpoint import FeedEndpoint, feeds_app
+from izin.sinks.feeds.endpoint import FeedEndpoint, FeedMetrics, feeds_app
 from izin.sinks.feeds.log import Feed, feeds
-from izin.sinks.feeds.metrics import FeedMetrics
-from izin.sinks.feeds.progress import PipelineProgress
-from izin.sinks.feeds.reading import FeedSource
-from izin.sinks.feeds.reflection import Reflection
+from izin.sinks.feeds.reflection import PipelineProgress, Reflection
+from izin.sinks.feeds.sources import FeedSource
 from tests.support.api_keys import AUTHORIZATION, an_api_key, known
 from tests.support.builders import NOON
 from tests.unit.sinks.feeds.fakes import CODEC, FakeLog, a_source, an_end, give
@@ -46,9 +44,9 @@ class FakeSources:
             self.sources[feed.name] = a_source(self.logs[feed.name], feed=feed)
             give(self.sources[feed.name].tail, [an_end(one, 0) for one in range(self.partitions)])
             # Nobody follows it, and it need not be followed.
-            object.__setattr__(
-                self.sources[feed.name].tail, "ends", lambda name=feed.name: self.ends(name)
-            )
+            tail = self.sources[feed.name].tail
+            object.__setattr__(tail, "ends", lambda name=feed.name: self.ends(name))
+            object.__setattr__(tail, "is_current", lambda: self.current)
         names = [TOPICS.events.name, TOPICS.express.name, TOPICS.decisions.name]
         self.identities = TopicIdentities(
             cluster_id="cluster",
@@ -59,10 +57,6 @@ class FakeSources:
     def ends(self, name: str) -> dict[int, int]:
         """Return up to where the tail has read."""
         return {number: one.end for number, one in self.sources[name].tail.recent.items()}
-
-    def is_current(self, feed: Feed) -> bool:  # noqa: ARG002  # all are, or none
-        """Whether everything was read."""
-        return self.current
 
     def of(self, feed: Feed) -> FeedSource:
         """Return the source of a feed."""

@@ -6,14 +6,14 @@ from typing import Any
 
 from confluent_kafka import KafkaError, TopicPartition
 
+from izin.projections.brand_directory import BrandDirectory, RegisteredBrand
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.topics import Topics
-from izin.sinks.feeds.items import Brands, Items
+from izin.sinks.feeds.items import Items
 from izin.sinks.feeds.log import Feed, LogIdentity, LogRecord, LostOffsetError, Stretch, feeds
 from izin.sinks.feeds.older_records import OlderRecords
-from izin.sinks.feeds.reading import FeedSource
-from izin.sinks.feeds.tail import Tail
+from izin.sinks.feeds.sources import FeedSource, Tail
 from tests.support.builders import BRAND, CUSTOMER, NOON
 
 CODEC = Codec()
@@ -93,7 +93,7 @@ def give(tail: Tail, messages: Iterable[Any]) -> None:
     """Have ``tail`` take ``messages``, ends among them, as its follower hands them over."""
     found = tuple(messages)
     positions = {one.partition(): one.offset() + (one.error() is None) for one in found}
-    tail.take([LogRecord(one) for one in found if one.error() is None], positions)
+    tail.add([LogRecord(one) for one in found if one.error() is None], positions)
 
 
 def an_end(partition: int, offset: int) -> Any:  # noqa: ANN401  # a Message
@@ -101,11 +101,27 @@ def an_end(partition: int, offset: int) -> Any:  # noqa: ANN401  # a Message
     return FakeMessage(partition, offset, error=KafkaError._PARTITION_EOF)
 
 
-def known_brands(customers: dict[int, str]) -> Brands:
-    """Return a table of brands that is complete at any time."""
-    brands = Brands(customers)
-    brands.complete_at = lambda: float("inf")
-    return brands
+class KnownBrands:
+    """The brands of these customers, which are complete at any time."""
+
+    def __init__(self, customers: Mapping[int, str]) -> None:
+        self.directory = BrandDirectory()
+        self.complete_at = lambda: float("inf")
+        for brand_code, customer_id in customers.items():
+            self.put(brand_code, customer_id)
+
+    def put(self, brand_code: int, customer_id: str) -> None:
+        """Have a brand belong to a customer."""
+        self.directory.put(
+            RegisteredBrand(
+                brand_code=brand_code, iys_code=1, customer_id=customer_id, name="Example"
+            )
+        )
+
+
+def known_brands(customers: Mapping[int, str]) -> Any:  # noqa: ANN401  # as a BrandReader
+    """Return brands that are complete at any time."""
+    return KnownBrands(customers)
 
 
 @dataclass

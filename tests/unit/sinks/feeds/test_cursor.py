@@ -4,16 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds.cursor import (
-    AWAY_FOR_AT_MOST,
-    Cursor,
-    ExpiredCursorError,
-    ForeignCursorError,
-    UnusableCursorError,
-    read_cursor,
-)
 from izin.sinks.feeds.log import LogIdentity
+from izin.sinks.feeds.protocol import AWAY_FOR_AT_MOST, Cursor, read_cursor
 from tests.support.builders import NOON
 from tests.unit.sinks.feeds.fakes import OPT_OUTS, PERMISSIONS
 
@@ -43,7 +37,7 @@ def test_cursor_is_read_as_it_was_written(cursor: Cursor, feed: object) -> None:
 )
 def test_other_texts_are_no_cursor(text: str) -> None:
     """Also one of another endpoint, or a consistency token."""
-    with pytest.raises(UnusableCursorError):
+    with pytest.raises(RequestRefusedError, match="after is no cursor of this endpoint"):
         read_cursor(text, OPT_OUTS, IDENTITY, NOON)
 
 
@@ -52,14 +46,14 @@ def test_cursor_of_another_topic_or_cluster_is_foreign(name: str) -> None:
     """The same offsets are other records there."""
     fields = {"cluster_id": "cluster", "topic_id": "topic", "partitions": 3} | {name: "other"}
     text = CURSOR.text(OPT_OUTS, IDENTITY)
-    with pytest.raises(ForeignCursorError):
+    with pytest.raises(RequestRefusedError, match="is not the one that after is of"):
         read_cursor(text, OPT_OUTS, LogIdentity(**fields), NOON)  # type: ignore[arg-type]
 
 
 def test_cursor_of_another_partition_count_is_refused() -> None:
     """Keys would be elsewhere."""
     more = LogIdentity(cluster_id="cluster", topic_id="topic", partitions=4)
-    with pytest.raises(UnusableCursorError, match="number of partitions"):
+    with pytest.raises(RequestRefusedError, match="number of partitions"):
         read_cursor(CURSOR.text(OPT_OUTS, IDENTITY), OPT_OUTS, more, NOON)
 
 
@@ -68,7 +62,7 @@ def test_cursor_of_a_state_expires_before_tombstones_do() -> None:
     text = CURSOR.text(PERMISSIONS, IDENTITY)
     at_last = NOON + AWAY_FOR_AT_MOST
     assert read_cursor(text, PERMISSIONS, IDENTITY, at_last) == CURSOR
-    with pytest.raises(ExpiredCursorError):
+    with pytest.raises(RequestRefusedError, match="begin a new snapshot"):
         read_cursor(text, PERMISSIONS, IDENTITY, at_last + timedelta(seconds=1))
     much_later = NOON + timedelta(days=80)
     log = CURSOR.text(OPT_OUTS, IDENTITY)
@@ -87,5 +81,5 @@ def test_cursor_with_an_impossible_instant_is_refused() -> None:
             return 2.0**60
 
     impossible = Cursor(offsets={0: 0}, complete_at=FarAway())  # type: ignore[arg-type]
-    with pytest.raises(UnusableCursorError, match="instant"):
+    with pytest.raises(RequestRefusedError, match="instant"):
         read_cursor(impossible.text(OPT_OUTS, identity), OPT_OUTS, identity, NOON)

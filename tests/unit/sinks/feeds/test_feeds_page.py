@@ -12,7 +12,7 @@ import pytest
 from izin.runtime.settings import FeedsSettings
 from izin.schemas.consistency_token import token_of
 from izin.sinks.feeds.endpoint import _SEARCH
-from izin.sinks.feeds.parameters import parameters_of
+from izin.sinks.feeds.protocol import parameters_of
 from izin.sinks.feeds.server import _LIMITS
 from tests.support.api_keys import API_KEY, AUTHORIZATION
 from tests.support.source_tree import ROOT

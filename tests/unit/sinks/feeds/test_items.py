@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 from izin.schemas.cloud_events import ID
 from izin.schemas.contracts import current
 from izin.schemas.erasure import SuppressionKeys
-from izin.sinks.feeds.items import POSITION_FIELDS, UNDECIDED, Brands, Items
+from izin.sinks.feeds.items import POSITION_FIELDS, UNDECIDED, Items
 from izin.sinks.feeds.log import LogRecord
 from tests.contract.schemas.examples import golden
 from tests.support.api_keys import an_api_key
@@ -126,9 +126,9 @@ def test_record_of_a_brand_that_is_not_known_yet_waits() -> None:
     items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
     brands.complete_at = lambda: record.appended_by - 1
     assert items.of(record, an_api_key()) is UNDECIDED
-    brands.put({"brand_code": BRAND, "customer_id": CUSTOMER})
+    brands.put(BRAND, CUSTOMER)
     assert isinstance(items.of(record, an_api_key()), bytes)
-    brands.put({"brand_code": BRAND, "customer_id": "beta"})
+    brands.put(BRAND, "beta")
     assert items.of(record, an_api_key()) is None
     moved = items.of(record, an_api_key(customers=frozenset({"beta"})))
     assert isinstance(moved, bytes)
@@ -167,7 +167,10 @@ def test_record_of_a_log_without_a_value_is_unreadable(feed: Any) -> None:  # no
 )
 def test_record_without_content_and_key_is_nobodys(key: bytes, logged: list[EventDict]) -> None:
     """Nothing can be said about it, but that it is there."""
-    assert Items(PERMISSIONS, CODEC, Brands()).of(a_record(None, key=key), an_api_key()) is None
+    assert (
+        Items(PERMISSIONS, CODEC, known_brands({})).of(a_record(None, key=key), an_api_key())
+        is None
+    )
     assert [one["event"] for one in logged] == ["key not readable"]
 
 
@@ -180,13 +183,12 @@ def test_suppression_is_nobodys() -> None:
 
 
 def test_brand_that_moves_takes_its_records_along() -> None:
-    """From then on they are the new customer's; a removed one is what its records say."""
-    brands = Brands()
+    """From then on they are the new customer's; those of a removed one are nobody's."""
+    brands = known_brands({})
     items, record = Items(PERMISSIONS, CODEC, brands), a_record(encoded())
     mine, theirs = an_api_key(), an_api_key(customers=frozenset({"beta"}))
-    brands.put(golden("Brand") | {"brand_code": BRAND, "customer_id": "beta"})
-    brands.unreadable(str(BRAND).encode())
+    brands.put(BRAND, "beta")
     assert items.of(record, mine) is None
     assert items.of(record, theirs) is not None
-    brands.remove(str(BRAND).encode())
-    assert items.of(record, mine) is not None
+    brands.directory.remove(BRAND)
+    assert items.of(record, theirs) is None

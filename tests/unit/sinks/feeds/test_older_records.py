@@ -1,87 +1,79 @@
-"""FairPlaces: who reads older records waits as long as others, however much they ask."""
+"""OlderRecords: who reads older records waits as long as others, however much they ask."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 from confluent_kafka import KafkaError
 
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.sinks.feeds import older_records
-from izin.sinks.feeds.older_records import BusyReadersError, FairPlaces, OlderRecords
+from izin.sinks.feeds.log import Stretch
+from izin.sinks.feeds.older_records import OlderRecords
 
 
-async def test_keys_have_their_turns_one_after_the_other() -> None:
-    """A key with twenty requests does not delay the one request of another by twenty."""
-    turns, served = FairPlaces(1), list[str]()
-    release = asyncio.Event()
+class SlowRecords(OlderRecords):
+    """Reads nothing, once the test lets it; its topics are named like the keys that ask."""
 
-    async def ask(name: str) -> None:
-        async with turns.place(name):
-            served.append(name)
-            await release.wait()
+    def __init__(self, readers: int) -> None:
+        super().__init__(KafkaSettings(), readers=readers)
+        self.served: list[str] = []
+        self.inside = self.most = 0
+        self.release = asyncio.Event()
 
-    tasks = [asyncio.create_task(ask(name)) for name in [*["busy"] * 20, "other", "third"]]
-    await asyncio.sleep(0)
-    release.set()
-    await asyncio.gather(*tasks)
-    assert served[:4] == ["busy", "busy", "other", "third"]
-    assert len(served) == 22
+    async def ask(self, name: str) -> None:
+        """Read for a key."""
+        await self.read(name, {0: 0}, 1, name=name)
 
-
-async def test_only_so_many_have_a_place_at_once() -> None:
-    """Each has a consumer, and a thread."""
-    turns, inside = FairPlaces(3), 0
-    most = 0
-
-    async def ask(name: str) -> None:
-        nonlocal inside, most
-        async with turns.place(name):
-            inside += 1
-            most = max(most, inside)
-            await asyncio.sleep(0)
-            inside -= 1
-
-    await asyncio.gather(*(ask(f"key-{number % 5}") for number in range(30)))
-    assert (most, inside) == (3, 0)
-
-
-async def test_place_of_one_that_gave_up_is_passed_on() -> None:
-    """Whether it was waiting, or was being given the place."""
-    turns = FairPlaces(1)
-    for wait in (1, 2):
-        held = turns.place("first")
-        await held.__aenter__()
-        gone = asyncio.create_task(enter(turns, "gone"))
-        after = asyncio.create_task(enter(turns, "after"))
+    async def _read(self, topic: str, *_: object) -> Mapping[int, Stretch]:
+        self.served.append(topic)
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await self.release.wait()
         await asyncio.sleep(0)
-        if wait == 1:
-            gone.cancel()
-            await held.__aexit__(None, None, None)
-        else:
-            await held.__aexit__(None, None, None)
-            gone.cancel()
-        async with asyncio.timeout(5):
-            await asyncio.gather(gone, after, return_exceptions=True)
-        assert gone.cancelled()
-        assert after.done()
-        assert not after.cancelled()
+        self.inside -= 1
+        return {}
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+async def test_key_with_many_requests_does_not_delay_another(readers: int) -> None:
+    """Before the one request of another there are at most as many as are read at once."""
+    reader = SlowRecords(readers)
+    names = [*["busy"] * 20, "other", "third"]
+    tasks = [asyncio.create_task(reader.ask(name)) for name in names]
+    await asyncio.sleep(0)
+    reader.release.set()
+    await asyncio.gather(*tasks)
+    assert sorted(reader.served) == names
+    assert reader.served.index("other") <= readers
+    assert reader.served.index("third") <= readers + 1
+    assert (reader.most, reader.inside) == (readers, 0)
+
+
+async def test_turn_of_one_that_gave_up_is_passed_on() -> None:
+    """Its request was cancelled while it waited."""
+    reader = SlowRecords(1)
+    tasks = [asyncio.create_task(reader.ask(name)) for name in ("first", "gone", "after")]
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert reader.served == ["first", "after"]
 
 
 async def test_request_gives_up_where_others_take_too_long(monkeypatch: pytest.MonkeyPatch):
     """It is answered then, and its place in the queue is free."""
-    monkeypatch.setattr(older_records, "_PLACE_WITHIN", 0.05)
-    reader = OlderRecords(KafkaSettings(), readers=1)
-    async with reader._turns.place("busy"):
-        with pytest.raises(BusyReadersError):
-            await reader.read("topic", {0: 0}, 1, name="other")
-    async with asyncio.timeout(5), reader._turns.place("third"):
-        pass
-
-
-async def enter(turns: FairPlaces, name: str) -> None:
-    """Have a place for a moment."""
-    async with turns.place(name):
-        pass
+    monkeypatch.setattr(older_records, "_TURN_WITHIN", 0.05)
+    reader = SlowRecords(1)
+    busy = asyncio.create_task(reader.ask("busy"))
+    await asyncio.sleep(0)
+    with pytest.raises(RequestRefusedError, match="too many requests"):
+        await reader.ask("other")
+    reader.release.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(busy, reader.ask("third"))
 
 
 class EndOf:

@@ -5,7 +5,7 @@ from starlette.datastructures import QueryParams
 
 from izin.runtime.http_server.problems import RequestRefusedError
 from izin.schemas.consistency_token import LogPosition, token_of
-from izin.sinks.feeds.parameters import feed_request, parameters_of
+from izin.sinks.feeds.protocol import feed_request, parameters_of
 from tests.unit.sinks.feeds.fakes import OPT_OUTS, PERMISSIONS
 
 TOKEN = token_of([LogPosition("consent-events", 0, 1)])

@@ -8,13 +8,13 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from izin.projections.decided import ForeignTokenError
+from izin.runtime.http_server.problems import RequestRefusedError
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.schemas.consistency_token import LogPosition
-from izin.sinks.feeds import reflection
+from izin.sinks.feeds import log
 from izin.sinks.feeds.log import Feed, UnreachableLogError
-from izin.sinks.feeds.progress import PipelineProgress
-from izin.sinks.feeds.reflection import NotReflectedError, Reflection
+from izin.sinks.feeds.reflection import PipelineProgress, Reflection
 from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, OUTCOMES, PERMISSIONS
 
 SETTINGS = KafkaSettings()
@@ -62,7 +62,7 @@ def progress(monkeypatch: pytest.MonkeyPatch) -> PipelineProgress:
     def offsets(_client: object, topic: str, partitions: Sequence[int], _spec: object) -> object:
         return {number: ENDS.get(topic, {1: 1, 3: 3})[number] for number in partitions}
 
-    monkeypatch.setattr(reflection, "offsets", offsets)
+    monkeypatch.setattr(log, "offsets", offsets)
     return PipelineProgress(SETTINGS, CODEC)
 
 
@@ -111,11 +111,11 @@ async def test_others_wait_for_the_ledger_too(progress: PipelineProgress, feed: 
 
 async def test_who_has_not_come_so_far_is_named(progress: PipelineProgress) -> None:
     """An operator then knows where to look."""
-    with pytest.raises(NotReflectedError, match="the order stage"):
+    with pytest.raises(RequestRefusedError, match="the order stage"):
         await ends(progress, PERMISSIONS, within=0.01)
     for number in (1, 3):
         put_decided(progress, number)
-    with pytest.raises(NotReflectedError, match="the ledger"):
+    with pytest.raises(RequestRefusedError, match="the ledger"):
         await ends(progress, PERMISSIONS, within=0.2)
 
 
@@ -126,7 +126,7 @@ async def test_positions_of_another_topic_do_not_count(
     """Those of a topic that was deleted and created again are greater, and mean nothing."""
     for number in (1, 3):
         put_decided(progress, number, **{name: "other"})
-    with pytest.raises(NotReflectedError, match="the order stage"):
+    with pytest.raises(RequestRefusedError, match="the order stage"):
         await ends(progress, OPT_OUTS, within=0.01)
 
 
@@ -138,7 +138,7 @@ async def test_ledger_of_another_topic_does_not_count(
     for number in (1, 3):
         put_decided(progress, number)
     progress.put(TOPICS.ledger_positions.name, 0, taken(900, 900, 900, 900, **{name: "other"}))
-    with pytest.raises(NotReflectedError, match="the ledger"):
+    with pytest.raises(RequestRefusedError, match="the ledger"):
         await ends(progress, PERMISSIONS, within=0.2)
 
 
@@ -167,7 +167,7 @@ async def test_kafka_that_does_not_answer_is_said(
     def failing(*_: object) -> object:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
-    monkeypatch.setattr(reflection, "offsets", failing)
+    monkeypatch.setattr(log, "offsets", failing)
     for number in (1, 3):
         put_decided(progress, number)
     with pytest.raises(UnreachableLogError):

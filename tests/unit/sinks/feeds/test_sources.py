@@ -1,7 +1,5 @@
 """Where the feeds read from: which topic it is, and whether everything was read."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -10,92 +8,59 @@ from confluent_kafka import KafkaError, KafkaException
 from izin.runtime.settings import FeedsSettings, KafkaSettings
 from izin.runtime.topic_identity import TopicIdentities
 from izin.sinks.feeds import sources as module
-from izin.sinks.feeds.items import Brands
-from izin.sinks.feeds.sources import CURRENT_FOR, Sources
-from izin.sinks.feeds.tail import Tail
-from tests.unit.sinks.feeds.fakes import CODEC, a_message, an_end, give
+from izin.sinks.feeds.sources import CURRENT_FOR, Sources, Tail
+from tests.unit.sinks.feeds.fakes import CODEC, OPT_OUTS, a_message, an_end, give, known_brands
 
 PARTITIONS = 2
 
 
 class Kafka:
-    """The topics of a cluster and their ends, as far as they are asked for; and a clock."""
+    """The topics of a cluster, as far as they are asked for; and a clock."""
 
     def __init__(self) -> None:
         self.topic_id = "one"
-        self.end = 0
         self.is_away = False
         self.now = 1000.0
 
     def identities(self, _client: object, names: list[str], **_: object) -> TopicIdentities:
-        self._answer()
+        if self.is_away:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return TopicIdentities(
             cluster_id="cluster",
             topic_ids=dict.fromkeys(names, self.topic_id),
             partitions=dict.fromkeys(names, PARTITIONS),
         )
 
-    def offsets(self, *_: object) -> Mapping[int, int]:
-        self._answer()
-        return {0: self.end, 1: 0}
-
-    def _answer(self) -> None:
-        if self.is_away:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
-
 
 @pytest.fixture
 def kafka(monkeypatch: pytest.MonkeyPatch) -> Kafka:
     """Stand in for a cluster; nobody follows its topics."""
-
-    @contextmanager
-    def following(_: Tail) -> Iterator[None]:
-        yield
-
     found = Kafka()
     monkeypatch.setattr(module, "identities", found.identities)
-    monkeypatch.setattr(module, "offsets", found.offsets)
-    monkeypatch.setattr(
-        module, "time", SimpleNamespace(monotonic=lambda: found.now, time=lambda: found.now)
-    )
-    monkeypatch.setattr(Tail, "following", following)
+    monkeypatch.setattr(module, "monotonic", lambda: found.now)
+    monkeypatch.setattr(Tail, "start", lambda _: None)
     return found
 
 
 def unopened() -> Sources:
     """Return the sources of a process."""
-    return Sources(KafkaSettings(), FeedsSettings(), CODEC, Brands())
+    return Sources(KafkaSettings(), FeedsSettings(), CODEC, known_brands({}))
 
 
-def current(sources: Sources) -> list[bool]:
-    """Return of each feed whether it is current."""
-    return [sources.is_current(feed) for feed in sources.feeds]
-
-
-async def test_feed_that_reads_nothing_is_not_current(kafka: Kafka):
+def test_tail_that_reads_nothing_is_not_current(kafka: Kafka):
     """A partition without a leader, or a broker that is away: what is there is not seen."""
-    async with unopened() as sources:
-        tails = [sources.of(feed).tail for feed in sources.feeds]
-        for step in range(20):
-            for tail in tails:
-                give(tail, [an_end(0, kafka.end), an_end(1, 0)])
-            await sources.look_at_ends()
-            assert all(current(sources)), step
-            kafka.now += 2
-        kafka.end = 5
-        await sources.look_at_ends()
-        for _ in range(int(CURRENT_FOR)):
-            kafka.now += 2
-            await sources.look_at_ends()
-        assert not any(current(sources))
-        give(tails[0], [a_message(0, 4), an_end(0, 5)])
-        await sources.look_at_ends()
-        assert current(sources) == [True, False, False]
-        kafka.is_away = True
-        for _ in range(int(CURRENT_FOR)):
-            kafka.now += 2
-            await sources.look_at_ends()
-        assert not any(current(sources))
+    tail = Tail(KafkaSettings(), OPT_OUTS.topic, PARTITIONS, most_bytes=1000)
+    complete_at = {0: float("-inf"), 1: float("-inf")}
+    tail._follower = SimpleNamespace(complete_at=complete_at.get)  # type: ignore[assignment]
+    assert tail.is_current(), "it has just begun"
+    kafka.now += CURRENT_FOR
+    assert not tail.is_current()
+    complete_at.update({0: kafka.now, 1: kafka.now})
+    kafka.now += CURRENT_FOR - 1
+    assert tail.is_current()
+    complete_at[0] = kafka.now
+    kafka.now += 1
+    assert not tail.is_current(), "one partition is not read"
 
 
 async def test_faults_name_the_feed(kafka: Kafka):

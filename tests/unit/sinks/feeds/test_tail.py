@@ -5,7 +5,7 @@ import pytest
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.topics import Topics
 from izin.sinks.feeds.log import LogRecord
-from izin.sinks.feeds.tail import RecentRecords, Tail
+from izin.sinks.feeds.sources import RecentRecords, Tail
 from tests.unit.sinks.feeds.fakes import a_message
 
 
@@ -95,7 +95,7 @@ def test_tail_wakes_who_waits_and_covers_what_was_read() -> None:
     tail = Tail(KafkaSettings(), Topics().opt_outs, 2, most_bytes=10**6)
     assert tail.ends() is None
     waiting = tail.changed.next
-    tail.take([LogRecord(a_message(0, 4))], {0: 6, 1: 0})
+    tail.add([LogRecord(a_message(0, 4))], {0: 6, 1: 0})
     assert waiting.is_set()
     assert not tail.changed.next.is_set()
     assert [recent.end for recent in tail.recent.values()] == [6, 0]

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from izin.sinks.webhooks.health import DOWN_AFTER, DOWN_AFTER_EVENTS, SubscriberHealth
+from izin.sinks.webhooks.dispatcher import DOWN_AFTER, DOWN_AFTER_EVENTS, SubscriberHealth
 from izin.sinks.webhooks.posting import Reply, reply_of
 
 HOUR = 3600.0

@@ -13,8 +13,7 @@ from izin.sinks.ledger.webhooks.deliveries import CursorMove
 from izin.sinks.ledger.webhooks.subscriber import DeliveryCursor
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
-from izin.sinks.webhooks.live_feed import LiveFeed
-from izin.sinks.webhooks.source import LaneSource, Taken
+from izin.sinks.webhooks.source import LaneSource, LiveFeed
 from tests.support.webhooks import event_reader
 
 PLACE = ("permissions", 0)
@@ -110,32 +109,32 @@ def test_resend_is_done_when_its_end_is_acknowledged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("behind", "since", "is_live", "is_due"),
+    ("behind", "since", "is_due"),
     [
-        (timedelta(hours=22), timedelta(hours=1), False, False),
-        (timedelta(hours=24), timedelta(hours=1), False, True),
-        (timedelta(hours=24), timedelta(hours=25), False, False),
-        (timedelta(hours=24), timedelta(hours=1), True, False),
+        (timedelta(hours=22), timedelta(hours=1), False),
+        (timedelta(hours=24), timedelta(hours=1), True),
+        (timedelta(hours=24), timedelta(hours=25), False),
     ],
-    ids=["not-compacted", "maybe-missed", "known-before", "live"],
+    ids=["not-compacted", "maybe-missed", "known-before"],
 )
 async def test_answer_whose_change_may_be_compacted_away_is_delivered(
-    behind: timedelta, since: timedelta, is_live: bool, is_due: bool
+    behind: timedelta, since: timedelta, is_due: bool
 ) -> None:
     """Only where it began after the subscriber last had everything."""
     lane = DeliveryLane.of(1, "bulk", [a_cursor()])
     source = a_source(lane, feed=a_feed(), behind=behind)
-    event = an_event(9, is_change=False, since=NOW - since)
-    assert source.is_due(event, Taken((event,), {}, is_live), NOW) is is_due
-    assert source.is_due(an_event(9), Taken((event,), {}, is_live), NOW)
+    assert source._is_due(an_event(9, is_change=False, since=NOW - since), NOW) is is_due
+    assert source._is_due(an_event(9), NOW)
 
 
 async def test_feed_keeps_what_its_memory_allows() -> None:
-    """Who lacks more joins later; who has all of it joins, and passes what it has."""
+    """Who lacks more joins later; who has all joins, and passes what it has, and what is no
+    change.
+    """
     feed = a_feed(most_bytes=3700)
     feed.starts, feed.ends = {PLACE: 0}, {PLACE: 0}
     for offset in range(10):
-        event = an_event(offset)
+        event = an_event(offset, is_change=offset != 9)
         feed._events.append(event)
         feed._by_place[*PLACE, offset] = event
         feed._bytes += 902
@@ -152,5 +151,5 @@ async def test_feed_keeps_what_its_memory_allows() -> None:
     source = a_source(lane, feed=feed, behind=timedelta(0))
     assert [one.offset for one in await source.reopen()] == [7]
     taken = await source.take(100)
-    assert [one.offset for one in taken.events] == [8, 9]
-    assert (taken.positions, taken.is_live, source.is_live) == ({PLACE: 10}, True, True)
+    assert [one.offset for one in taken.events] == [8]
+    assert (taken.positions, taken.is_live, source.is_behind) == ({PLACE: 10}, True, False)

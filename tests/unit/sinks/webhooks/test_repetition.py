@@ -1,5 +1,6 @@
 """What a resend may still send, how it says so, and the same opt-out from topic and history."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,11 @@ from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.fast.record_format import headers_of
 from izin.sinks.ledger.db.connection import Ledger
-from izin.sinks.ledger.webhooks.resends import KeyStanding, OpenResend, ResendSelection
+from izin.sinks.ledger.webhooks.resends import KeyStanding, Resend
 from izin.sinks.ledger.webhooks.subscriber import EventFilter
+from izin.sinks.webhooks import resends
 from izin.sinks.webhooks.events import WebhookEvent
-from izin.sinks.webhooks.resends import guard
-from izin.sinks.webhooks.resends.guard import RepetitionGuard
-from izin.sinks.webhooks.resends.older import opt_out_of
-from izin.sinks.webhooks.resends.repetition import is_overtaken, is_selected, marked
+from izin.sinks.webhooks.resends import RepetitionGuard, is_overtaken, marked, opt_out_of
 from tests.support.builders import NOON, an_event
 from tests.support.order.harness import OrderHarness, records_of
 from tests.support.webhooks import a_standing, an_opt_out, event_reader
@@ -29,15 +28,27 @@ HOUR = timedelta(hours=1)
 OPTED_OUT, GRANTED, REVOKED = "consent.opted-out", "permission.granted", "permission.revoked"
 
 
-def a_resend(**overrides: Any) -> OpenResend:  # noqa: ANN401  # as ResendSelection
+def a_resend(**overrides: Any) -> Resend:  # noqa: ANN401  # as Resend
     """Return the resend number 7, of everything."""
     fields: dict[str, Any] = {"filter": EventFilter(customer_id="acme")}
-    return OpenResend(id=7, ordered_at=NOON, selection=ResendSelection(**fields | overrides))
+    return Resend(id=7, ordered_at=NOON, **fields | overrides)
+
+
+def a_guard(**overrides: Any) -> RepetitionGuard:  # noqa: ANN401  # as Resend
+    """Return the guard of that resend, beside nothing else; the ledger has every opt-out."""
+    return RepetitionGuard(
+        ledger=cast("Ledger", None),
+        kafka=KafkaSettings(),
+        subscriber_id=1,
+        resend=a_resend(**overrides),
+        followed=(),
+        _is_known=True,
+    )
 
 
 def holds(may_send: bool, since: datetime, consent: datetime | None = NOON) -> KeyStanding:
     """Return what holds of a key since then, by a consent of that date."""
-    return KeyStanding(may_send=may_send, since=since, registered_at=consent, consent_date=consent)
+    return KeyStanding("key", may_send, since, registered_at=consent, consent_date=consent)
 
 
 @pytest.mark.parametrize(
@@ -99,34 +110,31 @@ def test_repetition_says_so_and_keeps_its_id() -> None:
 )
 def test_selection_limits_what_is_sent(chosen: dict[str, Any], selected: bool) -> None:
     """A list of keys that lost all of them to erasure is no list of every key."""
-    assert is_selected(a_webhook(1), a_resend(**chosen).selection) is selected
+    assert a_guard(**chosen).selects(a_webhook(1)) is selected
 
 
 async def test_ledger_is_asked_again_for_what_comes_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A denial is read while the ledger is asked, as another lane asks: the answer is too old."""
-    standing = holds(True, NOON)
-    under_test = RepetitionGuard(
-        ledger=cast("Ledger", None),
-        kafka=KafkaSettings(),
-        subscriber_id=1,
-        resend=a_resend(),
-        _is_known=True,
-    )
+    standing, under_test = holds(True, NOON), a_guard()
     granted = a_webhook(1, type=GRANTED, since=NOON)
+    others = list[asyncio.Task[list[WebhookEvent]]]()
 
     async def holding(_ledger: Ledger, events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
         nonlocal standing
         found = [one for one in events if not is_overtaken(one, standing)]
         if events == [granted] and standing.may_send:
+            other = under_test.review([a_webhook(3, key="other", type="consent.outcome")])
+            others.append(asyncio.create_task(other))
+            await asyncio.sleep(0)
             under_test.note(a_webhook(2, type=REVOKED))
-            assert await under_test.review([a_webhook(3, key="other", type="consent.outcome")])
             standing = holds(False, NOON + HOUR)
         return found
 
-    monkeypatch.setattr(guard, "holding", holding)
+    monkeypatch.setattr(resends, "holding", holding)
     assert await under_test.review([granted]) == []
+    assert len(await others[0]) == 1
 
 
 def test_opt_out_is_the_same_from_topic_and_history() -> None:
@@ -146,10 +154,10 @@ def test_opt_out_is_the_same_from_topic_and_history() -> None:
     )
     published = event_reader(Codec(), harness.settings.topics).read(record)  # type: ignore[arg-type]
     assert published is not None
-    found = opt_out_of(an_opt_out(1, number=5), decisions)
-    assert (found.event.webhook_id, found.event.offset) == (published.webhook_id, 5)
-    assert found.came_at == NOON + timedelta(seconds=2)
-    ours, theirs = (orjson.loads(one.body)["data"] for one in (found.event, published))
+    found, came_at = opt_out_of(an_opt_out(1, number=5), decisions)
+    assert (found.webhook_id, found.offset) == (published.webhook_id, 5)
+    assert came_at == NOON + timedelta(seconds=2)
+    ours, theirs = (orjson.loads(one.body)["data"] for one in (found, published))
     place = ("topic", "partition", "offset")
     assert [ours.pop(name) for name in place] == [None] * 3
     assert {name: value for name, value in theirs.items() if name not in place} == ours
@@ -165,8 +173,8 @@ def test_opt_out_without_a_decision_is_what_the_row_says(
 ) -> None:
     """A restored ledger lacks the decision; what replaced an opt-out says nothing of it."""
     row = {"desired_source": "HS_WEB", "desired_consent_date": NOON} | row
-    found = opt_out_of(row, [])
-    data = orjson.loads(found.event.body)["data"]
-    assert (data["event_id"], found.came_at) == (event_id, None)
-    assert (data["effective_at"], found.event.since) == ("2026-03-02T09:00:00Z", NOON)
-    assert found.event.appended == NOON.replace(tzinfo=UTC).timestamp()
+    found, came_at = opt_out_of(row, [])
+    data = orjson.loads(found.body)["data"]
+    assert (data["event_id"], came_at) == (event_id, None)
+    assert (data["effective_at"], found.since) == ("2026-03-02T09:00:00Z", NOON)
+    assert found.appended == NOON.replace(tzinfo=UTC).timestamp()

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, cast
 
 from izin.sinks.ledger.webhooks.subscriber import LaneName
-from izin.sinks.webhooks.acknowledger import AcknowledgementWriter
-from izin.sinks.webhooks.delivery import SubscriberDelivery
+from izin.sinks.webhooks.delivery import AcknowledgementWriter, SubscriberDelivery
 from izin.sinks.webhooks.events import WebhookEvent
 from izin.sinks.webhooks.lane import DeliveryLane
 from izin.sinks.webhooks.metrics import WebhookMetrics
 from izin.sinks.webhooks.posting import Poster
-from izin.sinks.webhooks.resends.guard import RepetitionGuard
+from izin.sinks.webhooks.resends import RepetitionGuard
 from izin.sinks.webhooks.source import Taken
 from tests.support.webhooks import a_subscriber, quick
 from tests.unit.sinks.webhooks.test_lanes import PLACE, a_cursor, an_event
@@ -23,8 +21,7 @@ OPT_OUTS = ("consent-opt-outs", 0)
 class FakeSource:
     """A source of a lane: one event that was open, or one that is read."""
 
-    feed = None
-    is_live = False
+    is_behind = False
 
     def __init__(self, lane: DeliveryLane, event: WebhookEvent) -> None:
         self.lane = lane
@@ -44,10 +41,6 @@ class FakeSource:
 
     async def release(self) -> None:
         """Keep nothing."""
-
-    def is_due(self, _event: WebhookEvent, _taken: Taken, _now: datetime) -> bool:
-        """Whether it is to be delivered."""
-        return True
 
 
 class FakeGuard:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from izin.sinks.ledger.webhooks.assignments import AssignedSubscriber, shares
+from izin.sinks.ledger.webhooks.deliveries import AssignedSubscriber, shares
 
 
 def owned(*owners: str) -> list[AssignedSubscriber]:

@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr
 
+from izin.consent.errors import OurError, SourceError
 from izin.consent.model import Channel
 from izin.console.brands.lookup import registered_brand
-from izin.console.push.registering import Registration
-from izin.console.push.session import receiver
-from izin.console.push.unregistering import Unregistration
 from izin.console.terminal.arguments import BrandArgument, ByOption, ExecuteOption
 from izin.console.terminal.iys_session import run_at_iys
 from izin.console.terminal.output import (
@@ -25,15 +23,21 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.iys.client import IysClient
+from izin.iys.errors import CallError, MisconfiguredError
+from izin.iys.wire_format.account import PushConnection
 from izin.runtime.settings import SinkSettings
+from izin.sinks.inbound import push_connections
 from izin.sinks.inbound.push_connections import (
     MOST,
     ChannelConnections,
-    connections_of,
+    FullChannelError,
+    PushConnections,
 )
-from izin.sinks.inbound.push_credentials import push_credentials
+from izin.sinks.inbound.push_credentials import Credentials, push_credentials
 from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.history.acts import brand_key, record_act
 from izin.sinks.ledger.push_registrations import PushRegistrations
+from izin.sinks.record.brand import Brand
 
 app = typer.Typer(
     help="See and change where İYS pushes what citizens do there.\n\n"
@@ -88,21 +92,26 @@ def register(
     the history. Exit code 1 if İYS does not take a channel, or others have every place of it.
     """
     with exit_on_error():
-        url, credentials = receiver(SinkSettings())
-        order = Registration(
-            brand_code=brand_code,
-            channels=types or tuple(Channel),
-            url=url,
-            credentials=credentials,
-            by=by if execute else None,
-        )
-        done = run_at_iys(order.run)
+        url, credentials = _receiver(SinkSettings())
+        wanted, by_whom = frozenset(types or Channel), by if execute else None
+
+        async def order(ledger: Ledger, client: IysClient) -> Sequence[tuple[Channel, str, str]]:
+            brand = await registered_brand(ledger, brand_code)
+            at_iys = PushConnections(
+                client=client,
+                registrations=PushRegistrations(ledger=ledger, url=url),
+                credentials=credentials,
+                clock=ledger.clock.now,
+            )
+            return await _register(ledger, at_iys, brand, wanted, by_whom)
+
+        done = run_at_iys(order)
     columns = ("brand_code", "type", "url", "result", "remedy")
-    rows = [(brand_code, one.channel, url, one.result, one.remedy) for one in done]
+    rows = [(brand_code, channel, url, result, remedy) for channel, result, remedy in done]
     print_rows(output, columns, rows, below=True)
     if not execute:
         say("add --execute to register them")
-    exit_if(any(one.remedy for one in done))
+    exit_if(any(remedy for *_, remedy in done))
 
 
 @app.command()
@@ -123,16 +132,110 @@ def unregister(
     out. Who ordered it is written to the history. Exit code 3 if İYS has no such connection, or
     user or password are wrong.
     """
-    order = Unregistration(brand_code=brand_code, channel=channel, url=url, username=username)
     with exit_on_error():
         given = SinkSettings().push_old_password
-        run_at_iys(order.look)
+        run_at_iys(lambda ledger, client: _check(ledger, client, brand_code, channel, url))
         if not execute:
             say(f"İYS would push {channel} of brand {brand_code} to {url} no more; add --execute")
             return
         password = given or SecretStr(typer.prompt("Its password", hide_input=True, err=True))
-        run_at_iys(lambda ledger, client: order.run(ledger, client, password=password, by=by))
+        old = PushConnection(url=url, type=channel, username=username, password=password)
+        run_at_iys(lambda ledger, client: _unregister(ledger, client, brand_code, old, by))
     say(f"İYS pushes {channel} of brand {brand_code} to {url} no more")
+
+
+def _receiver(sink: SinkSettings) -> tuple[str, Credentials]:
+    """Return URL and credentials of our receiver; raises OurError where the settings have none."""
+    credentials = push_credentials(sink)
+    if sink.push_url is None or credentials is None:
+        raise OurError(
+            "no push receiver is set: set IZIN_PUSH_URL, IZIN_PUSH_USERNAME and "
+            "IZIN_PUSH_PASSWORD as the sink workers have them"
+        )
+    return sink.push_url, credentials
+
+
+async def _register(
+    ledger: Ledger,
+    at_iys: PushConnections,
+    brand: Brand,
+    wanted: frozenset[Channel],
+    by: str | None,
+) -> Sequence[tuple[Channel, str, str]]:
+    """Register each channel that İYS does not have as ours, or say that it would, without ``by``;
+    return what became of each, and what to do about a failure.
+
+    Raises:
+        CallError: İYS does not show its connections.
+    """
+    done = []
+    for state in await at_iys.of(brand):
+        if state.channel in wanted:
+            result, remedy = await _registered(at_iys, brand, state, is_ordered=by is not None)
+            done.append((state.channel, result, remedy))
+    registered = [str(channel) for channel, result, _ in done if result == "registered"]
+    if by is not None and registered:
+        async with ledger.transaction() as connection:
+            await record_act(
+                connection,
+                "register push",
+                brand_key(brand.brand_code),
+                by=by,
+                now=ledger.clock.now(),
+                before={},
+                after={"url": at_iys.registrations.url, "channels": registered},
+                customer_id=brand.customer_id,
+            )
+    return done
+
+
+async def _registered(
+    at_iys: PushConnections, brand: Brand, state: ChannelConnections, *, is_ordered: bool
+) -> tuple[str, str]:
+    """Register a channel if that is ordered; return what became of it, and the remedy."""
+    if state.is_established and state.has_credentials:
+        return "is registered", ""
+    if not is_ordered and not state.is_full:
+        return "would be registered", ""
+    try:
+        await at_iys.register(brand, state)
+    except FullChannelError as error:
+        return "full", str(error)
+    except CallError as error:
+        return f"refused ({error})", push_connections.remedy_of(error)
+    return "registered", ""
+
+
+async def _check(
+    ledger: Ledger, client: IysClient, brand_code: int, channel: Channel, url: str
+) -> None:
+    """Raise SourceError where İYS pushes this channel of a brand to no such URL."""
+    brand = await registered_brand(ledger, brand_code)
+    found = await client.push_registrations(brand.path)
+    if not any((one.type, one.url) == (channel, url) for one in found):
+        raise SourceError(
+            f"İYS pushes {channel} of brand {brand_code} to no {url}; see: "
+            f"izin iys push status {brand_code}"
+        )
+
+
+async def _unregister(
+    ledger: Ledger, client: IysClient, brand_code: int, connection: PushConnection, by: str
+) -> None:
+    """Have İYS push over ``connection`` no more.
+
+    Raises:
+        SourceError: İYS does not free it, for user or password are others.
+        CallError: İYS does not answer.
+    """
+    brand = await registered_brand(ledger, brand_code)
+    try:
+        await push_connections.unregister(ledger, client, brand, connection, by=by)
+    except MisconfiguredError as error:
+        raise SourceError(
+            f"İYS did not free it ({error}): user and password must be those that it was "
+            "registered with; if nobody has them, ask İYS's support (API Destek Platformu)"
+        ) from error
 
 
 async def _states(
@@ -145,7 +248,7 @@ async def _states(
     if credentials is not None:
         registrations = PushRegistrations(ledger=ledger, url=url)
         given = await registrations.registered(brand_code, credentials.secret)
-    return connections_of(await client.push_registrations(brand.path), url, given)
+    return push_connections.connections_of(await client.push_registrations(brand.path), url, given)
 
 
 def _rows(

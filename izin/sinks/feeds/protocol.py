@@ -1,0 +1,297 @@
+"""What clients of the feeds send and get: parameters, cursors, pages, and problems.
+
+The tables of parameters, fields and problems are read by the endpoint and the docs.
+
+A cursor is opaque text that the client keeps: up to where it has read. It names the topic and the
+cluster whose offsets it has, for on another they mean other records. One of a compacted topic ends:
+a tombstone is there for a day only, and whoever has not read to the end for longer may have missed
+one. So it says since when its client may lack something: since it last was at the end, or began the
+snapshot.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from math import isfinite
+from typing import Any, Final
+
+import orjson
+from orjson import Fragment
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from izin.runtime.http_server.problems import ProblemText, RequestRefusedError
+from izin.schemas.consistency_token import LogPosition, MalformedTokenError, positions_of
+from izin.schemas.opaque_text import OpaqueTextError, PackedReader, PackedWriter
+from izin.schemas.topics import TOMBSTONES_KEPT_MS
+from izin.sinks.feeds.log import Feed, LogIdentity
+
+RETRY_AFTER_SECONDS = 5
+DEFAULT_LIMIT, MOST_ITEMS = 500, 1000
+LONGEST_WAIT = 30
+NOW = "now"
+
+AFTER, FROM, LIMIT, WAIT, AT_LEAST = "after", "from", "limit", "wait", "at_least"
+_CURSOR: Final = 0x43
+"""Version 1."""
+AWAY_FOR_AT_MOST = timedelta(milliseconds=TOMBSTONES_KEPT_MS) - timedelta(minutes=10)
+"""For so long a client of a compacted topic may not have read to the end; with a margin for clocks
+and for the page that is being read."""
+
+
+class FeedRefusal(ProblemText, Enum):
+    """Why a feed does not answer with a page."""
+
+    CURSOR = ProblemText(
+        400,
+        "Cursor not usable",
+        "after is no cursor of this endpoint; send next of its last page as it came",
+    )
+    TOKEN = ProblemText(
+        400,
+        "Token of another installation",
+        "at_least names no records of this installation; send it to the one whose intake gave it",
+    )
+    FOREIGN = ProblemText(
+        410,
+        "Cursor of another topic",
+        "the topic or its cluster is not the one that after is of; begin again without after, and "
+        "take in what comes as it is, for what was stored before may be outdated",
+    )
+    DELETED = ProblemText(
+        410,
+        "Cursor too old",
+        "retention has deleted what follows after, so records would be missing; begin again "
+        "without after, and load the permissions again: they have each recipient's present state",
+    )
+    EXPIRED = ProblemText(
+        410,
+        "Cursor too old",
+        "after was last at the end more than a day ago, so deletions may be missing; begin a new "
+        "snapshot without after, and drop what it does not have",
+    )
+    STALE = ProblemText(
+        503,
+        "Not reflected yet",
+        "what at_least names is not processed yet; send this again",
+    )
+    BUSY = ProblemText(503, "Busy", "too many requests read older records at once; send this again")
+    UNREACHABLE = ProblemText(
+        503,
+        "Kafka does not answer",
+        "nothing can be said about new records now; send this again",
+    )
+
+    def error(self, detail: str = "") -> RequestRefusedError:
+        """Return this refusal as an error; ``detail`` is added in brackets."""
+        status, title, text = self.value
+        is_ours = status >= 500  # noqa: PLR2004  # HTTP's class of our own faults
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if is_ours else None
+        return RequestRefusedError(status, title, f"{text} ({detail})" if detail else text, headers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter of the query, which may be left out."""
+
+    name: str
+    schema: Mapping[str, Any]
+    """JSON Schema."""
+    description: str
+
+
+_AFTER = Parameter(
+    name=AFTER,
+    schema={"type": "string"},
+    description="The cursor next of the page before: what comes behind it. Without it, reading "
+    "begins again.",
+)
+_FROM = Parameter(
+    name=FROM,
+    schema={"type": "string", "enum": [NOW]},
+    description="Without after: begin with what comes from now on, not with the oldest record "
+    "kept.",
+)
+_OTHERS = (
+    Parameter(
+        name=LIMIT,
+        schema={"type": "integer", "minimum": 1, "maximum": MOST_ITEMS, "default": DEFAULT_LIMIT},
+        description="The most items of the page.",
+    ),
+    Parameter(
+        name=WAIT,
+        schema={"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": 0},
+        description="The seconds to wait where there is nothing; the first item ends it.",
+    ),
+    Parameter(
+        name=AT_LEAST,
+        schema={"type": "string"},
+        description="The token of a response of the intake: wait until what was posted is "
+        "reflected.",
+    ),
+)
+
+
+def parameters_of(feed: Feed) -> tuple[Parameter, ...]:
+    """Return the parameters of ``feed``. A state has no beginning in between, so no ``from``."""
+    return (_AFTER, *(() if feed.is_compacted else (_FROM,)), *_OTHERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedRequest:
+    """What a client asks for."""
+
+    after: str | None
+    is_from_now: bool
+    limit: int
+    wait: float
+    """Seconds."""
+    at_least: tuple[LogPosition, ...] | None
+
+
+def feed_request(query: QueryParams, feed: Feed) -> FeedRequest:
+    """Return what ``query`` asks of ``feed``.
+
+    Raises:
+        RequestRefusedError: 400, or 422 for a number out of its range, with the parameter's name.
+    """
+    known = {one.name for one in parameters_of(feed)}
+    given = query.multi_items()
+    for name, _ in given:
+        if name not in known:
+            raise _refused(
+                name, f"is no parameter here; there are {', '.join(sorted(known))}: take it out"
+            )
+        if len(query.getlist(name)) > 1:
+            raise _refused(name, "is given twice; give it once")
+    after, begin = query.get(AFTER), query.get(FROM)
+    if begin is not None and begin != NOW:
+        raise _refused(FROM, f"can only be {NOW}")
+    if begin is not None and after is not None:
+        raise _refused(FROM, "does not go together with after, which says where to go on")
+    return FeedRequest(
+        after=after,
+        is_from_now=begin == NOW,
+        limit=_limit(query.get(LIMIT)),
+        wait=_wait(query.get(WAIT)),
+        at_least=_token(query.get(AT_LEAST)),
+    )
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return DEFAULT_LIMIT
+    is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_ITEMS))
+    if not (is_number and 1 <= int(text) <= MOST_ITEMS):
+        raise _refused(LIMIT, f"is a number from 1 to {MOST_ITEMS}", 422)
+    return int(text)
+
+
+def _wait(text: str | None) -> float:
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = -1.0
+    if not (isfinite(seconds) and 0 <= seconds <= LONGEST_WAIT):
+        raise _refused(WAIT, f"is a number of seconds from 0 to {LONGEST_WAIT}", 422)
+    return seconds
+
+
+def _token(text: str | None) -> tuple[LogPosition, ...] | None:
+    if text is None:
+        return None
+    try:
+        return positions_of(text)
+    except MalformedTokenError:
+        raise _refused(
+            AT_LEAST, "is no token of this release; send the token of a response as it came"
+        ) from None
+
+
+def _refused(name: str, what: str, status: int = 400) -> RequestRefusedError:
+    return RequestRefusedError(status, "Parameter not usable", f"{name} {what}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """Up to where a client has read a feed."""
+
+    offsets: Mapping[int, int]
+    """The next offset of each partition."""
+    ends: Mapping[int, int] | None = None
+    """Where the partitions ended when the client began at their beginning, until it has come there;
+    None: it has."""
+    complete_at: datetime
+    """Nothing that was written before this instant is missing, or will not come."""
+    turn: int = 0
+    """The partition to read first: whoever is far behind reads all of them evenly."""
+
+    def text(self, feed: Feed, identity: LogIdentity) -> str:
+        """Return what the client gets."""
+        out = PackedWriter(_CURSOR)
+        out.text(feed.name)
+        out.text(identity.cluster_id)
+        out.text(identity.topic_id)
+        out.number(int(self.complete_at.timestamp()))
+        out.number(self.turn)
+        out.numbers(self.offsets[number] for number in range(identity.partitions))
+        out.numbers(
+            self.ends[number] for number in range(identity.partitions) if self.ends is not None
+        )
+        return out.opaque()
+
+
+def read_cursor(text: str, feed: Feed, identity: LogIdentity, now: datetime) -> Cursor:
+    """Return the cursor that a client of ``feed`` has kept as ``text``.
+
+    Raises:
+        RequestRefusedError: it is no cursor, one of another feed, of another topic or cluster, or
+            too much may be missing.
+    """
+    try:
+        packed = PackedReader(_CURSOR, text)
+        name, cluster_id, topic_id = packed.text(), packed.text(), packed.text()
+        complete_at = _instant(packed.number())
+        turn, offsets, ends = packed.number(), packed.numbers(), packed.numbers()
+        packed.end()
+    except OpaqueTextError as error:
+        raise FeedRefusal.CURSOR.error(str(error)) from None
+    if name != feed.name:
+        raise FeedRefusal.CURSOR.error("of another endpoint")
+    if (cluster_id, topic_id) != (identity.cluster_id, identity.topic_id):
+        raise FeedRefusal.FOREIGN.error()
+    if len(offsets) != identity.partitions or len(ends) not in {0, identity.partitions}:
+        raise FeedRefusal.CURSOR.error("of another number of partitions")
+    if feed.is_compacted and now - complete_at > AWAY_FOR_AT_MOST:
+        raise FeedRefusal.EXPIRED.error()
+    return Cursor(
+        offsets=dict(enumerate(offsets)),
+        ends=dict(enumerate(ends)) if ends else None,
+        complete_at=complete_at,
+        turn=turn % identity.partitions,
+    )
+
+
+def _instant(seconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        raise OpaqueTextError("an instant that does not exist") from None
+
+
+PAGE_FIELDS: Mapping[str, str] = {
+    "items": "The records, in the order of each key.",
+    "next": "The cursor behind this page: keep it with what you stored, and send it as after.",
+    "complete": "Whether everything is read that was there when reading began without after.",
+    "reflects": "Only with at_least: whether everything that the token names is read. Where it is "
+    "false, there are more pages before.",
+}
+
+
+def page(items: list[bytes], cursor: str, *, complete: bool, reflects: bool | None) -> Response:
+    """Return a page of ``items``, each a JSON object; ``reflects`` is None without a token."""
+    content = {"items": [Fragment(item) for item in items], "next": cursor, "complete": complete}
+    body = orjson.dumps(content if reflects is None else content | {"reflects": reflects})
+    # Recipients are personal data: no cache between us and the client keeps them.
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
