@@ -63,7 +63,7 @@ def pages() -> Mapping[str, str]:
     }
 
 
-_SCHEMA = "izin/sinks/ledger/migrations/0015_earlier_opt_outs.sql"
+_SCHEMA = "izin/sinks/ledger/migrations/0001_schema.sql"
 _GUARD = "        -- Generated from izin.consent.transitions: "
 """Before the words begin and end, around the condition of the trigger that guards transitions."""
 

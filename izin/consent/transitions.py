@@ -141,7 +141,7 @@ def guard() -> str:
     """Return the condition by which the database's trigger refuses a change, as SQL.
 
     An obligation begins with another event, or where an opt-in is set aside as void. It is between
-    the marker comments of ``sinks/ledger/migrations/0015_earlier_opt_outs.sql``.
+    the marker comments of ``sinks/ledger/migrations/0001_schema.sql``.
     """
     first = ", ".join(f"'{state}'" for state in sorted(FIRST_STATES))
     pairs = sorted(WRITTEN_CHANGES)

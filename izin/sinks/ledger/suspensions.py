@@ -23,6 +23,7 @@ from izin.sinks.record.brand import Brand
 from izin.sinks.record.suspension import EVERY, NO_RIGHT, NOT_GRANTED, Suspension
 
 _SQL = statements("suspensions")
+_BRANDS = statements("brands")
 _CURSORS = statements("stream_progress")
 _GRANTED = statements("granted")
 
@@ -76,7 +77,7 @@ async def recheck_now(ledger: Ledger, brand_code: int, *, by: str, now: datetime
     """
     async with ledger.transaction() as connection:
         values = {"brand_code": brand_code, "now": now}
-        found = await (await connection.execute(_SQL["lock-brand"], values)).fetchone()
+        found = await (await connection.execute(_BRANDS["lock"], values)).fetchone()
         brand = None if found is None else Brand.from_row(found)
         if brand is None:
             return 0
@@ -216,7 +217,7 @@ async def follow_list(  # noqa: PLR0913 - what İYS lists, of which brand, and w
     """
     scope = {"brand_code": brand.brand_code, "code": NOT_GRANTED, "now": now}
     reason = "İYS lists no right to write it"
-    await connection.execute(_SQL["lock-brand"], scope)
+    await connection.execute(_BRANDS["lock"], scope)
     before = await rights_of(connection, brand.brand_code)
     withdrawn = {**scope, "channels": [*map(str, lost)], "reason": reason}
     await connection.execute(_SQL["revoke-right"], withdrawn)
@@ -240,7 +241,7 @@ async def set_rights(
     scope = {"brand_code": brand_code}
     reason = f"the brand registry says there is no right to write it (by {by})"
     async with ledger.transaction() as connection:
-        row = await (await connection.execute(_SQL["lock-brand"], scope)).fetchone()
+        row = await (await connection.execute(_BRANDS["lock"], scope)).fetchone()
         if row is None:
             return
         brand = Brand.from_row(row)

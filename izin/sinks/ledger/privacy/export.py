@@ -12,6 +12,7 @@ from izin.sinks.ledger.privacy import erasure
 from izin.sinks.ledger.registry import complaints
 
 _SQL = statements("privacy")
+_ROWS = statements("reads")["rows"]
 
 
 async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Mapping[str, Any]:
@@ -26,7 +27,7 @@ async def export(ledger: Ledger, recipient: str, *, customer: str | None) -> Map
         if customer in {None, one.customer_id}
     ]
     keys = [one.key for one in kept]
-    rows = {row["key"]: row for row in await ledger.fetch(_SQL["states"], {"keys": keys})}
+    rows = {row["key"]: row for row in await ledger.fetch(_ROWS, {"keys": keys})}
     facts = await reads.facts(ledger, keys)
     calls = await ledger.fetch(_SQL["submissions"], {"keys": keys})
     complained = await complaints.of_recipient(ledger, recipient, customer=customer)

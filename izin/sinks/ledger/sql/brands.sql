@@ -19,7 +19,8 @@ ON CONFLICT (brand_code) DO UPDATE SET
 RETURNING {brand}
 
 -- name: lock
--- A brand as it is before a change, locked until the transaction ends.
+-- A brand as it is before a change, locked until the transaction ends: one person at a time, or İYS's list, changes it
+-- and its rights.
 SELECT {brand} FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
 
 -- name: save-subscription

@@ -173,7 +173,3 @@ SELECT i.key, i.submission_id, s.kind, i.status, i.consent_date, i.source, i.sta
     s.settled_at
 FROM submission_items AS i JOIN submissions AS s ON s.id = i.submission_id
 WHERE i.key = ANY(%(keys)s) ORDER BY s.intended_at, i.submission_id, i.index
-
--- name: states
--- The rows of keys, whole.
-SELECT * FROM consents WHERE key = ANY(%(keys)s) ORDER BY key

@@ -63,10 +63,6 @@ FROM (
 WHERE s.brand_code = was.brand_code AND s.channel = was.channel AND s.status = was.status
 RETURNING s.customer_id, s.channel, s.status, s.code, was.recheck_at AS before
 
--- name: lock-brand
--- A brand; one person at a time, or the list, changes its rights.
-SELECT {brand} FROM brands WHERE brand_code = %(brand_code)s FOR UPDATE
-
 -- name: is-suspended-by-operator
 -- Whether an operator has declared that there is no right to submit these records.
 SELECT EXISTS (

@@ -228,6 +228,26 @@ async def test_migrate_two_processes_build_an_index_once(database_url: str, fold
     assert sorted(applied) == [(), (), ("0001_table", "0002_column", "0003_index")]
 
 
+async def test_migrate_index_of_the_history_is_built_month_by_month(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """No index of a partitioned table can be built beside writers; each month has its own."""
+    shutil.copytree(str(SCHEMA), tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    await migrate(database_url)
+    await rows_of(database_url, "SELECT create_month('2026-01-31'), create_month('2026-02-01')")
+    (tmp_path / "9001_event.sql").write_text(
+        "-- Runs outside a transaction.\n"
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS {month}_event ON {month} (event_id)"
+    )
+    assert await migrate(database_url) == ("9001_event",)
+    found = "SELECT indexname FROM pg_indexes WHERE indexname LIKE '%event' ORDER BY indexname"
+    assert await rows_of(database_url, found) == [
+        ("movements_2026_01_event",),
+        ("movements_2026_02_event",),
+    ]
+
+
 @pytest.mark.parametrize("text", ["CREATE INDEX CONCURRENTLY t_a ON t (a)", "SELECT 1; SELECT 2"])
 async def test_migrate_outside_a_transaction_must_be_repeatable(
     database_url: str, folder: Path, text: str
