@@ -19,8 +19,7 @@ from izin.reconcile.plan import KeyRepairs, counts_of, pages_of
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import IysRecord
 from izin.reconcile.trails import Trail, trails_of
-from izin.replay.bounds import bounds_of
-from izin.replay.plan import Plan
+from izin.runtime.plan import OnProgress, Plan, silent
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
 from izin.schemas.erasure import SuppressionKeys
@@ -77,39 +76,20 @@ class RepairExecution:
     codec: Codec
     secrets: SuppressionKeys
     clock: Callable[[], datetime]
-    on_page: Callable[[int], None] = lambda _: None
-    """Called with how many keys were looked at."""
-
-    def check(self, plan: Plan) -> None:
-        """Refuse a plan that was made for other topics or by another law.
-
-        Raises:
-            PlanMovedError: it was.
-            BrokerError: Kafka cannot be reached.
-        """
-        cluster_id, topics = bounds_of(self.kafka, dict.fromkeys(plan.topics, False))
-        plan.check(
-            Plan(
-                kind=plan.kind,
-                target=plan.target,
-                selection=plan.selection,
-                cluster_id=cluster_id,
-                topics=topics,
-                made_at=self.clock(),
-                by=plan.by,
-            )
-        )
+    progress: OnProgress = silent
+    """Gets how many keys were looked at."""
 
     async def execute(self, path: Path, plan: Plan, *, by: str) -> Executed:
         """Execute the ``plan`` in ``path`` by the order of ``by``. One that was stopped goes on.
 
         Raises:
-            OtherRepairsError: the repairs are not those of the plan.
+            PlanMovedError: it was made for other topics or by another law.
+            UnreadablePlanError: the repairs are not those of the plan.
             ConcurrentChangeError: another process changes the same rows; execute it again.
             UnknownSuppressionError: something was erased under a secret that is not here.
-            As :meth:`check` does.
+            BrokerError: Kafka cannot be reached.
         """
-        self.check(plan)
+        plan.check_topics(self.kafka)
         suppressions = Suppressions(self.secrets, {})
         if str(Repair.RESTORE) in counts_of(plan):
             # A row is restored past the order stage, which knows who was erased since.
@@ -120,7 +100,7 @@ class RepairExecution:
                 brand = await _brand(connection, int(plan.target))
                 work = _Page(self, brand, plan, number, suppressions, by=by, now=self.clock())
                 done += await work.repair(connection, page)
-            self.on_page(done.keys)
+            self.progress(done.keys, plan.options["keys"])
         return done
 
 

@@ -6,8 +6,7 @@ since is left alone.
 """
 
 import base64
-import hashlib
-import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,12 +17,9 @@ from typing import Any, Self
 import orjson
 
 from izin.reconcile.comparing import Difference, Scope
-from izin.reconcile.errors import OtherRepairsError
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import IysRecord
-from izin.replay.bounds import bounds_of
-from izin.replay.plan import Plan, work_folder
-from izin.replay.selection import Selection
+from izin.runtime.plan import Plan, PrivateLines, Selection, bounds_of, lines_of, work_folder
 from izin.runtime.settings import KafkaSettings
 
 KIND = "reconcile"
@@ -107,15 +103,11 @@ class RepairFile:
     def __init__(self, path: Path) -> None:
         self.keys = 0
         """How many keys are to be repaired."""
-        self.counts: dict[str, int] = {}
+        self.counts = Counter[str]()
         """How many of them by which repair."""
         self._path = path
         self._of_key: list[Difference] = []
-        self._target = work_folder(path) / _FILE
-        self._part = self._target.with_name(f"{_FILE}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        self._file = os.fdopen(os.open(self._part, flags, 0o600), "wb")
-        self._digest = hashlib.sha256()
+        self._lines = PrivateLines(work_folder(path) / _FILE)
 
     def add(self, difference: Difference) -> None:
         """Add a difference; those of one key come together."""
@@ -126,32 +118,20 @@ class RepairFile:
     def write(self, plan: Plan) -> Plan:
         """Complete the file, and write ``plan`` with its digest."""
         self._write()
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._part.replace(self._target)
-        options = {
-            **plan.options,
-            "keys": self.keys,
-            "repairs": self.counts,
-            "sha256": self._digest.hexdigest(),
-        }
-        written = replace(plan, options=options)
+        with self._lines as lines:
+            digest = lines.complete()
+        options = {"keys": self.keys, "repairs": dict(self.counts), "sha256": digest}
+        written = replace(plan, options={**plan.options, **options})
         written.write(self._path)
         return written
 
     def _write(self) -> None:
-        if not self._of_key:
-            return
-        found, self._of_key = KeyRepairs.of(self._of_key), []
-        if found is None:
-            return
-        line = found.line()
-        self._digest.update(line)
-        self._file.write(line)
-        self.keys += 1
-        for one in found.repairs:
-            self.counts[str(one)] = self.counts.get(str(one), 0) + 1
+        found = KeyRepairs.of(self._of_key) if self._of_key else None
+        self._of_key = []
+        if found is not None:
+            self._lines.add(found.line())
+            self.keys += 1
+            self.counts.update(map(str, found.repairs))
 
 
 def plan_of(scope: Scope, kafka: KafkaSettings, *, asked: bool, now: datetime, by: str) -> Plan:
@@ -182,19 +162,11 @@ def pages_of(path: Path, plan: Plan, size: int) -> Iterator[Sequence[KeyRepairs]
     """Yield the repairs of the ``plan`` in ``path``, ``size`` keys at a time.
 
     Raises:
-        OtherRepairsError: they are not those that it was made with.
+        UnreadablePlanError: they are not those that it was made with.
     """
-    file = work_folder(path) / _FILE
-    try:
-        with file.open("rb") as lines:
-            digest = hashlib.file_digest(lines, "sha256").hexdigest()
-            if digest != plan.options["sha256"]:
-                raise OtherRepairsError(file)
-            lines.seek(0)
-            while page := list(islice(lines, size)):
-                yield [KeyRepairs.from_line(one) for one in page]
-    except FileNotFoundError as error:
-        raise OtherRepairsError(file) from error
+    lines = lines_of(work_folder(path) / _FILE, plan.options["sha256"])
+    while page := list(islice(lines, size)):
+        yield [KeyRepairs.from_line(one) for one in page]
 
 
 def counts_of(plan: Plan) -> Mapping[str, Any]:

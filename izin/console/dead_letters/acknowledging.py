@@ -7,7 +7,7 @@ from izin.console.terminal.ledger_session import run_on_ledger
 from izin.console.terminal.output import kafka_settings, say
 from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.reading import LetterReader
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.kafka import codec
 from izin.sinks.ledger import dead_letters
 from izin.sinks.ledger.db.connection import Ledger
@@ -16,7 +16,7 @@ from izin.sinks.ledger.dead_letters import LetterKey
 _PAGE = 5000
 
 
-def acknowledge_letters(selection: Selection, *, by: str, reason: str, execute: bool) -> None:
+def acknowledge_letters(selection: LetterSelection, *, by: str, reason: str, execute: bool) -> None:
     """Acknowledge the letters of ``selection``, or say how many would be.
 
     Raises:

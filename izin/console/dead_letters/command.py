@@ -20,7 +20,7 @@ from izin.console.terminal.arguments import (
 )
 from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import OutputFormat, OutputOption, exit_on_error
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 
 app = typer.Typer()
 
@@ -44,7 +44,7 @@ def dead_letters(
     command = context.invoked_subcommand
     if command is None:
         with exit_on_error():
-            print_list(Selection(), output, waiting=False, limit=None, by=by)
+            print_list(LetterSelection(), output, waiting=False, limit=None, by=by)
     elif output is not OutputFormat.TABLE:
         raise typer.BadParameter(
             f"write it after the command: izin dead-letters {command} --output"
@@ -55,7 +55,7 @@ def dead_letters(
 @takes("chosen", filters)
 def list_(
     *,
-    chosen: Selection,
+    chosen: LetterSelection,
     waiting: Annotated[
         bool, typer.Option("--waiting", help="Only those that nobody has acknowledged.")
     ] = False,
@@ -102,7 +102,7 @@ def show(
 @takes("letters", meant)
 def acknowledge(
     *,
-    letters: Selection,
+    letters: LetterSelection,
     reason: ReasonOption,
     by: ByOption,
     execute: ExecuteOption = False,
@@ -120,7 +120,7 @@ def acknowledge(
 @takes("letters", meant)
 def redrive(
     *,
-    letters: Selection,
+    letters: LetterSelection,
     reason: ReasonOption,
     again: Annotated[
         bool, typer.Option("--again", help="Also letters that were acknowledged, or redriven.")

@@ -19,7 +19,7 @@ from izin.console.terminal.output import (
 from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.letter import Letter
 from izin.replay.letters.reading import LetterReader, OnProgress
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.kafka import codec
 from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterStatus
 
@@ -28,7 +28,7 @@ _MOST_ROWS = 1000
 
 
 def print_list(
-    selection: Selection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
+    selection: LetterSelection, output: OutputFormat, *, waiting: bool, limit: int | None, by: str
 ) -> None:
     """Print the letters of ``selection``, or only those ``waiting``; at most the newest ``limit``.
 
@@ -73,7 +73,7 @@ def print_letter(name: str, output: OutputFormat, *, unmasked: bool, by: str) ->
 
 
 def _shown(
-    reader: LetterReader, selection: Selection, progress: OnProgress, *, waiting: bool
+    reader: LetterReader, selection: LetterSelection, progress: OnProgress, *, waiting: bool
 ) -> Iterator[tuple[Letter, LetterStatus]]:
     for letter, _, status in with_statuses(reader.select(selection, progress=progress)):
         if not waiting or status.acknowledgement is None:

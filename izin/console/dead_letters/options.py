@@ -10,7 +10,7 @@ from izin.console.terminal.arguments import instant
 from izin.console.terminal.option_sets import takes
 from izin.console.terminal.output import kafka_settings
 from izin.projections.brand_directory import BrandReader
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.kafka import access_of
 
 
@@ -49,9 +49,9 @@ def filters(
         datetime | None,
         typer.Option(parser=instant, metavar="INSTANT", help="Only records published before then."),
     ] = None,
-) -> Selection:
+) -> LetterSelection:
     """Return the selection of letters by these options."""
-    return Selection(
+    return LetterSelection(
         because=frozenset(because or ()),
         sources=frozenset(source or ()),
         origins=frozenset(origin or ()),
@@ -87,14 +87,14 @@ def meant(
         ),
     ] = None,
     *,
-    chosen: Selection,
+    chosen: LetterSelection,
     every: Annotated[
         bool, typer.Option("--all", help="Every dead letter that nobody has acknowledged.")
     ] = False,
-) -> Selection:
+) -> LetterSelection:
     """Return the letters that are meant: those named, or those of the filters, or every one; it is
     wrong usage to say none of it, or two.
     """
     if sum((bool(letters), chosen.is_filtered, every)) != 1:
         raise typer.BadParameter("name the dead letters, or filter them, or say --all")
-    return Selection(names=frozenset(letters)) if letters else chosen
+    return LetterSelection(names=frozenset(letters)) if letters else chosen

@@ -21,7 +21,7 @@ from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.plan import MOST_LETTERS, Planner, RedrivePlan
 from izin.replay.letters.redrive import Redriver, RedriveReport, RedriveStatement
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.kafka import codec
 from izin.runtime.settings import StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
@@ -44,7 +44,9 @@ class RedriveOptions:
     execute: bool
 
 
-def redrive_letters(selection: Selection, options: RedriveOptions, output: OutputFormat) -> None:
+def redrive_letters(
+    selection: LetterSelection, options: RedriveOptions, output: OutputFormat
+) -> None:
     """Redrive the letters of ``selection``, or say what would become of them; ends with an exit
     code.
     """

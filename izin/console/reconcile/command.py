@@ -7,7 +7,6 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from izin.consent.errors import SourceError
 from izin.consent.model import Channel
 from izin.console.brands.lookup import registered_brand
 from izin.console.reconcile.report import DifferenceReport
@@ -30,8 +29,8 @@ from izin.reconcile.comparing import Ask, Comparer, Comparison, Scope
 from izin.reconcile.executing import Executed, RepairExecution
 from izin.reconcile.plan import KIND, RepairFile, counts_of, plan_of
 from izin.reconcile.remedies import WORDS, Repair
-from izin.replay.plan import Plan
 from izin.runtime.kafka import codec
+from izin.runtime.plan import Plan
 from izin.runtime.settings import IysSettings, KafkaSettings, StreamSettings
 from izin.sinks.ledger.db.connection import Ledger
 
@@ -227,24 +226,21 @@ async def _report(
 
 
 def _execute(path: Path, by: str) -> Executed:
-    plan = Plan.read(path)
-    if plan.kind != KIND:
-        raise SourceError(f"{path.name} is the plan of a {plan.kind}: see izin replay run")
-    kafka = kafka_settings()
-    with showing("keys repaired") as shown:
-        total = plan.options["keys"]
+    plan, kafka = Plan.read(path, kind=KIND), kafka_settings()
+    with showing("keys repaired") as progress:
 
-        def execution(ledger: Ledger) -> RepairExecution:
-            return RepairExecution(
+        async def execute(ledger: Ledger) -> Executed:
+            execution = RepairExecution(
                 ledger=ledger,
                 kafka=kafka,
                 codec=codec(kafka),
                 secrets=StreamSettings().suppressions,
                 clock=_now,
-                on_page=lambda done: shown(done, total),
+                progress=progress,
             )
+            return await execution.execute(path, plan, by=by)
 
-        done = run_on_ledger(lambda ledger: execution(ledger).execute(path, plan, by=by))
+        done = run_on_ledger(execute)
     if done.repaired:
         for name, keys in sorted(counts_of(plan).items()):
             say(f"{name}, keys: {keys}: {WORDS[Repair(name)]}")

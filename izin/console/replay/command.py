@@ -38,8 +38,7 @@ from izin.console.terminal.output import (
     say,
 )
 from izin.console.terminal.recipients import RecipientOption
-from izin.replay.errors import OtherPlanError
-from izin.replay.plan import DESIRED_CONSENTS, REBUILD, Plan
+from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
 
 app = typer.Typer(
     help="Play history again without harm: from a plan, dry run first.\n\n"
@@ -199,9 +198,7 @@ def show(
 def _dry_run(kind: str, request: ReplayRequest, *, unmasked: bool) -> ReplaySummary:
     replay = kind_of(kind, request.target)
     if request.path.exists():
-        there = Plan.read(request.path)
-        if (there.kind, there.target) != (kind, request.target):
-            raise OtherPlanError(request.path)
+        Plan.read(request.path, kind=kind, target=request.target)
     replay.dry_run(request)
     return _summary(request.path, "replay rebuild", request.by, unmasked=unmasked)
 

@@ -15,7 +15,7 @@ from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.preview import Prediction, Preview
 from izin.replay.letters.reading import LetterReader, OnProgress, UnknownLetterError, silent
 from izin.replay.letters.results import SentLetter
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.settings import KafkaSettings
 from izin.runtime.topic_admin import partitions_of
 from izin.schemas.codec import Codec
@@ -34,7 +34,7 @@ _PAGE = 5000
 class RedrivePlan:
     """What a redrive would do. It is not shown: ``asyncio.run`` would show all of its letters."""
 
-    selection: Selection
+    selection: LetterSelection
     again: bool = False
     """Whether letters are meant that were dealt with before."""
     letters: Sequence[tuple[RedriveOrder, Prediction]] = ()
@@ -73,7 +73,7 @@ class Planner:
 
     async def plan(
         self,
-        selection: Selection,
+        selection: LetterSelection,
         *,
         again: bool = False,
         without: frozenset[LetterKey] = frozenset(),
@@ -99,7 +99,7 @@ class Planner:
         return replace(plan, letters=list(zip([*decided, *taken], found, strict=True)))
 
     async def _gathered(
-        self, selection: Selection, *, again: bool, without: frozenset[LetterKey]
+        self, selection: LetterSelection, *, again: bool, without: frozenset[LetterKey]
     ) -> tuple[RedrivePlan, list[RedriveOrder]]:
         """Return a plan without predictions, and the letters that it lacks."""
         topics, now = self.settings.topics, int(self.clock().timestamp() * 1000)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from izin.consent.errors import SourceError
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
 from izin.replay.letters.letter import Content, Letter, content_of, letter_of
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime import kafka
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec
@@ -67,7 +67,7 @@ class LetterReader:
             reader.close()
 
     def select(
-        self, selection: Selection, *, progress: OnProgress = silent
+        self, selection: LetterSelection, *, progress: OnProgress = silent
     ) -> Generator[tuple[Letter, Content | None], None, None]:
         """Yield the letters that ``selection`` takes, with what can be read of each; raises as
         ``read``.

@@ -7,7 +7,7 @@ from izin.replay.letters.letter import Content, Letter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
+class LetterSelection:
     """Which letters are meant; what is empty does not restrict them."""
 
     names: frozenset[str] = frozenset()

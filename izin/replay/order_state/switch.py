@@ -13,7 +13,6 @@ from pathlib import Path
 
 import orjson
 
-from izin.replay.bounds import refuse_live_group
 from izin.replay.errors import InputLostError, UnfinishedDryRunError
 from izin.replay.order_state.comparison import ChangeKind
 from izin.replay.order_state.planning import (
@@ -32,8 +31,9 @@ from izin.replay.order_state.results import (
     read_result,
 )
 from izin.replay.order_state.written_rows import RowWriterOfPlan, Written, has_only_rows_of
-from izin.replay.plan import Plan, work_folder, write_private
+from izin.replay.processes import refuse_live_group
 from izin.runtime import kafka
+from izin.runtime.plan import Plan, work_folder, write_private
 from izin.runtime.settings import LedgerSettings
 from izin.sinks.ledger.history import append
 from izin.sinks.ledger.history.acts import act

@@ -12,7 +12,7 @@ import pytest
 from izin.reconcile.judging import Kind
 from izin.reconcile.remedies import Repair
 from izin.reconcile.sides import Side
-from izin.replay.plan import Plan
+from izin.runtime.plan import Plan
 from izin.sinks.ledger import reads
 from izin.sinks.ledger.history.acts import brand_key
 from tests.integration.reconcile.conftest import EACH, Run

@@ -11,7 +11,7 @@ from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.plan import Planner
 from izin.replay.letters.redrive import Redriver, RedriveStatement
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event
 from tests.support.order.harness import SUPPRESSIONS
@@ -20,7 +20,7 @@ from tests.support.replay.letters import CODEC, LetterHarness
 
 pytestmark = [pytest.mark.broker, pytest.mark.database]
 
-EVERYTHING = Selection()
+EVERYTHING = LetterSelection()
 KEY = a_key().encode()
 
 
@@ -61,7 +61,7 @@ async def test_decisions_are_taken_once_the_ledger_can(
             assert (row["desired_status"], row["latest_onay_at"]) == ("RET", opt_in.effective_at)
             (queued,) = await ledger.fetch("SELECT topic FROM outbox WHERE topic LIKE '%-dlq'")
             assert queued["topic"] == settings.topics.dead_letters.name
-            again = await planner.plan(Selection(names=frozenset(names[:2])), again=True)
+            again = await planner.plan(LetterSelection(names=frozenset(names[:2])), again=True)
             assert again.expected == {Outcome.KNOWN: 2}
             report = await Redriver(planner).execute(again, how)
             assert report.became == {Outcome.KNOWN: 2}

@@ -17,7 +17,7 @@ from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.letters.outcomes import Outcome
 from izin.replay.letters.plan import Planner
 from izin.replay.letters.redrive import Redriver, RedriveStatement
-from izin.replay.letters.selection import Selection
+from izin.replay.letters.selection import LetterSelection
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import ERASURE
 from izin.streams.fetched_record import APPENDED_AT
@@ -221,7 +221,7 @@ async def test_what_came_meanwhile_is_named(letters: LetterHarness, shared_ledge
             suppressions=SUPPRESSIONS,
             clock=lambda: datetime.now(UTC),
         )
-        plan = await planner.plan(Selection(names=frozenset(names)))
+        plan = await planner.plan(LetterSelection(names=frozenset(names)))
         newer = an_opt_out(overtaken)
         await asyncio.to_thread(letters.publish, newer, an_opt_in(repeated))
         report = await Redriver(planner).execute(plan, how)

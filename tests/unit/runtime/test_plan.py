@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from izin.replay.errors import EmptySelectionError, PlanMovedError, UnreadablePlanError
-from izin.replay.plan import Bounds, Plan, work_folder
-from izin.replay.selection import Facts, Selection
+from izin.runtime.plan import (
+    Bounds,
+    EmptySelectionError,
+    Facts,
+    Plan,
+    PlanMovedError,
+    Selection,
+    UnreadablePlanError,
+    work_folder,
+)
 
 _AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 _KEY = "600001/MESAJ/BIREYSEL/+905000000001"
