@@ -2,43 +2,46 @@
 
 Of a duplicate, and of a suppressed opt-in, nothing is written: a record that was passed and has
 neither decision nor dead letter is one of them, or was moved to another partition.
+
+A decision that the ledger could not take shows in its history once it has: there every decision has
+its source. Erasures have none: the ledger has passed them, and what it cannot take of them is a
+dead letter again.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from time import monotonic, sleep
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Message
 
-from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
-from izin.replay.letters.outcomes import Outcome
-from izin.replay.letters.reading import LetterReader, OnProgress, silent
+from izin.replay.letters.letter import LetterReader
+from izin.replay.letters.preview import GROUP, OUTCOMES, Prediction, RedriveOrder, RedriveOutcome
 from izin.runtime import kafka
+from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
-from izin.schemas.erasure import ERASED
-from izin.schemas.fast.reader import long_of
+from izin.schemas.erasure import ERASURE
+from izin.schemas.records import key_text
 from izin.sinks.ingest.decision_reader import DecisionReader
-from izin.sinks.ledger.dead_letters import LetterKey, Redrive, RedriveResult
+from izin.sinks.ledger import reads
+from izin.sinks.ledger.db.connection import Ledger
+from izin.sinks.ledger.dead_letters import LetterKey, Redrive
+from izin.sinks.ledger.history.formats import source_of
 from izin.streams.guard import REDRIVEN
-from izin.streams.ownership.positions import DecidedOffsets
 
 _POLL = 0.1
-_GROUP = "izin-redrive"
-_OUTCOMES: Mapping[str, Outcome] = {
-    DecisionKind.APPLY: Outcome.APPLIED,
-    DecisionKind.ENRICHED: Outcome.ENRICHED,
-    DecisionKind.STALE: Outcome.STALE,
-    ERASED: Outcome.ERASED,
-}
-"""By the kind of a decision."""
-_WITHOUT_TRACE = frozenset({Outcome.DUPLICATE, Outcome.SUPPRESSED})
+_PAGE = 5000
+_WITHOUT_TRACE = frozenset({RedriveOutcome.DUPLICATE, RedriveOutcome.SUPPRESSED})
+
+_UNREADABLE = Prediction(RedriveOutcome.REFUSED, ("IZIN-UNREADABLE-DECISION",))
 
 Place = tuple[str, int, int]
 """Topic, partition and offset."""
-Passed = Callable[[], Mapping[tuple[str, int], int]]
+Passed = Callable[[], Awaitable[Mapping[tuple[str, int], int]]]
 """Returns, by topic and partition, the offset below which everything has been passed."""
 
 
@@ -48,6 +51,8 @@ class SentLetter:
 
     letter: LetterKey
     redrive: Redrive
+    value: bytes
+    """The bytes of the record."""
 
     @property
     def place(self) -> Place:
@@ -56,154 +61,167 @@ class SentLetter:
         return topic, int(partition), int(offset)
 
     @property
-    def expected(self) -> Outcome:
+    def expected(self) -> RedriveOutcome:
         """What the law made of it beforehand."""
-        return Outcome(self.redrive.expected)
+        return RedriveOutcome(self.redrive.expected)
+
+    def with_result(self, outcome: RedriveOutcome, detail: str = "") -> Self:
+        """Return it with what became of it."""
+        return replace(self, redrive=replace(self.redrive, result=outcome, detail=detail))
 
 
-def await_passed(
-    sent: Sequence[SentLetter], passed: Passed, until: float, *, progress: OnProgress = silent
-) -> list[SentLetter]:
+async def await_passed(
+    sent: Sequence[SentLetter], passed: Passed, until: float, progress: OnProgress
+) -> tuple[list[SentLetter], list[SentLetter]]:
     """Wait until all of ``sent`` are passed, or it is ``until`` (of ``time.monotonic``); return
-    those that are not.
+    those that are, and those that are not.
     """
-    waiting = [(one, one.place) for one in sent]
     while True:
-        ends = passed()
-        waiting = [(one, place) for one, place in waiting if place[2] >= ends.get(place[:2], 0)]
-        progress(len(sent) - len(waiting), len(sent))
-        if not waiting or monotonic() >= until:
-            return [one for one, _ in waiting]
-        sleep(_POLL)
+        ends = await passed()
+        is_passed = {one.letter for one in sent if one.place[2] < ends.get(one.place[:2], 0)}
+        progress(len(is_passed), len(sent))
+        if len(is_passed) == len(sent) or monotonic() >= until:
+            return (
+                [one for one in sent if one.letter in is_passed],
+                [one for one in sent if one.letter not in is_passed],
+            )
+        await asyncio.sleep(_POLL)
 
 
-def await_decided(
+async def results_of(
+    sent: Sequence[SentLetter],
+    letters_from: Mapping[int, int],
+    ledger: Ledger,
     settings: KafkaSettings,
     codec: Codec,
-    sent: Sequence[SentLetter],
-    until: float,
-    *,
-    progress: OnProgress = silent,
 ) -> list[SentLetter]:
-    """Wait as ``await_passed`` until the order stage has decided; raises BrokerError."""
-    with closing(DecidedOffsets(settings, codec)) as decided:
-        return await_passed(sent, decided.read, until, progress=progress)
+    """Return ``sent``, all of which are passed, with what became of each.
+
+    New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
+    """
+    topic = settings.topics.decisions.name
+    decided = [one for one in sent if one.place[0] != topic]
+    taken = [one for one in sent if one.place[0] == topic]
+    found = await asyncio.to_thread(_by_order_stage, decided, letters_from, settings, codec)
+    return [*found, *await _by_ledger(ledger, codec, taken)]
 
 
-class Results:
-    """Reads what became of records that are passed."""
+def _by_order_stage(
+    sent: Sequence[SentLetter],
+    letters_from: Mapping[int, int],
+    settings: KafkaSettings,
+    codec: Codec,
+) -> list[SentLetter]:
+    if not sent:
+        return []
+    places = {one.place: one for one in sent}
+    found: dict[Place, tuple[RedriveOutcome, str]] = {}
+    for place, decision in _decisions(places, settings, codec):
+        outcome, detail = OUTCOMES[decision["kind"]], ""
+        if outcome is RedriveOutcome.STALE:
+            stands = decision["consent"]
+            detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
+        found[place] = outcome, detail
+    for letter in LetterReader(settings, codec).read(starts=letters_from):
+        place = letter.topic, letter.partition, letter.offset
+        again = places.get(place)
+        # Topics that were created again have had other records in the same places.
+        if again is not None and (REDRIVEN, again.letter.name.encode()) in letter.headers:
+            found[place] = RedriveOutcome.REFUSED, f"dead letter {letter.name}"
+    return [
+        one.with_result(*found.get(place, (_without_trace(one.expected), "")))
+        for place, one in places.items()
+    ]
 
-    def __init__(self, settings: KafkaSettings, codec: Codec) -> None:
-        self._settings = settings
-        self._codec = codec
-        self._decisions = DecisionReader(codec)
 
-    def decided(
-        self, sent: Sequence[SentLetter], letters_from: dict[int, int]
-    ) -> list[RedriveResult]:
-        """Return what the order stage made of ``sent``, all of which it has passed.
-
-        New dead letters are looked for from ``letters_from`` on. Raises BrokerError.
-        """
-        if not sent:
-            return []
-        places = {one.place: one for one in sent}
-        again = self._letters_of(places, letters_from)
-        decisions = dict(self._decisions_on(places, sent))
-        return [
-            self._result(one, again.get(place), decisions.get(place))
-            for place, one in places.items()
-        ]
-
-    def _letters_of(
-        self, places: Mapping[Place, SentLetter], letters_from: dict[int, int]
-    ) -> dict[Place, LetterKey]:
-        """Return the new dead letters about records at these ``places``; raises BrokerError."""
-        found: dict[Place, LetterKey] = {}
-        for letter in LetterReader(self._settings, self._codec).read(starts=letters_from):
-            place = letter.topic, letter.partition, letter.offset
-            one = places.get(place)
-            # Topics that were created again have had other records in the same places.
-            if one is not None and (REDRIVEN, one.letter.name.encode()) in letter.headers:
-                found[place] = letter.place
-        return found
-
-    def values_at(self, sent: Sequence[SentLetter]) -> dict[Place, bytes]:
-        """Return the decisions that ``sent`` are, as they were written; raises BrokerError."""
-        topic, wanted = self._settings.topics.decisions.name, {one.place for one in sent}
-        starts: dict[int, int] = {}
-        ends: dict[int, int] = {}
-        for _, number, offset in wanted:
-            starts[number] = min(offset, starts.get(number, offset))
-            ends[number] = max(offset + 1, ends.get(number, 0))
-        found: dict[Place, bytes] = {}
-        for message in self._read(topic, starts, ends):
-            place = topic, message.partition() or 0, message.offset() or 0
-            if place in wanted:
-                found[place] = message.value() or b""
-        return found
-
-    def _decisions_on(
-        self, places: Mapping[Place, SentLetter], sent: Sequence[SentLetter]
-    ) -> Iterator[tuple[Place, bytes]]:
-        topic = self._settings.topics.decisions.name
-        starts: dict[int, int] = {}
-        for one in sent:
-            _, number, _ = one.place
-            begin = one.redrive.decisions_from
-            starts[number] = min(begin, starts.get(number, begin))
-        ends = kafka.committed_ends(self._settings, topic)
-        for message in self._read(topic, starts, {number: ends[number] for number in starts}):
-            value = message.value() or b""
-            place = self._place(value)
-            if place is not None and place in places:
-                yield place, value
-
-    def _read(
-        self, topic: str, starts: Mapping[int, int], ends: Mapping[int, int]
-    ) -> Iterator[Message]:
-        reader = BoundedReader(self._settings, _GROUP, topic)
-        with closing(reader), kafka.broker_errors(self._settings):
-            try:
-                for messages in reader.read(starts, ends):
-                    yield from messages
-            except OffsetGoneError:  # its retention is over: what is left is read
-                for messages in reader.read(dict.fromkeys(starts, 0), ends):
-                    yield from messages
-
-    def _place(self, value: bytes) -> Place | None:
+def _decisions(
+    places: Mapping[Place, SentLetter], settings: KafkaSettings, codec: Codec
+) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+    """Yield the decisions on the records at ``places``."""
+    topic, reader = settings.topics.decisions.name, DecisionReader(codec)
+    starts: dict[int, int] = {}
+    for (_, number, _), one in places.items():
+        begin = one.redrive.decisions_from
+        starts[number] = min(begin, starts.get(number, begin))
+    for message in _committed(settings, topic, starts):
         try:
-            found = self._decisions.read(value)
+            read = reader.read(message.value() or b"")
         except UndecodableError:
-            return None
-        return found.topic, found.partition, found.offset
-
-    def _result(
-        self, one: SentLetter, again: LetterKey | None, decision: bytes | None
-    ) -> RedriveResult:
-        detail = ""
-        if again is not None:
-            outcome, detail = Outcome.REFUSED, f"dead letter {again.name}"
-        elif decision is None:
-            outcome = _without_trace(one.expected)
-        else:
-            outcome = _OUTCOMES[self._kind(decision)]
-            if outcome is Outcome.STALE:
-                stands = self._codec.decode("Decision", decision)["consent"]
-                detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
-        return RedriveResult(letter=one.letter, to=one.redrive.to, result=outcome, detail=detail)
-
-    def _kind(self, decision: bytes) -> str:
-        """Return the kind of a decision: its first field, which needs no other to be read."""
-        header = self._codec.header("Decision")
-        if not decision.startswith(header):
-            return str(self._codec.decode("Decision", decision)["kind"])
-        size, at = long_of(decision, len(header))
-        return decision[at : at + size].decode()
+            continue
+        place = read.topic, read.partition, read.offset
+        if place in places:
+            yield place, codec.decode("Decision", read.value)
 
 
-def _without_trace(expected: Outcome) -> Outcome:
+def _committed(settings: KafkaSettings, topic: str, starts: Mapping[int, int]) -> Iterator[Message]:
+    """Yield what the partitions of ``topic`` have from ``starts`` on."""
+    ends = kafka.committed_ends(settings, topic)
+    with closing(BoundedReader(settings, GROUP, topic)) as reader, kafka.broker_errors(settings):
+        try:
+            for messages in reader.read(starts, ends):
+                yield from messages
+        except OffsetGoneError:  # its retention is over: what is left is read
+            for messages in reader.read(dict.fromkeys(starts, 0), ends):
+                yield from messages
+
+
+def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
     """Return what became of a record of which nothing was written, and that was ``expected``."""
-    if expected is Outcome.REFUSED:
-        return Outcome.MOVED
-    return expected if expected in _WITHOUT_TRACE else Outcome.DUPLICATE
+    if expected is RedriveOutcome.REFUSED:
+        return RedriveOutcome.MOVED
+    return expected if expected in _WITHOUT_TRACE else RedriveOutcome.DUPLICATE
+
+
+class _LedgerDecision(NamedTuple):
+    """A decision as the history names it."""
+
+    key: str
+    source: str
+    is_erasure: bool
+
+
+async def predict_in_ledger(
+    ledger: Ledger, codec: Codec, orders: Sequence[RedriveOrder]
+) -> list[Prediction]:
+    """Return what the ledger would make of the decisions of ``orders``.
+
+    Whether PostgreSQL still refuses a value shows only when it is stored.
+    """
+    decisions = [_decision(codec, one.record.value) for one in orders]
+    known = await _known(ledger, decisions)
+    return [
+        _UNREADABLE
+        if one is None
+        else Prediction(RedriveOutcome.KNOWN if one.source in known else RedriveOutcome.RECORDED)
+        for one in decisions
+    ]
+
+
+async def _by_ledger(ledger: Ledger, codec: Codec, sent: Sequence[SentLetter]) -> list[SentLetter]:
+    decisions = [_decision(codec, one.value) for one in sent]
+    known, results = await _known(ledger, decisions), []
+    for one, decision in zip(sent, decisions, strict=True):
+        outcome = RedriveOutcome.REFUSED
+        if decision is not None and (decision.is_erasure or decision.source in known):
+            was_known = one.expected is RedriveOutcome.KNOWN
+            outcome = RedriveOutcome.KNOWN if was_known else RedriveOutcome.RECORDED
+        results.append(one.with_result(outcome))
+    return results
+
+
+async def _known(ledger: Ledger, decisions: Sequence[_LedgerDecision | None]) -> set[str]:
+    """Return the sources of what the history has of the keys of ``decisions``."""
+    keys = sorted({one.key for one in decisions if one is not None})
+    known: set[str] = set()
+    for start in range(0, len(keys), _PAGE):
+        known |= {one.source for one in await reads.facts(ledger, keys[start : start + _PAGE])}
+    return known
+
+
+def _decision(codec: Codec, value: bytes | None) -> _LedgerDecision | None:
+    try:
+        found = DecisionReader(codec).decode(value or b"")
+    except UndecodableError:
+        return None
+    is_erasure = found["event"]["status"] == ERASURE
+    return _LedgerDecision(key_text(found["consent"]), source_of(found), is_erasure)

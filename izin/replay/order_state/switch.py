@@ -30,7 +30,7 @@ from izin.replay.order_state.results import (
     read_changes,
     read_result,
 )
-from izin.replay.order_state.written_rows import RowWriterOfPlan, Written, has_only_rows_of
+from izin.replay.order_state.written_rows import PlannedRowWriter, Written, has_only_rows_of
 from izin.replay.processes import refuse_live_group
 from izin.runtime import kafka
 from izin.runtime.plan import Plan, work_folder, write_private
@@ -100,7 +100,7 @@ def execute(  # noqa: PLR0913  # which plan of what, ordered by whom
             if written_of(folder, number) is not None or not (is_lost or waiting_rows(result)):
                 continue
             _begun(folder, number).touch()
-            writer = RowWriterOfPlan(
+            writer = PlannedRowWriter(
                 installation,
                 clients,
                 number,

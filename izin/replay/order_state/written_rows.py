@@ -49,7 +49,7 @@ class Written(NamedTuple):
     """Rows that were not, for a newer one stands."""
 
 
-class RowWriterOfPlan:
+class PlannedRowWriter:
     """Writes rows of partition ``number`` for the plan with ``digest``.
 
     ``decided`` is the offset of each lane below which all is decided.

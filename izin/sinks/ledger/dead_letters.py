@@ -19,6 +19,7 @@ _ACKNOWLEDGE = "acknowledge dead letter"
 _REDRIVE = "redrive dead letter"
 _SETTLE = "settle redriven dead letter"
 _CORRECT = "correct dead letter"
+_PAGE = 5000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class Redrive:
     reason: str
     result: str | None = None
     """What the order stage made of it; None: not known yet."""
+    detail: str = ""
+    """What else there is to say: the new dead letter, or the event that was newer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,26 +93,16 @@ UNTOUCHED = LetterStatus()
 """Of a letter about which nobody has done anything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedriveResult:
-    """What was made of a redriven letter."""
-
-    letter: LetterKey
-    to: str
-    result: str
-    detail: str = ""
-    """What else there is to say: the new dead letter, or the event that was newer."""
-
-
 async def statuses(
     ledger: Ledger, letters: Iterable[LetterKey]
 ) -> Mapping[LetterKey, LetterStatus]:
     """Return what became of those of ``letters`` about which anything was done."""
     by_key = {one.key: one for one in letters}
-    found: dict[LetterKey, LetterStatus] = {}
-    for fact in await reads.facts(ledger, list(by_key)):
-        letter = by_key[fact.key]
-        found[letter] = _after(found.get(letter, UNTOUCHED), fact.data, fact.occurred_at)
+    keys, found = list(by_key), dict[LetterKey, LetterStatus]()
+    for start in range(0, len(keys), _PAGE):
+        for fact in await reads.facts(ledger, keys[start : start + _PAGE]):
+            letter = by_key[fact.key]
+            found[letter] = _after(found.get(letter, UNTOUCHED), fact.data, fact.occurred_at)
     return found
 
 
@@ -166,13 +159,13 @@ async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: da
 
 
 async def settle(
-    ledger: Ledger, results: Iterable[RedriveResult], *, by: str, reason: str, now: datetime
+    ledger: Ledger, results: Mapping[LetterKey, Redrive], *, by: str, reason: str, now: datetime
 ) -> None:
     """Write to the history what was made of redriven letters, which acknowledges them."""
     acts = [
         act(
             _SETTLE,
-            one.letter.key,
+            letter.key,
             by=by,
             now=now,
             before={"acknowledged": False},
@@ -184,7 +177,7 @@ async def settle(
                 **({"detail": one.detail} if one.detail else {}),
             },
         )
-        for one in results
+        for letter, one in results.items()
     ]
     async with ledger.transaction() as connection:
         await append.append(connection, acts, now=now)
