@@ -24,7 +24,7 @@ from izin.console.replay.selection_options import (
     selection_of,
 )
 from izin.console.replay.what_if import what_if
-from izin.console.terminal.arguments import ByOption
+from izin.console.terminal.arguments import ByOption, ExecuteOption
 from izin.console.terminal.interrupts import exit_on_signals
 from izin.console.terminal.ledger_session import Look, look_beside
 from izin.console.terminal.output import (
@@ -36,6 +36,7 @@ from izin.console.terminal.output import (
     print_json,
     print_rows,
     say,
+    say_dry_run,
 )
 from izin.console.terminal.recipients import RecipientOption
 from izin.runtime.plan import DESIRED_CONSENTS, REBUILD, Plan
@@ -143,9 +144,7 @@ def rebuild(
 def run(
     path: PlanArgument,
     *,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="Do it. Without it the command only checks the plan.")
-    ] = False,
+    execute: ExecuteOption = False,
     unmasked: UnmaskedOption = False,
     by: ByOption,
     output: OutputOption = OutputFormat.TABLE,
@@ -166,7 +165,7 @@ def run(
         found = _summary(path, "replay run", by, unmasked=unmasked)
     _print(plan, found, output)
     if found.to_execute and not execute:
-        say("the plan holds; add --execute to do it")
+        say_dry_run("the plan holds")
     elif not found.left:
         say("nothing is left to do")
     exit_if(found.left)
