@@ -12,12 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from time import monotonic
 from typing import Any, NamedTuple, Self
 
-from confluent_kafka import Message
-
-from izin.kafka.bounded_reader import BoundedReader, OffsetGoneError
+from izin.kafka.bounded_reader import BoundedReader
 from izin.replay.letters.letter import LetterReader
 from izin.replay.letters.preview import GROUP, OUTCOMES, Prediction, RedriveOrder, RedriveOutcome
 from izin.runtime import kafka
@@ -137,32 +136,22 @@ def _by_order_stage(
 def _decisions(
     places: Mapping[Place, SentLetter], settings: KafkaSettings, codec: Codec
 ) -> Iterator[tuple[Place, Mapping[str, Any]]]:
-    """Yield the decisions on the records at ``places``."""
-    topic, reader = settings.topics.decisions.name, DecisionReader(codec)
-    starts: dict[int, int] = {}
+    """Yield the decisions on the records at ``places``, as far as retention has left them."""
+    topic, decoder = settings.topics.decisions.name, DecisionReader(codec)
+    marks, starts = kafka.watermarks(settings, topic), dict[int, int]()
     for (_, number, _), one in places.items():
-        begin = one.redrive.decisions_from
+        begin = max(one.redrive.decisions_from, marks[number][0])
         starts[number] = min(begin, starts.get(number, begin))
-    for message in _committed(settings, topic, starts):
-        try:
-            read = reader.read(message.value() or b"")
-        except UndecodableError:
-            continue
-        place = read.topic, read.partition, read.offset
-        if place in places:
-            yield place, codec.decode("Decision", read.value)
-
-
-def _committed(settings: KafkaSettings, topic: str, starts: Mapping[int, int]) -> Iterator[Message]:
-    """Yield what the partitions of ``topic`` have from ``starts`` on."""
-    ends = kafka.committed_ends(settings, topic)
+    ends = {number: end for number, (_, end) in marks.items()}
     with closing(BoundedReader(settings, GROUP, topic)) as reader, kafka.broker_errors(settings):
-        try:
-            for messages in reader.read(starts, ends):
-                yield from messages
-        except OffsetGoneError:  # its retention is over: what is left is read
-            for messages in reader.read(dict.fromkeys(starts, 0), ends):
-                yield from messages
+        for message in chain.from_iterable(reader.read(starts, ends)):
+            try:
+                read = decoder.read(message.value() or b"")
+            except UndecodableError:
+                continue
+            place = read.topic, read.partition, read.offset
+            if place in places:
+                yield place, codec.decode("Decision", read.value)
 
 
 def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
