@@ -65,6 +65,10 @@ class PlanMovedError(OurError):
         )
         self.moved = tuple(moved)
 
+    def __reduce__(self) -> tuple[type["PlanMovedError"], tuple[Sequence[str]]]:
+        """Come from another process as it was raised there."""
+        return PlanMovedError, (self.moved,)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
