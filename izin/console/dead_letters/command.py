@@ -35,6 +35,7 @@ from izin.replay.letters.letter import LetterReader, LetterSelection
 from izin.replay.letters.redrive import RedriveStatement
 from izin.runtime.kafka import access_of, codec
 from izin.sinks.ledger import dead_letters
+from izin.sinks.ledger.dead_letters import UNTOUCHED
 
 app = typer.Typer()
 
@@ -217,8 +218,8 @@ def acknowledge(
         with showing("reading dead letters") as progress:
             reader = LetterReader(settings, codec(settings))
             meant = [one.place for one, _ in reader.select(letters, progress=progress)]
-        known = run_on_ledger(lambda ledger: dead_letters.acknowledged(ledger, meant))
-        waiting = [one for one in meant if one not in known]
+        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, meant))
+        waiting = [one for one in meant if known.get(one, UNTOUCHED).acknowledgement is None]
         if unknown := sorted(letters.names - {one.name for one in waiting}):
             raise SourceError(
                 f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin "

@@ -31,7 +31,7 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing
 from izin.replay.letters.letter import Content, Letter, LetterReader, LetterSelection
-from izin.replay.letters.preview import RedriveOutcome
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro

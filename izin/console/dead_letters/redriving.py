@@ -19,7 +19,7 @@ from izin.console.terminal.output import (
 )
 from izin.console.terminal.progress import showing_steps
 from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.preview import Prediction, RedriveOutcome
+from izin.replay.letters.outcomes import Prediction, RedriveOutcome
 from izin.replay.letters.redrive import (
     MOST_LETTERS,
     RedrivePreview,

@@ -19,17 +19,15 @@ from time import monotonic
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from izin.replay.letters.letter import LetterReader, LetterSelection, UnknownLetterError
-from izin.replay.letters.preview import (
+from izin.replay.letters.outcomes import (
     Obstacle,
     Prediction,
     RedriveOrder,
     RedriveOutcome,
-    order_of,
-    predict,
-)
-from izin.replay.letters.results import (
     SentLetter,
     await_passed,
+    order_of,
+    predict,
     predict_in_ledger,
     results_of,
 )

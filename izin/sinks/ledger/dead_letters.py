@@ -5,7 +5,7 @@ acts: where it was written again, and what was made of it, which acknowledges it
 command may have ended; the next one finds the first act and does not write the record again.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -106,17 +106,6 @@ async def statuses(
     return found
 
 
-async def acknowledged(
-    ledger: Ledger, letters: Collection[LetterKey]
-) -> Mapping[LetterKey, Acknowledgement]:
-    """Return the acknowledgements of those of ``letters`` that have one."""
-    return {
-        letter: status.acknowledgement
-        for letter, status in (await statuses(ledger, letters)).items()
-        if status.acknowledgement is not None
-    }
-
-
 async def acknowledge(
     ledger: Ledger, letters: Iterable[LetterKey], *, by: str, reason: str, now: datetime
 ) -> None:
@@ -132,8 +121,7 @@ async def acknowledge(
         )
         for one in letters
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: datetime) -> None:
@@ -154,8 +142,7 @@ async def redriven(ledger: Ledger, sent: Mapping[LetterKey, Redrive], *, now: da
         )
         for letter, one in sent.items()
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def settle(
@@ -179,8 +166,7 @@ async def settle(
         )
         for letter, one in results.items()
     ]
-    async with ledger.transaction() as connection:
-        await append.append(connection, acts, now=now)
+    await _write(ledger, acts, now)
 
 
 async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who did it
@@ -217,8 +203,12 @@ async def correct(  # noqa: PLR0913  # which letter, by what, of whom, and who d
         event_id=event_id,
         status=status,
     )
+    await _write(ledger, [of_letter, of_consent], now)
+
+
+async def _write(ledger: Ledger, acts: Sequence[append.Movement], now: datetime) -> None:
     async with ledger.transaction() as connection:
-        await append.append(connection, [of_letter, of_consent], now=now)
+        await append.append(connection, acts, now=now)
 
 
 def _after(status: LetterStatus, data: Mapping[str, Any], at: datetime) -> LetterStatus:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from izin.consent.ordering import decide
 from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.preview import RedriveOutcome
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.replay.letters.redrive import Redriver, RedriveStatement
 from izin.runtime.settings import KafkaSettings, LedgerSettings
 from tests.support.builders import a_decision_record, a_key, a_ret, an_admitted_event

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from izin.consent.model import ConsentEvent, Status
 from izin.console.terminal.ledger_session import open_ledger
 from izin.replay.letters.letter import LetterSelection
-from izin.replay.letters.preview import RedriveOutcome
+from izin.replay.letters.outcomes import RedriveOutcome
 from izin.replay.letters.redrive import Redriver, RedriveStatement
 from izin.runtime.settings import LedgerSettings
 from izin.schemas.erasure import ERASURE

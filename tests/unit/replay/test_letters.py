@@ -12,7 +12,7 @@ from izin.producers.mapping.field_names import Field
 from izin.producers.mapping.records import EventOrigin, MappedRecord, read
 from izin.replay.letters.correction import Correction, UndatedCorrectionError
 from izin.replay.letters.letter import UNREADABLE, Letter, LetterSelection, content_of, letter_of
-from izin.replay.letters.preview import Obstacle, RedriveOrder, order_of
+from izin.replay.letters.outcomes import Obstacle, RedriveOrder, order_of
 from izin.schemas.topics import Topics
 from izin.streams.fetched_record import APPENDED_AT
 from izin.streams.guard import REDRIVEN
