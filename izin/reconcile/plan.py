@@ -5,7 +5,6 @@ file that was edited is refused. Each line says when the row last changed, so th
 since is left alone.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-import orjson
+from pydantic import ConfigDict, TypeAdapter
 
 from izin.reconcile.comparing import Difference, Scope
 from izin.reconcile.remedies import Repair
@@ -29,6 +28,8 @@ _FILE = "repairs.jsonl"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRepairs:
     """What is to be done about one key."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     key: str
     customer_id: str | None
@@ -71,30 +72,9 @@ class KeyRepairs:
             movement=movements[0] if movements else None,
         )
 
-    def line(self) -> bytes:
-        """Return it as a line of the file."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        values["value"] = None if self.value is None else base64.b64encode(self.value).decode()
-        if self.movement is not None:
-            names = IysRecord.__slots__
-            values["movement"] = {name: getattr(self.movement, name) for name in names}
-        return orjson.dumps(values) + b"\n"
 
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """Return what :meth:`line` wrote."""
-        values = orjson.loads(line)
-        values["repairs"] = tuple(map(Repair, values["repairs"]))
-        for name in ("updated_at", "effective_at"):
-            values[name] = _instant(values[name])
-        if values["value"] is not None:
-            values["value"] = base64.b64decode(values["value"])
-        if values["movement"] is not None:
-            found = values["movement"]
-            for name in ("creation_date", "consent_date"):
-                found[name] = _instant(found[name])
-            values["movement"] = IysRecord(**found)
-        return cls(**values)
+LINES = TypeAdapter(KeyRepairs)
+"""How the repairs of a key are a line of the file."""
 
 
 class RepairFile:
@@ -129,7 +109,7 @@ class RepairFile:
         found = KeyRepairs.of(self._of_key) if self._of_key else None
         self._of_key = []
         if found is not None:
-            self._lines.add(found.line())
+            self._lines.add(LINES.dump_json(found) + b"\n")
             self.keys += 1
             self.counts.update(map(str, found.repairs))
 
@@ -166,14 +146,10 @@ def pages_of(path: Path, plan: Plan, size: int) -> Iterator[Sequence[KeyRepairs]
     """
     lines = lines_of(work_folder(path) / _FILE, plan.options["sha256"])
     while page := list(islice(lines, size)):
-        yield [KeyRepairs.from_line(one) for one in page]
+        yield [LINES.validate_json(one) for one in page]
 
 
 def counts_of(plan: Plan) -> Mapping[str, Any]:
     """Return how many keys have which repair."""
     found: Mapping[str, Any] = plan.options["repairs"]
     return found
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
