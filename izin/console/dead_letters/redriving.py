@@ -137,8 +137,8 @@ def _say_done(report: RedriveReport) -> None:
         became = f"expected {one.expected}, became {one.redrive.result}"
         say(f"{one.letter.name}: {became}: {_why(one.redrive)}")
     say(
-        f"{len(report.results)} dead letters were written again; otherwise than in the preview "
-        f"became {len(differences)} (--output json names all)"
+        f"{len(report.results)} dead letters were redriven; {len(differences)} became something "
+        "else than the preview said (--output json names them)"
     )
     if report.waiting or report.unsent:
         say(
