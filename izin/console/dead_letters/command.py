@@ -217,9 +217,9 @@ def acknowledge(
         settings = kafka_settings()
         with showing("reading dead letters") as progress:
             reader = LetterReader(settings, codec(settings))
-            meant = [one.place for one, _ in reader.select(letters, progress=progress)]
-        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, meant))
-        waiting = [one for one in meant if known.get(one, UNTOUCHED).acknowledgement is None]
+            keys = [one.place for one, _ in reader.select(letters, progress=progress)]
+        known = run_on_ledger(lambda ledger: dead_letters.statuses(ledger, keys))
+        waiting = [one for one in keys if known.get(one, UNTOUCHED).acknowledgement is None]
         if unknown := sorted(letters.names - {one.name for one in waiting}):
             raise SourceError(
                 f"no dead letter {', '.join(unknown)} waits to be acknowledged; see: izin "
