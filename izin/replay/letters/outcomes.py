@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from time import monotonic
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from izin.consent.model import DecisionKind
 from izin.kafka.bounded_reader import BoundedReader
@@ -36,6 +36,7 @@ from izin.runtime.plan import OnProgress
 from izin.runtime.settings import KafkaSettings
 from izin.schemas.codec import Codec, UndecodableError
 from izin.schemas.erasure import ERASED, ERASURE, SUPPRESSED, SuppressionKeys
+from izin.schemas.fast.reader import long_of
 from izin.schemas.partitioning import partition_of
 from izin.schemas.records import MAX_COPIED_BYTES, key_text
 from izin.schemas.topics import Topics
@@ -348,9 +349,9 @@ def _by_order_stage(
     places = {one.place: one for one in sent}
     found: dict[Place, tuple[RedriveOutcome, str]] = {}
     for place, decision in _decisions(places, settings, codec):
-        outcome, detail = OUTCOMES[decision["kind"]], ""
+        outcome, detail = OUTCOMES[_kind(decision, codec)], ""
         if outcome is RedriveOutcome.STALE:
-            stands = decision["consent"]
+            stands = codec.decode("Decision", decision)["consent"]
             detail = f"event {stands['event_id']} of {stands['effective_at'].isoformat()}"
         found[place] = outcome, detail
     for letter in LetterReader(settings, codec).read(starts=letters_from):
@@ -367,7 +368,7 @@ def _by_order_stage(
 
 def _decisions(
     places: Mapping[Place, SentLetter], settings: KafkaSettings, codec: Codec
-) -> Iterator[tuple[Place, Mapping[str, Any]]]:
+) -> Iterator[tuple[Place, bytes]]:
     """Yield the decisions on the records at ``places``, as far as retention has left them."""
     topic, decoder = settings.topics.decisions.name, DecisionReader(codec)
     marks, starts = kafka.watermarks(settings, topic), dict[int, int]()
@@ -383,7 +384,16 @@ def _decisions(
                 continue
             place = read.topic, read.partition, read.offset
             if place in places:
-                yield place, codec.decode("Decision", read.value)
+                yield place, read.value
+
+
+def _kind(decision: bytes, codec: Codec) -> str:
+    """Return the kind of a decision: its first field, which needs no other to be read."""
+    header = codec.header("Decision")
+    if not decision.startswith(header):
+        return str(codec.decode("Decision", decision)["kind"])
+    size, at = long_of(decision, len(header))
+    return decision[at : at + size].decode()
 
 
 def _without_trace(expected: RedriveOutcome) -> RedriveOutcome:
