@@ -36,7 +36,7 @@ from izin.runtime.kafka import codec
 from izin.runtime.masking import masked
 from izin.schemas.records import event_to_avro
 from izin.sinks.ledger import dead_letters
-from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus, Redrive
+from izin.sinks.ledger.dead_letters import UNTOUCHED, LetterKey, LetterStatus
 from izin.streams.guard import appended_at
 
 _COLUMNS = ("letter", "when (Turkey)", "position", "reason", "violations", "what became of it")
@@ -157,17 +157,14 @@ def _row(letter: Letter, status: LetterStatus) -> tuple[object, ...]:
 def _became_of(status: LetterStatus) -> Iterator[str]:
     """Yield what became of a letter, a sentence for each that was done about it."""
     for again in status.redriven:
-        yield f"redriven to {again.to}: {_result(again)} (by {again.by}, {turkish(again.at)})"
+        result = "what became of it is not known yet"
+        if again.result is not None:
+            result = f"{again.result}, {RedriveOutcome(again.result).words}"
+        yield f"redriven to {again.to}: {result} (by {again.by}, {turkish(again.at)})"
     if status.corrected_by is not None:
         yield f"corrected by event {status.corrected_by}"
     if (one := status.acknowledgement) is not None:
         yield f"{one.reason} (by {one.by}, {turkish(one.at)})"
-
-
-def _result(one: Redrive) -> str:
-    if one.result is None:
-        return "what became of it is not known yet"
-    return f"{one.result}, {RedriveOutcome(one.result).words}"
 
 
 def _as_json(letter: Letter, status: LetterStatus) -> dict[str, Any]:
